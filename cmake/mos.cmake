@@ -1,0 +1,34 @@
+# Everything that compiles our sources agrees on these flags.
+add_library(mos_flags INTERFACE)
+target_include_directories(mos_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_include_directories(mos_flags SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+target_link_libraries(mos_flags INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads
+                                          fmt::fmt nlohmann_json::nlohmann_json)
+target_compile_options(mos_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion
+                                           $<$<BOOL:${MOS_WERROR}>:-Werror>)
+separate_arguments(torch_cxx_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
+target_compile_options(mos_flags INTERFACE ${torch_cxx_flags})
+if(MOS_SANITIZE)
+  target_compile_options(mos_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
+                                             -fno-sanitize=vptr)
+  target_link_options(mos_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder as
+# the static library mos_<folder>.
+function(mos_library folder)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp
+       ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.cpp)
+  if(sources)
+    add_library(mos_${folder} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(mos_${folder} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_link_libraries(mos_${folder} ${scope} mos_flags ${ARG_LINK})
+  foreach(lower ${ARG_DEPENDS})
+    target_link_libraries(mos_${folder} ${scope} mos_${lower})
+  endforeach()
+endfunction()

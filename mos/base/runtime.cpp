@@ -1,0 +1,53 @@
+#include "mos/base/runtime.h"
+
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+#include <malloc.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "mos/base/log.h"
+
+namespace mos {
+
+namespace {
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+int wanted_threads() {
+  const char* asked = std::getenv("OMP_NUM_THREADS");
+  const int threads = asked == nullptr ? 0 : std::atoi(asked);
+  return threads > 0 ? threads : usable_cores();
+}
+
+}  // namespace
+
+std::string blas_library() {
+  void* symbol = dlsym(RTLD_DEFAULT, "sgemm_");
+  Dl_info info{};
+  if (symbol == nullptr || dladdr(symbol, &info) == 0) return "built into LibTorch";
+  std::error_code code;
+  const auto path = std::filesystem::canonical(info.dli_fname, code);
+  return code ? info.dli_fname : path.string();
+}
+
+void set_up_runtime() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  at::set_num_threads(wanted_threads());
+  const auto blas = blas_library();
+  if (blas.find("/blas/libblas") != std::string::npos) {
+    log::warn("matrix products run on the reference BLAS (" + blas +
+              "), about 36 times slower than OpenBLAS; install libopenblas0-openmp");
+  }
+}
+
+}  // namespace mos

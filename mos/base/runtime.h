@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+namespace mos {
+
+/// Sets what LibTorch gets wrong by itself on a plain machine: threads = cores this process may
+/// use, malloc keeps big blocks instead of giving every large activation back to the system, and a
+/// warning when matrix products would run on the reference BLAS (about 36 times slower).
+/// Call once at the start of main, before the first tensor.
+void set_up_runtime();
+
+/// The library that answers sgemm_, e.g. "/usr/lib/x86_64-linux-gnu/openblas-openmp/libblas.so.3".
+std::string blas_library();
+
+}  // namespace mos

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <optional>
+
+#include <torch/types.h>
+
+/// Numerics used by every network: one place that knows which of them ATen gets wrong or slow.
+///
+/// Each function is differentiable and takes float32, float64, bfloat16 or float16 on any device.
+///   float32/64  exactly ATen's operator, so results match the reference implementation;
+///   bfloat16    on a CPU with AVX-512: our own fused kernels (bfloat16 in and out, float32 inside);
+///   otherwise   ATen; reduced precision on a CPU is computed in float32 and rounded once at the
+///               end, because LibTorch 1.13 accumulates bfloat16 moments in bfloat16.
+namespace mos::nn {
+
+enum class Activation { kNone, kSilu };
+
+/// Normalises over C/groups channels and all positions, then `activation`.
+/// x [B,C,H,W] or [B,C,N], weight and bias [C] of any floating dtype; float32 statistics.
+/// Returns x's shape, dtype and memory format.
+torch::Tensor group_norm(const torch::Tensor& x, int64_t groups, const torch::Tensor& weight,
+                         const torch::Tensor& bias, double eps,
+                         Activation activation = Activation::kNone);
+
+/// Normalises the last dimension: x [...,C], weight and bias [C] of any floating dtype.
+torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
+                         const torch::Tensor& bias, double eps);
+
+/// Gated GELU: x [...,2D] -> first half * gelu(second half), [...,D].
+torch::Tensor geglu(const torch::Tensor& x);
+
+/// x * sigmoid(x).
+torch::Tensor silu(const torch::Tensor& x);
+
+/// x * sigmoid(1.702 x), the activation of OpenAI's CLIP.
+torch::Tensor quick_gelu(const torch::Tensor& x);
+
+/// x * Phi(x) with the exact error function.
+torch::Tensor gelu(const torch::Tensor& x);
+
+struct AttentionOptions {
+  /// Factor on q k^T; 1/sqrt(D) unless given.
+  std::optional<double> scale;
+  /// Query i sees keys 0..i only.
+  bool causal = false;
+  /// Added to the scaled scores before the softmax, broadcastable to [B,H,N,M]; undefined for none.
+  torch::Tensor mask;
+  /// Queries are taken in chunks so that no score matrix is larger than this.
+  int64_t max_score_bytes = int64_t{64} << 20;
+};
+
+/// softmax(scale q k^T + mask) v for q [B,H,N,D], k and v [B,H,M,D]; returns [B,H,N,D].
+/// The result is laid out as [B,N,H,D], so joining the heads again costs nothing.
+torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
+                        const AttentionOptions& options = {});
+
+}  // namespace mos::nn
