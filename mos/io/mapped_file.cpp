@@ -1,0 +1,52 @@
+#include "mos/io/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "mos/base/error.h"
+
+namespace mos::io {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const std::string& reason) {
+  throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path.string(), reason));
+}
+
+/// Closes on every way out; the mapping stays.
+struct Descriptor {
+  int value;
+  ~Descriptor() { ::close(value); }
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened < 0) fail(path, std::strerror(errno));
+  const Descriptor descriptor{opened};
+
+  struct stat status {};
+  if (::fstat(descriptor.value, &status) != 0) fail(path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) fail(path, "it is not a file");
+  size_ = static_cast<std::size_t>(status.st_size);
+  if (size_ == 0) return;
+
+  // Writable and private: a stray in-place operation copies a page instead of crashing.
+  void* mapped = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+                        descriptor.value, 0);
+  if (mapped == MAP_FAILED) fail(path, std::strerror(errno));
+  data_ = static_cast<std::byte*>(mapped);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+}  // namespace mos::io

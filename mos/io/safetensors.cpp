@@ -1,0 +1,121 @@
+#include "mos/io/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/io/mapped_file.h"
+#include "mos/io/safetensors_header.h"
+
+namespace mos::io {
+
+static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
+
+namespace {
+
+constexpr std::size_t kLengthBytes = sizeof(std::uint64_t);
+
+/// The header of a file, without its length. Throws kFormat.
+std::string_view header_text(const MappedFile& file, const std::string& origin) {
+  const auto fail = [&origin](const std::string& reason) {
+    throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin, reason));
+  };
+  if (file.size() == 0) fail("it is empty");
+  if (file.size() < kLengthBytes) {
+    fail(fmt::format("it has only {} bytes, too few for a safetensors file", file.size()));
+  }
+  std::uint64_t length = 0;
+  std::memcpy(&length, file.data(), kLengthBytes);
+  if (length > kMaxHeaderBytes) {
+    fail(
+        fmt::format("its header claims {} bytes, more than the {} allowed; it is probably not a "
+                    "safetensors file",
+                    length, kMaxHeaderBytes));
+  }
+  if (length > file.size() - kLengthBytes) {
+    fail(
+        fmt::format("its header claims {} bytes but only {} follow; the file may be incomplete: "
+                    "fetch it again",
+                    length, file.size() - kLengthBytes));
+  }
+  return file.text().substr(kLengthBytes, length);
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path), file_(std::make_shared<MappedFile>(path)) {
+  const auto json = header_text(*file_, path.string());
+  data_start_ = kLengthBytes + json.size();
+  auto header = parse_safetensors_header(json, file_->size() - data_start_, path.string());
+  tensors_ = std::move(header.tensors);
+  metadata_ = std::move(header.metadata);
+  for (std::size_t i = 0; i < tensors_.size(); ++i) index_[tensors_[i].name] = i;
+}
+
+bool SafetensorsFile::contains(std::string_view name) const { return index_.contains(name); }
+
+torch::Tensor SafetensorsFile::get(const std::string& name) const {
+  const auto found = index_.find(name);
+  if (found == index_.end()) {
+    throw Error(ErrorKind::kMismatch, fmt::format("{} has no tensor \"{}\"", path_.string(), name));
+  }
+  const auto& info = tensors_[found->second];
+  const auto options = torch::TensorOptions().dtype(info.dtype);
+  if (info.begin == info.end) return torch::empty(info.shape, options);
+
+  auto* data = file_->data() + data_start_ + info.begin;
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(info.dtype);
+  if (misaligned != 0) {  // headers of other writers need not be padded
+    auto copy = torch::empty(info.shape, options);
+    std::memcpy(copy.data_ptr(), data, info.end - info.begin);
+    return copy;
+  }
+  return torch::from_blob(
+      data, info.shape, [file = file_](void*) {}, options);
+}
+
+StateDict load_safetensors(const std::filesystem::path& path) {
+  const SafetensorsFile file(path);
+  StateDict dict;
+  for (const auto& info : file.tensors()) dict.emplace(info.name, file.get(info.name));
+  return dict;
+}
+
+void save_safetensors(const std::filesystem::path& path, const StateDict& dict,
+                      const std::map<std::string, std::string>& metadata) {
+  std::vector<std::pair<std::string, torch::Tensor>> ordered(dict.begin(), dict.end());
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return a.second.element_size() > b.second.element_size();
+  });
+
+  SafetensorsHeader header{.tensors = {}, .metadata = metadata};
+  std::uint64_t position = 0;
+  for (const auto& [name, tensor] : ordered) {
+    header.tensors.push_back({.name = name,
+                              .dtype = tensor.scalar_type(),
+                              .shape = tensor.sizes().vec(),
+                              .begin = position,
+                              .end = position + tensor.nbytes()});
+    position = header.tensors.back().end;
+  }
+  const auto json = format_safetensors_header(header);
+  const auto length = static_cast<std::uint64_t>(json.size());
+
+  AtomicFile file(path);
+  file.write(&length, sizeof(length));
+  file.write(json);
+  for (const auto& [name, tensor] : ordered) {
+    const auto contiguous = tensor.detach().to(torch::kCPU).contiguous();
+    file.write(contiguous.data_ptr(), contiguous.nbytes());
+  }
+  file.commit();
+}
+
+}  // namespace mos::io

@@ -1,0 +1,111 @@
+#include "mos/io/state_dict.h"
+
+#include <fmt/format.h>
+#include <torch/nn/module.h>
+
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/io/names.h"
+
+namespace mos::io {
+namespace {
+
+std::string join(const std::vector<std::string>& parts) {
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+bool allows(const KeyPredicate& predicate, const std::string& key) {
+  return predicate && predicate(key);
+}
+
+/// Pairs of (destination, source) that fit, and the fate of every key.
+struct LoadPlan {
+  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
+  LoadReport report;
+  bool acceptable = true;
+};
+
+LoadPlan plan_load(const StateDict& targets, const StateDict& dict, const LoadOptions& options) {
+  LoadPlan plan;
+  StateDict unfilled = targets;
+  for (const auto& [key, tensor] : dict) {
+    const auto name = targets.contains(key) ? key : canonical_key(key);
+    const auto target = unfilled.find(name);
+    if (target == unfilled.end()) {
+      if (is_ignorable_buffer(key)) {
+        plan.report.ignored.push_back(key);
+        continue;
+      }
+      plan.report.unexpected.push_back(key);
+      plan.acceptable = plan.acceptable && allows(options.allow_unexpected, key);
+      continue;
+    }
+    if (target->second.sizes() == tensor.sizes()) {
+      plan.copies.emplace_back(target->second, tensor);
+      plan.report.loaded.push_back(key);
+    } else {
+      plan.report.mismatched.push_back(fmt::format("{} ({} in the file, {} in the model)", key,
+                                                   shape_text(tensor.sizes()),
+                                                   shape_text(target->second.sizes())));
+      plan.acceptable = false;
+    }
+    unfilled.erase(target);
+  }
+  for (const auto& [name, tensor] : unfilled) {
+    if (is_ignorable_buffer(name)) continue;
+    plan.report.missing.push_back(name);
+    plan.acceptable = plan.acceptable && allows(options.allow_missing, name);
+  }
+  return plan;
+}
+
+}  // namespace
+
+KeyPredicate matches_any(std::vector<std::string> patterns) {
+  return [patterns = std::move(patterns)](const std::string& key) {
+    for (const auto& pattern : patterns) {
+      if (matches_pattern(key, pattern)) return true;
+    }
+    return false;
+  };
+}
+
+std::string shape_text(torch::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+}
+
+std::string LoadReport::summary() const {
+  auto text = fmt::format("{} loaded", loaded.size());
+  const auto add = [&text](const char* label, const std::vector<std::string>& keys) {
+    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, join(keys));
+  };
+  add("missing", missing);
+  add("unexpected", unexpected);
+  add("of another shape", mismatched);
+  return text;
+}
+
+LoadReport load_into(torch::nn::Module& module, const StateDict& dict, const LoadOptions& options) {
+  auto plan = plan_load(state_dict_of(module), dict, options);
+  if (!plan.acceptable) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("the tensors of {} do not fit {}: {}",
+                            options.origin.empty() ? "the file" : options.origin, module.name(),
+                            plan.report.summary()));
+  }
+  torch::NoGradGuard no_grad;
+  for (auto& [target, source] : plan.copies) target.copy_(source);
+  return std::move(plan.report);
+}
+
+StateDict state_dict_of(const torch::nn::Module& module) {
+  StateDict dict;
+  for (const auto& entry : module.named_parameters()) dict[entry.key()] = entry.value().detach();
+  for (const auto& entry : module.named_buffers()) {
+    if (entry.value().defined()) dict[entry.key()] = entry.value().detach();
+  }
+  return dict;
+}
+
+}  // namespace mos::io

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace torch::nn {
+class Module;
+}
+
+/// Named tensors and how they get into a module: every key is accounted for.
+namespace mos::io {
+
+using StateDict = std::map<std::string, torch::Tensor>;
+using KeyPredicate = std::function<bool(const std::string&)>;
+
+/// True for keys that match one of `patterns`; `*` stands for any run of characters.
+KeyPredicate matches_any(std::vector<std::string> patterns);
+
+struct LoadOptions {
+  KeyPredicate allow_missing;     ///< Keys of the module that the file may lack. Empty: none.
+  KeyPredicate allow_unexpected;  ///< Keys of the file that the module may lack. Empty: none.
+  std::string origin;             ///< What the tensors come from, for messages ("unet/…").
+};
+
+/// What became of every key. `mismatched` entries hold both shapes; `ignored` are buffers that
+/// carry no information (see io/names.h).
+struct LoadReport {
+  std::vector<std::string> loaded, missing, unexpected, mismatched, ignored;
+
+  /// One line: the counts and every missing, unexpected and mismatched key.
+  std::string summary() const;
+};
+
+/// Copies `dict` into the parameters and buffers of `module`, converting to each one's dtype and
+/// device. Keys of older dialects are renamed by io/names. Nothing is written unless all fits.
+/// Throws mos::Error(kMismatch) that lists all missing, unexpected and mismatched keys, unless
+/// `options` allows them; a wrong shape is never allowed.
+LoadReport load_into(torch::nn::Module& module, const StateDict& dict,
+                     const LoadOptions& options = {});
+
+/// All defined parameters and buffers by name. The tensors alias the module (detached).
+StateDict state_dict_of(const torch::nn::Module& module);
+
+/// "[2, 3]"; for messages.
+std::string shape_text(torch::IntArrayRef shape);
+
+}  // namespace mos::io
