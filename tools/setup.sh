@@ -1,0 +1,127 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # the lists are used by those that source this file
+# What every script here shares: the Debian packages, the environment and the build. Sourced.
+
+# The one list of Debian packages; both Debian 12 and Debian 13 have all of them.
+build_packages=(
+  g++ cmake ninja-build ccache pkg-config
+  libtorch-dev libopenblas0-openmp
+  libcli11-dev nlohmann-json3-dev libfmt-dev libutf8proc-dev
+  libpng-dev zlib1g-dev libturbojpeg0-dev libwebp-dev
+  libgtest-dev libgmock-dev
+)
+base_packages=(librsvg2-bin nodejs npm ca-certificates)  # artwork for the base model
+bench_packages=(libbenchmark-dev)
+check_packages=(clang-format shellcheck)
+trixie_packages=(debootstrap)
+
+project_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+build_root=${MOS_BUILD_ROOT:-$project_root/build}
+
+readonly exit_usage=2 exit_unavailable=77
+
+say() { printf 'run: %s\n' "$*" >&2; }
+
+fail() {
+  local status=$1
+  shift
+  printf 'run: %s\n' "$*" >&2
+  exit "$status"
+}
+
+minutes() { printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    fail "$exit_unavailable" "need root for: $*; install sudo or run that line as root first"
+  fi
+}
+
+# Prints those of its arguments that are neither installed Debian packages nor commands on the
+# PATH, so that a Node.js or CMake from elsewhere is left alone.
+missing_packages() {
+  local package status
+  for package in "$@"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=absent
+    [ "$status" = installed ] || command -v "$package" >/dev/null || printf '%s\n' "$package"
+  done
+}
+
+install_packages() {
+  command -v dpkg-query >/dev/null || {
+    say "this is no Debian; needed are what Debian calls: $*"
+    return 0
+  }
+  local missing log
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -eq 0 ] && return 0
+
+  say "install ${#missing[@]} Debian packages: ${missing[*]}"
+  log=$(mktemp)
+  as_root apt-get -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 ||
+    say "apt-get update had trouble (see below if the packages cannot be installed)"
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install \
+    -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 </dev/null; then
+    tail -n 25 "$log" >&2
+    fail 1 "apt-get could not install: ${missing[*]} (all it said: $log)"
+  fi
+  rm -f "$log"
+}
+
+# LibTorch calls whatever BLAS Debian's alternatives name; the reference one is 36 times slower
+# than OpenBLAS. Any OpenBLAS that somebody chose is kept.
+choose_openblas() {
+  command -v update-alternatives >/dev/null || return 0
+  local name current choice
+  while read -r name _ current; do
+    case $name in libblas.so.3-* | liblapack.so.3-*) ;; *) continue ;; esac
+    case $current in *openblas*) continue ;; esac
+    choice=$(update-alternatives --list "$name" | grep openblas-openmp | head -n 1)
+    [ -n "$choice" ] || continue
+    say "choose OpenBLAS for $name (it was $current)"
+    as_root update-alternatives --set "$name" "$choice" >/dev/null
+  done < <(update-alternatives --get-selections)
+}
+
+# Must be there before a program starts: its libraries read these when they are loaded. What the
+# caller has set is kept.
+#   OMP_WAIT_POLICY=passive          idle threads sleep; spinning costs 2-8 times the CPU time as
+#                                    soon as anything else runs on the machine
+#   GLIBC_TUNABLES=…hugetlb=1        big tensors in huge pages: far fewer page faults
+#   ATEN_CPU_CAPABILITY=avx512       ATen's AVX-512 kernels, which it does not take by itself
+set_environment() {
+  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+  local flag
+  for flag in avx512f avx512bw avx512dq avx512vl; do
+    grep -qw "$flag" /proc/cpuinfo || return 0
+  done
+  export ATEN_CPU_CAPABILITY=${ATEN_CPU_CAPABILITY:-avx512}
+}
+
+# As many compilers as there are cores, but one for each 1.5 GB of free memory at most.
+build_jobs() {
+  local cores by_memory
+  cores=$(nproc)
+  by_memory=$(awk '/^MemAvailable:/ { print int($2 / 1500000) }' /proc/meminfo)
+  [ "$by_memory" -ge 1 ] || by_memory=1
+  echo $((cores < by_memory ? cores : by_memory))
+}
+
+# build PRESET [TARGET...]: brings build/PRESET up to date.
+build() {
+  local preset=$1 folder=$build_root/$1 jobs
+  shift
+  jobs=$(build_jobs)
+  say "build $preset with $jobs jobs in $folder"
+  if [ ! -e "$folder/build.ninja" ] || [ "$project_root/CMakePresets.json" -nt "$folder/build.ninja" ]
+  then
+    (cd "$project_root" && cmake --preset "$preset" -B "$folder") >&2 ||
+      fail 1 "cmake could not configure $folder"
+  fi
+  ninja -C "$folder" -j "$jobs" "$@" >&2 || fail 1 "the build of $preset failed"
+}
