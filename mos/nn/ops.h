@@ -1,15 +1,16 @@
 #pragma once
 
-#include <optional>
-
 #include <torch/types.h>
+
+#include <optional>
 
 /// Numerics used by every network: one place that knows which of them ATen gets wrong or slow.
 ///
 /// Each function is differentiable and takes float32, float64, bfloat16 or float16 on any device.
 ///   float32/64  exactly ATen's operator, so results match the reference implementation;
-///   bfloat16    on a CPU with AVX-512: our own fused kernels (bfloat16 in and out, float32 inside);
-///   otherwise   ATen; reduced precision on a CPU is computed in float32 and rounded once at the
+///   bfloat16    on a CPU with AVX-512: our own fused kernels (bfloat16 in and out, float32
+///   inside); otherwise   ATen; reduced precision on a CPU is computed in float32 and rounded once
+///   at the
 ///               end, because LibTorch 1.13 accumulates bfloat16 moments in bfloat16.
 namespace mos::nn {
 
@@ -50,7 +51,7 @@ struct AttentionOptions {
 };
 
 /// softmax(scale q k^T + mask) v for q [B,H,N,D], k and v [B,H,M,D]; returns [B,H,N,D].
-/// The result is laid out as [B,N,H,D], so joining the heads again costs nothing.
+/// Any strides are welcome, so heads split by view and transpose need no copy before.
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                         const AttentionOptions& options = {});
 
