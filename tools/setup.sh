@@ -31,14 +31,10 @@ fail() {
 
 minutes() { printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); }
 
+can_be_root() { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null; }
+
 as_root() {
-  if [ "$(id -u)" -eq 0 ]; then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    fail "$exit_unavailable" "need root for: $*; install sudo or run that line as root first"
-  fi
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 # Prints those of its arguments that are neither installed Debian packages nor commands on the
@@ -60,7 +56,9 @@ install_packages() {
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -eq 0 ] && return 0
 
-  say "install ${#missing[@]} Debian packages: ${missing[*]}"
+  can_be_root || fail "$exit_unavailable" \
+    "there is no sudo; run as root: apt-get install --no-install-recommends ${missing[*]}"
+  say "install Debian packages: ${missing[*]}"
   log=$(mktemp)
   as_root apt-get -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 ||
     say "apt-get update had trouble (see below if the packages cannot be installed)"
@@ -82,6 +80,10 @@ choose_openblas() {
     case $current in *openblas*) continue ;; esac
     choice=$(update-alternatives --list "$name" | grep openblas-openmp | head -n 1)
     [ -n "$choice" ] || continue
+    can_be_root || {
+      say "slow: $name is $current; choose OpenBLAS with update-alternatives as root"
+      continue
+    }
     say "choose OpenBLAS for $name (it was $current)"
     as_root update-alternatives --set "$name" "$choice" >/dev/null
   done < <(update-alternatives --get-selections)
