@@ -1,0 +1,117 @@
+#include "mos/io/image.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/io/image_codecs.h"
+#include "mos/io/mapped_file.h"
+
+namespace mos::io {
+namespace {
+
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
+constexpr std::string_view kJpegSignature = "\xff\xd8\xff";
+
+bool is_webp(std::string_view bytes) {
+  return bytes.size() >= 12 && bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP";
+}
+
+/// The first bytes for a message: as text when printable, else in hexadecimal.
+std::string beginning_of(std::string_view bytes) {
+  const auto head = bytes.substr(0, 12);
+  const auto printable = [](char c) { return c >= ' ' && c <= '~'; };
+  if (std::all_of(head.begin(), head.end(), printable)) return fmt::format("\"{}\"", head);
+  std::string text;
+  for (const char c : head) {
+    text += fmt::format("{}{:02x}", text.empty() ? "" : " ", static_cast<unsigned char>(c));
+  }
+  return text;
+}
+
+}  // namespace
+
+void throw_damaged(const std::string& origin, const std::string& reason) {
+  throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin, reason));
+}
+
+torch::Tensor allocate_pixels(std::int64_t height, std::int64_t width, std::int64_t channels,
+                              const std::string& origin) {
+  if (height < 1 || width < 1 || height > kMaxPixels / width) {
+    throw_damaged(origin, fmt::format("a picture of {} x {} pixels is not possible or too large",
+                                      width, height));
+  }
+  return torch::empty({height, width, channels}, torch::kUInt8);
+}
+
+Image read_image(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return decode_image(file.text(), path.string());
+}
+
+Image decode_image(std::string_view bytes, const std::string& origin) {
+  if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
+  if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
+  if (is_webp(bytes)) return decode_webp(bytes, origin);
+  throw Error(ErrorKind::kFormat,
+              fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
+                          bytes.empty() ? "it is empty"
+                                        : fmt::format("starts with {}", beginning_of(bytes))));
+}
+
+void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
+               const std::map<std::string, std::string>& text) {
+  write_text_file(path, encode_png(pixels, text));
+}
+
+torch::Tensor to_rgb(const torch::Tensor& pixels) {
+  TORCH_CHECK(pixels.dim() == 3, "to_rgb takes [H, W, C], got ", pixels.sizes());
+  const auto channels = pixels.size(2);
+  if (channels == 3) return pixels;
+  if (channels == 1) return pixels.expand({-1, -1, 3}).contiguous();
+  TORCH_CHECK(channels == 4, "to_rgb takes 1, 3 or 4 channels, got ", channels);
+  const auto colour = pixels.slice(2, 0, 3).to(torch::kFloat32);
+  const auto alpha = pixels.slice(2, 3, 4).to(torch::kFloat32) / 255.0;
+  return (colour * alpha + 255.0 * (1.0 - alpha)).round().to(torch::kUInt8);
+}
+
+torch::Tensor to_float_chw(const Image& image) {
+  return (to_rgb(image.pixels).permute({2, 0, 1}).to(torch::kFloat32) / 127.5 - 1.0).contiguous();
+}
+
+torch::Tensor to_uint8_hwc(const torch::Tensor& chw) {
+  const auto single = chw.dim() == 4 ? chw.squeeze(0) : chw;
+  TORCH_CHECK(single.dim() == 3, "to_uint8_hwc takes one [C, H, W] picture, got ", chw.sizes());
+  const auto values = single.detach().to(torch::kCPU, torch::kFloat32);
+  const auto scaled = ((values * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round();
+  return scaled.permute({1, 2, 0}).to(torch::kUInt8).contiguous();
+}
+
+torch::Tensor make_grid(std::span<const torch::Tensor> images, std::int64_t columns,
+                        std::int64_t gap) {
+  if (images.empty() || columns < 1 || gap < 0) {
+    throw Error(ErrorKind::kUsage, "a grid needs at least one picture, one column and a gap >= 0");
+  }
+  const auto& first = images.front();
+  const auto height = first.size(0), width = first.size(1);
+  const auto count = static_cast<std::int64_t>(images.size());
+  const auto used_columns = std::min(columns, count);
+  const auto rows = (count + columns - 1) / columns;
+  auto grid =
+      torch::full({rows * (height + gap) - gap, used_columns * (width + gap) - gap, first.size(2)},
+                  255, torch::kUInt8);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto& image = images[static_cast<std::size_t>(i)];
+    if (image.sizes() != first.sizes()) {
+      throw Error(ErrorKind::kUsage, "the pictures of a grid must have one size");
+    }
+    const auto top = (i / columns) * (height + gap), left = (i % columns) * (width + gap);
+    grid.slice(0, top, top + height).slice(1, left, left + width).copy_(image);
+  }
+  return grid;
+}
+
+}  // namespace mos::io

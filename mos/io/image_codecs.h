@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "mos/io/image.h"
+
+/// One decoder for each kind of picture; read_image chooses among them.
+namespace mos::io {
+
+/// Each throws mos::Error(kFormat) naming `origin` when `bytes` are damaged or too large.
+Image decode_png(std::string_view bytes, const std::string& origin);
+Image decode_jpeg(std::string_view bytes, const std::string& origin);
+Image decode_webp(std::string_view bytes, const std::string& origin);
+
+/// Pictures with more pixels than this are refused before memory is taken (256 megapixels).
+inline constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;
+
+/// uint8 [height, width, channels]. Throws mos::Error(kFormat) beyond kMaxPixels.
+torch::Tensor allocate_pixels(std::int64_t height, std::int64_t width, std::int64_t channels,
+                              const std::string& origin);
+
+/// Throws mos::Error(kFormat): "cannot read `origin`: `reason`".
+[[noreturn]] void throw_damaged(const std::string& origin, const std::string& reason);
+
+}  // namespace mos::io
