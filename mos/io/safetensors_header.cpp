@@ -13,6 +13,10 @@
 namespace mos::io {
 namespace {
 
+/// Looks keys up in logarithmic time, which our order-keeping Json does not: a hostile header may
+/// hold millions of them.
+using SortedJson = nlohmann::json;
+
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr int kMaxDepth = 3;  // header > tensor > shape
 constexpr std::size_t kMaxDimensions = 64;
@@ -36,7 +40,7 @@ class HeaderParser {
       : json_(json), data_bytes_(data_bytes), origin_(origin) {}
 
   SafetensorsHeader parse() {
-    const Json root = parse_json_strictly();
+    const SortedJson root = parse_json_strictly();
     if (!root.is_object()) fail("its header is not a JSON object");
     SafetensorsHeader header;
     for (const auto& [name, value] : root.items()) {
@@ -58,26 +62,27 @@ class HeaderParser {
   }
 
   /// JSON without duplicate keys and without deep nesting, both of which the JSON library allows.
-  Json parse_json_strictly() const {
+  SortedJson parse_json_strictly() const {
     std::array<std::set<std::string>, kMaxDepth + 1> keys;
-    const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
+    const auto check = [&](int depth, SortedJson::parse_event_t event, SortedJson& value) {
       if (depth > kMaxDepth) fail("its header is nested too deeply");
       const auto level = static_cast<std::size_t>(depth);
-      if (event == Json::parse_event_t::object_start && depth < kMaxDepth) keys[level + 1].clear();
-      if (event == Json::parse_event_t::key &&
+      if (event == SortedJson::parse_event_t::object_start && depth < kMaxDepth)
+        keys[level + 1].clear();
+      if (event == SortedJson::parse_event_t::key &&
           !keys[level].insert(value.get<std::string>()).second) {
         fail("its header has the key \"{}\" twice", value.get<std::string>());
       }
       return true;
     };
     try {
-      return Json::parse(json_.begin(), json_.end(), check);
+      return SortedJson::parse(json_.begin(), json_.end(), check);
     } catch (const nlohmann::json::exception& error) {
       fail("its header is not valid JSON ({})", error.what());
     }
   }
 
-  std::map<std::string, std::string> parse_metadata(const Json& value) const {
+  std::map<std::string, std::string> parse_metadata(const SortedJson& value) const {
     if (!value.is_object()) fail("{} is not a JSON object", kMetadataKey);
     std::map<std::string, std::string> metadata;
     for (const auto& [key, text] : value.items()) {
@@ -87,7 +92,7 @@ class HeaderParser {
     return metadata;
   }
 
-  TensorInfo parse_tensor(const std::string& name, const Json& value) const {
+  TensorInfo parse_tensor(const std::string& name, const SortedJson& value) const {
     if (!value.is_object()) fail("the header entry of tensor \"{}\" is not a JSON object", name);
     for (const auto& [key, ignored] : value.items()) {
       if (key != "dtype" && key != "shape" && key != "data_offsets") {
@@ -117,7 +122,7 @@ class HeaderParser {
     return info;
   }
 
-  torch::ScalarType parse_dtype(const std::string& name, const Json& value) const {
+  torch::ScalarType parse_dtype(const std::string& name, const SortedJson& value) const {
     const auto field = value.find("dtype");
     if (field == value.end() || !field->is_string()) fail("tensor \"{}\" has no dtype", name);
     const auto text = field->get<std::string>();
@@ -127,7 +132,7 @@ class HeaderParser {
     fail("tensor \"{}\" has the unknown dtype \"{}\"", name, text);
   }
 
-  std::vector<std::uint64_t> integers(const std::string& name, const Json& value,
+  std::vector<std::uint64_t> integers(const std::string& name, const SortedJson& value,
                                       const char* key) const {
     const auto field = value.find(key);
     if (field == value.end() || !field->is_array()) {

@@ -1,0 +1,263 @@
+#include "mos/text/clip_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/json.h"
+#include "mos/text/byte_pairs.h"
+#include "mos/text/clean_text.h"
+
+namespace mos::text {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// transformers writes 1e30 for "no limit"; anything above this is no length.
+constexpr std::int64_t kLongestSequence = 1'000'000;
+
+[[noreturn]] void fail(const std::string& origin, const std::string& reason) {
+  throw Error(ErrorKind::kFormat, fmt::format("cannot use {}: {}", origin, reason));
+}
+
+/// A token is written as a string or as an object with "content".
+std::optional<std::string> token_text(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_object() && value.contains("content") && value["content"].is_string()) {
+    return value["content"].get<std::string>();
+  }
+  return std::nullopt;
+}
+
+std::optional<Json> read_object_if_present(const fs::path& path) {
+  if (!fs::exists(path)) return std::nullopt;
+  auto json = read_json_file(path);
+  if (!json.is_object()) fail(path.string(), "expected a JSON object");
+  return json;
+}
+
+}  // namespace
+
+CLIPTokenizer CLIPTokenizer::from_directory(const fs::path& directory) {
+  CLIPTokenizer tokenizer;
+  tokenizer.base_ = std::make_shared<const BytePairs>(BytePairs::from_directory(directory));
+  tokenizer.read_configuration(directory);
+  tokenizer.read_added_tokens(directory);
+  tokenizer.resolve_special_tokens(directory);
+  return tokenizer;
+}
+
+/// The special tokens map has the last word, as in transformers.
+void CLIPTokenizer::read_configuration(const fs::path& directory) {
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const auto json = read_object_if_present(directory / name);
+    if (!json) continue;
+    const auto read = [&json](const char* key, std::string& target) {
+      if (json->contains(key)) target = token_text((*json)[key]).value_or(target);
+    };
+    read("bos_token", special_.bos);
+    read("eos_token", special_.eos);
+    read("pad_token", special_.pad);
+    read("unk_token", special_.unknown);
+    if (json->contains("additional_special_tokens")) {
+      special_.additional.clear();
+      for (const auto& token : (*json)["additional_special_tokens"]) {
+        if (const auto text = token_text(token)) special_.additional.push_back(*text);
+      }
+    }
+    if (json->contains("model_max_length")) {
+      const auto& length = (*json)["model_max_length"];
+      if (length.is_number_integer() && length.get<std::int64_t>() <= kLongestSequence) {
+        model_max_length_ = length.get<std::int64_t>();
+      }
+    }
+    if (model_max_length_ < 3) {
+      fail((directory / name).string(),
+           fmt::format("model_max_length is {}, expected at least 3", model_max_length_));
+    }
+  }
+}
+
+/// added_tokens.json maps texts to ids; since 4.34 tokenizer_config.json maps ids to tokens.
+void CLIPTokenizer::read_added_tokens(const fs::path& directory) {
+  const auto added_path = directory / "added_tokens.json";
+  if (const auto json = read_object_if_present(added_path)) {
+    for (const auto& [token, id] : json->items()) {
+      if (!id.is_number_integer()) {
+        fail(added_path.string(), fmt::format("the id of \"{}\" is not a number", token));
+      }
+      register_added(token, id.get<std::int64_t>(), added_path.string());
+    }
+  }
+  const auto config_path = directory / "tokenizer_config.json";
+  const auto config = read_object_if_present(config_path);
+  if (!config || !config->contains("added_tokens_decoder")) return;
+  for (const auto& [key, value] : (*config)["added_tokens_decoder"].items()) {
+    const auto token = token_text(value);
+    const bool is_number =
+        !key.empty() && key.size() < 10 &&
+        std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!token || !is_number) {
+      fail(config_path.string(), fmt::format("added_tokens_decoder has a bad entry \"{}\"", key));
+    }
+    register_added(*token, std::stoll(key), config_path.string());
+  }
+}
+
+void CLIPTokenizer::register_added(const std::string& token, std::int64_t id,
+                                   const std::string& origin) {
+  if (const auto known = token_id(token)) {
+    if (*known != id) {
+      fail(origin, fmt::format("the token \"{}\" has two ids, {} and {}", token, *known, id));
+    }
+  } else {
+    const auto same_id = std::find_if(added_.begin(), added_.end(),
+                                      [id](const auto& entry) { return entry.second == id; });
+    if (token.empty() || id < base_vocab_size() || same_id != added_.end()) {
+      fail(origin, fmt::format("the added token \"{}\" has the id {}, which is taken", token, id));
+    }
+    added_.emplace(token, id);
+  }
+  cut_out(token);
+}
+
+void CLIPTokenizer::resolve_special_tokens(const fs::path& directory) {
+  const auto resolve = [&](const char* role, const std::string& token) {
+    const auto id = token_id(token);
+    if (!id || token.empty()) {
+      fail(directory.string(),
+           fmt::format("the {} token \"{}\" is not in the vocabulary", role, token));
+    }
+    cut_out(token);
+    return *id;
+  };
+  bos_id_ = resolve("beginning-of-text", special_.bos);
+  eos_id_ = resolve("end-of-text", special_.eos);
+  pad_id_ = resolve("padding", special_.pad);
+  unknown_id_ = resolve("unknown", special_.unknown);
+  for (const auto& token : special_.additional) resolve("additional", token);
+}
+
+void CLIPTokenizer::cut_out(const std::string& token) {
+  auto& same_start = registered_[token.front()];
+  if (std::find(same_start.begin(), same_start.end(), token) != same_start.end()) return;
+  const auto longer = [](const auto& a, const auto& b) { return a.size() > b.size(); };
+  same_start.insert(std::upper_bound(same_start.begin(), same_start.end(), token, longer), token);
+}
+
+/// The longest registered token that `text` starts with; empty if there is none.
+std::string_view CLIPTokenizer::registered_prefix(std::string_view text) const {
+  const auto same_start = registered_.find(text.front());
+  if (same_start == registered_.end()) return {};
+  for (const auto& token : same_start->second) {
+    if (text.starts_with(token)) return token;
+  }
+  return {};
+}
+
+void CLIPTokenizer::encode_plain(std::string_view text, std::vector<std::int64_t>& ids) const {
+  const std::vector<std::string> whole = {special_.bos, special_.eos};
+  const auto cleaned = clean_text(text);
+  for (const auto piece : split_pieces(cleaned, whole)) {
+    if (piece == special_.bos || piece == special_.eos) {
+      ids.push_back(piece == special_.bos ? bos_id_ : eos_id_);
+    } else {
+      base_->encode(piece, unknown_id_, ids);
+    }
+  }
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode_words(std::string_view text) const {
+  std::vector<std::int64_t> ids;
+  std::size_t plain_length = 0;
+  while (plain_length < text.size()) {
+    const auto token = registered_prefix(text.substr(plain_length));
+    if (token.empty()) {
+      ++plain_length;
+      continue;
+    }
+    encode_plain(text.substr(0, plain_length), ids);
+    ids.push_back(*token_id(token));
+    text.remove_prefix(plain_length + token.size());
+    plain_length = 0;
+  }
+  encode_plain(text, ids);
+  return ids;
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode(std::string_view text) const {
+  auto ids = encode_words(text);
+  ids.insert(ids.begin(), bos_id_);
+  ids.push_back(eos_id_);
+  return ids;
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode_padded(std::string_view text) const {
+  auto ids = encode(text);
+  const auto length = static_cast<std::size_t>(model_max_length_);
+  const bool cut = ids.size() > length;
+  ids.resize(length, pad_id_);
+  if (cut) ids.back() = eos_id_;
+  return ids;
+}
+
+std::int64_t CLIPTokenizer::add_token(const std::string& token) {
+  if (token.empty()) throw Error(ErrorKind::kUsage, "cannot add a token without text");
+  if (const auto known = token_id(token)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot add the token \"{}\": it is in the vocabulary already (id {}); "
+                            "choose another name",
+                            token, *known));
+  }
+  const auto id = vocab_size();
+  added_.emplace(token, id);
+  cut_out(token);
+  return id;
+}
+
+std::optional<std::int64_t> CLIPTokenizer::token_id(std::string_view token) const {
+  const auto found = added_.find(token);
+  return found != added_.end() ? std::optional(found->second) : base_->id(token);
+}
+
+std::int64_t CLIPTokenizer::vocab_size() const {
+  auto largest = base_->largest_id();
+  for (const auto& [token, id] : added_) largest = std::max(largest, id);
+  return largest + 1;
+}
+
+std::int64_t CLIPTokenizer::base_vocab_size() const { return base_->largest_id() + 1; }
+
+void CLIPTokenizer::save(const fs::path& directory) const {
+  std::error_code code;
+  fs::create_directories(directory, code);
+  if (code) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("cannot create folder {}: {}", directory.string(), code.message()));
+  }
+  base_->save(directory);
+  Json special = {{"bos_token", special_.bos},
+                  {"eos_token", special_.eos},
+                  {"pad_token", special_.pad},
+                  {"unk_token", special_.unknown}};
+  if (!special_.additional.empty()) special["additional_special_tokens"] = special_.additional;
+  write_text_file(directory / "special_tokens_map.json", special.dump(2) + "\n");
+
+  Json config = special;
+  config["errors"] = "replace";
+  config["model_max_length"] = model_max_length_;
+  config["tokenizer_class"] = "CLIPTokenizer";
+  write_text_file(directory / "tokenizer_config.json", config.dump(2) + "\n");
+
+  const auto added_path = directory / "added_tokens.json";
+  if (added_.empty()) {
+    fs::remove(added_path, code);
+  } else {
+    write_text_file(added_path, Json(added_).dump(2) + "\n");
+  }
+}
+
+}  // namespace mos::text

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mos::text {
+
+class BytePairs;
+
+/// CLIP's byte-level BPE tokenizer with added tokens: the ids of `CLIPTokenizer` (transformers
+/// 4.31 and later, without ftfy). Every id comes from the files, none from the code. A value:
+/// copies share the vocabulary, added tokens are each copy's own.
+class CLIPTokenizer {
+ public:
+  /// Reads vocab.json and merges.txt and, where present, tokenizer_config.json,
+  /// special_tokens_map.json and added_tokens.json.
+  /// Throws mos::Error: kIo, or kFormat when they contradict each other.
+  static CLIPTokenizer from_directory(const std::filesystem::path& directory);
+
+  /// Ids of `text` between BOS and EOS, as many as there are.
+  std::vector<std::int64_t> encode(std::string_view text) const;
+
+  /// Exactly model_max_length() ids: cut (EOS stays last) or filled with pad_id().
+  std::vector<std::int64_t> encode_padded(std::string_view text) const;
+
+  /// Ids of `text` alone, without BOS and EOS.
+  std::vector<std::int64_t> encode_words(std::string_view text) const;
+
+  /// Registers `token`, which from now on is cut out of every text before anything else, the
+  /// longest first, exactly as it is written (case matters). Returns its id, the next free one.
+  /// Throws mos::Error(kUsage) when the token is empty or taken.
+  std::int64_t add_token(const std::string& token);
+
+  /// Id of an added token or of an entry of the vocabulary as it is written there ("cat</w>").
+  std::optional<std::int64_t> token_id(std::string_view token) const;
+
+  std::int64_t vocab_size() const;       ///< With the added tokens.
+  std::int64_t base_vocab_size() const;  ///< Without them.
+  std::int64_t bos_id() const { return bos_id_; }
+  std::int64_t eos_id() const { return eos_id_; }
+  std::int64_t pad_id() const { return pad_id_; }
+  std::int64_t model_max_length() const { return model_max_length_; }
+
+  /// Added tokens and their ids.
+  const std::map<std::string, std::int64_t, std::less<>>& added_tokens() const { return added_; }
+
+  /// Writes the files that from_directory reads into `directory` (made if need be), the same
+  /// bytes for the same tokenizer. Throws mos::Error(kIo).
+  void save(const std::filesystem::path& directory) const;
+
+ private:
+  /// Texts of the special tokens as the configuration names them.
+  struct SpecialTokens {
+    std::string bos = "<|startoftext|>";
+    std::string eos = "<|endoftext|>";
+    std::string pad = "<|endoftext|>";
+    std::string unknown = "<|endoftext|>";
+    std::vector<std::string> additional;
+  };
+
+  void read_configuration(const std::filesystem::path& directory);
+  void read_added_tokens(const std::filesystem::path& directory);
+  void register_added(const std::string& token, std::int64_t id, const std::string& origin);
+  void resolve_special_tokens(const std::filesystem::path& directory);
+  void cut_out(const std::string& token);
+  std::string_view registered_prefix(std::string_view text) const;
+  void encode_plain(std::string_view text, std::vector<std::int64_t>& ids) const;
+
+  std::shared_ptr<const BytePairs> base_;
+  std::map<std::string, std::int64_t, std::less<>> added_;
+  /// Tokens cut out before byte pair encoding by first byte, the longest first.
+  std::map<char, std::vector<std::string>> registered_;
+  SpecialTokens special_;
+  std::int64_t bos_id_ = 0;
+  std::int64_t eos_id_ = 0;
+  std::int64_t pad_id_ = 0;
+  std::int64_t unknown_id_ = 0;
+  std::int64_t model_max_length_ = 77;  ///< CLIP's, where no file says otherwise.
+};
+
+}  // namespace mos::text
