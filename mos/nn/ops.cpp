@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "mos/nn/kernels/cpu_features.h"
+#include "mos/nn/kernels/fused.h"
 #include "mos/nn/kernels/portable.h"
 
 namespace mos::nn {
@@ -15,36 +17,64 @@ void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch
               "attention: q ", q.sizes(), " and k ", k.sizes(), " differ in batch, heads or width");
 }
 
+namespace fused = kernels::fused;
+namespace portable = kernels::portable;
+using kernels::kFusedKernelsBuilt;
+
 }  // namespace
 
 torch::Tensor group_norm(const torch::Tensor& x, int64_t groups, const torch::Tensor& weight,
                          const torch::Tensor& bias, double eps, Activation activation) {
   TORCH_CHECK(x.dim() >= 2 && groups > 0 && x.size(1) % groups == 0, "group_norm: ", groups,
               " groups do not divide the channels of ", x.sizes());
-  return kernels::portable::group_norm(x, groups, weight, bias, eps, activation);
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::group_norm(x, groups, weight, bias, eps, activation);
+  }
+  return portable::group_norm(x, groups, weight, bias, eps, activation);
 }
 
 torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
                          const torch::Tensor& bias, double eps) {
-  return kernels::portable::layer_norm(x, weight, bias, eps);
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::layer_norm(x, weight, bias, eps);
+  }
+  return portable::layer_norm(x, weight, bias, eps);
 }
 
 torch::Tensor geglu(const torch::Tensor& x) {
   TORCH_CHECK(x.size(-1) % 2 == 0, "geglu expects an even last dimension, got ", x.sizes());
-  return kernels::portable::geglu(x);
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::geglu(x);
+  }
+  return portable::geglu(x);
 }
 
-torch::Tensor silu(const torch::Tensor& x) { return kernels::portable::silu(x); }
+torch::Tensor silu(const torch::Tensor& x) {
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::silu(x);
+  }
+  return portable::silu(x);
+}
 
-torch::Tensor quick_gelu(const torch::Tensor& x) { return kernels::portable::quick_gelu(x); }
+torch::Tensor quick_gelu(const torch::Tensor& x) {
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::quick_gelu(x);
+  }
+  return portable::quick_gelu(x);
+}
 
-torch::Tensor gelu(const torch::Tensor& x) { return kernels::portable::gelu(x); }
+torch::Tensor gelu(const torch::Tensor& x) {
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::applies(x)) return fused::gelu(x);
+  }
+  return portable::gelu(x);
+}
 
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                         const AttentionOptions& options) {
   check_attention(q, k, v);
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
-  return kernels::portable::attention(q, k, v, scale, options);
+  return portable::attention(q, k, v, scale, options);
 }
 
 }  // namespace mos::nn

@@ -30,7 +30,8 @@ torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
 /// Gated GELU: x [...,2D] -> first half * gelu(second half), [...,D].
 torch::Tensor geglu(const torch::Tensor& x);
 
-/// x * sigmoid(x).
+/// x * sigmoid(x). Callers write nn::silu and nn::gelu: ATen has functions of the same name, which
+/// argument-dependent lookup finds for the unqualified ones.
 torch::Tensor silu(const torch::Tensor& x);
 
 /// x * sigmoid(1.702 x), the activation of OpenAI's CLIP.

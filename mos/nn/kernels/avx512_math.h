@@ -9,6 +9,10 @@
 
 #include <cstdint>
 
+// GCC 12 takes the deliberately undefined operands inside its intrinsics for ours (GCC PR 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
 namespace mos::nn::kernels::avx512 {
 namespace {
 

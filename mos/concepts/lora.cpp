@@ -1,0 +1,113 @@
+#include "mos/concepts/lora.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "mos/base/error.h"
+#include "mos/io/state_dict.h"
+
+namespace mos::concepts {
+
+namespace {
+
+bool fits(const nn::LoraLayer& layer, const LoraPair& pair) {
+  return layer.in_features() == pair.down.size(1) && layer.out_features() == pair.up.size(0);
+}
+
+/// `tensor` with the dimensions of `weight`: files may store a 1×1 convolution's factors flat.
+torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& tensor) {
+  if (tensor.dim() == weight.dim()) return tensor;
+  return weight.dim() == 4 ? tensor.unsqueeze(-1).unsqueeze(-1) : tensor.flatten(1);
+}
+
+void add_update(nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
+  torch::NoGradGuard no_grad;
+  auto& weight = layer.weight;
+  const auto update = lora_update(pair).view(weight.sizes()).to(weight.device());
+  weight.copy_(weight.to(torch::kFloat32) + merge_scale * update);
+}
+
+}  // namespace
+
+std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPairs& pairs,
+                                        const std::string& origin) {
+  std::map<std::string, nn::LoraLayer*> by_name;
+  nn::for_each_lora_layer(
+      model, [&](const std::string& name, nn::LoraLayer& layer) { by_name[name] = &layer; });
+  std::vector<nn::LoraLayer*> layers;
+  std::vector<std::string> wrong;
+  for (const auto& [name, pair] : pairs) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) {
+      wrong.push_back(name + " (no such layer)");
+    } else if (!fits(*found->second, pair)) {
+      wrong.push_back(fmt::format("{} (LoRA for {}x{}, layer is {})", name, pair.up.size(0),
+                                  pair.down.size(1),
+                                  io::shape_text(found->second->weight.sizes())));
+    } else {
+      layers.push_back(found->second);
+    }
+  }
+  if (!wrong.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
+                            "{}; use the base model it was tuned on",
+                            origin, wrong.size(), pairs.size(), fmt::join(wrong, ", ")));
+  }
+  return layers;
+}
+
+void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+                 const std::string& origin) {
+  const auto layers = find_layers(model, pairs, origin);
+  std::size_t i = 0;
+  for (const auto& [name, pair] : pairs) {
+    auto& layer = *layers[i++];
+    layer.attach_lora(with_dims_of(layer.weight, pair.down), with_dims_of(layer.weight, pair.up));
+    layer.lora_scale = pair.scale * merge_scale;
+  }
+}
+
+void detach_lora(torch::nn::Module& model) {
+  nn::for_each_lora_layer(model,
+                          [](const std::string&, nn::LoraLayer& layer) { layer.detach_lora(); });
+}
+
+void set_lora_scale(torch::nn::Module& model, double scale) {
+  nn::for_each_lora_layer(
+      model, [scale](const std::string&, nn::LoraLayer& layer) { layer.lora_scale = scale; });
+}
+
+void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+                const std::string& origin) {
+  const auto layers = find_layers(model, pairs, origin);
+  std::size_t i = 0;
+  for (const auto& [name, pair] : pairs) add_update(*layers[i++], pair, merge_scale);
+}
+
+ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+                         const std::string& origin)
+    : layers_(find_layers(model, pairs, origin)) {
+  std::size_t i = 0;
+  for (const auto& [name, pair] : pairs) {
+    former_.push_back(layers_[i]->weight.detach().clone());
+    add_update(*layers_[i++], pair, merge_scale);
+  }
+}
+
+ScopedMerge::~ScopedMerge() {
+  torch::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.copy_(former_[i]);
+}
+
+LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted) {
+  LoraPairs kept;
+  for (const auto& [name, pair] : pairs) {
+    if (wanted(name)) kept.emplace(name, pair);
+  }
+  return kept;
+}
+
+}  // namespace mos::concepts

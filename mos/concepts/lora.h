@@ -1,0 +1,50 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mos/concepts/concept_delta.h"
+#include "mos/nn/linear.h"
+
+namespace mos::concepts {
+
+/// The layers of `model` that `pairs` names, in the order of `pairs`.
+/// Throws kMismatch listing every name that the model lacks and every pair of another shape:
+/// the concept was tuned on another base model.
+std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPairs& pairs,
+                                        const std::string& origin);
+
+/// Attaches every pair to its layer as trainable factors that alias the pair's tensors, with
+/// lora_scale = pair.scale · merge_scale.
+void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+                 const std::string& origin);
+void detach_lora(torch::nn::Module& model);
+/// Sets lora_scale of every attached LoRA.
+void set_lora_scale(torch::nn::Module& model, double scale);
+
+/// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept).
+void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+                const std::string& origin);
+
+/// A merge that ends with its scope: the former weights come back, bit for bit.
+class ScopedMerge {
+ public:
+  ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+              const std::string& origin);
+  ~ScopedMerge();
+  ScopedMerge(const ScopedMerge&) = delete;
+  ScopedMerge& operator=(const ScopedMerge&) = delete;
+
+ private:
+  std::vector<nn::LoraLayer*> layers_;
+  std::vector<torch::Tensor> former_;
+};
+
+/// The pairs whose layer name satisfies `wanted`; tensors are aliased.
+LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted);
+
+}  // namespace mos::concepts

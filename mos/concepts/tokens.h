@@ -1,0 +1,76 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mos/base/json.h"
+#include "mos/concepts/concept_delta.h"
+#include "mos/nn/clip.h"
+#include "mos/text/clip_tokenizer.h"
+
+namespace mos::concepts {
+
+/// A word known to a tokenizer: its row l is the token with id first_id + l.
+struct BoundWord {
+  std::string word;
+  std::int64_t first_id = 0;
+  std::int64_t rows = 1;                 ///< L, or 1 when all layers share one row.
+  std::vector<std::string> token_names;  ///< "<new0>" …, one for each row.
+};
+
+/// The concept words that a tokenizer and a text encoder know, and how prompts with them become
+/// layer-wise prompts (P+). A value.
+class ConceptTokens {
+ public:
+  /// For a U-Net with `layers` = L cross-attention layers.
+  explicit ConceptTokens(std::int64_t layers) : layers_(layers) {}
+
+  /// The words that a fused model folder lists in `new_concept_cfg.json`.
+  static ConceptTokens from_json(const Json& config, std::int64_t layers);
+  Json to_json() const;
+
+  /// Adds tokens `<newK>` to the tokenizer and the rows to the text encoder, behind those that are
+  /// there. Throws kMismatch if the rows do not fit the model, kUsage if a word is known already.
+  void add(std::span<const ConceptWord> words, text::CLIPTokenizer& tokenizer,
+           nn::CLIPTextModel& text_encoder);
+
+  /// Whether any known word occurs in `prompt`.
+  bool mentions(std::string_view prompt) const;
+
+  /// The L prompts of a layer-wise text: in prompt l each word is its l-th token. One prompt if no
+  /// word with more than one row occurs.
+  std::vector<std::string> bind(std::string_view prompt) const;
+
+  const std::vector<BoundWord>& words() const { return words_; }
+  std::int64_t layers() const { return layers_; }
+
+  /// Whether `id` is a token of a concept word.
+  bool is_concept_token(std::int64_t id) const;
+
+ private:
+  std::vector<const BoundWord*> longest_first() const;
+
+  std::int64_t layers_;
+  std::vector<BoundWord> words_;
+};
+
+enum class Padding { kToMaxLength, kNone };
+
+/// Token ids of texts of equal length, [B,S] int64.
+torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
+                        Padding padding = Padding::kToMaxLength);
+
+/// What the U-Net reads for `prompts`: [B,L,S,C] when any of them has a concept word (the others
+/// are repeated over l), else [B,S,C]. Every distinct text runs through the encoder once.
+torch::Tensor encode_prompts(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
+                             nn::CLIPTextModel& text_encoder, std::span<const std::string> prompts);
+
+/// [B,S,C] repeated over the layers (no copy), [B,L,S,C] as it is.
+torch::Tensor as_layerwise(const torch::Tensor& context, std::int64_t layers);
+
+}  // namespace mos::concepts

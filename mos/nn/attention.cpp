@@ -1,0 +1,75 @@
+#include "mos/nn/attention.h"
+
+#include <fmt/core.h>
+#include <torch/nn/modules/container/modulelist.h>
+
+#include "mos/base/error.h"
+#include "mos/nn/ops.h"
+
+namespace mos::nn {
+
+using torch::Tensor;
+
+AttentionImpl::AttentionImpl(const AttentionSize& size)
+    : cross_attention_(size.cross_attention_dim.has_value()),
+      heads_(size.heads),
+      head_dim_(size.head_dim) {
+  const auto inner = size.heads * size.head_dim;
+  const auto source = size.cross_attention_dim.value_or(size.query_dim);
+  to_q_ = register_module("to_q", Linear(size.query_dim, inner, Bias::kNone));
+  to_k_ = register_module("to_k", Linear(source, inner, Bias::kNone));
+  to_v_ = register_module("to_v", Linear(source, inner, Bias::kNone));
+
+  out_ = Linear(inner, size.query_dim);
+  auto to_out = register_module("to_out", torch::nn::ModuleList());
+  to_out->push_back(out_);  // index 0; diffusers' index 1 is a dropout without parameters
+}
+
+Tensor AttentionImpl::forward(const Tensor& hidden_states, const Tensor& context) {
+  if (processor) return processor->process(*this, hidden_states, context);
+  const auto source = context.defined() ? context_of_layer(context) : hidden_states;
+  const auto [k, v] = key_value(source);
+  return output(attention(query(hidden_states), k, v));
+}
+
+Tensor AttentionImpl::query(const Tensor& hidden_states) {
+  return split_heads(to_q_(hidden_states));
+}
+
+KeyValue AttentionImpl::key_value(const Tensor& source) {
+  return {split_heads(to_k_(source)), split_heads(to_v_(source))};
+}
+
+Tensor AttentionImpl::output(const Tensor& mixed) {
+  return out_(mixed.transpose(1, 2).flatten(2));  // [B,N,heads·D]
+}
+
+Tensor AttentionImpl::context_of_layer(const Tensor& context) const {
+  if (context.dim() != 4) return context;
+  if (context.size(1) != cross_attention_count) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("text features have {} layers, but this U-Net has {} cross-attention "
+                            "layers; the concept was tuned on another architecture",
+                            context.size(1), cross_attention_count));
+  }
+  return context.select(1, cross_attention_index);
+}
+
+Tensor AttentionImpl::split_heads(const Tensor& x) const {
+  return x.view({x.size(0), x.size(1), heads_, head_dim_}).transpose(1, 2);
+}
+
+ScopedProcessor::ScopedProcessor(std::vector<Attention> layers,
+                                 std::shared_ptr<AttentionProcessor> processor)
+    : layers_(std::move(layers)) {
+  for (auto& layer : layers_) {
+    former_.push_back(layer->processor);
+    layer->processor = processor;
+  }
+}
+
+ScopedProcessor::~ScopedProcessor() {
+  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->processor = former_[i];
+}
+
+}  // namespace mos::nn

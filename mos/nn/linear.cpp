@@ -1,0 +1,93 @@
+#include "mos/nn/linear.h"
+
+#include <fmt/ranges.h>
+
+#include "mos/base/error.h"
+
+namespace mos::nn {
+
+using torch::Tensor;
+
+Tensor cast_like(const Tensor& tensor, const Tensor& reference) {
+  return tensor.scalar_type() == reference.scalar_type() ? tensor
+                                                         : tensor.to(reference.scalar_type());
+}
+
+LoraFactorImpl::LoraFactorImpl(const Tensor& initial)
+    : weight(register_parameter("weight", initial)) {}
+
+void LoraLayer::attach_lora(const Tensor& down, const Tensor& up) {
+  const bool fits = down.dim() == weight.dim() && up.dim() == weight.dim() &&
+                    down.size(1) == in_features() && up.size(0) == out_features() &&
+                    up.size(1) == down.size(0);
+  if (!fits) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("a LoRA with down {} and up {} does not fit a layer with weight {}",
+                            fmt::join(down.sizes(), "x"), fmt::join(up.sizes(), "x"),
+                            fmt::join(weight.sizes(), "x")));
+  }
+  detach_lora();
+  lora_down_ = register_module("lora_down", LoraFactor(down));
+  lora_up_ = register_module("lora_up", LoraFactor(up));
+}
+
+void LoraLayer::detach_lora() {
+  if (!has_lora()) return;
+  unregister_module("lora_down");
+  unregister_module("lora_up");
+  lora_down_ = nullptr;
+  lora_up_ = nullptr;
+}
+
+Tensor LoraLayer::lora_path(const Tensor& rows) const {
+  const auto down = cast_like(lora_down_->weight.flatten(1), rows);
+  const auto up = cast_like(lora_up_->weight.flatten(1), rows);
+  return torch::linear(torch::linear(rows, down), up) * lora_scale;
+}
+
+LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias with_bias) {
+  weight = register_parameter("weight", torch::empty({out_features, in_features}));
+  if (with_bias == Bias::kLearned) bias = register_parameter("bias", torch::empty({out_features}));
+}
+
+Tensor LinearImpl::forward(const Tensor& x) {
+  if (input_observer) input_observer(x);
+  const auto y = torch::linear(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias);
+  return has_lora() ? y + lora_path(x) : y;
+}
+
+Conv2dImpl::Conv2dImpl(const Conv2dOptions& options)
+    : stride_(options.stride), padding_(options.padding) {
+  weight = register_parameter("weight", torch::empty({options.out_channels, options.in_channels,
+                                                      options.kernel_size, options.kernel_size}));
+  if (options.bias == Bias::kLearned) {
+    bias = register_parameter("bias", torch::empty({options.out_channels}));
+  }
+}
+
+Tensor Conv2dImpl::forward(const Tensor& x) {
+  auto y = torch::conv2d(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
+                         stride_, padding_);
+  if (!input_observer && !has_lora()) return y;
+  const auto rows = x.permute({0, 2, 3, 1});  // [B,H,W,I], a view for channels-last features
+  if (input_observer) input_observer(rows);
+  return has_lora() ? y + lora_path(rows).permute({0, 3, 1, 2}) : y;
+}
+
+Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {
+  return Conv2d(Conv2dOptions{
+      .in_channels = in_channels, .out_channels = out_channels, .kernel_size = 1, .padding = 0});
+}
+
+void for_each_lora_layer(torch::nn::Module& root,
+                         const std::function<void(const std::string&, LoraLayer&)>& visit) {
+  for (const auto& item : root.named_modules(std::string(), /*include_self=*/false)) {
+    auto* layer = dynamic_cast<LoraLayer*>(item.value().get());
+    if (layer == nullptr) continue;
+    const bool per_position =
+        layer->weight.dim() == 2 || (layer->weight.size(2) == 1 && layer->weight.size(3) == 1);
+    if (per_position) visit(item.key(), *layer);
+  }
+}
+
+}  // namespace mos::nn

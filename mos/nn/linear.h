@@ -1,0 +1,100 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "mos/nn/conventions.h"
+
+namespace mos::nn {
+
+/// `tensor` in the dtype of `reference`; the same tensor when it has that dtype already.
+torch::Tensor cast_like(const torch::Tensor& tensor, const torch::Tensor& reference);
+
+/// One factor of a LoRA pair, so that its key in a file is `<layer>.lora_down.weight`.
+class LoraFactorImpl : public torch::nn::Module {
+ public:
+  explicit LoraFactorImpl(const torch::Tensor& initial);
+  torch::Tensor weight;
+};
+TORCH_MODULE(LoraFactor);
+
+/// The two seams of every layer that is linear in its channels: an attachable low-rank update
+/// (tuning) and an observer of its inputs (fusion).
+class LoraLayer : public torch::nn::Module {
+ public:
+  torch::Tensor weight;  ///< [O,I] or [O,I,kh,kw].
+  torch::Tensor bias;    ///< [O], undefined when the layer has none.
+
+  /// Factor on the low-rank update, the authors' alpha: a plain multiplier.
+  double lora_scale = 1.0;
+
+  /// Sees every input with the features last, [..., I], before the layer is applied.
+  std::function<void(const torch::Tensor&)> input_observer;
+
+  /// Registers `lora_down` [r,I] and `lora_up` [O,r] (for a convolution [r,I,1,1] and [O,r,1,1])
+  /// as trainable children that alias the given tensors.
+  /// Throws kMismatch if the shapes do not fit this layer.
+  void attach_lora(const torch::Tensor& down, const torch::Tensor& up);
+  void detach_lora();
+  bool has_lora() const { return !lora_down_.is_empty(); }
+  LoraFactor& lora_down() { return lora_down_; }
+  LoraFactor& lora_up() { return lora_up_; }
+
+  std::int64_t in_features() const { return weight.size(1); }
+  std::int64_t out_features() const { return weight.size(0); }
+
+ protected:
+  /// The low-rank path for rows x [..., I]: lora_scale · up · down · x, [..., O].
+  torch::Tensor lora_path(const torch::Tensor& rows) const;
+
+ private:
+  LoraFactor lora_down_{nullptr}, lora_up_{nullptr};
+};
+
+enum class Bias { kNone, kLearned };
+
+/// y = x Wᵀ + b over the last dimension. Weights start uninitialised: they come from a file.
+class LinearImpl : public LoraLayer {
+ public:
+  LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias bias = Bias::kLearned);
+  /// x [..., I] -> [..., O].
+  torch::Tensor forward(const torch::Tensor& x);
+};
+TORCH_MODULE(Linear);
+
+struct Conv2dOptions {
+  std::int64_t in_channels = 0;
+  std::int64_t out_channels = 0;
+  std::int64_t kernel_size = 3;
+  std::int64_t stride = 1;
+  std::int64_t padding = 1;
+  Bias bias = Bias::kLearned;
+};
+
+/// 2-D convolution; LoRA and observer are for kernel size 1, where pixels are rows.
+class Conv2dImpl : public LoraLayer {
+ public:
+  explicit Conv2dImpl(const Conv2dOptions& options);
+  /// x [B,I,H,W] -> [B,O,H',W'], in x's memory format.
+  torch::Tensor forward(const torch::Tensor& x);
+
+ private:
+  std::int64_t stride_;
+  std::int64_t padding_;
+};
+TORCH_MODULE(Conv2d);
+
+/// A 1×1 convolution, parameters [O,I,1,1].
+Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels);
+
+/// Visits every Linear and every 1×1 convolution below `root` with its dotted name, in
+/// registration order.
+void for_each_lora_layer(torch::nn::Module& root,
+                         const std::function<void(const std::string&, LoraLayer&)>& visit);
+
+}  // namespace mos::nn

@@ -1,0 +1,60 @@
+#include "mos/nn/resnet.h"
+
+#include "mos/nn/ops.h"
+
+namespace mos::nn {
+
+using torch::Tensor;
+
+namespace {
+
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels) {
+  return Conv2d(Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels});
+}
+
+}  // namespace
+
+ResnetBlock2DImpl::ResnetBlock2DImpl(const ResnetSize& size) {
+  norm1_ = register_module("norm1", GroupNorm(size.groups, size.in_channels, size.eps));
+  conv1_ = register_module("conv1", conv3x3(size.in_channels, size.out_channels));
+  if (size.time_channels) {
+    time_emb_proj_ =
+        register_module("time_emb_proj", Linear(*size.time_channels, size.out_channels));
+  }
+  norm2_ = register_module("norm2", GroupNorm(size.groups, size.out_channels, size.eps));
+  conv2_ = register_module("conv2", conv3x3(size.out_channels, size.out_channels));
+  if (size.in_channels != size.out_channels) {
+    conv_shortcut_ = register_module("conv_shortcut", conv1x1(size.in_channels, size.out_channels));
+  }
+}
+
+Tensor ResnetBlock2DImpl::forward(const Tensor& x, const Tensor& activated_time) {
+  auto y = conv1_(norm1_(x, Activation::kSilu));
+  if (!time_emb_proj_.is_empty()) {
+    y = y + time_emb_proj_(activated_time).unsqueeze(-1).unsqueeze(-1);
+  }
+  y = conv2_(norm2_(y, Activation::kSilu));
+  return y + (conv_shortcut_.is_empty() ? x : conv_shortcut_(x));
+}
+
+Downsample2DImpl::Downsample2DImpl(std::int64_t channels, Downsampling kind) : kind_(kind) {
+  conv_ = register_module(
+      "conv", Conv2d(Conv2dOptions{.in_channels = channels,
+                                   .out_channels = channels,
+                                   .stride = 2,
+                                   .padding = kind == Downsampling::kSymmetric ? 1 : 0}));
+}
+
+Tensor Downsample2DImpl::forward(const Tensor& x) {
+  return conv_(kind_ == Downsampling::kSymmetric ? x : torch::constant_pad_nd(x, {0, 1, 0, 1}));
+}
+
+Upsample2DImpl::Upsample2DImpl(std::int64_t channels) {
+  conv_ = register_module("conv", conv3x3(channels, channels));
+}
+
+Tensor Upsample2DImpl::forward(const Tensor& x, std::int64_t height, std::int64_t width) {
+  return conv_(torch::upsample_nearest2d(x, {height, width}));
+}
+
+}  // namespace mos::nn
