@@ -1,0 +1,28 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+
+namespace mos::nn::kernels {
+
+/// The elements of a bfloat16 tensor as their bits, the form in which the kernels take them.
+inline uint16_t* bits(const torch::Tensor& x) {
+  return reinterpret_cast<uint16_t*>(x.data_ptr<at::BFloat16>());
+}
+
+inline float to_float(uint16_t bfloat16) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bfloat16) << 16);
+}
+
+/// A parameter as the kernels take it.
+inline torch::Tensor wide(const torch::Tensor& parameter) {
+  return parameter.to(at::kFloat).contiguous();
+}
+
+/// `grad` with the strides of the dense tensor `x`, copied only where they differ.
+inline torch::Tensor laid_out_like(const torch::Tensor& grad, const torch::Tensor& x) {
+  return grad.strides() == x.strides() ? grad : at::empty_like(x).copy_(grad);
+}
+
+}  // namespace mos::nn::kernels
