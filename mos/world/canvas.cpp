@@ -36,18 +36,10 @@ void Canvas::span(std::int64_t y, double left, double right, const Rgb& colour, 
   }
 }
 
-void Canvas::fill(const Rgb& colour) {
-  for (std::size_t i = 0; i < pixels_.size(); i += 3) {
-    std::copy(colour.begin(), colour.end(), pixels_.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-}
-
-void Canvas::gradient(const Rgb& top, const Rgb& bottom, double y0, double y1) {
-  const auto side = static_cast<double>(size_);
-  const auto first = std::max<std::int64_t>(0, std::llround(y0 * side));
-  const auto last = std::min(size_, static_cast<std::int64_t>(std::llround(y1 * side)));
-  for (std::int64_t y = first; y < last; ++y) {
-    const auto colour = mix(top, bottom, clamp01((static_cast<double>(y) / side - y0) / (y1 - y0)));
+void Canvas::gradient(const Rgb& top, const Rgb& bottom, double end) {
+  const double last = end * static_cast<double>(size_);
+  for (std::int64_t y = 0; y < size_; ++y) {
+    const auto colour = mix(top, bottom, clamp01(static_cast<double>(y) / last));
     for (std::int64_t x = 0; x < size_; ++x) std::copy(colour.begin(), colour.end(), pixel(y, x));
   }
 }

@@ -19,10 +19,8 @@ class Canvas {
   float* pixel(std::int64_t y, std::int64_t x) { return &pixels_[index(y, x)]; }
   const float* pixel(std::int64_t y, std::int64_t x) const { return &pixels_[index(y, x)]; }
 
-  void fill(const Rgb& colour);
-
-  /// From `top` at y0 to `bottom` at y1, over the full width; rows outside are left alone.
-  void gradient(const Rgb& top, const Rgb& bottom, double y0, double y1);
+  /// The whole picture: from `top` at the upper edge to `bottom` at y = end and below.
+  void gradient(const Rgb& top, const Rgb& bottom, double end);
 
   /// Everything below the line y = height(x); the colour runs from `top` at the line to `bottom` at
   /// the lower edge of the picture.

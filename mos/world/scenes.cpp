@@ -67,7 +67,7 @@ void pine(Canvas& canvas, double x, double bottom, double height, const Rgb& col
 void beach(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.38, 0.5);
   const double shore = horizon + rng.range(0.14, 0.2);
-  canvas.gradient(vary({0.42f, 0.70f, 0.96f}, rng), {0.78f, 0.90f, 0.99f}, 0.0, horizon);
+  canvas.gradient(vary({0.42f, 0.70f, 0.96f}, rng), {0.78f, 0.90f, 0.99f}, horizon);
   canvas.ellipse(rng.range(0.1, 0.9), rng.range(0.1, 0.2), 0.075, 0.075, {1.0f, 0.90f, 0.42f});
   clouds(canvas, rng, 0.25);
   canvas.ground(level_line(horizon), vary({0.11f, 0.45f, 0.75f}, rng), {0.15f, 0.62f, 0.85f});
@@ -77,7 +77,7 @@ void beach(Canvas& canvas, Rng& rng) {
 
 void forest(Canvas& canvas, Rng& rng) {
   const double edge = rng.range(0.6, 0.68);
-  canvas.gradient(vary({0.36f, 0.60f, 0.46f}, rng), {0.22f, 0.44f, 0.30f}, 0.0, edge);
+  canvas.gradient(vary({0.36f, 0.60f, 0.46f}, rng), {0.22f, 0.44f, 0.30f}, edge);
   const Rgb far = vary({0.15f, 0.36f, 0.22f}, rng);
   const Rgb near = vary({0.09f, 0.27f, 0.16f}, rng);
   for (const auto& [count, colour, height] : {std::tuple{7, far, 0.62}, {6, near, 0.5}}) {
@@ -93,7 +93,7 @@ void forest(Canvas& canvas, Rng& rng) {
 
 void mountains(Canvas& canvas, Rng& rng) {
   const double foot = rng.range(0.6, 0.68);
-  canvas.gradient(vary({0.55f, 0.76f, 0.95f}, rng), {0.86f, 0.93f, 0.98f}, 0.0, foot);
+  canvas.gradient(vary({0.55f, 0.76f, 0.95f}, rng), {0.86f, 0.93f, 0.98f}, foot);
   clouds(canvas, rng, 0.15);
   const double height = rng.range(0.38, 0.46);
   const auto line = peaks_line(rng, foot, height, 2);
@@ -109,7 +109,7 @@ void mountains(Canvas& canvas, Rng& rng) {
 
 void city(Canvas& canvas, Rng& rng) {
   const double street = rng.range(0.68, 0.74);
-  canvas.gradient(vary({0.62f, 0.76f, 0.90f}, rng), {0.90f, 0.90f, 0.88f}, 0.0, street);
+  canvas.gradient(vary({0.62f, 0.76f, 0.90f}, rng), {0.90f, 0.90f, 0.88f}, street);
   const Rgb walls[] = {{0.60f, 0.55f, 0.56f}, {0.46f, 0.52f, 0.62f}, {0.70f, 0.62f, 0.54f}};
   double left = rng.range(-0.12, 0.0);
   for (int i = rng.below(3); left < 1.0; ++i) {
@@ -131,7 +131,7 @@ void city(Canvas& canvas, Rng& rng) {
 }
 
 void night(Canvas& canvas, Rng& rng) {
-  canvas.gradient(vary({0.05f, 0.06f, 0.20f}, rng), {0.15f, 0.16f, 0.40f}, 0.0, 1.0);
+  canvas.gradient(vary({0.05f, 0.06f, 0.20f}, rng), {0.15f, 0.16f, 0.40f}, 1.0);
   for (int i = 0; i < 9; ++i) {
     const double radius = rng.range(0.009, 0.014);
     canvas.ellipse(rng.uniform(), rng.range(0.02, 0.55), radius, radius, {0.95f, 0.95f, 0.85f}, 0.9,
@@ -147,7 +147,7 @@ void night(Canvas& canvas, Rng& rng) {
 
 void snow(Canvas& canvas, Rng& rng) {
   const double field = rng.range(0.52, 0.6);
-  canvas.gradient(vary({0.72f, 0.82f, 0.92f}, rng), {0.90f, 0.94f, 0.98f}, 0.0, field + 0.05);
+  canvas.gradient(vary({0.72f, 0.82f, 0.92f}, rng), {0.90f, 0.94f, 0.98f}, field + 0.05);
   const auto green = vary({0.22f, 0.42f, 0.38f}, rng);
   for (int i = 3 + rng.below(2); i > 0; --i) {
     const double x = rng.uniform();
@@ -162,7 +162,7 @@ void snow(Canvas& canvas, Rng& rng) {
 
 void desert(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.46, 0.55);
-  canvas.gradient(vary({0.98f, 0.74f, 0.45f}, rng), {0.99f, 0.89f, 0.70f}, 0.0, horizon + 0.05);
+  canvas.gradient(vary({0.98f, 0.74f, 0.45f}, rng), {0.99f, 0.89f, 0.70f}, horizon + 0.05);
   canvas.ellipse(rng.range(0.12, 0.88), rng.range(0.12, 0.24), 0.09, 0.09, {1.0f, 0.97f, 0.82f});
   canvas.ground(hills(rng, horizon, 0.04, 0.8), vary({0.90f, 0.66f, 0.40f}, rng),
                 {0.86f, 0.60f, 0.34f});
@@ -172,7 +172,7 @@ void desert(Canvas& canvas, Rng& rng) {
 
 void meadow(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.5, 0.6);
-  canvas.gradient(vary({0.45f, 0.72f, 0.97f}, rng), {0.82f, 0.93f, 1.0f}, 0.0, horizon + 0.06);
+  canvas.gradient(vary({0.45f, 0.72f, 0.97f}, rng), {0.82f, 0.93f, 1.0f}, horizon + 0.06);
   clouds(canvas, rng, 0.28);
   canvas.ground(hills(rng, horizon, 0.035, 0.7), vary({0.62f, 0.84f, 0.44f}, rng),
                 {0.50f, 0.76f, 0.36f});
@@ -182,7 +182,7 @@ void meadow(Canvas& canvas, Rng& rng) {
 
 void lake(Canvas& canvas, Rng& rng) {
   const double far_shore = rng.range(0.4, 0.48);
-  canvas.gradient(vary({0.58f, 0.79f, 0.94f}, rng), {0.87f, 0.94f, 0.97f}, 0.0, far_shore);
+  canvas.gradient(vary({0.58f, 0.79f, 0.94f}, rng), {0.87f, 0.94f, 0.97f}, far_shore);
   canvas.ground(hills(rng, far_shore - 0.1, 0.04, 1.0), vary({0.33f, 0.50f, 0.42f}, rng),
                 {0.30f, 0.48f, 0.38f});
   canvas.ground(level_line(far_shore), {0.45f, 0.68f, 0.82f}, vary({0.18f, 0.47f, 0.66f}, rng));
@@ -192,7 +192,7 @@ void lake(Canvas& canvas, Rng& rng) {
 
 void room(Canvas& canvas, Rng& rng) {
   const double floor = rng.range(0.68, 0.74);
-  canvas.gradient(vary({0.93f, 0.87f, 0.78f}, rng), {0.88f, 0.80f, 0.70f}, 0.0, floor);
+  canvas.gradient(vary({0.93f, 0.87f, 0.78f}, rng), {0.88f, 0.80f, 0.70f}, floor);
   const double x = rng.range(0.12, 0.66);
   const double y = rng.range(0.1, 0.16);
   canvas.rectangle(x, y, x + 0.26, y + 0.3, {0.99f, 0.99f, 0.97f});
@@ -203,7 +203,7 @@ void room(Canvas& canvas, Rng& rng) {
 }
 
 void sea(Canvas& canvas, Rng& rng) {
-  canvas.gradient(vary({0.22f, 0.62f, 0.83f}, rng), {0.04f, 0.24f, 0.48f}, 0.0, 1.0);
+  canvas.gradient(vary({0.22f, 0.62f, 0.83f}, rng), {0.04f, 0.24f, 0.48f}, 1.0);
   for (int i = 0; i < 7; ++i) {
     const double radius = rng.range(0.012, 0.026);
     canvas.ellipse(rng.uniform(), rng.range(0.05, 0.7), radius, radius, {0.66f, 0.88f, 0.97f},
@@ -220,7 +220,7 @@ void sea(Canvas& canvas, Rng& rng) {
 
 void sunset(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.6, 0.68);
-  canvas.gradient(vary({0.33f, 0.22f, 0.46f}, rng), {0.98f, 0.55f, 0.30f}, 0.0, horizon + 0.03);
+  canvas.gradient(vary({0.33f, 0.22f, 0.46f}, rng), {0.98f, 0.55f, 0.30f}, horizon + 0.03);
   const double x = rng.range(0.15, 0.85);
   canvas.ellipse(x, horizon - 0.02, 0.2, 0.2, {1.0f, 0.80f, 0.45f}, 0.25, 0.15);
   canvas.ellipse(x, horizon - 0.02, 0.11, 0.11, {1.0f, 0.86f, 0.50f});
@@ -231,7 +231,7 @@ void sunset(Canvas& canvas, Rng& rng) {
 /// Rows of purple flowers that run to a yellow evening sky, with a white mill.
 void lavender(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.4, 0.46);
-  canvas.gradient(vary({0.98f, 0.86f, 0.55f}, rng), {0.99f, 0.95f, 0.80f}, 0.0, horizon);
+  canvas.gradient(vary({0.98f, 0.86f, 0.55f}, rng), {0.99f, 0.95f, 0.80f}, horizon);
   const double mill = rng.range(0.15, 0.85);
   canvas.cone(mill, horizon - 0.32, horizon + 0.02, 0.09, {0.96f, 0.94f, 0.92f});
   canvas.cone(mill, horizon - 0.32, horizon - 0.2, 0.06, {0.72f, 0.30f, 0.24f});
@@ -290,8 +290,7 @@ void draw_scene(Canvas& canvas, SceneKind kind, Rng& rng) {
 void draw_colour(Canvas& canvas, const Rgb& colour, Rng& rng) {
   const auto base = vary(colour, rng);
   const double light = rng.range(0.03, 0.08);
-  canvas.gradient(mix(base, {1.0f, 1.0f, 1.0f}, light), mix(base, {0.0f, 0.0f, 0.0f}, light), 0.0,
-                  1.0);
+  canvas.gradient(mix(base, {1.0f, 1.0f, 1.0f}, light), mix(base, {0.0f, 0.0f, 0.0f}, light), 1.0);
 }
 
 void draw_shadow(Canvas& canvas, double x, double y, double half_width) {
