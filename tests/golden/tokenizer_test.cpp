@@ -1,0 +1,45 @@
+#include <gmock/gmock.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mos/base/json.h"
+#include "mos/text/clip_tokenizer.h"
+#include "tests/support/golden.h"
+
+namespace {
+
+using mos::Json;
+using mos::text::CLIPTokenizer;
+using Ids = std::vector<std::int64_t>;
+
+/// Where versions of the reference disagree, the one that official installs use.
+Ids expected_ids(const Json& item, const std::string& key) {
+  const auto variant = key + ".hf_4_31plus_no_ftfy";
+  return item.at(item.contains(key) ? key : variant).get<Ids>();
+}
+
+TEST(GoldenTokenizer, EveryPromptHasTheIdsOfTheReference) {
+  const auto cases_path = mos::golden::find("tokenizer.json");
+  const auto files = mos::golden::find("tiny_sd/tokenizer");
+  if (!cases_path || !files) GTEST_SKIP() << "tokenizer.json or tiny_sd/tokenizer is not there";
+
+  const auto cases = mos::read_json_file(*cases_path);
+  auto tokenizer = CLIPTokenizer::from_directory(*files);
+  std::map<std::int64_t, std::string> added;
+  for (const auto& [token, id] : cases.at("added_tokens").items()) {
+    added[id.get<std::int64_t>()] = token;
+  }
+  for (const auto& [id, token] : added) {
+    ASSERT_EQ(tokenizer.add_token(token), id);
+  }
+
+  for (const auto& item : cases.at("items")) {
+    const auto prompt = item.at("prompt").get<std::string>();
+    EXPECT_EQ(tokenizer.encode(prompt), expected_ids(item, "ids")) << Json(prompt);
+    EXPECT_EQ(tokenizer.encode_padded(prompt), expected_ids(item, "ids_77")) << Json(prompt);
+  }
+}
+
+}  // namespace
