@@ -1,0 +1,35 @@
+#pragma once
+
+#include "mos/diffusion/scheduler.h"
+
+namespace mos::diffusion {
+
+/// Euler steps in σ = √((1−ᾱ)/ᾱ) (Karras et al. 2022, algorithm 2 without churn). Samples are x_0 +
+/// σ ε, so they are scaled before the network sees them.
+class EulerDiscreteScheduler : public Scheduler {
+ public:
+  explicit EulerDiscreteScheduler(SchedulerConfig& config);
+
+  std::string class_name() const override { return "EulerDiscreteScheduler"; }
+  double init_noise_sigma() const override;
+  torch::Tensor scale_model_input(const torch::Tensor& sample, std::int64_t index) const override;
+  torch::Tensor step(const torch::Tensor& model_output, std::int64_t index,
+                     const torch::Tensor& sample, const NoiseSource& noise) override;
+
+  /// The noise level before each step, then 0.
+  const std::vector<float>& sigmas() const { return sigmas_; }
+
+ protected:
+  std::vector<double> plan(std::int64_t steps) override;
+
+ private:
+  std::vector<double> spread(std::int64_t steps) const;
+
+  TimestepSpacing spacing_;
+  std::int64_t steps_offset_;
+  std::string interpolation_;
+  bool karras_;
+  std::vector<float> sigmas_;
+};
+
+}  // namespace mos::diffusion

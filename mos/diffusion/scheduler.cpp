@@ -1,0 +1,259 @@
+#include "mos/diffusion/scheduler.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "mos/base/error.h"
+#include "mos/base/random.h"
+#include "mos/base/text_distance.h"
+#include "mos/diffusion/ddim.h"
+#include "mos/diffusion/ddpm.h"
+#include "mos/diffusion/dpm_solver.h"
+#include "mos/diffusion/euler.h"
+#include "mos/diffusion/pndm.h"
+
+namespace mos::diffusion {
+namespace {
+
+torch::Tensor draw_per_picture(std::vector<at::Generator>& generators,
+                               const torch::Tensor& sample) {
+  if (static_cast<std::int64_t>(generators.size()) != sample.size(0)) {
+    throw Error(ErrorKind::kUsage, fmt::format("sampling got {} random generators for {} pictures",
+                                               generators.size(), sample.size(0)));
+  }
+  std::vector<torch::Tensor> noise;
+  for (auto& generator : generators) noise.push_back(randn(sample.sizes().slice(1), generator));
+  return torch::stack(noise).to(sample.options());
+}
+
+struct SchedulerName {
+  const char* short_name;
+  const char* class_name;
+  const char* algorithm_type;  ///< Set in the config; null leaves it alone.
+};
+
+constexpr SchedulerName kNames[] = {
+    {"ddpm", "DDPMScheduler", nullptr},
+    {"ddim", "DDIMScheduler", nullptr},
+    {"dpm++", "DPMSolverMultistepScheduler", "dpmsolver++"},
+    {"dpmsolver++", "DPMSolverMultistepScheduler", "dpmsolver++"},
+    {"dpmsolver", "DPMSolverMultistepScheduler", "dpmsolver"},
+    {"euler", "EulerDiscreteScheduler", nullptr},
+    {"pndm", "PNDMScheduler", nullptr},
+};
+
+/// The class of `name`; a short name may set the algorithm in `config`.
+std::string resolve(const std::string& name, Json& config) {
+  std::vector<std::string> known;
+  for (const auto& entry : kNames) {
+    if (name == entry.class_name) return name;
+    if (name == entry.short_name) {
+      if (entry.algorithm_type != nullptr) config["algorithm_type"] = entry.algorithm_type;
+      return entry.class_name;
+    }
+    known.emplace_back(entry.short_name);
+    known.emplace_back(entry.class_name);
+  }
+  throw Error(ErrorKind::kFormat,
+              fmt::format("unknown scheduler \"{}\": expected ddpm, ddim, dpm++, dpmsolver, euler, "
+                          "pndm or the diffusers class of one of them{}",
+                          name, did_you_mean(name, known)));
+}
+
+}  // namespace
+
+NoiseSource::NoiseSource(at::Generator* generator) {
+  if (generator == nullptr) return;
+  draw_ = [generator](const torch::Tensor& sample) {
+    return randn(sample.sizes(), *generator).to(sample.options());
+  };
+}
+
+NoiseSource::NoiseSource(std::vector<at::Generator> one_per_picture)
+    : draw_([generators = std::move(one_per_picture)](const torch::Tensor& sample) mutable {
+        return draw_per_picture(generators, sample);
+      }) {}
+
+NoiseSource::NoiseSource(torch::Tensor given)
+    : draw_([given = std::move(given)](const torch::Tensor& sample) {
+        return given.to(sample.options());
+      }) {}
+
+torch::Tensor NoiseSource::like(const torch::Tensor& sample) const {
+  if (!draw_) {
+    throw Error(ErrorKind::kUsage, "this scheduler adds noise at every step: give it a generator");
+  }
+  return draw_(sample);
+}
+
+void Scheduler::set_timesteps(std::int64_t steps) {
+  if (steps < 1 || steps > schedule_.size()) {
+    throw Error(ErrorKind::kUsage, fmt::format("cannot sample in {} steps: expected 1 to {}", steps,
+                                               schedule_.size()));
+  }
+  auto planned = plan(steps);
+  for (const double timestep : planned) {
+    if (timestep < 0 || timestep > static_cast<double>(schedule_.size() - 1)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("{} steps reach timestep {}, but {} has 0 to {}: take fewer steps",
+                              steps, timestep, class_name(), schedule_.size() - 1));
+    }
+  }
+  timesteps_ = std::move(planned);
+}
+
+torch::Tensor Scheduler::scale_model_input(const torch::Tensor& sample,
+                                           std::int64_t /*index*/) const {
+  return sample;
+}
+
+std::int64_t Scheduler::timestep_at(std::int64_t index) const {
+  TORCH_CHECK(index >= 0 && index < static_cast<std::int64_t>(timesteps_.size()), "step ", index,
+              " is outside the ", timesteps_.size(), " planned ones; call set_timesteps first");
+  return static_cast<std::int64_t>(timesteps_[static_cast<std::size_t>(index)]);
+}
+
+std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const Json& config,
+                                          const SchedulerOptions& options) {
+  if (!config.is_object()) {
+    throw Error(ErrorKind::kFormat, "a scheduler config must be a JSON object of options");
+  }
+  Json values = config;
+  const auto class_name =
+      resolve(name.empty() ? json_required<std::string>(values, "_class_name") : name, values);
+  if (options.eta != 0.0 && class_name != "DDIMScheduler") {
+    throw Error(ErrorKind::kUsage, class_name + " has no eta: use ddim, or leave eta at 0");
+  }
+  SchedulerConfig reader(std::move(values), class_name);
+  std::unique_ptr<Scheduler> scheduler;
+  if (class_name == "DDPMScheduler") scheduler = std::make_unique<DDPMScheduler>(reader);
+  if (class_name == "DDIMScheduler") {
+    scheduler = std::make_unique<DDIMScheduler>(reader, options.eta);
+  }
+  if (class_name == "DPMSolverMultistepScheduler") {
+    scheduler = std::make_unique<DPMSolverMultistepScheduler>(reader);
+  }
+  if (class_name == "EulerDiscreteScheduler") {
+    scheduler = std::make_unique<EulerDiscreteScheduler>(reader);
+  }
+  if (class_name == "PNDMScheduler") scheduler = std::make_unique<PNDMScheduler>(reader);
+  reader.refuse_unknown();
+  return scheduler;
+}
+
+std::vector<std::string> scheduler_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : kNames) names.emplace_back(entry.short_name);
+  return names;
+}
+
+std::vector<double> linspace(double first, double last, std::int64_t count) {
+  std::vector<double> values;
+  const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0.0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    values.push_back(static_cast<double>(i) * step + first);
+  }
+  if (count > 1) values.back() = last;
+  return values;
+}
+
+std::vector<double> arange_down(double start, double step) {
+  const auto count = static_cast<std::int64_t>(std::ceil(start / step));
+  const double delta = (start - step) - start;  // numpy's own rounding
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(start + static_cast<double>(i) * delta);
+  return values;
+}
+
+std::vector<double> spaced_timesteps(TimestepSpacing spacing, std::int64_t train_steps,
+                                     std::int64_t steps, std::int64_t offset) {
+  const auto total = static_cast<double>(train_steps);
+  std::vector<double> timesteps;
+  switch (spacing) {
+    case TimestepSpacing::kLinspace:
+      for (const double t : linspace(0, total - 1, steps)) timesteps.push_back(std::nearbyint(t));
+      std::reverse(timesteps.begin(), timesteps.end());
+      break;
+    case TimestepSpacing::kLeading:
+      for (std::int64_t i = steps - 1; i >= 0; --i) {
+        timesteps.push_back(static_cast<double>(i * (train_steps / steps) + offset));
+      }
+      break;
+    case TimestepSpacing::kTrailing:
+      for (const double t : arange_down(total, total / static_cast<double>(steps))) {
+        timesteps.push_back(std::nearbyint(t) - 1);
+      }
+      break;
+  }
+  return timesteps;
+}
+
+std::vector<double> karras_sigmas(double sigma_min, double sigma_max, std::int64_t count) {
+  constexpr double kRho = 7.0;
+  const double low = std::pow(sigma_min, 1 / kRho);
+  const double high = std::pow(sigma_max, 1 / kRho);
+  auto sigmas = linspace(0, 1, count);
+  for (auto& sigma : sigmas) sigma = std::pow(high + sigma * (low - high), kRho);
+  return sigmas;
+}
+
+double timestep_of_sigma(double sigma, const std::vector<double>& log_sigmas) {
+  const double wanted = std::log(sigma);
+  const auto above = std::upper_bound(log_sigmas.begin(), log_sigmas.end(), wanted);
+  const auto count = static_cast<std::ptrdiff_t>(log_sigmas.size());
+  if (count == 1) return 0.0;
+  const auto low = std::clamp<std::ptrdiff_t>(above - log_sigmas.begin() - 1, 0, count - 2);
+  const double below = log_sigmas[static_cast<std::size_t>(low)];
+  const double beyond = log_sigmas[static_cast<std::size_t>(low + 1)];
+  const double weight = std::clamp((below - wanted) / (below - beyond), 0.0, 1.0);
+  return (1 - weight) * static_cast<double>(low) + weight * static_cast<double>(low + 1);
+}
+
+std::vector<float> floats_of(const torch::Tensor& values) {
+  const auto flat = values.to(torch::kCPU, torch::kFloat32).contiguous();
+  const auto* data = flat.data_ptr<float>();
+  return {data, data + flat.numel()};
+}
+
+SampleClipping SampleClipping::take_from(SchedulerConfig& config, bool clip_by_default) {
+  SampleClipping clipping;
+  clipping.thresholding = config.take("thresholding", false);
+  clipping.dynamic_thresholding_ratio = config.take("dynamic_thresholding_ratio", 0.995);
+  clipping.sample_max_value = config.take("sample_max_value", 1.0);
+  if (clip_by_default) {
+    clipping.clip_sample = config.take("clip_sample", true);
+    clipping.clip_sample_range = config.take("clip_sample_range", 1.0);
+  }
+  return clipping;
+}
+
+torch::Tensor SampleClipping::apply(const torch::Tensor& sample) const {
+  if (!thresholding) {
+    return clip_sample ? sample.clamp(-clip_sample_range, clip_sample_range) : sample;
+  }
+  const auto flat = sample.to(torch::kFloat32).flatten(1);
+  const auto limit = torch::quantile(flat.abs(), dynamic_thresholding_ratio, 1, /*keepdim=*/true)
+                         .clamp_min(1.0)
+                         .clamp_max(sample_max_value);
+  const auto kept = torch::minimum(torch::maximum(flat, -limit), limit) / limit;
+  return kept.view_as(sample).to(sample.scalar_type());
+}
+
+Prediction predict(PredictionType type, const torch::Tensor& model_output,
+                   const torch::Tensor& sample, float alpha_cumprod) {
+  const float signal = std::sqrt(alpha_cumprod);
+  const float spread = std::sqrt(1.0F - alpha_cumprod);
+  switch (type) {
+    case PredictionType::kEpsilon:
+      return {(sample - spread * model_output) / signal, model_output};
+    case PredictionType::kVelocity:
+      return {signal * sample - spread * model_output, signal * model_output + spread * sample};
+    case PredictionType::kSample:
+      break;
+  }
+  return {model_output, (sample - signal * model_output) / spread};
+}
+
+}  // namespace mos::diffusion
