@@ -228,13 +228,13 @@ void sunset(Canvas& canvas, Rng& rng) {
                 {0.20f, 0.10f, 0.20f});
 }
 
-/// Rows of purple flowers that run to a yellow evening sky, with a white mill.
+/// Rows of purple flowers that run to a yellow evening sky, with a mill.
 void lavender(Canvas& canvas, Rng& rng) {
   const double horizon = rng.range(0.4, 0.46);
   canvas.gradient(vary({0.98f, 0.86f, 0.55f}, rng), {0.99f, 0.95f, 0.80f}, horizon);
   const double mill = rng.range(0.15, 0.85);
-  canvas.cone(mill, horizon - 0.32, horizon + 0.02, 0.09, {0.96f, 0.94f, 0.92f});
-  canvas.cone(mill, horizon - 0.32, horizon - 0.2, 0.06, {0.72f, 0.30f, 0.24f});
+  canvas.cone(mill, horizon - 0.32, horizon + 0.02, 0.10, {0.87f, 0.60f, 0.46f});
+  canvas.cone(mill, horizon - 0.32, horizon - 0.2, 0.07, {0.55f, 0.20f, 0.22f});
   const auto purple = vary({0.55f, 0.36f, 0.76f}, rng);
   const auto green = vary({0.44f, 0.55f, 0.32f}, rng);
   const double vanishing = rng.range(0.35, 0.65);
