@@ -114,6 +114,14 @@ build_jobs() {
   echo $((cores < by_memory ? cores : by_memory))
 }
 
+# configure PRESET [OPTION...]: cmake for build/PRESET.
+configure() {
+  local preset=$1
+  shift
+  (cd "$project_root" && cmake --preset "$preset" -B "$build_root/$preset" "$@") >&2 ||
+    fail 1 "cmake could not configure $build_root/$preset"
+}
+
 # build PRESET [TARGET...]: brings build/PRESET up to date.
 build() {
   local preset=$1 folder=$build_root/$1 jobs
@@ -122,8 +130,7 @@ build() {
   say "build $preset with $jobs jobs in $folder"
   if [ ! -e "$folder/build.ninja" ] || [ "$project_root/CMakePresets.json" -nt "$folder/build.ninja" ]
   then
-    (cd "$project_root" && cmake --preset "$preset" -B "$folder") >&2 ||
-      fail 1 "cmake could not configure $folder"
+    configure "$preset"
   fi
   ninja -C "$folder" -j "$jobs" "$@" >&2 || fail 1 "the build of $preset failed"
 }
