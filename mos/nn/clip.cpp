@@ -79,7 +79,7 @@ class ClipEncoderLayerImpl : public torch::nn::Module {
   Tensor forward(const Tensor& x, const AttentionOptions& options) {
     const auto y = x + self_attn_(norm1_(x), options);
     const auto wide = fc1_(norm2_(y));
-    return y + fc2_(activation_ == ClipActivation::kGelu ? gelu(wide) : quick_gelu(wide));
+    return y + fc2_(activation_ == ClipActivation::kGelu ? nn::gelu(wide) : quick_gelu(wide));
   }
 
  private:
@@ -133,8 +133,9 @@ class ClipTextTransformerImpl : public torch::nn::Module {
     ClipTextOutput out;
     out.embeddings = embed_tokens(input_ids) + position_->weight.slice(0, 0, length);
     auto x = out.embeddings;
+    const AttentionOptions causal{.causal = true};
     for (auto& layer : layers_) {
-      x = layer(x, {.causal = true});
+      x = layer(x, causal);
       out.hidden.push_back(x);
     }
     out.last_hidden_state = final_norm_(x);
@@ -198,7 +199,7 @@ class ClipVisionTransformerImpl : public torch::nn::Module {
         class_embedding_.to(patches.scalar_type()).expand({patches.size(0), 1, patches.size(2)});
     auto x = torch::cat({first, patches}, 1) + cast_like(position_->weight, patches);
     x = pre_norm_(x);
-    for (auto& layer : layers_) x = layer(x, {});
+    for (auto& layer : layers_) x = layer(x, AttentionOptions());
     return {x, post_norm_(x.select(1, 0))};
   }
 

@@ -227,7 +227,8 @@ Tensor UNet2DConditionModelImpl::forward(const Tensor& sample, const Tensor& tim
   const auto embedding = timestep_embedding(timesteps.expand({sample.size(0)}),
                                             config_.block_out_channels.front(), config_)
                              .to(sample.scalar_type());
-  const auto time = silu(time_linear2_(silu(time_linear1_(embedding))));  // [B,T], activated
+  const auto time =
+      nn::silu(time_linear2_(nn::silu(time_linear1_(embedding))));  // [B,T], activated
 
   // Half-precision convolutions are 1.2 to 1.5 times faster on channels-last features.
   const bool reduced = sample.element_size() == 2;

@@ -49,9 +49,9 @@ TEST_F(GoldenNn, UNetTakesSizesThatAreNoMultipleOfItsDownscale) {
   auto unet = golden_unet();
   const io::SafetensorsFile file(*golden::find("unet.safetensors"));
   const auto latents = file.get("odd_latents");
-  const auto step = std::stoll(file.metadata().at("odd_timestep"));
+  const auto step = static_cast<std::int64_t>(std::stoll(file.metadata().at("odd_timestep")));
   const auto context = file.get("ctx").slice(0, 0, latents.size(0));
-  const auto out = unet(latents, torch::tensor({step}, torch::kInt64), context);
+  const auto out = unet(latents, torch::full({1}, step, torch::kInt64), context);
   EXPECT_LE(golden::max_abs_difference(out, file.get("odd_out")),
             golden::tolerance("unet.plain_out"));
 }
