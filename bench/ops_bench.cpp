@@ -2,6 +2,8 @@
 #include <benchmark/benchmark.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <array>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -110,12 +112,43 @@ void rows() {
       [](const TensorList& in) { return portable::quick_gelu(in[0]); });
 }
 
+/// The ATen side is the composition in bfloat16, not in float32: oneDNN's products are right.
+void attentions() {
+  struct Case {
+    int64_t batch, heads, queries, keys, width;
+    bool train;
+  };
+  for (const Case& c : {Case{64, 2, 256, 256, 32, true}, Case{64, 2, 256, 77, 32, true},
+                        Case{64, 4, 64, 64, 32, true}, Case{64, 4, 16, 77, 48, true},
+                        Case{2, 8, 4096, 4096, 40, false}, Case{2, 8, 4096, 77, 40, false},
+                        Case{2, 8, 1024, 1024, 80, true}, Case{2, 8, 256, 256, 160, true},
+                        Case{1, 1, 4096, 4096, 512, false}}) {
+    std::string name = "attention";
+    for (const int64_t n : {c.batch, c.heads, c.queries, c.keys, c.width}) {
+      name += (name == "attention" ? "/" : "x") + std::to_string(n);
+    }
+    const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
+    compare(
+        name,
+        [=] {
+          const auto heads = [&](int64_t length) {
+            return tokens({c.batch, length, c.heads, c.width}).transpose(1, 2);
+          };
+          return TensorList{heads(c.queries), heads(c.keys), heads(c.keys)};
+        },
+        [](const TensorList& in) { return nn::attention(in[0], in[1], in[2]); },
+        [=](const TensorList& in) { return portable::attention(in[0], in[1], in[2], scale, {}); },
+        c.train);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   at::set_num_threads(1);
   group_norms();
   rows();
+  attentions();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }

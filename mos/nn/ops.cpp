@@ -4,6 +4,7 @@
 
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/nn/kernels/fused.h"
+#include "mos/nn/kernels/fused_attention.h"
 #include "mos/nn/kernels/portable.h"
 
 namespace mos::nn {
@@ -74,6 +75,11 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
                         const AttentionOptions& options) {
   check_attention(q, k, v);
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
+  if constexpr (kFusedKernelsBuilt) {
+    if (fused::attention_applies(q, k, v, scale, options)) {
+      return fused::attention(q, k, v, scale, options.causal);
+    }
+  }
   return portable::attention(q, k, v, scale, options);
 }
 

@@ -1,0 +1,34 @@
+#include "mos/nn/kernels/attention_kernels.h"
+
+#if defined(__x86_64__)
+
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+
+#include "mos/nn/kernels/avx512_attention_forward.h"
+
+namespace mos::nn::kernels {
+namespace avx512 {
+namespace {
+
+struct Vdpbf16 {
+  static constexpr int64_t kRowMultiple = avx512::kRowMultiple;
+  static constexpr int64_t kPairMultiple = 1;
+  struct Scope {};  // nothing to set up
+
+  static void multiply(const PairsA& a, const PanelsB& b, int64_t rows, int64_t panels,
+                       int64_t pairs, const MatrixC& c, bool accumulate) {
+    avx512::multiply(a, b, rows, panels, pairs, c, accumulate);
+  }
+};
+
+using Pass = ForwardPass<Vdpbf16>;
+
+}  // namespace
+}  // namespace avx512
+
+const AttentionKernel kAvx512Attention = {avx512::Pass::packed_size, avx512::Pass::pack,
+                                          avx512::Pass::forward};
+
+}  // namespace mos::nn::kernels
+
+#endif  // __x86_64__
