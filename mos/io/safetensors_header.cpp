@@ -160,11 +160,15 @@ class HeaderParser {
           "incomplete: fetch it again",
           info.name, info.end, data_bytes_);
     }
-    std::uint64_t bytes = c10::elementSize(info.dtype);
+    const std::uint64_t element_size = c10::elementSize(info.dtype);
+    std::uint64_t bytes = element_size;
+    std::uint64_t extent = element_size;  // what the strides need, also when a size is 0
     bool overflow = false;
     for (const auto size : info.shape) {
+      const auto count = static_cast<std::uint64_t>(size);
+      bytes *= count;
       overflow =
-          __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes) || overflow;
+          overflow || __builtin_mul_overflow(extent, std::max<std::uint64_t>(count, 1), &extent);
     }
     if (overflow) {
       fail("tensor \"{}\" has the shape {}, whose size in bytes overflows", info.name,
