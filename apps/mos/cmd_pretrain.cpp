@@ -1,0 +1,135 @@
+#include <fmt/core.h>
+#include <signal.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "command.h"
+#include "flags.h"
+#include "mos/base/describe.h"
+#include "mos/base/file.h"
+#include "mos/pretrain/acceptance.h"
+#include "mos/pretrain/data.h"
+#include "mos/pretrain/export.h"
+#include "mos/pretrain/tower_training.h"
+#include "mos/pretrain/unet_training.h"
+#include "mos/pretrain/vae_training.h"
+
+namespace mos::app {
+namespace {
+
+CancelToken g_cancel;
+
+void cancel_on_signal(int) { g_cancel.cancel(); }
+
+/// A line every few steps: what, how far, loss, time left.
+void show_progress(const Progress& p) {
+  if (p.step % 10 != 0 && p.step != p.total) return;
+  static const double started_at = static_cast<double>(p.step);
+  const double done = std::max(1.0, static_cast<double>(p.step) - started_at);
+  const double left = p.seconds / done * static_cast<double>(p.total - p.step);
+  const auto loss = std::isnan(p.loss) ? std::string() : fmt::format("  loss {:.4f}", p.loss);
+  fmt::print(stderr, "\r{} {}/{}{}  {:.1f} min left   ", p.stage, p.step, p.total, loss,
+             left / 60.0);
+  if (p.step == p.total) fmt::print(stderr, "\n");
+}
+
+/// The options of a stage as they were when it started, overwritten by what the flags say now, and
+/// saved again: a resumed run needs no flags.
+template <class Options>
+Options stage_options(Flags& flags, const std::filesystem::path& folder) {
+  Options options;
+  const auto path = folder / "options.json";
+  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
+  read_flags(flags, options);
+  flags.refuse_unknown();
+  std::filesystem::create_directories(folder);
+  write_text_file(path, write_options(options).dump(2) + "\n");
+  return options;
+}
+
+void prepare_data(Flags& flags, const std::filesystem::path& out) {
+  pretrain::DataOptions options;
+  const auto path = out / "data" / "options.json";
+  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
+  read_flags(flags, options);
+  flags.refuse_unknown();
+  pretrain::Dataset::prepare(out, options, show_progress, &g_cancel);
+}
+
+void train_vae(Flags& flags, const std::filesystem::path& out) {
+  const auto folder = flags.has("decoder-only") ? out / "vae_decoder" : out / "vae";
+  const auto options = stage_options<pretrain::VaeOptions>(flags, folder);
+  pretrain::train_vae(out, options, show_progress, &g_cancel);
+}
+
+void train_towers(Flags& flags, const std::filesystem::path& out) {
+  const auto options = stage_options<pretrain::TowerOptions>(flags, out / "towers");
+  pretrain::train_towers(out, options, show_progress, &g_cancel);
+}
+
+void train_unet(Flags& flags, const std::filesystem::path& out) {
+  const auto options = stage_options<pretrain::UNetOptions>(flags, out / "unet");
+  pretrain::train_unet(out, options, show_progress, &g_cancel);
+}
+
+void accept(Flags& flags, const std::filesystem::path& out) {
+  pretrain::AcceptanceOptions options;
+  read_flags(flags, options);
+  flags.refuse_unknown();
+  fmt::print("{}", pretrain::acceptance_table(
+                       pretrain::accept(out, options, show_progress, &g_cancel)));
+}
+
+void export_base(Flags& flags, const std::filesystem::path& out) {
+  const auto target = flags.take("to").value_or((out / "export").string());
+  flags.refuse_unknown();
+  pretrain::export_base(out, target);
+  fmt::print("{}\n", target);
+}
+
+struct Stage {
+  const char* name;
+  const char* summary;
+  void (*run)(Flags&, const std::filesystem::path&);
+};
+
+constexpr std::array kStages = {
+    Stage{"data", "render the pictures and write the tokenizer", prepare_data},
+    Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae},
+    Stage{"towers", "train the text and the image tower", train_towers},
+    Stage{"unet", "train the U-Net", train_unet},
+    Stage{"accept", "measure whether the base is good enough", accept},
+    Stage{"export", "write it as a diffusers directory (--to DIR)", export_base},
+};
+
+void print_stages() {
+  fmt::print("usage: mos pretrain <stage> --out DIR [options]\n\n");
+  for (const auto& stage : kStages) fmt::print("  {:<8} {}\n", stage.name, stage.summary);
+}
+
+}  // namespace
+
+int run_pretrain(int argc, char** argv) {
+  Flags flags(argc, argv);
+  if (flags.words().empty()) {
+    print_stages();
+    return flags.has("help") ? 0 : exit_code(ErrorKind::kUsage);
+  }
+  const auto& wanted = flags.words().front();
+  std::vector<std::string> names;
+  for (const auto& stage : kStages) names.emplace_back(stage.name);
+  for (const auto& stage : kStages) {
+    if (wanted != stage.name) continue;
+    const auto out = flags.take("out");
+    if (!out || out->empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs --out DIR");
+    signal(SIGINT, cancel_on_signal);
+    signal(SIGTERM, cancel_on_signal);
+    stage.run(flags, *out);
+    return 0;
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("mos pretrain has no stage {}{}", wanted,
+                                             did_you_mean(wanted, names)));
+}
+
+}  // namespace mos::app

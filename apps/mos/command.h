@@ -1,0 +1,15 @@
+#pragma once
+
+namespace mos::app {
+
+/// One subcommand of `mos`. `run` gets the arguments behind the command's name and returns the exit
+/// code; it reports failures by throwing mos::Error.
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(int argc, char** argv);
+};
+
+int run_pretrain(int argc, char** argv);
+
+}  // namespace mos::app

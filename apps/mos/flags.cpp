@@ -1,0 +1,93 @@
+#include "flags.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace mos::app {
+
+Flags::Flags(int argc, char** argv) {
+  for (int i = 0; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (!argument.starts_with("--")) {
+      words_.push_back(argument);
+      continue;
+    }
+    auto name = argument.substr(2);
+    std::string value;
+    if (const auto equals = name.find('='); equals != std::string::npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    } else if (i + 1 < argc && !std::string_view(argv[i + 1]).starts_with("--")) {
+      value = argv[++i];
+    }
+    if (!values_.emplace(name, value).second) {
+      throw Error(ErrorKind::kUsage, fmt::format("the option --{} was given twice", name));
+    }
+  }
+}
+
+std::optional<std::string> Flags::take(const std::string& name) {
+  known_.push_back(name);
+  const auto found = values_.find(name);
+  if (found == values_.end()) return std::nullopt;
+  return found->second;
+}
+
+void Flags::refuse_unknown() const {
+  for (const auto& [name, value] : values_) {
+    if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("unknown option --{}{}", name, did_you_mean(name, known_)));
+  }
+}
+
+namespace detail {
+
+void throw_bad_value(const std::string& name, const std::string& text, const char* expected) {
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--{} got \"{}\", but expects {}", name, text, expected));
+}
+
+std::int64_t parse_integer(const std::string& name, const std::string& text) {
+  std::int64_t value = 0;
+  const auto* end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, value);
+  if (result.ec != std::errc() || result.ptr != end || text.empty()) {
+    throw_bad_value(name, text, "a whole number");
+  }
+  return value;
+}
+
+double parse_number(const std::string& name, const std::string& text) {
+  double value = 0;
+  const auto* end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, value);
+  if (result.ec != std::errc() || result.ptr != end || text.empty()) {
+    throw_bad_value(name, text, "a number");
+  }
+  return value;
+}
+
+bool parse_switch(const std::string& name, const std::string& text) {
+  if (text.empty() || text == "true" || text == "on" || text == "1") return true;
+  if (text == "false" || text == "off" || text == "0") return false;
+  throw_bad_value(name, text, "true or false");
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto comma = std::min(text.find(',', begin), text.size());
+    if (comma > begin) parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+std::string flag_name(std::string field) {
+  std::replace(field.begin(), field.end(), '_', '-');
+  return field;
+}
+
+}  // namespace detail
+}  // namespace mos::app

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mos/io/state_dict.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace mos::pretrain {
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;  ///< Of matrices and kernels; vectors are not decayed.
+  double max_norm = 1.0;       ///< The gradient is scaled down to this norm; 0: never.
+  double average = 0.999;      ///< Decay of the running average of the parameters.
+};
+
+/// AdamW (Loshchilov & Hutter 2019, as torch::optim::AdamW) with gradient clipping and a running
+/// average of the parameters, in one pass over flat float32 memory. The module's parameters and
+/// gradients become views of that memory, so `module` must outlive this object.
+class FlatAdamW {
+ public:
+  /// Trains the parameters of `module` whose names `trained` accepts; empty: all. The others stop
+  /// requiring gradients.
+  FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
+            const std::function<bool(const std::string&)>& trained = {});
+
+  /// One update from the gradients that backward() has left, which are zero afterwards.
+  /// Returns the norm of the gradient before clipping.
+  double step(double learning_rate);
+
+  std::int64_t steps() const { return steps_; }
+  std::int64_t parameter_count() const { return values_.numel(); }
+
+  /// Everything a resumed run needs: "value/…", "moment1/…", "moment2/…", "average/…" by parameter
+  /// name. The tensors alias the optimiser.
+  io::StateDict state() const;
+  /// Throws mos::Error(kMismatch) unless `state` is of the same parameters.
+  void load_state(const io::StateDict& state, std::int64_t steps);
+
+  /// Exchanges the parameters with their running averages; a second call undoes it.
+  void swap_average();
+  /// Starts the running average anew from the current parameters.
+  void reset_average() { average_.copy_(values_); }
+
+ private:
+  struct Segment {
+    std::string name;
+    std::int64_t begin = 0;
+    std::vector<std::int64_t> shape;
+    bool decays = false;
+    std::int64_t size() const;
+  };
+
+  AdamWOptions options_;
+  std::vector<Segment> segments_;
+  torch::Tensor values_, gradients_, moment1_, moment2_, average_;
+  std::int64_t steps_ = 0;
+};
+
+/// The module uses the averaged parameters while this object lives.
+class ScopedAverage {
+ public:
+  explicit ScopedAverage(FlatAdamW& optimizer) : optimizer_(optimizer) { optimizer_.swap_average(); }
+  ~ScopedAverage() { optimizer_.swap_average(); }
+  ScopedAverage(const ScopedAverage&) = delete;
+  ScopedAverage& operator=(const ScopedAverage&) = delete;
+
+ private:
+  FlatAdamW& optimizer_;
+};
+
+}  // namespace mos::pretrain

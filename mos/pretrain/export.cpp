@@ -1,0 +1,113 @@
+#include "mos/pretrain/export.h"
+
+#include <fstream>
+
+#include "mos/base/file.h"
+#include "mos/base/json.h"
+#include "mos/io/safetensors.h"
+#include "mos/pretrain/tower_training.h"
+#include "mos/pretrain/unet_training.h"
+#include "mos/pretrain/vae_training.h"
+
+namespace mos::pretrain {
+namespace {
+
+constexpr auto kStored = torch::kFloat16;
+
+void write_json(const std::filesystem::path& path, const Json& value) {
+  write_text_file(path, value.dump(2) + "\n");
+}
+
+void write_model(const std::filesystem::path& folder, const char* file,
+                 const torch::nn::Module& module, const Json& config) {
+  std::filesystem::create_directories(folder);
+  io::StateDict stored;
+  for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kStored);
+  io::save_safetensors(folder / file, stored, {{"format", "pt"}});
+  write_json(folder / "config.json", config);
+}
+
+Json text_encoder_config(const Json& clip) {
+  Json config = clip.at("text_config");
+  config["architectures"] = Json::array({"CLIPTextModel"});
+  return config;
+}
+
+Json model_index() {
+  const auto of = [](const char* library, const char* name) {
+    return Json::array({library, name});
+  };
+  return {{"_class_name", "StableDiffusionPipeline"},
+          {"_diffusers_version", "0.19.3"},
+          {"clip", of("transformers", "CLIPModel")},
+          {"feature_extractor", Json::array({nullptr, nullptr})},
+          {"requires_safety_checker", false},
+          {"safety_checker", Json::array({nullptr, nullptr})},
+          {"scheduler", of("diffusers", "DDIMScheduler")},
+          {"text_encoder", of("transformers", "CLIPTextModel")},
+          {"tokenizer", of("transformers", "CLIPTokenizer")},
+          {"unet", of("diffusers", "UNet2DConditionModel")},
+          {"vae", of("diffusers", "AutoencoderKL")}};
+}
+
+/// The measured lines of a training's log and its last line.
+Json log_summary(const std::filesystem::path& path) {
+  Json lines = Json::array();
+  std::ifstream stream(path);
+  Json last;
+  for (std::string text; std::getline(stream, text);) {
+    last = parse_json(text, path.string());
+    const bool measured = last.size() > 5;  // step, loss, norm, rate, time and something more
+    if (measured) lines.push_back(last);
+  }
+  if (!last.is_null() && (lines.empty() || lines.back() != last)) lines.push_back(last);
+  return lines;
+}
+
+Json stage_record(const std::filesystem::path& folder) {
+  Json record = {{"steps_done", checkpoint_step(folder)}};
+  const auto options = folder / "options.json";
+  if (std::filesystem::exists(options)) record["options"] = read_json_file(options);
+  record["measurements"] = log_summary(folder / "log.jsonl");
+  return record;
+}
+
+Json training_record(const std::filesystem::path& base) {
+  Json record = Json::object();
+  record["data"] = read_json_file(base / "data" / "options.json");
+  record["data"].erase("sprites");
+  for (const char* stage : {"vae", "vae_decoder", "towers", "unet"}) {
+    if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);
+  }
+  const auto acceptance = base / "acceptance.json";
+  if (std::filesystem::exists(acceptance)) record["acceptance"] = read_json_file(acceptance);
+  return record;
+}
+
+}  // namespace
+
+void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
+  AtomicDirectory directory(target, Existing::kReplace);
+  const auto& out = directory.path();
+  const auto clip_config = read_json_file(base / "towers" / "config.json");
+  write_model(out / "clip", "model.safetensors", *load_towers(base), clip_config);
+  write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base),
+              text_encoder_config(clip_config));
+  write_model(out / "vae", "diffusion_pytorch_model.safetensors", *load_vae(base),
+              read_json_file(base / "vae" / "config.json"));
+  write_model(out / "unet", "diffusion_pytorch_model.safetensors",
+              *load_unet(base, torch::kFloat32), read_json_file(base / "unet" / "config.json"));
+  std::filesystem::create_directories(out / "scheduler");
+  write_json(out / "scheduler" / "scheduler_config.json",
+             read_json_file(base / "unet" / "scheduler_config.json"));
+  text::CLIPTokenizer::from_directory(base / "tokenizer").save(out / "tokenizer");
+  write_json(out / "model_index.json", model_index());
+  write_json(out / "training_record.json", training_record(base));
+  const auto sheet = base / "acceptance.png";
+  if (std::filesystem::exists(sheet)) {
+    std::filesystem::copy_file(sheet, out / "contact_sheet.png");
+  }
+  directory.commit();
+}
+
+}  // namespace mos::pretrain

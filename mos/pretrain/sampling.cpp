@@ -1,0 +1,101 @@
+#include "mos/pretrain/sampling.h"
+
+#include <algorithm>
+
+#include "mos/base/random.h"
+#include "mos/diffusion/scheduler.h"
+#include "mos/io/image.h"
+#include "mos/pretrain/unet_training.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+
+namespace {
+
+constexpr auto kCompute = torch::kBFloat16;
+constexpr std::int64_t kSheetColumns = 8;
+
+Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t count,
+                at::IntArrayRef shape) {
+  std::vector<Tensor> parts;
+  for (std::int64_t i = 0; i < count; ++i) {
+    auto generator = seeded_generator(options.seed * 1000003ULL +
+                                      static_cast<std::uint64_t>(first + i));
+    parts.push_back(mos::randn(shape, generator));
+  }
+  return torch::stack(parts);
+}
+
+/// Latents [B,C,h,w] float32 by DDIM.
+Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>& prompts,
+               const SampleOptions& options) {
+  auto scheduler = diffusion::make_scheduler("ddim", model.scheduler_config);
+  scheduler->set_timesteps(options.steps);
+  auto texts = std::vector<std::string>(prompts.size(), "");
+  texts.insert(texts.end(), prompts.begin(), prompts.end());
+  const auto context = encode_captions(model.text_encoder, model.tokenizer, texts);
+  const auto count = static_cast<std::int64_t>(scheduler->timesteps().size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto timestep = static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
+    const auto both = torch::cat({latents, latents}).to(kCompute);
+    const auto output =
+        model.unet->forward(both, torch::full({1}, timestep, torch::kInt64), context)
+            .to(torch::kFloat32)
+            .chunk(2);
+    const auto guided = output[0] + options.guidance * (output[1] - output[0]);
+    latents = scheduler->step(guided, i, latents);
+  }
+  return latents;
+}
+
+}  // namespace
+
+Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
+                       const SampleOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const auto& config = model.unet->config();
+  const std::vector<std::int64_t> shape = {config.in_channels, config.sample_size,
+                                           config.sample_size};
+  const double scaling = model.vae->config().scaling_factor;
+  const auto total = static_cast<std::int64_t>(prompts.size());
+  std::vector<Tensor> pictures;
+  for (std::int64_t first = 0; first < total; first += options.batch) {
+    const auto count = std::min(options.batch, total - first);
+    const std::vector<std::string> part(prompts.begin() + first, prompts.begin() + first + count);
+    const auto latents = denoise(model, noise_of(options, first, count, shape), part, options);
+    pictures.push_back(from_network(model.vae->decode((latents / scaling).to(kCompute))));
+  }
+  return torch::cat(pictures);
+}
+
+std::vector<std::string> sheet_prompts(const world::World& world) {
+  constexpr std::size_t kSingles = 24, kPairs = 8;
+  const auto subject = [&world](std::size_t i) {
+    return world::with_article(world.classes[i % world.classes.size()].name);
+  };
+  const auto place = [&world](std::size_t i) {
+    return i % 3 == 2 ? "on " + world::with_article(world.colours[i / 3 % world.colours.size()].name +
+                                                    " background")
+                      : world.scenes[i % world.scenes.size()].phrase;
+  };
+  std::vector<std::string> prompts;
+  const auto stride = std::max<std::size_t>(1, world.classes.size() / kSingles);
+  for (std::size_t i = 0; i < kSingles; ++i) {
+    prompts.push_back("a photo of " + subject(i * stride) + " " + place(i));
+  }
+  for (std::size_t i = 0; i < kPairs; ++i) {
+    prompts.push_back(subject(3 * i) + " on the left and " + subject(5 * i + 7) + " on the right " +
+                      place(i + 1));
+  }
+  return prompts;
+}
+
+Tensor contact_sheet(BaseModel model, const world::World& world, const SampleOptions& options) {
+  const auto pictures = sample_pictures(model, sheet_prompts(world), options);
+  std::vector<Tensor> cells;
+  for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
+  return io::make_grid(cells, kSheetColumns, 2);
+}
+
+}  // namespace mos::pretrain

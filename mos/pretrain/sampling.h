@@ -1,0 +1,47 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/base/json.h"
+#include "mos/nn/clip.h"
+#include "mos/nn/unet.h"
+#include "mos/nn/vae.h"
+#include "mos/pretrain/data.h"
+#include "mos/text/clip_tokenizer.h"
+
+/// Pictures from the networks under training: what contact sheets and acceptance tests look at.
+namespace mos::pretrain {
+
+struct SampleOptions {
+  std::int64_t steps = 20;
+  double guidance = 4.0;
+  std::int64_t batch = 16;
+  std::uint64_t seed = 1;
+};
+
+/// The networks of a base model, none of them owned.
+struct BaseModel {
+  nn::UNet2DConditionModel& unet;
+  nn::AutoencoderKL& vae;
+  nn::CLIPTextModel& text_encoder;
+  const text::CLIPTokenizer& tokenizer;
+  Json scheduler_config;
+};
+
+/// One picture for each prompt by DDIM with guidance: uint8 [B,H,W,3]. The noise of picture i
+/// depends on the seed and on i alone.
+torch::Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
+                              const SampleOptions& options = {});
+
+/// 32 fixed prompts over the classes and backgrounds of `world`: single subjects first, then pairs.
+std::vector<std::string> sheet_prompts(const world::World& world);
+
+/// Their pictures in rows of eight, uint8 [H,W,3].
+torch::Tensor contact_sheet(BaseModel model, const world::World& world,
+                            const SampleOptions& options = {});
+
+}  // namespace mos::pretrain

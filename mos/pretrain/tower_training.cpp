@@ -1,0 +1,291 @@
+#include "mos/pretrain/tower_training.h"
+
+#include <algorithm>
+#include <array>
+
+#include "mos/base/file.h"
+#include "mos/base/random.h"
+#include "mos/io/safetensors.h"
+#include "mos/pretrain/initialise.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+using world::CaptionSpec;
+using world::Split;
+
+namespace {
+
+constexpr auto kCompute = torch::kBFloat16;
+constexpr double kMaxScale = 4.6052;          // ln 100, CLIP's bound on the temperature
+constexpr std::int64_t kRetrievalAmong = 256;
+constexpr std::int64_t kTowerBatch = 64;      // for measurements
+constexpr double kSwapSides = 0.6;            // of the wrong captions where sides are named
+
+CaptionSpec wrong_caption(const world::World& world, const CaptionSpec& spec, world::Rng& rng) {
+  if (rng.chance(kSwapSides)) {
+    if (const auto swapped = world::swap_sides(spec)) return *swapped;
+  }
+  if (spec.subjects.empty()) {
+    auto other = spec;
+    const auto count = static_cast<int>(spec.background == world::BackgroundKind::kScene
+                                            ? world.scenes.size()
+                                            : world.colours.size());
+    other.background_index = (spec.background_index + 1 + rng.below(std::max(1, count - 1))) % count;
+    return other;
+  }
+  const int which = rng.below(static_cast<int>(spec.subjects.size()));
+  return world::swap_subject(spec, which, other_class(world, spec, rng));
+}
+
+/// [B,B]: caption j reads like caption i.
+Tensor same_words(const std::vector<std::string>& captions) {
+  const auto count = static_cast<std::int64_t>(captions.size());
+  auto same = torch::zeros({count, count}, torch::kBool);
+  auto at = same.accessor<bool, 2>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t j = 0; j < count; ++j) {
+      at[i][j] =
+          captions[static_cast<std::size_t>(i)] == captions[static_cast<std::size_t>(j)];
+    }
+  }
+  return same;
+}
+
+struct TowerLoss {
+  nn::CLIPModel clip;
+  const text::CLIPTokenizer& tokenizer;
+  const Dataset& data;
+  const TowerOptions& options;
+  EpochOrder order;
+
+  Tensor operator()(std::int64_t step) {
+    const auto indices = order.batch(step, options.train.batch);
+    world::Rng rng(static_cast<std::uint64_t>(options.train.seed), Split::kTrain,
+                   static_cast<std::uint64_t>(step));
+    std::vector<std::string> captions, wrong;
+    for (std::int64_t i = 0; i < options.train.batch; ++i) {
+      const auto index = indices[i].item<std::int64_t>();
+      const auto& spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
+      captions.push_back(world::caption_text(data.world(), spec));
+      wrong.push_back(
+          world::caption_text(data.world(), wrong_caption(data.world(), spec, rng)));
+    }
+    const auto same = same_words(captions);
+    captions.insert(captions.end(), wrong.begin(), wrong.end());
+    const auto texts =
+        embed_captions(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
+    const auto pictures = tower_pictures(data.batch(Split::kTrain, indices, torch::kFloat32), clip);
+    const auto images = clip->image_embeds(pictures.to(kCompute)).to(torch::kFloat32);
+    return contrastive_loss(images, texts[0], texts[1], same, clip->logit_scale().clamp_max(100.0));
+  }
+
+  Tensor embed_captions(const Tensor& ids) { return clip->text_embeds(ids); }
+};
+
+Tensor embed_pictures(nn::CLIPModel& clip, const Tensor& pictures) {
+  std::vector<Tensor> parts;
+  for (const auto& part : pictures.split(kTowerBatch)) {
+    parts.push_back(clip->image_embeds(tower_pictures(part, clip)));
+  }
+  return torch::cat(parts);
+}
+
+Tensor embed_texts(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
+                   const std::vector<std::string>& captions) {
+  std::vector<Tensor> parts;
+  const auto ids = token_ids(tokenizer, captions);
+  for (const auto& part : ids.split(2 * kTowerBatch)) parts.push_back(clip->text_embeds(part));
+  return torch::cat(parts);
+}
+
+double share(const Tensor& right) {
+  return right.numel() == 0 ? 0.0 : right.to(torch::kFloat64).mean().item<double>();
+}
+
+/// Share of pictures that are nearer to their caption than to the one `change` makes of it;
+/// pictures for which it makes none do not count.
+double prefers_own(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, const Dataset& data,
+                   const Tensor& images,
+                   const std::function<std::optional<CaptionSpec>(const CaptionSpec&)>& change) {
+  std::vector<std::string> own, changed;
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const auto& spec = data.specs(Split::kHeldOut).at(static_cast<std::size_t>(i));
+    const auto other = change(spec);
+    if (!other) continue;
+    rows.push_back(i);
+    own.push_back(world::caption_text(data.world(), spec));
+    changed.push_back(world::caption_text(data.world(), *other));
+  }
+  if (rows.empty()) return 0.0;
+  const auto picked = images.index_select(0, torch::tensor(rows));
+  const auto right = (picked * embed_texts(clip, tokenizer, own)).sum(1);
+  const auto wrong = (picked * embed_texts(clip, tokenizer, changed)).sum(1);
+  return share(right > wrong);
+}
+
+double recognition(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, const Dataset& data,
+                   const Tensor& images) {
+  std::vector<std::string> captions;
+  for (const auto& subject : data.world().classes) {
+    captions.push_back("a photo of " + world::with_article(subject.name));
+  }
+  std::vector<std::int64_t> rows, classes;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    const auto& spec = data.specs(Split::kHeldOut).at(static_cast<std::size_t>(i));
+    if (spec.subjects.size() != 1) continue;
+    rows.push_back(i);
+    classes.push_back(spec.subjects[0].class_index);
+  }
+  const auto texts = embed_texts(clip, tokenizer, captions);
+  const auto found = images.index_select(0, torch::tensor(rows)).mm(texts.t()).argmax(1);
+  return share(found == torch::tensor(classes));
+}
+
+}  // namespace
+
+Json clip_config_json(const TowerOptions& options, const text::CLIPTokenizer& tokenizer) {
+  const auto tower = [&options] {
+    return Json{{"hidden_size", options.hidden},
+                {"intermediate_size", 4 * options.hidden},
+                {"num_hidden_layers", options.layers},
+                {"num_attention_heads", options.heads},
+                {"hidden_act", "quick_gelu"},
+                {"layer_norm_eps", 1e-5},
+                {"projection_dim", options.projection}};
+  };
+  Json text = tower();
+  text["model_type"] = "clip_text_model";
+  text["vocab_size"] = tokenizer.base_vocab_size();
+  text["max_position_embeddings"] = tokenizer.model_max_length();
+  text["bos_token_id"] = tokenizer.bos_id();
+  text["eos_token_id"] = tokenizer.eos_id();
+  text["pad_token_id"] = tokenizer.pad_id();
+  Json vision = tower();
+  vision["model_type"] = "clip_vision_model";
+  vision["num_channels"] = 3;
+  vision["image_size"] = options.image_size;
+  vision["patch_size"] = options.patch;
+  return {{"architectures", Json::array({"CLIPModel"})},
+          {"model_type", "clip"},
+          {"projection_dim", options.projection},
+          {"logit_scale_init_value", 2.6592},
+          {"text_config", text},
+          {"vision_config", vision}};
+}
+
+Tensor token_ids(const text::CLIPTokenizer& tokenizer, const std::vector<std::string>& captions,
+                 bool full) {
+  const auto count = static_cast<std::int64_t>(captions.size());
+  auto ids = torch::empty({count, tokenizer.model_max_length()}, torch::kInt64);
+  std::int64_t longest = 2;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto& caption = captions[static_cast<std::size_t>(i)];
+    ids[i].copy_(torch::tensor(tokenizer.encode_padded(caption)));
+    longest = std::max(longest, static_cast<std::int64_t>(tokenizer.encode(caption).size()));
+  }
+  return full ? ids : ids.narrow(1, 0, std::min(longest, ids.size(1))).contiguous();
+}
+
+Tensor tower_pictures(const Tensor& pictures, const nn::CLIPModel& clip) {
+  const auto side = clip->vision_config().image_size;
+  auto x = pictures.to(torch::kFloat32).mul(0.5).add(0.5);
+  const bool whole = x.size(2) % side == 0 && x.size(2) == x.size(3);
+  x = whole ? torch::avg_pool2d(x, x.size(2) / side) : torch::adaptive_avg_pool2d(x, {side, side});
+  const auto channel = [](std::array<double, 3> values) {
+    return torch::tensor(at::ArrayRef<double>(values), torch::kFloat32).view({1, 3, 1, 1});
+  };
+  return (x - channel({0.48145466, 0.4578275, 0.40821073})) /
+         channel({0.26862954, 0.26130258, 0.27577711});
+}
+
+Tensor contrastive_loss(const Tensor& pictures, const Tensor& captions, const Tensor& wrong,
+                        const Tensor& same, const Tensor& scale) {
+  const auto count = pictures.size(0);
+  const auto target = torch::arange(count);
+  const auto other = same.logical_and(torch::eye(count, torch::kBool).logical_not());
+  const auto logits =
+      (scale * pictures.mm(captions.t())).masked_fill(other, -1e4);  // [picture, caption]
+  const auto extra = scale * (pictures * wrong).sum(1, /*keepdim=*/true);
+  const auto to_text = torch::cross_entropy_loss(torch::cat({logits, extra}, 1), target);
+  return 0.5 * (to_text + torch::cross_entropy_loss(logits.t(), target));
+}
+
+TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
+                            const Dataset& data) {
+  const torch::NoGradGuard no_grad;
+  const auto count = data.size(Split::kHeldOut);
+  const auto images =
+      embed_pictures(clip, data.batch(Split::kHeldOut, torch::arange(count), torch::kFloat32));
+  std::vector<std::string> captions;
+  for (std::int64_t i = 0; i < std::min(kRetrievalAmong, count); ++i) {
+    captions.push_back(data.caption(Split::kHeldOut, i));
+  }
+  const auto texts = embed_texts(clip, tokenizer, captions);
+  const auto found = images.narrow(0, 0, texts.size(0)).mm(texts.t()).argmax(1);
+  std::int64_t right = 0;
+  for (std::int64_t i = 0; i < found.size(0); ++i) {
+    const auto j = static_cast<std::size_t>(found[i].item<std::int64_t>());
+    right += captions[j] == captions[static_cast<std::size_t>(i)] ? 1 : 0;
+  }
+  world::Rng rng(1);
+  const auto exchange = [&](const CaptionSpec& spec) -> std::optional<CaptionSpec> {
+    if (spec.subjects.empty()) return std::nullopt;
+    const int which = rng.below(static_cast<int>(spec.subjects.size()));
+    return world::swap_subject(spec, which, other_class(data.world(), spec, rng));
+  };
+  return {.retrieval = static_cast<double>(right) / static_cast<double>(found.size(0)),
+          .recognition = recognition(clip, tokenizer, data, images),
+          .swapped = prefers_own(clip, tokenizer, data, images, exchange),
+          .sides = prefers_own(clip, tokenizer, data, images, world::swap_sides)};
+}
+
+Tensor best_caption(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
+                    const Tensor& pictures, const std::vector<std::string>& captions) {
+  const torch::NoGradGuard no_grad;
+  return embed_pictures(clip, pictures).mm(embed_texts(clip, tokenizer, captions).t()).argmax(1);
+}
+
+void train_towers(const std::filesystem::path& base, const TowerOptions& options,
+                  const ProgressCallback& progress, const CancelToken* cancel) {
+  const Dataset data(base);
+  const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
+  const auto folder = base / "towers";
+  const auto config = clip_config_json(options, tokenizer);
+  nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
+  auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
+  initialise_clip(*clip, generator);
+  FlatAdamW optimizer(
+      *clip, {.weight_decay = options.train.weight_decay, .average = options.train.average});
+  TowerLoss loss{clip, tokenizer, data, options,
+                 EpochOrder(data.size(Split::kTrain), options.train.seed)};
+  const auto measure = [&](std::int64_t) {
+    const auto figures = measure_towers(clip, tokenizer, data);
+    return Json{{"retrieval_256", figures.retrieval},
+                {"recognition", figures.recognition},
+                {"swapped_subject", figures.swapped},
+                {"swapped_sides", figures.sides}};
+  };
+  train(optimizer, {.stage = "towers",
+                    .folder = folder,
+                    .options = options.train,
+                    .loss = loss,
+                    .measure = measure,
+                    .progress = progress,
+                    .cancel = cancel});
+  const torch::NoGradGuard no_grad;
+  const ScopedAverage averaged(optimizer);
+  io::save_safetensors(folder / "model.safetensors", io::state_dict_of(*clip));
+  write_text_file(folder / "config.json", config.dump(2) + "\n");
+}
+
+nn::CLIPModel load_towers(const std::filesystem::path& base) {
+  const auto folder = base / "towers";
+  nn::CLIPModel clip(nn::CLIPModelImpl::from_json(read_json_file(folder / "config.json")));
+  const auto path = folder / "model.safetensors";
+  io::load_into(*clip, io::load_safetensors(path), {.origin = path.string()});
+  return clip;
+}
+
+}  // namespace mos::pretrain

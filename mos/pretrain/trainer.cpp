@@ -1,0 +1,192 @@
+#include "mos/pretrain/trainer.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <numbers>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/base/random.h"
+#include "mos/io/safetensors.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+
+namespace {
+
+constexpr double kSmoothing = 0.98;  // of the loss that is shown
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder) {
+  return folder / "checkpoint.safetensors";
+}
+
+std::int64_t step_of(const io::SafetensorsFile& file) {
+  const auto found = file.metadata().find("step");
+  if (found == file.metadata().end()) {
+    throw Error(ErrorKind::kFormat,
+                file.path().string() + " is no training checkpoint: its metadata has no step");
+  }
+  return std::stoll(found->second);
+}
+
+class Clock {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// One training in progress: when to log, to measure and to save.
+class Loop {
+ public:
+  Loop(FlatAdamW& optimizer, const TrainingRun& run) : optimizer_(optimizer), run_(run) {}
+
+  void operator()() {
+    std::filesystem::create_directories(run_.folder);
+    resume();
+    const auto& options = run_.options;
+    first_ = optimizer_.steps();
+    for (auto step = first_; step < options.steps; ++step) {
+      if (run_.cancel != nullptr && run_.cancel->cancelled()) {
+        save();
+        run_.cancel->check();
+      }
+      take_step(step);
+      if ((step + 1) % options.log_every == 0) log_line(step + 1, Json::object());
+      if (clock_.seconds() - last_save_ > 60.0 * options.checkpoint_minutes) save();
+      if (clock_.seconds() - last_sheet_ > 60.0 * options.sheet_minutes) measure(step + 1);
+    }
+    save();
+    measure(options.steps);
+  }
+
+ private:
+  void resume() {
+    const auto path = checkpoint_path(run_.folder);
+    if (!std::filesystem::exists(path)) return;
+    const io::SafetensorsFile file(path);
+    optimizer_.load_state(io::load_safetensors(path), step_of(file));
+    log::info(fmt::format("{}: continuing after step {}", run_.stage, optimizer_.steps()));
+  }
+
+  void take_step(std::int64_t step) {
+    auto loss = run_.loss(step);
+    const double value = loss.item<double>();
+    if (!std::isfinite(value)) {
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{}: the loss of step {} is {}; try a lower learning rate",
+                              run_.stage, step, value));
+    }
+    loss.backward();
+    norm_ = optimizer_.step(learning_rate_at(run_.options, step));
+    smoothed_ = std::isnan(smoothed_) ? value : kSmoothing * smoothed_ + (1 - kSmoothing) * value;
+    if (run_.progress) {
+      run_.progress({.stage = run_.stage,
+                     .step = step + 1,
+                     .total = run_.options.steps,
+                     .loss = smoothed_,
+                     .seconds = clock_.seconds()});
+    }
+  }
+
+  double seconds_per_step(std::int64_t done) const {
+    return clock_.seconds() / static_cast<double>(std::max<std::int64_t>(1, done - first_));
+  }
+
+  void log_line(std::int64_t done, const Json& more) {
+    Json line = {{"step", done},
+                 {"loss", smoothed_},
+                 {"gradient_norm", norm_},
+                 {"learning_rate", learning_rate_at(run_.options, done - 1)},
+                 {"seconds_per_step", seconds_per_step(done)}};
+    line.update(more);
+    std::ofstream(run_.folder / "log.jsonl", std::ios::app) << line.dump() << '\n';
+  }
+
+  void save() {
+    io::save_safetensors(checkpoint_path(run_.folder), optimizer_.state(),
+                         {{"step", std::to_string(optimizer_.steps())},
+                          {"planned_steps", std::to_string(run_.options.steps)}});
+    last_save_ = clock_.seconds();
+  }
+
+  void measure(std::int64_t done) {
+    if (run_.measure) {
+      const torch::NoGradGuard no_grad;
+      const ScopedAverage averaged(optimizer_);
+      const Json figures = run_.measure(done);
+      log::info(fmt::format("{} step {}: {}", run_.stage, done, figures.dump()));
+      log_line(done, figures);
+    }
+    last_sheet_ = clock_.seconds();
+  }
+
+  FlatAdamW& optimizer_;
+  const TrainingRun& run_;
+  Clock clock_;
+  std::int64_t first_ = 0;
+  double smoothed_ = std::nan("");
+  double norm_ = 0.0;
+  double last_save_ = 0.0;
+  double last_sheet_ = 0.0;
+};
+
+}  // namespace
+
+double learning_rate_at(const TrainOptions& options, std::int64_t step) {
+  const auto s = static_cast<double>(step);
+  const auto warmup = static_cast<double>(options.warmup);
+  if (s < warmup) return options.learning_rate * (s + 1.0) / warmup;
+  const auto span = std::max(1.0, static_cast<double>(options.steps) - warmup);
+  const double progress = std::min(1.0, (s - warmup) / span);
+  const double cosine = 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+  return options.learning_rate * (options.final_rate + (1.0 - options.final_rate) * cosine);
+}
+
+at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose) {
+  const auto mixed = static_cast<std::uint64_t>(seed) * 0x9e3779b97f4a7c15ULL +
+                     static_cast<std::uint64_t>(step) * 0xbf58476d1ce4e5b9ULL +
+                     static_cast<std::uint64_t>(purpose) * 0x94d049bb133111ebULL;
+  return seeded_generator(mixed ^ (mixed >> 31));
+}
+
+Tensor EpochOrder::batch(std::int64_t step, std::int64_t size) {
+  auto indices = torch::empty({size}, torch::kInt64);
+  auto* target = indices.data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < size; ++i) {
+    const auto position = step * size + i;
+    if (position / count_ != epoch_) {
+      epoch_ = position / count_;
+      auto generator = generator_of_step(seed_, epoch_, /*purpose=*/7);
+      order_ = torch::randperm(count_, generator, torch::kInt64);
+    }
+    target[i] = order_.data_ptr<std::int64_t>()[position % count_];
+  }
+  return indices;
+}
+
+void train(FlatAdamW& optimizer, const TrainingRun& run) { Loop(optimizer, run)(); }
+
+std::int64_t checkpoint_step(const std::filesystem::path& folder) {
+  const auto path = checkpoint_path(folder);
+  return std::filesystem::exists(path) ? step_of(io::SafetensorsFile(path)) : 0;
+}
+
+io::StateDict averaged_weights(const std::filesystem::path& folder) {
+  constexpr std::string_view kPrefix = "average/";
+  io::StateDict result;
+  for (const auto& [name, tensor] : io::load_safetensors(checkpoint_path(folder))) {
+    if (name.starts_with(kPrefix)) result[name.substr(kPrefix.size())] = tensor;
+  }
+  return result;
+}
+
+}  // namespace mos::pretrain

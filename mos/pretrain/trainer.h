@@ -1,0 +1,95 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "mos/base/json.h"
+#include "mos/base/progress.h"
+#include "mos/pretrain/adamw.h"
+
+namespace mos::pretrain {
+
+/// What all trainings share. The plan is part of the run: a resumed run continues along the same
+/// learning-rate curve unless it is given another one.
+struct TrainOptions {
+  std::int64_t steps = 1000;
+  std::int64_t batch = 64;
+  double learning_rate = 4e-4;
+  std::int64_t warmup = 100;
+  double final_rate = 0.05;
+  double average = 0.999;
+  double weight_decay = 0.01;
+  std::int64_t seed = 1;
+  double checkpoint_minutes = 3.0;
+  double sheet_minutes = 8.0;
+  std::int64_t log_every = 25;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, TrainOptions& options) {
+  visit("steps", options.steps, "optimiser steps in all");
+  visit("batch", options.batch, "pictures for each step");
+  visit("learning_rate", options.learning_rate, "highest learning rate");
+  visit("warmup", options.warmup, "steps until the learning rate is reached");
+  visit("final_rate", options.final_rate, "share of the learning rate left at the end (cosine)");
+  visit("average", options.average, "decay of the running average of the weights");
+  visit("weight_decay", options.weight_decay, "AdamW's weight decay");
+  visit("seed", options.seed, "start of all random numbers");
+  visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints");
+  visit("sheet_minutes", options.sheet_minutes, "time between contact sheets and measurements");
+  visit("log_every", options.log_every, "steps between lines of the log");
+}
+
+/// Linear warm-up, then half a cosine from learning_rate to final_rate · learning_rate. `step`
+/// counts from 0.
+double learning_rate_at(const TrainOptions& options, std::int64_t step);
+
+/// A stream of random numbers that belongs to `step`: a resumed run draws what an uninterrupted
+/// one would have drawn. `purpose` keeps apart several streams of one step.
+at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose = 0);
+
+/// Indices of the pictures of `step`: all of 0 … count - 1 once in each epoch, in another order.
+class EpochOrder {
+ public:
+  EpochOrder(std::int64_t count, std::int64_t seed) : count_(count), seed_(seed) {}
+  torch::Tensor batch(std::int64_t step, std::int64_t size);  ///< int64 [size]
+
+ private:
+  std::int64_t count_;
+  std::int64_t seed_;
+  std::int64_t epoch_ = -1;
+  torch::Tensor order_;
+};
+
+struct TrainingRun {
+  std::string stage;             ///< For messages.
+  std::filesystem::path folder;  ///< Of checkpoint.safetensors and log.jsonl.
+  TrainOptions options;
+
+  /// The loss of one step (counted from 0), a scalar that requires gradients.
+  std::function<torch::Tensor(std::int64_t step)> loss;
+
+  /// Every sheet_minutes and at the end, with the averaged weights in place: measurements for the
+  /// log. May be empty.
+  std::function<Json(std::int64_t step)> measure;
+
+  ProgressCallback progress;
+  const CancelToken* cancel = nullptr;
+};
+
+/// Continues from the checkpoint in the folder, if there is one, to options.steps. Writes a
+/// checkpoint when cancelled, then throws kCancelled.
+void train(FlatAdamW& optimizer, const TrainingRun& run);
+
+/// Steps done according to the checkpoint in `folder`, or 0.
+std::int64_t checkpoint_step(const std::filesystem::path& folder);
+
+/// The averaged weights in the checkpoint of `folder`, by parameter name. Throws kIo when there is
+/// none.
+io::StateDict averaged_weights(const std::filesystem::path& folder);
+
+}  // namespace mos::pretrain

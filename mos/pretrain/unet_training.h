@@ -1,0 +1,74 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mos/base/progress.h"
+#include "mos/diffusion/noise_schedule.h"
+#include "mos/nn/clip.h"
+#include "mos/nn/unet.h"
+#include "mos/pretrain/data.h"
+#include "mos/pretrain/trainer.h"
+#include "mos/text/clip_tokenizer.h"
+
+namespace mos::pretrain {
+
+struct UNetOptions {
+  TrainOptions train{.steps = 5000, .batch = 64, .learning_rate = 8e-4, .warmup = 150,
+                     .average = 0.999};
+  std::vector<std::int64_t> block_out_channels = {64, 128, 192};
+  std::vector<std::int64_t> heads = {2, 4, 4};
+  double empty_captions = 0.1;   ///< Share of pictures trained without caption, for guidance.
+  double snr_cap = 5.0;          ///< Min-SNR weighting (arXiv 2303.09556).
+  std::string prediction = "v_prediction";
+};
+
+template <class Visitor>
+void describe(Visitor& visit, UNetOptions& options) {
+  describe(visit, options.train);
+  visit("block_out_channels", options.block_out_channels, "widths of the levels");
+  visit("heads", options.heads, "attention heads of the levels");
+  visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
+  visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting");
+  visit("prediction", options.prediction, "epsilon or v_prediction");
+}
+
+Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
+                      std::int64_t latent_side, std::int64_t text_width);
+Json scheduler_config_json(const std::string& prediction);
+
+/// Weight of each timestep's squared error [T]: min(SNR, cap)/SNR for ε-prediction,
+/// min(SNR, cap)/(SNR + 1) for v-prediction.
+torch::Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap);
+
+/// Everything about the training pictures that does not change while the U-Net learns, computed
+/// once and memory-mapped from `base`/data/latents.safetensors.
+struct LatentCache {
+  torch::Tensor latents;     ///< bfloat16 [N,C,h,w], of the VAE's means.
+  torch::Tensor states;      ///< bfloat16 [unique captions,S,width]; row 0 is the empty caption.
+  torch::Tensor caption_row; ///< int64 [N]
+
+  /// Computes what is not there yet.
+  static LatentCache open(const std::filesystem::path& base, const Dataset& data,
+                          const ProgressCallback& progress, const CancelToken* cancel);
+};
+
+/// States of the text encoder for captions: bfloat16 [B,S,width].
+torch::Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
+                              const std::vector<std::string>& captions);
+
+/// The finished towers' text half.
+nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base);
+
+/// Trains `base`/unet; resumes from its checkpoint.
+void train_unet(const std::filesystem::path& base, const UNetOptions& options,
+                const ProgressCallback& progress, const CancelToken* cancel);
+
+/// The averaged U-Net of the latest checkpoint of `base`, with weights in `dtype`.
+nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype);
+
+}  // namespace mos::pretrain

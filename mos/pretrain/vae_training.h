@@ -1,0 +1,62 @@
+#pragma once
+
+#include <filesystem>
+
+#include "mos/base/progress.h"
+#include "mos/nn/vae.h"
+#include "mos/pretrain/data.h"
+#include "mos/pretrain/trainer.h"
+
+namespace mos::pretrain {
+
+struct VaeOptions {
+  TrainOptions train{.steps = 4000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
+  std::int64_t latent_channels = 8;
+  std::vector<std::int64_t> block_out_channels = {32, 32, 64, 128};
+  std::int64_t crop = 64;         ///< Side of the crops of the first part of the run.
+  double crop_share = 0.75;       ///< Share of the steps on crops; the rest sees full pictures.
+  std::int64_t full_batch = 4;    ///< Pictures for each step of the rest.
+  double kl_weight = 5e-5;        ///< Of the KL divergence summed over channels.
+  bool decoder_only = false;      ///< Goes on from a finished VAE and leaves its latents alone.
+};
+
+template <class Visitor>
+void describe(Visitor& visit, VaeOptions& options) {
+  describe(visit, options.train);
+  visit("latent_channels", options.latent_channels, "channels of a latent");
+  visit("block_out_channels", options.block_out_channels, "widths of the levels");
+  visit("crop", options.crop, "side of the crops of the first part of the run");
+  visit("crop_share", options.crop_share, "share of the steps on crops");
+  visit("full_batch", options.full_batch, "full pictures for each of the other steps");
+  visit("kl_weight", options.kl_weight, "weight of the KL divergence");
+  visit("decoder_only", options.decoder_only, "train on the decoder of a finished VAE");
+}
+
+Json vae_config_json(const VaeOptions& options);
+
+/// 4·MSE + 0.15·Σ over three scales of (L1 + 0.5·L1 of the gradients). Both [B,3,H,W] float32.
+torch::Tensor reconstruction_loss(const torch::Tensor& result, const torch::Tensor& picture);
+
+/// KL divergence from the unit Gaussian, summed over channels, mean over positions and pictures.
+torch::Tensor kl_divergence(const nn::LatentDistribution& latents);
+
+/// PSNR in dB of each picture, [B]; both in −1…1.
+torch::Tensor psnr(const torch::Tensor& result, const torch::Tensor& picture);
+
+/// Changes quant_conv and post_quant_conv so that latents have zero mean and unit deviation per
+/// channel where they had `mean` and `deviation` [latent], and pictures stay what they were.
+void fold_normalisation(nn::AutoencoderKL& vae, const torch::Tensor& mean,
+                        const torch::Tensor& deviation);
+
+/// Mean PSNR over the first `count` held-out pictures.
+double held_out_psnr(nn::AutoencoderKL& vae, const Dataset& data, std::int64_t count);
+
+/// Trains `base`/vae (or, decoder_only, `base`/vae_decoder from the weights of `base`/vae) and
+/// writes model.safetensors and config.json there, latents normalised, scaling_factor 1.
+void train_vae(const std::filesystem::path& base, const VaeOptions& options,
+               const ProgressCallback& progress, const CancelToken* cancel);
+
+/// The best finished VAE in `base`: vae_decoder's latest checkpoint where there is one, else vae's.
+nn::AutoencoderKL load_vae(const std::filesystem::path& base);
+
+}  // namespace mos::pretrain
