@@ -85,7 +85,7 @@ void SchedulerConfig::refuse_unknown() const {
   }
 }
 
-Json parse_scheduler_config(std::string_view text, const std::string& origin) {
+Json parse_config(std::string_view text, const std::string& origin) {
   constexpr std::string_view kMinusInfinity = "-Infinity";
   std::string json;
   bool in_string = false;

@@ -52,8 +52,8 @@ class SchedulerConfig {
   std::vector<std::string> taken_;
 };
 
-/// A scheduler_config.json as Python writes it: `-Infinity`, which is not JSON, reads as null (the
+/// A config as Python writes it: `-Infinity`, which is not JSON, reads as null (the
 /// default of the only key that has it, lambda_min_clipped). Throws kFormat naming `origin`.
-Json parse_scheduler_config(std::string_view text, const std::string& origin);
+Json parse_config(std::string_view text, const std::string& origin);
 
 }  // namespace mos::diffusion

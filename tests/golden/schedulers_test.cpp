@@ -34,7 +34,7 @@ class GoldenSchedulers : public testing::Test {
       GTEST_SKIP() << "no schedulers.safetensors or schedulers_configs.json";
     file_ = std::make_unique<io::SafetensorsFile>(*tensors);
     configs_ =
-        diffusion::parse_scheduler_config(read_text_file(*configs), "schedulers_configs.json");
+        diffusion::parse_config(read_text_file(*configs), "schedulers_configs.json");
   }
 
   torch::Tensor get(const std::string& name) const { return file_->get(name).clone(); }

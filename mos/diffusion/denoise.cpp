@@ -1,0 +1,149 @@
+#include "mos/diffusion/denoise.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
+#include "mos/base/random.h"
+#include "mos/io/image.h"
+#include "mos/io/state_dict.h"
+
+namespace mos::diffusion {
+namespace {
+
+torch::Tensor parameter_of(const torch::nn::Module& module) { return module.parameters().front(); }
+
+/// `text` for `batch` pictures: [B,S,C] or [B,L,S,C]; a single entry is repeated.
+torch::Tensor for_batch(const torch::Tensor& text, std::int64_t batch, const char* what) {
+  if (!text.defined() || (text.dim() != 3 && text.dim() != 4) ||
+      (text.size(0) != batch && text.size(0) != 1)) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("cannot sample {} pictures with {} text states of shape {}", batch,
+                            what, text.defined() ? io::shape_text(text.sizes()) : "nothing"));
+  }
+  auto shape = text.sizes().vec();
+  shape.front() = batch;
+  return text.expand(shape);
+}
+
+/// [B,S,C] as [B,L,S,C] with the same text for each of the L layers.
+torch::Tensor layerwise(const torch::Tensor& text, std::int64_t layers) {
+  return text.dim() == 4 ? text : text.unsqueeze(1).expand({-1, layers, -1, -1});
+}
+
+/// The context of one network call: cond alone, or uncond and cond one after the other.
+torch::Tensor join_texts(const DenoiseInputs& inputs, bool guided) {
+  const auto batch = inputs.noise.size(0);
+  auto cond = for_batch(inputs.cond, batch, "conditional");
+  if (!guided) return cond;
+  auto uncond = for_batch(inputs.uncond, batch, "unconditional");
+  if (cond.dim() != uncond.dim()) {
+    const auto layers = (cond.dim() == 4 ? cond : uncond).size(1);
+    cond = layerwise(cond, layers);
+    uncond = layerwise(uncond, layers);
+  }
+  if (cond.sizes() != uncond.sizes()) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("conditional text states {} and unconditional ones {} differ in shape",
+                            io::shape_text(cond.sizes()), io::shape_text(uncond.sizes())));
+  }
+  return torch::cat({uncond, cond});
+}
+
+}  // namespace
+
+torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
+                      const CancelToken* cancel) {
+  torch::NoGradGuard no_grad;
+  auto unet = inputs.unet;
+  auto& scheduler = *inputs.scheduler;
+  const auto compute = parameter_of(*unet).options();
+  const bool guided = inputs.guidance_scale > 1.0;
+  const auto context = join_texts(inputs, guided).to(compute);
+
+  scheduler.set_timesteps(inputs.steps);
+  const auto& timesteps = scheduler.timesteps();
+  auto latents = inputs.noise.to(compute.device(), torch::kFloat32) * scheduler.init_noise_sigma();
+  for (std::size_t i = 0; i < timesteps.size(); ++i) {
+    if (cancel != nullptr) cancel->check();
+    const auto index = static_cast<std::int64_t>(i);
+    auto input = scheduler.scale_model_input(latents, index).to(compute);
+    if (guided) input = torch::cat({input, input});
+    const auto timestep = torch::full({1}, timesteps[i], compute.dtype(torch::kFloat32));
+    const auto residuals =
+        inputs.residuals ? inputs.residuals(input, timestep) : nn::UNetResiduals{};
+    auto output = unet->forward(input, timestep, context, residuals).to(torch::kFloat32);
+    if (guided) {
+      const auto halves = output.chunk(2);
+      output = halves[0] + inputs.guidance_scale * (halves[1] - halves[0]);
+    }
+    latents = scheduler.step(output, index, latents, inputs.step_noise);
+    if (on_step) {
+      on_step({index, static_cast<std::int64_t>(timesteps.size()), timesteps[i], latents});
+    }
+  }
+  return latents;
+}
+
+std::vector<at::Generator> picture_generators(std::uint64_t seed, std::int64_t pictures) {
+  std::vector<at::Generator> generators;
+  for (std::int64_t i = 0; i < pictures; ++i) {
+    generators.push_back(seeded_generator(seed + static_cast<std::uint64_t>(i)));
+  }
+  return generators;
+}
+
+torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArrayRef shape) {
+  std::vector<torch::Tensor> pictures;
+  for (auto& generator : generators) pictures.push_back(randn(shape, generator));
+  return torch::stack(pictures);
+}
+
+std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
+                                       std::int64_t width) {
+  const auto factor = model.downscale();
+  if (height < 1 || width < 1 || height % factor != 0 || width % factor != 0) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot make a picture of {} × {} pixels: this model needs multiples "
+                            "of {}",
+                            height, width, factor));
+  }
+  return {model.unet->config().in_channels, height / factor, width / factor};
+}
+
+torch::Tensor encode_text(const StableDiffusion& model, const torch::Tensor& ids) {
+  auto text_encoder = model.text_encoder;
+  return text_encoder->forward(ids.to(parameter_of(*text_encoder).device())).last_hidden_state;
+}
+
+torch::Tensor encode_prompts(const StableDiffusion& model,
+                             const std::vector<std::string>& prompts) {
+  torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> rows;
+  for (const auto& prompt : prompts) {
+    rows.push_back(torch::tensor(model.tokenizer.encode_padded(prompt), torch::kInt64));
+  }
+  return encode_text(model, torch::stack(rows));
+}
+
+torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {
+  torch::NoGradGuard no_grad;
+  auto decoder = vae;
+  const auto scaled =
+      (latents / decoder->config().scaling_factor).to(parameter_of(*decoder).options());
+  std::vector<torch::Tensor> pictures;
+  for (std::int64_t i = 0; i < scaled.size(0); ++i) {
+    pictures.push_back(io::to_uint8_hwc(decoder->decode(scaled.slice(0, i, i + 1))));
+  }
+  return torch::stack(pictures);
+}
+
+torch::Tensor encode_pictures(const nn::AutoencoderKL& vae, const torch::Tensor& pictures,
+                              const NoiseSource* noise) {
+  auto encoder = vae;
+  const auto known = encoder->encode(pictures.to(parameter_of(*encoder).options()));
+  const auto latents =
+      noise == nullptr ? known.mean : known.mean + known.std() * noise->like(known.mean);
+  return latents.to(torch::kFloat32) * encoder->config().scaling_factor;
+}
+
+}  // namespace mos::diffusion

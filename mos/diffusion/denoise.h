@@ -1,0 +1,79 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mos/base/progress.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/scheduler.h"
+#include "mos/nn/unet.h"
+#include "mos/nn/vae.h"
+
+/// From noise to pictures.
+namespace mos::diffusion {
+
+/// What one step of the loop has just made.
+struct DenoiseStep {
+  std::int64_t index = 0;  ///< Calls of the network before this one.
+  std::int64_t total = 0;  ///< Calls in all.
+  double timestep = 0.0;
+  torch::Tensor latents;  ///< [B,C,h,w] after the step; aliases the loop's.
+};
+using StepCallback = std::function<void(const DenoiseStep&)>;
+
+/// Adapter or ControlNet features for one call of the network: gets its input [2B or B,C,h,w]
+/// (unconditional half first) and the timestep [1].
+using ResidualCallback =
+    std::function<nn::UNetResiduals(const torch::Tensor& input, const torch::Tensor& timestep)>;
+
+struct DenoiseInputs {
+  nn::UNet2DConditionModel unet{nullptr};
+  Scheduler* scheduler = nullptr;  ///< Its timesteps are set by denoise().
+  std::int64_t steps = 50;
+  torch::Tensor noise;   ///< [B,C,h,w], N(0,1); see initial_noise.
+  torch::Tensor cond;    ///< [B,S,C] or layer-wise [B,L,S,C]; one entry serves the whole batch.
+  torch::Tensor uncond;  ///< The same; not needed without guidance.
+  double guidance_scale = 7.5;  ///< Guidance only above 1, as in diffusers.
+  NoiseSource step_noise;       ///< For stochastic schedulers.
+  ResidualCallback residuals;   ///< Empty: none.
+};
+
+/// Classifier-free guided sampling: latents [B,C,h,w] float32 on the U-Net's device. The network
+/// computes in its own dtype, the scheduler in float32.
+/// Throws mos::Error: kUsage for impossible steps, kMismatch for texts that fit neither each other
+/// nor the batch, kCancelled.
+torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step = {},
+                      const CancelToken* cancel = nullptr);
+
+/// One generator per picture, seeded with seed, seed + 1, …: a batch is made of the very pictures
+/// that its seeds make alone.
+std::vector<at::Generator> picture_generators(std::uint64_t seed, std::int64_t pictures);
+
+/// N(0,1) of `shape` [C,h,w] for each generator: [B,C,h,w] float32 on the CPU.
+torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArrayRef shape);
+
+/// Latent shape [C,h,w] for pictures of height × width pixels.
+/// Throws mos::Error(kUsage) unless both are positive multiples of the VAE's downscale.
+std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
+                                       std::int64_t width);
+
+/// Text states of ids [B,S] int64 as the U-Net reads them: [B,S,C].
+torch::Tensor encode_text(const StableDiffusion& model, const torch::Tensor& ids);
+
+/// The same for prompts, each padded to the tokenizer's full length.
+torch::Tensor encode_prompts(const StableDiffusion& model, const std::vector<std::string>& prompts);
+
+/// Latents [B,C,h,w] (scaled) as pictures, uint8 [B,H,W,3] on the CPU. One at a time, so memory
+/// does not grow with the batch.
+torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents);
+
+/// Scaled latents of pictures [B,3,H,W] in -1…1: the mean, or a draw when there is noise.
+torch::Tensor encode_pictures(const nn::AutoencoderKL& vae, const torch::Tensor& pictures,
+                              const NoiseSource* noise = nullptr);
+
+}  // namespace mos::diffusion

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "mos/base/file.h"
+#include "mos/base/json.h"
+#include "mos/nn/clip.h"
+#include "mos/nn/unet.h"
+#include "mos/nn/vae.h"
+#include "mos/text/clip_tokenizer.h"
+
+namespace mos::diffusion {
+
+struct PipelineOptions {
+  torch::ScalarType dtype = torch::kFloat32;  ///< Of all three networks.
+  torch::Device device = torch::kCPU;
+};
+
+/// A Stable Diffusion model as diffusers keeps it in a directory: model_index.json and the folders
+/// scheduler, text_encoder, tokenizer, unet and vae. The networks are handles: copies of this
+/// struct share them.
+struct StableDiffusion {
+  text::CLIPTokenizer tokenizer;
+  nn::CLIPTextModel text_encoder{nullptr};
+  nn::AutoencoderKL vae{nullptr};
+  nn::UNet2DConditionModel unet{nullptr};
+
+  Json scheduler_config;
+  Json text_encoder_config;
+  Json vae_config;
+  Json unet_config;
+  Json model_index;
+  /// new_concept_cfg.json, the concept words of a model with fused concepts; null without.
+  Json concepts;
+
+  /// JSON files as they were read, by path inside the directory: save() writes these bytes back
+  /// where the value is still the same.
+  std::map<std::string, std::string> source_texts;
+  /// Folders of parts that we have no use for (safety checker, feature extractor): save() copies
+  /// them.
+  std::map<std::string, std::filesystem::path> other_parts;
+
+  /// Reads a directory. Weights are safetensors, of any float dtype; older key names are accepted.
+  /// Throws mos::Error naming the file: kIo for a missing part, kFormat for impossible values,
+  /// kMismatch for parts that do not fit their config or each other.
+  static StableDiffusion load(const std::filesystem::path& directory,
+                              const PipelineOptions& options = {});
+
+  /// A model of these configs with uninitialised weights, for training from nothing.
+  /// Throws as load does.
+  static StableDiffusion create(text::CLIPTokenizer tokenizer, const Json& text_encoder_config,
+                                const Json& vae_config, const Json& unet_config,
+                                const Json& scheduler_config);
+
+  /// Writes such a directory, the same bytes for the same model, complete or not at all. Concept
+  /// rows of the text encoder become rows of its token embedding, as transformers has them.
+  /// Throws mos::Error: kUsage if the directory exists (unless to be replaced) or if LoRA is
+  /// attached to a network, kIo when writing fails.
+  void save(const std::filesystem::path& directory, Existing existing = Existing::kRefuse) const;
+
+  torch::Device device() const;
+  torch::ScalarType dtype() const;
+
+  /// Pixels for each latent position along one side.
+  std::int64_t downscale() const { return vae->config().downscale(); }
+};
+
+/// SHA-256 over names, shapes and values of the weights of all networks, as 64 hexadecimal digits:
+/// tells whether a concept belongs to a base model. Values are hashed as bfloat16, so a model has
+/// one hash whether it was loaded in float32, float16 (from a float16 file) or bfloat16. Attached
+/// LoRA and concept rows do not count.
+std::string model_hash(const StableDiffusion& model);
+
+}  // namespace mos::diffusion
