@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "mos/base/file.h"
 #include "mos/base/json.h"
@@ -85,6 +86,7 @@ Symbols split_word(const std::string& word) {
 }
 
 void merge_everywhere(Symbols& symbols, const std::pair<std::string, std::string>& pair) {
+  if (symbols.size() < 2) return;
   Symbols merged;
   for (std::size_t i = 0; i < symbols.size(); ++i) {
     if (i + 1 < symbols.size() && symbols[i] == pair.first && symbols[i + 1] == pair.second) {
@@ -113,7 +115,7 @@ std::vector<std::pair<std::string, std::string>> learn_merges(
   for (const auto& word : words) split.push_back(split_word(word));
   std::vector<std::pair<std::string, std::string>> merges;
   for (;;) {
-    std::map<std::pair<std::string, std::string>, int> counts;
+    std::map<std::pair<std::string_view, std::string_view>, int> counts;  // views into `split`
     for (const auto& symbols : split) {
       for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
         ++counts[{symbols[i], symbols[i + 1]}];
@@ -123,8 +125,8 @@ std::vector<std::pair<std::string, std::string>> learn_merges(
     const auto most = std::max_element(counts.begin(), counts.end(), [](auto& a, auto& b) {
       return a.second < b.second;  // of equals the first, so alphabetical order decides
     });
-    merges.push_back(most->first);
-    for (auto& symbols : split) merge_everywhere(symbols, most->first);
+    const auto& pair = merges.emplace_back(most->first.first, most->first.second);
+    for (auto& symbols : split) merge_everywhere(symbols, pair);
   }
 }
 

@@ -1,0 +1,249 @@
+#include "mos/world/caption.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/io/image.h"
+#include "mos/text/clip_tokenizer.h"
+#include "mos/world/compositor.h"
+#include "mos/world/sample_concepts.h"
+#include "mos/world/vocabulary.h"
+#include "tests/support/temp_dir.h"
+#include "tests/world/synthetic_sprites.h"
+
+namespace mos::world {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr int kLion = 0;
+constexpr int kPanda = 1;
+constexpr int kElephant = 7;
+
+std::string file_bytes(const fs::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+CaptionSpec lion_and_panda(PairTemplate pair) {
+  CaptionSpec spec;
+  spec.subjects = {{.class_index = kLion}, {.class_index = kPanda}};
+  spec.background = BackgroundKind::kScene;
+  spec.pair = pair;
+  return spec;
+}
+
+TEST(Caption, SaysWhatTheSpecSays) {
+  const auto world = make_world();
+  CaptionSpec spec;
+  EXPECT_EQ(caption_text(world, spec), "a red background");
+  spec.subjects = {{.class_index = kElephant}};
+  EXPECT_EQ(caption_text(world, spec), "an elephant on a red background");
+  spec.background = BackgroundKind::kScene;
+  spec.subjects[0].size = SizeWord::kSmall;
+  spec.prefix = 1;
+  EXPECT_EQ(caption_text(world, spec), "a photo of a small elephant on the beach");
+  spec.subjects[0] = {.class_index = kElephant, .side = SideWord::kLeft};
+  spec.background_words = BackgroundWords::kNone;
+  EXPECT_EQ(caption_text(world, spec), "a photo of an elephant on the left");
+}
+
+TEST(Caption, PairTemplatesAgreeOnWhoIsLeft) {
+  const auto world = make_world();
+  const auto text = [&world](PairTemplate pair) {
+    return caption_text(world, lion_and_panda(pair));
+  };
+  EXPECT_EQ(text(PairTemplate::kBothSides),
+            "a lion on the left and a panda on the right on the beach");
+  EXPECT_EQ(text(PairTemplate::kLeftOf), "a lion to the left of a panda on the beach");
+  EXPECT_EQ(text(PairTemplate::kRightOf), "a panda to the right of a lion on the beach");
+  EXPECT_EQ(text(PairTemplate::kAndReversed), "a panda and a lion on the beach");
+}
+
+TEST(Caption, SwappingSidesExchangesTheSubjects) {
+  const auto world = make_world();
+  const auto swapped = swap_sides(lion_and_panda(PairTemplate::kLeftOf));
+  ASSERT_TRUE(swapped.has_value());
+  EXPECT_EQ(caption_text(world, *swapped), "a panda to the left of a lion on the beach");
+  EXPECT_FALSE(swap_sides(lion_and_panda(PairTemplate::kNextTo)).has_value());
+  EXPECT_FALSE(swap_sides(CaptionSpec{.subjects = {{.class_index = kLion}}}).has_value());
+  const auto other = swap_sides(CaptionSpec{.subjects = {{.side = SideWord::kLeft}}});
+  EXPECT_EQ(other.value().subjects[0].side, SideWord::kRight);
+}
+
+TEST(Caption, SwappingASubjectLeavesTheRest) {
+  const auto world = make_world();
+  const auto spec = swap_subject(lion_and_panda(PairTemplate::kLeftOf), 1, kElephant);
+  EXPECT_EQ(caption_text(world, spec), "a lion to the left of an elephant on the beach");
+}
+
+TEST(World, GrowsWithoutRenumbering) {
+  const auto small = make_world({.classes = 5, .scenes = 2, .colours = 3});
+  const auto large = make_world({.classes = 60, .scenes = 12, .colours = 10});
+  for (std::size_t i = 0; i < small.classes.size(); ++i) {
+    EXPECT_EQ(small.classes[i].name, large.classes[i].name);
+  }
+  EXPECT_EQ(small.scenes[1].name, large.scenes[1].name);
+}
+
+TEST(World, RefusesImpossibleOptions) {
+  const WorldOptions wrong[] = {{.classes = 1000},
+                                {.classes = 0},
+                                {.scenes = 13},
+                                {.colours = 11},
+                                {.no_subject = -0.1},
+                                {.no_subject = 0.6, .two_subjects = 0.6},
+                                {.one_height_min = 0.9, .one_height_max = 0.5},
+                                {.size = 0}};
+  for (const auto& options : wrong) {
+    try {
+      make_world(options);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    }
+  }
+}
+
+TEST(World, ReservedSubjectsAreNowhere) {
+  const auto& reserved = reserved_subjects();
+  for (const auto& entry : all_classes()) EXPECT_THAT(reserved, Not(Contains(entry.name)));
+  for (const auto& scene : all_scenes()) EXPECT_THAT(reserved, Not(Contains(scene.name)));
+  for (const auto& sample : sample_concepts()) EXPECT_THAT(reserved, Not(Contains(sample.name)));
+
+  // genie, supervillain, guard, lobster, sauropod, saxophone, moai, teapot, mount fuji,
+  // desert island, bridge at night, volcano, candy
+  const std::vector<std::string> code_points = {"1f9de", "1f9b9", "1f482", "1f99e", "1f995",
+                                                "1f3b7", "1f5ff", "1fad6", "1f5fb", "1f3dd",
+                                                "1f309", "1f30b", "1f36c"};
+  const auto artwork = read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json");
+  for (const auto& [style, entries] : artwork.items()) {
+    for (const auto& [name, source] : entries.items()) {
+      EXPECT_THAT(reserved, Not(Contains(name)));
+      if (!source.is_string()) continue;
+      const auto text = source.get<std::string>();
+      EXPECT_THAT(code_points, Not(Contains(text.substr(0, text.find('-'))))) << name;
+    }
+  }
+}
+
+TEST(World, ArtworkHasEverySubjectAndConcept) {
+  const auto artwork = read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json");
+  for (const auto& entry : all_classes()) EXPECT_TRUE(artwork["fluent"].contains(entry.name));
+  for (const auto& sample : sample_concepts()) {
+    if (sample.style == "drawn") continue;
+    EXPECT_TRUE(artwork[sample.style].contains(sample.name)) << sample.name;
+  }
+}
+
+class VocabularyTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TempDir();
+    write_vocabulary(*folder_ / "tokenizer");
+  }
+  static void TearDownTestSuite() { delete folder_; }
+
+  text::CLIPTokenizer tokenizer() const {
+    return text::CLIPTokenizer::from_directory(*folder_ / "tokenizer");
+  }
+
+  static TempDir* folder_;
+};
+TempDir* VocabularyTest::folder_ = nullptr;
+
+TEST_F(VocabularyTest, EveryWordIsOneToken) {
+  const auto clip = tokenizer();
+  for (const auto& word : vocabulary_words()) EXPECT_EQ(clip.encode_words(word).size(), 1u) << word;
+  for (const auto& entry : all_classes()) EXPECT_TRUE(clip.token_id(entry.name + "</w>"));
+  for (const auto& sample : sample_concepts()) {
+    EXPECT_TRUE(clip.token_id(sample.class_word + "</w>")) << sample.class_word;
+  }
+}
+
+TEST_F(VocabularyTest, IsLaidOutAsClips) {
+  const auto clip = tokenizer();
+  EXPECT_EQ(clip.token_id("!"), 0);
+  EXPECT_EQ(clip.token_id("a"), 64);
+  EXPECT_EQ(clip.token_id("a</w>"), 320);
+  EXPECT_EQ(clip.bos_id(), clip.vocab_size() - 2);
+  EXPECT_EQ(clip.eos_id(), clip.vocab_size() - 1);
+  EXPECT_EQ(clip.pad_id(), clip.eos_id());
+}
+
+TEST_F(VocabularyTest, OtherTextIsSpelledInSmallerPieces) {
+  const auto clip = tokenizer();
+  EXPECT_GT(clip.encode_words("xylophone").size(), 1u);
+  EXPECT_GT(clip.encode_words("Zürich").size(), 1u);
+}
+
+TEST_F(VocabularyTest, TheSameBytesEveryTime) {
+  write_vocabulary(*folder_ / "again");
+  for (const auto& entry : fs::directory_iterator(*folder_ / "tokenizer")) {
+    EXPECT_EQ(file_bytes(entry.path()), file_bytes(*folder_ / "again" / entry.path().filename()));
+  }
+}
+
+TEST_F(VocabularyTest, CaptionsFitIntoATextOneTokenAWord) {
+  const auto clip = tokenizer();
+  const SyntheticSprites sprites;
+  const Compositor compositor(make_world({.classes = 60, .scenes = 12, .colours = 10}),
+                              sprites.folder());
+  for (const auto& caption : compositor.captions(Split::kTrain, 0, 500)) {
+    const auto ids = clip.encode(caption);
+    EXPECT_LE(static_cast<std::int64_t>(ids.size()), clip.model_max_length()) << caption;
+    std::istringstream stream(caption);
+    std::size_t words =
+        2 + static_cast<std::size_t>(std::count(caption.begin(), caption.end(), ','));
+    for (std::string word; stream >> word;) ++words;
+    EXPECT_EQ(ids.size(), words) << caption;
+  }
+}
+
+TEST(SampleConcepts, AreDrawnTheSameEveryTimeWithMasksThatSelectSomething) {
+  const SyntheticSprites sprites;
+  for (const auto& sample : sample_concepts()) {
+    const auto pictures = draw_concept(sample, sprites.folder(), 4);
+    const auto again = draw_concept(sample, sprites.folder(), 4);
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      EXPECT_TRUE(pictures[i].picture.equal(again[i].picture));
+      EXPECT_TRUE(pictures[i].mask.equal(again[i].mask));
+      EXPECT_GT(pictures[i].mask.to(torch::kFloat32).mean().item<float>(), 12.0f);
+      const auto [first, second] = sample.words();
+      EXPECT_THAT(pictures[i].caption, HasSubstr(first + " " + second));
+    }
+  }
+}
+
+TEST(SampleConcepts, ShippedFoldersAreComplete) {
+  for (const auto& sample : sample_concepts()) {
+    const auto folder = fs::path(MOS_SOURCE_DIR) / "base" / "concepts" / sample.name;
+    const auto description = read_json_file(folder / "concept.json");
+    EXPECT_EQ(description["class_word"], sample.class_word);
+    EXPECT_EQ(description["words"][0], sample.words()[0]);
+    int pictures = 0;
+    for (const auto& entry : fs::directory_iterator(folder / "images")) {
+      ++pictures;
+      const auto name = entry.path().filename();
+      const auto image = io::read_image(entry.path()).pixels;
+      const auto mask = io::read_image(folder / "masks" / name).pixels;
+      EXPECT_EQ(image.sizes(), (std::vector<std::int64_t>{128, 128, 3}));
+      EXPECT_EQ(mask.sizes(), (std::vector<std::int64_t>{128, 128, 1}));
+      auto caption = folder / "captions" / name;
+      EXPECT_THAT(file_bytes(caption.replace_extension(".txt")), HasSubstr(sample.words()[1]));
+    }
+    EXPECT_EQ(pictures, 8) << sample.name;
+  }
+}
+
+}  // namespace
+}  // namespace mos::world
