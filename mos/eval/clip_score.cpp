@@ -1,0 +1,100 @@
+#include "mos/eval/clip_score.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/io/image.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/state_dict.h"
+
+namespace mos::eval {
+
+using torch::Tensor;
+
+namespace {
+
+// openai/CLIP: the normalisation of its training pictures.
+constexpr double kMean[] = {0.48145466, 0.4578275, 0.40821073};
+constexpr double kDeviation[] = {0.26862954, 0.26130258, 0.27577711};
+constexpr double kClipScoreFactor = 2.5;  // Hessel et al. 2021
+
+Tensor per_channel(const double (&values)[3]) {
+  return torch::tensor(at::ArrayRef<double>(values, 3), torch::kFloat32).view({3, 1, 1});
+}
+
+/// One picture [H,W,3] as [3,side,side] in 0…1.
+Tensor fitted(const Tensor& picture, std::int64_t side) {
+  const auto height = picture.size(0), width = picture.size(1);
+  const auto shorter = std::min(height, width);
+  const auto scaled = [&](std::int64_t length) { return (length * side + shorter / 2) / shorter; };
+  const auto resized =
+      io::resize_area(picture.to(torch::kFloat32).contiguous(), scaled(height), scaled(width));
+  const auto top = (resized.size(0) - side) / 2, left = (resized.size(1) - side) / 2;
+  return resized.slice(0, top, top + side).slice(1, left, left + side).permute({2, 0, 1}) / 255.0;
+}
+
+Tensor positive_cosines(const Tensor& a, const Tensor& b) { return a.matmul(b.t()).clamp_min(0.0); }
+
+}  // namespace
+
+Tensor clip_pixels(const Tensor& pictures, std::int64_t side) {
+  std::vector<Tensor> fit;
+  for (std::int64_t i = 0; i < pictures.size(0); ++i) {
+    fit.push_back((fitted(pictures[i], side) - per_channel(kMean)) / per_channel(kDeviation));
+  }
+  return torch::stack(fit);
+}
+
+ClipScorer::ClipScorer(nn::CLIPModel model, text::CLIPTokenizer tokenizer)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+
+ClipScorer ClipScorer::load(const std::filesystem::path& directory,
+                            const std::filesystem::path& tokenizer_directory) {
+  nn::CLIPModel model(nn::CLIPModelImpl::from_json(read_json_file(directory / "config.json")));
+  const auto weights = directory / "model.safetensors";
+  io::load_into(*model, io::load_safetensors(weights), {.origin = weights.string()});
+  return {std::move(model), text::CLIPTokenizer::from_directory(tokenizer_directory)};
+}
+
+Tensor ClipScorer::image_embeds(const Tensor& pictures) {
+  torch::NoGradGuard no_grad;
+  return model_->image_embeds(clip_pixels(pictures, model_->vision_config().image_size));
+}
+
+Tensor ClipScorer::text_embeds(std::span<const std::string> texts) {
+  torch::NoGradGuard no_grad;
+  std::vector<Tensor> ids;
+  for (const auto& text : texts) ids.push_back(torch::tensor(tokenizer_.encode_padded(text)));
+  return model_->text_embeds(torch::stack(ids));
+}
+
+ImageAlignment image_alignment(const Tensor& generated, const Tensor& references) {
+  const auto cosines = positive_cosines(generated, references);  // [G,R]
+  return {cosines.mean().item<double>(), cosines.select(1, 0).mean().item<double>()};
+}
+
+double text_alignment(const Tensor& generated, const Tensor& text) {
+  return kClipScoreFactor * positive_cosines(generated, text.view({1, -1})).mean().item<double>();
+}
+
+double bleeding_margin(const Tensor& crops, std::size_t own, std::span<const Tensor> references) {
+  double of_own = 0.0;
+  double best_other = -std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    const auto alignment = image_alignment(crops, references[i]).all_pairs;
+    if (i == own) {
+      of_own = alignment;
+    } else {
+      best_other = std::max(best_other, alignment);
+    }
+  }
+  if (references.size() < 2) {
+    throw Error(ErrorKind::kUsage, "a bleeding margin needs at least two concepts in the picture");
+  }
+  return of_own - best_other;
+}
+
+}  // namespace mos::eval

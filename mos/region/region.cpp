@@ -1,0 +1,204 @@
+#include "mos/region/region.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+
+namespace mos::region {
+
+namespace {
+
+constexpr std::string_view kFieldSeparator = "-*-";
+
+std::string trimmed(std::string text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
+  while (!text.empty() && blank(text.back())) text.pop_back();
+  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), blank));
+  return text;
+}
+
+std::vector<std::string> split(const std::string& text, std::string_view separator) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (auto end = text.find(separator); end != std::string::npos;
+       end = text.find(separator, begin)) {
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + separator.size();
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
+std::string without_brackets(const std::string& field, const std::string& region) {
+  auto text = trimmed(field);
+  if (text.size() < 2 || text.front() != '[' || text.back() != ']') {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("region \"{}\": \"{}\" must stand in brackets; expected "
+                            "[prompt]-*-[negative prompt]-*-[top, left, bottom, right]",
+                            region, text));
+  }
+  return text.substr(1, text.size() - 2);
+}
+
+std::vector<double> numbers_of(const std::string& text, const std::string& region) {
+  std::vector<double> numbers;
+  for (const auto& part : split(text, ",")) {
+    std::size_t used = 0;
+    const auto word = trimmed(part);
+    double number = 0.0;
+    try {
+      number = std::stod(word, &used);
+    } catch (const std::exception&) {
+      used = 0;
+    }
+    if (word.empty() || used != word.size()) {
+      throw Error(ErrorKind::kUsage, fmt::format("region \"{}\": \"{}\" is not a number in the box "
+                                                 "[top, left, bottom, right]",
+                                                 region, word));
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+struct RegionFields {
+  std::string prompt;
+  std::string negative_prompt;
+  std::vector<double> box;
+  double weight = 1.0;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, RegionFields& fields) {
+  visit("prompt", fields.prompt, "what is in this region");
+  visit("negative_prompt", fields.negative_prompt, "what is not");
+  visit("box", fields.box, "[top, left, bottom, right] in pixels or fractions");
+  visit("weight", fields.weight, "share of the region's own text inside the box");
+}
+
+struct SceneFields {
+  std::string prompt;
+  std::string negative_prompt;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  Json regions = Json::array();
+};
+
+template <class Visitor>
+void describe(Visitor& visit, SceneFields& fields) {
+  visit("prompt", fields.prompt, "context of the whole picture");
+  visit("negative_prompt", fields.negative_prompt, "what is not in the picture");
+  visit("height", fields.height, "pixels");
+  visit("width", fields.width, "pixels");
+  visit("regions", fields.regions, "list of regions");
+}
+
+void check_weight(double weight, const std::string& origin) {
+  if (weight > 0.0 && weight <= 1.0) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{}: weight {} must be above 0 and at most 1", origin, weight));
+}
+
+}  // namespace
+
+FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width) {
+  const auto h = static_cast<double>(height), w = static_cast<double>(width);
+  return {static_cast<std::int64_t>(std::ceil(box.top * h)),
+          static_cast<std::int64_t>(std::ceil(box.left * w)),
+          static_cast<std::int64_t>(std::floor(box.bottom * h)),
+          static_cast<std::int64_t>(std::floor(box.right * w))};
+}
+
+Box make_box(const std::vector<double>& numbers, Canvas canvas) {
+  if (numbers.size() != 4) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
+                            fmt::join(numbers, ", "), numbers.size()));
+  }
+  const bool fractions =
+      std::all_of(numbers.begin(), numbers.end(), [](double x) { return x <= 1.0; });
+  const double height = fractions ? 1.0 : static_cast<double>(canvas.height);
+  const double width = fractions ? 1.0 : static_cast<double>(canvas.width);
+  const Box box{numbers[0] / height, numbers[1] / width, numbers[2] / height, numbers[3] / width};
+  const bool finite =
+      std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
+  if (!finite || box.top < 0.0 || box.left < 0.0 || box.bottom > 1.0 || box.right > 1.0) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("box [{}] reaches outside the canvas of {} x {} pixels (height x width)",
+                    fmt::join(numbers, ", "), canvas.height, canvas.width));
+  }
+  if (box.top >= box.bottom || box.left >= box.right) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("box [{}] has no area; expected top < bottom and left < right",
+                            fmt::join(numbers, ", ")));
+  }
+  return box;
+}
+
+Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback) {
+  SceneFields fields;
+  read_options(json, origin, fields);
+  Scene scene{fields.prompt, fields.negative_prompt, {}, std::nullopt};
+  if (fields.height > 0 && fields.width > 0) scene.canvas = Canvas{fields.height, fields.width};
+  if ((fields.height > 0) != (fields.width > 0)) {
+    throw Error(ErrorKind::kUsage, origin + " names only one of height and width; give both");
+  }
+  if (!fields.regions.is_array()) {
+    throw Error(ErrorKind::kUsage, origin + ": \"regions\" must be a list");
+  }
+  for (const auto& entry : fields.regions) {
+    const auto where = fmt::format("{}: region {}", origin, scene.regions.size() + 1);
+    RegionFields region;
+    read_options(entry, where, region);
+    if (trimmed(region.prompt).empty()) throw Error(ErrorKind::kUsage, where + " has no prompt");
+    check_weight(region.weight, where);
+    scene.regions.push_back({region.prompt, region.negative_prompt,
+                             make_box(region.box, scene.canvas.value_or(fallback)), region.weight});
+  }
+  return scene;
+}
+
+Json scene_to_json(const Scene& scene) {
+  Json json = {{"prompt", scene.prompt}, {"negative_prompt", scene.negative_prompt}};
+  if (scene.canvas) {
+    json["height"] = scene.canvas->height;
+    json["width"] = scene.canvas->width;
+  }
+  json["regions"] = Json::array();
+  for (const auto& region : scene.regions) {
+    json["regions"].push_back(
+        {{"prompt", region.prompt},
+         {"negative_prompt", region.negative_prompt},
+         {"box", {region.box.top, region.box.left, region.box.bottom, region.box.right}},
+         {"weight", region.weight}});
+  }
+  return json;
+}
+
+std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas) {
+  std::vector<Region> regions;
+  for (const auto& part : split(text, "|")) {
+    const auto whole = trimmed(part);
+    const auto fields = split(whole, kFieldSeparator);
+    if (fields.size() != 3) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("region \"{}\" has {} parts, expected three: [prompt]-*-[negative "
+                              "prompt]-*-[top, left, bottom, right]",
+                              whole, fields.size()));
+    }
+    Region region;
+    region.prompt = without_brackets(fields[0], whole);
+    region.negative_prompt = without_brackets(fields[1], whole);
+    region.box = make_box(numbers_of(without_brackets(fields[2], whole), whole), canvas);
+    regions.push_back(std::move(region));
+  }
+  return regions;
+}
+
+}  // namespace mos::region

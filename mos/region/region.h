@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mos/base/json.h"
+
+/// Regionally controllable sampling (paper, section 3.4): what is painted where.
+namespace mos::region {
+
+/// Part of the canvas as fractions of its height and width, half-open.
+struct Box {
+  double top = 0.0, left = 0.0, bottom = 1.0, right = 1.0;
+};
+
+/// The positions of a feature map inside a box, half-open.
+struct FeatureBox {
+  std::int64_t top = 0, left = 0, bottom = 0, right = 0;
+  bool empty() const { return top >= bottom || left >= right; }
+};
+
+/// `box` on features of height × width: ceil for the near edges, floor for the far ones, so that
+/// no position is taken that lies partly outside (reference: RegionT2I_AttnProcessor).
+FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width);
+
+struct Region {
+  std::string prompt;
+  std::string negative_prompt;
+  Box box;
+  /// 1 replaces the context inside the box, as in the paper; less leaves that share of it.
+  double weight = 1.0;
+};
+
+struct Canvas {
+  std::int64_t height = 0, width = 0;  ///< Pixels.
+};
+
+/// Everything that a regional picture says in words: context and regions.
+struct Scene {
+  std::string prompt;  ///< The context, for the whole canvas.
+  std::string negative_prompt;
+  std::vector<Region> regions;
+  std::optional<Canvas> canvas;  ///< When the file names its size.
+};
+
+/// A box from four numbers top, left, bottom, right: fractions when all are at most 1, else pixels.
+/// Throws kUsage if it has no area or reaches outside the canvas.
+Box make_box(const std::vector<double>& numbers, Canvas canvas);
+
+/// {"prompt", "negative_prompt", "height", "width", "regions": [{"prompt", "negative_prompt",
+/// "box": [top, left, bottom, right], "weight"}]}. Throws kUsage on unknown keys, bad boxes or a
+/// region without a prompt. `fallback` is the canvas when the file names none.
+Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback);
+Json scene_to_json(const Scene& scene);
+
+/// The authors' string: `[prompt]-*-[negative]-*-[top, left, bottom, right]`, regions separated by
+/// `|`, boxes in pixels. Throws kUsage naming the part that is wrong.
+std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas);
+
+}  // namespace mos::region

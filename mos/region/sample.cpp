@@ -1,0 +1,95 @@
+#include "mos/region/sample.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/region/regional_attention.h"
+
+namespace mos::region {
+
+using torch::Tensor;
+
+namespace {
+
+/// Texts of context and regions in one run of the encoder.
+struct SceneTexts {
+  Tensor cond, uncond;  ///< [1,S,C] or [1,L,S,C]
+  std::vector<RegionContext> regions;
+};
+
+SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+                        const Scene& scene, bool guided) {
+  std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
+  for (const auto& region : scene.regions) {
+    prompts.push_back(region.prompt);
+    prompts.push_back(region.negative_prompt);
+  }
+  torch::NoGradGuard no_grad;
+  const auto states =
+      concepts::encode_prompts(tokens, model.tokenizer, model.text_encoder, prompts);
+  const auto text = [&](std::size_t i) {
+    const auto at = static_cast<std::int64_t>(i);
+    return states.slice(0, at, at + 1);
+  };
+  SceneTexts texts{text(0), text(1), {}};
+  for (std::size_t r = 0; r < scene.regions.size(); ++r) {
+    const auto cond = text(2 + 2 * r), uncond = text(3 + 2 * r);
+    texts.regions.push_back({scene.regions[r].box, scene.regions[r].weight,
+                             guided ? torch::cat({uncond, cond}) : cond});
+  }
+  return texts;
+}
+
+void check_count(const SampleOptions& options) {
+  if (options.count < 1) throw Error(ErrorKind::kUsage, "--count must be at least 1");
+}
+
+}  // namespace
+
+Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options) {
+  const auto own = model.unet->config().sample_size * model.downscale();
+  return {options.height == 0 ? own : options.height, options.width == 0 ? own : options.width};
+}
+
+Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+                      const Scene& scene, const SampleOptions& options, const Tensor& noise,
+                      const diffusion::StepCallback& on_step, const CancelToken* cancel) {
+  check_count(options);
+  torch::NoGradGuard no_grad;
+  const auto canvas = canvas_of(model, options);
+  const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);
+  auto generators = diffusion::picture_generators(options.seed, options.count);
+  auto scheduler =
+      diffusion::make_scheduler(options.scheduler, model.scheduler_config, {.eta = options.eta});
+  const bool guided = options.guidance_scale > 1.0;
+  auto texts = encode_scene(model, tokens, scene, guided);
+
+  std::optional<nn::ScopedProcessor> regional;
+  if (!texts.regions.empty()) {
+    regional.emplace(
+        model.unet->cross_attentions(),
+        std::make_shared<RegionalAttention>(std::move(texts.regions), shape[1], shape[2]));
+  }
+  diffusion::DenoiseInputs inputs;
+  inputs.unet = model.unet;
+  inputs.scheduler = scheduler.get();
+  inputs.steps = options.steps;
+  inputs.noise = noise.defined() ? noise : diffusion::initial_noise(generators, shape);
+  inputs.cond = texts.cond;
+  inputs.uncond = texts.uncond;
+  inputs.guidance_scale = options.guidance_scale;
+  inputs.step_noise = diffusion::NoiseSource(std::move(generators));
+  return diffusion::denoise(inputs, on_step, cancel);
+}
+
+Tensor sample_pictures(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+                       const Scene& scene, const SampleOptions& options,
+                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
+  const auto latents = sample_latents(model, tokens, scene, options, {}, on_step, cancel);
+  return diffusion::decode_latents(model.vae, latents);
+}
+
+}  // namespace mos::region

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "mos/base/progress.h"
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/denoise.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/region/region.h"
+
+namespace mos::region {
+
+struct SampleOptions {
+  std::int64_t height = 0;  ///< Pixels; 0: the model's own size.
+  std::int64_t width = 0;
+  std::int64_t steps = 50;  ///< The authors' default.
+  double guidance_scale = 7.5;
+  std::string scheduler = "dpm++";  ///< See diffusion::make_scheduler.
+  double eta = 0.0;                 ///< DDIM only.
+  std::uint64_t seed = 0;           ///< Of the first picture; the next ones count up.
+  std::int64_t count = 1;           ///< Pictures in one batch.
+};
+
+template <class Visitor>
+void describe(Visitor& visit, SampleOptions& options) {
+  visit("height", options.height, "pixels; 0: what the model was trained at");
+  visit("width", options.width, "pixels; 0: what the model was trained at");
+  visit("steps", options.steps, "denoising steps");
+  visit("guidance_scale", options.guidance_scale, "classifier-free guidance; 1 or less: none");
+  visit("scheduler", options.scheduler, "ddpm, ddim, dpm++, dpmsolver, euler or pndm");
+  visit("eta", options.eta, "noise of DDIM's steps, 0 to 1");
+  visit("seed", options.seed, "seed of the first picture; the next ones count up");
+  visit("count", options.count, "pictures");
+}
+
+/// The canvas of `options`, with the model's own size for what is 0.
+Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options);
+
+/// Paints `scene`: latents [count,C,h,w] float32. `noise` [count,C,h,w] replaces the seeds when
+/// defined. Without regions this is plain text-to-picture.
+/// Throws kUsage for impossible sizes, boxes or steps, kMismatch for texts that do not fit.
+torch::Tensor sample_latents(diffusion::StableDiffusion& model,
+                             const concepts::ConceptTokens& tokens, const Scene& scene,
+                             const SampleOptions& options, const torch::Tensor& noise = {},
+                             const diffusion::StepCallback& on_step = {},
+                             const CancelToken* cancel = nullptr);
+
+/// The same as pictures, uint8 [count,H,W,3].
+torch::Tensor sample_pictures(diffusion::StableDiffusion& model,
+                              const concepts::ConceptTokens& tokens, const Scene& scene,
+                              const SampleOptions& options,
+                              const diffusion::StepCallback& on_step = {},
+                              const CancelToken* cancel = nullptr);
+
+}  // namespace mos::region
