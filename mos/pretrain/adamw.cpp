@@ -4,6 +4,7 @@
 #include <torch/nn/module.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -21,23 +22,42 @@ struct Update {
   float gradient_scale, beta1, beta2, keep, step_size, root_correction, epsilon, average;
 };
 
+/// bfloat16 as its bits, so that the loops below become vector instructions.
+struct Half {
+  std::uint16_t bits;
+};
+
+[[gnu::always_inline]] inline float load(float x) { return x; }
+[[gnu::always_inline]] inline float load(Half x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+[[gnu::always_inline]] inline void store(Half& target, float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);  // round to nearest even; x is finite
+  target.bits = static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/// `working` is what the module computes with: the values themselves, or their bfloat16 copies.
+template <typename T>
 struct Buffers {
   float* value;
-  float* gradient;
+  T* working;
+  T* gradient;
   float* moment1;
   float* moment2;
   float* average;
 };
 
-[[gnu::always_inline]] inline void update_run(const Buffers& b, std::int64_t count,
+template <typename T>
+[[gnu::always_inline]] inline void update_run(const Buffers<T>& b, std::int64_t count,
                                               const Update& u) {
   float* __restrict__ value = b.value;
-  float* __restrict__ gradient = b.gradient;
+  [[maybe_unused]] T* __restrict__ working = b.working;
+  T* __restrict__ gradient = b.gradient;
   float* __restrict__ moment1 = b.moment1;
   float* __restrict__ moment2 = b.moment2;
   float* __restrict__ average = b.average;
   for (std::int64_t i = 0; i < count; ++i) {
-    const float g = gradient[i] * u.gradient_scale;
+    const float g = load(gradient[i]) * u.gradient_scale;
     const float m = u.beta1 * moment1[i] + (1.0f - u.beta1) * g;
     const float v = u.beta2 * moment2[i] + (1.0f - u.beta2) * g * g;
     const float p =
@@ -46,22 +66,27 @@ struct Buffers {
     moment2[i] = v;
     value[i] = p;
     average[i] += (1.0f - u.average) * (p - average[i]);
-    gradient[i] = 0.0f;
+    if constexpr (!std::is_same_v<T, float>) store(working[i], p);
+    gradient[i] = T{};
   }
 }
 
 #if defined(__x86_64__)
-[[gnu::target("avx512f")]] void update_run_avx512(const Buffers& b, std::int64_t count,
-                                                  const Update& u) {
+template <typename T>
+[[gnu::target("avx512f,avx512bw,avx512vl")]] void update_run_avx512(const Buffers<T>& b,
+                                                                    std::int64_t count,
+                                                                    const Update& u) {
   update_run(b, count, u);
 }
 
-void update_run_best(const Buffers& b, std::int64_t count, const Update& u) {
-  static const bool wide = __builtin_cpu_supports("avx512f") != 0;
+template <typename T>
+void update_run_best(const Buffers<T>& b, std::int64_t count, const Update& u) {
+  static const bool wide = __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
   wide ? update_run_avx512(b, count, u) : update_run(b, count, u);
 }
 #else
-void update_run_best(const Buffers& b, std::int64_t count, const Update& u) {
+template <typename T>
+void update_run_best(const Buffers<T>& b, std::int64_t count, const Update& u) {
   update_run(b, count, u);
 }
 #endif
@@ -98,23 +123,28 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
     throw Error(ErrorKind::kUsage, "an optimiser was asked for that trains no parameter");
   }
   const torch::NoGradGuard no_grad;
+  const bool copies = options_.working_dtype != torch::kFloat32;
   values_ = torch::empty({total});
-  gradients_ = torch::zeros({total});
+  working_ = copies ? torch::empty({total}, options_.working_dtype) : values_;
+  gradients_ = torch::zeros({total}, options_.working_dtype);
   moment1_ = torch::zeros({total});
   moment2_ = torch::zeros({total});
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     const auto& s = segments_[i];
-    const auto view = values_.narrow(0, s.begin, s.size()).view(s.shape);
-    view.copy_(parameters[i]);
-    parameters[i].set_data(view);
-    parameters[i].mutable_grad() = gradients_.narrow(0, s.begin, s.size()).view(s.shape);
+    const auto view = [&s](const Tensor& flat) {
+      return flat.narrow(0, s.begin, s.size()).view(s.shape);
+    };
+    view(values_).copy_(parameters[i]);
+    parameters[i].set_data(view(working_));
+    parameters[i].mutable_grad() = view(gradients_);
   }
+  working_.copy_(values_);
   average_ = values_.clone();
 }
 
 double FlatAdamW::step(double learning_rate) {
   ++steps_;
-  const double norm = gradients_.norm().item<double>();
+  const double norm = gradients_.to(torch::kFloat32).norm().item<double>();
   const bool clips = options_.max_norm > 0.0 && norm > options_.max_norm;
   const auto t = static_cast<double>(steps_);
   const double correction1 = 1.0 - std::pow(options_.beta1, t);
@@ -127,14 +157,21 @@ double FlatAdamW::step(double learning_rate) {
                 .root_correction = static_cast<float>(1.0 / std::sqrt(correction2)),
                 .epsilon = static_cast<float>(options_.epsilon),
                 .average = static_cast<float>(young_average(options_.average, steps_))};
-  const auto at = [](const Tensor& flat, std::int64_t begin) {
-    return flat.data_ptr<float>() + begin;
+  const auto buffers_at = [this]<typename T>(std::int64_t begin, T* /*type*/) {
+    const auto at = [begin](const Tensor& flat) { return flat.data_ptr<float>() + begin; };
+    const auto working_at = [begin](const Tensor& flat) {
+      return static_cast<T*>(flat.data_ptr()) + begin;
+    };
+    return Buffers<T>{at(values_),   working_at(working_), working_at(gradients_),
+                      at(moment1_), at(moment2_),         at(average_)};
   };
   for (const auto& s : segments_) {
     update.keep = s.decays ? static_cast<float>(1.0 - learning_rate * options_.weight_decay) : 1.0f;
-    update_run_best({at(values_, s.begin), at(gradients_, s.begin), at(moment1_, s.begin),
-                     at(moment2_, s.begin), at(average_, s.begin)},
-                    s.size(), update);
+    if (options_.working_dtype == torch::kFloat32) {
+      update_run_best(buffers_at(s.begin, static_cast<float*>(nullptr)), s.size(), update);
+    } else {
+      update_run_best(buffers_at(s.begin, static_cast<Half*>(nullptr)), s.size(), update);
+    }
   }
   return norm;
 }
@@ -165,6 +202,7 @@ void FlatAdamW::load_state(const io::StateDict& state, std::int64_t steps) {
     }
   }
   for (const auto& [name, target] : own) target.copy_(state.at(name));
+  working_.copy_(values_);
   steps_ = steps;
 }
 
@@ -173,6 +211,7 @@ void FlatAdamW::swap_average() {
   const auto held = values_.clone();
   values_.copy_(average_);
   average_.copy_(held);
+  working_.copy_(values_);
 }
 
 }  // namespace mos::pretrain

@@ -22,10 +22,13 @@ struct AdamWOptions {
   double weight_decay = 0.01;  ///< Of matrices and kernels; vectors are not decayed.
   double max_norm = 1.0;       ///< The gradient is scaled down to this norm; 0: never.
   double average = 0.999;      ///< Decay of the running average of the parameters.
+  /// kBFloat16: the module computes with rounded copies of the float32 values and leaves bfloat16
+  /// gradients.
+  torch::ScalarType working_dtype = torch::kFloat32;
 };
 
 /// AdamW (Loshchilov & Hutter 2019, as torch::optim::AdamW) with gradient clipping and a running
-/// average of the parameters, in one pass over flat float32 memory. The module's parameters and
+/// average of the parameters, in one pass over flat memory. The module's parameters and
 /// gradients become views of that memory, so `module` must outlive this object.
 class FlatAdamW {
  public:
@@ -63,7 +66,7 @@ class FlatAdamW {
 
   AdamWOptions options_;
   std::vector<Segment> segments_;
-  torch::Tensor values_, gradients_, moment1_, moment2_, average_;
+  torch::Tensor values_, working_, gradients_, moment1_, moment2_, average_;
   std::int64_t steps_ = 0;
 };
 

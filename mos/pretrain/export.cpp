@@ -27,12 +27,6 @@ void write_model(const std::filesystem::path& folder, const char* file,
   write_json(folder / "config.json", config);
 }
 
-Json text_encoder_config(const Json& clip) {
-  Json config = clip.at("text_config");
-  config["architectures"] = Json::array({"CLIPTextModel"});
-  return config;
-}
-
 Json model_index() {
   const auto of = [](const char* library, const char* name) {
     return Json::array({library, name});
@@ -92,7 +86,7 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   const auto clip_config = read_json_file(base / "towers" / "config.json");
   write_model(out / "clip", "model.safetensors", *load_towers(base), clip_config);
   write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base),
-              text_encoder_config(clip_config));
+              read_json_file(base / "text_encoder" / "config.json"));
   write_model(out / "vae", "diffusion_pytorch_model.safetensors", *load_vae(base),
               read_json_file(base / "vae" / "config.json"));
   write_model(out / "unet", "diffusion_pytorch_model.safetensors",

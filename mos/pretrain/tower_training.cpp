@@ -17,7 +17,7 @@ using world::Split;
 namespace {
 
 constexpr auto kCompute = torch::kBFloat16;
-constexpr double kMaxScale = 4.6052;          // ln 100, CLIP's bound on the temperature
+constexpr double kMaxScale = 100.0;           // CLIP's bound on the inverse temperature
 constexpr std::int64_t kRetrievalAmong = 256;
 constexpr std::int64_t kTowerBatch = 64;      // for measurements
 constexpr double kSwapSides = 0.6;            // of the wrong captions where sides are named
@@ -74,19 +74,17 @@ struct TowerLoss {
     const auto same = same_words(captions);
     captions.insert(captions.end(), wrong.begin(), wrong.end());
     const auto texts =
-        embed_captions(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
+        clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
     const auto pictures = tower_pictures(data.batch(Split::kTrain, indices, torch::kFloat32), clip);
     const auto images = clip->image_embeds(pictures.to(kCompute)).to(torch::kFloat32);
-    return contrastive_loss(images, texts[0], texts[1], same, clip->logit_scale().clamp_max(100.0));
+    return contrastive_loss(images, texts[0], texts[1], same, clip->logit_scale().clamp_max(kMaxScale));
   }
-
-  Tensor embed_captions(const Tensor& ids) { return clip->text_embeds(ids); }
 };
 
 Tensor embed_pictures(nn::CLIPModel& clip, const Tensor& pictures) {
   std::vector<Tensor> parts;
   for (const auto& part : pictures.split(kTowerBatch)) {
-    parts.push_back(clip->image_embeds(tower_pictures(part, clip)));
+    parts.push_back(clip->image_embeds(tower_pictures(part, clip)).to(torch::kFloat32));
   }
   return torch::cat(parts);
 }
@@ -95,7 +93,9 @@ Tensor embed_texts(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
                    const std::vector<std::string>& captions) {
   std::vector<Tensor> parts;
   const auto ids = token_ids(tokenizer, captions);
-  for (const auto& part : ids.split(2 * kTowerBatch)) parts.push_back(clip->text_embeds(part));
+  for (const auto& part : ids.split(2 * kTowerBatch)) {
+    parts.push_back(clip->text_embeds(part).to(torch::kFloat32));
+  }
   return torch::cat(parts);
 }
 
@@ -257,7 +257,7 @@ void train_towers(const std::filesystem::path& base, const TowerOptions& options
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_clip(*clip, generator);
   FlatAdamW optimizer(
-      *clip, {.weight_decay = options.train.weight_decay, .average = options.train.average});
+      *clip, {.weight_decay = options.train.weight_decay, .average = options.train.average, .working_dtype = kCompute});
   TowerLoss loss{clip, tokenizer, data, options,
                  EpochOrder(data.size(Split::kTrain), options.train.seed)};
   const auto measure = [&](std::int64_t) {

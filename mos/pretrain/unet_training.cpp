@@ -233,15 +233,26 @@ Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& to
       .last_hidden_state.to(kCompute);
 }
 
+void freeze_text_encoder(const std::filesystem::path& base) {
+  const auto folder = base / "text_encoder";
+  if (std::filesystem::exists(folder / "config.json")) return;
+  std::filesystem::create_directories(folder);
+  io::StateDict weights;
+  for (const auto& [name, tensor] : io::load_safetensors(base / "towers" / "model.safetensors")) {
+    if (name.starts_with("text_model.")) weights[name] = tensor;
+  }
+  io::save_safetensors(folder / "model.safetensors", weights);
+  Json config = read_json_file(base / "towers" / "config.json").at("text_config");
+  config["architectures"] = Json::array({"CLIPTextModel"});
+  write_text_file(folder / "config.json", config.dump(2) + "\n");
+}
+
 nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base) {
-  const auto folder = base / "towers";
-  const auto config = read_json_file(folder / "config.json");
-  nn::CLIPTextModel encoder(nn::ClipTextConfig::from_json(config.at("text_config")));
+  const auto folder = base / "text_encoder";
+  nn::CLIPTextModel encoder(
+      nn::ClipTextConfig::from_json(read_json_file(folder / "config.json")));
   const auto path = folder / "model.safetensors";
-  io::load_into(*encoder, io::load_safetensors(path),
-                {.allow_unexpected =
-                     [](const std::string& name) { return !name.starts_with("text_model."); },
-                 .origin = path.string()});
+  io::load_into(*encoder, io::load_safetensors(path), {.origin = path.string()});
   return encoder;
 }
 
@@ -249,6 +260,7 @@ LatentCache LatentCache::open(const std::filesystem::path& base, const Dataset& 
                               const ProgressCallback& progress, const CancelToken* cancel) {
   const auto path = cache_path(base);
   if (!std::filesystem::exists(path)) {
+    freeze_text_encoder(base);
     auto vae = load_vae(base);
     auto encoder = load_text_encoder(base);
     const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
@@ -281,7 +293,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*unet, generator, /*zero_output=*/true);
   FlatAdamW optimizer(
-      *unet, {.weight_decay = options.train.weight_decay, .average = options.train.average});
+      *unet, {.weight_decay = options.train.weight_decay, .average = options.train.average, .working_dtype = kCompute});
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
   UNetLoss loss{unet,
                 cache,

@@ -61,7 +61,11 @@ struct LatentCache {
 torch::Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
                               const std::vector<std::string>& captions);
 
-/// The finished towers' text half.
+/// Copies the text half of the finished towers to `base`/text_encoder, unless one is there: the
+/// U-Net learns to read these states, while the towers may be trained further.
+void freeze_text_encoder(const std::filesystem::path& base);
+
+/// The text encoder that the U-Net reads.
 nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base);
 
 /// Trains `base`/unet; resumes from its checkpoint.

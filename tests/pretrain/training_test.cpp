@@ -92,6 +92,24 @@ TEST(FlatAdamW, TrainsOnlyWhatItIsTold) {
   EXPECT_FALSE(module.first->weight.requires_grad());
 }
 
+TEST(FlatAdamW, WorkingCopiesAreTheRoundedValues) {
+  TinyModule module;
+  FlatAdamW optimizer(module, {.working_dtype = torch::kBFloat16});
+  EXPECT_EQ(module.first->weight.scalar_type(), torch::kBFloat16);
+  auto generator = seeded_generator(8);
+  const auto x = mos::randn({32, 6}, generator).to(torch::kBFloat16);
+  const auto loss = [&] { return module.forward(x).to(torch::kFloat32).square().mean(); };
+  const double before = loss().item<double>();
+  for (int step = 0; step < 50; ++step) {
+    loss().backward();
+    optimizer.step(1e-2);
+  }
+  EXPECT_LT(loss().item<double>(), 0.1 * before);
+  const auto values = optimizer.state().at("value/first.weight");
+  EXPECT_EQ(values.scalar_type(), torch::kFloat32);
+  EXPECT_TRUE(torch::equal(module.first->weight, values.to(torch::kBFloat16)));
+}
+
 TEST(FlatAdamW, TheAverageIsInPlaceWhileScoped) {
   TinyModule module;
   FlatAdamW optimizer(module, {.average = 0.9});
