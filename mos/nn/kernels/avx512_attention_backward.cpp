@@ -46,7 +46,7 @@ struct Parts {
 
   Parts(const HeadShape& shape, void* workspace)
       : width(round_up(shape.width, kLanes)),
-        queries(round_up(shape.queries, kQueryBlock)),
+        queries(round_up(shape.queries, kRowMultiple)),
         keys(round_up(shape.keys, kLanes)),
         pairs(shape.width / 2) {
     char* at = static_cast<char*>(workspace);
@@ -103,7 +103,7 @@ struct RowGradient {
   void at(int64_t i, __m256i* weight, __m256i* d_score) const {
     const __mmask16 mask = visible > i ? lanes(visible - i) : __mmask16{0};
     const __m512 exponent = _mm512_fmsub_ps(_mm512_loadu_ps(scores + i), factor, log_sum);
-    const __m512 p = _mm512_maskz_mov_ps(mask, exp2(exponent));
+    const __m512 p = _mm512_maskz_mov_ps(mask, exp2_unclamped(exponent));
     const __m512 centered = _mm512_sub_ps(_mm512_loadu_ps(d_weights + i), delta);
     *weight = (__m256i)_mm512_cvtneps_pbh(p);
     *d_score = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_mul_ps(p, scale), centered));
@@ -135,7 +135,7 @@ void differentiate_scores(const HeadShape& shape, const HeadGradients& head, con
                        visible};
   };
   const int64_t padded_keys = round_up(keys.count, kLanes);
-  for (int64_t row = 0; row < kQueryBlock; row += 2) {
+  for (int64_t row = 0; row < round_up(queries.count, kRowMultiple); row += 2) {
     const RowGradient even = row_at(row);
     const RowGradient odd = row_at(row + 1);
     for (int64_t i = 0; i < padded_keys; i += kLanes) {
@@ -157,16 +157,17 @@ void accumulate_block(const HeadShape& shape, const HeadGradients& head, const P
   Block& block = *parts.block;
   const int64_t panels = parts.width / kLanes;
   const int64_t key_panels = round_up(keys.count, kLanes) / kLanes;
+  const int64_t rows = round_up(queries.count, kRowMultiple);
   copy_rows({head.q.data + queries.first * head.q.stride, head.q.stride}, queries.count,
-            shape.width, kQueryBlock, parts.pairs, block.queries);
+            shape.width, rows, parts.pairs, block.queries);
   copy_rows({head.d_out.data + queries.first * head.d_out.stride, head.d_out.stride}, queries.count,
-            shape.width, kQueryBlock, parts.pairs, block.d_out);
+            shape.width, rows, parts.pairs, block.d_out);
   const auto across = [&](const uint32_t* packed) {
     return PanelsB{packed + keys.first * parts.pairs, parts.pairs * kLanes};
   };
-  multiply({block.queries, parts.pairs, 1}, across(parts.keys_across), kQueryBlock, key_panels,
+  multiply({block.queries, parts.pairs, 1}, across(parts.keys_across), rows, key_panels,
            parts.pairs, {block.scores, kKeyBlock}, false);
-  multiply({block.d_out, parts.pairs, 1}, across(parts.values_across), kQueryBlock, key_panels,
+  multiply({block.d_out, parts.pairs, 1}, across(parts.values_across), rows, key_panels,
            parts.pairs, {block.d_weights, kKeyBlock}, false);
   differentiate_scores(shape, head, parts, queries, keys);
 
@@ -174,13 +175,13 @@ void accumulate_block(const HeadShape& shape, const HeadGradients& head, const P
     return PanelsB{packed + first / 2 * kLanes, depth / 2 * kLanes};
   };
   multiply({block.weight_pairs, 1, kKeyBlock}, down(parts.d_out_down, queries.first, parts.queries),
-           key_panels * kLanes, panels, kQueryBlock / 2, {parts.dv, parts.width}, !first_block);
+           key_panels * kLanes, panels, rows / 2, {parts.dv, parts.width}, !first_block);
   multiply({block.d_score_pairs, 1, kKeyBlock},
            down(parts.queries_down, queries.first, parts.queries), key_panels * kLanes, panels,
-           kQueryBlock / 2, {parts.dk, parts.width}, !first_block);
+           rows / 2, {parts.dk, parts.width}, !first_block);
   multiply({reinterpret_cast<const uint32_t*>(block.d_scores), kKeyBlock / 2, 1},
-           down(parts.keys_down, keys.first, parts.keys), kQueryBlock, panels,
-           key_panels * kLanes / 2, {parts.dq + queries.first * parts.width, parts.width}, true);
+           down(parts.keys_down, keys.first, parts.keys), rows, panels, key_panels * kLanes / 2,
+           {parts.dq + queries.first * parts.width, parts.width}, true);
 }
 
 void write(const float* from, int64_t from_stride, int64_t rows, int64_t width, uint16_t* to,

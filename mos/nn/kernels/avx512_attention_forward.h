@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kQueryBlock = 32;
 constexpr int64_t kKeyBlock = 128;
-constexpr int64_t kKeyPadding = 32;  // a tile's depth
 constexpr float kLog2E = 1.44269504F;
 
 /// One block of queries on its way through the keys. Everything fits the first two cache levels.
@@ -26,8 +25,6 @@ struct QueryBlock {
   float maximum[kQueryBlock];  // of the scores seen so far, times scale * log2(e)
   float total[kQueryBlock];    // of 2^(score - maximum)
 };
-
-inline int64_t padded_keys(const HeadShape& shape) { return round_up(shape.keys, kKeyPadding); }
 
 /// Turns one row of raw scores, of which the first `visible` count, into bfloat16 weights
 /// 2^(score - maximum), zero up to `padded`, and returns the factor for what was summed before.
@@ -47,7 +44,7 @@ inline float soften_row(const float* scores, int64_t visible, int64_t padded, fl
   for (int64_t i = 0; i < padded; i += kLanes) {
     const __mmask16 mask = visible > i ? lanes(visible - i) : __mmask16{0};
     const __m512 exponent = _mm512_fmsub_ps(_mm512_loadu_ps(scores + i), scale, center);
-    const __m512 weight = _mm512_maskz_mov_ps(mask, exp2(exponent));
+    const __m512 weight = _mm512_maskz_mov_ps(mask, exp2_unclamped(exponent));
     sums = _mm512_add_ps(sums, weight);
     store(weights + i, __mmask16{0xffff}, weight);
   }
@@ -65,8 +62,8 @@ inline void scale_row(float* row, int64_t width, float factor) {
 
 /// The softmax step between the two products for the keys first_key..first_key+keys-1.
 inline void soften(const HeadShape& shape, int64_t first_query, int64_t rows, int64_t first_key,
-                   int64_t keys, int64_t output_width, QueryBlock& block) {
-  const int64_t padded = round_up(keys, kKeyPadding);
+                   int64_t keys, int64_t padded, QueryBlock& block) {
+  const int64_t output_width = round_up(shape.width, kLanes);
   for (int64_t row = 0; row < rows; ++row) {
     int64_t visible = keys;
     if (shape.causal) {
@@ -98,9 +95,14 @@ inline void write_rows(const QueryBlock& block, int64_t rows, int64_t width, int
 /// Scope that is alive while multiply() is called.
 template <class Unit>
 struct ForwardPass {
+  /// Keys are columns of the first product, a vector wide, and pairs of the second.
+  static int64_t pad_keys(int64_t keys) {
+    return round_up(keys, Unit::kPairMultiple * 2 > kLanes ? Unit::kPairMultiple * 2 : kLanes);
+  }
+
   static PackedSize packed_size(const HeadShape& shape) {
     const int64_t depth = round_up(shape.width / 2, Unit::kPairMultiple);
-    const int64_t keys = padded_keys(shape);
+    const int64_t keys = pad_keys(shape.keys);
     return {depth, keys * depth, round_up(shape.width, kLanes) * keys / 2};
   }
 
@@ -112,7 +114,7 @@ struct ForwardPass {
     std::memset(packed_keys + last_panel, 0,
                 static_cast<size_t>(size.keys - last_panel) * sizeof(uint32_t));
     pack_transposed({k.data, k.stride}, shape.keys, shape.width, size.depth_pairs, packed_keys);
-    pack_rows({v.data, v.stride}, shape.keys, shape.width, padded_keys(shape) / 2, packed_values);
+    pack_rows({v.data, v.stride}, shape.keys, shape.width, pad_keys(shape.keys) / 2, packed_values);
   }
 
   static void forward(const HeadShape& shape, const HeadRows& q, const uint32_t* packed_keys,
@@ -137,7 +139,7 @@ struct ForwardPass {
     const int64_t depth = packed_size(shape).depth_pairs;
     const int64_t padded_rows = round_up(rows, Unit::kRowMultiple);
     const int64_t output_width = round_up(shape.width, kLanes);
-    const int64_t value_stride = padded_keys(shape) / 2 * kLanes;
+    const int64_t value_stride = pad_keys(shape.keys) / 2 * kLanes;
     copy_rows(q, rows, shape.width, padded_rows, depth, block.queries);
     for (int64_t row = 0; row < kQueryBlock; ++row) {
       block.maximum[row] = -3e38F;
@@ -147,11 +149,11 @@ struct ForwardPass {
         shape.causal && first_query + rows < shape.keys ? first_query + rows : shape.keys;
     for (int64_t key = 0; key < last_key; key += kKeyBlock) {
       const int64_t keys = last_key - key < kKeyBlock ? last_key - key : kKeyBlock;
-      const int64_t padded = round_up(keys, kKeyPadding);
+      const int64_t padded = pad_keys(keys);
       Unit::multiply({block.queries, depth, 1}, {packed_keys + key * depth, depth * kLanes},
                      padded_rows, padded / kLanes, depth, {block.scores, kKeyBlock},
                      /*accumulate=*/false);
-      soften(shape, first_query, rows, key, keys, output_width, block);
+      soften(shape, first_query, rows, key, keys, padded, block);
       const auto* weights = reinterpret_cast<const uint32_t*>(block.weights);
       Unit::multiply({weights, kKeyBlock / 2, 1}, {packed_values + key / 2 * kLanes, value_stride},
                      padded_rows, output_width / kLanes, padded / 2, {block.output, output_width},

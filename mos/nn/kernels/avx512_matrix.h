@@ -55,8 +55,8 @@ inline void multiply_block(const PairsA& a, const PanelsB& b, int64_t pairs, con
       right[panel] = _mm512_loadu_si512(b.data + panel * b.panel_stride + pair * kLanes);
     }
     for (int row = 0; row < kRows; ++row) {
-      const __m512i left = _mm512_set1_epi32(
-          static_cast<int>(a.data[row * a.row_stride + pair * a.pair_stride]));
+      const __m512i left =
+          _mm512_set1_epi32(static_cast<int>(a.data[row * a.row_stride + pair * a.pair_stride]));
       for (int panel = 0; panel < kPanels; ++panel) {
         sum[row][panel] = dot(sum[row][panel], left, right[panel]);
       }
@@ -167,10 +167,9 @@ inline void pack_rows(const Rows& x, int64_t rows, int64_t columns, int64_t dept
     for (int64_t pair = 0; pair < depth_pairs; ++pair) {
       const int64_t row = 2 * pair;
       const uint16_t* at = x.data + row * x.stride + column;
-      const __m256i even =
-          row < rows ? _mm256_maskz_loadu_epi16(mask, at) : _mm256_setzero_si256();
-      const __m256i odd = row + 1 < rows ? _mm256_maskz_loadu_epi16(mask, at + x.stride)
-                                         : _mm256_setzero_si256();
+      const __m256i even = row < rows ? _mm256_maskz_loadu_epi16(mask, at) : _mm256_setzero_si256();
+      const __m256i odd =
+          row + 1 < rows ? _mm256_maskz_loadu_epi16(mask, at + x.stride) : _mm256_setzero_si256();
       _mm512_storeu_si512(out + pair * kLanes, interleave(even, odd));
     }
   }

@@ -18,6 +18,8 @@ using torch::autograd::tensor_list;
 
 /// Queries of one task: enough to pay for the hand-over, few enough to balance threads.
 constexpr int64_t kQueriesPerTask = 256;
+/// Multiplications that make a task worth its hand-over to another thread.
+constexpr int64_t kGrain = 1 << 20;
 
 /// x [B,H,N,D] with D contiguous; any other strides do.
 torch::Tensor with_whole_rows(const torch::Tensor& x) {
@@ -52,31 +54,23 @@ struct Result {
 Result run_forward(const AttentionKernel& kernel, const torch::Tensor& q, const torch::Tensor& k,
                    const torch::Tensor& v, const HeadShape& shape) {
   const int64_t heads = q.size(0) * q.size(1);
-  const PackedSize size = kernel.packed_size(shape);
-  const auto int32 = torch::TensorOptions().dtype(at::kInt);
-  const torch::Tensor packed_keys = at::empty({heads, size.keys}, int32);
-  const torch::Tensor packed_values = at::empty({heads, size.values}, int32);
-  const auto head_of = [](const torch::Tensor& packed, int64_t head) {
-    return reinterpret_cast<uint32_t*>(packed.data_ptr<int32_t>()) + head * packed.size(1);
-  };
-  const int64_t pack_grain = 65536 / (shape.keys * shape.width) + 1;
-  at::parallel_for(0, heads, pack_grain, [&](int64_t begin, int64_t end) {
-    for (int64_t head = begin; head < end; ++head) {
-      kernel.pack(shape, rows(k, head), rows(v, head), head_of(packed_keys, head),
-                  head_of(packed_values, head));
-    }
-  });
-
   const Result result{empty_heads(q), at::empty({heads, shape.queries}, at::kFloat)};
   const int64_t tasks_per_head = (shape.queries + kQueriesPerTask - 1) / kQueriesPerTask;
   const int64_t task_work = std::min(shape.queries, kQueriesPerTask) * shape.keys * shape.width;
+  const PackedSize size = kernel.packed_size(shape);
   at::parallel_for(
-      0, heads * tasks_per_head, (1 << 20) / task_work + 1, [&](int64_t begin, int64_t end) {
+      0, heads * tasks_per_head, kGrain / task_work + 1, [&](int64_t begin, int64_t end) {
+        const torch::Tensor packed = at::empty({size.keys + size.values}, at::kInt);
+        auto* const keys = reinterpret_cast<uint32_t*>(packed.data_ptr<int32_t>());
+        uint32_t* const values = keys + size.keys;
         for (int64_t task = begin; task < end; ++task) {
           const int64_t head = task / tasks_per_head;
           const int64_t first = task % tasks_per_head * kQueriesPerTask;
-          kernel.forward(shape, rows(q, head), head_of(packed_keys, head),
-                         head_of(packed_values, head), first,
+          // The tasks of a head follow each other, so it is packed once a thread at most.
+          if (task == begin || first == 0) {
+            kernel.pack(shape, rows(k, head), rows(v, head), keys, values);
+          }
+          kernel.forward(shape, rows(q, head), keys, values, first,
                          std::min(first + kQueriesPerTask, shape.queries), output(result.out, head),
                          result.log_sums.data_ptr<float>() + head * shape.queries);
         }
@@ -112,7 +106,7 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const float* const log_sums = saved[4].data_ptr<float>();
     const int64_t head_work = shape.queries * shape.keys * shape.width;
     at::parallel_for(
-        0, q.size(0) * q.size(1), (1 << 19) / head_work + 1, [&](int64_t begin, int64_t end) {
+        0, q.size(0) * q.size(1), kGrain / (2 * head_work) + 1, [&](int64_t begin, int64_t end) {
           const torch::Tensor workspace =
               at::empty({attention_backward_workspace(shape)}, at::kByte);
           for (int64_t head = begin; head < end; ++head) {
