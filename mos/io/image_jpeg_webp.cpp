@@ -104,6 +104,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& origin) {
                           &colour_space) != 0) {
     throw_damaged(origin, fmt::format("damaged JPEG ({})", tjGetErrorStr2(decoder.get())));
   }
+  if (width < 1 || height < 1) throw_damaged(origin, "damaged JPEG (no picture in it)");
   if (colour_space == TJCS_CMYK || colour_space == TJCS_YCCK) {
     throw_damaged(origin, "it is a CMYK JPEG; convert it to RGB");
   }

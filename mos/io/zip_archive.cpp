@@ -81,6 +81,7 @@ class ZipReader {
     const auto found = bytes_.substr(bytes_.size() - tail).rfind(kEndSignature);
     if (found == std::string_view::npos) fail("the zip archive has no end; fetch it again");
     const auto end = bytes_.size() - tail + found;
+    slice(end, kEndBytes);
     const auto offset = integer(end + 16, 4);
     if (end >= kZip64LocatorBytes && slice(end - kZip64LocatorBytes, 4) == kZip64LocatorSignature) {
       const auto zip64_end = integer(end - kZip64LocatorBytes + 8, 8);

@@ -1,0 +1,226 @@
+#include "mos/io/image.h"
+
+#include <gmock/gmock.h>
+#include <turbojpeg.h>
+#include <webp/encode.h>
+
+#include "mos/base/file.h"
+#include "tests/io/bytes.h"
+#include "tests/support/temp_dir.h"
+
+namespace {
+
+using mos::ErrorKind;
+using mos::io::decode_image;
+using mos::io::encode_png;
+using mos::io::test::error_of;
+using testing::HasSubstr;
+
+torch::Tensor gradient(std::int64_t height, std::int64_t width, std::int64_t channels) {
+  auto values = torch::arange(height * width * channels) * 7 % 256;
+  return values.view({height, width, channels}).to(torch::kUInt8);
+}
+
+/// A JPEG whose left half is dark and whose right half is bright, top row darker still.
+std::string jpeg_bytes(int width, int height) {
+  auto pixels = torch::full({height, width, 3}, 40, torch::kUInt8);
+  pixels.slice(1, width / 2).fill_(200);
+  unsigned char* data = nullptr;
+  unsigned long size = 0;
+  auto* encoder = tjInitCompress();
+  tjCompress2(encoder, pixels.data_ptr<std::uint8_t>(), width, 0, height, TJPF_RGB, &data, &size,
+              TJSAMP_444, 95, 0);
+  std::string bytes(reinterpret_cast<const char*>(data), size);
+  tjFree(data);
+  tjDestroy(encoder);
+  return bytes;
+}
+
+/// The same with an EXIF segment that holds only the orientation.
+std::string with_orientation(const std::string& jpeg, char orientation) {
+  const std::string tiff = std::string("MM\0*\0\0\0\10", 8) + std::string("\0\1", 2) +
+                           std::string("\1\22\0\3\0\0\0\1\0", 9) + orientation +
+                           std::string("\0\0\0\0\0\0", 6);
+  const auto segment = std::string("Exif\0\0", 6) + tiff;
+  return jpeg.substr(0, 2) + "\xff\xe1" + std::string(1, '\0') +
+         static_cast<char>(segment.size() + 2) + segment + jpeg.substr(2);
+}
+
+TEST(Png, PixelsAndTextsComeBack) {
+  const std::map<std::string, std::string> text = {
+      {"prompt", "a <cat>\nin the rain"}, {"author", "Jürgen 猫"}, {"empty", ""}};
+  for (const std::int64_t channels : {1, 3, 4}) {
+    const auto pixels = gradient(5, 9, channels);
+    const auto image = decode_image(encode_png(pixels, text), "memory");
+    EXPECT_TRUE(image.pixels.equal(pixels)) << channels;
+    EXPECT_EQ(image.text, text);
+  }
+}
+
+TEST(Png, SameInputMakesTheSameBytesAndViewsAreWrittenAsTheyLook) {
+  const auto pixels = gradient(6, 8, 3);
+  EXPECT_EQ(encode_png(pixels, {{"a", "b"}}), encode_png(pixels.clone(), {{"a", "b"}}));
+  const auto flipped = pixels.flip(1).slice(0, 1, 4);
+  EXPECT_TRUE(decode_image(encode_png(flipped), "memory").pixels.equal(flipped));
+  EXPECT_TRUE(decode_image(encode_png(pixels.transpose(0, 1)), "memory")
+                  .pixels.equal(pixels.transpose(0, 1)));
+}
+
+TEST(Png, WritesOneWholeFileOrNone) {
+  const mos::TempDir folder;
+  mos::io::write_png(folder / "a.png", gradient(4, 4, 3), {{"seed", "7"}});
+  EXPECT_EQ(mos::io::read_image(folder / "a.png").text.at("seed"), "7");
+  EXPECT_NE(error_of(ErrorKind::kIo,
+                     [&] { mos::io::write_png(folder / "none/a.png", gradient(4, 4, 3)); }),
+            "");
+  EXPECT_NE(error_of(ErrorKind::kUsage,
+                     [&] {
+                       mos::io::write_png(folder / "b.png", torch::zeros({4, 4, 3}));
+                     }),
+            "");
+  EXPECT_THAT(
+      error_of(
+          ErrorKind::kUsage,
+          [&] {
+            mos::io::write_png(folder / "b.png", gradient(4, 4, 3), {{std::string(80, 'k'), "v"}});
+          }),
+      HasSubstr("keyword"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "b.png"));
+}
+
+TEST(ReadImage, SaysWhatAFileThatIsNoPictureStartsWith) {
+  const mos::TempDir folder;
+  mos::write_text_file(folder / "notes.png", "just some words");
+  EXPECT_EQ(error_of(ErrorKind::kFormat, [&] { mos::io::read_image(folder / "notes.png"); }),
+            (folder / "notes.png").string() +
+                " is not a picture we can read (PNG, JPEG or WebP): starts with \"just some wo\"");
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [] { decode_image(std::string("\0\1", 2), "x"); }),
+              HasSubstr("starts with 00 01"));
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [] { decode_image("", "x"); }), HasSubstr("empty"));
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { mos::io::read_image(folder / "none.png"); }),
+              HasSubstr("No such file"));
+}
+
+TEST(ReadImage, RefusesEveryCutOfAPng) {
+  const auto whole = encode_png(gradient(8, 8, 3), {{"key", "value"}});
+  for (std::size_t length = 0; length + 4 < whole.size(); ++length) {
+    EXPECT_NE(error_of(ErrorKind::kFormat, [&] { decode_image(whole.substr(0, length), "x"); }), "")
+        << length;
+  }
+}
+
+TEST(ReadImage, RefusesPicturesThatAreCutOrImpossiblyLarge) {
+  const auto jpeg = jpeg_bytes(64, 64);
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image(jpeg.substr(0, 100), "x"); }),
+              HasSubstr("damaged JPEG"));
+  EXPECT_THAT(
+      error_of(ErrorKind::kFormat, [&] { decode_image(jpeg.substr(0, jpeg.size() - 60), "x"); }),
+      HasSubstr("damaged JPEG"));
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image("RIFF\1\2\3\4WEBPVP8 xxxx", "x"); }),
+              HasSubstr("damaged WebP"));
+  auto large = encode_png(gradient(2, 2, 3));
+  large[16] = '\x7f';  // width; the checksum no longer fits either
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image(large, "x"); }),
+              HasSubstr("cannot read x"));
+}
+
+TEST(ReadImage, ReadsJpeg) {
+  const auto pixels = decode_image(jpeg_bytes(32, 16), "memory").pixels;
+  ASSERT_EQ(pixels.sizes(), (std::vector<std::int64_t>{16, 32, 3}));
+  EXPECT_NEAR(pixels[8][4][0].item<int>(), 40, 3);
+  EXPECT_NEAR(pixels[8][28][2].item<int>(), 200, 3);
+}
+
+TEST(ReadImage, TurnsJpegsUpright) {
+  const auto jpeg = jpeg_bytes(32, 16);
+  const auto plain = decode_image(jpeg, "memory").pixels;
+  const auto turned = [&](char orientation) {
+    return decode_image(with_orientation(jpeg, orientation), "memory").pixels;
+  };
+  EXPECT_TRUE(turned(1).equal(plain));
+  EXPECT_TRUE(turned(3).equal(plain.rot90(2)));
+  EXPECT_TRUE(turned(6).equal(plain.rot90(-1)));  // clockwise
+  EXPECT_TRUE(turned(8).equal(plain.rot90(1)));
+  EXPECT_TRUE(turned(2).equal(plain.flip(1)));
+  EXPECT_TRUE(turned(5).equal(plain.transpose(0, 1)));
+  EXPECT_TRUE(turned(99).equal(plain)) << "an impossible orientation is ignored";
+}
+
+TEST(ReadImage, ReadsWebpWithAndWithoutAlpha) {
+  for (const int channels : {3, 4}) {
+    auto pixels = gradient(6, 10, channels);
+    if (channels == 4) pixels.select(2, 3).fill_(128);
+    std::uint8_t* data = nullptr;
+    const auto encode = channels == 4 ? WebPEncodeLosslessRGBA : WebPEncodeLosslessRGB;
+    const auto size = encode(pixels.data_ptr<std::uint8_t>(), 10, 6, 10 * channels, &data);
+    const std::string bytes(reinterpret_cast<const char*>(data), size);
+    WebPFree(data);
+    EXPECT_TRUE(decode_image(bytes, "memory").pixels.equal(pixels)) << channels;
+  }
+}
+
+TEST(Resize, KeepsConstantsAndTypesAtEverySize) {
+  const auto grey = torch::full({7, 5, 3}, 100, torch::kUInt8);
+  const auto reals = torch::full({7, 5}, 0.25);
+  for (const auto resize : {mos::io::resize_nearest, mos::io::resize_area, mos::io::resize_bilinear,
+                            mos::io::resize_lanczos}) {
+    for (const std::int64_t size : {1, 3, 8, 20}) {
+      EXPECT_TRUE(
+          resize(grey, size, size + 1).equal(torch::full({size, size + 1, 3}, 100, torch::kUInt8)));
+      EXPECT_TRUE(resize(reals, size, size + 1).allclose(torch::full({size, size + 1}, 0.25)));
+    }
+  }
+}
+
+TEST(Resize, AreaIsTheMeanOfTheBlocks) {
+  const auto image = torch::rand({6, 8, 3});
+  const auto blocks = image.view({3, 2, 4, 2, 3}).mean({1, 3});
+  EXPECT_TRUE(mos::io::resize_area(image, 3, 4).allclose(blocks, 1e-5, 1e-6));
+}
+
+TEST(Resize, BilinearEnlargesLikeTheReferenceInterpolation) {
+  const auto image = torch::rand({5, 4, 3});
+  const auto reference =
+      torch::upsample_bilinear2d(image.permute({2, 0, 1}).unsqueeze(0), {10, 12}, false);
+  EXPECT_TRUE(mos::io::resize_bilinear(image, 10, 12)
+                  .allclose(reference.squeeze(0).permute({1, 2, 0}), 1e-4, 1e-5));
+}
+
+TEST(Resize, NearestTakesPixelsUnderTheCentres) {
+  const auto image = torch::arange(4).view({1, 4}).to(torch::kUInt8);
+  EXPECT_TRUE(mos::io::resize_nearest(image, 1, 2).equal(torch::tensor({{1, 3}}, torch::kUInt8)));
+  EXPECT_TRUE(mos::io::resize_nearest(image, 1, 8)
+                  .equal(torch::tensor({{0, 0, 1, 1, 2, 2, 3, 3}}, torch::kUInt8)));
+}
+
+TEST(Pixels, GoToTheRangeOfTheVaeAndBack) {
+  const auto pixels = gradient(4, 6, 3);
+  const auto chw = mos::io::to_float_chw({.pixels = pixels, .text = {}});
+  EXPECT_EQ(chw.sizes(), (std::vector<std::int64_t>{3, 4, 6}));
+  EXPECT_GE(chw.min().item<float>(), -1.0F);
+  EXPECT_LE(chw.max().item<float>(), 1.0F);
+  EXPECT_TRUE(mos::io::to_uint8_hwc(chw).equal(pixels));
+  EXPECT_TRUE(mos::io::to_uint8_hwc(chw.unsqueeze(0)).equal(pixels));
+  EXPECT_EQ(mos::io::to_uint8_hwc(torch::full({3, 1, 1}, 9.0)).max().item<int>(), 255);
+}
+
+TEST(Pixels, BecomeRgbWhateverTheyWere) {
+  EXPECT_TRUE(mos::io::to_rgb(gradient(2, 2, 1)).select(2, 2).equal(gradient(2, 2, 1).squeeze(2)));
+  auto half = torch::zeros({1, 2, 4}, torch::kUInt8);
+  half[0][1][3] = 255;
+  const auto rgb = mos::io::to_rgb(half);
+  EXPECT_EQ(rgb[0][0][0].item<int>(), 255) << "transparent is white";
+  EXPECT_EQ(rgb[0][1][0].item<int>(), 0);
+}
+
+TEST(Grid, PutsPicturesInRowsWithGaps) {
+  const std::vector<torch::Tensor> images(3, torch::zeros({2, 3, 3}, torch::kUInt8));
+  const auto grid = mos::io::make_grid(images, 2, 1);
+  ASSERT_EQ(grid.sizes(), (std::vector<std::int64_t>{5, 7, 3}));
+  EXPECT_EQ(grid[4][2][0].item<int>(), 0);
+  EXPECT_EQ(grid[2][0][0].item<int>(), 255) << "the gap";
+  EXPECT_EQ(grid[4][6][0].item<int>(), 255) << "the empty place";
+  EXPECT_NE(error_of(ErrorKind::kUsage, [] { mos::io::make_grid({}, 2); }), "");
+}
+
+}  // namespace

@@ -1,0 +1,220 @@
+#include "mos/io/torch_file.h"
+
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+
+#include <array>
+#include <cstring>
+
+#include "tests/io/bytes.h"
+#include "tests/support/temp_dir.h"
+
+namespace {
+
+using mos::ErrorKind;
+using mos::io::TorchValue;
+using mos::io::test::error_of;
+using mos::io::test::little_endian;
+using mos::io::test::zip_bytes;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::string kProto("\x80\x02", 2);
+
+// The pieces of a pickle.
+std::string text(const std::string& value) {
+  return fmt::format("X{}{}", little_endian(value.size(), 4), value);
+}
+std::string number(std::int64_t value) {
+  return fmt::format("J{}", little_endian(static_cast<std::uint64_t>(value), 4));
+}
+std::string global(const std::string& module, const std::string& name) {
+  return "c" + module + "\n" + name + "\n";
+}
+std::string tuple(const std::string& items) { return "(" + items + "t"; }
+
+std::string storage(const std::string& type, const std::string& key, std::int64_t count) {
+  return tuple(text("storage") + global("torch", type) + text(key) + text("cpu") + number(count)) +
+         "Q";
+}
+
+std::string tensor(const std::string& from, std::int64_t offset, const std::string& sizes,
+                   const std::string& strides) {
+  return global("torch._utils", "_rebuild_tensor_v2") +
+         tuple(from + number(offset) + tuple(sizes) + tuple(strides) + "\x89" +
+               global("collections", "OrderedDict") + ")R") +
+         "R";
+}
+
+/// Six floats 0…5.
+std::string floats() {
+  const std::array<float, 6> values = {0, 1, 2, 3, 4, 5};
+  std::string bytes(sizeof(values), '\0');
+  std::memcpy(bytes.data(), values.data(), sizeof(values));
+  return bytes;
+}
+
+TorchValue read_bytes(const std::string& bytes) {
+  const mos::TempDir folder;
+  mos::io::test::write_bytes(folder / "file.pth", bytes);
+  return mos::io::read_torch_file(folder / "file.pth");
+}
+
+TorchValue read_pickle(const std::string& pickle) {
+  return read_bytes(zip_bytes({{"file/data.pkl", kProto + pickle + "."},
+                               {"file/data/0", floats()},
+                               {"file/version", "3\n"}}));
+}
+
+std::string message_for(const std::string& bytes) {
+  const auto message = error_of(ErrorKind::kFormat, [&] { read_bytes(bytes); });
+  EXPECT_EQ(message.find('\n'), std::string::npos) << "more than one line";
+  EXPECT_THAT(message, HasSubstr("file.pth"));
+  return message;
+}
+
+std::string message_for_pickle(const std::string& pickle) {
+  return error_of(ErrorKind::kFormat, [&] { read_pickle(pickle); });
+}
+
+TEST(TorchFile, ReadsNestedDictionariesOfTensors) {
+  const auto file = read_pickle(
+      std::string("}").append(text("params")) + "}" + "(" + text("<a>") +
+      tensor(storage("FloatStorage", "0", 6), 0, number(2) + number(3), number(3) + number(1)) +
+      text("unet") + "}" + text("w") +
+      tensor(storage("FloatStorage", "0", 6), 1, number(2), number(2)) + "s" + "u" + "s");
+  const auto dict = mos::io::flatten_tensors(file);
+  ASSERT_EQ(dict.size(), 2U);
+  EXPECT_TRUE(dict.at("params/<a>").equal(torch::arange(6.0F).view({2, 3})));
+  EXPECT_TRUE(dict.at("params/unet/w").equal(torch::tensor({1.0F, 3.0F})));
+  EXPECT_EQ(dict.at("params/unet/w").storage().data(), dict.at("params/<a>").storage().data());
+}
+
+TEST(TorchFile, ReadsPlainValuesAndStateDictsWithMetadata) {
+  const auto file =
+      read_pickle(global("collections", "OrderedDict") + ")R" + "(" + text("none") + "N" +
+                  text("yes") + "\x88" + text("number") + number(-7) + text("half") +
+                  std::string("G\x3f\xe0\0\0\0\0\0\0", 9) + text("list") + "](K\1K\2e" + number(3) +
+                  text("x") + "u" + "}" + text("_metadata") + "}sb");
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(file.find("none")->value));
+  EXPECT_TRUE(std::get<bool>(file.find("yes")->value));
+  EXPECT_EQ(std::get<std::int64_t>(file.find("number")->value), -7);
+  EXPECT_EQ(std::get<double>(file.find("half")->value), 0.5);
+  EXPECT_EQ(std::get<TorchValue::List>(file.find("list")->value).size(), 2U);
+  EXPECT_EQ(std::get<std::string>(file.find("3")->value), "x");
+  EXPECT_EQ(file.find("absent"), nullptr);
+}
+
+TEST(TorchFile, ReadsParametersAsTheirTensors) {
+  const auto file =
+      read_pickle(global("torch._utils", "_rebuild_parameter") +
+                  tuple(tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1)) + "\x88" +
+                        global("collections", "OrderedDict") + ")R") +
+                  "R");
+  EXPECT_TRUE(std::get<torch::Tensor>(file.value).equal(torch::arange(6.0F)));
+}
+
+std::string legacy_bytes(const std::string& value, std::int64_t elements) {
+  const std::string magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+  return magic + kProto + "M\xe9\x03." + kProto + "}" + text("little_endian") + "\x88s." + kProto +
+         value + "." + kProto + "](" + text("42") + "e." +
+         little_endian(static_cast<std::uint64_t>(elements), 8) + floats();
+}
+
+TEST(TorchFile, ReadsTheOlderLayoutWithoutZip) {
+  const auto id = tuple(text("storage") + global("torch", "FloatStorage") + text("42") +
+                        text("cpu") + number(6) + "N") +
+                  "Q";
+  const auto value = std::string("}").append(text("w")) + tensor(id, 2, number(4), number(1)) + "s";
+  const auto dict = mos::io::flatten_tensors(read_bytes(legacy_bytes(value, 6)));
+  EXPECT_TRUE(dict.at("w").equal(torch::tensor({2.0F, 3.0F, 4.0F, 5.0F})));
+  EXPECT_THAT(message_for(legacy_bytes(value, 7)), HasSubstr("storage \"42\""));
+  EXPECT_THAT(message_for(legacy_bytes(value, -1)), HasSubstr("storage \"42\""));
+}
+
+TEST(TorchFile, RefusesAndNamesEveryOtherFunction) {
+  const auto call = [](const std::string& module, const std::string& name) {
+    return global(module, name) + tuple(text("touch /tmp/mos-was-here")) + "R";
+  };
+  EXPECT_THAT(message_for_pickle(call("posix", "system")), HasSubstr("posix.system"));
+  EXPECT_THAT(message_for_pickle(call("builtins", "eval")), HasSubstr("builtins.eval"));
+  EXPECT_THAT(message_for_pickle(text("os") + text("system") + "\x93" + ")R"),
+              HasSubstr("os.system"));
+  EXPECT_THAT(message_for_pickle(call("torch.nn.modules.linear", "Linear")),
+              HasSubstr("torch.nn.modules.linear.Linear"));
+  EXPECT_FALSE(std::filesystem::exists("/tmp/mos-was-here"));
+}
+
+TEST(TorchFile, RefusesOperationsThatMakeObjects) {
+  EXPECT_THAT(message_for_pickle(global("collections", "OrderedDict") + ")\x81"),
+              HasSubstr("operation 0x81"));
+  EXPECT_THAT(message_for_pickle(text("a") + "}b"), HasSubstr("damaged"));
+}
+
+TEST(TorchFile, RefusesTensorsThatReachBeyondTheirStorage) {
+  const auto view = [](std::int64_t offset, const std::string& sizes, const std::string& strides) {
+    return message_for_pickle(tensor(storage("FloatStorage", "0", 6), offset, sizes, strides));
+  };
+  EXPECT_THAT(view(1, number(6), number(1)), HasSubstr("beyond its storage of 6"));
+  EXPECT_THAT(view(0, number(2) + number(2), number(5) + number(1)), HasSubstr("beyond"));
+  EXPECT_THAT(view(0, number(1 << 30), number(0)), HasSubstr("beyond"));
+  EXPECT_THAT(view(-1, number(1), number(1)), HasSubstr("impossible shape"));
+  EXPECT_THAT(view(0, number(-1), number(1)), HasSubstr("impossible shape"));
+  EXPECT_THAT(view(0, number(1), ""), HasSubstr("impossible shape"));
+  EXPECT_THAT(view(6, "", ""), HasSubstr("beyond"));
+}
+
+TEST(TorchFile, RefusesStoragesThatAreNotThere) {
+  const auto whole = [](const std::string& from) {
+    return message_for_pickle(tensor(from, 0, number(1), number(1)));
+  };
+  EXPECT_THAT(whole(storage("FloatStorage", "0", 7)), HasSubstr("storage \"0\""));
+  EXPECT_THAT(whole(storage("FloatStorage", "9", 1)), HasSubstr("storage \"9\""));
+  EXPECT_THAT(whole(storage("Size", "0", 1)), HasSubstr("not a type of storage"));
+  EXPECT_THAT(whole(tuple(text("storage")) + "Q"), HasSubstr("names a storage"));
+}
+
+TEST(TorchFile, RefusesValuesThatContainThemselvesOrGrowWithoutEnd) {
+  EXPECT_THAT(message_for_pickle("]q\1h\1a"), HasSubstr("nested too deeply"));
+  std::string bomb = "]q" + std::string(1, '\0');
+  for (char i = 1; i < 40; ++i) {  // each list holds the one before it twice
+    bomb += "](";
+    for (int twice = 0; twice < 2; ++twice) bomb += std::string("h") + static_cast<char>(i - 1);
+    bomb += std::string("eq") + i;
+  }
+  EXPECT_THAT(message_for_pickle(bomb), HasSubstr("too many values"));
+}
+
+TEST(TorchFile, RefusesDamagedPickles) {
+  for (const std::string pickle :
+       {"", "t", "h\5", "X\xff\xff\xff\x7fxx", "K", "0", "N0", "(", "}(Nu", "Iabc\n", "cno-newline",
+        "NNs", "]Q", "\x8a\x09zzzzzzzzz", "\x8d\xff\xff\xff\xff\xff\xff\xff\xff"}) {
+    EXPECT_THAT(message_for_pickle(pickle), HasSubstr("pickle")) << testing::PrintToString(pickle);
+  }
+}
+
+TEST(TorchFile, RefusesEveryCutOfAGoodFile) {
+  const auto whole =
+      zip_bytes({{"file/data.pkl",
+                  kProto + tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1)) + "."},
+                 {"file/data/0", floats()}});
+  EXPECT_EQ(std::get<torch::Tensor>(read_bytes(whole).value).numel(), 6);
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_NE(message_for(whole.substr(0, length)), "") << length;
+  }
+}
+
+TEST(TorchFile, RefusesOtherFilesAndOtherArchives) {
+  EXPECT_THAT(message_for(""), HasSubstr("empty"));
+  EXPECT_THAT(message_for("hello world, hello world"), HasSubstr("not a file of torch.save"));
+  EXPECT_THAT(message_for(zip_bytes({{"a.txt", "x"}})), HasSubstr("no data.pkl"));
+  EXPECT_THAT(message_for(zip_bytes({{"a/data.pkl", "N."}, {"a/byteorder", "big"}})),
+              HasSubstr("big-endian"));
+  EXPECT_THAT(message_for(zip_bytes({{"a/data.pkl", "N."}, {"a/data.pkl", "N."}})),
+              HasSubstr("twice"));
+  auto compressed = zip_bytes({{"a/data.pkl", "N."}});
+  compressed[compressed.find("PK\x01\x02") + 10] = 8;
+  EXPECT_THAT(message_for(compressed), HasSubstr("compressed"));
+}
+
+}  // namespace
