@@ -1,0 +1,166 @@
+#include <fmt/core.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "command.h"
+#include "flags.h"
+#include "mos/base/describe.h"
+#include "mos/base/file.h"
+#include "mos/base/log.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/tune/tune.h"
+
+namespace mos::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kUsage =
+    "usage: mos tune --data FOLDER --out FILE.safetensors [options]\n"
+    "\n"
+    "Learns a concept from pictures: FOLDER holds images/ and, if you have them, masks/, "
+    "captions/\n"
+    "and concept.json. Ctrl-C saves; the same command goes on from there.\n"
+    "\n"
+    "  --data FOLDER            the pictures\n"
+    "  --out FILE               the concept file to write\n"
+    "  --base DIR               the base model, a diffusers directory [base]\n"
+    "  --config FILE            options from a JSON file; flags go over it\n"
+    "  --previews DIR           where sample pictures go [FILE without its ending + -previews]\n"
+    "  --check                  only check the pictures\n"
+    "  --fresh                  do not take up a checkpoint\n"
+    "\n";
+
+CancelToken g_cancel;
+
+void cancel_on_signal(int) { g_cancel.cancel(); }
+
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<std::int64_t>(std::lround(seconds));
+  return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+/// A bar with loss and time left, drawn over itself on a terminal, ten lines elsewhere.
+class ProgressBar {
+ public:
+  void operator()(const Progress& progress) {
+    if (first_step_ < 0) first_step_ = progress.step - 1;
+    const bool last = progress.step == progress.total;
+    const auto tenth = std::max<std::int64_t>(1, progress.total / 10);
+    if (!terminal_ && !last && progress.step % tenth != 0) return;
+    const auto done = static_cast<double>(progress.step - first_step_);
+    const double left =
+        progress.seconds / done * static_cast<double>(progress.total - progress.step);
+    fmt::print(stderr, "{}{} {} {}/{}  loss {:.4f}  {} left  {}", terminal_ ? "\r" : "",
+               progress.stage, bar(progress), progress.step, progress.total, progress.loss,
+               clock_text(left), terminal_ && !last ? "" : "\n");
+  }
+
+ private:
+  static std::string bar(const Progress& progress) {
+    constexpr std::int64_t kWidth = 30;
+    const auto filled = kWidth * progress.step / progress.total;
+    return "[" + std::string(static_cast<std::size_t>(filled), '#') +
+           std::string(static_cast<std::size_t>(kWidth - filled), ' ') + "]";
+  }
+
+  bool terminal_ = isatty(STDERR_FILENO) == 1;
+  std::int64_t first_step_ = -1;
+};
+
+/// What the flags say beside the options of tuning.
+struct TuneCommand {
+  fs::path data, out, base, previews;
+  bool only_check = false;
+  bool fresh = false;
+  tune::TuneOptions options;
+};
+
+fs::path required(Flags& flags, const std::string& name) {
+  const auto value = flags.take(name);
+  if (value && !value->empty()) return *value;
+  throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
+}
+
+TuneCommand read_command(Flags& flags) {
+  TuneCommand command;
+  command.only_check = flags.take("check").has_value();
+  command.fresh = flags.take("fresh").has_value();
+  command.base = flags.take("base").value_or("base");
+  tune::read_base_defaults(command.base, command.options);
+  if (const auto config = flags.take("config")) {
+    read_options(read_json_file(*config), *config, command.options);
+  }
+  read_flags(flags, command.options);
+  const auto previews = flags.take("previews");
+  command.data = required(flags, "data");
+  if (!command.only_check) {
+    command.out = required(flags, "out");
+    if (command.out.extension() != ".safetensors") {
+      throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a name that ends in "
+                                                 ".safetensors",
+                                                 command.out.string()));
+    }
+    auto beside = command.out;
+    command.previews = previews.value_or(beside.replace_extension().string() + "-previews");
+  }
+  flags.refuse_unknown();
+  tune::check_options(command.options);
+  return command;
+}
+
+int check_only(const TuneCommand& command) {
+  const tune::DatasetOptions which{.use_masks = command.options.pictures.use_masks,
+                                   .use_captions = command.options.captions.use_captions};
+  const auto problems = tune::check_dataset(command.data, which);
+  for (const auto& problem : problems) fmt::print("{}\n", problem);
+  if (!problems.empty()) return exit_code(ErrorKind::kFormat);
+  const auto dataset = tune::load_dataset(command.data, which);
+  fmt::print("{}: {} pictures{}, nothing wrong\n", command.data.string(), dataset.pictures.size(),
+             dataset.has_masks() ? " with masks" : "");
+  return 0;
+}
+
+void tune_and_save(const TuneCommand& command) {
+  const auto& options = command.options;
+  const auto dataset = tune::load_dataset(
+      command.data,
+      {.use_masks = options.pictures.use_masks, .use_captions = options.captions.use_captions});
+  const auto complete = tune::complete_options(options, dataset);
+  { const AtomicFile writable(command.out); }  // a folder we cannot write to shows before the work
+
+  const auto base =
+      diffusion::StableDiffusion::load(command.base, {.dtype = tune::compute_dtype(options.run)});
+  tune::TuneHooks hooks{.cancel = &g_cancel,
+                        .checkpoint = command.out.string() + ".checkpoint",
+                        .preview_folder = command.previews,
+                        .program_version = MOS_VERSION};
+  if (command.fresh) fs::remove(hooks.checkpoint);
+  hooks.progress = ProgressBar();
+  log::info(fmt::format("tuning {} on {} pictures{}", command.out.stem().string(),
+                        dataset.pictures.size(), dataset.has_masks() ? " with masks" : ""));
+  concepts::save_concept(command.out, tune::tune_concept(base, dataset, complete, hooks));
+  fmt::print("{}\n", command.out.string());
+}
+
+}  // namespace
+
+int run_tune(int argc, char** argv) {
+  Flags flags(argc, argv);
+  if (flags.take("help") || argc == 0) {
+    fmt::print("{}{}", kUsage, flag_help<tune::TuneOptions>());
+    return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
+  }
+  const auto command = read_command(flags);
+  if (command.only_check) return check_only(command);
+  signal(SIGINT, cancel_on_signal);
+  signal(SIGTERM, cancel_on_signal);
+  tune_and_save(command);
+  return 0;
+}
+
+}  // namespace mos::app

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+#include <vector>
+
+#include "mos/concepts/concept_delta.h"
+#include "mos/concepts/tokens.h"
+#include "mos/nn/clip.h"
+#include "mos/nn/unet.h"
+#include "mos/text/clip_tokenizer.h"
+#include "mos/tune/options.h"
+
+/// The tensors that tuning changes and how they sit in the frozen networks.
+namespace mos::tune {
+
+/// The networks a concept is tuned in. Handles: they share their weights with whoever made them.
+struct TunedNetworks {
+  text::CLIPTokenizer tokenizer;
+  nn::CLIPTextModel text_encoder{nullptr};
+  nn::UNet2DConditionModel unet{nullptr};
+};
+
+/// Fresh values: rows from their initializers, LoRA `down` Kaiming-uniform with a = √5, `up` zero.
+/// `options.words` must be complete (see resolve_words in tune.h).
+/// Throws mos::Error(kUsage) for an initializer that is not exactly one token of the vocabulary.
+concepts::ConceptDelta start_values(const TunedNetworks& networks, const TuneOptions& options);
+
+struct NamedParameter {
+  std::string name;     ///< As in a concept file.
+  torch::Tensor value;  ///< A leaf.
+};
+
+/// A concept under training in the frozen networks. Its rows and LoRA factors are float32 leaves
+/// that require grad; every other weight does not. The destructor takes the LoRA and the rows out
+/// of the networks again.
+class AttachedConcept {
+ public:
+  /// Copies the tensors of `start`. Throws mos::Error(kMismatch) when they do not fit.
+  AttachedConcept(TunedNetworks networks, const concepts::ConceptDelta& start);
+  ~AttachedConcept();
+  AttachedConcept(const AttachedConcept&) = delete;
+  AttachedConcept& operator=(const AttachedConcept&) = delete;
+
+  /// One tensor with the rows of all words, [rows,C]; none without words.
+  const std::vector<NamedParameter>& rows() const { return rows_; }
+  const std::vector<NamedParameter>& text_lora() const { return text_lora_; }
+  const std::vector<NamedParameter>& unet_lora() const { return unet_lora_; }
+
+  /// The present values, copied.
+  concepts::ConceptDelta snapshot() const;
+
+  /// Mean norm of the concept rows, 0 without words.
+  double mean_row_norm() const;
+
+  const text::CLIPTokenizer& tokenizer() const { return networks_.tokenizer; }
+  const concepts::ConceptTokens& tokens() const { return tokens_; }
+  nn::CLIPTextModel& text_encoder() { return networks_.text_encoder; }
+  nn::UNet2DConditionModel& unet() { return networks_.unet; }
+
+ private:
+  TunedNetworks networks_;
+  torch::Tensor former_rows_;
+  concepts::ConceptTokens tokens_;
+  concepts::ConceptDelta delta_;  ///< Its LoRA tensors are the leaves.
+  std::vector<NamedParameter> rows_, text_lora_, unet_lora_;
+};
+
+}  // namespace mos::tune

@@ -1,0 +1,74 @@
+#include "mos/tune/attention_loss.h"
+
+#include <cmath>
+
+namespace mos::tune {
+
+using torch::Tensor;
+
+Tensor AttentionRecorder::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
+                                  const Tensor& context) {
+  const auto source = attention.context_of_layer(context);
+  const auto q = attention.query(hidden_states);  // [B,heads,N,D]
+  const auto [k, v] = attention.key_value(source);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim()));
+  const auto scores = torch::matmul(q * scale, k.transpose(-2, -1));
+  const auto probabilities = torch::softmax(scores, -1, torch::kFloat32);  // [B,heads,N,S]
+
+  const auto positions = probabilities.size(2);
+  const auto index = columns_.columns.unsqueeze(1).expand({-1, positions, -1});
+  const auto of_words =
+      probabilities.sum(1).index_select(0, columns_.samples).gather(2, index);  // [K,N,2]
+  auto& map = maps_[positions];
+  map.sum = map.sum.defined() ? map.sum + of_words : of_words;
+  map.heads += attention.heads();
+
+  return attention.output(torch::matmul(probabilities.to(v.scalar_type()), v));
+}
+
+namespace {
+
+/// mask [K,N]: nearest neighbours of [K,1,h,w] at the feature size that has N positions.
+Tensor mask_at(const Tensor& masks, std::int64_t positions) {
+  const auto height = masks.size(2), width = masks.size(3);
+  const double downscale =
+      std::sqrt(static_cast<double>(height * width) / static_cast<double>(positions));
+  const auto h = std::max<std::int64_t>(1, std::llround(static_cast<double>(height) / downscale));
+  const auto w = positions / h;
+  TORCH_CHECK(h * w == positions, "attention maps of ", positions,
+              " positions do not fit latents of ", height, "x", width);
+  return torch::upsample_nearest2d(masks, {h, w}).flatten(1);
+}
+
+Tensor mean_outside(const Tensor& map, const Tensor& outside) {
+  return (map * outside).sum() / outside.sum();
+}
+
+}  // namespace
+
+Tensor attention_loss(const AttentionRecorder& recorder, const Tensor& masks,
+                      SubjectAttention subject) {
+  auto total = torch::zeros({}, masks.options().dtype(torch::kFloat32));
+  if (recorder.columns().empty()) return total;
+  const auto own_masks =
+      masks.to(torch::kFloat32).index_select(0, recorder.columns().samples.to(masks.device()));
+  for (const auto& [positions, map] : recorder.maps()) {
+    const auto mean = map.sum / static_cast<double>(map.heads);
+    const auto adjective = mean.select(2, 0), of_subject = mean.select(2, 1);  // [K,N]
+    const auto adjective_map = adjective / adjective.max();
+    const auto subject_map = of_subject / of_subject.max();
+    const auto mask = mask_at(own_masks, positions);
+    const auto outside = (mask == 0).to(torch::kFloat32);
+    const bool has_outside = outside.any().item<bool>();
+
+    if (subject == SubjectAttention::kFillsMask) {
+      total = total + torch::mse_loss(subject_map, mask);
+    } else if (has_outside) {
+      total = total + mean_outside(subject_map, outside);
+    }
+    if (has_outside) total = total + mean_outside(adjective_map, outside);
+  }
+  return total;
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,113 @@
+#include "mos/tune/captions.h"
+
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "mos/base/error.h"
+#include "mos/tune/draws.h"
+
+namespace mos::tune {
+
+namespace {
+
+const std::map<std::string, std::vector<std::string>>& template_sets() {
+  static const std::map<std::string, std::vector<std::string>> sets = {
+      {"none", {"{}"}},
+      {"photo",
+       {"a photo of a {}",           "a photo of the {}",          "the photo of a {}",
+        "a photo of one {}",         "a photo of my {}",           "a good photo of a {}",
+        "a good photo of the {}",    "a bright photo of a {}",     "a dark photo of the {}",
+        "a close-up photo of a {}",  "a close-up photo of the {}", "a cropped photo of a {}",
+        "a cropped photo of the {}", "a photo of a clean {}",      "a photo of a nice {}",
+        "a photo of the cool {}",    "a photo of a small {}",      "a photo of the large {}",
+        "a rendering of a {}",       "a rendition of the {}"}},
+      {"character",
+       {"a photo of a {}", "a photo of the {}", "the photo of a {}", "a photo of one {}",
+        "a good photo of a {}", "a good photo of the {}", "a bright photo of the {}",
+        "a cropped photo of a {}", "a cropped photo of the {}", "a photo of a nice {}",
+        "a photo of a cool {}", "a rendering of a {}", "a rendition of a {}",
+        "a rendition of the {}"}},
+      {"painting",
+       {"a painting in the style of {}", "the painting in the style of {}",
+        "a rendering in the style of {}", "a picture in the style of {}",
+        "a good painting in the style of {}", "a bright painting in the style of {}",
+        "a dark painting in the style of {}", "a close-up painting in the style of {}",
+        "a cropped painting in the style of {}", "a small painting in the style of {}",
+        "a large painting in the style of {}", "a nice painting in the style of {}"}},
+  };
+  return sets;
+}
+
+std::string trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return {};
+  return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
+}
+
+std::vector<std::string> split_at_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const auto comma = std::min(text.find(',', from), text.size());
+    auto part = trimmed(std::string_view(text).substr(from, comma - from));
+    if (!part.empty()) parts.push_back(std::move(part));
+    from = comma + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::string fill_placeholder(std::string_view text, std::string_view phrase) {
+  std::string filled;
+  for (std::size_t i = 0; i < text.size();) {
+    if (text.substr(i, kPlaceholder.size()) == kPlaceholder) {
+      filled += phrase;
+      i += kPlaceholder.size();
+    } else {
+      filled += text[i++];
+    }
+  }
+  std::string single;
+  for (const char letter : trimmed(filled)) {
+    if (letter != ' ' || single.empty() || single.back() != ' ') single += letter;
+  }
+  return single;
+}
+
+const std::vector<std::string>& caption_templates(const std::string& name) {
+  const auto found = template_sets().find(name);
+  if (found == template_sets().end()) {
+    throw Error(ErrorKind::kUsage, "there are no caption templates named \"" + name + "\"");
+  }
+  return found->second;
+}
+
+std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Generator& generator) {
+  auto parts = split_at_commas(caption);
+  const auto fixed = std::min(static_cast<std::size_t>(keep), parts.size());
+  const std::vector<std::string> loose(parts.begin() + static_cast<std::ptrdiff_t>(fixed),
+                                       parts.end());
+  const auto order = permutation(generator, static_cast<std::int64_t>(loose.size()));
+  for (std::size_t i = 0; i < loose.size(); ++i) {
+    parts[fixed + i] = loose[static_cast<std::size_t>(order[i])];
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
+                        at::Generator& generator) {
+  if (happens(generator, options.dropout)) return "";
+  const auto text =
+      options.shuffle ? shuffle_parts(caption.text, options.keep, generator) : caption.text;
+  const auto automatic = caption.from_file ? "none" : "photo";
+  const auto& sentences =
+      caption_templates(options.templates == "auto" ? automatic : options.templates);
+  const auto chosen = uniform_int(generator, 0, static_cast<std::int64_t>(sentences.size()) - 1);
+  auto prompt = sentences[static_cast<std::size_t>(chosen)];
+  prompt.replace(prompt.find("{}"), 2, text);
+  return prompt;
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mos/tune/options.h"
+
+/// From the caption of a picture to the prompt that it is tuned with.
+namespace mos::tune {
+
+/// Stands for the concept in captions and prompts, as in the authors' files.
+inline constexpr std::string_view kPlaceholder = "<TOK>";
+
+/// `text` with every placeholder replaced by `phrase`, spaces trimmed and single.
+std::string fill_placeholder(std::string_view text, std::string_view phrase);
+
+/// Sentences around a caption, "{}" where it goes: photo and character (things and people in
+/// photographs, after the prompt sets that CLIP was tested with), painting (styles), none.
+const std::vector<std::string>& caption_templates(const std::string& name);
+
+/// The comma-separated parts of `caption` in random order behind the first `keep`.
+std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Generator& generator);
+
+/// A caption with the placeholder in it, and whether a file gave it.
+struct Caption {
+  std::string text;
+  bool from_file = false;
+};
+
+/// Dropout, shuffling and template of one training prompt.
+std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
+                        at::Generator& generator);
+
+}  // namespace mos::tune

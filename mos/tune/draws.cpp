@@ -1,0 +1,44 @@
+#include "mos/tune/draws.h"
+
+#include <numeric>
+
+#include "mos/base/random.h"
+
+namespace mos::tune {
+
+namespace {
+
+/// One round of splitmix64 (Steele, Lea, Flood 2014): neighbouring inputs, unrelated outputs.
+std::uint64_t mix(std::uint64_t x) {
+  x += 0x9E3779B97F4A7C15ULL;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+at::Generator generator_for(std::uint64_t seed, Draw purpose, std::uint64_t index) {
+  return seeded_generator(mix(mix(mix(seed) + static_cast<std::uint64_t>(purpose)) + index));
+}
+
+std::int64_t uniform_int(at::Generator& generator, std::int64_t low, std::int64_t high) {
+  return randint(low, high + 1, {1}, generator).item<std::int64_t>();
+}
+
+std::vector<std::int64_t> permutation(at::Generator& generator, std::int64_t count) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  for (std::int64_t i = count - 1; i > 0; --i) {  // Fisher and Yates
+    std::swap(order[static_cast<std::size_t>(i)],
+              order[static_cast<std::size_t>(uniform_int(generator, 0, i))]);
+  }
+  return order;
+}
+
+bool happens(at::Generator& generator, double probability) {
+  if (probability <= 0.0 || probability >= 1.0) return probability > 0.0;
+  return uniform(generator) < probability;
+}
+
+}  // namespace mos::tune

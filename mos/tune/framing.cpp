@@ -1,0 +1,95 @@
+#include "mos/tune/framing.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "mos/base/random.h"
+#include "mos/io/image.h"
+#include "mos/tune/draws.h"
+
+namespace mos::tune {
+
+using torch::Tensor;
+using Rectangle = Framing::Rectangle;
+
+namespace {
+
+Rectangle square_crop(std::int64_t height, std::int64_t width, at::Generator& generator) {
+  const auto side = std::min(height, width);
+  return {.top = uniform_int(generator, 0, height - side),
+          .left = uniform_int(generator, 0, width - side),
+          .height = side,
+          .width = side};
+}
+
+/// The largest size of the source's shape within `side` pixels.
+Rectangle fitted(const Rectangle& source, double side) {
+  const double scale = side / static_cast<double>(std::max(source.height, source.width));
+  const auto scaled = [&](std::int64_t length) {
+    return std::max<std::int64_t>(1, std::llround(static_cast<double>(length) * scale));
+  };
+  return {.height = scaled(source.height), .width = scaled(source.width)};
+}
+
+/// [H,W] or [H,W,C]
+Tensor cut(const Tensor& image, const Rectangle& area) {
+  return image.narrow(0, area.top, area.height).narrow(1, area.left, area.width).contiguous();
+}
+
+}  // namespace
+
+Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
+                     const PictureOptions& options, at::Generator& generator) {
+  Framing framing{.source = {.height = height, .width = width}};
+  const bool fit = options.framing == "fit";
+  if (!fit && happens(generator, options.crop_probability)) {
+    if (options.framing == "character" && height > width) {
+      framing.source.height = uniform_int(generator, width, height);
+    } else {
+      framing.source = square_crop(height, width, generator);
+    }
+  }
+  double side = static_cast<double>(size);
+  if (options.framing == "object") {
+    side *= options.scale_min + (options.scale_max - options.scale_min) * uniform(generator);
+  }
+  framing.target = fitted(framing.source, side);
+  const auto free_rows = size - framing.target.height, free_columns = size - framing.target.width;
+  framing.target.top = fit ? free_rows / 2 : uniform_int(generator, 0, free_rows);
+  framing.target.left = fit ? free_columns / 2 : uniform_int(generator, 0, free_columns);
+  framing.mirrored = happens(generator, options.flip_probability);
+  return framing;
+}
+
+bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& options) {
+  if (options.flip_probability > 0 && options.flip_probability < 1) return true;
+  if (options.framing == "fit") return false;
+  return options.framing == "object" || height != width;
+}
+
+FramedPicture apply_framing(const Framing& framing, const Tensor& pixels, const Tensor& mask,
+                            std::int64_t size) {
+  const auto& source = framing.source;
+  const auto& target = framing.target;
+  const auto place = [&](const Tensor& image, const Tensor& canvas) {
+    canvas.narrow(0, target.top, target.height)
+        .narrow(1, target.left, target.width)
+        .copy_(framing.mirrored ? image.flip({1}) : image);
+  };
+  auto canvas = torch::zeros({size, size, 3}, torch::kUInt8);
+  place(io::resize_bilinear(cut(pixels, source), target.height, target.width), canvas);
+
+  FramedPicture framed;
+  framed.pixels = io::to_float_chw({canvas, {}});
+  framed.picture_mask = torch::zeros({size, size});
+  place(torch::ones({target.height, target.width}), framed.picture_mask);
+  if (mask.defined()) {
+    framed.subject_mask = torch::zeros({size, size});
+    place(io::resize_bilinear(cut(mask, source).to(torch::kFloat32) / 255.0, target.height,
+                              target.width),
+          framed.subject_mask);
+  }
+  return framed;
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,79 @@
+#include "mos/tune/objective.h"
+
+#include <optional>
+
+#include "mos/concepts/tokens.h"
+
+namespace mos::tune {
+
+using torch::Tensor;
+
+Tensor masked_loss(const Tensor& prediction, const Tensor& target, const Tensor& mask) {
+  const auto error =
+      (prediction.to(torch::kFloat32) - target.to(torch::kFloat32)).square() * mask;  // [B,C,h,w]
+  return (error.sum({1, 2, 3}) / mask.sum({1, 2, 3})).mean();
+}
+
+WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& batch) {
+  std::vector<std::int64_t> samples, columns;
+  for (std::size_t i = 0; i < batch.prompts.size(); ++i) {
+    if (!batch.has_subject[i]) continue;
+    const auto ids =
+        attached.tokenizer().encode_padded(attached.tokens().bind(batch.prompts[i])[0]);
+    std::vector<std::int64_t> places;
+    for (std::size_t at = 0; at < ids.size(); ++at) {
+      if (attached.tokens().is_concept_token(ids[at])) {
+        places.push_back(static_cast<std::int64_t>(at));
+      }
+    }
+    if (places.size() < 2) continue;
+    samples.push_back(static_cast<std::int64_t>(i));
+    columns.insert(columns.end(), {places[0], places[1]});
+  }
+  const auto device = batch.latents.device();
+  return {torch::tensor(samples, torch::kInt64).to(device),
+          torch::tensor(columns, torch::kInt64)
+              .view({static_cast<std::int64_t>(samples.size()), 2})
+              .to(device)};
+}
+
+namespace {
+
+/// [B,1,h,w]: the subject where the loss shall follow it and there is a mask, else the picture.
+Tensor loss_mask(const TuneBatch& batch, const LossOptions& options) {
+  if (!options.mask_loss) return batch.picture_masks;
+  std::vector<Tensor> rows;
+  for (std::size_t i = 0; i < batch.has_subject.size(); ++i) {
+    const auto& source = batch.has_subject[i] ? batch.subject_masks : batch.picture_masks;
+    rows.push_back(source[static_cast<std::int64_t>(i)]);
+  }
+  return torch::stack(rows);
+}
+
+}  // namespace
+
+Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
+                   const TuneBatch& batch, const Tensor& context, const LossOptions& options) {
+  std::shared_ptr<AttentionRecorder> recorder;
+  std::optional<nn::ScopedProcessor> recording;
+  if (options.attention_weight > 0) {
+    if (auto columns = find_word_columns(attached, batch); !columns.empty()) {
+      recorder = std::make_shared<AttentionRecorder>(std::move(columns));
+      recording.emplace(attached.unet()->cross_attentions(), recorder);
+    }
+  }
+  const auto noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
+  const auto prediction =
+      attached.unet()(noisy.to(context.scalar_type()), batch.timesteps, context);
+  const auto target = schedule.target(batch.latents, batch.noise, batch.timesteps);
+  auto loss = masked_loss(prediction, target, loss_mask(batch, options));
+  if (recorder) {
+    const auto subject =
+        options.full_identity ? SubjectAttention::kFillsMask : SubjectAttention::kStaysInside;
+    loss =
+        loss + options.attention_weight * attention_loss(*recorder, batch.subject_masks, subject);
+  }
+  return loss;
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+#include <vector>
+
+#include "mos/diffusion/noise_schedule.h"
+#include "mos/nn/unet.h"
+#include "mos/tune/attached_concept.h"
+#include "mos/tune/attention_loss.h"
+#include "mos/tune/options.h"
+
+/// What tuning makes small: the masked denoising error and the attention regularisation.
+namespace mos::tune {
+
+/// All that is drawn for one batch of B pictures.
+struct TuneBatch {
+  torch::Tensor latents;    ///< [B,C,h,w] float32, scaled.
+  torch::Tensor noise;      ///< [B,C,h,w] float32, offset included.
+  torch::Tensor timesteps;  ///< [B] int64.
+  std::vector<std::string> prompts;
+  torch::Tensor picture_masks;    ///< [B,1,h,w] float32: where the canvas is covered.
+  torch::Tensor subject_masks;    ///< [B,1,h,w] float32: the subject, zero where there is no mask.
+  std::vector<bool> has_subject;  ///< Whether a picture has a mask that selects something here.
+};
+
+/// Mean over the batch of Σ mask · (prediction − target)² / Σ mask; the inner sums run over
+/// channels and positions, as in the authors' code (so one pixel of weight counts all its
+/// channels). prediction, target [B,C,h,w], mask [B,1,h,w]; returns a float32 scalar.
+torch::Tensor masked_loss(const torch::Tensor& prediction, const torch::Tensor& target,
+                          const torch::Tensor& mask);
+
+/// Where the first two concept words stand in those prompts that have both and a subject mask.
+WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& batch);
+
+/// The loss of one batch, a float32 scalar with gradients towards what `attached` trains.
+/// `context` is the text for the U-Net, [B,S,C] or [B,L,S,C], in the dtype to compute in.
+torch::Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
+                          const TuneBatch& batch, const torch::Tensor& context,
+                          const LossOptions& options);
+
+}  // namespace mos::tune

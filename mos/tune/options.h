@@ -1,0 +1,159 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/base/describe.h"
+
+/// Every knob of tuning, grouped by what it is about. Defaults are the authors' for Stable
+/// Diffusion 1.x; a base model may bring its own in `tune_defaults.json`.
+namespace mos::tune {
+
+struct WordOptions {
+  /// ed_lora: one embedding row for each cross-attention layer and word. lora: one row for each
+  /// word, or none without words.
+  std::string kind = "ed_lora";
+  /// The concept's words, adjective first ("<potter1>", "<potter2>"). Empty: from concept.json.
+  std::vector<std::string> words;
+  /// Start of each word's rows: "<rand-SIGMA>" or a word that is one token of the vocabulary.
+  /// Empty: <rand-random_sigma>, and the class word for the last.
+  std::vector<std::string> initializers;
+  /// σ of random rows where no initializers are given; 0: the authors' 0.013, or 0.017 without a
+  /// class word. About the deviation of the vocabulary's own entries.
+  double random_sigma = 0.0;
+  /// What the concept is an instance of ("man"). Empty: from concept.json.
+  std::string class_word;
+};
+
+struct PictureOptions {
+  std::int64_t size = 0;              ///< Side of the canvas in pixels; 0: the base model's.
+  std::string framing = "character";  ///< character, object or fit; see framing.h.
+  double crop_probability = 0.5;
+  double scale_min = 0.75;  ///< Range of the random scale of framing "object".
+  double scale_max = 1.0;
+  double flip_probability = 0.0;  ///< Off: identities are seldom symmetric.
+  /// Framings of each picture that are encoded once and reused; 0 encodes afresh at every step.
+  std::int64_t variants = 16;
+  bool use_masks = true;
+};
+
+struct CaptionOptions {
+  bool use_captions = true;
+  bool shuffle = true;  ///< Shuffle the comma-separated parts behind the first `keep`.
+  std::int64_t keep = 1;
+  /// photo, character, painting or none (see captions.h); auto: photo around the mere words, none
+  /// around captions that a file gives.
+  std::string templates = "auto";
+  double dropout = 0.0;  ///< Part of the captions that become empty.
+};
+
+struct LoraOptions {
+  std::int64_t rank = 4;            ///< 0: only the words are tuned (textual inversion, P+).
+  double scale = 1.0;               ///< The authors' alpha: a plain factor on up · down.
+  std::string where = "attention";  ///< attention, or all linear and 1×1 convolution layers.
+};
+
+struct LossOptions {
+  bool mask_loss = true;  ///< Weigh the error by the subject mask where there is one.
+  double noise_offset = 0.01;
+  double attention_weight = 0.01;  ///< Of the attention regularisation; 0: off.
+  bool full_identity = false;  ///< The subject's attention shall fill the mask, not only stay in.
+};
+
+struct OptimiserOptions {
+  std::int64_t steps = 1000;
+  std::int64_t batch = 4;
+  std::int64_t accumulate = 1;  ///< Batches for each step.
+  double embedding_rate = 1e-3;
+  double text_rate = 1e-5;
+  double unet_rate = 1e-4;
+  std::string decay = "linear";  ///< linear to zero, or none.
+  double weight_decay = 0.01;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  /// Mean norm of the concept rows at which they freeze for the rest of the run; 0: never.
+  double norm_threshold = 0.55;
+};
+
+struct RunOptions {
+  std::uint64_t seed = 0;
+  std::string dtype = "auto";         ///< auto, float32 or bfloat16: of the frozen networks.
+  std::int64_t checkpoint_every = 0;  ///< Steps; 0: only when interrupted.
+  std::int64_t preview_every = 0;     ///< Steps; 0: only at the end.
+  std::vector<std::string> preview_prompts = {"a photo of a <TOK>"};
+  std::vector<double> preview_scales = {0.0, 0.7, 1.0};  ///< LoRA scales; 0 is the embedding alone.
+  std::int64_t preview_pictures = 4;                     ///< For each prompt and scale; 0: none.
+  std::int64_t preview_steps = 20;
+  double preview_guidance = 7.5;
+};
+
+struct TuneOptions {
+  WordOptions words;
+  PictureOptions pictures;
+  CaptionOptions captions;
+  LoraOptions lora;
+  LossOptions loss;
+  OptimiserOptions optimiser;
+  RunOptions run;
+};
+
+/// Throws mos::Error(kUsage) naming the first option with an impossible value.
+void check_options(const TuneOptions& options);
+
+template <class Visitor>
+void describe(Visitor& visit, TuneOptions& o) {
+  visit("kind", o.words.kind, "ed_lora (rows for each layer) or lora (one row or none)");
+  visit("words", o.words.words, "the concept's words, e.g. <potter1> <potter2>");
+  visit("initializers", o.words.initializers, "start of each word: <rand-0.013> or a word");
+  visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)");
+  visit("class_word", o.words.class_word, "what the concept is one of, e.g. man");
+
+  visit("size", o.pictures.size, "canvas side in pixels (0: the base model's)");
+  visit("framing", o.pictures.framing, "character, object (random scale) or fit (no cropping)");
+  visit("crop_probability", o.pictures.crop_probability, "how often a picture is cropped");
+  visit("scale_min", o.pictures.scale_min, "smallest random scale of framing object");
+  visit("scale_max", o.pictures.scale_max, "largest random scale of framing object");
+  visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored");
+  visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)");
+  visit("use_masks", o.pictures.use_masks, "read the folder masks");
+
+  visit("use_captions", o.captions.use_captions, "read the folder captions");
+  visit("shuffle", o.captions.shuffle, "shuffle the comma-separated parts of captions");
+  visit("keep", o.captions.keep, "parts at the start of a caption that stay in place");
+  visit("templates", o.captions.templates, "auto, photo, character, painting or none");
+  visit("caption_dropout", o.captions.dropout, "part of the captions that become empty");
+
+  visit("rank", o.lora.rank, "LoRA rank (0: tune only the words)");
+  visit("lora_scale", o.lora.scale, "factor on the low-rank update");
+  visit("lora_where", o.lora.where, "attention, or all layers of the transformers");
+
+  visit("mask_loss", o.loss.mask_loss, "weigh the error by the subject mask");
+  visit("noise_offset", o.loss.noise_offset, "shift of whole channels of the noise");
+  visit("attention_weight", o.loss.attention_weight, "of the attention regularisation (0: off)");
+  visit("full_identity", o.loss.full_identity, "the subject's attention fills the mask");
+
+  visit("steps", o.optimiser.steps, "optimiser steps");
+  visit("batch", o.optimiser.batch, "pictures in a batch");
+  visit("accumulate", o.optimiser.accumulate, "batches for each step");
+  visit("embedding_rate", o.optimiser.embedding_rate, "learning rate of the words");
+  visit("text_rate", o.optimiser.text_rate, "learning rate of the text encoder's LoRA");
+  visit("unet_rate", o.optimiser.unet_rate, "learning rate of the U-Net's LoRA");
+  visit("decay", o.optimiser.decay, "learning rate over the run: linear (to 0) or none");
+  visit("weight_decay", o.optimiser.weight_decay, "AdamW's");
+  visit("beta1", o.optimiser.beta1, "AdamW's");
+  visit("beta2", o.optimiser.beta2, "AdamW's");
+  visit("norm_threshold", o.optimiser.norm_threshold, "mean norm at which words freeze (0: never)");
+
+  visit("seed", o.run.seed, "of every random draw");
+  visit("dtype", o.run.dtype, "of the frozen networks: auto, float32 or bfloat16");
+  visit("checkpoint_every", o.run.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)");
+  visit("preview_every", o.run.preview_every, "steps between sample pictures (0: at the end)");
+  visit("preview_prompts", o.run.preview_prompts, "prompts; <TOK> stands for the concept");
+  visit("preview_scales", o.run.preview_scales, "LoRA scales of the sample pictures");
+  visit("preview_pictures", o.run.preview_pictures, "pictures for each prompt (0: none)");
+  visit("preview_steps", o.run.preview_steps, "denoising steps of sample pictures");
+  visit("preview_guidance", o.run.preview_guidance, "guidance of sample pictures");
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,94 @@
+#include "mos/tune/preview.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "mos/concepts/lora.h"
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/denoise.h"
+#include "mos/diffusion/scheduler.h"
+#include "mos/io/image.h"
+#include "mos/tune/captions.h"
+#include "mos/tune/draws.h"
+#include "mos/tune/trainer.h"
+
+namespace mos::tune {
+
+using torch::Tensor;
+
+namespace {
+
+constexpr std::int64_t kGridGap = 2;  // pixels
+
+/// Another scale of all attached LoRA until the end of the scope.
+class ScopedLoraScale {
+ public:
+  ScopedLoraScale(AttachedConcept& attached, double scale, double former)
+      : attached_(attached), former_(former) {
+    set(scale);
+  }
+  ~ScopedLoraScale() { set(former_); }
+  ScopedLoraScale(const ScopedLoraScale&) = delete;
+  ScopedLoraScale& operator=(const ScopedLoraScale&) = delete;
+
+ private:
+  void set(double scale) {
+    concepts::set_lora_scale(*attached_.text_encoder(), scale);
+    concepts::set_lora_scale(*attached_.unet(), scale);
+  }
+
+  AttachedConcept& attached_;
+  double former_;
+};
+
+/// [pictures,C,h,w], the same for every prompt, scale and step of a run.
+Tensor starting_noise(const diffusion::StableDiffusion& base, const TuneOptions& options) {
+  const auto size = canvas_size(base, options.pictures);
+  std::vector<at::Generator> generators;
+  for (std::int64_t i = 0; i < options.run.preview_pictures; ++i) {
+    generators.push_back(
+        generator_for(options.run.seed, Draw::kPreview, static_cast<std::uint64_t>(i)));
+  }
+  return diffusion::initial_noise(generators, diffusion::latent_shape(base, size, size));
+}
+
+}  // namespace
+
+void write_previews(const std::filesystem::path& folder, std::int64_t step,
+                    const diffusion::StableDiffusion& base, AttachedConcept& attached,
+                    const TuneOptions& options, const CancelToken* cancel) {
+  const auto& run = options.run;
+  if (run.preview_pictures == 0 || run.preview_scales.empty()) return;
+  torch::NoGradGuard no_grad;
+  std::filesystem::create_directories(folder);
+  const auto noise = starting_noise(base, options);
+  const auto scheduler = diffusion::make_scheduler("dpm++", base.scheduler_config);
+  const auto encode = [&](const std::string& prompt) {
+    return concepts::encode_prompts(attached.tokens(), attached.tokenizer(),
+                                    attached.text_encoder(), std::span(&prompt, 1));
+  };
+  for (std::size_t p = 0; p < run.preview_prompts.size(); ++p) {
+    const auto prompt = fill_placeholder(run.preview_prompts[p], concept_phrase(options.words));
+    std::vector<Tensor> cells;
+    for (const auto scale : run.preview_scales) {
+      const ScopedLoraScale scaled(attached, scale * options.lora.scale, options.lora.scale);
+      const diffusion::DenoiseInputs inputs{.unet = base.unet,
+                                            .scheduler = scheduler.get(),
+                                            .steps = run.preview_steps,
+                                            .noise = noise,
+                                            .cond = encode(prompt),
+                                            .uncond = encode(""),
+                                            .guidance_scale = run.preview_guidance};
+      const auto pictures =
+          diffusion::decode_latents(base.vae, diffusion::denoise(inputs, {}, cancel));
+      for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
+    }
+    const auto path = folder / fmt::format("step-{:06}-{}.png", step, p + 1);
+    io::write_png(path, io::make_grid(cells, run.preview_pictures, kGridGap),
+                  {{"prompt", prompt},
+                   {"step", std::to_string(step)},
+                   {"lora_scales", fmt::format("{}", fmt::join(run.preview_scales, ", "))}});
+  }
+}
+
+}  // namespace mos::tune

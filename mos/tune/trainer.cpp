@@ -1,0 +1,195 @@
+#include "mos/tune/trainer.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+
+#include "mos/base/error.h"
+#include "mos/base/random.h"
+#include "mos/concepts/tokens.h"
+#include "mos/tune/captions.h"
+#include "mos/tune/draws.h"
+
+namespace mos::tune {
+
+using torch::Tensor;
+
+namespace {
+
+enum Group : std::size_t { kRows, kTextLora, kUNetLora };  // order of the optimiser's groups
+
+constexpr std::size_t kMostKeptTexts = 512;
+constexpr double kLossSmoothing = 0.95;
+
+/// N(0,1) of `shape` and `offset` times N(0,1) for each channel.
+Tensor draw_noise(at::IntArrayRef shape, double offset, at::Generator& generator) {
+  auto noise = randn(shape, generator);
+  if (offset == 0) return noise;
+  return noise + offset * randn({shape[0], 1, 1}, generator);
+}
+
+}  // namespace
+
+std::string concept_phrase(const WordOptions& words) {
+  std::string phrase;
+  for (const auto& word : words.words) phrase += (phrase.empty() ? "" : " ") + word;
+  return phrase.empty() ? words.class_word : phrase;
+}
+
+std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOptions& options) {
+  const auto factor = base.downscale();
+  const auto size = options.size > 0 ? options.size : base.unet->config().sample_size * factor;
+  if (size % factor != 0) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("\"size\" is {}, but this base model needs a multiple of {}", size, factor));
+  }
+  return size;
+}
+
+Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+                 const TuneOptions& options)
+    : options_(options),
+      phrase_(concept_phrase(options.words)),
+      pictures_(static_cast<std::int64_t>(dataset.pictures.size())),
+      compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
+      schedule_(diffusion::NoiseSchedule::from_config(base.scheduler_config)),
+      attached_({base.tokenizer, base.text_encoder, base.unet},
+                start_values({base.tokenizer, base.text_encoder, base.unet}, options)),
+      latents_(dataset, base.vae, options.pictures, canvas_size(base, options.pictures),
+               options.run.seed),
+      optimiser_({{attached_.rows(), options.optimiser.embedding_rate},
+                  {attached_.text_lora(), options.optimiser.text_rate},
+                  {attached_.unet_lora(), options.optimiser.unet_rate}},
+                 {.beta1 = options.optimiser.beta1,
+                  .beta2 = options.optimiser.beta2,
+                  .weight_decay = options.optimiser.weight_decay}) {
+  const auto trained = attached_.rows().size() * (options.optimiser.embedding_rate > 0) +
+                       attached_.text_lora().size() * (options.optimiser.text_rate > 0) +
+                       attached_.unet_lora().size() * (options.optimiser.unet_rate > 0);
+  if (trained == 0) {
+    throw Error(ErrorKind::kUsage,
+                "nothing would be trained: there are no words, or the ranks and rates are zero");
+  }
+  for (const auto& picture : dataset.pictures) captions_.push_back(picture.caption);
+}
+
+std::int64_t Trainer::picture_at(std::int64_t position) {
+  const auto epoch = position / pictures_;
+  if (epoch != epoch_) {
+    auto generator =
+        generator_for(options_.run.seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
+    order_ = permutation(generator, pictures_);
+    epoch_ = epoch;
+  }
+  return order_[static_cast<std::size_t>(position % pictures_)];
+}
+
+TuneBatch Trainer::draw_batch(std::int64_t index) {
+  auto generator = generator_for(options_.run.seed, Draw::kStep, static_cast<std::uint64_t>(index));
+  TuneBatch batch;
+  std::vector<Tensor> latents, noise, picture_masks, subject_masks;
+  for (std::int64_t i = 0; i < options_.optimiser.batch; ++i) {
+    const auto position = index * options_.optimiser.batch + i;
+    const auto picture = picture_at(position);
+    const auto kept = latents_.variants(picture);
+    const auto variant = kept == 0 ? position : uniform_int(generator, 0, kept - 1);
+    const auto encoded = latents_.get(picture, variant);
+
+    const auto prompt =
+        draw_prompt(captions_[static_cast<std::size_t>(picture)], options_.captions, generator);
+    batch.prompts.push_back(fill_placeholder(prompt, phrase_));
+    latents.push_back(encoded.mean + encoded.deviation * randn(encoded.mean.sizes(), generator));
+    noise.push_back(draw_noise(encoded.mean.sizes(), options_.loss.noise_offset, generator));
+    picture_masks.push_back(encoded.picture_mask);
+    subject_masks.push_back(encoded.subject_mask);
+    batch.has_subject.push_back(encoded.has_subject);
+  }
+  const auto device = compute_.device();
+  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator).to(device);
+  batch.latents = torch::stack(latents).to(device);
+  batch.noise = torch::stack(noise).to(device);
+  batch.picture_masks = torch::stack(picture_masks).to(device);
+  batch.subject_masks = torch::stack(subject_masks).to(device);
+  return batch;
+}
+
+bool Trainer::text_is_fixed() const {
+  const bool rows_fixed =
+      attached_.rows().empty() || state_.rows_frozen || options_.optimiser.embedding_rate == 0;
+  return rows_fixed && (attached_.text_lora().empty() || options_.optimiser.text_rate == 0);
+}
+
+Tensor Trainer::text_states(const std::vector<std::string>& prompts) {
+  const auto encode = [&](std::span<const std::string> texts) {
+    return concepts::encode_prompts(attached_.tokens(), attached_.tokenizer(),
+                                    attached_.text_encoder(), texts)
+        .to(compute_.dtype());
+  };
+  if (!text_is_fixed()) return encode(prompts);
+
+  if (kept_text_.size() > kMostKeptTexts) kept_text_.clear();
+  std::vector<Tensor> states;
+  bool layerwise = false;
+  for (const auto& prompt : prompts) {
+    auto& state = kept_text_[prompt];
+    if (!state.defined()) {
+      torch::NoGradGuard no_grad;
+      state = encode(std::span(&prompt, 1));
+    }
+    states.push_back(state);
+    layerwise = layerwise || state.dim() == 4;
+  }
+  if (layerwise) {
+    for (auto& state : states) state = concepts::as_layerwise(state, attached_.tokens().layers());
+  }
+  return torch::cat(states);
+}
+
+double Trainer::step() {
+  const auto accumulate = options_.optimiser.accumulate;
+  double total = 0.0;
+  for (std::int64_t i = 0; i < accumulate; ++i) {
+    const auto batch = draw_batch(state_.step * accumulate + i);
+    const auto loss =
+        tuning_loss(attached_, schedule_, batch, text_states(batch.prompts), options_.loss);
+    // Without any concept word in the batch, rank 0 leaves nothing to differentiate.
+    if (loss.requires_grad()) (loss / static_cast<double>(accumulate)).backward();
+    total += loss.item<double>();
+  }
+  if (!std::isfinite(total)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("the loss is no number any more at step {}; lower the learning rates",
+                            state_.step + 1));
+  }
+  const auto steps = static_cast<double>(options_.optimiser.steps);
+  const bool linear = options_.optimiser.decay == "linear";
+  optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
+  freeze_rows_at_threshold();
+
+  const double loss = total / static_cast<double>(accumulate);
+  state_.smoothed_loss =
+      state_.step == 0 ? loss
+                       : kLossSmoothing * state_.smoothed_loss + (1.0 - kLossSmoothing) * loss;
+  ++state_.step;
+  return loss;
+}
+
+void Trainer::freeze_rows_at_threshold() {
+  const auto threshold = options_.optimiser.norm_threshold;
+  if (state_.rows_frozen || attached_.rows().empty() || threshold == 0) return;
+  if (attached_.mean_row_norm() < threshold) return;
+  state_.rows_frozen = true;
+  optimiser_.freeze(kRows);
+}
+
+void Trainer::save(const std::filesystem::path& path, const RunIdentity& identity) const {
+  save_checkpoint(path, identity, state_, attached_, optimiser_);
+}
+
+void Trainer::resume(const std::filesystem::path& path, const RunIdentity& identity) {
+  state_ = load_checkpoint(path, identity, attached_, optimiser_);
+  if (state_.rows_frozen) optimiser_.freeze(kRows);
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mos/diffusion/pipeline.h"
+#include "mos/tune/adamw.h"
+#include "mos/tune/attached_concept.h"
+#include "mos/tune/checkpoint.h"
+#include "mos/tune/latents.h"
+#include "mos/tune/objective.h"
+
+namespace mos::tune {
+
+/// The training loop's state and its one step.
+class Trainer {
+ public:
+  /// `options` must be complete (complete_options). `dataset` is not copied.
+  Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+          const TuneOptions& options);
+
+  /// One optimiser step; returns its loss, the mean over the accumulated batches.
+  double step();
+
+  /// Everything drawn for batch `index` of the run (there are `accumulate` for each step).
+  TuneBatch draw_batch(std::int64_t index);
+
+  const RunState& state() const { return state_; }
+  AttachedConcept& attached() { return attached_; }
+
+  void save(const std::filesystem::path& path, const RunIdentity& identity) const;
+  void resume(const std::filesystem::path& path, const RunIdentity& identity);
+
+ private:
+  std::int64_t picture_at(std::int64_t position);
+  torch::Tensor text_states(const std::vector<std::string>& prompts);
+  bool text_is_fixed() const;
+  void freeze_rows_at_threshold();
+
+  TuneOptions options_;
+  std::string phrase_;
+  std::vector<Caption> captions_;  ///< Of each picture.
+  std::int64_t pictures_;
+  torch::TensorOptions compute_;  ///< Dtype and device of the U-Net's inputs.
+  diffusion::NoiseSchedule schedule_;
+  AttachedConcept attached_;
+  LatentSource latents_;
+  AdamW optimiser_;
+  RunState state_;
+
+  std::int64_t epoch_ = -1;  ///< Of `order_`.
+  std::vector<std::int64_t> order_;
+  std::map<std::string, torch::Tensor> kept_text_;  ///< While nothing of the text side trains.
+};
+
+/// The words as they stand in prompts, or the class word for a concept without words.
+std::string concept_phrase(const WordOptions& words);
+
+/// Canvas side in pixels: the option, or the base model's own size.
+/// Throws mos::Error(kUsage) unless it is a multiple of what the networks halve.
+std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOptions& options);
+
+}  // namespace mos::tune

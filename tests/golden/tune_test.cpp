@@ -1,0 +1,292 @@
+#include <gmock/gmock.h>
+
+#include <sstream>
+
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/io/safetensors.h"
+#include "mos/tune/adamw.h"
+#include "mos/tune/objective.h"
+#include "tests/support/golden.h"
+
+namespace {
+
+using mos::concepts::ConceptDelta;
+using mos::concepts::LoraPairs;
+using mos::io::SafetensorsFile;
+using mos::tune::AttachedConcept;
+using torch::Tensor;
+
+constexpr double kRowRate = 1e-3, kTextRate = 1e-5, kUNetRate = 1e-4;  // of the recorded runs
+constexpr std::int64_t kDecaySteps = 10;
+
+struct Case {
+  std::string name;
+  mos::tune::LossOptions loss;
+};
+
+const std::vector<Case>& ed_lora_cases() {
+  static const std::vector<Case> cases = {
+      {"a_mask", {.attention_weight = 0}},
+      {"b_attnreg_full", {.attention_weight = 0.01, .full_identity = true}},
+      {"c_attnreg_notfull", {.attention_weight = 0.01}},
+      {"d_imgmask", {.mask_loss = false, .attention_weight = 0}}};
+  return cases;
+}
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, at);) parts.push_back(part);
+  return parts;
+}
+
+bool has_prefix(const std::string& text, const std::string& prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
+
+/// Adds one tensor of a flattened `delta_state_dict` to `pairs`.
+void add_factor(LoraPairs& pairs, const std::string& key, const Tensor& value) {
+  const auto dot = key.find(".lora_");
+  auto& pair = pairs[key.substr(0, dot)];
+  (key.find("lora_down", dot) != std::string::npos ? pair.down : pair.up) = value.clone();
+}
+
+/// The state below `prefix` in the file.
+ConceptDelta read_delta(const SafetensorsFile& file, const std::string& prefix) {
+  ConceptDelta delta;
+  for (const auto& word : split(file.metadata().at("new_concept_token"), '+')) {
+    delta.words.push_back({word, file.get(prefix + "new_concept_embedding/" + word).clone()});
+  }
+  for (const auto& tensor : file.tensors()) {
+    for (const auto& [part, pairs] :
+         {std::pair{"text_encoder/", &delta.text_encoder}, std::pair{"unet/", &delta.unet}}) {
+      const auto start = prefix + part;
+      if (has_prefix(tensor.name, start)) {
+        add_factor(*pairs, tensor.name.substr(start.size()), file.get(tensor.name));
+      }
+    }
+  }
+  return delta;
+}
+
+class GoldenTune : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto data = mos::golden::find("edlora_train.safetensors");
+    const auto model = mos::golden::find("tiny_sd");
+    if (!data) GTEST_SKIP() << "edlora_train.safetensors is not there";
+    if (!model) GTEST_SKIP() << "tiny_sd is not there";
+    file_.emplace(*data);
+    base_ = mos::diffusion::StableDiffusion::load(*model);
+    schedule_.emplace(mos::diffusion::NoiseSchedule::from_config(base_.scheduler_config));
+  }
+
+  std::vector<std::string> prompts(const std::string& key) const {
+    return mos::parse_json(file_->metadata().at(key), key).get<std::vector<std::string>>();
+  }
+
+  mos::tune::TuneBatch batch(const std::string& prompts_key) const {
+    const double offset = std::stod(file_->metadata().at("noise_offset"));
+    mos::tune::TuneBatch batch;
+    batch.latents = file_->get("in.latents");
+    batch.noise = file_->get("in.noise") + offset * file_->get("in.offset_noise");
+    batch.timesteps = file_->get("in.timesteps");
+    batch.prompts = prompts(prompts_key);
+    batch.picture_masks = file_->get("in.img_masks");
+    batch.subject_masks = file_->get("in.masks");
+    batch.has_subject.assign(batch.prompts.size(), true);
+    return batch;
+  }
+
+  std::unique_ptr<AttachedConcept> attach(const std::string& prefix) {
+    return std::make_unique<AttachedConcept>(
+        mos::tune::TunedNetworks{base_.tokenizer, base_.text_encoder, base_.unet},
+        read_delta(*file_, prefix));
+  }
+
+  Tensor loss_of(AttachedConcept& attached, const mos::tune::TuneBatch& batch,
+                 const mos::tune::LossOptions& options) {
+    const auto context = mos::concepts::encode_prompts(attached.tokens(), attached.tokenizer(),
+                                                       attached.text_encoder(), batch.prompts);
+    return mos::tune::tuning_loss(attached, *schedule_, batch, context, options);
+  }
+
+  /// |actual − expected| against 20 floors of float32 relative to the largest value.
+  void expect_close(const Tensor& actual, const std::string& key) const {
+    const auto expected = file_->get(key);
+    const double largest = expected.abs().max().item<double>();
+    EXPECT_LE(mos::golden::max_abs_difference(actual.view(expected.sizes()), expected),
+              mos::golden::tolerance(key, kRelativeFloor * largest) + 1e-9)
+        << key << ", largest value " << largest;
+  }
+
+  void expect_gradients(AttachedConcept& attached, const std::string& prefix) {
+    std::size_t compared = 0;
+    for (const auto* part : {&attached.text_lora(), &attached.unet_lora()}) {
+      for (const auto& parameter : *part) {
+        const auto key = prefix + "grad/" + parameter.name;
+        if (!file_->contains(key)) continue;
+        expect_close(parameter.value.grad(), key);
+        ++compared;
+      }
+    }
+    EXPECT_GT(compared, 0U);
+
+    const auto ids = file_->get(prefix + "emb_grad_rows");
+    const auto ordinary = base_.text_encoder->token_embedding().grad();
+    const auto all = torch::cat({ordinary, attached.rows().front().value.grad()});
+    expect_close(all.index_select(0, ids), prefix + "emb_grad");
+    EXPECT_EQ((all.abs().sum(1) != 0).sum().item<std::int64_t>(), ids.numel()) << prefix;
+  }
+
+  void check_loss_and_gradients(const std::string& name, const std::string& start,
+                                const mos::tune::TuneBatch& batch,
+                                const mos::tune::LossOptions& options) {
+    const auto attached = attach(start);
+    base_.text_encoder->token_embedding().set_requires_grad(true);
+    base_.text_encoder->token_embedding().mutable_grad().reset();
+    const auto loss = loss_of(*attached, batch, options);
+    expect_close(loss.detach(), name + "/loss");
+    loss.backward();
+    expect_gradients(*attached, name + "/");
+  }
+
+  static constexpr double kRelativeFloor = 2e-6;
+
+  std::optional<SafetensorsFile> file_;
+  mos::diffusion::StableDiffusion base_;
+  std::optional<mos::diffusion::NoiseSchedule> schedule_;
+};
+
+TEST_F(GoldenTune, StartStateIsThatOfTheAuthorsFile) {
+  const auto path = mos::golden::find("edlora_init.pth");
+  if (!path) GTEST_SKIP() << "edlora_init.pth is not there";
+  const auto expected = read_delta(*file_, "init/");
+  const auto read = mos::concepts::load_concept(*path);
+  ASSERT_EQ(read.words.size(), expected.words.size());
+  for (const auto& word : read.words) {
+    EXPECT_TRUE(word.rows.equal(file_->get("init/new_concept_embedding/" + word.word)));
+  }
+  ASSERT_EQ(read.unet.size(), expected.unet.size());
+  for (const auto& [layer, pair] : read.unet) {
+    EXPECT_TRUE(pair.down.equal(expected.unet.at(layer).down)) << layer;
+  }
+}
+
+TEST_F(GoldenTune, LoraSitsOnTheLayersOfTheReference) {
+  mos::tune::TuneOptions options;
+  options.words.words = split(file_->metadata().at("new_concept_token"), '+');
+  options.words.initializers = split(file_->metadata().at("initializer_token"), '+');
+  options.lora.rank = std::stoll(file_->metadata().at("rank"));
+  const auto start =
+      mos::tune::start_values({base_.tokenizer, base_.text_encoder, base_.unet}, options);
+  const auto expected = read_delta(*file_, "init/");
+  for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
+    ASSERT_EQ((start.*part).size(), (expected.*part).size());
+    for (const auto& [layer, pair] : expected.*part) {
+      ASSERT_TRUE((start.*part).contains(layer)) << layer;
+      EXPECT_EQ((start.*part).at(layer).down.sizes(), pair.down.sizes()) << layer;
+      EXPECT_EQ((start.*part).at(layer).up.sizes(), pair.up.sizes()) << layer;
+    }
+  }
+  const auto& class_word = start.words.back();  // a word of the vocabulary: exact
+  EXPECT_TRUE(class_word.rows.equal(expected.words.back().rows)) << class_word.word;
+}
+
+TEST_F(GoldenTune, PromptsBecomeTheReferencesTokens) {
+  const auto attached = attach("init/");
+  std::vector<std::string> bound;
+  for (const auto& prompt : prompts("prompts")) {
+    for (auto& text : attached->tokens().bind(prompt)) bound.push_back(std::move(text));
+  }
+  EXPECT_TRUE(mos::concepts::token_ids(attached->tokenizer(), bound)
+                  .equal(file_->get("in.bound_input_ids")));
+}
+
+TEST_F(GoldenTune, NoisyLatentsAndTextStatesAreTheReferences) {
+  const auto inputs = batch("prompts");
+  expect_close(schedule_->add_noise(inputs.latents, inputs.noise, inputs.timesteps),
+               "in.noisy_latents");
+  const auto attached = attach("init/");
+  const auto context = mos::concepts::encode_prompts(attached->tokens(), attached->tokenizer(),
+                                                     attached->text_encoder(), inputs.prompts);
+  expect_close(context[0].detach(), "in.encoder_hidden_states_item0");
+}
+
+TEST_F(GoldenTune, LossAndGradientsOfEdLora) {
+  for (const auto& [name, options] : ed_lora_cases()) {
+    if (!file_->contains(name + "/loss")) continue;
+    check_loss_and_gradients(name, "init/", batch("prompts"), options);
+  }
+}
+
+TEST_F(GoldenTune, LossAndGradientsOfPlainLora) {
+  if (!file_->contains("plainlora/loss")) GTEST_SKIP() << "plainlora is not there";
+  check_loss_and_gradients("plainlora", "plainlora/init/", batch("plainlora_prompts"),
+                           {.attention_weight = 0});
+}
+
+/// Rate of the group that a key of a concept file belongs to.
+double rate_of(const std::string& key) {
+  if (has_prefix(key, "new_concept_embedding/")) return kRowRate;
+  return has_prefix(key, "text_encoder/") ? kTextRate : kUNetRate;
+}
+
+/// Every tensor of a concept under its key in a file.
+std::map<std::string, Tensor> flattened(const ConceptDelta& delta) {
+  std::map<std::string, Tensor> flat;
+  for (const auto& word : delta.words) flat["new_concept_embedding/" + word.word] = word.rows;
+  for (const auto& [part, pairs] :
+       {std::pair{"text_encoder/", &delta.text_encoder}, std::pair{"unet/", &delta.unet}}) {
+    for (const auto& [layer, pair] : *pairs) {
+      flat[part + layer + ".lora_down.weight"] = pair.down;
+      flat[part + layer + ".lora_up.weight"] = pair.up;
+    }
+  }
+  return flat;
+}
+
+/// Adam moves every entry by about its rate whatever the size of the gradient, so an entry whose
+/// gradient is rounding noise may go either way: nearly all entries must agree to a hundredth of
+/// the rate and none may be further off than `steps` moves there and back.
+void expect_same_values(const SafetensorsFile& file, const std::string& prefix,
+                        const ConceptDelta& delta, double steps) {
+  constexpr double kAgreeing = 0.98;
+  for (const auto& [key, value] : flattened(delta)) {
+    if (!file.contains(prefix + key)) continue;
+    const auto difference = (value - file.get(prefix + key)).abs();
+    const double rate = rate_of(key);
+    EXPECT_LE(difference.max().item<double>(), 2 * steps * rate) << prefix << key;
+    const auto agreeing = (difference <= 0.01 * rate * steps).to(torch::kFloat64).mean();
+    EXPECT_GE(agreeing.item<double>(), kAgreeing) << prefix << key;
+  }
+}
+
+TEST_F(GoldenTune, OptimiserStepsOfEdLora) {
+  for (const auto& [name, options] : ed_lora_cases()) {
+    if (!file_->contains(name + "/losses4")) continue;
+    const auto attached = attach("init/");
+    mos::tune::AdamW optimiser({{attached->rows(), kRowRate},
+                                {attached->text_lora(), kTextRate},
+                                {attached->unet_lora(), kUNetRate}},
+                               {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
+    const auto losses = file_->get(name + "/losses4");
+    const auto norms = file_->get(name + "/norm_mean4");
+    const auto inputs = batch("prompts");
+    const auto steps = losses.numel();
+    for (std::int64_t i = 0; i < steps; ++i) {
+      const auto loss = loss_of(*attached, inputs, options);
+      const double expected = losses[i].item<double>();
+      EXPECT_NEAR(loss.item<double>(), expected, 1e-4 * expected) << name << " step " << i;
+      loss.backward();
+      optimiser.step(1.0 - static_cast<double>(i) / kDecaySteps);
+      EXPECT_NEAR(attached->mean_row_norm(), norms[i].item<double>(), 1e-4) << name << " " << i;
+      if (i == 0) expect_same_values(*file_, name + "/step1/", attached->snapshot(), 1);
+    }
+    expect_same_values(*file_, name + "/step4/", attached->snapshot(), 4);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,173 @@
+#include "mos/tune/dataset.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/random.h"
+#include "mos/io/image.h"
+#include "mos/tune/draws.h"
+#include "mos/tune/framing.h"
+#include "tests/support/temp_dir.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using mos::tune::check_dataset;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+/// A folder with two good pictures, one mask and one caption.
+class Dataset : public ::testing::Test {
+ protected:
+  Dataset() {
+    for (const char* part : {"images", "masks", "captions"}) fs::create_directories(folder_ / part);
+    const auto picture = torch::full({24, 20, 3}, 90, torch::kUInt8);
+    mos::io::write_png(folder_ / "images/a.png", picture);
+    mos::io::write_png(folder_ / "images/b.png", picture);
+    mos::io::write_png(folder_ / "masks/a.png", mask());
+    mos::write_text_file(folder_ / "captions/a.txt", "a  <fox1> <fox2>, red\nsecond line\n");
+    mos::write_text_file(folder_ / "concept.json",
+                         R"({"words": ["<fox1>", "<fox2>"], "class_word": "fox"})");
+  }
+
+  static torch::Tensor mask(std::int64_t height = 24, std::int64_t width = 20) {
+    auto mask = torch::zeros({height, width, 1}, torch::kUInt8);
+    mask.narrow(0, 0, 10).fill_(255);
+    return mask;
+  }
+
+  std::vector<std::string> problems() { return check_dataset(folder_.path()); }
+
+  mos::TempDir folder_;
+};
+
+TEST_F(Dataset, ReadsPicturesMasksCaptionsAndWords) {
+  const auto dataset = mos::tune::load_dataset(folder_.path());
+  ASSERT_THAT(dataset.pictures, SizeIs(2));
+  EXPECT_THAT(dataset.words, ElementsAre("<fox1>", "<fox2>"));
+  EXPECT_EQ(dataset.class_word, "fox");
+  EXPECT_EQ(dataset.pictures[0].caption.text, "a <TOK>, red");
+  EXPECT_TRUE(dataset.pictures[0].caption.from_file);
+  EXPECT_EQ(dataset.pictures[1].caption.text, "<TOK>");
+  EXPECT_EQ(dataset.pictures[0].mask.sum().item<std::int64_t>(), 10 * 20 * 255);
+  EXPECT_FALSE(dataset.pictures[1].mask.defined());
+}
+
+TEST_F(Dataset, MasksAndCaptionsAreOptional) {
+  fs::remove_all(folder_ / "masks");
+  fs::remove_all(folder_ / "captions");
+  fs::remove(folder_ / "concept.json");
+  EXPECT_THAT(problems(), IsEmpty());
+}
+
+TEST_F(Dataset, EveryProblemIsNamedWithItsFile) {
+  mos::write_text_file(folder_ / "images/c.png", "no picture");
+  mos::write_text_file(folder_ / "images/notes.doc", "no picture either");
+  mos::io::write_png(folder_ / "masks/b.png", mask(24, 24));
+  mos::io::write_png(folder_ / "masks/z.png", mask());
+  mos::write_text_file(folder_ / "captions/b.txt", "\n");
+  mos::write_text_file(folder_ / "captions/y.txt", "a <TOK>");
+  EXPECT_THAT(problems(),
+              UnorderedElementsAre(HasSubstr("images/c.png"), HasSubstr("images/notes.doc"),
+                                   AllOf(HasSubstr("masks/b.png"), HasSubstr("24x24")),
+                                   HasSubstr("masks/z.png"), HasSubstr("captions/b.txt"),
+                                   HasSubstr("captions/y.txt")));
+}
+
+TEST_F(Dataset, MaskThatSelectsNothingIsRefused) {
+  mos::io::write_png(folder_ / "masks/a.png", torch::zeros({24, 20, 1}, torch::kUInt8));
+  EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("masks/a.png"), HasSubstr("nothing"))));
+}
+
+TEST_F(Dataset, ColouredMaskIsRefused) {
+  auto coloured = torch::zeros({24, 20, 3}, torch::kUInt8);
+  coloured.select(2, 0).fill_(255);
+  mos::io::write_png(folder_ / "masks/a.png", coloured);
+  EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("masks/a.png"), HasSubstr("colour"))));
+}
+
+TEST_F(Dataset, EmptyFolderIsRefused) {
+  const mos::TempDir empty;
+  EXPECT_THAT(check_dataset(empty.path()), ElementsAre(HasSubstr("no pictures")));
+  fs::remove_all(folder_ / "images");
+  fs::create_directories(folder_ / "images");
+  EXPECT_THROW(mos::tune::load_dataset(folder_.path()), mos::Error);
+}
+
+TEST_F(Dataset, MissingFolderIsAnIoError) {
+  try {
+    mos::tune::load_dataset(folder_ / "nowhere");
+    FAIL();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), mos::ErrorKind::kIo);
+  }
+}
+
+TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
+  // Where the picture is white the mask is, whatever the framing.
+  auto pixels = torch::zeros({60, 40, 3}, torch::kUInt8);
+  pixels.narrow(0, 20, 20).narrow(1, 10, 20).fill_(255);
+  const auto mask = pixels.select(2, 0).contiguous();
+  for (const char* kind : {"character", "object", "fit"}) {
+    mos::tune::PictureOptions options;
+    options.framing = kind;
+    options.flip_probability = 0.5;
+    for (std::uint64_t draw = 0; draw < 10; ++draw) {
+      auto generator = mos::tune::generator_for(1, mos::tune::Draw::kFraming, draw);
+      const auto framing = mos::tune::draw_framing(60, 40, 32, options, generator);
+      const auto framed = mos::tune::apply_framing(framing, pixels, mask, 32);
+      const auto white = (framed.pixels[0] + 1) / 2;
+      EXPECT_LT((white - framed.subject_mask).abs().max().item<double>(), 0.01) << kind;
+      EXPECT_EQ(framed.picture_mask.sum().item<std::int64_t>(),
+                framing.target.height * framing.target.width);
+      EXPECT_EQ((framed.subject_mask * (1 - framed.picture_mask)).sum().item<double>(), 0.0);
+    }
+  }
+}
+
+TEST(Framing, WholePictureFillsTheLongSideWithoutCropping) {
+  mos::tune::PictureOptions options;
+  options.crop_probability = 0;
+  auto generator = mos::seeded_generator(0);
+  const auto framing = mos::tune::draw_framing(60, 30, 128, options, generator);
+  EXPECT_EQ(framing.target.height, 128);
+  EXPECT_EQ(framing.target.width, 64);
+  EXPECT_EQ(framing.source.height, 60);
+}
+
+TEST(Captions, PlaceholderBecomesTheWords) {
+  EXPECT_EQ(mos::tune::fill_placeholder(" a  <TOK>, <TOK>! ", "<a1> <a2>"),
+            "a <a1> <a2>, <a1> <a2>!");
+}
+
+TEST(Captions, ShufflingKeepsTheFirstPartsAndLosesNone) {
+  auto generator = mos::seeded_generator(5);
+  std::set<std::string> seen;
+  for (int i = 0; i < 20; ++i) {
+    seen.insert(mos::tune::shuffle_parts("<TOK>, red ,blue", 1, generator));
+  }
+  EXPECT_THAT(seen, UnorderedElementsAre("<TOK>, red, blue", "<TOK>, blue, red"));
+}
+
+TEST(Captions, TemplatesSurroundMereWordsButNotCaptionsOfTheirOwn) {
+  auto generator = mos::seeded_generator(5);
+  const mos::tune::CaptionOptions options;
+  EXPECT_NE(mos::tune::draw_prompt({"<TOK>", false}, options, generator), "<TOK>");
+  EXPECT_EQ(mos::tune::draw_prompt({"<TOK> at sea", true}, options, generator), "<TOK> at sea");
+}
+
+TEST(Captions, EveryTemplateHasOnePlaceForTheCaption) {
+  for (const char* name : {"photo", "character", "painting", "none"}) {
+    EXPECT_THAT(mos::tune::caption_templates(name), Each(HasSubstr("{}")));
+  }
+}
+
+}  // namespace

@@ -1,0 +1,255 @@
+#include "mos/tune/trainer.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/tune/tune.h"
+#include "tests/tune/tiny_model.h"
+
+namespace {
+
+using mos::concepts::ConceptDelta;
+using mos::tune::TuneHooks;
+using mos::tune::TuneOptions;
+using mos::tune::testing::tiny_dataset;
+using mos::tune::testing::tiny_model;
+using mos::tune::testing::tiny_options;
+using ::testing::HasSubstr;
+
+void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
+  ASSERT_EQ(a.words.size(), b.words.size());
+  for (std::size_t i = 0; i < a.words.size(); ++i) {
+    EXPECT_TRUE(a.words[i].rows.equal(b.words[i].rows)) << a.words[i].word;
+  }
+  for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
+    ASSERT_EQ((a.*part).size(), (b.*part).size());
+    for (const auto& [layer, pair] : a.*part) {
+      EXPECT_TRUE(pair.down.equal((b.*part).at(layer).down)) << layer;
+      EXPECT_TRUE(pair.up.equal((b.*part).at(layer).up)) << layer;
+    }
+  }
+}
+
+class Tuning : public ::testing::Test {
+ protected:
+  ConceptDelta tune(const TuneHooks& hooks = {}) {
+    return mos::tune::tune_concept(base_, dataset_, options_, hooks);
+  }
+
+  std::string refusal() {
+    try {
+      tune();
+    } catch (const mos::Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  mos::diffusion::StableDiffusion base_ = tiny_model();
+  mos::tune::ConceptDataset dataset_ = tiny_dataset();
+  TuneOptions options_ = tiny_options();
+  mos::TempDir folder_;
+};
+
+TEST_F(Tuning, SameSeedGivesTheSameConceptAndAnotherSeedAnother) {
+  const auto first = tune();
+  expect_same(first, tune());
+  options_.run.seed = 1;
+  EXPECT_FALSE(first.words[0].rows.equal(tune().words[0].rows));
+}
+
+TEST_F(Tuning, LeavesTheBaseModelAsItWas) {
+  const auto before = mos::diffusion::model_hash(base_);
+  const auto names = base_.unet->named_parameters().size();
+  tune();
+  EXPECT_EQ(mos::diffusion::model_hash(base_), before);
+  EXPECT_EQ(base_.unet->named_parameters().size(), names);
+  EXPECT_FALSE(base_.text_encoder->concept_rows().defined());
+}
+
+TEST_F(Tuning, RowsAndLoraOfBothNetworksMove) {
+  const auto delta = tune();
+  const auto layers = base_.unet->cross_attention_count();
+  ASSERT_EQ(delta.words.size(), 2U);
+  EXPECT_EQ(delta.words[0].rows.size(0), layers);
+  EXPECT_FALSE(delta.words[1].rows[0].equal(delta.words[1].rows[1]));  // layers differ
+  for (const auto* pairs : {&delta.text_encoder, &delta.unet}) {
+    double moved = 0;
+    for (const auto& [layer, pair] : *pairs) moved += pair.up.abs().sum().item<double>();
+    EXPECT_GT(moved, 0);
+  }
+  EXPECT_EQ(delta.metadata.at("class_word"), "man");
+  EXPECT_EQ(delta.metadata.at("base_model"), mos::diffusion::model_hash(base_));
+}
+
+TEST_F(Tuning, ResumedRunEqualsAnUninterruptedOne) {
+  options_.optimiser.steps = 6;
+  options_.optimiser.accumulate = 2;
+  const auto whole = tune();
+  for (const std::int64_t stop_after : {1, 4}) {
+    mos::CancelToken cancel;
+    TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+    hooks.progress = [&](const mos::Progress& progress) {
+      if (progress.step == stop_after) cancel.cancel();
+    };
+    EXPECT_THROW(tune(hooks), mos::Error);
+    EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
+    expect_same(tune({.checkpoint = hooks.checkpoint}), whole);
+    EXPECT_FALSE(std::filesystem::exists(hooks.checkpoint));
+  }
+}
+
+TEST_F(Tuning, ResumedRunKeepsFrozenRowsFrozen) {
+  options_.optimiser.norm_threshold = 0.01;  // reached by the first step
+  options_.optimiser.steps = 4;
+  const auto whole = tune();
+  options_.run.checkpoint_every = 2;
+  mos::CancelToken cancel;
+  TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+  hooks.progress = [&](const mos::Progress& progress) {
+    if (progress.step == 2) cancel.cancel();
+  };
+  EXPECT_THROW(tune(hooks), mos::Error);
+  expect_same(tune({.checkpoint = hooks.checkpoint}), whole);
+}
+
+TEST_F(Tuning, CancellingSavesAndSaysSo) {
+  mos::CancelToken cancel;
+  cancel.cancel();
+  const TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+  try {
+    tune(hooks);
+    FAIL();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), mos::ErrorKind::kCancelled);
+    EXPECT_THAT(error.what(), HasSubstr("run.checkpoint"));
+  }
+  EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
+}
+
+TEST_F(Tuning, CheckpointOfOtherOptionsIsRefusedByName) {
+  mos::CancelToken cancel;
+  cancel.cancel();
+  const auto checkpoint = folder_ / "run.checkpoint";
+  EXPECT_THROW(tune({.cancel = &cancel, .checkpoint = checkpoint}), mos::Error);
+  options_.lora.rank = 2;
+  try {
+    tune({.checkpoint = checkpoint});
+    FAIL();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), mos::ErrorKind::kMismatch);
+    EXPECT_THAT(error.what(), HasSubstr("\"rank\" 4 instead of 2"));
+  }
+}
+
+TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  auto freezing = complete;
+  {
+    mos::tune::Trainer probe(base_, dataset_, complete);
+    probe.step();
+    freezing.optimiser.norm_threshold = probe.attached().mean_row_norm() - 1e-6;
+  }
+
+  mos::tune::Trainer trainer(base_, dataset_, freezing);
+  trainer.step();
+  EXPECT_TRUE(trainer.state().rows_frozen);
+  const auto rows = trainer.attached().snapshot().words[0].rows;
+  const auto pairs = trainer.attached().snapshot().unet;
+  trainer.step();
+  EXPECT_TRUE(trainer.attached().snapshot().words[0].rows.equal(rows));
+  EXPECT_FALSE(
+      trainer.attached().snapshot().unet.begin()->second.up.equal(pairs.begin()->second.up));
+}
+
+TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
+  options_.words.kind = "lora";
+  const auto delta = tune();
+  EXPECT_EQ(delta.words[0].rows.size(0), 1);
+  EXPECT_FALSE(delta.unet.empty());
+}
+
+TEST_F(Tuning, PlainLoraNeedsNoWords) {
+  options_.words.kind = "lora";
+  dataset_.words.clear();
+  const auto delta = tune();
+  EXPECT_TRUE(delta.words.empty());
+  EXPECT_FALSE(delta.unet.empty());
+}
+
+TEST_F(Tuning, RankZeroTunesTheWordsAlone) {
+  options_.lora.rank = 0;
+  const auto delta = tune();
+  EXPECT_TRUE(delta.unet.empty() && delta.text_encoder.empty());
+  EXPECT_FALSE(delta.words[0].rows[0].equal(delta.words[0].rows[1]));
+}
+
+TEST_F(Tuning, FixedTextIsTheSameTextThatWouldBeEncoded) {
+  options_.optimiser.embedding_rate = 0;
+  options_.optimiser.text_rate = 0;
+  const auto cached = tune();
+  options_.optimiser.text_rate = 1e-30;  // encoded at every step, but not moved
+  const auto encoded = tune();
+  for (const auto& [layer, pair] : cached.unet) {
+    EXPECT_TRUE(torch::allclose(pair.up, encoded.unet.at(layer).up, 1e-3, 1e-6)) << layer;
+  }
+}
+
+TEST_F(Tuning, SamplePicturesAppearForEveryPrompt) {
+  options_.run.preview_pictures = 1;
+  options_.run.preview_steps = 2;
+  options_.run.preview_every = 2;
+  options_.run.preview_prompts = {"a <TOK>", "<TOK>"};
+  tune({.preview_folder = folder_ / "previews"});
+  for (const char* name :
+       {"step-000002-1.png", "step-000002-2.png", "step-000004-1.png", "step-000004-2.png"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "previews" / name)) << name;
+  }
+}
+
+TEST_F(Tuning, SavedConceptComesBack) {
+  const auto delta = tune();
+  mos::concepts::save_concept(folder_ / "fox.safetensors", delta);
+  expect_same(mos::concepts::load_concept(folder_ / "fox.safetensors"), delta);
+}
+
+TEST_F(Tuning, CaptionWithoutTheConceptIsRefusedByName) {
+  dataset_.pictures[1].caption.text = "a bear";
+  EXPECT_THAT(refusal(), HasSubstr("captions of 1 lack"));
+}
+
+TEST_F(Tuning, InitializerOfSeveralTokensIsRefused) {
+  options_.words.initializers = {"<rand-0.01>", "bear"};
+  EXPECT_THAT(refusal(), HasSubstr("\"bear\""));
+}
+
+TEST_F(Tuning, ImpossibleOptionsAreNamed) {
+  options_.optimiser.batch = 0;
+  EXPECT_THAT(refusal(), HasSubstr("\"batch\""));
+  options_ = tiny_options();
+  options_.pictures.size = 30;
+  EXPECT_THAT(refusal(), HasSubstr("\"size\""));
+  options_ = tiny_options();
+  options_.words.kind = "edlora";
+  EXPECT_THAT(refusal(), HasSubstr("ed_lora"));
+}
+
+TEST(AdamW, MatchesTheFormulaOfTwoSteps) {
+  auto value = torch::tensor({1.0F, -2.0F}).requires_grad_(true);
+  mos::tune::AdamW optimiser({{{{"x", value}}, 0.1}}, {.weight_decay = 0.01});
+  double x = 1.0, m = 0, v = 0;
+  for (int t = 1; t <= 2; ++t) {
+    const double g = 3.0 * t;
+    value.mutable_grad() = torch::tensor({static_cast<float>(g), 0.0F});
+    optimiser.step(t == 1 ? 1.0 : 0.5);
+    const double rate = t == 1 ? 0.1 : 0.05;
+    x *= 1 - rate * 0.01;
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    x -= rate * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
+    EXPECT_NEAR(value[0].item<double>(), x, 1e-6);
+  }
+}
+
+}  // namespace
