@@ -1,0 +1,309 @@
+#include "mos/demo/demo.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <utility>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/log.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/lora.h"
+#include "mos/eval/clip_score.h"
+#include "mos/fuse/fuse_concepts.h"
+#include "mos/io/image.h"
+#include "mos/tune/tune.h"
+
+namespace mos::demo {
+
+namespace fs = std::filesystem;
+using torch::Tensor;
+
+namespace {
+
+/// A base model with concepts merged in, ready to paint.
+struct Painter {
+  diffusion::StableDiffusion model;
+  concepts::ConceptTokens tokens;
+};
+
+struct TunedConcept {
+  std::string name;
+  std::string class_word;
+  concepts::ConceptDelta delta;
+  Tensor own_pictures;  ///< uint8 [n,H,W,3]
+  Tensor references;    ///< [n,D]
+};
+
+/// The parts that every stage needs.
+struct Workshop {
+  const DemoOptions& options;
+  const ProgressCallback& progress;
+  const CancelToken* cancel;
+  torch::ScalarType dtype;
+  eval::ClipScorer scorer;
+  std::map<std::string, double> seconds;
+
+  template <class Work>
+  auto timed(const std::string& stage, Work work) {
+    const auto start = std::chrono::steady_clock::now();
+    auto result = work();
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    seconds[stage] += spent.count();
+    return result;
+  }
+};
+
+Painter make_painter(const Workshop& shop, const concepts::ConceptDelta* delta) {
+  auto model = diffusion::StableDiffusion::load(shop.options.base, {.dtype = shop.dtype});
+  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
+  if (delta != nullptr) {
+    tokens.add(delta->words, model.tokenizer, model.text_encoder);
+    concepts::merge_lora(*model.text_encoder, delta->text_encoder, 1.0, "the concept");
+    concepts::merge_lora(*model.unet, delta->unet, 1.0, "the concept");
+  }
+  return {std::move(model), std::move(tokens)};
+}
+
+region::SampleOptions sample_options(const DemoOptions& options, std::int64_t count) {
+  region::SampleOptions sample;
+  sample.steps = options.steps;
+  sample.guidance_scale = options.guidance_scale;
+  sample.seed = options.seed;
+  sample.count = count;
+  return sample;
+}
+
+Tensor paint(const Workshop& shop, Painter& painter, const std::string& prompt) {
+  return region::sample_pictures(painter.model, painter.tokens, {prompt, "", {}, std::nullopt},
+                                 sample_options(shop.options, shop.options.pictures), {},
+                                 shop.cancel);
+}
+
+void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t columns) {
+  const auto list = pictures.unbind(0);
+  io::write_png(path, io::make_grid(list, columns, 4));
+}
+
+// ---- Client: one concept from its pictures ----
+
+tune::TuneOptions tune_options(const DemoOptions& options) {
+  tune::TuneOptions tuning;
+  tune::read_base_defaults(options.base, tuning);
+  if (options.tune_steps > 0) tuning.optimiser.steps = options.tune_steps;
+  tuning.run.seed = options.seed;
+  tuning.run.preview_pictures = 0;  // the demo paints its own
+  return tuning;
+}
+
+TunedConcept tune_one(Workshop& shop, const std::string& name) {
+  const auto dataset = tune::load_dataset(fs::path(shop.options.concepts) / name);
+  const auto options = tune::complete_options(tune_options(shop.options), dataset);
+  const auto base = diffusion::StableDiffusion::load(shop.options.base,
+                                                     {.dtype = tune::compute_dtype(options.run)});
+  tune::TuneHooks hooks;
+  hooks.cancel = shop.cancel;
+  hooks.progress = [&](Progress report) {
+    report.stage = "tuning " + name;
+    shop.progress(report);
+  };
+  TunedConcept tuned{name, options.words.class_word, {}, {}, {}};
+  tuned.delta =
+      shop.timed("tune", [&] { return tune::tune_concept(base, dataset, options, hooks); });
+  concepts::save_concept(fs::path(shop.options.out) / (name + ".safetensors"), tuned.delta);
+
+  std::vector<Tensor> pictures;
+  for (const auto& picture : dataset.pictures) pictures.push_back(picture.pixels);
+  tuned.own_pictures = torch::stack(pictures);
+  tuned.references = shop.scorer.image_embeds(tuned.own_pictures);
+  return tuned;
+}
+
+// ---- Centre: all concepts in one model ----
+
+concepts::ConceptDelta fuse_all(Workshop& shop, const std::vector<TunedConcept>& tuned,
+                                const std::string& method) {
+  auto model = diffusion::StableDiffusion::load(shop.options.base);
+  std::vector<fuse::ConceptSource> sources;
+  for (const auto& one : tuned) sources.push_back({.name = one.name, .delta = one.delta});
+  fuse::FuseOptions options;
+  options.method = method;
+  options.seed = shop.options.seed;
+  auto result = shop.timed("fuse " + method, [&] {
+    return fuse::fuse_concepts(model, sources, options, shop.progress, shop.cancel);
+  });
+  const auto out = fs::path(shop.options.out);
+  concepts::save_concept(out / ("fused-" + method + ".safetensors"), result.delta);
+  write_text_file(out / ("fusion_report-" + method + ".json"),
+                  result.report.to_json().dump(2) + "\n");
+  return std::move(result.delta);
+}
+
+// ---- Everyone: the scene ----
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+}
+
+/// The scene with `{name}` replaced by what `text_of` says of that concept.
+template <class TextOf>
+region::Scene scene_for(const region::Scene& scene, const std::vector<TunedConcept>& tuned,
+                        TextOf text_of) {
+  auto filled = scene;
+  for (const auto& one : tuned) {
+    const auto place = "{" + one.name + "}";
+    replace_all(filled.prompt, place, text_of(one));
+    for (auto& region : filled.regions) replace_all(region.prompt, place, text_of(one));
+  }
+  return filled;
+}
+
+/// Which concept each region shows: the first whose place stands in its prompt.
+std::vector<std::size_t> concepts_of_regions(const region::Scene& scene,
+                                             const std::vector<TunedConcept>& tuned) {
+  std::vector<std::size_t> owners;
+  for (const auto& region : scene.regions) {
+    std::size_t owner = 0;
+    while (owner < tuned.size() &&
+           region.prompt.find("{" + tuned[owner].name + "}") == std::string::npos) {
+      ++owner;
+    }
+    if (owner == tuned.size()) {
+      throw Error(ErrorKind::kUsage, fmt::format("region \"{}\" of the scene shows none of the "
+                                                 "concepts that are tuned; write {{name}}",
+                                                 region.prompt));
+    }
+    owners.push_back(owner);
+  }
+  return owners;
+}
+
+region::SampleOptions scene_options(const DemoOptions& options, const region::Scene& scene) {
+  auto sample = sample_options(options, options.scenes);
+  if (scene.canvas) {
+    sample.height = scene.canvas->height;
+    sample.width = scene.canvas->width;
+  }
+  return sample;
+}
+
+Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene) {
+  return region::sample_pictures(painter.model, painter.tokens, scene,
+                                 scene_options(shop.options, scene), {}, shop.cancel);
+}
+
+/// The pixels of `box` in every picture, [n,h,w,3].
+Tensor crop(const Tensor& pictures, const region::Box& box) {
+  const auto pixels = region::on_features(box, pictures.size(1), pictures.size(2));
+  return pictures.slice(1, pixels.top, pixels.bottom).slice(2, pixels.left, pixels.right);
+}
+
+std::vector<double> margins(Workshop& shop, const Tensor& pictures, const region::Scene& scene,
+                            const std::vector<TunedConcept>& tuned,
+                            const std::vector<std::size_t>& owners) {
+  std::vector<Tensor> references;
+  for (const auto& one : tuned) references.push_back(one.references);
+  std::vector<double> result;
+  for (std::size_t r = 0; r < scene.regions.size(); ++r) {
+    const auto crops = shop.scorer.image_embeds(crop(pictures, scene.regions[r].box).contiguous());
+    result.push_back(eval::bleeding_margin(crops, owners[r], references));
+  }
+  return result;
+}
+
+/// Paints "a photo of a" `text`, keeps the pictures as `kind`, and measures them against the
+/// concept's own.
+double alignment(Workshop& shop, Painter& painter, const TunedConcept& tuned,
+                 const std::string& text, const std::string& kind) {
+  const auto pictures =
+      shop.timed("paint", [&] { return paint(shop, painter, "a photo of a " + text); });
+  write_grid(fs::path(shop.options.out) / fmt::format("{}-{}.png", tuned.name, kind), pictures,
+             pictures.size(0));
+  return eval::image_alignment(shop.scorer.image_embeds(pictures), tuned.references).all_pairs;
+}
+
+}  // namespace
+
+Json DemoReport::to_json() const {
+  Json json = {{"concepts", Json::array()}, {"regions", Json::array()}};
+  for (const auto& c : concepts) {
+    json["concepts"].push_back({{"name", c.name},
+                                {"image_alignment",
+                                 {{"lower", c.lower},
+                                  {"single", c.single},
+                                  {"weight", c.weight},
+                                  {"gradient", c.gradient}}}});
+  }
+  for (const auto& r : regions) {
+    json["regions"].push_back(
+        {{"name", r.name}, {"margin", {{"weight", r.weight}, {"gradient", r.gradient}}}});
+  }
+  json["seconds"] = seconds;
+  json["options"] = options;
+  return json;
+}
+
+DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress,
+                    const CancelToken* cancel) {
+  const fs::path out = options.out;
+  fs::create_directories(out);
+  const auto template_scene =
+      region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1});
+  Workshop shop{
+      options,
+      progress,
+      cancel,
+      tune::compute_dtype({}),
+      eval::ClipScorer::load(fs::path(options.base) / "clip", fs::path(options.base) / "tokenizer"),
+      {}};
+  DemoReport report;
+  report.options = write_options(options);
+
+  // What the base model makes of the words alone, before it knows any concept.
+  auto base = make_painter(shop, nullptr);
+  io::write_png(out / "base.png",
+                paint(shop, base, "a photo of a cat on the beach")[0].contiguous());
+  log::info("first picture: " + (out / "base.png").string());
+
+  std::vector<TunedConcept> tuned;
+  for (const auto& name : options.names) {
+    tuned.push_back(tune_one(shop, name));
+    auto& one = tuned.back();
+    write_grid(out / (name + "-own.png"), one.own_pictures, one.own_pictures.size(0));
+    auto single = make_painter(shop, &one.delta);
+    report.concepts.push_back({.name = name});
+    report.concepts.back().single = alignment(shop, single, one, one.delta.phrase(), "single");
+    report.concepts.back().lower = alignment(shop, base, one, one.class_word, "lower");
+  }
+
+  const auto owners = concepts_of_regions(template_scene, tuned);
+  const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
+  const auto scene = scene_for(template_scene, tuned, words);
+  for (const auto owner : owners) report.regions.push_back({.name = tuned[owner].name});
+  for (const std::string method : {"weight", "gradient"}) {
+    const auto delta = fuse_all(shop, tuned, method);
+    auto fused = make_painter(shop, &delta);
+    for (std::size_t i = 0; i < tuned.size(); ++i) {
+      auto& of_concept = report.concepts[i];
+      (method == "weight" ? of_concept.weight : of_concept.gradient) =
+          alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
+    }
+    const auto pictures = shop.timed("paint", [&] { return paint_scene(shop, fused, scene); });
+    write_grid(out / ("scene-" + method + ".png"), pictures, pictures.size(0));
+    const auto of_regions = margins(shop, pictures, scene, tuned, owners);
+    for (std::size_t r = 0; r < of_regions.size(); ++r) {
+      (method == "weight" ? report.regions[r].weight : report.regions[r].gradient) = of_regions[r];
+    }
+  }
+  report.seconds = shop.seconds;
+  write_text_file(out / "scene.json", region::scene_to_json(scene).dump(2) + "\n");
+  write_text_file(out / "report.json", report.to_json().dump(2) + "\n");
+  write_text_file(out / "index.html", report_page(report));
+  return report;
+}
+
+}  // namespace mos::demo

@@ -1,0 +1,75 @@
+#include <fmt/core.h>
+
+#include "mos/demo/demo.h"
+
+namespace mos::demo {
+
+namespace {
+
+constexpr const char* kHead = R"(<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Several concepts, one picture</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+img { max-width: 100%; image-rendering: auto; display: block; }
+table { border-collapse: collapse; } td, th { padding: .25rem .75rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1rem 0; } figcaption { color: #555; }
+</style></head><body>
+<h1>Several concepts, one picture</h1>
+)";
+
+std::string figure(const std::string& file, const std::string& caption) {
+  return fmt::format("<figure><img src=\"{}\" alt=\"{}\"><figcaption>{}</figcaption></figure>\n",
+                     file, caption, caption);
+}
+
+std::string concept_table(const DemoReport& report) {
+  std::string html =
+      "<table><tr><th>concept</th><th>class word (lower bound)</th><th>tuned alone</th>"
+      "<th>weight fusion</th><th>gradient fusion</th></tr>\n";
+  for (const auto& c : report.concepts) {
+    html += fmt::format(
+        "<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:.3f}</td></tr>\n",
+        c.name, c.lower, c.single, c.weight, c.gradient);
+  }
+  return html + "</table>\n";
+}
+
+std::string region_table(const DemoReport& report) {
+  std::string html =
+      "<table><tr><th>region</th><th>weight fusion</th><th>gradient fusion</th></tr>\n";
+  for (const auto& r : report.regions) {
+    html += fmt::format("<tr><td>{}</td><td>{:+.3f}</td><td>{:+.3f}</td></tr>\n", r.name, r.weight,
+                        r.gradient);
+  }
+  return html + "</table>\n";
+}
+
+}  // namespace
+
+std::string report_page(const DemoReport& report) {
+  std::string html = kHead;
+  html += figure("scene-gradient.png", "the scene, gradient fusion");
+  html += figure("scene-weight.png", "the same scene and seeds, weight fusion");
+  html +=
+      "<h2>How much of each identity survived</h2>\n"
+      "<p>Image alignment: mean cosine, by the base model's image tower, between pictures of "
+      "“a photo of a V” and the concept's own pictures.</p>\n";
+  html += concept_table(report);
+  html +=
+      "<h2>Does anybody look like somebody else?</h2>\n"
+      "<p>Bleeding margin: alignment of each region of the scene with its own concept minus the "
+      "best alignment with another.</p>\n";
+  html += region_table(report);
+  for (const auto& c : report.concepts) {
+    html += fmt::format("<h2>{}</h2>\n", c.name);
+    html += figure(c.name + "-own.png", "its own pictures");
+    html += figure(c.name + "-single.png", "tuned alone");
+    html += figure(c.name + "-gradient.png", "in the gradient-fused model");
+    html += figure(c.name + "-weight.png", "in the weight-fused model");
+    html += figure(c.name + "-lower.png", "the base model with the class word");
+  }
+  return html + "</body></html>\n";
+}
+
+}  // namespace mos::demo
