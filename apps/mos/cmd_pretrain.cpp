@@ -1,7 +1,6 @@
 #include <fmt/core.h>
-#include <signal.h>
 
-#include <cmath>
+#include <array>
 #include <filesystem>
 
 #include "command.h"
@@ -14,25 +13,10 @@
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
+#include "terminal.h"
 
 namespace mos::app {
 namespace {
-
-CancelToken g_cancel;
-
-void cancel_on_signal(int) { g_cancel.cancel(); }
-
-/// A line every few steps: what, how far, loss, time left.
-void show_progress(const Progress& p) {
-  if (p.step % 10 != 0 && p.step != p.total) return;
-  static const double started_at = static_cast<double>(p.step);
-  const double done = std::max(1.0, static_cast<double>(p.step) - started_at);
-  const double left = p.seconds / done * static_cast<double>(p.total - p.step);
-  const auto loss = std::isnan(p.loss) ? std::string() : fmt::format("  loss {:.4f}", p.loss);
-  fmt::print(stderr, "\r{} {}/{}{}  {:.1f} min left   ", p.stage, p.step, p.total, loss,
-             left / 60.0);
-  if (p.step == p.total) fmt::print(stderr, "\n");
-}
 
 /// The options of a stage as they were when it started, overwritten by what the flags say now, and
 /// saved again: a resumed run needs no flags.
@@ -54,23 +38,23 @@ void prepare_data(Flags& flags, const std::filesystem::path& out) {
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
   read_flags(flags, options);
   flags.refuse_unknown();
-  pretrain::Dataset::prepare(out, options, show_progress, &g_cancel);
+  pretrain::Dataset::prepare(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void train_vae(Flags& flags, const std::filesystem::path& out) {
   const auto folder = flags.has("decoder-only") ? out / "vae_decoder" : out / "vae";
   const auto options = stage_options<pretrain::VaeOptions>(flags, folder);
-  pretrain::train_vae(out, options, show_progress, &g_cancel);
+  pretrain::train_vae(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void train_towers(Flags& flags, const std::filesystem::path& out) {
   const auto options = stage_options<pretrain::TowerOptions>(flags, out / "towers");
-  pretrain::train_towers(out, options, show_progress, &g_cancel);
+  pretrain::train_towers(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void train_unet(Flags& flags, const std::filesystem::path& out) {
   const auto options = stage_options<pretrain::UNetOptions>(flags, out / "unet");
-  pretrain::train_unet(out, options, show_progress, &g_cancel);
+  pretrain::train_unet(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void accept(Flags& flags, const std::filesystem::path& out) {
@@ -78,7 +62,7 @@ void accept(Flags& flags, const std::filesystem::path& out) {
   read_flags(flags, options);
   flags.refuse_unknown();
   fmt::print("{}", pretrain::acceptance_table(
-                       pretrain::accept(out, options, show_progress, &g_cancel)));
+                       pretrain::accept(out, options, ProgressBar(), cancel_on_interrupt())));
 }
 
 void export_base(Flags& flags, const std::filesystem::path& out) {
@@ -123,13 +107,11 @@ int run_pretrain(int argc, char** argv) {
     if (wanted != stage.name) continue;
     const auto out = flags.take("out");
     if (!out || out->empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs --out DIR");
-    signal(SIGINT, cancel_on_signal);
-    signal(SIGTERM, cancel_on_signal);
     stage.run(flags, *out);
     return 0;
   }
-  throw Error(ErrorKind::kUsage, fmt::format("mos pretrain has no stage {}{}", wanted,
-                                             did_you_mean(wanted, names)));
+  throw Error(ErrorKind::kUsage,
+              fmt::format("mos pretrain has no stage {}{}", wanted, did_you_mean(wanted, names)));
 }
 
 }  // namespace mos::app

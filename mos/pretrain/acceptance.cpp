@@ -78,8 +78,11 @@ class Examiner {
     if (cancel_ != nullptr) cancel_->check();
     ++parts_done_;
     if (progress_) {
-      progress_({.stage = std::string("accept: ") + what, .step = 10 * parts_done_, .total = 30,
-                 .loss = std::nan(""), .seconds = 0.0});
+      progress_({.stage = std::string("accept: ") + what,
+                 .step = 10 * parts_done_,
+                 .total = 30,
+                 .loss = std::nan(""),
+                 .seconds = 0.0});
     }
   }
 
@@ -105,21 +108,24 @@ class Examiner {
       changed.push_back(world::caption_text(data_.world(), *other));
     }
     if (indices.empty()) return 0.0;
-    return (errors(indices, own) < errors(indices, changed)).to(torch::kFloat64).mean().item<double>();
+    return (errors(indices, own) < errors(indices, changed))
+        .to(torch::kFloat64)
+        .mean()
+        .item<double>();
   }
 
   /// Denoising error of each picture with its caption, summed over the timesteps: [B].
-  Tensor errors(const std::vector<std::int64_t>& indices, const std::vector<std::string>& captions) {
+  Tensor errors(const std::vector<std::int64_t>& indices,
+                const std::vector<std::string>& captions) {
     std::vector<Tensor> parts;
     const auto total = static_cast<std::int64_t>(indices.size());
     for (std::int64_t first = 0; first < total; first += kBatch) {
       const auto count = std::min(kBatch, total - first);
       const auto which = torch::tensor(indices).narrow(0, first, count);
-      const auto clean = vae_->encode(data_.batch(Split::kHeldOut, which, kCompute))
-                             .mean.to(torch::kFloat32);
-      const auto context =
-          encode_captions(text_encoder_, tokenizer_,
-                          {captions.begin() + first, captions.begin() + first + count});
+      const auto clean =
+          vae_->encode(data_.batch(Split::kHeldOut, which, kCompute)).mean.to(torch::kFloat32);
+      const auto context = encode_captions(
+          text_encoder_, tokenizer_, {captions.begin() + first, captions.begin() + first + count});
       auto sum = torch::zeros({count});
       for (const auto t : kTimesteps) {
         auto generator = generator_of_step(options_.seed, t, first);
@@ -169,9 +175,10 @@ class Examiner {
     for (int repeat = 0; repeat < options_.pictures_per_class; ++repeat) {
       for (int c = 0; c < classes; ++c) {
         const auto place = (c + 5 * repeat) % static_cast<int>(all_places.size());
-        requests.push_back({"a photo of " + noun(c) + " " +
-                                all_places[static_cast<std::size_t>(place)],
-                            {c}, place});
+        requests.push_back(
+            {"a photo of " + noun(c) + " " + all_places[static_cast<std::size_t>(place)],
+             {c},
+             place});
       }
     }
     const auto pictures = generate(requests);
@@ -186,8 +193,7 @@ class Examiner {
       for (const auto& place : all_places) {
         captions.push_back("a photo of " + noun(requests[i].classes[0]) + " " + place);
       }
-      const auto best =
-          best_caption(towers_, tokenizer_, pictures.narrow(0, row, 1), captions);
+      const auto best = best_caption(towers_, tokenizer_, pictures.narrow(0, row, 1), captions);
       scenes += best.item<std::int64_t>() == requests[i].place ? 1 : 0;
     }
     const auto total = static_cast<double>(requests.size());
@@ -214,13 +220,14 @@ class Examiner {
       const auto place = i % static_cast<int>(all_places.size());
       requests.push_back({noun(left) + " on the left and " + noun(right) + " on the right " +
                               all_places[static_cast<std::size_t>(place)],
-                          {left, right}, place});
+                          {left, right},
+                          place});
     }
     const auto found = best_caption(towers_, tokenizer_, generate(requests), captions);
     double both = 0, ordered = 0;
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      const auto pair = pairs[static_cast<std::size_t>(
-          found[static_cast<std::int64_t>(i)].item<std::int64_t>())];
+      const auto pair =
+          pairs[static_cast<std::size_t>(found[static_cast<std::int64_t>(i)].item<std::int64_t>())];
       const int left = requests[i].classes[0], right = requests[i].classes[1];
       const bool in_order = pair == std::pair(left, right);
       ordered += in_order ? 1 : 0;

@@ -81,7 +81,8 @@ template <typename T>
 
 template <typename T>
 void update_run_best(const Buffers<T>& b, std::int64_t count, const Update& u) {
-  static const bool wide = __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  static const bool wide =
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0;
   wide ? update_run_avx512(b, count, u) : update_run(b, count, u);
 }
 #else
@@ -162,7 +163,7 @@ double FlatAdamW::step(double learning_rate) {
     const auto working_at = [begin](const Tensor& flat) {
       return static_cast<T*>(flat.data_ptr()) + begin;
     };
-    return Buffers<T>{at(values_),   working_at(working_), working_at(gradients_),
+    return Buffers<T>{at(values_),  working_at(working_), working_at(gradients_),
                       at(moment1_), at(moment2_),         at(average_)};
   };
   for (const auto& s : segments_) {

@@ -73,7 +73,9 @@ class FlatAdamW {
 /// The module uses the averaged parameters while this object lives.
 class ScopedAverage {
  public:
-  explicit ScopedAverage(FlatAdamW& optimizer) : optimizer_(optimizer) { optimizer_.swap_average(); }
+  explicit ScopedAverage(FlatAdamW& optimizer) : optimizer_(optimizer) {
+    optimizer_.swap_average();
+  }
   ~ScopedAverage() { optimizer_.swap_average(); }
   ScopedAverage(const ScopedAverage&) = delete;
   ScopedAverage& operator=(const ScopedAverage&) = delete;

@@ -20,8 +20,8 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
                 at::IntArrayRef shape) {
   std::vector<Tensor> parts;
   for (std::int64_t i = 0; i < count; ++i) {
-    auto generator = seeded_generator(options.seed * 1000003ULL +
-                                      static_cast<std::uint64_t>(first + i));
+    auto generator =
+        seeded_generator(options.seed * 1000003ULL + static_cast<std::uint64_t>(first + i));
     parts.push_back(mos::randn(shape, generator));
   }
   return torch::stack(parts);
@@ -37,7 +37,8 @@ Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>&
   const auto context = encode_captions(model.text_encoder, model.tokenizer, texts);
   const auto count = static_cast<std::int64_t>(scheduler->timesteps().size());
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto timestep = static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
+    const auto timestep =
+        static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
     const auto both = torch::cat({latents, latents}).to(kCompute);
     const auto output =
         model.unet->forward(both, torch::full({1}, timestep, torch::kInt64), context)
@@ -75,9 +76,10 @@ std::vector<std::string> sheet_prompts(const world::World& world) {
     return world::with_article(world.classes[i % world.classes.size()].name);
   };
   const auto place = [&world](std::size_t i) {
-    return i % 3 == 2 ? "on " + world::with_article(world.colours[i / 3 % world.colours.size()].name +
-                                                    " background")
-                      : world.scenes[i % world.scenes.size()].phrase;
+    return i % 3 == 2
+               ? "on " + world::with_article(world.colours[i / 3 % world.colours.size()].name +
+                                             " background")
+               : world.scenes[i % world.scenes.size()].phrase;
   };
   std::vector<std::string> prompts;
   const auto stride = std::max<std::size_t>(1, world.classes.size() / kSingles);

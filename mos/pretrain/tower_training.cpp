@@ -17,10 +17,10 @@ using world::Split;
 namespace {
 
 constexpr auto kCompute = torch::kBFloat16;
-constexpr double kMaxScale = 100.0;           // CLIP's bound on the inverse temperature
+constexpr double kMaxScale = 100.0;  // CLIP's bound on the inverse temperature
 constexpr std::int64_t kRetrievalAmong = 256;
-constexpr std::int64_t kTowerBatch = 64;      // for measurements
-constexpr double kSwapSides = 0.6;            // of the wrong captions where sides are named
+constexpr std::int64_t kTowerBatch = 64;  // for measurements
+constexpr double kSwapSides = 0.9;        // of the wrong captions where sides are named
 
 CaptionSpec wrong_caption(const world::World& world, const CaptionSpec& spec, world::Rng& rng) {
   if (rng.chance(kSwapSides)) {
@@ -28,10 +28,11 @@ CaptionSpec wrong_caption(const world::World& world, const CaptionSpec& spec, wo
   }
   if (spec.subjects.empty()) {
     auto other = spec;
-    const auto count = static_cast<int>(spec.background == world::BackgroundKind::kScene
-                                            ? world.scenes.size()
-                                            : world.colours.size());
-    other.background_index = (spec.background_index + 1 + rng.below(std::max(1, count - 1))) % count;
+    const auto count =
+        static_cast<int>(spec.background == world::BackgroundKind::kScene ? world.scenes.size()
+                                                                          : world.colours.size());
+    other.background_index =
+        (spec.background_index + 1 + rng.below(std::max(1, count - 1))) % count;
     return other;
   }
   const int which = rng.below(static_cast<int>(spec.subjects.size()));
@@ -45,8 +46,7 @@ Tensor same_words(const std::vector<std::string>& captions) {
   auto at = same.accessor<bool, 2>();
   for (std::int64_t i = 0; i < count; ++i) {
     for (std::int64_t j = 0; j < count; ++j) {
-      at[i][j] =
-          captions[static_cast<std::size_t>(i)] == captions[static_cast<std::size_t>(j)];
+      at[i][j] = captions[static_cast<std::size_t>(i)] == captions[static_cast<std::size_t>(j)];
     }
   }
   return same;
@@ -68,8 +68,7 @@ struct TowerLoss {
       const auto index = indices[i].item<std::int64_t>();
       const auto& spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
       captions.push_back(world::caption_text(data.world(), spec));
-      wrong.push_back(
-          world::caption_text(data.world(), wrong_caption(data.world(), spec, rng)));
+      wrong.push_back(world::caption_text(data.world(), wrong_caption(data.world(), spec, rng)));
     }
     const auto same = same_words(captions);
     captions.insert(captions.end(), wrong.begin(), wrong.end());
@@ -77,7 +76,8 @@ struct TowerLoss {
         clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
     const auto pictures = tower_pictures(data.batch(Split::kTrain, indices, torch::kFloat32), clip);
     const auto images = clip->image_embeds(pictures.to(kCompute)).to(torch::kFloat32);
-    return contrastive_loss(images, texts[0], texts[1], same, clip->logit_scale().clamp_max(kMaxScale));
+    return contrastive_loss(images, texts[0], texts[1], same,
+                            clip->logit_scale().clamp_max(kMaxScale));
   }
 };
 
@@ -147,12 +147,9 @@ double recognition(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, co
 
 Json clip_config_json(const TowerOptions& options, const text::CLIPTokenizer& tokenizer) {
   const auto tower = [&options] {
-    return Json{{"hidden_size", options.hidden},
-                {"intermediate_size", 4 * options.hidden},
-                {"num_hidden_layers", options.layers},
-                {"num_attention_heads", options.heads},
-                {"hidden_act", "quick_gelu"},
-                {"layer_norm_eps", 1e-5},
+    return Json{{"hidden_size", options.hidden},       {"intermediate_size", 4 * options.hidden},
+                {"num_hidden_layers", options.layers}, {"num_attention_heads", options.heads},
+                {"hidden_act", "quick_gelu"},          {"layer_norm_eps", 1e-5},
                 {"projection_dim", options.projection}};
   };
   Json text = tower();
@@ -256,8 +253,9 @@ void train_towers(const std::filesystem::path& base, const TowerOptions& options
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_clip(*clip, generator);
-  FlatAdamW optimizer(
-      *clip, {.weight_decay = options.train.weight_decay, .average = options.train.average, .working_dtype = kCompute});
+  FlatAdamW optimizer(*clip, {.weight_decay = options.train.weight_decay,
+                              .average = options.train.average,
+                              .working_dtype = kCompute});
   TowerLoss loss{clip, tokenizer, data, options,
                  EpochOrder(data.size(Split::kTrain), options.train.seed)};
   const auto measure = [&](std::int64_t) {

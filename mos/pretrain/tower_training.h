@@ -54,10 +54,10 @@ torch::Tensor contrastive_loss(const torch::Tensor& pictures, const torch::Tenso
                                const torch::Tensor& scale);
 
 struct TowerFigures {
-  double retrieval = 0.0;   ///< 256-way, picture to caption.
-  double recognition = 0.0; ///< Class of pictures with one subject, among all classes.
-  double swapped = 0.0;     ///< Caption against the same with one subject exchanged.
-  double sides = 0.0;       ///< Caption against the same with left and right exchanged.
+  double retrieval = 0.0;    ///< 256-way, picture to caption.
+  double recognition = 0.0;  ///< Class of pictures with one subject, among all classes.
+  double swapped = 0.0;      ///< Caption against the same with one subject exchanged.
+  double sides = 0.0;        ///< Caption against the same with left and right exchanged.
 };
 
 /// On the held-out pictures.
@@ -66,8 +66,7 @@ TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& toke
 
 /// The most similar of `captions` for each picture [B,3,H,W] in −1…1: int64 [B].
 torch::Tensor best_caption(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
-                           const torch::Tensor& pictures,
-                           const std::vector<std::string>& captions);
+                           const torch::Tensor& pictures, const std::vector<std::string>& captions);
 
 /// Trains `base`/towers and writes model.safetensors and config.json there.
 void train_towers(const std::filesystem::path& base, const TowerOptions& options,

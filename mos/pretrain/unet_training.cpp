@@ -64,8 +64,7 @@ struct CaptionRows {
     auto at = rows.accessor<std::int64_t, 1>();
     for (std::int64_t i = 0; i < rows.size(0); ++i) {
       const auto caption = data.caption(split, i);
-      const auto [found, is_new] =
-          row.emplace(caption, static_cast<std::int64_t>(captions.size()));
+      const auto [found, is_new] = row.emplace(caption, static_cast<std::int64_t>(captions.size()));
       if (is_new) captions.push_back(caption);
       at[i] = found->second;
     }
@@ -82,8 +81,8 @@ Tensor encode_all(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokeniz
   for (std::int64_t i = 0; i < count; i += kCacheBatch) {
     if (cancel != nullptr) cancel->check();
     const auto end = std::min(i + kCacheBatch, count);
-    parts.push_back(encode_captions(encoder, tokenizer,
-                                    {captions.begin() + i, captions.begin() + end}));
+    parts.push_back(
+        encode_captions(encoder, tokenizer, {captions.begin() + i, captions.begin() + end}));
     report(progress, "encoding captions", end, count, start);
   }
   return torch::cat(parts);
@@ -127,8 +126,8 @@ struct UNetLoss {
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = order.batch(step, options.train.batch);
     auto rows = cache.caption_row.index_select(0, indices);
-    const auto kept = torch::rand({rows.size(0)}, generator, torch::TensorOptions(torch::kFloat32)) >=
-                      options.empty_captions;
+    const auto kept = torch::rand({rows.size(0)}, generator,
+                                  torch::TensorOptions(torch::kFloat32)) >= options.empty_captions;
     rows = torch::where(kept, rows, torch::zeros_like(rows));
     const auto clean = cache.latents.index_select(0, indices).to(torch::kFloat32);
     return weighted_error(noise(clean, rows, generator));
@@ -162,8 +161,8 @@ class Validation {
     for (std::int64_t i = 0; i < latents_.size(0); i += kCacheBatch) {
       const auto count = std::min(kCacheBatch, latents_.size(0) - i);
       auto generator = generator_of_step(99, i);
-      auto batch = loss.noise(latents_.narrow(0, i, count),
-                              torch::zeros({count}, torch::kInt64), generator);
+      auto batch =
+          loss.noise(latents_.narrow(0, i, count), torch::zeros({count}, torch::kInt64), generator);
       batch.context = states_.narrow(0, i, count);
       sum += loss.weighted_error(batch).item<double>() * static_cast<double>(count);
     }
@@ -249,8 +248,7 @@ void freeze_text_encoder(const std::filesystem::path& base) {
 
 nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base) {
   const auto folder = base / "text_encoder";
-  nn::CLIPTextModel encoder(
-      nn::ClipTextConfig::from_json(read_json_file(folder / "config.json")));
+  nn::CLIPTextModel encoder(nn::ClipTextConfig::from_json(read_json_file(folder / "config.json")));
   const auto path = folder / "model.safetensors";
   io::load_into(*encoder, io::load_safetensors(path), {.origin = path.string()});
   return encoder;
@@ -282,8 +280,8 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   const Dataset data(base);
   auto cache = LatentCache::open(base, data, progress, cancel);
   const auto folder = base / "unet";
-  const auto config = unet_config_json(options, cache.latents.size(1), cache.latents.size(2),
-                                       cache.states.size(2));
+  const auto config =
+      unet_config_json(options, cache.latents.size(1), cache.latents.size(2), cache.states.size(2));
   std::filesystem::create_directories(folder);
   write_text_file(folder / "config.json", config.dump(2) + "\n");
   const auto scheduler = scheduler_config_json(options.prediction);
@@ -292,15 +290,13 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*unet, generator, /*zero_output=*/true);
-  FlatAdamW optimizer(
-      *unet, {.weight_decay = options.train.weight_decay, .average = options.train.average, .working_dtype = kCompute});
+  FlatAdamW optimizer(*unet, {.weight_decay = options.train.weight_decay,
+                              .average = options.train.average,
+                              .working_dtype = kCompute});
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
-  UNetLoss loss{unet,
-                cache,
-                schedule,
-                min_snr_weights(schedule, options.snr_cap),
-                options,
-                EpochOrder(cache.latents.size(0), options.train.seed)};
+  UNetLoss loss{unet,     cache,
+                schedule, min_snr_weights(schedule, options.snr_cap),
+                options,  EpochOrder(cache.latents.size(0), options.train.seed)};
   const Validation validation(base, data);
   const auto measure = [&](std::int64_t step) {
     auto vae = load_vae(base);

@@ -18,12 +18,12 @@
 namespace mos::pretrain {
 
 struct UNetOptions {
-  TrainOptions train{.steps = 5000, .batch = 64, .learning_rate = 8e-4, .warmup = 150,
-                     .average = 0.999};
+  TrainOptions train{
+      .steps = 5000, .batch = 64, .learning_rate = 8e-4, .warmup = 150, .average = 0.999};
   std::vector<std::int64_t> block_out_channels = {64, 128, 192};
   std::vector<std::int64_t> heads = {2, 4, 4};
-  double empty_captions = 0.1;   ///< Share of pictures trained without caption, for guidance.
-  double snr_cap = 5.0;          ///< Min-SNR weighting (arXiv 2303.09556).
+  double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
+  double snr_cap = 5.0;         ///< Min-SNR weighting (arXiv 2303.09556).
   std::string prediction = "v_prediction";
 };
 
@@ -48,9 +48,9 @@ torch::Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double c
 /// Everything about the training pictures that does not change while the U-Net learns, computed
 /// once and memory-mapped from `base`/data/latents.safetensors.
 struct LatentCache {
-  torch::Tensor latents;     ///< bfloat16 [N,C,h,w], of the VAE's means.
-  torch::Tensor states;      ///< bfloat16 [unique captions,S,width]; row 0 is the empty caption.
-  torch::Tensor caption_row; ///< int64 [N]
+  torch::Tensor latents;      ///< bfloat16 [N,C,h,w], of the VAE's means.
+  torch::Tensor states;       ///< bfloat16 [unique captions,S,width]; row 0 is the empty caption.
+  torch::Tensor caption_row;  ///< int64 [N]
 
   /// Computes what is not there yet.
   static LatentCache open(const std::filesystem::path& base, const Dataset& data,

@@ -24,8 +24,8 @@ constexpr double kSquaredWeight = 4.0;
 constexpr double kAbsoluteWeight = 0.15;
 constexpr double kGradientWeight = 0.5;
 constexpr int kScales = 3;
-constexpr std::int64_t kMeasured = 64;           // held-out pictures for a figure of the log
-constexpr std::int64_t kNormalisedOver = 1024;   // training pictures for the latent statistics
+constexpr std::int64_t kMeasured = 64;          // held-out pictures for a figure of the log
+constexpr std::int64_t kNormalisedOver = 1024;  // training pictures for the latent statistics
 constexpr std::int64_t kEncodeBatch = 16;
 constexpr auto kCompute = torch::kBFloat16;
 
@@ -61,8 +61,8 @@ struct VaeLoss {
 
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
-    const bool crops = static_cast<double>(step) <
-                       options.crop_share * static_cast<double>(options.train.steps);
+    const bool crops =
+        static_cast<double>(step) < options.crop_share * static_cast<double>(options.train.steps);
     const auto size = crops ? options.train.batch : options.full_batch;
     const auto indices = order.batch(step, size);
     auto pictures = data.batch(Split::kTrain, indices, kCompute);
@@ -151,8 +151,8 @@ Tensor reconstruction_loss(const Tensor& result, const Tensor& picture) {
       a = torch::avg_pool2d(a, 2);
       b = torch::avg_pool2d(b, 2);
     }
-    loss = loss + kAbsoluteWeight *
-                      ((a - b).abs().mean() + kGradientWeight * gradient_difference(a, b));
+    loss = loss +
+           kAbsoluteWeight * ((a - b).abs().mean() + kGradientWeight * gradient_difference(a, b));
   }
   return loss;
 }

@@ -13,11 +13,11 @@ struct VaeOptions {
   TrainOptions train{.steps = 4000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
   std::int64_t latent_channels = 8;
   std::vector<std::int64_t> block_out_channels = {32, 32, 64, 128};
-  std::int64_t crop = 64;         ///< Side of the crops of the first part of the run.
-  double crop_share = 0.75;       ///< Share of the steps on crops; the rest sees full pictures.
-  std::int64_t full_batch = 4;    ///< Pictures for each step of the rest.
-  double kl_weight = 5e-5;        ///< Of the KL divergence summed over channels.
-  bool decoder_only = false;      ///< Goes on from a finished VAE and leaves its latents alone.
+  std::int64_t crop = 64;       ///< Side of the crops of the first part of the run.
+  double crop_share = 0.75;     ///< Share of the steps on crops; the rest sees full pictures.
+  std::int64_t full_batch = 4;  ///< Pictures for each step of the rest.
+  double kl_weight = 5e-5;      ///< Of the KL divergence summed over channels.
+  bool decoder_only = false;    ///< Goes on from a finished VAE and leaves its latents alone.
 };
 
 template <class Visitor>

@@ -80,8 +80,12 @@ TEST(MinSnrWeights, FollowThePaper) {
       diffusion::NoiseSchedule::from_config(scheduler_config_json("v_prediction"));
   const auto a = epsilon.alphas_cumprod();
   const auto snr = a / (1.0 - a);
-  EXPECT_LT(relative_error(min_snr_weights(epsilon, 5.0), torch::minimum(snr, torch::full_like(snr, 5.0)) / snr), 1e-6);
-  EXPECT_LT(relative_error(min_snr_weights(velocity, 5.0), torch::minimum(snr, torch::full_like(snr, 5.0)) / (snr + 1.0)), 1e-6);
+  EXPECT_LT(relative_error(min_snr_weights(epsilon, 5.0),
+                           torch::minimum(snr, torch::full_like(snr, 5.0)) / snr),
+            1e-6);
+  EXPECT_LT(relative_error(min_snr_weights(velocity, 5.0),
+                           torch::minimum(snr, torch::full_like(snr, 5.0)) / (snr + 1.0)),
+            1e-6);
 }
 
 TEST(ContrastiveLoss, PrefersRightPairsAndForgivesEqualCaptions) {

@@ -37,11 +37,11 @@ Tensor loss_of(TinyModule& module, std::int64_t step) {
 }
 
 TrainingRun run_of(TinyModule& module, const std::filesystem::path& folder, std::int64_t steps) {
-  TrainOptions options{.steps = steps, .learning_rate = 1e-2, .warmup = 5};
-  return {.stage = "test",
-          .folder = folder,
-          .options = options,
-          .loss = [&module](std::int64_t step) { return loss_of(module, step); }};
+  TrainOptions options{.steps = steps, .learning_rate = 2e-2, .warmup = 5};
+  return {
+      .stage = "test", .folder = folder, .options = options, .loss = [&module](std::int64_t step) {
+        return loss_of(module, step);
+      }};
 }
 
 double largest_difference(const io::StateDict& a, const io::StateDict& b) {
@@ -132,7 +132,7 @@ TEST(Training, LossDecreases) {
   TinyModule module;
   FlatAdamW optimizer(module, {});
   const double before = loss_of(module, 1000).item<double>();
-  train(optimizer, run_of(module, dir.path(), 200));
+  train(optimizer, run_of(module, dir.path(), 400));
   EXPECT_LT(loss_of(module, 1000).item<double>(), 0.5 * before);
 }
 
