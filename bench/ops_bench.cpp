@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <array>
@@ -69,8 +70,7 @@ void group_norms() {
     const Tensor weight = at::ones({channels});
     const Tensor bias = at::zeros({channels});
     compare(
-        "group_norm_silu/" + std::to_string(batch) + "x" + std::to_string(channels) + "x" +
-            std::to_string(side),
+        fmt::format("group_norm_silu/{}x{}x{}", batch, channels, side),
         [=] { return TensorList{image(batch, channels, side)}; },
         [=](const TensorList& in) {
           return nn::group_norm(in[0], 32, weight, bias, kEps, nn::Activation::kSilu);
@@ -84,7 +84,7 @@ void group_norms() {
 void rows() {
   for (const auto& [count, width] :
        {std::array<int64_t, 2>{16384, 64}, {4096, 128}, {8192, 320}, {512, 1280}}) {
-    const std::string shape = std::to_string(count) + "x" + std::to_string(width);
+    const std::string shape = fmt::format("{}x{}", count, width);
     const Tensor weight = at::ones({width});
     const Tensor bias = at::zeros({width});
     compare(
@@ -123,10 +123,8 @@ void attentions() {
                         Case{2, 8, 4096, 4096, 40, false}, Case{2, 8, 4096, 77, 40, false},
                         Case{2, 8, 1024, 1024, 80, true}, Case{2, 8, 256, 256, 160, true},
                         Case{1, 1, 4096, 4096, 512, false}}) {
-    std::string name = "attention";
-    for (const int64_t n : {c.batch, c.heads, c.queries, c.keys, c.width}) {
-      name += (name == "attention" ? "/" : "x") + std::to_string(n);
-    }
+    const std::string name =
+        fmt::format("attention/{}x{}x{}x{}x{}", c.batch, c.heads, c.queries, c.keys, c.width);
     const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
     compare(
         name,

@@ -1,12 +1,31 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <torch/version.h>
+
+#include <optional>
+
+#if TORCH_VERSION_MAJOR >= 2
+#include <ATen/ops/scaled_dot_product_attention.h>
+#endif
 
 /// The one place for differences between LibTorch 1.13 (Debian 12) and 2.x (Debian 13, CUDA).
 namespace mos::compat {
 
-/// Before 2.0 ATen's CPU normalisations accumulate bfloat16 moments in bfloat16, which is wrong
-/// (pytorch issue 77507), so callers compute them in float32.
-inline constexpr bool kBf16NormsAreExact = TORCH_VERSION_MAJOR >= 2;
+/// ATen's attention that stores no score matrix on a GPU came with 2.0.
+inline constexpr bool kHasFusedAttention = TORCH_VERSION_MAJOR >= 2;
+
+/// softmax(q k^T / sqrt(D) + mask) v for [B,H,N,D]; `mask` may be undefined and excludes `causal`.
+#if TORCH_VERSION_MAJOR >= 2
+inline at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                  const at::Tensor& mask, bool causal) {
+  return at::scaled_dot_product_attention(
+      q, k, v, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt,
+      /*dropout_p=*/0.0, causal);
+}
+#else
+at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const at::Tensor& mask, bool causal);
+#endif
 
 }  // namespace mos::compat
