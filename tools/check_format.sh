@@ -32,6 +32,7 @@ complain() {
 clang-format --dry-run --Werror "${cpp[@]}" || complain "clang-format: tools/check_format.sh --fix"
 shellcheck "${scripts[@]}" || complain "shellcheck has found something"
 grep -nE '[[:space:]]+$|^ *'$'\t' "${texts[@]}" && complain "tabs or space at the end of a line"
-grep -L '^#pragma once$' /dev/null "${cpp[@]}" | grep '\.h$' && complain "headers without #pragma once"
+grep -L '^#pragma once$' "${cpp[@]}" | grep -E '^(mos|apps|tests|bench)/.*\.h$' &&
+  complain "headers without #pragma once"
 [ "$status" -ne 0 ] || say "the form of ${#cpp[@]} C++ sources and ${#scripts[@]} scripts is right"
 exit "$status"

@@ -114,6 +114,13 @@ build_jobs() {
   echo $((cores < by_memory ? cores : by_memory))
 }
 
+# ccache: the precompiled headers ask for this sloppiness (ccache's manual, "Precompiled headers");
+# with a base folder one clone finds what another has compiled.
+set_ccache() {
+  export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
+  export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$project_root}
+}
+
 # configure PRESET [OPTION...]: cmake for build/PRESET.
 configure() {
   local preset=$1
@@ -126,6 +133,7 @@ configure() {
 build() {
   local preset=$1 folder=$build_root/$1 jobs
   shift
+  set_ccache
   jobs=$(build_jobs)
   say "build $preset with $jobs jobs in $folder"
   if [ ! -e "$folder/build.ninja" ] || [ "$project_root/CMakePresets.json" -nt "$folder/build.ninja" ]
