@@ -1,0 +1,91 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mos/base/progress.h"
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/fuse/gram.h"
+
+/// What every fused layer sees of one concept: the three places where the paper records inputs.
+namespace mos::fuse {
+
+/// The place where a layer reads its input, e.g. `….attn1.to_qkv` for `….attn1.to_k`: layers with
+/// one site always have the same input, so one Gram matrix serves them all.
+std::string input_site(std::string_view layer);
+
+/// Whether this layer of a U-Net makes keys or values from text.
+bool reads_text(std::string_view unet_layer);
+
+using LayerNames = std::set<std::string>;
+using SiteGrams = std::map<std::string, InputGram>;  ///< By input_site.
+
+/// Records the inputs of `layers` of `model` during its life.
+/// Throws mos::Error(kMismatch) if the model lacks one of them.
+class InputRecorder {
+ public:
+  InputRecorder(torch::nn::Module& model, const LayerNames& layers);
+  ~InputRecorder();
+  InputRecorder(const InputRecorder&) = delete;
+  InputRecorder& operator=(const InputRecorder&) = delete;
+
+  const SiteGrams& grams() const { return grams_; }
+
+ private:
+  SiteGrams grams_;
+  std::vector<nn::LoraLayer*> observed_;
+};
+
+/// Which positions of the prompts text-fed layers are fitted on.
+enum class TextFit {
+  kWords,   ///< The authors': unpadded prompts; keys and values at concept words and end token.
+  kPadded,  ///< Every position that the U-Net gets to see, padding too.
+};
+
+/// How to show a concept to the networks.
+struct ConceptPrompts {
+  std::vector<std::string> prompts;  ///< With the concept's words in them.
+  TextFit fit = TextFit::kWords;
+};
+
+/// Stage 1: inputs of text-encoder layers, for all L texts of each prompt. The encoder holds what
+/// it shall be recorded with.
+SiteGrams capture_text_encoder(const diffusion::StableDiffusion& model,
+                               const concepts::ConceptTokens& tokens, const ConceptPrompts& shown,
+                               const LayerNames& layers);
+
+/// Stage 2: the text features that the key and value layers of each cross-attention read, from the
+/// text encoder as it is; layer l gets the texts with row l. No U-Net runs.
+SiteGrams capture_cross_attention(const diffusion::StableDiffusion& model,
+                                  const concepts::ConceptTokens& tokens,
+                                  const ConceptPrompts& shown, const LayerNames& layers);
+
+struct SamplingRun {
+  std::string prompt;
+  torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
+  std::int64_t steps = 20;
+};
+
+struct SampledInputs {
+  SiteGrams grams;
+  torch::Tensor latents;  ///< [n,C,h,w], the finished latents.
+};
+
+/// Stage 3: inputs of U-Net layers at every step of sampling with DPM-Solver++, without guidance.
+/// `on_step` gets steps done, counted over all pictures. Throws kCancelled.
+SampledInputs capture_unet(const diffusion::StableDiffusion& model,
+                           const concepts::ConceptTokens& tokens, const SamplingRun& run,
+                           const LayerNames& layers,
+                           const std::function<void(std::int64_t)>& on_step = {},
+                           const CancelToken* cancel = nullptr);
+
+}  // namespace mos::fuse

@@ -1,0 +1,107 @@
+#include "mos/fuse/gram.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
+
+namespace mos::fuse {
+
+using torch::Tensor;
+
+namespace {
+
+/// Rows that are widened to float64 at once.
+constexpr std::int64_t kChunkRows = 8192;
+
+}  // namespace
+
+void InputGram::add(const Tensor& input) {
+  if (input.dim() == 0 || input.size(-1) != in_features_) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("an input with {} features was given to the moments of a layer with {}",
+                            input.dim() == 0 ? 0 : input.size(-1), in_features_));
+  }
+  const torch::NoGradGuard no_grad;
+  const auto all_rows = input.detach().reshape({-1, in_features_});
+  for (std::int64_t begin = 0; begin < all_rows.size(0); begin += kChunkRows) {
+    const auto end = std::min(begin + kChunkRows, all_rows.size(0));
+    auto rows = all_rows.slice(0, begin, end)
+                    .to(torch::kFloat64, /*non_blocking=*/false,
+                        /*copy=*/true);
+    row_count_ += rows.size(0);
+    pending_rows_ += rows.size(0);
+    pending_.push_back(std::move(rows));
+    if (pending_rows_ > in_features_) fold_pending();
+  }
+}
+
+void InputGram::merge(const InputGram& other) {
+  if (other.in_features_ != in_features_) {
+    throw Error(ErrorKind::kMismatch, fmt::format("moments of {} features cannot be added to {}",
+                                                  other.in_features_, in_features_));
+  }
+  row_count_ += other.row_count_;
+  if (other.sum_.defined()) {
+    const auto theirs = other.sum_.cpu();
+    sum_ = sum_.defined() ? sum_.cpu() + theirs : theirs.clone();
+  }
+  for (const auto& rows : other.pending_) pending_.push_back(rows.cpu());
+  pending_rows_ += other.pending_rows_;
+  if (sum_.defined() || pending_rows_ > in_features_) fold_pending();
+}
+
+void InputGram::fold_pending() {
+  for (const auto& rows : pending_) {
+    if (!sum_.defined()) sum_ = torch::zeros({in_features_, in_features_}, rows.options());
+    sum_.addmm_(rows.t(), rows);
+  }
+  pending_.clear();
+  pending_rows_ = 0;
+}
+
+Tensor InputGram::samples() const {
+  if (sum_.defined()) return {};
+  if (pending_.empty()) return torch::zeros({0, in_features_}, torch::kFloat64);
+  return (pending_.size() == 1 ? pending_.front() : torch::cat(pending_)).cpu();
+}
+
+Tensor InputGram::matrix() const {
+  auto total = sum_.defined() ? sum_.to(torch::kCPU, torch::kFloat64, /*non_blocking=*/false,
+                                        /*copy=*/true)
+                              : torch::zeros({in_features_, in_features_}, torch::kFloat64);
+  for (const auto& rows : pending_) total.addmm_(rows.cpu().t(), rows.cpu());
+  return (total + total.t()) / 2.0;
+}
+
+Tensor InputGram::times(const Tensor& left) const {
+  if (sum_.defined()) return torch::matmul(left, matrix());
+  const auto rows = samples();
+  return torch::matmul(torch::matmul(left, rows.t()), rows);
+}
+
+Tensor InputGram::project(const Tensor& left) const {
+  if (sum_.defined()) return torch::matmul(torch::matmul(left, matrix()), left.t());
+  const auto outputs = torch::matmul(left, samples().t());
+  return torch::matmul(outputs, outputs.t());
+}
+
+double InputGram::trace() const {
+  double total = sum_.defined() ? sum_.trace().item<double>() : 0.0;
+  for (const auto& rows : pending_) total += rows.square().sum().item<double>();
+  return total;
+}
+
+InputGram InputGram::from_matrix(const Tensor& matrix, std::int64_t rows) {
+  InputGram gram(matrix.size(1));
+  gram.sum_ = matrix.to(torch::kFloat64);
+  gram.row_count_ = rows;
+  return gram;
+}
+
+InputGram InputGram::from_samples(const Tensor& samples) {
+  InputGram gram(samples.size(1));
+  gram.add(samples);
+  return gram;
+}
+
+}  // namespace mos::fuse

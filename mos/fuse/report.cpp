@@ -1,0 +1,108 @@
+#include "mos/fuse/report.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+
+namespace mos::fuse {
+
+namespace {
+
+double now() {
+  const auto since_start = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(since_start).count();
+}
+
+/// Highest resident memory since the last reset, in bytes (Linux: VmHWM); 0 if unknown.
+std::int64_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    std::int64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+/// Makes the kernel forget the former peak. Where it may not, stages report the peak so far.
+void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+void accumulate(ConceptFit& sum, const ConceptFit& fit, double share) {
+  sum.before += share * fit.before;
+  sum.after += share * fit.after;
+  sum.crosstalk += share * fit.crosstalk;
+}
+
+Json fit_json(const ConceptFit& fit) {
+  return {{"before", fit.before}, {"after", fit.after}, {"crosstalk", fit.crosstalk}};
+}
+
+Json layer_json(const LayerReport& layer, const std::vector<std::string>& names) {
+  Json entry = {{"stage", layer.stage}, {"layer", layer.layer}, {"rank", layer.rank}};
+  if (layer.fits.empty()) return entry;
+  entry["rows"] = layer.rows;
+  entry["relative_ridge"] = layer.relative_ridge;
+  for (std::size_t i = 0; i < layer.fits.size(); ++i) {
+    entry["concepts"][names[i]] = fit_json(layer.fits[i]);
+  }
+  return entry;
+}
+
+}  // namespace
+
+ConceptFit FusionReport::total(const std::string& stage) const {
+  ConceptFit sum;
+  for (const auto& layer : layers) {
+    if (!stage.empty() && layer.stage != stage) continue;
+    for (std::size_t i = 0; i < layer.fits.size(); ++i) {
+      const auto share = static_cast<double>(layer.concept_rows[i]) /
+                         static_cast<double>(std::max<std::int64_t>(1, layer.rows));
+      accumulate(sum, layer.fits[i], share);
+    }
+  }
+  return sum;
+}
+
+ConceptFit FusionReport::total_of_concept(std::size_t index) const {
+  ConceptFit sum;
+  for (const auto& layer : layers) {
+    if (index < layer.fits.size()) accumulate(sum, layer.fits[index], 1.0);
+  }
+  return sum;
+}
+
+Json FusionReport::to_json() const {
+  Json json;
+  const bool measured = !layers.empty() && !layers.front().fits.empty();
+  json["concepts"] = concepts;
+  json["objective"] =
+      "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "
+      "mean square of what the other concepts' parts of the update add there";
+  if (measured) {
+    json["total"] = fit_json(total());
+    for (std::size_t i = 0; i < concepts.size(); ++i) {
+      json["total_by_concept"][concepts[i]] = fit_json(total_of_concept(i));
+    }
+  }
+  json["stages"] = Json::array();
+  for (const auto& stage : stages) {
+    Json entry = {{"stage", stage.stage},
+                  {"seconds", stage.seconds},
+                  {"peak_memory_bytes", stage.peak_memory}};
+    if (measured) entry["total"] = fit_json(total(stage.stage));
+    json["stages"].push_back(std::move(entry));
+  }
+  json["layers"] = Json::array();
+  for (const auto& layer : layers) json["layers"].push_back(layer_json(layer, concepts));
+  return json;
+}
+
+StageClock::StageClock(std::string stage) : stage_(std::move(stage)), started_(now()) {
+  reset_peak_memory();
+}
+
+StageReport StageClock::stop() const {
+  return {.stage = stage_, .seconds = now() - started_, .peak_memory = peak_memory()};
+}
+
+}  // namespace mos::fuse

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/base/json.h"
+#include "mos/fuse/solver.h"
+
+namespace mos::fuse {
+
+/// What became of one layer. Fits are in the order of the concepts; empty for weight fusion, which
+/// looks at no inputs.
+struct LayerReport {
+  std::string stage;  ///< text_encoder, cross_attention or unet.
+  std::string layer;
+  std::int64_t rank = 0;
+  std::int64_t rows = 0;        ///< Inputs seen, of all concepts.
+  double relative_ridge = 0.0;  ///< The one that was needed; 0 for lbfgs.
+  std::vector<ConceptFit> fits;
+  std::vector<std::int64_t> concept_rows;  ///< Inputs seen, by concept.
+};
+
+struct StageReport {
+  std::string stage;
+  double seconds = 0.0;
+  std::int64_t peak_memory = 0;  ///< Bytes of resident memory, the highest during this stage.
+};
+
+struct FusionReport {
+  std::vector<std::string> concepts;
+  std::vector<LayerReport> layers;
+  std::vector<StageReport> stages;
+
+  /// Sums over layers of the mean squared error (over the rows of all concepts, as the authors
+  /// minimise it) at W0 and after fusion, for a stage or, if empty, for all.
+  ConceptFit total(const std::string& stage = {}) const;
+  /// The same for one concept.
+  ConceptFit total_of_concept(std::size_t index) const;
+
+  Json to_json() const;
+};
+
+/// Wall time and peak memory from construction on.
+class StageClock {
+ public:
+  explicit StageClock(std::string stage);
+  StageReport stop() const;
+
+ private:
+  std::string stage_;
+  double started_;
+};
+
+}  // namespace mos::fuse

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/fuse/gram.h"
+
+namespace mos::fuse {
+
+/// A low-rank update ΔW = up · down of one layer. Any factor (alpha, merge scale) is in `down`
+/// already. Both undefined: no update.
+struct LowRankUpdate {
+  torch::Tensor up;    ///< [O,r]
+  torch::Tensor down;  ///< [r,I]
+
+  bool empty() const { return !up.defined(); }
+};
+
+/// What the concepts want of one layer, summed: everything but the inputs' own moments, which
+/// layers with the same input share. Its size is that of the result.
+class LayerWish {
+ public:
+  LayerWish(std::int64_t out_features, std::int64_t in_features);
+
+  /// Adds a concept whose tuned weight is W0 + update, on its inputs. An empty update is the wish
+  /// that the layer stay as it is there. Throws mos::Error(kMismatch) on shapes that do not fit.
+  void add(const LowRankUpdate& update, const InputGram& inputs);
+  /// The same from what a client may have computed itself: up [O,r], moments down·G [r,I] and
+  /// energy ‖ΔW Xᵀ‖².
+  void add_reduced(const torch::Tensor& up, const torch::Tensor& moments, double energy);
+
+  std::int64_t out_features() const { return up_.size(0); }
+  std::int64_t in_features() const { return moments_.size(1); }
+  /// [up_1 … up_n], [O,R].
+  const torch::Tensor& up() const { return up_; }
+  /// down_i · G_i over one another, [R,I].
+  const torch::Tensor& moments() const { return moments_; }
+  /// down_i · X_iᵀ as diagonal blocks, [R,N]: what moments() is in the space of the rows.
+  /// Undefined when a concept had more rows than features.
+  torch::Tensor responses() const;
+  /// For each concept, the first of its columns in up(), and R at the end.
+  const std::vector<std::int64_t>& offsets() const { return offsets_; }
+  /// For each concept ‖ΔW_i X_iᵀ‖²: its share of the objective at W0.
+  const std::vector<double>& energies() const { return energies_; }
+
+ private:
+  torch::Tensor up_;
+  torch::Tensor moments_;
+  bool rows_known_ = true;
+  std::vector<torch::Tensor> responses_;
+  std::vector<std::int64_t> offsets_{0};
+  std::vector<double> energies_;
+};
+
+/// The exact minimiser nearest to W0, for all layers that share the inputs `total` = Σ G_i:
+///
+///     W − W0 = up · M ,   M = stack_i(down_i G_i) (ΣG + λI)⁻¹ ,   λ = relative_ridge · tr(ΣG)/I ,
+///
+/// so the fused update is a LoRA of rank R with the concepts' own `up` side by side. With fewer
+/// rows than features the same M comes from their N×N kernel:
+/// M = responses · (X Xᵀ + λI)⁻¹ X. The ridge shrinks the update, never W0.
+class RidgeSolver {
+ public:
+  /// Factorises. If that fails, λ grows tenfold until it does not; ridge() tells.
+  /// Throws mos::Error(kUsage) for a negative ridge or one that is not a number.
+  RidgeSolver(const InputGram& total, double relative_ridge);
+
+  torch::Tensor solve(const LayerWish& wish) const;          ///< M, [R,I].
+  double relative_ridge() const { return relative_ridge_; }  ///< The one that worked.
+  bool dual() const { return rows_.defined(); }
+
+ private:
+  torch::Tensor rows_;      ///< X [N,I] for the dual form.
+  torch::Tensor cholesky_;  ///< Lower factor of ΣG + λI or X Xᵀ + λI; undefined without inputs.
+  double relative_ridge_;
+};
+
+struct LbfgsOptions {
+  std::int64_t max_iterations = 50;
+  std::int64_t history = 25;
+};
+
+/// The authors' way to the same minimum: L-BFGS (step 1, strong Wolfe) from W0 on the mean squared
+/// error, here in terms of the second moments. Stopping early is its regularisation. Returns M.
+torch::Tensor solve_lbfgs(const LayerWish& wish, const InputGram& total,
+                          const LbfgsOptions& options);
+
+/// How well an update up · M serves one concept, as mean squares over its rows and the outputs.
+struct ConceptFit {
+  double before = 0.0;     ///< Error of W0: ΔW_i X_i.
+  double after = 0.0;      ///< Error of the fused weight: (W − W_i) X_i.
+  double crosstalk = 0.0;  ///< What the other concepts' parts of the update put out on X_i.
+};
+
+/// `inputs` are those of concept number `index`, with its own `update`; M as solved.
+ConceptFit concept_fit(const LayerWish& wish, const torch::Tensor& m, std::size_t index,
+                       const torch::Tensor& down, const InputGram& inputs);
+
+}  // namespace mos::fuse

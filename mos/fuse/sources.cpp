@@ -1,0 +1,177 @@
+#include "mos/fuse/sources.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <sstream>
+
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/concepts/concept_file.h"
+
+namespace mos::fuse {
+namespace fs = std::filesystem;
+
+namespace {
+
+bool has_word(const ConceptSource& source, const std::string& word) {
+  return std::any_of(source.delta.words.begin(), source.delta.words.end(),
+                     [&](const auto& own) { return own.word == word; });
+}
+
+/// `phrase` with the whole word `from` (between spaces) written `to`.
+std::string replace_word(const std::string& phrase, const std::string& from,
+                         const std::string& to) {
+  std::istringstream words(phrase);
+  std::string result, word;
+  while (words >> word) result += (result.empty() ? "" : " ") + (word == from ? to : word);
+  return result;
+}
+
+ConceptSource load_source(const fs::path& file) {
+  ConceptSource source;
+  source.name = file.stem().string();
+  source.delta = concepts::load_concept(file);
+  return source;
+}
+
+/// Names head the columns of the report: no two may be the same.
+void make_names_distinct(std::vector<ConceptSource>& sources) {
+  std::map<std::string, int> seen;
+  for (auto& source : sources) {
+    const int count = ++seen[source.name];
+    if (count > 1) source.name += fmt::format(" ({})", count);
+  }
+}
+
+/// Puts the words of `phrase` first in the concept's words, in that order: the list decides which
+/// words there are.
+void take_phrase(ConceptSource& source, const std::string& phrase, const std::string& origin) {
+  std::vector<concepts::ConceptWord> ordered;
+  std::istringstream words(phrase);
+  for (std::string word; words >> word;) {
+    const auto& known = source.delta.words;
+    const auto found =
+        std::find_if(known.begin(), known.end(), [&](const auto& own) { return own.word == word; });
+    if (found != known.end()) {
+      ordered.push_back(*found);
+    } else if (word.front() == '<') {
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{}: concept_name has the word {}, but {} does not; it has \"{}\"",
+                              origin, word, source.name, source.delta.phrase()));
+    }
+  }
+  source.delta.words = std::move(ordered);
+  source.phrase = phrase;
+}
+
+}  // namespace
+
+std::vector<ConceptSource> load_sources(const std::vector<fs::path>& files) {
+  std::vector<ConceptSource> sources;
+  for (const auto& file : files) sources.push_back(load_source(file));
+  make_names_distinct(sources);
+  return sources;
+}
+
+std::vector<ConceptSource> load_source_list(const fs::path& list) {
+  const auto entries = read_json_file(list);
+  if (!entries.is_array() || entries.empty()) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} must hold a JSON array of concepts, each with lora_path, "
+                            "unet_alpha, text_encoder_alpha and concept_name",
+                            list.string()));
+  }
+  std::vector<ConceptSource> sources;
+  for (const auto& entry : entries) {
+    if (!entry.is_object()) {
+      throw Error(ErrorKind::kFormat, list.string() + " holds a concept that is no JSON object");
+    }
+    fs::path file = json_required<std::string>(entry, "lora_path");
+    if (!fs::exists(file)) file = list.parent_path() / file;
+    auto source = load_source(file);
+    source.unet_scale = json_value(entry, "unet_alpha", 1.0);
+    source.text_encoder_scale = json_value(entry, "text_encoder_alpha", 1.0);
+    const auto phrase = json_value(entry, "concept_name", std::string());
+    if (!phrase.empty()) take_phrase(source, phrase, list.string());
+    sources.push_back(std::move(source));
+  }
+  make_names_distinct(sources);
+  return sources;
+}
+
+Rename parse_rename(const std::string& text) {
+  Rename rename;
+  std::string_view rest = text;
+  if (const auto colon = rest.find(':'); colon != std::string_view::npos) {
+    const auto number = rest.substr(0, colon);
+    const auto parsed =
+        std::from_chars(number.data(), number.data() + number.size(), rename.concept_number);
+    const bool is_number = parsed.ec == std::errc() && parsed.ptr == number.data() + number.size();
+    if (is_number && rename.concept_number > 0) rest.remove_prefix(colon + 1);
+  }
+  const auto equals = rest.find('=');
+  if (equals != std::string_view::npos) {
+    rename.from = rest.substr(0, equals);
+    rename.to = rest.substr(equals + 1);
+  }
+  const auto usable = [](const std::string& word) {
+    return !word.empty() && word.find_first_of(" \t\n=") == std::string::npos;
+  };
+  if (!usable(rename.from) || !usable(rename.to)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("\"{}\" is no rename; expected <old>=<new>, or 2:<old>=<new> for the "
+                            "second concept",
+                            text));
+  }
+  return rename;
+}
+
+void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> renames) {
+  for (const auto& rename : renames) {
+    ConceptSource* chosen = nullptr;
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      const bool asked_for = rename.concept_number == 0 || rename.concept_number == i + 1;
+      if (asked_for && has_word(sources[i], rename.from)) chosen = &sources[i];
+    }
+    if (chosen == nullptr) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("cannot rename {}: {} has that word", rename.from,
+                              rename.concept_number == 0
+                                  ? std::string("no concept")
+                                  : fmt::format("concept {} is not there or not one that",
+                                                rename.concept_number)));
+    }
+    for (auto& word : chosen->delta.words) {
+      if (word.word == rename.from) word.word = rename.to;
+    }
+    chosen->phrase = replace_word(chosen->phrase, rename.from, rename.to);
+  }
+}
+
+void check_words(const std::vector<ConceptSource>& sources, std::span<const std::string> taken) {
+  std::map<std::string, std::string> owner;
+  for (const auto& word : taken) owner[word] = "the base model";
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto& source = sources[i];
+    if (source.prompt_phrase().empty()) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("{} has no words of its own; say in a concept list (concept_name) how "
+                      "it stands in a prompt",
+                      source.name));
+    }
+    for (const auto& word : source.delta.words) {
+      const auto [entry, fresh] = owner.try_emplace(word.word, source.name);
+      if (fresh) continue;
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("{} and {} both use the word {}; rename one with --rename {}:{}=<new>",
+                      entry->second, source.name, word.word, i + 1, word.word));
+    }
+  }
+}
+
+}  // namespace mos::fuse

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mos/concepts/lora.h"
+#include "mos/fuse/capture.h"
+#include "mos/fuse/gram_store.h"
+#include "mos/fuse/report.h"
+#include "mos/fuse/solver.h"
+
+namespace mos::fuse {
+
+enum class Solver { kRidge, kLbfgs };
+
+struct StageOptions {
+  std::string name;  ///< For the report.
+  Solver solver = Solver::kRidge;
+  double relative_ridge = 1e-2;
+  std::int64_t iterations = 50;  ///< Of L-BFGS.
+};
+
+/// One stage of gradient fusion: some layers of one network, for all concepts. Concepts are added
+/// one after the other; what stays in memory are the summed moments of every site and the result.
+class FusionStage {
+ public:
+  /// `pairs` and `scales` (merge_scale) of each concept; a layer takes part if any concept has it.
+  FusionStage(torch::nn::Module& network, std::vector<concepts::LoraPairs> pairs,
+              std::vector<double> scales, StageOptions options);
+
+  const LayerNames& layers() const { return layers_; }
+  const concepts::LoraPairs& pairs(std::size_t index) const { return pairs_[index]; }
+  double scale(std::size_t index) const { return scales_[index]; }
+
+  /// The inputs of the next concept, by site.
+  void add(const SiteGrams& grams);
+
+  /// The fused update of every layer as a plain LoRA of scale 1; appends to the report.
+  concepts::LoraPairs solve(FusionReport& report) const;
+
+ private:
+  struct Site {
+    InputGram total;
+    std::vector<std::string> layers;
+    std::vector<std::size_t> stored;  ///< Where each concept's own moments are in store_.
+  };
+
+  LowRankUpdate update_of(std::size_t index, const std::string& layer) const;
+  /// Reads the concepts' moments back, one at a time.
+  void report_site(const Site& site, const std::map<std::string, torch::Tensor>& solutions,
+                   double ridge, FusionReport& report) const;
+
+  std::vector<concepts::LoraPairs> pairs_;
+  std::vector<double> scales_;
+  StageOptions options_;
+  LayerNames layers_;
+  std::map<std::string, Site> sites_;
+  std::map<std::string, LayerWish> wishes_;
+  std::map<std::string, std::int64_t> weight_dims_;
+  GramStore store_;
+};
+
+/// An update in float32 with the dimensions of the layer's weight (4 for a 1×1 convolution).
+concepts::LoraPair plain_lora(const LowRankUpdate& update, std::int64_t weight_dims);
+
+/// ΔW of `pair` times merge_scale, the factors in `down` and float64.
+LowRankUpdate scaled_update(const concepts::LoraPair& pair, double merge_scale);
+
+}  // namespace mos::fuse
