@@ -22,9 +22,14 @@ constexpr std::int64_t kRetrievalAmong = 256;
 constexpr std::int64_t kTowerBatch = 64;  // for measurements
 constexpr double kSwapSides = 0.9;        // of the wrong captions where sides are named
 
-CaptionSpec wrong_caption(const world::World& world, const CaptionSpec& spec, world::Rng& rng) {
+struct WrongCaption {
+  CaptionSpec spec;
+  bool exchanges_sides = false;
+};
+
+WrongCaption wrong_caption(const world::World& world, const CaptionSpec& spec, world::Rng& rng) {
   if (rng.chance(kSwapSides)) {
-    if (const auto swapped = world::swap_sides(spec)) return *swapped;
+    if (const auto swapped = world::swap_sides(spec)) return {*swapped, true};
   }
   if (spec.subjects.empty()) {
     auto other = spec;
@@ -33,10 +38,10 @@ CaptionSpec wrong_caption(const world::World& world, const CaptionSpec& spec, wo
                                                                           : world.colours.size());
     other.background_index =
         (spec.background_index + 1 + rng.below(std::max(1, count - 1))) % count;
-    return other;
+    return {other};
   }
   const int which = rng.below(static_cast<int>(spec.subjects.size()));
-  return world::swap_subject(spec, which, other_class(world, spec, rng));
+  return {world::swap_subject(spec, which, other_class(world, spec, rng))};
 }
 
 /// [B,B]: caption j reads like caption i.
@@ -64,11 +69,14 @@ struct TowerLoss {
     world::Rng rng(static_cast<std::uint64_t>(options.train.seed), Split::kTrain,
                    static_cast<std::uint64_t>(step));
     std::vector<std::string> captions, wrong;
+    auto sides = torch::zeros({options.train.batch}, torch::kBool);
     for (std::int64_t i = 0; i < options.train.batch; ++i) {
       const auto index = indices[i].item<std::int64_t>();
       const auto& spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
+      const auto other = wrong_caption(data.world(), spec, rng);
       captions.push_back(world::caption_text(data.world(), spec));
-      wrong.push_back(world::caption_text(data.world(), wrong_caption(data.world(), spec, rng)));
+      wrong.push_back(world::caption_text(data.world(), other.spec));
+      sides[i] = other.exchanges_sides;
     }
     const auto same = same_words(captions);
     captions.insert(captions.end(), wrong.begin(), wrong.end());
@@ -76,7 +84,7 @@ struct TowerLoss {
         clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
     const auto pictures = tower_pictures(data.batch(Split::kTrain, indices, torch::kFloat32), clip);
     const auto images = clip->image_embeds(pictures.to(kCompute)).to(torch::kFloat32);
-    return contrastive_loss(images, texts[0], texts[1], same,
+    return contrastive_loss(images, texts[0], texts[1], same, sides,
                             clip->logit_scale().clamp_max(kMaxScale));
   }
 };
@@ -198,15 +206,18 @@ Tensor tower_pictures(const Tensor& pictures, const nn::CLIPModel& clip) {
 }
 
 Tensor contrastive_loss(const Tensor& pictures, const Tensor& captions, const Tensor& wrong,
-                        const Tensor& same, const Tensor& scale) {
+                        const Tensor& same, const Tensor& sides, const Tensor& scale) {
   const auto count = pictures.size(0);
   const auto target = torch::arange(count);
   const auto other = same.logical_and(torch::eye(count, torch::kBool).logical_not());
-  const auto logits =
-      (scale * pictures.mm(captions.t())).masked_fill(other, -1e4);  // [picture, caption]
+  const auto similar = scale * pictures.mm(captions.t());  // [picture, caption]
+  const auto logits = similar.masked_fill(other, -1e4);
   const auto extra = scale * (pictures * wrong).sum(1, /*keepdim=*/true);
   const auto to_text = torch::cross_entropy_loss(torch::cat({logits, extra}, 1), target);
-  return 0.5 * (to_text + torch::cross_entropy_loss(logits.t(), target));
+  const auto loss = 0.5 * (to_text + torch::cross_entropy_loss(logits.t(), target));
+  const auto named = sides.to(torch::kFloat32);
+  const auto confusion = torch::softplus(extra.squeeze(1) - similar.diag()) * named;
+  return loss + confusion.sum() / named.sum().clamp_min(1.0);
 }
 
 TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,

@@ -15,7 +15,7 @@
 namespace mos::pretrain {
 
 struct TowerOptions {
-  TrainOptions train{.steps = 1200, .batch = 112, .learning_rate = 1e-3, .average = 0.995};
+  TrainOptions train{.steps = 3000, .batch = 112, .learning_rate = 1e-3, .average = 0.995};
   std::int64_t hidden = 192;
   std::int64_t layers = 4;
   std::int64_t heads = 4;
@@ -48,10 +48,11 @@ torch::Tensor tower_pictures(const torch::Tensor& pictures, const nn::CLIPModel&
 
 /// Symmetric InfoNCE over pictures [B,D] and captions [B,D], with one wrong caption more for each
 /// picture [B,D]. `same` [B,B] is true where a caption has the words of another picture's, which is
-/// then no negative.
+/// then no negative. Where `sides` [B] is true, the wrong caption exchanges left and right: few
+/// pictures name sides, so these get a term of their own, or the towers never learn them.
 torch::Tensor contrastive_loss(const torch::Tensor& pictures, const torch::Tensor& captions,
                                const torch::Tensor& wrong, const torch::Tensor& same,
-                               const torch::Tensor& scale);
+                               const torch::Tensor& sides, const torch::Tensor& scale);
 
 struct TowerFigures {
   double retrieval = 0.0;    ///< 256-way, picture to caption.

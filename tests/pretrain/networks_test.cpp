@@ -91,25 +91,32 @@ TEST(MinSnrWeights, FollowThePaper) {
 TEST(ContrastiveLoss, PrefersRightPairsAndForgivesEqualCaptions) {
   const auto eye = torch::eye(4);
   const auto none = torch::zeros({4, 4}, torch::kBool);
+  const auto no_sides = torch::zeros({4}, torch::kBool);
   const auto scale = torch::tensor(10.0f);
   const auto wrong = -eye;
-  const auto right = contrastive_loss(eye, eye, wrong, none, scale).item<double>();
-  const auto shifted = contrastive_loss(eye, eye.roll(1, 0), wrong, none, scale).item<double>();
+  const auto right = contrastive_loss(eye, eye, wrong, none, no_sides, scale).item<double>();
+  const auto shifted =
+      contrastive_loss(eye, eye.roll(1, 0), wrong, none, no_sides, scale).item<double>();
   EXPECT_LT(right, 0.01);
   EXPECT_GT(shifted, 5.0);
   auto twins = eye.clone();
   twins[1] = twins[0];
   auto same = none.clone();
   same[0][1] = same[1][0] = true;
-  EXPECT_LT(contrastive_loss(twins, twins, wrong, same, scale).item<double>(), 0.01);
-  EXPECT_GT(contrastive_loss(twins, twins, wrong, none, scale).item<double>(), 0.1);
+  EXPECT_LT(contrastive_loss(twins, twins, wrong, same, no_sides, scale).item<double>(), 0.01);
+  EXPECT_GT(contrastive_loss(twins, twins, wrong, none, no_sides, scale).item<double>(), 0.1);
 }
 
 TEST(ContrastiveLoss, PunishesTheExchangedCaption) {
   const auto eye = torch::eye(4);
   const auto none = torch::zeros({4, 4}, torch::kBool);
+  const auto no_sides = torch::zeros({4}, torch::kBool);
   const auto scale = torch::tensor(10.0f);
-  EXPECT_GT(contrastive_loss(eye, eye, eye, none, scale).item<double>(), 0.3);
+  const auto subject = contrastive_loss(eye, eye, eye, none, no_sides, scale).item<double>();
+  EXPECT_GT(subject, 0.3);
+  const auto sides = torch::tensor({true, false, false, false});
+  EXPECT_NEAR(contrastive_loss(eye, eye, eye, none, sides, scale).item<double>(),
+              subject + std::log(2.0), 1e-5);
 }
 
 }  // namespace
