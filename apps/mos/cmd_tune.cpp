@@ -1,9 +1,5 @@
 #include <fmt/core.h>
-#include <signal.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "command.h"
@@ -13,6 +9,7 @@
 #include "mos/base/log.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/tune/tune.h"
+#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -34,43 +31,6 @@ constexpr const char* kUsage =
     "  --check                  only check the pictures\n"
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
-
-CancelToken g_cancel;
-
-void cancel_on_signal(int) { g_cancel.cancel(); }
-
-std::string clock_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::lround(seconds));
-  return fmt::format("{}:{:02}", whole / 60, whole % 60);
-}
-
-/// A bar with loss and time left, drawn over itself on a terminal, ten lines elsewhere.
-class ProgressBar {
- public:
-  void operator()(const Progress& progress) {
-    if (first_step_ < 0) first_step_ = progress.step - 1;
-    const bool last = progress.step == progress.total;
-    const auto tenth = std::max<std::int64_t>(1, progress.total / 10);
-    if (!terminal_ && !last && progress.step % tenth != 0) return;
-    const auto done = static_cast<double>(progress.step - first_step_);
-    const double left =
-        progress.seconds / done * static_cast<double>(progress.total - progress.step);
-    fmt::print(stderr, "{}{} {} {}/{}  loss {:.4f}  {} left  {}", terminal_ ? "\r" : "",
-               progress.stage, bar(progress), progress.step, progress.total, progress.loss,
-               clock_text(left), terminal_ && !last ? "" : "\n");
-  }
-
- private:
-  static std::string bar(const Progress& progress) {
-    constexpr std::int64_t kWidth = 30;
-    const auto filled = kWidth * progress.step / progress.total;
-    return "[" + std::string(static_cast<std::size_t>(filled), '#') +
-           std::string(static_cast<std::size_t>(kWidth - filled), ' ') + "]";
-  }
-
-  bool terminal_ = isatty(STDERR_FILENO) == 1;
-  std::int64_t first_step_ = -1;
-};
 
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
@@ -135,7 +95,7 @@ void tune_and_save(const TuneCommand& command) {
 
   const auto base =
       diffusion::StableDiffusion::load(command.base, {.dtype = tune::compute_dtype(options.run)});
-  tune::TuneHooks hooks{.cancel = &g_cancel,
+  tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
                         .checkpoint = command.out.string() + ".checkpoint",
                         .preview_folder = command.previews,
                         .program_version = MOS_VERSION};
@@ -157,8 +117,6 @@ int run_tune(int argc, char** argv) {
   }
   const auto command = read_command(flags);
   if (command.only_check) return check_only(command);
-  signal(SIGINT, cancel_on_signal);
-  signal(SIGTERM, cancel_on_signal);
   tune_and_save(command);
   return 0;
 }

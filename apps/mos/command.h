@@ -10,6 +10,11 @@ struct Command {
   int (*run)(int argc, char** argv);
 };
 
+int run_demo(int argc, char** argv);
+int run_fuse(int argc, char** argv);
 int run_pretrain(int argc, char** argv);
+int run_sample(int argc, char** argv);
+int run_tune(int argc, char** argv);
+int run_world(int argc, char** argv);
 
 }  // namespace mos::app

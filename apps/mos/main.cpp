@@ -1,39 +1,100 @@
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
+#include <torch/version.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdio>
 #include <exception>
+#include <new>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "command.h"
+#include "compute.h"
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
 #include "mos/base/text_distance.h"
 
 namespace {
 
+using mos::Error;
+using mos::ErrorKind;
 using mos::app::Command;
 
 constexpr std::array kCommands = {
+    Command{"tune", "learn a concept from a folder of pictures", mos::app::run_tune},
+    Command{"fuse", "put several concepts into one model", mos::app::run_fuse},
+    Command{"sample", "paint pictures, also with a prompt for each region", mos::app::run_sample},
+    Command{"demo", "all of it on the sample concepts, with a report", mos::app::run_demo},
     Command{"pretrain", "train the embedded base model from nothing", mos::app::run_pretrain},
+    Command{"world", "sample concepts and pictures of the world it is trained on",
+            mos::app::run_world},
 };
 
 void print_usage() {
-  fmt::print("usage: mos <command> [options]\n\n");
+  fmt::print("usage: mos COMMAND [options]\n\n");
   for (const auto& command : kCommands) fmt::print("  {:<10} {}\n", command.name, command.summary);
+  fmt::print(
+      "\n"
+      "  mos help COMMAND   the options of a command\n"
+      "  mos --version      versions, device, number type, BLAS and threads\n"
+      "\n"
+      "Results go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a file, 4 things that do\n"
+      "not fit together, 5 the device or its memory, 130 interrupted.\n");
+}
+
+void print_version() {
+  const auto dtype = mos::app::dtype_named("auto", torch::kCPU);
+  fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
+             MOS_VERSION, TORCH_VERSION, mos::app::describe_cpu(), at::hasCUDA() ? ", cuda" : "",
+             mos::app::name_of(dtype), mos::blas_library(), at::get_num_threads());
+}
+
+const Command& find_command(std::string_view name) {
+  std::vector<std::string> names = {"help"};
+  for (const auto& command : kCommands) {
+    if (name == command.name) return command;
+    names.emplace_back(command.name);
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("unknown command {}{}; mos --help lists them", name,
+                                             mos::did_you_mean(name, names)));
+}
+
+int help(int argc, char** argv) {
+  if (argc < 3) {
+    print_usage();
+    return 0;
+  }
+  char option[] = "--help";
+  char* only_help[] = {option, nullptr};
+  return find_command(argv[2]).run(1, only_help);
 }
 
 int dispatch(int argc, char** argv) {
-  if (argc < 2 || std::string_view(argv[1]) == "--help") {
+  if (argc < 2) {
     print_usage();
-    return argc < 2 ? mos::exit_code(mos::ErrorKind::kUsage) : 0;
+    return mos::exit_code(ErrorKind::kUsage);
   }
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (std::string_view(argv[1]) == command.name) return command.run(argc - 2, argv + 2);
-    names.emplace_back(command.name);
+  const std::string_view name = argv[1];
+  if (name == "help" || name == "--help" || name == "-h") return help(argc, argv);
+  if (name == "--version" || name == "-V" || name == "version") {
+    print_version();
+    return 0;
   }
-  throw mos::Error(mos::ErrorKind::kUsage, fmt::format("unknown command {}{}", argv[1],
-                                                       mos::did_you_mean(argv[1], names)));
+  return find_command(name).run(argc - 2, argv + 2);
+}
+
+/// What LibTorch says has a stack trace below its first line.
+std::string first_line(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+int report(ErrorKind kind, const std::string& message) {
+  fmt::print(stderr, "mos: {}\n", message);
+  return mos::exit_code(kind);
 }
 
 }  // namespace
@@ -41,12 +102,20 @@ int dispatch(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     mos::set_up_runtime();
-    return dispatch(argc, argv);
-  } catch (const mos::Error& error) {
-    fmt::print(stderr, "mos: {}\n", error.what());
-    return mos::exit_code(error.kind());
+    const int status = dispatch(argc, argv);
+    if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "cannot write to standard output");
+    return status;
+  } catch (const Error& error) {
+    return report(error.kind(), error.what());
+  } catch (const c10::Error& error) {
+    const auto message = first_line(error.what_without_backtrace());
+    const bool memory = message.find("memory") != std::string::npos;
+    fmt::print(stderr, "mos: LibTorch failed: {}\n", message);
+    return memory ? mos::exit_code(ErrorKind::kDevice) : 1;
+  } catch (const std::bad_alloc&) {
+    return report(ErrorKind::kDevice, "there is not enough memory for this");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mos: {}\n", error.what());
+    fmt::print(stderr, "mos: {}\n", first_line(error.what()));
     return 1;
   }
 }

@@ -1,0 +1,180 @@
+#include <fmt/core.h>
+#include <torch/version.h>
+
+#include <filesystem>
+
+#include "command.h"
+#include "flags.h"
+#include "mos/base/describe.h"
+#include "mos/base/file.h"
+#include "mos/base/log.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/fuse/fuse_concepts.h"
+#include "mos/fuse/sources.h"
+#include "terminal.h"
+
+namespace mos::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+void print_help() {
+  fmt::print(
+      "usage: mos fuse --base DIR [--out DIR] [--lora FILE] [options] CONCEPT...\n\n"
+      "Fuses concept files (.safetensors, or the authors' .pth) into one model.\n\n"
+      "  --{:<22} base model, a diffusers directory\n"
+      "  --{:<22} write the fused model as a diffusers directory\n"
+      "  --{:<22} write the same as a plain LoRA with the concept words, .safetensors\n"
+      "  --{:<22} where fusion_report.json goes [beside the result]\n"
+      "  --{:<22} concepts from the authors' JSON list instead of file names\n"
+      "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
+      "  --{:<22} factor on each concept's U-Net LoRA, one for each\n"
+      "  --{:<22} new names for words that clash: <old>=<new> or 2:<old>=<new>\n"
+      "  --{:<22} options from a JSON file; flags overrule it\n"
+      "  --{:<22} replace --out if it exists\n"
+      "{}",
+      "base", "out", "lora", "report", "concept-list", "text-scales", "unet-scales", "rename",
+      "config", "overwrite", flag_help<fuse::FuseOptions>());
+}
+
+/// What the command line says, checked as far as is possible without the model.
+struct Job {
+  fs::path base;
+  std::optional<fs::path> out, lora;
+  fs::path report;
+  Existing existing = Existing::kRefuse;
+  std::vector<fuse::ConceptSource> sources;
+  fuse::FuseOptions options;
+};
+
+std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
+  const auto text = flags.take(name);
+  if (!text) return std::nullopt;
+  if (text->empty()) throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", name));
+  return fs::path(*text);
+}
+
+std::vector<fuse::ConceptSource> take_sources(Flags& flags) {
+  const auto list = take_path(flags, "concept-list");
+  if (!list) return fuse::load_sources({flags.words().begin(), flags.words().end()});
+  if (!flags.words().empty()) {
+    throw Error(ErrorKind::kUsage, "give concept files or --concept-list, not both");
+  }
+  return fuse::load_source_list(*list);
+}
+
+void take_scales(Flags& flags, const std::string& name, std::vector<fuse::ConceptSource>& sources,
+                 double fuse::ConceptSource::*field) {
+  const auto text = flags.take(name);
+  if (!text) return;
+  std::vector<double> scales;
+  detail::parse_value(name, *text, scales);
+  if (scales.size() != sources.size()) {
+    throw Error(ErrorKind::kUsage, fmt::format("--{} has {} numbers for {} concepts", name,
+                                               scales.size(), sources.size()));
+  }
+  for (std::size_t i = 0; i < sources.size(); ++i) sources[i].*field = scales[i];
+}
+
+void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
+  std::vector<fuse::Rename> renames;
+  for (const auto& text : detail::split_list(flags.take("rename").value_or(""))) {
+    renames.push_back(fuse::parse_rename(text));
+  }
+  fuse::rename_words(sources, renames);
+}
+
+Job take_job(Flags& flags) {
+  Job job;
+  if (const auto config = take_path(flags, "config")) {
+    read_options(read_json_file(*config), config->string(), job.options);
+  }
+  read_flags(flags, job.options);
+  const auto base = take_path(flags, "base");
+  job.out = take_path(flags, "out");
+  job.lora = take_path(flags, "lora");
+  const auto report = take_path(flags, "report");
+  if (const auto text = flags.take("overwrite"); text && detail::parse_switch("overwrite", *text)) {
+    job.existing = Existing::kReplace;
+  }
+  if (!base) throw Error(ErrorKind::kUsage, "mos fuse needs --base DIR");
+  if (!job.out && !job.lora) {
+    throw Error(ErrorKind::kUsage, "mos fuse needs --out DIR, --lora FILE, or both");
+  }
+  job.base = *base;
+  job.report =
+      report.value_or((job.out ? *job.out : job.lora->parent_path()) / "fusion_report.json");
+  if (job.out && job.existing == Existing::kRefuse && fs::exists(*job.out)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} exists; choose another --out or add --overwrite",
+                                               job.out->string()));
+  }
+  job.sources = take_sources(flags);
+  take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
+  take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
+  take_renames(flags, job.sources);
+  flags.refuse_unknown();
+  fuse::check_options(job.options, job.sources.size());
+  fuse::check_words(job.sources, {});
+  return job;
+}
+
+/// A concept remembers the base it was tuned on; another base of the same shape is only warned of.
+void compare_base(const Job& job, const std::string& hash) {
+  for (const auto& source : job.sources) {
+    const auto tuned_on = source.delta.metadata.find("base_model");
+    if (tuned_on == source.delta.metadata.end() || tuned_on->second == hash) continue;
+    log::warn(
+        fmt::format("{} was tuned on another base model than {}", source.name, job.base.string()));
+  }
+}
+
+Json full_report(const Job& job, const fuse::FusionResult& result) {
+  Json report = {{"mixofshow", MOS_VERSION},
+                 {"libtorch", TORCH_VERSION},
+                 {"base", job.base.string()},
+                 {"options", write_options(job.options)}};
+  report.update(result.report.to_json());
+  for (std::size_t i = 0; i < job.sources.size(); ++i) {
+    const auto& source = job.sources[i];
+    report["sources"][source.name] = {{"phrase", source.prompt_phrase()},
+                                      {"text_encoder_scale", source.text_encoder_scale},
+                                      {"unet_scale", source.unet_scale}};
+  }
+  return report;
+}
+
+void write_results(const Job& job, const diffusion::StableDiffusion& model,
+                   const fuse::FusionResult& result) {
+  if (job.out) model.save(*job.out, job.existing);
+  if (job.lora) concepts::save_concept(*job.lora, result.delta);
+  write_text_file(job.report, full_report(job, result).dump(2) + "\n");
+  const auto total = result.report.total();
+  if (total.before > 0.0) {
+    fmt::print("error of the concepts' outputs: {:.4g} in the base model, {:.4g} fused\n",
+               total.before, total.after);
+  }
+  for (const auto& path : {job.out, job.lora, std::optional(job.report)}) {
+    if (path) fmt::print("{}\n", path->string());
+  }
+}
+
+}  // namespace
+
+int run_fuse(int argc, char** argv) {
+  Flags flags(argc, argv);
+  if (flags.take("help")) {
+    print_help();
+    return 0;
+  }
+  const auto job = take_job(flags);
+  const auto* cancel = cancel_on_interrupt();
+  auto model = diffusion::StableDiffusion::load(job.base);
+  const auto hash = diffusion::model_hash(model);
+  compare_base(job, hash);
+  auto result = fuse::fuse_concepts(model, job.sources, job.options, ProgressBar(), cancel);
+  result.delta.metadata["base_model"] = hash;
+  write_results(job, model, result);
+  return 0;
+}
+
+}  // namespace mos::app

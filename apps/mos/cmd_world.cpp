@@ -1,0 +1,119 @@
+#include <fmt/core.h>
+
+#include <array>
+#include <filesystem>
+
+#include "command.h"
+#include "flags.h"
+#include "mos/base/describe.h"
+#include "mos/base/file.h"
+#include "mos/io/image.h"
+#include "mos/world/compositor.h"
+#include "mos/world/sample_concepts.h"
+#include "mos/world/vocabulary.h"
+
+namespace mos::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path required(Flags& flags, const std::string& name) {
+  const auto value = flags.take(name);
+  if (value && !value->empty()) return *value;
+  throw Error(ErrorKind::kUsage, fmt::format("mos world needs --{}; see mos world --help", name));
+}
+
+void write_concepts(Flags& flags) {
+  const auto sprites = required(flags, "sprites"), out = required(flags, "out");
+  flags.refuse_unknown();
+  world::write_sample_concepts(sprites, out);
+  for (const auto& sample : world::sample_concepts()) {
+    fmt::print("{}\n", (out / sample.name).string());
+  }
+}
+
+void write_vocabulary(Flags& flags) {
+  const auto out = required(flags, "out");
+  flags.refuse_unknown();
+  world::write_vocabulary(out);
+  fmt::print("{}\n", out.string());
+}
+
+struct SheetOptions {
+  std::int64_t pictures = 64;
+  std::int64_t columns = 8;
+  bool held_out = false;
+  world::WorldOptions world;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, SheetOptions& options) {
+  visit("pictures", options.pictures, "pictures on the sheet");
+  visit("columns", options.columns, "pictures in a row");
+  visit("held_out", options.held_out, "those that pretraining measures on, not those it sees");
+  describe(visit, options.world);
+}
+
+void write_sheet(Flags& flags) {
+  const auto sprites = required(flags, "sprites"), out = required(flags, "out");
+  SheetOptions options;
+  read_flags(flags, options);
+  flags.refuse_unknown();
+  if (options.pictures < 1 || options.columns < 1) {
+    throw Error(ErrorKind::kUsage, "--pictures and --columns must be at least 1");
+  }
+  { const AtomicFile writable(out); }
+  const world::Compositor compositor(world::make_world(options.world), sprites);
+  const auto split = options.held_out ? world::Split::kHeldOut : world::Split::kTrain;
+  io::write_png(out, world::contact_sheet(compositor, split, options.pictures, options.columns));
+  fmt::print("{}\n", out.string());
+}
+
+struct Part {
+  const char* name;
+  const char* usage;
+  const char* summary;
+  void (*run)(Flags&);
+};
+
+constexpr std::array kParts = {
+    Part{"concepts", "--sprites DIR --out DIR", "the sample concepts, as mos tune reads them",
+         write_concepts},
+    Part{"vocabulary", "--out DIR", "the tokenizer, in CLIP's format", write_vocabulary},
+    Part{"sheet", "--sprites DIR --out FILE.png", "pictures that pretraining sees, in a grid",
+         write_sheet},
+};
+
+void print_help() {
+  fmt::print("usage: mos world PART [options]\n\n");
+  for (const auto& part : kParts) {
+    fmt::print("  {:<10} {:<30} {}\n", part.name, part.usage, part.summary);
+  }
+  fmt::print("\nOptions of a sheet:\n{}", flag_help<SheetOptions>());
+}
+
+}  // namespace
+
+int run_world(int argc, char** argv) {
+  Flags flags(argc, argv);
+  if (flags.take("help")) {
+    print_help();
+    return 0;
+  }
+  if (flags.words().size() != 1) {
+    print_help();
+    return exit_code(ErrorKind::kUsage);
+  }
+  const auto& wanted = flags.words().front();
+  std::vector<std::string> names;
+  for (const auto& part : kParts) {
+    names.emplace_back(part.name);
+    if (wanted != part.name) continue;
+    part.run(flags);
+    return 0;
+  }
+  throw Error(ErrorKind::kUsage,
+              fmt::format("mos world has no part {}{}", wanted, did_you_mean(wanted, names)));
+}
+
+}  // namespace mos::app

@@ -1,0 +1,80 @@
+#include "compute.h"
+
+#include <ATen/Context.h>
+#include <fmt/core.h>
+
+#include <array>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/base/text_distance.h"
+#include "mos/nn/kernels/cpu_features.h"
+
+namespace mos::app {
+namespace {
+
+struct NamedType {
+  const char* name;
+  torch::ScalarType type;
+};
+constexpr std::array kTypes = {NamedType{"float32", torch::kFloat32},
+                               NamedType{"bfloat16", torch::kBFloat16},
+                               NamedType{"float16", torch::kFloat16}};
+
+bool cpu_has_kernels() {
+  return nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
+}
+
+}  // namespace
+
+torch::Device device_named(const std::string& name) {
+  const bool cuda = name == "cuda" || name.starts_with("cuda:");
+  if (!cuda && name != "cpu") {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--device is \"{}\", expected cpu, cuda or cuda:NUMBER", name));
+  }
+  if (cuda && !at::hasCUDA()) {
+    throw Error(ErrorKind::kDevice,
+                fmt::format("cannot compute on {}: this LibTorch sees no CUDA device; use --device "
+                            "cpu",
+                            name));
+  }
+  try {
+    return torch::Device(name);
+  } catch (const c10::Error&) {
+    throw Error(ErrorKind::kUsage, fmt::format("--device is \"{}\", expected cuda:NUMBER", name));
+  }
+}
+
+torch::ScalarType dtype_named(const std::string& name, const torch::Device& device) {
+  if (name == "auto") {
+    return device.is_cuda() || cpu_has_kernels() ? torch::kBFloat16 : torch::kFloat32;
+  }
+  std::vector<std::string> names = {"auto"};
+  for (const auto& entry : kTypes) {
+    names.emplace_back(entry.name);
+    if (name != entry.name) continue;
+    if (entry.type == torch::kFloat16 && !device.is_cuda()) {
+      throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
+    }
+    return entry.type;
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected auto, float32, bfloat16 "
+                                             "or float16{}",
+                                             name, did_you_mean(name, names)));
+}
+
+std::string name_of(torch::ScalarType dtype) {
+  for (const auto& entry : kTypes) {
+    if (entry.type == dtype) return entry.name;
+  }
+  return torch::toString(dtype);
+}
+
+std::string describe_cpu() {
+  if (!cpu_has_kernels()) return "cpu (portable kernels)";
+  return nn::kernels::amx_available() ? "cpu (AVX-512 with bfloat16, AMX)"
+                                      : "cpu (AVX-512 with bfloat16)";
+}
+
+}  // namespace mos::app

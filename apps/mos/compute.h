@@ -1,0 +1,23 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+
+/// Where and in which precision a command computes.
+namespace mos::app {
+
+/// "cpu", "cuda" or "cuda:1". Throws kUsage for other names, kDevice when there is no such device.
+torch::Device device_named(const std::string& name);
+
+/// "float32", "bfloat16", "float16" (CUDA only), or "auto": bfloat16 where it is fast, which is on
+/// CUDA and on processors that our kernels are for; else float32. Throws kUsage.
+torch::ScalarType dtype_named(const std::string& name, const torch::Device& device);
+
+/// The name that dtype_named takes.
+std::string name_of(torch::ScalarType dtype);
+
+/// "cpu (AVX-512 with bfloat16, AMX)".
+std::string describe_cpu();
+
+}  // namespace mos::app

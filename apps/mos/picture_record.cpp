@@ -1,0 +1,123 @@
+#include "picture_record.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/sha256.h"
+#include "mos/io/image.h"
+
+namespace mos::app {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kKeyword = "mixofshow";  // of the PNG text
+constexpr std::int64_t kGridGap = 4;           // pixels
+
+Json to_json(const PictureRecord& record) {
+  Json json = {{"mixofshow", record.program},
+               {"libtorch", record.libtorch},
+               {"base", {{"path", record.base}, {"hash", record.base_hash}}},
+               {"concepts", Json::array()}};
+  for (const auto& use : record.concepts) {
+    json["concepts"].push_back({{"file", use.file}, {"sha256", use.sha256}, {"scale", use.scale}});
+  }
+  json["scene"] = scene_to_json(record.scene);
+  json["options"] = write_options(record.options);
+  json["device"] = record.device;
+  json["dtype"] = record.dtype;
+  json["threads"] = record.threads;
+  json["seed"] = record.seed;
+  return json;
+}
+
+std::string dump(const Json& json, int indent) {
+  try {
+    return json.dump(indent);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorKind::kUsage, "a prompt or a path is not valid UTF-8");
+  }
+}
+
+PictureRecord from_json(const Json& json, const std::string& origin) {
+  if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
+  if (json.contains("seeds")) {
+    throw Error(ErrorKind::kUsage,
+                origin + " belongs to a grid; run one of its pictures again instead");
+  }
+  PictureRecord record;
+  record.program = json_required<std::string>(json, "mixofshow");
+  record.libtorch = json_required<std::string>(json, "libtorch");
+  const auto base = json_required<Json>(json, "base");
+  record.base = json_required<std::string>(base, "path");
+  record.base_hash = json_required<std::string>(base, "hash");
+  for (const auto& use : json_required<Json>(json, "concepts")) {
+    record.concepts.push_back({json_required<std::string>(use, "file"),
+                               json_required<std::string>(use, "sha256"),
+                               json_required<double>(use, "scale")});
+  }
+  read_options(json_required<Json>(json, "options"), origin, record.options);
+  record.scene = region::scene_from_json(json_required<Json>(json, "scene"), origin,
+                                         {record.options.height, record.options.width});
+  record.device = json_required<std::string>(json, "device");
+  record.dtype = json_required<std::string>(json, "dtype");
+  record.threads = json_required<std::int64_t>(json, "threads");
+  record.seed = json_required<std::uint64_t>(json, "seed");
+  const auto first = record.options.seed;
+  if (record.threads < 1 || record.options.count < 1 || record.seed < first ||
+      record.seed - first >= static_cast<std::uint64_t>(record.options.count)) {
+    throw Error(ErrorKind::kFormat, origin + " holds impossible numbers");
+  }
+  return record;
+}
+
+}  // namespace
+
+std::string record_text(const PictureRecord& record) { return dump(to_json(record), -1); }
+
+std::string sidecar_text(const PictureRecord& record) { return dump(to_json(record), 2) + "\n"; }
+
+PictureRecord read_record(const fs::path& picture) {
+  const auto image = io::read_image(picture);
+  const auto found = image.text.find(kKeyword);
+  if (found == image.text.end()) {
+    throw Error(ErrorKind::kFormat, fmt::format("{} does not say how it was made; expected a PNG "
+                                                "that mos sample wrote",
+                                                picture.string()));
+  }
+  const auto origin = fmt::format("the record in {}", picture.string());
+  return from_json(parse_json(found->second, origin), origin);
+}
+
+std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {
+  return io::encode_png(pixels, {{kKeyword, record_text(record)}});
+}
+
+void write_picture(const fs::path& path, const torch::Tensor& pixels, const PictureRecord& record) {
+  auto beside = path;
+  AtomicFile png(path), sidecar(beside.replace_extension(".json"));
+  png.write(picture_bytes(pixels, record));
+  sidecar.write(sidecar_text(record));
+  png.commit();
+  sidecar.commit();
+}
+
+void write_grid(const fs::path& path, const std::vector<torch::Tensor>& pictures,
+                std::int64_t columns, const PictureRecord& record) {
+  auto json = to_json(record);
+  json.erase("seed");
+  json["seeds"] = Json::array();
+  for (std::size_t i = 0; i < pictures.size(); ++i) json["seeds"].push_back(record.seed + i);
+  io::write_png(path, io::make_grid(pictures, columns, kGridGap), {{kKeyword, dump(json, -1)}});
+}
+
+std::string file_hash(const fs::path& path) {
+  const auto bytes = read_text_file(path);
+  Sha256 sha;
+  sha.update(bytes.data(), bytes.size());
+  return sha.hex();
+}
+
+}  // namespace mos::app

@@ -1,0 +1,142 @@
+#include "studio.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/base/text_distance.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/lora.h"
+
+namespace mos::app {
+namespace {
+
+/// `expected` may be empty: then anything will do.
+void check_hash(const std::string& what, const std::string& expected, const std::string& actual) {
+  if (expected.empty() || expected == actual) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{} has changed since the picture was made: its SHA-256 is {}…, the "
+                          "record says {}…; name the former one",
+                          what, actual.substr(0, 12), expected.substr(0, 12)));
+}
+
+std::vector<concepts::ConceptDelta> load_concepts(std::vector<ConceptUse>& uses) {
+  std::vector<concepts::ConceptDelta> deltas;
+  for (auto& use : uses) {
+    const auto hash = file_hash(use.file);
+    check_hash(use.file, use.sha256, hash);
+    use.sha256 = hash;
+    deltas.push_back(concepts::load_concept(use.file));
+  }
+  return deltas;
+}
+
+/// A concept remembers the base it was tuned on; another base of the same shape is only warned of.
+void compare_base(const concepts::ConceptDelta& delta, const std::string& file,
+                  const std::string& base_hash) {
+  const auto tuned_on = delta.metadata.find("base_model");
+  if (tuned_on == delta.metadata.end() || tuned_on->second == base_hash) return;
+  log::warn(fmt::format("{} was tuned on another base model than this one", file));
+}
+
+bool is_word_letter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+}
+
+/// What looks like a concept word in `prompt`: "<", letters and digits, ">".
+std::vector<std::string> words_in(const std::string& prompt) {
+  std::vector<std::string> words;
+  for (auto begin = prompt.find('<'); begin != std::string::npos;
+       begin = prompt.find('<', begin + 1)) {
+    auto end = begin + 1;
+    while (end < prompt.size() && is_word_letter(prompt[end])) ++end;
+    if (end > begin + 1 && end < prompt.size() && prompt[end] == '>') {
+      words.push_back(prompt.substr(begin, end - begin + 1));
+    }
+  }
+  return words;
+}
+
+void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
+  std::vector<std::string> known;
+  for (const auto& word : studio.tokens.words()) known.push_back(word.word);
+  for (const auto& word : words_in(prompt)) {
+    const bool is_known = std::find(known.begin(), known.end(), word) != known.end();
+    if (is_known || studio.model.tokenizer.token_id(word)) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
+                            prompt, word, did_you_mean(word, known)));
+  }
+}
+
+/// Encoders read only the first tokens of a prompt; what is behind them has no effect.
+void warn_if_cut(const Studio& studio, const std::string& prompt) {
+  const auto& tokenizer = studio.model.tokenizer;
+  const auto bound = studio.tokens.bind(prompt);
+  const auto tokens = static_cast<std::int64_t>(tokenizer.encode(bound.front()).size());
+  if (tokens <= tokenizer.model_max_length()) return;
+  log::warn(fmt::format("the prompt \"{}\" has {} tokens, of which this model reads {}", prompt,
+                        tokens, tokenizer.model_max_length()));
+}
+
+}  // namespace
+
+Studio open_studio(const StudioOptions& options) {
+  torch::NoGradGuard no_grad;
+  auto uses = options.concepts;
+  const auto deltas = load_concepts(uses);
+  auto model = diffusion::StableDiffusion::load(
+      options.base, {.dtype = deltas.empty() ? options.dtype : torch::kFloat32});
+  const auto hash = diffusion::model_hash(model);
+  check_hash("the base model " + options.base, options.base_hash, hash);
+
+  for (std::size_t i = 0; i < deltas.size(); ++i) {
+    compare_base(deltas[i], uses[i].file, hash);
+    concepts::merge_lora(*model.text_encoder, deltas[i].text_encoder, uses[i].scale, uses[i].file);
+    concepts::merge_lora(*model.unet, deltas[i].unet, uses[i].scale, uses[i].file);
+  }
+  model.text_encoder->to(options.device, options.dtype);
+  model.unet->to(options.device, options.dtype);
+  model.vae->to(options.device, options.dtype);
+
+  const auto layers = model.unet->cross_attention_count();
+  auto tokens = model.concepts.is_null()
+                    ? concepts::ConceptTokens(layers)
+                    : concepts::ConceptTokens::from_json(model.concepts, layers);
+  std::vector<Studio::Guest> guests;
+  for (std::size_t i = 0; i < deltas.size(); ++i) {
+    tokens.add(deltas[i].words, model.tokenizer, model.text_encoder);
+    guests.push_back({uses[i].file, {}});
+    for (const auto& word : deltas[i].words) guests.back().words.push_back(word.word);
+  }
+  return {std::move(model), std::move(tokens), hash, std::move(uses), std::move(guests)};
+}
+
+void check_words(const Studio& studio, const region::Scene& scene) {
+  std::vector<std::string> prompts = {scene.prompt};
+  for (const auto& region : scene.regions) prompts.push_back(region.prompt);
+  for (const auto& guest : studio.guests) {
+    const auto is_called = [&](const std::string& prompt) {
+      return std::any_of(guest.words.begin(), guest.words.end(), [&](const std::string& word) {
+        return prompt.find(word) != std::string::npos;
+      });
+    };
+    if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("no prompt has a word of the concept {}; write {} where it shall be",
+                            guest.file, fmt::join(guest.words, " ")));
+  }
+  prompts.push_back(scene.negative_prompt);
+  for (const auto& region : scene.regions) prompts.push_back(region.negative_prompt);
+  for (const auto& prompt : prompts) {
+    refuse_unknown_words(studio, prompt);
+    warn_if_cut(studio, prompt);
+  }
+}
+
+}  // namespace mos::app

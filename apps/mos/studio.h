@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/region/region.h"
+#include "picture_record.h"
+
+/// A base model with concepts in it, ready to paint.
+namespace mos::app {
+
+struct StudioOptions {
+  std::string base;
+  std::vector<ConceptUse> concepts;  ///< A given sha256 must be the file's; an empty one is filled.
+  std::string base_hash;             ///< The same.
+  torch::Device device = torch::kCPU;
+  torch::ScalarType dtype = torch::kFloat32;
+};
+
+struct Studio {
+  /// Words of a concept that was asked for, and the file they are from.
+  struct Guest {
+    std::string file;
+    std::vector<std::string> words;
+  };
+
+  diffusion::StableDiffusion model;
+  concepts::ConceptTokens tokens;
+  std::string base_hash;
+  std::vector<ConceptUse> concepts;
+  std::vector<Guest> guests;
+};
+
+/// Loads the base model and adds every concept: words to the text encoder, scale · ΔW to the
+/// weights, in float32 before they become `dtype`.
+/// Throws kIo and kFormat for files, kUsage for words that clash, kMismatch when a concept does not
+/// fit the base model or a hash is another one.
+Studio open_studio(const StudioOptions& options);
+
+/// Throws kUsage if no prompt of `scene` has a word of a concept that was asked for, or if a prompt
+/// has a word like `<cat1>` that nothing defines.
+void check_words(const Studio& studio, const region::Scene& scene);
+
+}  // namespace mos::app
