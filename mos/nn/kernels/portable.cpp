@@ -101,10 +101,16 @@ bool needs_gradient(const torch::Tensor& q, const torch::Tensor& k, const torch:
 
 torch::Tensor group_norm(const torch::Tensor& x, int64_t groups, const torch::Tensor& weight,
                          const torch::Tensor& bias, double eps, Activation activation) {
+  // On a CPU with channels last, ATen 1.13 subtracts two large sums for the variance: at a mean of
+  // 100 deviations float32 is wrong by 8 %. In the contiguous layout it does better.
+  const at::MemoryFormat format = x.suggest_memory_format();
+  const bool reorder = x.device().is_cpu() && format != at::MemoryFormat::Contiguous;
   return in_compute_dtype(x, [&](const torch::Tensor& wide) {
     const at::ScalarType dtype = wide.scalar_type();
-    const torch::Tensor y = at::group_norm(wide, groups, weight.to(dtype), bias.to(dtype), eps);
-    return activation == Activation::kSilu ? at::silu(y) : y;
+    const torch::Tensor y = at::group_norm(reorder ? wide.contiguous() : wide, groups,
+                                           weight.to(dtype), bias.to(dtype), eps);
+    const torch::Tensor z = activation == Activation::kSilu ? at::silu(y) : y;
+    return reorder ? z.contiguous(format) : z;
   });
 }
 
