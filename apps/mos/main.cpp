@@ -39,11 +39,10 @@ void print_usage() {
   for (const auto& command : kCommands) fmt::print("  {:<10} {}\n", command.name, command.summary);
   fmt::print(
       "\n"
-      "  mos help COMMAND   the options of a command\n"
-      "  mos --version      versions, device, number type, BLAS and threads\n"
-      "\n"
-      "Results go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a file, 4 things that do\n"
-      "not fit together, 5 the device or its memory, 130 interrupted.\n");
+      "mos help COMMAND shows the options of a command; mos --version shows versions, device,\n"
+      "number type, BLAS and threads. Results go to stdout, talk to stderr. Exit codes: 2 wrong\n"
+      "use, 3 a file, 4 things that do not fit together, 5 the device or its memory, 130\n"
+      "interrupted.\n");
 }
 
 void print_version() {
