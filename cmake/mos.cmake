@@ -4,7 +4,8 @@ target_include_directories(mos_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_include_directories(mos_flags SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(mos_flags INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads
                                           fmt::fmt nlohmann_json::nlohmann_json)
-target_compile_options(mos_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-missing-field-initializers
+target_compile_options(mos_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion
+                                           -Wno-missing-field-initializers
                                            $<$<BOOL:${MOS_WERROR}>:-Werror>)
 if(MOS_WERROR)  # false alarms: g++ 12 on its own AVX-512 header, g++ 14 on LibTorch's autograd one
   target_compile_options(mos_flags INTERFACE -Wno-error=maybe-uninitialized
@@ -18,6 +19,22 @@ if(MOS_SANITIZE)
   target_link_options(mos_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
+if(MOS_PRECOMPILED_HEADERS)
+  file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+  add_library(mos_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+  target_link_libraries(mos_precompiled PRIVATE mos_flags)
+  target_precompile_headers(mos_precompiled PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
+  target_compile_options(mos_precompiled PRIVATE -fpch-preprocess)  # lets ccache see through it
+endif()
+
+# Lets `target` use the precompiled headers; all targets share one copy, which is half a gigabyte.
+function(mos_use_precompiled target)
+  if(MOS_PRECOMPILED_HEADERS)
+    target_precompile_headers(${target} REUSE_FROM mos_precompiled)
+    target_compile_options(${target} PRIVATE -fpch-preprocess)
+  endif()
+endfunction()
+
 # mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder as
 # the static library mos_<folder>.
 function(mos_library folder)
@@ -26,6 +43,7 @@ function(mos_library folder)
        ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.cpp)
   if(sources)
     add_library(mos_${folder} STATIC ${sources})
+    mos_use_precompiled(mos_${folder})
     set(scope PUBLIC)
   else()
     add_library(mos_${folder} INTERFACE)
