@@ -14,6 +14,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/diffusion/scheduler.h"
 #include "picture_record.h"
 #include "studio.h"
 #include "terminal.h"
@@ -134,9 +135,11 @@ ConceptUse parse_concept(const std::string& text, double default_scale) {
 
 std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
   std::vector<ConceptUse> uses;
-  for (const auto& text : detail::split_list(flags.take("concept").value_or(""))) {
+  const auto given = flags.take("concept");
+  for (const auto& text : detail::split_list(given.value_or(""))) {
     uses.push_back(parse_concept(text, default_scale));
   }
+  if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
   return uses;
 }
 
@@ -154,6 +157,16 @@ void refuse_words(const Flags& flags) {
                                              flags.words().front()));
 }
 
+/// A short name or a diffusers class; empty is the model's own.
+void check_scheduler(const std::string& name) {
+  const auto names = diffusion::scheduler_names();
+  const bool is_class = name.ends_with("Scheduler");
+  if (name.empty() || is_class || std::find(names.begin(), names.end(), name) != names.end())
+    return;
+  throw Error(ErrorKind::kUsage, fmt::format("--scheduler is \"{}\", expected one of {}{}", name,
+                                             fmt::join(names, ", "), did_you_mean(name, names)));
+}
+
 void check_order(const Order& order) {
   const auto& settings = order.settings;
   if (!order.prompt && !order.scene && !order.regions) {
@@ -162,6 +175,7 @@ void check_order(const Order& order) {
   if (settings.sample.count < 1 || settings.batch < 1 || settings.columns < 0) {
     throw Error(ErrorKind::kUsage, "--count and --batch must be at least 1, --columns not below 0");
   }
+  check_scheduler(settings.sample.scheduler);
   if (order.grid && order.grid->extension() != ".png") {
     throw Error(ErrorKind::kUsage, fmt::format("--grid is {}, expected a name that ends in .png",
                                                order.grid->string()));

@@ -58,8 +58,8 @@ const Command& find_command(std::string_view name) {
     if (name == command.name) return command;
     names.emplace_back(command.name);
   }
-  throw Error(ErrorKind::kUsage, fmt::format("unknown command {}{}; mos --help lists them", name,
-                                             mos::did_you_mean(name, names)));
+  throw Error(ErrorKind::kUsage,
+              fmt::format("unknown command {}{}", name, mos::did_you_mean(name, names)));
 }
 
 int help(int argc, char** argv) {
