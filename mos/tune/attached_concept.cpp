@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <string_view>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"

@@ -1,5 +1,6 @@
 #include "mos/tune/attention_loss.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace mos::tune {

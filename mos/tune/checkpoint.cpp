@@ -2,6 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <map>
+#include <string>
+#include <vector>
+
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/io/safetensors.h"

@@ -1,6 +1,7 @@
 #include "mos/tune/draws.h"
 
 #include <numeric>
+#include <utility>
 
 #include "mos/base/random.h"
 

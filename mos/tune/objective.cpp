@@ -1,5 +1,6 @@
 #include "mos/tune/objective.h"
 
+#include <memory>
 #include <optional>
 
 #include "mos/concepts/tokens.h"

@@ -78,9 +78,9 @@ struct OptimiserOptions {
 
 struct RunOptions {
   std::uint64_t seed = 0;
-  std::string dtype = "auto";         ///< auto, float32 or bfloat16: of the frozen networks.
-  std::int64_t checkpoint_every = 0;  ///< Steps; 0: only when interrupted.
-  std::int64_t preview_every = 0;     ///< Steps; 0: only at the end.
+  std::string dtype = "auto";           ///< auto, float32 or bfloat16: of the frozen networks.
+  std::int64_t checkpoint_every = 100;  ///< Steps; 0: only when interrupted.
+  std::int64_t preview_every = 0;       ///< Steps; 0: only at the end.
   std::vector<std::string> preview_prompts = {"a photo of a <TOK>"};
   std::vector<double> preview_scales = {0.0, 0.7, 1.0};  ///< LoRA scales; 0 is the embedding alone.
   std::int64_t preview_pictures = 4;                     ///< For each prompt and scale; 0: none.

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <span>
+
 #include "mos/concepts/lora.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <span>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"

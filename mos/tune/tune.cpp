@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <map>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"

@@ -4,6 +4,8 @@
 #include <torch/types.h>
 
 #include <cmath>
+#include <memory>
+#include <vector>
 
 #include "mos/base/random.h"
 #include "mos/tune/objective.h"

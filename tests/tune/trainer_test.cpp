@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/tune/tune.h"
@@ -233,6 +235,18 @@ TEST_F(Tuning, ImpossibleOptionsAreNamed) {
   options_ = tiny_options();
   options_.words.kind = "edlora";
   EXPECT_THAT(refusal(), HasSubstr("ed_lora"));
+}
+
+TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {
+  const mos::TempDir base;
+  TuneOptions options;
+  mos::tune::read_base_defaults(base.path(), options);  // a base need not have any
+  EXPECT_EQ(options.optimiser.steps, TuneOptions().optimiser.steps);
+  mos::write_text_file(base / "tune_defaults.json", R"({"steps": 300, "random_sigma": 0.035})");
+  mos::tune::read_base_defaults(base.path(), options);
+  EXPECT_EQ(options.optimiser.steps, 300);
+  const auto complete = mos::tune::complete_options(options, tiny_dataset());
+  EXPECT_THAT(complete.words.initializers, ::testing::ElementsAre("<rand-0.035>", "man"));
 }
 
 TEST(AdamW, MatchesTheFormulaOfTwoSteps) {
