@@ -1,0 +1,129 @@
+#include "mos/fuse/capture.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/fuse/gram_store.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+using mos::concepts::ConceptTokens;
+using mos::fuse::ConceptPrompts;
+using mos::fuse::InputGram;
+using mos::fuse::TextFit;
+
+ConceptTokens add_cat(mos::diffusion::StableDiffusion& model) {
+  auto generator = mos::seeded_generator(3);
+  const auto layers = model.unet->cross_attention_count();
+  ConceptTokens tokens(layers);
+  const std::array words = {
+      mos::concepts::ConceptWord{"<cat1>", mos::randn({layers, 16}, generator)},
+      mos::concepts::ConceptWord{"<cat2>", mos::randn({layers, 16}, generator)}};
+  tokens.add(words, model.tokenizer, model.text_encoder);
+  return tokens;
+}
+
+const ConceptPrompts kOfficial = {.prompts = {"a <cat1> <cat2>", "<cat1> <cat2>"}};
+
+TEST(InputSite, IsOneForLayersThatShareTheirInput) {
+  using mos::fuse::input_site;
+  EXPECT_EQ(input_site("a.attn1.to_q"), input_site("a.attn1.to_v"));
+  EXPECT_EQ(input_site("a.attn2.to_k"), input_site("a.attn2.to_v"));
+  EXPECT_NE(input_site("a.attn2.to_q"), input_site("a.attn2.to_k"));
+  EXPECT_NE(input_site("a.attn1.to_q"), input_site("b.attn1.to_q"));
+  EXPECT_EQ(input_site("a.self_attn.q_proj"), input_site("a.self_attn.k_proj"));
+  EXPECT_EQ(input_site("a.attn1.to_out.0"), "a.attn1.to_out.0");
+}
+
+TEST(InputRecorder, SeesWhatTheLayersSeeAndLetsGo) {
+  const torch::NoGradGuard no_grad;
+  mos::nn::Linear layer(3, 2, mos::nn::Bias::kNone);
+  layer->weight.zero_();
+  torch::nn::Module parent;
+  parent.register_module("proj", layer);
+  const auto rows = torch::arange(12, torch::kFloat32).view({2, 2, 3});
+  {
+    const mos::fuse::InputRecorder recorder(parent, {"proj"});
+    layer(rows);
+    EXPECT_EQ(recorder.grams().at("proj").rows(), 4);
+    const auto flat = rows.view({4, 3}).to(torch::kFloat64);
+    EXPECT_TRUE(torch::allclose(recorder.grams().at("proj").matrix(), flat.t().matmul(flat)));
+  }
+  EXPECT_FALSE(layer->input_observer);
+  EXPECT_THROW(mos::fuse::InputRecorder(parent, {"other"}), mos::Error);
+  EXPECT_FALSE(layer->input_observer);
+}
+
+TEST(Capture, TextEncoderLayersSeeEveryTokenOfEveryLayersText) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  const mos::fuse::LayerNames layers = {"text_model.encoder.layers.0.self_attn.q_proj"};
+  const auto rows = [&](TextFit fit) {
+    auto shown = kOfficial;
+    shown.fit = fit;
+    return capture_text_encoder(model, tokens, shown, layers).begin()->second.rows();
+  };
+  const auto texts = model.unet->cross_attention_count();
+  EXPECT_EQ(rows(TextFit::kWords), texts * (5 + 4));  // with start and end tokens
+  EXPECT_EQ(rows(TextFit::kPadded), texts * 2 * model.tokenizer.model_max_length());
+}
+
+TEST(Capture, KeysAndValuesSeeTheWordsAndTheEndToken) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  mos::fuse::LayerNames layers;
+  for (const auto& name : model.unet->cross_attention_names()) layers.insert(name + ".to_k");
+  const auto grams = capture_cross_attention(model, tokens, kOfficial, layers);
+  EXPECT_EQ(grams.size(), layers.size());
+
+  // Layer 2 reads the texts with row 2.
+  const torch::NoGradGuard no_grad;
+  const auto third = model.unet->cross_attention_names()[2];
+  const auto samples = grams.at(mos::fuse::input_site(third + ".to_k")).samples();
+  ASSERT_TRUE(samples.defined());
+  const std::array text = {tokens.bind("<cat1> <cat2>")[2]};
+  const auto ids = token_ids(model.tokenizer, text, mos::concepts::Padding::kNone);
+  const auto states = model.text_encoder(ids).last_hidden_state[0];
+  ASSERT_EQ(samples.size(0), 6);
+  EXPECT_TRUE(
+      torch::allclose(samples.slice(0, 3), states.slice(0, 1).to(torch::kFloat64), 1e-5, 1e-6));
+}
+
+TEST(Capture, SamplingShowsUNetLayersEveryStep) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  auto generator = mos::seeded_generator(4);
+  const auto noise = mos::randn({2, 4, 8, 8}, generator);
+  const auto layer = model.unet->cross_attention_names().front() + ".to_q";
+  const auto both = mos::fuse::capture_unet(
+      model, tokens, {.prompt = "a <cat1> <cat2>", .noise = noise, .steps = 3}, {layer});
+  EXPECT_EQ(both.grams.at(layer).rows(), 2 * 3 * 64);
+  EXPECT_EQ(both.latents.sizes(), noise.sizes());
+
+  // Pictures are sampled one by one, so what several show is the sum.
+  InputGram sum(both.grams.at(layer).in_features());
+  for (const auto& one : noise.split(1)) {
+    const auto alone = mos::fuse::capture_unet(
+        model, tokens, {.prompt = "a <cat1> <cat2>", .noise = one, .steps = 3}, {layer});
+    sum.merge(alone.grams.at(layer));
+  }
+  EXPECT_TRUE(torch::allclose(sum.matrix(), both.grams.at(layer).matrix()));
+}
+
+TEST(GramStore, GivesBackWhatItWasGiven) {
+  mos::fuse::GramStore store;
+  const auto samples = torch::randn({3, 5}, torch::kFloat64);
+  const auto many = torch::randn({9, 5}, torch::kFloat64);
+  EXPECT_EQ(store.put(InputGram::from_samples(samples)), 0U);
+  EXPECT_EQ(store.put(InputGram::from_samples(many)), 1U);
+  EXPECT_EQ(store.put(InputGram::from_matrix(torch::eye(5, torch::kFloat64), 2)), 2U);
+  EXPECT_TRUE(store.get(0).samples().equal(samples));
+  EXPECT_FALSE(store.get(1).samples().defined());
+  EXPECT_TRUE(torch::allclose(store.get(1).matrix(), many.t().matmul(many)));
+  EXPECT_EQ(store.get(1).rows(), 9);
+  EXPECT_TRUE(store.get(2).matrix().equal(torch::eye(5, torch::kFloat64)));
+  EXPECT_FALSE(store.get(2).samples().defined());
+}
+
+}  // namespace

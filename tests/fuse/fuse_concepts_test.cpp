@@ -1,0 +1,272 @@
+#include "mos/fuse/fuse_concepts.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "mos/base/error.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/lora.h"
+#include "mos/fuse/capture.h"
+#include "mos/fuse/sources.h"
+#include "mos/io/state_dict.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using mos::ErrorKind;
+using mos::concepts::ConceptDelta;
+using mos::diffusion::StableDiffusion;
+using mos::fuse::ConceptSource;
+using mos::fuse::FuseOptions;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// LoRA on every attention layer of one network.
+mos::concepts::LoraPairs random_pairs(torch::nn::Module& network, at::Generator& generator) {
+  mos::concepts::LoraPairs pairs;
+  mos::nn::for_each_lora_layer(network, [&](const std::string& name, mos::nn::LoraLayer& layer) {
+    if (name.find("attn") == std::string::npos) return;
+    pairs[name] = {.down = 0.3 * mos::randn({2, layer.in_features()}, generator),
+                   .up = 0.3 * mos::randn({layer.out_features(), 2}, generator)};
+  });
+  return pairs;
+}
+
+ConceptSource random_source(const std::string& name, std::uint64_t seed) {
+  auto model = mos::tiny::model();
+  auto generator = mos::seeded_generator(seed);
+  ConceptSource source{.name = name};
+  for (const char* number : {"1", "2"}) {
+    source.delta.words.push_back(
+        {"<" + name + number + ">",
+         0.3 * mos::randn({model.unet->cross_attention_count(), 16}, generator)});
+  }
+  source.delta.text_encoder = random_pairs(*model.text_encoder, generator);
+  source.delta.unet = random_pairs(*model.unet, generator);
+  return source;
+}
+
+FuseOptions quick() { return {.steps = 3}; }
+
+template <class Action>
+std::string message_of(ErrorKind kind, const Action& action) {
+  try {
+    action();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), kind);
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+void expect_same_weights(const StableDiffusion& a, const StableDiffusion& b, double tolerance) {
+  const auto compare = [&](const torch::nn::Module& left, const torch::nn::Module& right) {
+    const auto theirs = mos::io::state_dict_of(right);
+    for (const auto& [key, value] : mos::io::state_dict_of(left)) {
+      EXPECT_TRUE(torch::allclose(value, theirs.at(key), 0.0, tolerance)) << key;
+    }
+  };
+  compare(*a.text_encoder, *b.text_encoder);
+  compare(*a.unet, *b.unet);
+}
+
+TEST(FuseConcepts, OneConceptAloneComesBackOnItsOwnInputs) {
+  auto model = mos::tiny::model();
+  const std::vector sources{random_source("cat", 5)};
+  auto options = quick();
+  options.text_ridge = options.unet_ridge = 1e-12;
+  const auto result = fuse_concepts(model, sources, options);
+  const auto total = result.report.total();
+  EXPECT_LT(total.after, 1e-6 * total.before);
+  EXPECT_EQ(total.crosstalk, 0.0);
+}
+
+TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
+  auto model = mos::tiny::model();
+  const auto result =
+      fuse_concepts(model, {random_source("cat", 5), random_source("dog", 6)}, quick());
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto fit = result.report.total_of_concept(i);
+    EXPECT_LT(fit.after, fit.before);
+    EXPECT_GT(fit.crosstalk, 0.0);
+  }
+  EXPECT_THAT(result.report.concepts, ElementsAre("cat", "dog"));
+  ASSERT_EQ(result.report.stages.size(), 3U);
+  for (const auto& stage : result.report.stages) {
+    EXPECT_GT(stage.seconds, 0.0);
+    EXPECT_GT(stage.peak_memory, 0);
+    EXPECT_LT(result.report.total(stage.stage).after, result.report.total(stage.stage).before);
+  }
+}
+
+TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  const mos::TempDir folder;
+  for (const char* method : {"gradient", "weight"}) {
+    auto options = quick();
+    options.method = method;
+    auto fused = mos::tiny::model();
+    const auto result = fuse_concepts(fused, sources, options);
+    const auto file = folder / (std::string(method) + ".safetensors");
+    save_concept(file, result.delta);
+    const auto loaded = mos::concepts::load_concept(file);
+    EXPECT_EQ(loaded.words.size(), 4U);
+    for (const auto& [layer, pair] : loaded.unet) EXPECT_EQ(pair.rank(), 4) << layer;
+
+    auto base = mos::tiny::model();
+    merge_lora(*base.text_encoder, loaded.text_encoder, 1.0, "the file");
+    merge_lora(*base.unet, loaded.unet, 1.0, "the file");
+    expect_same_weights(base, fused, 1e-5);
+  }
+}
+
+TEST(FuseConcepts, TheSameInputGivesTheSameBytes) {
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  const mos::TempDir folder;
+  for (const char* name : {"a.safetensors", "b.safetensors"}) {
+    auto model = mos::tiny::model();
+    save_concept(folder / name, fuse_concepts(model, sources, quick()).delta);
+  }
+  EXPECT_EQ(mos::read_text_file(folder / "a.safetensors"),
+            mos::read_text_file(folder / "b.safetensors"));
+}
+
+TEST(FuseConcepts, TheFusedModelKnowsAllWordsAfterSavingAndLoading) {
+  auto model = mos::tiny::model();
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  fuse_concepts(model, sources, quick());
+  const mos::TempDir folder;
+  model.save(folder / "fused");
+  const auto loaded = StableDiffusion::load(folder / "fused");
+  const std::array prompts = {std::string("a <cat1> <dog2>")};
+  const auto states = [&](const StableDiffusion& from) {
+    const auto tokens =
+        mos::concepts::ConceptTokens::from_json(from.concepts, from.unet->cross_attention_count());
+    auto text_encoder = from.text_encoder;
+    const torch::NoGradGuard no_grad;
+    return encode_prompts(tokens, from.tokenizer, text_encoder, prompts);
+  };
+  EXPECT_EQ(states(model).dim(), 4);
+  EXPECT_TRUE(torch::allclose(states(model), states(loaded)));
+}
+
+TEST(FuseConcepts, WeightFusionIsTheWeightedSumOfTheUpdates) {
+  auto sources = std::vector{random_source("cat", 5), random_source("dog", 6)};
+  sources[1].unet_scale = 0.5;
+  auto options = quick();
+  options.method = "weight";
+  options.weights = {3.0, 1.0};
+  auto fused = mos::tiny::model();
+  const auto result = fuse_concepts(fused, sources, options);
+  EXPECT_EQ(result.report.total().before, 0.0);  // it looks at no inputs
+
+  auto expected = mos::tiny::model();
+  for (std::size_t i = 0; i < 2; ++i) {
+    const double weight = i == 0 ? 0.75 : 0.25;
+    merge_lora(*expected.text_encoder, sources[i].delta.text_encoder, weight, "cat");
+    merge_lora(*expected.unet, sources[i].delta.unet, weight * sources[i].unet_scale, "cat");
+  }
+  expect_same_weights(fused, expected, 1e-6);
+}
+
+TEST(FuseConcepts, LbfgsComesCloseToTheExactSolution) {
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  auto options = quick();
+  options.text_ridge = options.unet_ridge = 1e-12;
+  auto model = mos::tiny::model();
+  const auto exact = fuse_concepts(model, sources, options).report.total("text_encoder");
+  options.solver = "lbfgs";
+  options.text_iterations = 60;
+  options.unet_iterations = 5;
+  model = mos::tiny::model();
+  const auto lbfgs = fuse_concepts(model, sources, options).report.total("text_encoder");
+  EXPECT_GE(lbfgs.after, exact.after * (1.0 - 1e-9));
+  EXPECT_LT(lbfgs.after, exact.after + 0.05 * exact.before);
+}
+
+TEST(FuseConcepts, LayersThatOnlyOneConceptTouchesAreFusedToo) {
+  auto sources = std::vector{random_source("cat", 5), random_source("dog", 6)};
+  sources[0].delta.text_encoder.clear();
+  const auto only = sources[0].delta.unet.begin()->first;
+  sources[1].delta.unet.erase(only);
+  auto model = mos::tiny::model();
+  const auto result = fuse_concepts(model, sources, quick());
+  EXPECT_EQ(result.delta.unet.at(only).rank(), 2);
+  for (const auto& layer : result.report.layers) {
+    if (layer.stage != "text_encoder") continue;
+    EXPECT_EQ(layer.fits[0].before, 0.0) << layer.layer;
+  }
+}
+
+TEST(FuseConcepts, AFusedModelTakesFurtherConcepts) {
+  auto model = mos::tiny::model();
+  fuse_concepts(model, {random_source("cat", 5)}, quick());
+  const mos::TempDir folder;
+  model.save(folder / "one");
+  auto loaded = StableDiffusion::load(folder / "one");
+  fuse_concepts(loaded, {random_source("dog", 6)}, quick());
+  EXPECT_TRUE(loaded.concepts.contains("<cat1>") && loaded.concepts.contains("<dog2>"));
+  EXPECT_THAT(message_of(ErrorKind::kUsage,
+                         [&] { fuse_concepts(loaded, {random_source("cat", 7)}, quick()); }),
+              HasSubstr("the base model and cat both use the word <cat1>"));
+}
+
+TEST(FuseConcepts, ReportsEveryLayerAndConcept) {
+  auto model = mos::tiny::model();
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  const auto result = fuse_concepts(model, sources, quick());
+  EXPECT_EQ(result.report.layers.size(),
+            sources[0].delta.text_encoder.size() + sources[0].delta.unet.size());
+  const auto json = result.report.to_json();
+  for (const auto& layer : json["layers"]) {
+    for (const char* name : {"cat", "dog"}) {
+      for (const char* quantity : {"before", "after", "crosstalk"}) {
+        EXPECT_TRUE(layer["concepts"][name][quantity].is_number()) << layer.dump();
+      }
+    }
+  }
+  EXPECT_GT(json["total"]["before"].get<double>(), json["total"]["after"].get<double>());
+}
+
+TEST(FuseConcepts, StopsWhenCancelled) {
+  auto model = mos::tiny::model();
+  mos::CancelToken cancel;
+  const auto cancel_in_sampling = [&](const mos::Progress& progress) {
+    if (progress.stage.starts_with("sampling")) cancel.cancel();
+  };
+  message_of(ErrorKind::kCancelled, [&] {
+    fuse_concepts(model, {random_source("cat", 5)}, quick(), cancel_in_sampling, &cancel);
+  });
+  mos::nn::for_each_lora_layer(*model.unet, [](const std::string& name, mos::nn::LoraLayer& l) {
+    EXPECT_FALSE(l.input_observer) << name;
+  });
+}
+
+TEST(FuseConcepts, RefusesAConceptOfAnotherBaseModel) {
+  auto source = random_source("cat", 5);
+  source.delta.unet["no.such.layer"] = source.delta.unet.begin()->second;
+  auto model = mos::tiny::model();
+  EXPECT_THAT(message_of(ErrorKind::kMismatch, [&] { fuse_concepts(model, {source}, quick()); }),
+              HasSubstr("no.such.layer"));
+}
+
+TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
+  const auto refusal = [](const FuseOptions& options) {
+    return message_of(ErrorKind::kUsage, [&] { check_options(options, 2); });
+  };
+  EXPECT_THAT(refusal({.method = "sum"}), HasSubstr("method"));
+  EXPECT_THAT(refusal({.solver = "adam"}), HasSubstr("solver"));
+  EXPECT_THAT(refusal({.unet_ridge = -1.0}), HasSubstr("ridge"));
+  EXPECT_THAT(refusal({.fit_text = "all"}), HasSubstr("fit_text"));
+  EXPECT_THAT(refusal({.prompts = {"a photo"}}), HasSubstr("<TOK>"));
+  EXPECT_THAT(refusal({.samples = 0}), HasSubstr("samples"));
+  EXPECT_THAT(refusal({.weights = {1.0, 2.0}}), HasSubstr("weight fusion"));
+  EXPECT_THAT(refusal({.method = "weight", .weights = {1.0}}), HasSubstr("as many weights"));
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [] { mos::fuse::check_options({}, 0); }),
+              HasSubstr("no concept"));
+}
+
+}  // namespace

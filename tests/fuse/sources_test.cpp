@@ -1,0 +1,119 @@
+#include "mos/fuse/sources.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/concepts/concept_file.h"
+#include "tests/support/temp_dir.h"
+
+namespace {
+
+using mos::ErrorKind;
+using mos::fuse::ConceptSource;
+using mos::fuse::parse_rename;
+using mos::fuse::Rename;
+using testing::HasSubstr;
+
+ConceptSource source(const std::string& name, const std::vector<std::string>& words) {
+  ConceptSource made{.name = name};
+  for (const auto& word : words) made.delta.words.push_back({word, torch::ones({2, 3})});
+  return made;
+}
+
+template <class Action>
+std::string message_of(ErrorKind kind, const Action& action) {
+  try {
+    action();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), kind);
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+TEST(Words, TwoConceptsWithOneWordAreRefusedWithTheWayOut) {
+  const std::vector sources{source("cat", {"<a1>", "<a2>"}), source("dog", {"<b1>", "<a2>"})};
+  const auto message = message_of(ErrorKind::kUsage, [&] { mos::fuse::check_words(sources, {}); });
+  EXPECT_THAT(message, HasSubstr("cat and dog both use the word <a2>"));
+  EXPECT_THAT(message, HasSubstr("--rename 2:<a2>=<new>"));
+}
+
+TEST(Words, AConceptWithoutWordsNeedsAPhrase) {
+  auto wordless = source("plain", {});
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { mos::fuse::check_words({wordless}, {}); }),
+              HasSubstr("plain has no words"));
+  wordless.phrase = "dog";
+  EXPECT_NO_THROW(mos::fuse::check_words({wordless}, {}));
+}
+
+TEST(Rename, ReachesTheLastConceptWithTheWordOrTheNumberedOne) {
+  std::vector sources{source("cat", {"<a1>"}), source("dog", {"<a1>"})};
+  sources[1].phrase = "<a1> dog";
+  mos::fuse::rename_words(sources, std::array{parse_rename("<a1>=<b1>")});
+  EXPECT_EQ(sources[0].delta.words[0].word, "<a1>");
+  EXPECT_EQ(sources[1].delta.words[0].word, "<b1>");
+  EXPECT_EQ(sources[1].prompt_phrase(), "<b1> dog");
+  EXPECT_NO_THROW(mos::fuse::check_words(sources, {}));
+
+  mos::fuse::rename_words(sources, std::array{parse_rename("1:<a1>=<c1>")});
+  EXPECT_EQ(sources[0].prompt_phrase(), "<c1>");
+}
+
+TEST(Rename, RefusesWhatItCannotDo) {
+  for (const char* text : {"", "<a>", "<a>=", "=<b>", "<a>=<b c>", "<a>=<b>=<c>"}) {
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { parse_rename(text); }),
+                HasSubstr("is no rename"))
+        << text;
+  }
+  std::vector sources{source("cat", {"<a1>"})};
+  EXPECT_THAT(
+      message_of(ErrorKind::kUsage,
+                 [&] { mos::fuse::rename_words(sources, std::array{parse_rename("<x>=<y>")}); }),
+      HasSubstr("cannot rename <x>"));
+  EXPECT_THROW(mos::fuse::rename_words(sources, std::array{parse_rename("2:<a1>=<y>")}),
+               mos::Error);
+}
+
+class SourceList : public testing::Test {
+ protected:
+  SourceList() {
+    auto delta = source("cat", {"<a1>", "<a2>"}).delta;
+    mos::concepts::save_concept(folder_ / "cat.safetensors", delta);
+  }
+  std::vector<ConceptSource> load(const std::string& json) const {
+    mos::write_text_file(folder_ / "list.json", json);
+    return mos::fuse::load_source_list(folder_ / "list.json");
+  }
+  mos::TempDir folder_;
+};
+
+TEST_F(SourceList, ReadsTheAuthorsKeys) {
+  const auto sources = load(
+      R"([{"lora_path": "cat.safetensors", "unet_alpha": 0.8, "text_encoder_alpha": 0.6,
+           "concept_name": "<a2> <a1> cat"},
+          {"lora_path": "cat.safetensors"}])");
+  ASSERT_EQ(sources.size(), 2U);
+  EXPECT_EQ(sources[0].unet_scale, 0.8);
+  EXPECT_EQ(sources[0].text_encoder_scale, 0.6);
+  EXPECT_EQ(sources[0].prompt_phrase(), "<a2> <a1> cat");
+  EXPECT_EQ(sources[0].delta.words[0].word, "<a2>");
+  EXPECT_EQ(sources[1].unet_scale, 1.0);
+  EXPECT_EQ(sources[1].prompt_phrase(), "<a1> <a2>");
+  EXPECT_NE(sources[0].name, sources[1].name);
+}
+
+TEST_F(SourceList, RefusesListsThatAreNone) {
+  message_of(ErrorKind::kFormat, [&] { load("{}"); });
+  message_of(ErrorKind::kFormat, [&] { load("[]"); });
+  message_of(ErrorKind::kFormat, [&] { load("[1]"); });
+  message_of(ErrorKind::kFormat, [&] { load("[{}]"); });
+  message_of(ErrorKind::kIo, [&] { load(R"([{"lora_path": "none.safetensors"}])"); });
+  EXPECT_THAT(
+      message_of(ErrorKind::kMismatch,
+                 [&] { load(R"([{"lora_path": "cat.safetensors", "concept_name": "<z1>"}])"); }),
+      HasSubstr("<z1>"));
+}
+
+}  // namespace
