@@ -201,42 +201,77 @@ class Examiner {
     rows.push_back({"generated: background recognised", scenes / total, 0.95});
   }
 
-  void recognise_pairs(std::vector<AcceptanceRow>& rows) {
-    const auto classes = static_cast<int>(data_.world().classes.size());
+  /// Classes that the image tower sees in the left and in the right half of each picture
+  /// [B,3,H,W]: int64 [B] twice. A half is shown beside its mirror image, so that it fills a
+  /// square.
+  std::array<Tensor, 2> classes_of_halves(const Tensor& pictures) {
     std::vector<std::string> captions;
-    std::vector<std::pair<int, int>> pairs;
-    for (int left = 0; left < classes; ++left) {
-      for (int right = 0; right < classes; ++right) {
-        if (left == right) continue;
-        pairs.emplace_back(left, right);
-        captions.push_back(noun(left) + " on the left and " + noun(right) + " on the right");
-      }
+    for (int c = 0; c < class_count(); ++c) captions.push_back("a photo of " + noun(c));
+    std::array<Tensor, 2> found;
+    const auto halves = pictures.chunk(2, 3);
+    for (std::size_t side = 0; side < 2; ++side) {
+      const auto doubled = torch::cat({halves[side], halves[side].flip({3})}, 3);
+      found[side] = best_caption(towers_, tokenizer_, doubled, captions);
     }
+    return found;
+  }
+
+  struct PairFigures {
+    double both = 0.0;      ///< Both subjects are seen, on whichever side.
+    double in_order = 0.0;  ///< Both are seen where they should be.
+  };
+
+  PairFigures judge_pairs(const Tensor& pictures, const std::vector<std::vector<int>>& wanted) {
+    const auto found = classes_of_halves(pictures);
+    PairFigures figures;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const auto row = static_cast<std::int64_t>(i);
+      const std::pair seen(found[0][row].item<std::int64_t>(), found[1][row].item<std::int64_t>());
+      const std::pair<std::int64_t, std::int64_t> asked(wanted[i][0], wanted[i][1]);
+      const bool in_order = seen == asked;
+      figures.in_order += in_order ? 1 : 0;
+      figures.both += in_order || seen == std::pair(asked.second, asked.first) ? 1 : 0;
+    }
+    const auto total = std::max(1.0, static_cast<double>(wanted.size()));
+    return {figures.both / total, figures.in_order / total};
+  }
+
+  /// What the judge of pairs makes of real pictures.
+  PairFigures judge_held_out_pairs() {
+    std::vector<std::int64_t> indices;
+    std::vector<std::vector<int>> wanted;
+    const auto& specs = data_.specs(Split::kHeldOut);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const auto& subjects = specs[i].subjects;
+      if (subjects.size() != 2) continue;
+      indices.push_back(static_cast<std::int64_t>(i));
+      wanted.push_back({subjects[0].class_index, subjects[1].class_index});
+    }
+    return judge_pairs(data_.batch(Split::kHeldOut, torch::tensor(indices), torch::kFloat32),
+                       wanted);
+  }
+
+  void recognise_pairs(std::vector<AcceptanceRow>& rows) {
     const auto all_places = places();
     std::vector<Request> requests;
+    std::vector<std::vector<int>> wanted;
     for (int i = 0; i < options_.pairs; ++i) {
-      const int left = rng_.below(classes);
-      const int right = (left + 1 + rng_.below(classes - 1)) % classes;
+      const int left = rng_.below(class_count());
+      const int right = (left + 1 + rng_.below(class_count() - 1)) % class_count();
       const auto place = i % static_cast<int>(all_places.size());
       requests.push_back({noun(left) + " on the left and " + noun(right) + " on the right " +
                               all_places[static_cast<std::size_t>(place)],
                           {left, right},
                           place});
+      wanted.push_back({left, right});
     }
-    const auto found = best_caption(towers_, tokenizer_, generate(requests), captions);
-    double both = 0, ordered = 0;
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      const auto pair =
-          pairs[static_cast<std::size_t>(found[static_cast<std::int64_t>(i)].item<std::int64_t>())];
-      const int left = requests[i].classes[0], right = requests[i].classes[1];
-      const bool in_order = pair == std::pair(left, right);
-      ordered += in_order ? 1 : 0;
-      both += in_order || pair == std::pair(right, left) ? 1 : 0;
-    }
-    const auto total = static_cast<double>(requests.size());
-    rows.push_back({"generated: both of two recognised", both / total, 0.7});
-    rows.push_back({"generated: both, on the right sides", ordered / total, 0.6});
+    const auto generated = judge_pairs(generate(requests), wanted);
+    rows.push_back({"towers: both of two on held-out pictures", judge_held_out_pairs().both, 0.95});
+    rows.push_back({"generated: both of two recognised", generated.both, 0.7});
+    rows.push_back({"generated: both, on the right sides", generated.in_order, 0.6});
   }
+
+  int class_count() const { return static_cast<int>(data_.world().classes.size()); }
 
   AcceptanceOptions options_;
   const ProgressCallback& progress_;

@@ -104,6 +104,8 @@ struct UNetLoss {
   Tensor weights;  // [T]
   UNetOptions options;
   EpochOrder order;
+  Tensor pairs;  // int64: the pictures with two subjects
+  EpochOrder pair_order;
 
   Batch noise(const Tensor& clean, const Tensor& rows, at::Generator& generator) const {
     const auto count = clean.size(0);
@@ -122,9 +124,17 @@ struct UNetLoss {
     return (error * weights.index_select(0, batch.timesteps)).mean();
   }
 
+  Tensor draw(std::int64_t step) {
+    const auto batch = options.train.batch;
+    const auto paired = std::llround(options.pair_share * static_cast<double>(batch));
+    if (paired <= 0 || pairs.numel() == 0) return order.batch(step, batch);
+    const auto chosen = pairs.index_select(0, pair_order.batch(step, paired));
+    return paired >= batch ? chosen : torch::cat({chosen, order.batch(step, batch - paired)});
+  }
+
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
-    const auto indices = order.batch(step, options.train.batch);
+    const auto indices = draw(step);
     auto rows = cache.caption_row.index_select(0, indices);
     const auto kept = torch::rand({rows.size(0)}, generator,
                                   torch::TensorOptions(torch::kFloat32)) >= options.empty_captions;
@@ -133,6 +143,15 @@ struct UNetLoss {
     return weighted_error(noise(clean, rows, generator));
   }
 };
+
+Tensor pictures_with_two(const Dataset& data) {
+  std::vector<std::int64_t> indices;
+  const auto& specs = data.specs(Split::kTrain);
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].subjects.size() == 2) indices.push_back(static_cast<std::int64_t>(i));
+  }
+  return torch::tensor(indices, torch::kInt64);
+}
 
 /// Loss on held-out latents with fixed noise: comparable from one measurement to the next.
 class Validation {
@@ -294,9 +313,15 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                               .average = options.train.average,
                               .working_dtype = kCompute});
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
-  UNetLoss loss{unet,     cache,
-                schedule, min_snr_weights(schedule, options.snr_cap),
-                options,  EpochOrder(cache.latents.size(0), options.train.seed)};
+  const auto pairs = pictures_with_two(data);
+  UNetLoss loss{.unet = unet,
+                .cache = cache,
+                .schedule = schedule,
+                .weights = min_snr_weights(schedule, options.snr_cap),
+                .options = options,
+                .order = EpochOrder(cache.latents.size(0), options.train.seed),
+                .pairs = pairs,
+                .pair_order = EpochOrder(pairs.numel(), options.train.seed + 1)};
   const Validation validation(base, data);
   const auto measure = [&](std::int64_t step) {
     auto vae = load_vae(base);

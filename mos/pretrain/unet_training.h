@@ -23,7 +23,10 @@ struct UNetOptions {
   std::vector<std::int64_t> block_out_channels = {64, 128, 192};
   std::vector<std::int64_t> heads = {2, 4, 4};
   double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
-  double snr_cap = 5.0;         ///< Min-SNR weighting (arXiv 2303.09556).
+  /// Share of each batch that is drawn from the pictures with two subjects alone; the rest is drawn
+  /// from all pictures. Small subjects side by side take longest to learn.
+  double pair_share = 0.0;
+  double snr_cap = 5.0;  ///< Min-SNR weighting (arXiv 2303.09556).
   std::string prediction = "v_prediction";
 };
 
@@ -33,6 +36,7 @@ void describe(Visitor& visit, UNetOptions& options) {
   visit("block_out_channels", options.block_out_channels, "widths of the levels");
   visit("heads", options.heads, "attention heads of the levels");
   visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
+  visit("pair_share", options.pair_share, "share of each batch drawn from pairs of subjects");
   visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting");
   visit("prediction", options.prediction, "epsilon or v_prediction");
 }
