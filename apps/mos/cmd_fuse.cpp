@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 
 void print_help() {
   fmt::print(
-      "usage: mos fuse --base DIR [--out DIR] [--lora FILE] [options] CONCEPT...\n\n"
+      "usage: mos fuse CONCEPT... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
       "Fuses concept files (.safetensors, or the authors' .pth) into one model.\n\n"
-      "  --{:<22} base model, a diffusers directory\n"
+      "  --{:<22} base model, a diffusers directory [base]\n"
       "  --{:<22} write the fused model as a diffusers directory\n"
       "  --{:<22} write the same as a plain LoRA with the concept words, .safetensors\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
@@ -90,18 +90,16 @@ Job take_job(Flags& flags) {
     read_options(read_json_file(*config), config->string(), job.options);
   }
   read_flags(flags, job.options);
-  const auto base = take_path(flags, "base");
+  job.base = take_path(flags, "base").value_or("base");
   job.out = take_path(flags, "out");
   job.lora = take_path(flags, "lora");
   const auto report = take_path(flags, "report");
   if (const auto text = flags.take("overwrite"); text && detail::parse_switch("overwrite", *text)) {
     job.existing = Existing::kReplace;
   }
-  if (!base) throw Error(ErrorKind::kUsage, "mos fuse needs --base DIR");
   if (!job.out && !job.lora) {
     throw Error(ErrorKind::kUsage, "mos fuse needs --out DIR, --lora FILE, or both");
   }
-  job.base = *base;
   job.report =
       report.value_or((job.out ? *job.out : job.lora->parent_path()) / "fusion_report.json");
   if (job.out && job.existing == Existing::kRefuse && fs::exists(*job.out)) {
