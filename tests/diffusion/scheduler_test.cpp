@@ -107,7 +107,9 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{"DPMSolverMultistepScheduler",
                 {{"algorithm_type", "sde-dpmsolver++"}, {"solver_type", "heun"}},
                 0.3},
-        Variant{"DPMSolverMultistepScheduler", {{"algorithm_type", "sde-dpmsolver"}}, 1.5},
+        Variant{"DPMSolverMultistepScheduler",
+                {{"algorithm_type", "sde-dpmsolver"}, {"euler_at_final", true}},
+                1.5},
         Variant{"euler", {{"timestep_spacing", "leading"}}, 1e-3},
         Variant{"euler", {{"timestep_spacing", "trailing"}}, 1e-3}, Variant{"pndm", {}, 0.3},
         Variant{"pndm", {{"skip_prk_steps", false}}, 0.3}));
