@@ -207,8 +207,8 @@ class Writer {
  private:
   void json(const std::string& name, const Json& value) const {
     const auto source = model_.source_texts.find(name);
-    const bool unchanged = source != model_.source_texts.end() &&
-                           parse_config(source->second, name) == value;
+    const bool unchanged =
+        source != model_.source_texts.end() && parse_config(source->second, name) == value;
     fs::create_directories((directory_ / name).parent_path());
     write_text_file(directory_ / name, unchanged ? source->second : value.dump(2) + "\n");
   }

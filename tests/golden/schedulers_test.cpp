@@ -33,8 +33,7 @@ class GoldenSchedulers : public testing::Test {
     if (!tensors || !configs)
       GTEST_SKIP() << "no schedulers.safetensors or schedulers_configs.json";
     file_ = std::make_unique<io::SafetensorsFile>(*tensors);
-    configs_ =
-        diffusion::parse_config(read_text_file(*configs), "schedulers_configs.json");
+    configs_ = diffusion::parse_config(read_text_file(*configs), "schedulers_configs.json");
   }
 
   torch::Tensor get(const std::string& name) const { return file_->get(name).clone(); }
