@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# mos fuse: what it refuses, and that the same concepts give the same files.
+source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
+
+first=$golden/fusion/edlora_0.safetensors
+second=$golden/fusion/edlora_1.safetensors
+fuse=(fuse --base "$tiny_base" --method weight)
+
+refuses "fusing into nowhere" $exit_usage '--out' "${fuse[@]}" "$first"
+refuses "fusing nothing" $exit_usage 'concept' "${fuse[@]}" --out output/model
+refuses "fusing into a base that is not there" $exit_format "model base: .*no such folder" \
+  fuse --out output/model "$first"
+refuses "two concepts with one word" $exit_usage 'both use.*--rename' \
+  "${fuse[@]}" --out output/model "$first" "$first"
+refuses "a rename of a word that nobody has" $exit_usage '<nobody>' \
+  "${fuse[@]}" --out output/model --rename '<nobody>=<somebody>' "$first"
+refuses "an unknown method" $exit_usage 'magic' \
+  fuse --base "$tiny_base" --method magic --out output/model "$first"
+refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
+  "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
+refuses "a folder that cannot be written" $exit_format '/proc/model' \
+  "${fuse[@]}" --out /proc/model "$first"
+mkdir input/exists
+refuses "a result that is there already" $exit_usage 'exists.*--overwrite' \
+  "${fuse[@]}" --out input/exists "$first"
+
+echo '{"methd": "weight"}' >input/options.json
+refuses "an unknown option in a file, with the nearest" $exit_usage 'methd.*method' \
+  "${fuse[@]}" --config input/options.json --out output/model "$first"
+echo '{"method": ' >input/options.json
+refuses "an option file that is no JSON" $exit_format 'options.json' \
+  "${fuse[@]}" --config input/options.json --out output/model "$first"
+echo '{"steps": "many"}' >input/options.json
+refuses "an option of another type" $exit_format 'steps' \
+  "${fuse[@]}" --config input/options.json --out output/model "$first"
+
+for folder in one two; do
+  accepts "fusion $folder" "${fuse[@]}" --out "output/$folder" "$first" "$second" \
+    --lora "output/$folder.safetensors" --report "output/$folder.json"
+done
+holds "the same concepts give the same model" diff -r output/one output/two
+holds "the same concepts give the same LoRA" cmp output/one.safetensors output/two.safetensors
+accepts "the fused model is a base model" fuse --base output/one --method weight \
+  --lora output/three.safetensors "$golden/fusion/edlora_2.safetensors"
+refuses "a word that the base model has already" $exit_usage 'base model' \
+  fuse --base output/one --method weight --lora output/four.safetensors "$first"
+finish

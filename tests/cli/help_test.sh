@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Every command explains itself, and what is mistyped is named with what was probably meant.
+source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
+
+accepts "mos --help lists the commands" --help
+commands=$(awk '/^  [a-z]/ { print $1 }' <<<"$out")
+for command in tune fuse sample demo pretrain; do
+  holds "the list has $command" grep -qx "$command" <<<"$commands"
+done
+for command in $commands; do
+  accepts "mos $command --help succeeds" "$command" --help
+  holds "mos $command --help says how to use it" grep -q "usage: mos $command" <<<"$out"
+  holds "mos $command --help says nothing on stderr" test -z "$err"
+done
+
+accepts "mos --version succeeds" --version
+for part in LibTorch device dtype BLAS; do
+  holds "mos --version names the $part" grep -qi "$part" <<<"$out"
+done
+
+accepts "mos help succeeds" help
+accepts "mos help tune succeeds" help tune
+holds "mos help tune is the help of tune" grep -q "usage: mos tune" <<<"$out"
+
+run_mos
+holds "mos alone shows the commands" grep -q "usage: mos" <<<"$out$err"
+holds "mos alone is a wrong usage" test "$status" -eq "$exit_usage"
+
+refuses "an unknown command is named with the nearest" $exit_usage 'smple.*sample' smple
+unknown=(--no-such-option 1)
+refuses "tune refuses an unknown option" $exit_usage 'no-such-option' \
+  tune --data input --out output/a.safetensors --base "$tiny_base" "${unknown[@]}"
+refuses "fuse refuses an unknown option" $exit_usage 'no-such-option' \
+  fuse --base "$tiny_base" --out output/model "${unknown[@]}" "$golden/fusion/edlora_0.safetensors"
+refuses "sample refuses an unknown option" $exit_usage 'no-such-option' \
+  sample --base "$tiny_base" --prompt "a dog" --out output/a.png "${unknown[@]}"
+refuses "demo refuses an unknown option" $exit_usage 'no-such-option' demo "${unknown[@]}"
+refuses "the nearest option is suggested" $exit_usage 'stesp.*steps' \
+  tune --data input --out output/a.safetensors --base "$tiny_base" --stesp 5
+refuses "an option given twice is refused" $exit_usage 'twice' \
+  fuse --base "$tiny_base" --base "$tiny_base" --out output/model
+refuses "a number that is none is refused" $exit_usage 'many.*whole number' \
+  tune --data input --out output/a.safetensors --base "$tiny_base" --steps many
+finish

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# mos tune: each problem of the data is named with its file before the work starts; an interrupted
+# run goes on as if nothing had been.
+source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
+
+# PNG files, made by hand: a disc of 32x32 pixels, its mask, a black mask, a mask of 24x32.
+picture=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAWUlEQVR42mP48OEOTRHDqAWjFsDQCRs5TEQdC7AaTbw1\
+DJQYTYw1DFQxHY8dA2QBGabjsmMgLCDbdKx2jFowagFNLBj6GW1YFHb0qA/oUaPRqU4ebRcNeQsAr1q0ty9LHyYAAAAASUVORK5CYII=
+mask=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAAAAABWESUoAAAAOklEQVR42mNgGH7gPwQQkMal5D8qICSPqYKQgv//CaggpOD/\
+fwIqhocCygOKCpFFOD0QTlFEpMlBCwAAH2Or2tuChwAAAABJRU5ErkJggg==
+black=iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAAAAABWESUoAAAAEklEQVR42mNgGAWjYBSMAuwAAAQgAAF8we+4AAAAAElFTkSu\
+QmCC
+narrow=iVBORw0KGgoAAAANSUhEUgAAABgAAAAgCAAAAAAtNefkAAAAE0lEQVR42mP4jwMwjEqMSoxKAACZJf0fsnyO5QAAAABJRU5E\
+rkJggg==
+
+# fresh_data: input/data with two pictures, a mask and a caption, nothing wrong.
+fresh_data() {
+  rm -rf input/data
+  mkdir -p input/data/{images,masks,captions}
+  base64 -d <<<"$picture" | tee input/data/images/b.png >input/data/images/a.png
+  base64 -d <<<"$mask" >input/data/masks/a.png
+  echo 'a photo of a <TOK> on grass' >input/data/captions/a.txt
+  echo '{"words": ["<disc1>", "<disc2>"], "class_word": "ball"}' >input/data/concept.json
+}
+
+tune=(tune --base "$tiny_base" --data input/data --size 64 --batch 1 --variants 1
+  --preview-pictures 0 --dtype float32)
+
+# refuses_data PROMISE PATTERN: with the data as it is.
+refuses_data() {
+  refuses "$1" $exit_format "$2" "${tune[@]}" --steps 1 --out output/a.safetensors
+  run_mos tune --base "$tiny_base" --data input/data --check
+  holds "--check says so too: $1" test "$status" -eq $exit_format
+}
+
+refuses_data "a folder that is not there" 'input/data'
+mkdir -p input/data/images
+refuses_data "an empty folder" 'no pictures'
+fresh_data
+accepts "nothing wrong with good data" tune --base "$tiny_base" --data input/data --check
+printf 'no picture' >input/data/images/c.png
+refuses_data "a picture that is none" 'images/c.png'
+fresh_data
+head -c 100 input/data/images/a.png >input/data/images/c.png
+refuses_data "a damaged picture" 'images/c.png'
+fresh_data
+base64 -d <<<"$narrow" >input/data/masks/a.png
+refuses_data "a mask of another size" 'masks/a.png.*24x32.*32x32'
+fresh_data
+base64 -d <<<"$black" >input/data/masks/a.png
+refuses_data "a mask that selects nothing" 'masks/a.png.*nothing'
+fresh_data
+mv input/data/masks/a.png input/data/masks/aa.png
+refuses_data "a mask without a picture" 'masks/aa.png.*belongs to no picture'
+fresh_data
+mv input/data/captions/a.txt input/data/captions/z.txt
+refuses_data "a caption without a picture" 'captions/z.txt'
+fresh_data
+base64 -d <<<"$black" >input/data/masks/a.png
+printf 'no picture' >input/data/images/c.png
+refuses_data "all problems are named, not only the first" 'c.png.*masks/a.png|masks/a.png.*c.png'
+
+fresh_data
+echo 'a photo of a lawn' >input/data/captions/a.txt
+refuses "a caption without the concept" $exit_usage 'captions? of a lack.*<TOK>' \
+  "${tune[@]}" --steps 1 --out output/a.safetensors
+fresh_data
+refuses "no steps" $exit_usage 'steps' "${tune[@]}" --steps 0 --out output/a.safetensors
+refuses "a negative batch" $exit_usage 'batch' tune --base "$tiny_base" --data input/data --batch -1 \
+  --out output/a.safetensors
+refuses "a size that the base cannot paint" $exit_usage 'size' tune --base "$tiny_base" \
+  --data input/data --size 50 --out output/a.safetensors
+refuses "a result that is no .safetensors" $exit_usage '.safetensors' \
+  "${tune[@]}" --steps 1 --out output/a.png
+refuses "a folder that cannot be written" $exit_format '/proc/a.safetensors' \
+  "${tune[@]}" --steps 1 --out /proc/a.safetensors
+refuses "a base model that is not there" $exit_format 'input/absent' \
+  tune --base input/absent --data input/data --out output/a.safetensors
+
+tune+=(--steps 6 --checkpoint-every 1)
+accepts "tuning" "${tune[@]}" --out output/whole.safetensors
+"$mos" "${tune[@]}" --out output/parts.safetensors 2>stderr &
+tuning=$!
+while kill -0 $tuning 2>/dev/null && [ ! -e output/parts.safetensors.checkpoint ]; do sleep 0.02; done
+kill -INT $tuning 2>/dev/null
+wait $tuning
+status=$?
+holds "Ctrl-C saves and ends with 130, unless the run was quicker" test $status -eq 130 -o $status -eq 0
+accepts "the same command goes on" "${tune[@]}" --out output/parts.safetensors
+holds "an interrupted run gives the same concept" \
+  cmp output/whole.safetensors output/parts.safetensors
+finish
