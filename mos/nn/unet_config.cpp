@@ -10,6 +10,8 @@ namespace mos::nn {
 
 namespace {
 
+constexpr std::int64_t kLargestWidth = 65536;  ///< Of anything; more is a damaged config.
+
 /// A config entry that is one number for all levels or a list with one for each.
 std::vector<std::int64_t> per_level(const Json& config, const std::string& key,
                                     std::int64_t fallback, std::size_t levels) {
@@ -88,14 +90,18 @@ void check_values(const UNetConfig& c) {
   const auto bad = [](const std::string& what) {
     throw Error(ErrorKind::kFormat, "U-Net config: " + what);
   };
-  if (c.in_channels < 1 || c.out_channels < 1 || c.sample_size < 1 || c.cross_attention_dim < 1) {
-    bad("in_channels, out_channels, sample_size and cross_attention_dim must be at least 1");
+  for (const auto size : {c.in_channels, c.out_channels, c.sample_size, c.cross_attention_dim}) {
+    if (size >= 1 && size <= kLargestWidth) continue;
+    bad(
+        fmt::format("in_channels, out_channels, sample_size and cross_attention_dim must lie in "
+                    "1…{}, but one is {}",
+                    kLargestWidth, size));
   }
   if (c.norm_num_groups < 1 || !(c.norm_eps > 0))
     bad("norm_num_groups and norm_eps must be positive");
   for (std::size_t i = 0; i < c.block_out_channels.size(); ++i) {
     const auto channels = c.block_out_channels[i];
-    if (channels < 1 || channels > 65536 || channels % c.norm_num_groups != 0) {
+    if (channels < 1 || channels > kLargestWidth || channels % c.norm_num_groups != 0) {
       bad(fmt::format(
           "block_out_channels has {}, expected a positive multiple of norm_num_groups {}", channels,
           c.norm_num_groups));
