@@ -90,8 +90,9 @@ class GoldenTune : public ::testing::Test {
     return mos::parse_json(file_->metadata().at(key), key).get<std::vector<std::string>>();
   }
 
-  mos::tune::TuneBatch batch(const std::string& prompts_key) const {
-    const double offset = std::stod(file_->metadata().at("noise_offset"));
+  double noise_offset() const { return std::stod(file_->metadata().at("noise_offset")); }
+
+  mos::tune::TuneBatch batch(const std::string& prompts_key, double offset) const {
     mos::tune::TuneBatch batch;
     batch.latents = file_->get("in.latents");
     batch.noise = file_->get("in.noise") + offset * file_->get("in.offset_noise");
@@ -218,7 +219,7 @@ TEST_F(GoldenTune, PromptsBecomeTheReferencesTokens) {
 }
 
 TEST_F(GoldenTune, NoisyLatentsAndTextStatesAreTheReferences) {
-  const auto inputs = batch("prompts");
+  const auto inputs = batch("prompts", noise_offset());
   expect_close(schedule_->add_noise(inputs.latents, inputs.noise, inputs.timesteps),
                "in.noisy_latents");
   const auto attached = attach("init/");
@@ -231,14 +232,15 @@ TEST_F(GoldenTune, LossAndGradientsOfEdLora) {
   for (const auto& [name, options] : ed_lora_cases()) {
     // Cases with recorded steps have their gradients compared in the first of them, below.
     if (!file_->contains(name + "/loss") || file_->contains(name + "/losses4")) continue;
-    check_loss_and_gradients(name, "init/", batch("prompts"), options);
+    check_loss_and_gradients(name, "init/", batch("prompts", noise_offset()), options);
   }
 }
 
 TEST_F(GoldenTune, LossAndGradientsOfPlainLora) {
   if (!file_->contains("plainlora/loss")) GTEST_SKIP() << "plainlora is not there";
-  check_loss_and_gradients("plainlora", "plainlora/init/", batch("plainlora_prompts"),
-                           {.attention_weight = 0});
+  // The recorded run has no noise offset and the attention loss of b_attnreg_full.
+  check_loss_and_gradients("plainlora", "plainlora/init/", batch("plainlora_prompts", 0.0),
+                           {.attention_weight = 0.01, .full_identity = true});
 }
 
 /// Rate of the group that a key of a concept file belongs to.
@@ -288,7 +290,7 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
                                {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
     const auto norms = file_->get(name + "/norm_mean4");
-    const auto inputs = batch("prompts");
+    const auto inputs = batch("prompts", noise_offset());
     const auto steps = losses.numel();
     for (std::int64_t i = 0; i < steps; ++i) {
       const auto loss = loss_of(*attached, inputs, options);
