@@ -128,7 +128,8 @@ void put_pairs(io::StateDict& dict, std::string_view prefix, const LoraPairs& pa
 ConceptDelta load_concept(const std::filesystem::path& path) {
   const auto extension = path.extension().string();
   if (extension == ".pth" || extension == ".pt" || extension == ".ckpt" || extension == ".bin") {
-    return from_state_dict(without_params_level(io::flatten_tensors(io::read_torch_file(path))), path.string(), {});
+    return from_state_dict(without_params_level(io::flatten_tensors(io::read_torch_file(path))),
+                           path.string(), {});
   }
   const io::SafetensorsFile file(path);
   io::StateDict dict;
