@@ -6,7 +6,7 @@
 build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libtorch-dev libopenblas0-openmp
-  libcli11-dev nlohmann-json3-dev libfmt-dev libutf8proc-dev
+  nlohmann-json3-dev libfmt-dev libutf8proc-dev
   libpng-dev zlib1g-dev libturbojpeg0-dev libwebp-dev
   libgtest-dev libgmock-dev
 )

@@ -79,7 +79,8 @@ TEST_F(GoldenNn, CrossAttentionLayersAreNumberedDownMidUp) {
       "cross_attention_order");
   const auto names = golden_unet()->cross_attention_names();
   ASSERT_EQ(names.size(), order.size());
-  for (std::size_t i = 0; i < names.size(); ++i) EXPECT_EQ(names[i], order[std::to_string(i)]);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    EXPECT_EQ(names[i], order[std::to_string(i)].get<std::string>());
 }
 
 TEST_F(GoldenNn, TimestepEmbeddingAndFirstConvolutionAreTheReferenceOnes) {
