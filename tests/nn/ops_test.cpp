@@ -29,7 +29,8 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
 }
 
 /// float32 is summed in different orders; bfloat16 results and gradients are rounded to 8 bits.
-double tolerance(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 5e-3 : 5e-6; }
+/// float32: LibTorch 2's vectorised erf is right to 1.5e-7, which 1 + erf(x) magnifies for x < 0.
+double tolerance(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 5e-3 : 2e-5; }
 
 /// A leaf with the strides of `value`.
 Tensor leaf(const Tensor& value) { return value.detach().requires_grad_(true); }
