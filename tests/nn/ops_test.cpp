@@ -28,8 +28,8 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
   return ((actual.to(at::kDouble) - wide).norm() / (wide.norm() + 1e-12)).item<double>();
 }
 
-/// float32 is summed in different orders; bfloat16 results and gradients are rounded to 8 bits.
-/// float32: LibTorch 2's vectorised erf is right to 1.5e-7, which 1 + erf(x) magnifies for x < 0.
+/// float32 is summed in different orders, bfloat16 results and gradients are rounded to 8 bits, and
+/// LibTorch 2's vectorised erf is right to 1.5e-7, which 1 + erf(x) magnifies for x < 0.
 double tolerance(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 5e-3 : 2e-5; }
 
 /// A leaf with the strides of `value`.
