@@ -6,16 +6,11 @@
 #include <map>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::concepts {
 
 namespace {
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
-  }
-}
 
 /// The first `<newK>` that the tokenizer does not have.
 std::int64_t next_new_index(const text::CLIPTokenizer& tokenizer) {
@@ -111,7 +106,8 @@ std::vector<std::string> ConceptTokens::bind(std::string_view prompt) const {
   std::vector<std::string> bound(static_cast<std::size_t>(prompts), std::string(prompt));
   for (const auto* word : longest_first()) {
     for (std::size_t l = 0; l < bound.size(); ++l) {
-      replace_all(bound[l], word->word, word->token_names[word->rows == 1 ? 0 : l]);
+      bound[l] =
+          replaced(std::move(bound[l]), word->word, word->token_names[word->rows == 1 ? 0 : l]);
     }
   }
   return bound;

@@ -15,6 +15,9 @@
 
 namespace mos::concepts {
 
+/// Stands for the concept in captions and prompts, as in the authors' files.
+inline constexpr std::string_view kPlaceholder = "<TOK>";
+
 /// A word known to a tokenizer: its row l is the token with id first_id + l.
 struct BoundWord {
   std::string word;

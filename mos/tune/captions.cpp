@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/tune/draws.h"
 
 namespace mos::tune {
@@ -62,17 +63,8 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 }  // namespace
 
 std::string fill_placeholder(std::string_view text, std::string_view phrase) {
-  std::string filled;
-  for (std::size_t i = 0; i < text.size();) {
-    if (text.substr(i, kPlaceholder.size()) == kPlaceholder) {
-      filled += phrase;
-      i += kPlaceholder.size();
-    } else {
-      filled += text[i++];
-    }
-  }
   std::string single;
-  for (const char letter : trimmed(filled)) {
+  for (const char letter : trimmed(replaced(std::string(text), kPlaceholder, phrase))) {
     if (letter != ' ' || single.empty() || single.back() != ' ') single += letter;
   }
   return single;

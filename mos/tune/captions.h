@@ -6,13 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "mos/concepts/tokens.h"
 #include "mos/tune/options.h"
 
 /// From the caption of a picture to the prompt that it is tuned with.
 namespace mos::tune {
 
-/// Stands for the concept in captions and prompts, as in the authors' files.
-inline constexpr std::string_view kPlaceholder = "<TOK>";
+using concepts::kPlaceholder;
 
 /// `text` with every placeholder replaced by `phrase`, spaces trimmed and single.
 std::string fill_placeholder(std::string_view text, std::string_view phrase);

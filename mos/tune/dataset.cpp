@@ -10,6 +10,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/io/image.h"
 
@@ -195,12 +196,7 @@ class DatasetReader {
   std::string with_placeholder(const std::string& caption) const {
     auto text = fill_placeholder(caption, kPlaceholder);
     const auto phrase = fmt::format("{}", fmt::join(dataset_.words, " "));
-    if (phrase.empty()) return text;
-    for (auto at = text.find(phrase); at != std::string::npos; at = text.find(phrase, at)) {
-      text.replace(at, phrase.size(), kPlaceholder);
-      at += kPlaceholder.size();
-    }
-    return text;
+    return phrase.empty() ? text : replaced(std::move(text), phrase, kPlaceholder);
   }
 
   fs::path folder_;
