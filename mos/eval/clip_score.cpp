@@ -16,14 +16,7 @@ using torch::Tensor;
 
 namespace {
 
-// openai/CLIP: the normalisation of its training pictures.
-constexpr double kMean[] = {0.48145466, 0.4578275, 0.40821073};
-constexpr double kDeviation[] = {0.26862954, 0.26130258, 0.27577711};
 constexpr double kClipScoreFactor = 2.5;  // Hessel et al. 2021
-
-Tensor per_channel(const double (&values)[3]) {
-  return torch::tensor(at::ArrayRef<double>(values, 3), torch::kFloat32).view({3, 1, 1});
-}
 
 /// One picture [H,W,3] as [3,side,side] in 0…1.
 Tensor fitted(const Tensor& picture, std::int64_t side) {
@@ -43,7 +36,7 @@ Tensor positive_cosines(const Tensor& a, const Tensor& b) { return a.matmul(b.t(
 Tensor clip_pixels(const Tensor& pictures, std::int64_t side) {
   std::vector<Tensor> fit;
   for (std::int64_t i = 0; i < pictures.size(0); ++i) {
-    fit.push_back((fitted(pictures[i], side) - per_channel(kMean)) / per_channel(kDeviation));
+    fit.push_back(nn::normalise_pixels(fitted(pictures[i], side)));
   }
   return torch::stack(fit);
 }

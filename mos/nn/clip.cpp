@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <torch/nn/modules/container/modulelist.h>
 
+#include <array>
+
 #include "mos/base/error.h"
 #include "mos/nn/ops.h"
 
@@ -257,6 +259,16 @@ void CLIPTextModelImpl::set_concept_rows(const Tensor& rows) { text_model_->conc
 const Tensor& CLIPTextModelImpl::concept_rows() const { return text_model_->concept_rows; }
 
 Tensor& CLIPTextModelImpl::token_embedding() { return text_model_->token->weight; }
+
+Tensor normalise_pixels(const Tensor& pixels) {
+  // openai/CLIP: the normalisation of its training pictures.
+  constexpr std::array<double, 3> kMean = {0.48145466, 0.4578275, 0.40821073};
+  constexpr std::array<double, 3> kDeviation = {0.26862954, 0.26130258, 0.27577711};
+  const auto channel = [&](const std::array<double, 3>& values) {
+    return torch::tensor(at::ArrayRef<double>(values), pixels.options()).view({3, 1, 1});
+  };
+  return (pixels - channel(kMean)) / channel(kDeviation);
+}
 
 CLIPVisionModelImpl::CLIPVisionModelImpl(const ClipVisionConfig& config)
     : config_(config),

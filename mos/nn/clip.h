@@ -79,6 +79,9 @@ class CLIPTextModelImpl : public torch::nn::Module {
 };
 TORCH_MODULE(CLIPTextModel);
 
+/// Pixels […,3,H,W] in 0…1 with CLIP's mean and deviation taken out: what image towers see.
+torch::Tensor normalise_pixels(const torch::Tensor& pixels);
+
 /// transformers' `CLIPVisionModel`; parameters start with `vision_model.`.
 class CLIPVisionModelImpl : public torch::nn::Module {
  public:
