@@ -45,6 +45,18 @@ struct Compositor::Drawing {
   std::vector<PlacedSubject> subjects;
 };
 
+void choose_words(CaptionSpec& spec, Rng& rng) {
+  const bool pair = spec.subjects.size() == 2;
+  if (pair) spec.pair = random_pair(rng);
+  spec.background_words =
+      rng.chance(kMentionBackground) ? BackgroundWords::kPlain : BackgroundWords::kNone;
+  if (pair && spec.background_words == BackgroundWords::kPlain && rng.chance(0.5)) {
+    spec.background_words = BackgroundWords::kWithComma;
+  }
+  const int prefixes = static_cast<int>(caption_prefixes().size()) - 1;
+  spec.prefix = rng.chance(kPrefix) ? 1 + rng.below(prefixes) : 0;
+}
+
 Compositor::Compositor(World world, const std::filesystem::path& sprite_folder)
     : world_(std::move(world)) {
   const auto longest = world_.options.size + world_.options.size / 4;
@@ -65,7 +77,6 @@ CaptionSpec Compositor::random_caption(Rng& rng) const {
   if (count > 1) {
     spec.subjects.push_back(
         {.class_index = other_than(spec.subjects[0].class_index, classes, rng)});
-    spec.pair = random_pair(rng);
   }
   if (count == 1 && rng.chance(options.aside)) {
     spec.subjects[0].side = rng.chance(0.5) ? SideWord::kLeft : SideWord::kRight;
@@ -74,13 +85,7 @@ CaptionSpec Compositor::random_caption(Rng& rng) const {
   spec.background = plain ? BackgroundKind::kColour : BackgroundKind::kScene;
   spec.background_index =
       rng.below(static_cast<int>(plain ? world_.colours.size() : world_.scenes.size()));
-  if (!rng.chance(kMentionBackground)) spec.background_words = BackgroundWords::kNone;
-  if (count == 2 && spec.background_words == BackgroundWords::kPlain && rng.chance(0.5)) {
-    spec.background_words = BackgroundWords::kWithComma;
-  }
-  if (rng.chance(kPrefix)) {
-    spec.prefix = 1 + rng.below(static_cast<int>(caption_prefixes().size()) - 1);
-  }
+  choose_words(spec, rng);
   return spec;
 }
 

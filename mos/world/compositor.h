@@ -37,6 +37,10 @@ struct Composite {
 /// uint8 [H, W], 255 where subject `index` is seen.
 torch::Tensor subject_mask(const Composite& composite, std::size_t index);
 
+/// Tells what `spec` shows in other words: prefix, order of a pair, background. The subjects and
+/// their own words stay.
+void choose_words(CaptionSpec& spec, Rng& rng);
+
 /// Makes the pictures of a world. Picture i of a split is a pure function of the world's options
 /// and of the sprites; const members may be called from many threads at once.
 class Compositor {

@@ -55,12 +55,12 @@ struct WorldOptions {
   std::int64_t scenes = 8;         ///< The first so many of the scene list.
   std::int64_t colours = 8;        ///< The first so many of the colour list.
   double no_subject = 0.05;        ///< Share of pictures with a background only.
-  double two_subjects = 0.25;      ///< Share of pictures with two subjects; the rest has one.
+  double two_subjects = 0.45;      ///< Share of pictures with two subjects; the rest has one.
   double plain_background = 0.35;  ///< Share of pictures on a plain colour instead of a scene.
   double one_height_min = 0.60;    ///< Height of a single subject, as a share of the picture's.
   double one_height_max = 0.85;
-  double two_height_min = 0.40;  ///< Height of each of two subjects.
-  double two_height_max = 0.55;
+  double two_height_min = 0.48;  ///< Height of each of two subjects.
+  double two_height_max = 0.62;
   double aside = 0.10;  ///< Share of single subjects that are as small as one of two, on one side.
   double rotation_degrees = 0.0;  ///< Subjects are turned by up to so much.
   std::int64_t seed = 1;          ///< Another seed, other pictures.

@@ -50,6 +50,23 @@ TEST_F(CompositorTest, BatchesAreThePicturesOneByOne) {
   }
 }
 
+TEST_F(CompositorTest, OtherWordsKeepWhatThePictureShows) {
+  const auto compositor = make({.two_subjects = 0.95});
+  const auto told = compositor.layout(Split::kTrain, 3).caption;
+  ASSERT_EQ(told.subjects.size(), 2u);
+  std::set<std::string> texts;
+  Rng rng(1);
+  for (int i = 0; i < 200; ++i) {
+    auto spec = told;
+    choose_words(spec, rng);
+    EXPECT_EQ(spec.subjects[0].class_index, told.subjects[0].class_index);
+    EXPECT_EQ(spec.subjects[1].class_index, told.subjects[1].class_index);
+    EXPECT_EQ(spec.background_index, told.background_index);
+    texts.insert(caption_text(compositor.world(), spec));
+  }
+  EXPECT_GT(texts.size(), 20u);
+}
+
 TEST_F(CompositorTest, LabelsCoverTheSubjectAndNothingElse) {
   const auto compositor = make();
   for (std::uint64_t i = 0; i < 40; ++i) {
