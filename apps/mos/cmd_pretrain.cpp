@@ -76,15 +76,25 @@ struct Stage {
   const char* name;
   const char* summary;
   void (*run)(Flags&, const std::filesystem::path&);
+  std::string (*flags)();
 };
 
+std::string export_flags() {
+  return fmt::format("  --{:<22} {}\n", "to", "the diffusers directory to write [OUT/export]");
+}
+
 constexpr std::array kStages = {
-    Stage{"data", "render the pictures and write the tokenizer", prepare_data},
-    Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae},
-    Stage{"towers", "train the text and the image tower", train_towers},
-    Stage{"unet", "train the U-Net", train_unet},
-    Stage{"accept", "measure whether the base is good enough", accept},
-    Stage{"export", "write it as a diffusers directory (--to DIR)", export_base},
+    Stage{"data", "render the pictures and write the tokenizer", prepare_data,
+          flag_help<pretrain::DataOptions>},
+    Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae,
+          flag_help<pretrain::VaeOptions>},
+    Stage{"towers", "train the text and the image tower", train_towers,
+          flag_help<pretrain::TowerOptions>},
+    Stage{"unet", "train the U-Net and its text encoder", train_unet,
+          flag_help<pretrain::UNetOptions>},
+    Stage{"accept", "measure whether the base is good enough", accept,
+          flag_help<pretrain::AcceptanceOptions>},
+    Stage{"export", "write it as a diffusers directory", export_base, export_flags},
 };
 
 void print_stages() {
@@ -105,6 +115,13 @@ int run_pretrain(int argc, char** argv) {
   for (const auto& stage : kStages) names.emplace_back(stage.name);
   for (const auto& stage : kStages) {
     if (wanted != stage.name) continue;
+    if (flags.has("help")) {
+      fmt::print(
+          "usage: mos pretrain {} --out DIR [options]\n\n{}: a resumed stage keeps the "
+          "options it was started with\n\n{}",
+          stage.name, stage.summary, stage.flags());
+      return 0;
+    }
     const auto out = flags.take("out");
     if (!out || out->empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs --out DIR");
     stage.run(flags, *out);

@@ -42,6 +42,7 @@ std::string blas_library() {
 void set_up_runtime() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_ARENA_MAX, 1);  // the arenas of other threads would give big blocks back all the same
   at::set_num_threads(wanted_threads());
   const auto blas = blas_library();
   if (blas.find("/blas/libblas") != std::string::npos) {

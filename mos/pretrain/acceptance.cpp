@@ -47,7 +47,7 @@ class Examiner {
         tokenizer_(text::CLIPTokenizer::from_directory(base / "tokenizer")),
         vae_(load_vae(base)),
         towers_(load_towers(base)),
-        text_encoder_(load_text_encoder(base)),
+        text_encoder_(load_text_encoder(base, torch::kFloat32)),
         unet_(load_unet(base, kCompute)),
         scheduler_(read_json_file(base / "unet" / "scheduler_config.json")),
         schedule_(diffusion::NoiseSchedule::from_config(scheduler_)) {}
@@ -202,16 +202,14 @@ class Examiner {
   }
 
   /// Classes that the image tower sees in the left and in the right half of each picture
-  /// [B,3,H,W]: int64 [B] twice. A half is shown beside its mirror image, so that it fills a
-  /// square.
+  /// [B,3,H,W]: int64 [B] twice.
   std::array<Tensor, 2> classes_of_halves(const Tensor& pictures) {
     std::vector<std::string> captions;
     for (int c = 0; c < class_count(); ++c) captions.push_back("a photo of " + noun(c));
     std::array<Tensor, 2> found;
-    const auto halves = pictures.chunk(2, 3);
+    const auto halves = halves_doubled(pictures);
     for (std::size_t side = 0; side < 2; ++side) {
-      const auto doubled = torch::cat({halves[side], halves[side].flip({3})}, 3);
-      found[side] = best_caption(towers_, tokenizer_, doubled, captions);
+      found[side] = best_caption(towers_, tokenizer_, halves[side], captions);
     }
     return found;
   }

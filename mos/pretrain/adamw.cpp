@@ -1,5 +1,6 @@
 #include "mos/pretrain/adamw.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <torch/nn/module.h>
 
@@ -16,6 +17,8 @@ namespace mos::pretrain {
 using torch::Tensor;
 
 namespace {
+
+constexpr std::int64_t kUpdateGrain = 32768;  // parameters that are worth a thread
 
 /// What one update does to a run of parameters.
 struct Update {
@@ -143,8 +146,29 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
   average_ = values_.clone();
 }
 
+void FlatAdamW::add_replica(torch::nn::Module& module) {
+  const torch::NoGradGuard no_grad;
+  const auto parameters = module.named_parameters();
+  for (auto& item : module.named_parameters()) item.value().requires_grad_(false);
+  const auto& gradients = replica_gradients_.emplace_back(torch::zeros_like(gradients_));
+  for (const auto& s : segments_) {
+    const auto* parameter = parameters.find(s.name);
+    if (parameter == nullptr || parameter->sizes() != at::IntArrayRef(s.shape)) {
+      throw Error(ErrorKind::kUsage, "a replica must be of the same model: " + s.name);
+    }
+    auto own = *parameter;
+    own.set_data(working_.narrow(0, s.begin, s.size()).view(s.shape));
+    own.requires_grad_(true);
+    own.mutable_grad() = gradients.narrow(0, s.begin, s.size()).view(s.shape);
+  }
+}
+
 double FlatAdamW::step(double learning_rate) {
   ++steps_;
+  for (auto& gradients : replica_gradients_) {
+    gradients_.add_(gradients);
+    gradients.zero_();
+  }
   const double norm = gradients_.to(torch::kFloat32).norm().item<double>();
   const bool clips = options_.max_norm > 0.0 && norm > options_.max_norm;
   const auto t = static_cast<double>(steps_);
@@ -168,11 +192,15 @@ double FlatAdamW::step(double learning_rate) {
   };
   for (const auto& s : segments_) {
     update.keep = s.decays ? static_cast<float>(1.0 - learning_rate * options_.weight_decay) : 1.0f;
-    if (options_.working_dtype == torch::kFloat32) {
-      update_run_best(buffers_at(s.begin, static_cast<float*>(nullptr)), s.size(), update);
-    } else {
-      update_run_best(buffers_at(s.begin, static_cast<Half*>(nullptr)), s.size(), update);
-    }
+    at::parallel_for(0, s.size(), kUpdateGrain, [&](std::int64_t first, std::int64_t last) {
+      if (options_.working_dtype == torch::kFloat32) {
+        update_run_best(buffers_at(s.begin + first, static_cast<float*>(nullptr)), last - first,
+                        update);
+      } else {
+        update_run_best(buffers_at(s.begin + first, static_cast<Half*>(nullptr)), last - first,
+                        update);
+      }
+    });
   }
   return norm;
 }

@@ -37,7 +37,13 @@ class FlatAdamW {
   FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
             const std::function<bool(const std::string&)>& trained = {});
 
-  /// One update from the gradients that backward() has left, which are zero afterwards.
+  /// Makes the parameters of `module`, of the same names and shapes as the first one's, views of
+  /// the same values with gradients of their own: another thread can run it on its share of a
+  /// batch.
+  void add_replica(torch::nn::Module& module);
+
+  /// One update from the sum of the gradients that backward() has left in the module and its
+  /// replicas, which are zero afterwards.
   /// Returns the norm of the gradient before clipping.
   double step(double learning_rate);
 
@@ -67,6 +73,7 @@ class FlatAdamW {
   AdamWOptions options_;
   std::vector<Segment> segments_;
   torch::Tensor values_, working_, gradients_, moment1_, moment2_, average_;
+  std::vector<torch::Tensor> replica_gradients_;
   std::int64_t steps_ = 0;
 };
 

@@ -85,8 +85,8 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   const auto& out = directory.path();
   const auto clip_config = read_json_file(base / "towers" / "config.json");
   write_model(out / "clip", "model.safetensors", *load_towers(base), clip_config);
-  write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base),
-              read_json_file(base / "text_encoder" / "config.json"));
+  write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base, torch::kFloat32),
+              read_json_file(base / "unet" / "text_config.json"));
   write_model(out / "vae", "diffusion_pytorch_model.safetensors", *load_vae(base),
               read_json_file(base / "vae" / "config.json"));
   write_model(out / "unet", "diffusion_pytorch_model.safetensors",

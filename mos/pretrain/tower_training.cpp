@@ -21,6 +21,9 @@ constexpr double kMaxScale = 100.0;  // CLIP's bound on the inverse temperature
 constexpr std::int64_t kRetrievalAmong = 256;
 constexpr std::int64_t kTowerBatch = 64;  // for measurements
 constexpr double kSwapSides = 0.9;        // of the wrong captions where sides are named
+/// Share of the pictures with two subjects of which only a half is shown: what judges one subject
+/// of a pair must have seen such pictures.
+constexpr double kShowHalf = 0.4;
 
 struct WrongCaption {
   CaptionSpec spec;
@@ -70,9 +73,16 @@ struct TowerLoss {
                    static_cast<std::uint64_t>(step));
     std::vector<std::string> captions, wrong;
     auto sides = torch::zeros({options.train.batch}, torch::kBool);
+    auto shown = data.batch(Split::kTrain, indices, torch::kFloat32);
     for (std::int64_t i = 0; i < options.train.batch; ++i) {
       const auto index = indices[i].item<std::int64_t>();
-      const auto& spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
+      auto spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
+      world::choose_words(spec, rng);
+      if (spec.subjects.size() == 2 && rng.chance(kShowHalf)) {
+        const bool right = rng.chance(0.5);
+        shown[i].copy_(halves_doubled(shown.narrow(0, i, 1))[right ? 1 : 0][0]);
+        spec.subjects = {spec.subjects[right ? 1 : 0]};
+      }
       const auto other = wrong_caption(data.world(), spec, rng);
       captions.push_back(world::caption_text(data.world(), spec));
       wrong.push_back(world::caption_text(data.world(), other.spec));
@@ -82,8 +92,8 @@ struct TowerLoss {
     captions.insert(captions.end(), wrong.begin(), wrong.end());
     const auto texts =
         clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
-    const auto pictures = tower_pictures(data.batch(Split::kTrain, indices, torch::kFloat32), clip);
-    const auto images = clip->image_embeds(pictures.to(kCompute)).to(torch::kFloat32);
+    const auto pictures = tower_pictures(shown, clip).to(kCompute);
+    const auto images = clip->image_embeds(pictures).to(torch::kFloat32);
     return contrastive_loss(images, texts[0], texts[1], same, sides,
                             clip->logit_scale().clamp_max(kMaxScale));
   }
@@ -193,16 +203,21 @@ Tensor token_ids(const text::CLIPTokenizer& tokenizer, const std::vector<std::st
   return full ? ids : ids.narrow(1, 0, std::min(longest, ids.size(1))).contiguous();
 }
 
+std::array<Tensor, 2> halves_doubled(const Tensor& pictures) {
+  std::array<Tensor, 2> doubled;
+  const auto halves = pictures.chunk(2, 3);
+  for (std::size_t side = 0; side < 2; ++side) {
+    doubled[side] = torch::cat({halves[side], halves[side].flip({3})}, 3);
+  }
+  return doubled;
+}
+
 Tensor tower_pictures(const Tensor& pictures, const nn::CLIPModel& clip) {
   const auto side = clip->vision_config().image_size;
   auto x = pictures.to(torch::kFloat32).mul(0.5).add(0.5);
   const bool whole = x.size(2) % side == 0 && x.size(2) == x.size(3);
   x = whole ? torch::avg_pool2d(x, x.size(2) / side) : torch::adaptive_avg_pool2d(x, {side, side});
-  const auto channel = [](std::array<double, 3> values) {
-    return torch::tensor(at::ArrayRef<double>(values), torch::kFloat32).view({1, 3, 1, 1});
-  };
-  return (x - channel({0.48145466, 0.4578275, 0.40821073})) /
-         channel({0.26862954, 0.26130258, 0.27577711});
+  return nn::normalise_pixels(x);
 }
 
 Tensor contrastive_loss(const Tensor& pictures, const Tensor& captions, const Tensor& wrong,
@@ -279,7 +294,7 @@ void train_towers(const std::filesystem::path& base, const TowerOptions& options
   train(optimizer, {.stage = "towers",
                     .folder = folder,
                     .options = options.train,
-                    .loss = loss,
+                    .losses = {loss},  // every picture of a batch is compared with every caption
                     .measure = measure,
                     .progress = progress,
                     .cancel = cancel});

@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -42,6 +43,10 @@ Json clip_config_json(const TowerOptions& options, const text::CLIPTokenizer& to
 /// end token as with full padding), or to the model's length with `full`.
 torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
                         const std::vector<std::string>& captions, bool full = false);
+
+/// The left and the right half of pictures [B,3,H,W], each beside its mirror image, so that it
+/// fills a picture: what judges one of two subjects looks at these.
+std::array<torch::Tensor, 2> halves_doubled(const torch::Tensor& pictures);
 
 /// Pictures [B,3,H,W] in −1…1 as the image tower takes them: its size, CLIP's mean and deviation.
 torch::Tensor tower_pictures(const torch::Tensor& pictures, const nn::CLIPModel& clip);

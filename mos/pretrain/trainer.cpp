@@ -1,17 +1,21 @@
 #include "mos/pretrain/trainer.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <numbers>
+#include <numeric>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/workers.h"
 
 namespace mos::pretrain {
 
@@ -47,7 +51,9 @@ class Clock {
 /// One training in progress: when to log, to measure and to save.
 class Loop {
  public:
-  Loop(FlatAdamW& optimizer, const TrainingRun& run) : optimizer_(optimizer), run_(run) {}
+  Loop(FlatAdamW& optimizer, const TrainingRun& run) : optimizer_(optimizer), run_(run) {
+    if (run.losses.size() > 1) workers_ = std::make_unique<Workers>(run.losses.size());
+  }
 
   void operator()() {
     std::filesystem::create_directories(run_.folder);
@@ -78,14 +84,12 @@ class Loop {
   }
 
   void take_step(std::int64_t step) {
-    auto loss = run_.loss(step);
-    const double value = loss.item<double>();
+    const double value = losses(step);
     if (!std::isfinite(value)) {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{}: the loss of step {} is {}; try a lower learning rate",
                               run_.stage, step, value));
     }
-    loss.backward();
     norm_ = optimizer_.step(learning_rate_at(run_.options, step));
     smoothed_ = std::isnan(smoothed_) ? value : kSmoothing * smoothed_ + (1 - kSmoothing) * value;
     if (run_.progress) {
@@ -95,6 +99,23 @@ class Loop {
                      .loss = smoothed_,
                      .seconds = clock_.seconds()});
     }
+  }
+
+  /// The mean of all workers' losses, their gradients left in the replicas.
+  double losses(std::int64_t step) {
+    const auto count = run_.losses.size();
+    std::vector<double> values(count);
+    const auto work = [&](std::size_t i) {
+      const auto loss = run_.losses[i](step) / static_cast<double>(count);
+      values[i] = loss.item<double>();
+      loss.backward();
+    };
+    if (workers_) {
+      workers_->run(work);
+    } else {
+      work(0);
+    }
+    return std::accumulate(values.begin(), values.end(), 0.0);
   }
 
   double seconds_per_step(std::int64_t done) const {
@@ -131,6 +152,7 @@ class Loop {
 
   FlatAdamW& optimizer_;
   const TrainingRun& run_;
+  std::unique_ptr<Workers> workers_;
   Clock clock_;
   std::int64_t first_ = 0;
   double smoothed_ = std::nan("");
@@ -149,6 +171,12 @@ double learning_rate_at(const TrainOptions& options, std::int64_t step) {
   const double progress = std::min(1.0, (s - warmup) / span);
   const double cosine = 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
   return options.learning_rate * (options.final_rate + (1.0 - options.final_rate) * cosine);
+}
+
+std::int64_t worker_count(const TrainOptions& options) {
+  auto count = options.workers > 0 ? options.workers : at::get_num_threads();
+  while (count > 1 && options.batch % count != 0) --count;
+  return std::max<std::int64_t>(1, count);
 }
 
 at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose) {

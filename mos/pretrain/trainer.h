@@ -27,6 +27,10 @@ struct TrainOptions {
   double checkpoint_minutes = 3.0;
   double sheet_minutes = 8.0;
   std::int64_t log_every = 25;
+  /// Threads that each work on a share of every batch, in a copy of the network with shared
+  /// weights; 0: one for each core. With small networks this is faster than several threads for
+  /// each operation.
+  std::int64_t workers = 0;
 };
 
 template <class Visitor>
@@ -42,11 +46,27 @@ void describe(Visitor& visit, TrainOptions& options) {
   visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints");
   visit("sheet_minutes", options.sheet_minutes, "time between contact sheets and measurements");
   visit("log_every", options.log_every, "steps between lines of the log");
+  visit("workers", options.workers, "threads that share each batch; 0: one for each core");
 }
 
 /// Linear warm-up, then half a cosine from learning_rate to final_rate · learning_rate. `step`
 /// counts from 0.
 double learning_rate_at(const TrainOptions& options, std::int64_t step);
+
+/// The share of a batch that one of several workers computes.
+struct Share {
+  std::int64_t index = 0;
+  std::int64_t of = 1;
+  std::int64_t begin(std::int64_t count) const { return index * count / of; }
+  /// The rows of `batch` [B, …] that are its own.
+  torch::Tensor part(const torch::Tensor& batch) const {
+    const auto count = batch.size(0);
+    return batch.narrow(0, begin(count), (index + 1) * count / of - begin(count));
+  }
+};
+
+/// How many workers `options` ask for on this machine: fewer where the batch would not divide.
+std::int64_t worker_count(const TrainOptions& options);
 
 /// A stream of random numbers that belongs to `step`: a resumed run draws what an uninterrupted
 /// one would have drawn. `purpose` keeps apart several streams of one step.
@@ -65,13 +85,33 @@ class EpochOrder {
   torch::Tensor order_;
 };
 
+/// `loss` for each worker of `options`: the first with its own network, the others with the
+/// replicas that `replica` makes, put at `network` (a member of Loss beside `Share share`).
+template <class Loss, class Network, class MakeReplica>
+std::vector<std::function<torch::Tensor(std::int64_t)>> shared_losses(const Loss& loss,
+                                                                      Network Loss::*network,
+                                                                      MakeReplica replica,
+                                                                      const TrainOptions& options) {
+  std::vector<std::function<torch::Tensor(std::int64_t)>> losses;
+  const auto count = worker_count(options);
+  for (std::int64_t i = 0; i < count; ++i) {
+    auto own = loss;
+    own.share = {.index = i, .of = count};
+    if (i > 0) own.*network = replica();
+    losses.emplace_back(std::move(own));
+  }
+  return losses;
+}
+
 struct TrainingRun {
   std::string stage;             ///< For messages.
   std::filesystem::path folder;  ///< Of checkpoint.safetensors and log.jsonl.
   TrainOptions options;
 
-  /// The loss of one step (counted from 0), a scalar that requires gradients.
-  std::function<torch::Tensor(std::int64_t step)> loss;
+  /// The loss of one step (counted from 0), a scalar that requires gradients. With several
+  /// functions each is called in a thread of its own, on its share of the batch and with a replica
+  /// of the network (FlatAdamW::add_replica), and the loss of the step is their mean.
+  std::vector<std::function<torch::Tensor(std::int64_t step)>> losses;
 
   /// Every sheet_minutes and at the end, with the averaged weights in place: measurements for the
   /// log. May be empty.

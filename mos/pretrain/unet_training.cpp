@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <unordered_map>
+#include <memory>
 
 #include "mos/base/file.h"
 #include "mos/base/random.h"
@@ -54,73 +54,61 @@ Tensor encode_pictures(nn::AutoencoderKL& vae, const Dataset& data, Split split,
   return torch::cat(parts);
 }
 
-/// Captions of a split as rows of a list of unique captions.
-struct CaptionRows {
-  std::vector<std::string> captions = {""};
-  std::unordered_map<std::string, std::int64_t> row = {{"", 0}};
-
-  Tensor add(const Dataset& data, Split split) {
-    auto rows = torch::empty({data.size(split)}, torch::kInt64);
-    auto at = rows.accessor<std::int64_t, 1>();
-    for (std::int64_t i = 0; i < rows.size(0); ++i) {
-      const auto caption = data.caption(split, i);
-      const auto [found, is_new] = row.emplace(caption, static_cast<std::int64_t>(captions.size()));
-      if (is_new) captions.push_back(caption);
-      at[i] = found->second;
-    }
-    return rows;
+/// The U-Net and the text encoder that it reads: one network for the optimiser.
+struct GuidedUNet : torch::nn::Module {
+  GuidedUNet(const Json& unet_config, const Json& text_config)
+      : unet(nn::UNetConfig::from_json(unet_config)),
+        text_encoder(nn::ClipTextConfig::from_json(text_config)) {
+    register_module("unet", unet);
+    register_module("text_encoder", text_encoder);
   }
+  nn::UNet2DConditionModel unet;
+  nn::CLIPTextModel text_encoder;
 };
 
-Tensor encode_all(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
-                  const std::vector<std::string>& captions, const ProgressCallback& progress,
-                  const CancelToken* cancel) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto count = static_cast<std::int64_t>(captions.size());
-  std::vector<Tensor> parts;
-  for (std::int64_t i = 0; i < count; i += kCacheBatch) {
-    if (cancel != nullptr) cancel->check();
-    const auto end = std::min(i + kCacheBatch, count);
-    parts.push_back(
-        encode_captions(encoder, tokenizer, {captions.begin() + i, captions.begin() + end}));
-    report(progress, "encoding captions", end, count, start);
-  }
-  return torch::cat(parts);
-}
-
-std::filesystem::path cache_path(const std::filesystem::path& base) {
-  return base / "data" / "latents.safetensors";
+/// One timestep for each of `count` pictures, every stretch of 1/count of them once: the loss of a
+/// step then varies far less than with independent draws.
+Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator) {
+  const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
+  const auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
+  const auto drawn = (share * static_cast<double>(timesteps)).to(torch::kInt64);
+  const auto order = torch::randperm(count, generator, torch::kInt64);
+  return drawn.clamp_max(timesteps - 1).index_select(0, order);
 }
 
 /// One batch of noisy latents and what the U-Net should say of them.
 struct Batch {
-  Tensor noisy, timesteps, context, target;
+  Tensor noisy, timesteps, target;
 };
 
 struct UNetLoss {
-  nn::UNet2DConditionModel unet;
-  LatentCache cache;
+  std::shared_ptr<GuidedUNet> networks;
+  const Dataset& data;
+  const text::CLIPTokenizer& tokenizer;
+  Tensor latents;  // bfloat16 [N,C,h,w]
   diffusion::NoiseSchedule schedule;
   Tensor weights;  // [T]
   UNetOptions options;
   EpochOrder order;
   Tensor pairs;  // int64: the pictures with two subjects
   EpochOrder pair_order;
+  Share share;
 
-  Batch noise(const Tensor& clean, const Tensor& rows, at::Generator& generator) const {
+  Batch noise(const Tensor& clean, at::Generator& generator) const {
     const auto count = clean.size(0);
     const auto eps = mos::randn(clean.sizes(), generator);
-    const auto t = mos::randint(0, schedule.size(), {count}, generator);
+    const auto t = stratified_timesteps(count, schedule.size(), generator);
     return {.noisy = schedule.add_noise(clean, eps, t),
             .timesteps = t,
-            .context = cache.states.index_select(0, rows),
             .target = schedule.target(clean, eps, t)};
   }
 
-  Tensor weighted_error(const Batch& batch) {
+  Tensor weighted_error(const Batch& batch, const std::vector<std::string>& captions) {
+    const auto ids = token_ids(tokenizer, captions, /*full=*/true);
+    const auto context = networks->text_encoder->forward(ids).last_hidden_state;
     const auto output =
-        unet->forward(batch.noisy.to(kCompute), batch.timesteps, batch.context).to(torch::kFloat32);
-    const auto error = (output - batch.target).square().flatten(1).mean(1);
+        networks->unet->forward(batch.noisy.to(kCompute), batch.timesteps, context.to(kCompute));
+    const auto error = (output.to(torch::kFloat32) - batch.target).square().flatten(1).mean(1);
     return (error * weights.index_select(0, batch.timesteps)).mean();
   }
 
@@ -132,15 +120,33 @@ struct UNetLoss {
     return paired >= batch ? chosen : torch::cat({chosen, order.batch(step, batch - paired)});
   }
 
+  /// Captions of the pictures, each told in words of its own at every step; some are empty.
+  std::vector<std::string> draw_captions(const Tensor& indices, std::int64_t step) const {
+    world::Rng rng(static_cast<std::uint64_t>(options.train.seed), Split::kTrain,
+                   static_cast<std::uint64_t>(step));
+    std::vector<std::string> captions;
+    for (std::int64_t i = 0; i < indices.size(0); ++i) {
+      auto spec =
+          data.specs(Split::kTrain)[static_cast<std::size_t>(indices[i].item<std::int64_t>())];
+      world::choose_words(spec, rng);
+      const bool empty = rng.chance(options.empty_captions);
+      captions.push_back(empty ? "" : world::caption_text(data.world(), spec));
+    }
+    return captions;
+  }
+
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = draw(step);
-    auto rows = cache.caption_row.index_select(0, indices);
-    const auto kept = torch::rand({rows.size(0)}, generator,
-                                  torch::TensorOptions(torch::kFloat32)) >= options.empty_captions;
-    rows = torch::where(kept, rows, torch::zeros_like(rows));
-    const auto clean = cache.latents.index_select(0, indices).to(torch::kFloat32);
-    return weighted_error(noise(clean, rows, generator));
+    const auto clean = latents.index_select(0, indices).to(torch::kFloat32);
+    const auto batch = noise(clean, generator);
+    const auto captions = draw_captions(indices, step);
+    const auto mine = share.part(torch::arange(indices.size(0)));
+    const auto first = captions.begin() + mine[0].item<std::int64_t>();
+    return weighted_error({.noisy = share.part(batch.noisy),
+                           .timesteps = share.part(batch.timesteps),
+                           .target = share.part(batch.target)},
+                          {first, first + mine.size(0)});
   }
 };
 
@@ -158,21 +164,16 @@ class Validation {
  public:
   Validation(const std::filesystem::path& base, const Dataset& data) {
     auto vae = load_vae(base);
-    auto encoder = load_text_encoder(base);
-    const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
     const torch::NoGradGuard no_grad;
-    std::vector<Tensor> latents, states;
-    for (std::int64_t i = 0; i < std::min(kMeasured, data.size(Split::kHeldOut));
-         i += kCacheBatch) {
-      const auto end = std::min({i + kCacheBatch, kMeasured, data.size(Split::kHeldOut)});
+    std::vector<Tensor> latents;
+    const auto total = std::min(kMeasured, data.size(Split::kHeldOut));
+    for (std::int64_t i = 0; i < total; i += kCacheBatch) {
+      const auto end = std::min(i + kCacheBatch, total);
       const auto pictures = data.batch(Split::kHeldOut, torch::arange(i, end), kCompute);
       latents.push_back(vae->encode(pictures).mean.to(torch::kFloat32));
-      std::vector<std::string> captions;
-      for (auto j = i; j < end; ++j) captions.push_back(data.caption(Split::kHeldOut, j));
-      states.push_back(encode_captions(encoder, tokenizer, captions));
+      for (auto j = i; j < end; ++j) captions_.push_back(data.caption(Split::kHeldOut, j));
     }
     latents_ = torch::cat(latents);
-    states_ = torch::cat(states);
   }
 
   double operator()(UNetLoss& loss) const {
@@ -180,17 +181,41 @@ class Validation {
     for (std::int64_t i = 0; i < latents_.size(0); i += kCacheBatch) {
       const auto count = std::min(kCacheBatch, latents_.size(0) - i);
       auto generator = generator_of_step(99, i);
-      auto batch =
-          loss.noise(latents_.narrow(0, i, count), torch::zeros({count}, torch::kInt64), generator);
-      batch.context = states_.narrow(0, i, count);
-      sum += loss.weighted_error(batch).item<double>() * static_cast<double>(count);
+      const auto batch = loss.noise(latents_.narrow(0, i, count), generator);
+      const std::vector<std::string> captions(captions_.begin() + i, captions_.begin() + i + count);
+      sum += loss.weighted_error(batch, captions).item<double>() * static_cast<double>(count);
     }
     return sum / static_cast<double>(latents_.size(0));
   }
 
  private:
-  Tensor latents_, states_;
+  Tensor latents_;
+  std::vector<std::string> captions_;
 };
+
+/// The averaged weights of the checkpoint whose names start with `prefix`, without it.
+io::StateDict averaged_part(const std::filesystem::path& folder, const std::string& prefix) {
+  io::StateDict part;
+  for (const auto& [name, tensor] : averaged_weights(folder)) {
+    if (name.starts_with(prefix)) part[name.substr(prefix.size())] = tensor;
+  }
+  return part;
+}
+
+Json text_config_json(const std::filesystem::path& base) {
+  auto config = read_json_file(base / "towers" / "config.json").at("text_config");
+  config["architectures"] = Json::array({"CLIPTextModel"});
+  return config;
+}
+
+void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& base) {
+  const auto path = base / "towers" / "model.safetensors";
+  io::StateDict text_half;
+  for (const auto& [name, tensor] : io::load_safetensors(path)) {
+    if (name.starts_with("text_model.")) text_half[name] = tensor;
+  }
+  io::load_into(*encoder, text_half, {.origin = path.string()});
+}
 
 }  // namespace
 
@@ -232,6 +257,7 @@ Json scheduler_config_json(const std::string& prediction) {
 
 Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap) {
   const auto alphas = schedule.alphas_cumprod();
+  if (cap <= 0.0) return torch::ones_like(alphas);
   const auto snr = alphas / (1.0 - alphas);
   switch (schedule.prediction_type()) {
     case diffusion::PredictionType::kEpsilon:
@@ -251,90 +277,69 @@ Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& to
       .last_hidden_state.to(kCompute);
 }
 
-void freeze_text_encoder(const std::filesystem::path& base) {
-  const auto folder = base / "text_encoder";
-  if (std::filesystem::exists(folder / "config.json")) return;
-  std::filesystem::create_directories(folder);
-  io::StateDict weights;
-  for (const auto& [name, tensor] : io::load_safetensors(base / "towers" / "model.safetensors")) {
-    if (name.starts_with("text_model.")) weights[name] = tensor;
-  }
-  io::save_safetensors(folder / "model.safetensors", weights);
-  Json config = read_json_file(base / "towers" / "config.json").at("text_config");
-  config["architectures"] = Json::array({"CLIPTextModel"});
-  write_text_file(folder / "config.json", config.dump(2) + "\n");
-}
-
-nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base) {
-  const auto folder = base / "text_encoder";
-  nn::CLIPTextModel encoder(nn::ClipTextConfig::from_json(read_json_file(folder / "config.json")));
-  const auto path = folder / "model.safetensors";
-  io::load_into(*encoder, io::load_safetensors(path), {.origin = path.string()});
-  return encoder;
-}
-
-LatentCache LatentCache::open(const std::filesystem::path& base, const Dataset& data,
-                              const ProgressCallback& progress, const CancelToken* cancel) {
-  const auto path = cache_path(base);
+Tensor open_latents(const std::filesystem::path& base, const Dataset& data,
+                    const ProgressCallback& progress, const CancelToken* cancel) {
+  const auto path = base / "data" / "latents.safetensors";
   if (!std::filesystem::exists(path)) {
-    freeze_text_encoder(base);
     auto vae = load_vae(base);
-    auto encoder = load_text_encoder(base);
-    const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
-    CaptionRows rows;
-    const auto caption_row = rows.add(data, Split::kTrain);
     io::save_safetensors(
-        path, {{"latents", encode_pictures(vae, data, Split::kTrain, progress, cancel)},
-               {"states", encode_all(encoder, tokenizer, rows.captions, progress, cancel)},
-               {"caption_row", caption_row}});
+        path, {{"latents", encode_pictures(vae, data, Split::kTrain, progress, cancel)}});
   }
-  const io::SafetensorsFile file(path);
-  return {.latents = file.get("latents"),
-          .states = file.get("states"),
-          .caption_row = file.get("caption_row")};
+  return io::SafetensorsFile(path).get("latents");
 }
 
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel) {
   const Dataset data(base);
-  auto cache = LatentCache::open(base, data, progress, cancel);
+  const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
+  const auto latents = open_latents(base, data, progress, cancel);
   const auto folder = base / "unet";
-  const auto config =
-      unet_config_json(options, cache.latents.size(1), cache.latents.size(2), cache.states.size(2));
+  const auto text_config = text_config_json(base);
+  const auto config = unet_config_json(options, latents.size(1), latents.size(2),
+                                       text_config.at("hidden_size").get<std::int64_t>());
+  const auto scheduler = scheduler_config_json(options.prediction);
   std::filesystem::create_directories(folder);
   write_text_file(folder / "config.json", config.dump(2) + "\n");
-  const auto scheduler = scheduler_config_json(options.prediction);
+  write_text_file(folder / "text_config.json", text_config.dump(2) + "\n");
   write_text_file(folder / "scheduler_config.json", scheduler.dump(2) + "\n");
 
-  nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(config));
+  const auto networks = std::make_shared<GuidedUNet>(config, text_config);
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
-  initialise_network(*unet, generator, /*zero_output=*/true);
-  FlatAdamW optimizer(*unet, {.weight_decay = options.train.weight_decay,
-                              .average = options.train.average,
-                              .working_dtype = kCompute});
+  initialise_network(*networks->unet, generator, /*zero_output=*/true);
+  start_from_towers(networks->text_encoder, base);
+  FlatAdamW optimizer(*networks, {.weight_decay = options.train.weight_decay,
+                                  .average = options.train.average,
+                                  .working_dtype = kCompute});
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
   const auto pairs = pictures_with_two(data);
-  UNetLoss loss{.unet = unet,
-                .cache = cache,
+  UNetLoss loss{.networks = networks,
+                .data = data,
+                .tokenizer = tokenizer,
+                .latents = latents,
                 .schedule = schedule,
                 .weights = min_snr_weights(schedule, options.snr_cap),
                 .options = options,
-                .order = EpochOrder(cache.latents.size(0), options.train.seed),
+                .order = EpochOrder(latents.size(0), options.train.seed),
                 .pairs = pairs,
-                .pair_order = EpochOrder(pairs.numel(), options.train.seed + 1)};
+                .pair_order = EpochOrder(pairs.numel(), options.train.seed + 1),
+                .share = {}};
+  const auto replica = [&] {
+    const auto copy = std::make_shared<GuidedUNet>(config, text_config);
+    optimizer.add_replica(*copy);
+    return copy;
+  };
   const Validation validation(base, data);
   const auto measure = [&](std::int64_t step) {
     auto vae = load_vae(base);
-    auto encoder = load_text_encoder(base);
-    const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
     io::write_png(folder / fmt::format("sheet_{:06}.png", step),
-                  contact_sheet({unet, vae, encoder, tokenizer, scheduler}, data.world()));
+                  contact_sheet({networks->unet, vae, networks->text_encoder, tokenizer, scheduler},
+                                data.world()));
     return Json{{"held_out_loss", validation(loss)}};
   };
   train(optimizer, {.stage = "unet",
                     .folder = folder,
                     .options = options.train,
-                    .loss = [&loss](std::int64_t step) { return loss(step); },
+                    .losses = shared_losses(loss, &UNetLoss::networks, replica, options.train),
                     .measure = measure,
                     .progress = progress,
                     .cancel = cancel});
@@ -344,8 +349,17 @@ nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::Sca
   const auto folder = base / "unet";
   nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(read_json_file(folder / "config.json")));
   unet->to(dtype);
-  io::load_into(*unet, averaged_weights(folder), {.origin = folder.string()});
+  io::load_into(*unet, averaged_part(folder, "unet."), {.origin = folder.string()});
   return unet;
+}
+
+nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base, torch::ScalarType dtype) {
+  const auto folder = base / "unet";
+  nn::CLIPTextModel encoder(
+      nn::ClipTextConfig::from_json(read_json_file(folder / "text_config.json")));
+  encoder->to(dtype);
+  io::load_into(*encoder, averaged_part(folder, "text_encoder."), {.origin = folder.string()});
+  return encoder;
 }
 
 }  // namespace mos::pretrain

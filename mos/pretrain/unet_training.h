@@ -26,7 +26,9 @@ struct UNetOptions {
   /// Share of each batch that is drawn from the pictures with two subjects alone; the rest is drawn
   /// from all pictures. Small subjects side by side take longest to learn.
   double pair_share = 0.0;
-  double snr_cap = 5.0;  ///< Min-SNR weighting (arXiv 2303.09556).
+  /// Min-SNR weighting (arXiv 2303.09556); 0: all timesteps weigh the same. Small latents show
+  /// where things stand only at noise that a cap leaves almost without weight.
+  double snr_cap = 0.0;
   std::string prediction = "v_prediction";
 };
 
@@ -37,7 +39,7 @@ void describe(Visitor& visit, UNetOptions& options) {
   visit("heads", options.heads, "attention heads of the levels");
   visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
   visit("pair_share", options.pair_share, "share of each batch drawn from pairs of subjects");
-  visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting");
+  visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting; 0: none");
   visit("prediction", options.prediction, "epsilon or v_prediction");
 }
 
@@ -46,37 +48,27 @@ Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
 Json scheduler_config_json(const std::string& prediction);
 
 /// Weight of each timestep's squared error [T]: min(SNR, cap)/SNR for ε-prediction,
-/// min(SNR, cap)/(SNR + 1) for v-prediction.
+/// min(SNR, cap)/(SNR + 1) for v-prediction; ones without a cap.
 torch::Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap);
 
-/// Everything about the training pictures that does not change while the U-Net learns, computed
-/// once and memory-mapped from `base`/data/latents.safetensors.
-struct LatentCache {
-  torch::Tensor latents;      ///< bfloat16 [N,C,h,w], of the VAE's means.
-  torch::Tensor states;       ///< bfloat16 [unique captions,S,width]; row 0 is the empty caption.
-  torch::Tensor caption_row;  ///< int64 [N]
-
-  /// Computes what is not there yet.
-  static LatentCache open(const std::filesystem::path& base, const Dataset& data,
-                          const ProgressCallback& progress, const CancelToken* cancel);
-};
+/// Latents of the training pictures, bfloat16 [N,C,h,w], of the VAE's means: computed once and
+/// memory-mapped from `base`/data/latents.safetensors.
+torch::Tensor open_latents(const std::filesystem::path& base, const Dataset& data,
+                           const ProgressCallback& progress, const CancelToken* cancel);
 
 /// States of the text encoder for captions: bfloat16 [B,S,width].
 torch::Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
                               const std::vector<std::string>& captions);
 
-/// Copies the text half of the finished towers to `base`/text_encoder, unless one is there: the
-/// U-Net learns to read these states, while the towers may be trained further.
-void freeze_text_encoder(const std::filesystem::path& base);
-
-/// The text encoder that the U-Net reads.
-nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base);
-
-/// Trains `base`/unet; resumes from its checkpoint.
+/// Trains the U-Net and the text encoder that it reads as one network, in `base`/unet; resumes from
+/// its checkpoint. The text encoder starts as the text half of the finished towers: CLIP's way of
+/// learning soon says what is in a picture, but hardly on which side, and the denoising error
+/// teaches sides, but is slow to tell a lion from a panda.
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel);
 
-/// The averaged U-Net of the latest checkpoint of `base`, with weights in `dtype`.
+/// The averaged networks of the latest checkpoint of `base`, with weights in `dtype`.
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype);
+nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base, torch::ScalarType dtype);
 
 }  // namespace mos::pretrain

@@ -58,6 +58,7 @@ struct VaeLoss {
   const Dataset& data;
   const VaeOptions& options;
   EpochOrder order;
+  Share share;
 
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
@@ -67,13 +68,15 @@ struct VaeLoss {
     const auto indices = order.batch(step, size);
     auto pictures = data.batch(Split::kTrain, indices, kCompute);
     if (crops) pictures = random_crops(pictures, options.crop, generator);
+    pictures = share.part(pictures);
     const auto target = pictures.to(torch::kFloat32);
     nn::LatentDistribution latents;
     {
       const at::AutoGradMode gradients(!options.decoder_only);
       latents = vae->encode(pictures);
     }
-    const auto noise = mos::randn(latents.mean.sizes(), generator).to(kCompute);
+    auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
+    const auto noise = mos::randn(latents.mean.sizes(), own).to(kCompute);
     const auto sample = latents.mean + latents.std() * noise;
     const auto loss = reconstruction_loss(vae->decode(sample).to(torch::kFloat32), target);
     return options.decoder_only ? loss : loss + options.kl_weight * kl_divergence(latents);
@@ -210,7 +213,14 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
   FlatAdamW optimizer(
       *vae, {.weight_decay = options.train.weight_decay, .average = options.train.average},
       options.decoder_only ? is_decoding : std::function<bool(const std::string&)>());
-  VaeLoss loss{vae, data, options, EpochOrder(data.size(Split::kTrain), options.train.seed)};
+  const VaeLoss loss{
+      vae, data, options, EpochOrder(data.size(Split::kTrain), options.train.seed), {}};
+  const auto replica = [&] {
+    nn::AutoencoderKL copy(nn::VaeConfig::from_json(config));
+    copy_weights(*copy, io::state_dict_of(*vae), "the first worker");  // also what is not trained
+    optimizer.add_replica(*copy);
+    return copy;
+  };
   const auto measure = [&](std::int64_t step) {
     io::write_png(folder / fmt::format("sheet_{:06}.png", step), sheet(vae, data));
     const auto pictures = data.batch(Split::kHeldOut, torch::arange(kEncodeBatch), kCompute);
@@ -222,7 +232,7 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
   train(optimizer, {.stage = options.decoder_only ? "vae decoder" : "vae",
                     .folder = folder,
                     .options = options.train,
-                    .loss = loss,
+                    .losses = shared_losses(loss, &VaeLoss::vae, replica, options.train),
                     .measure = measure,
                     .progress = progress,
                     .cancel = cancel});

@@ -2,7 +2,9 @@
 #include <torch/nn/module.h>
 #include <torch/optim/adamw.h>
 
+#include <atomic>
 #include <filesystem>
+#include <memory>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
@@ -10,6 +12,7 @@
 #include "mos/pretrain/adamw.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/trainer.h"
+#include "mos/pretrain/workers.h"
 #include "tests/support/temp_dir.h"
 
 namespace mos::pretrain {
@@ -38,10 +41,9 @@ Tensor loss_of(TinyModule& module, std::int64_t step) {
 
 TrainingRun run_of(TinyModule& module, const std::filesystem::path& folder, std::int64_t steps) {
   TrainOptions options{.steps = steps, .learning_rate = 2e-2, .warmup = 5};
-  return {
-      .stage = "test", .folder = folder, .options = options, .loss = [&module](std::int64_t step) {
-        return loss_of(module, step);
-      }};
+  return {.stage = "test", .folder = folder, .options = options, .losses = {[&](std::int64_t step) {
+                                                                   return loss_of(module, step);
+                                                                 }}};
 }
 
 double largest_difference(const io::StateDict& a, const io::StateDict& b) {
@@ -125,6 +127,65 @@ TEST(FlatAdamW, TheAverageIsInPlaceWhileScoped) {
   }
   EXPECT_TRUE(torch::equal(module.first->weight, current));
   EXPECT_FALSE(torch::equal(average, current));
+}
+
+TEST(FlatAdamW, ReplicasShareWeightsAndAddGradients) {
+  TinyModule whole, first, second;
+  FlatAdamW alone(whole, {});
+  FlatAdamW together(first, {});
+  together.add_replica(second);
+  for (std::int64_t step = 0; step < 10; ++step) {
+    (loss_of(whole, 2 * step) + loss_of(whole, 2 * step + 1)).backward();
+    loss_of(first, 2 * step).backward();
+    loss_of(second, 2 * step + 1).backward();
+    EXPECT_NEAR(alone.step(1e-2), together.step(1e-2), 1e-5);
+  }
+  EXPECT_LT(largest_difference(io::state_dict_of(whole), io::state_dict_of(first)), 2e-6);
+  EXPECT_TRUE(torch::equal(first.second->weight, second.second->weight));
+}
+
+TEST(Training, WorkersOnSharesLearnWhatOneWorkerLearns) {
+  struct SharedLoss {
+    std::shared_ptr<TinyModule> module;
+    Share share;
+    Tensor operator()(std::int64_t step) const {
+      auto generator = generator_of_step(3, step);
+      const auto x = share.part(mos::randn({32, 6}, generator));
+      return (module->forward(x) - torch::sin(x.narrow(1, 0, 3) * 2.0)).square().mean();
+    }
+  };
+  const auto learn = [](std::int64_t workers) {
+    const TempDir dir;
+    const auto module = std::make_shared<TinyModule>();
+    FlatAdamW optimizer(*module, {});
+    const TrainOptions options{
+        .steps = 30, .batch = 32, .learning_rate = 2e-2, .warmup = 5, .workers = workers};
+    const auto replica = [&] {
+      const auto copy = std::make_shared<TinyModule>();
+      optimizer.add_replica(*copy);
+      return copy;
+    };
+    train(optimizer,
+          {.stage = "test",
+           .folder = dir.path(),
+           .options = options,
+           .losses = shared_losses(SharedLoss{module, {}}, &SharedLoss::module, replica, options)});
+    return io::state_dict_of(*module);
+  };
+  const auto one = learn(1);
+  EXPECT_LT(largest_difference(one, learn(2)), 1e-4);
+  EXPECT_EQ(largest_difference(learn(2), learn(3)), 0.0);  // 32 pictures do not divide by 3
+}
+
+TEST(Workers, TheFirstFailureReachesTheCaller) {
+  Workers workers(2);
+  EXPECT_THROW(workers.run([](std::size_t i) {
+    if (i == 1) throw Error(ErrorKind::kUsage, "no");
+  }),
+               Error);
+  std::atomic<int> done = 0;
+  workers.run([&](std::size_t) { ++done; });  // and they still work
+  EXPECT_EQ(done, 2);
 }
 
 TEST(Training, LossDecreases) {

@@ -1,0 +1,47 @@
+#include "mos/pretrain/workers.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+#include <utility>
+
+namespace mos::pretrain {
+
+Workers::Workers(std::size_t count)
+    : start_(static_cast<std::ptrdiff_t>(count) + 1),
+      done_(static_cast<std::ptrdiff_t>(count) + 1),
+      failures_(count) {
+  for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this, i] { serve(i); });
+}
+
+Workers::~Workers() {
+  work_ = nullptr;
+  start_.arrive_and_wait();
+  for (auto& thread : threads_) thread.join();
+}
+
+void Workers::run(const std::function<void(std::size_t)>& work) {
+  work_ = &work;
+  start_.arrive_and_wait();
+  done_.arrive_and_wait();
+  for (auto& failure : failures_) {
+    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+  }
+}
+
+void Workers::serve(std::size_t index) {
+  at::get_num_threads();   // sets a new thread's number to the process's, once
+  omp_set_num_threads(1);  // of this thread alone
+  for (;;) {
+    start_.arrive_and_wait();
+    if (work_ == nullptr) return;
+    try {
+      (*work_)(index);
+    } catch (...) {
+      failures_[index] = std::current_exception();
+    }
+    done_.arrive_and_wait();
+  }
+}
+
+}  // namespace mos::pretrain
