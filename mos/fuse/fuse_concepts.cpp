@@ -8,6 +8,7 @@
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
 #include "mos/fuse/sources.h"
@@ -24,15 +25,6 @@ namespace {
 
 void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
-}
-
-std::string with_phrase(std::string prompt, const std::string& phrase) {
-  constexpr std::string_view kPlaceholder = "<TOK>";
-  for (auto at = prompt.find(kPlaceholder); at != std::string::npos;
-       at = prompt.find(kPlaceholder, at + phrase.size())) {
-    prompt.replace(at, kPlaceholder.size(), phrase);
-  }
-  return prompt;
 }
 
 /// Every LoRA finds its layer, before any work is done.
@@ -122,14 +114,20 @@ class Fusion {
     return {.name = name,
             .solver = options_.solver == "lbfgs" ? Solver::kLbfgs : Solver::kRidge,
             .relative_ridge = text_fed ? options_.text_ridge : options_.unet_ridge,
+            .prior_share = prior_share(),
             .iterations = text_fed ? options_.text_iterations : options_.unet_iterations};
+  }
+
+  double prior_share() const {
+    if (options_.ridge_towards == "base") return 0.0;
+    return options_.ridge_towards == "sum" ? 1.0 : 1.0 / static_cast<double>(sources_.size());
   }
 
   ConceptPrompts prompts_of(const ConceptSource& source) const {
     ConceptPrompts shown;
     shown.fit = options_.fit_text == "padded" ? TextFit::kPadded : TextFit::kWords;
     for (const auto& prompt : options_.prompts) {
-      shown.prompts.push_back(with_phrase(prompt, source.prompt_phrase()));
+      shown.prompts.push_back(replaced(prompt, concepts::kPlaceholder, source.prompt_phrase()));
     }
     return shown;
   }
@@ -248,13 +246,16 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
           fmt::format("solver must be exact or lbfgs, not \"{}\"", options.solver));
   require(one_of(options.fit_text, {"words", "padded"}),
           fmt::format("fit_text must be words or padded, not \"{}\"", options.fit_text));
+  require(
+      one_of(options.ridge_towards, {"average", "sum", "base"}),
+      fmt::format("ridge_towards must be average, sum or base, not \"{}\"", options.ridge_towards));
   for (const double ridge : {options.text_ridge, options.unet_ridge}) {
     require(ridge >= 0.0 && ridge < 1e6,
             fmt::format("a ridge must be a number from 0 on, not {}", ridge));
   }
   require(!options.prompts.empty(), "prompts must name at least one prompt with <TOK> in it");
   for (const auto& prompt : options.prompts) {
-    require(prompt.find("<TOK>") != std::string::npos,
+    require(prompt.find(concepts::kPlaceholder) != std::string::npos,
             fmt::format("the prompt \"{}\" lacks <TOK>, where the concept's words go", prompt));
   }
   require(options.samples > 0 && options.steps > 0,

@@ -30,9 +30,12 @@ struct ConceptSource {
 struct FuseOptions {
   std::string method = "gradient";  ///< gradient, or weight (Eq. 2).
   std::string solver = "exact";     ///< exact, or lbfgs as in the authors' code.
-  /// Relative ridges of the exact solver; see RidgeSolver. Larger keeps more of the base model.
-  double text_ridge = 1e-3;        ///< Layers fed by text: the text encoder's and keys and values.
-  double unet_ridge = 1e-2;        ///< All others.
+  /// Relative ridges of the exact solver; see RidgeSolver. Larger gives more to `ridge_towards`.
+  double text_ridge = 1e-3;  ///< Layers fed by text: the text encoder's and keys and values.
+  double unet_ridge = 1e-2;  ///< All others.
+  /// What holds in directions that the recorded inputs leave open: average (of the concepts'
+  /// updates, which is weight fusion), sum of them, or base (no update).
+  std::string ridge_towards = "average";
   std::string fit_text = "words";  ///< words or padded; see TextFit.
   /// <TOK> stands for the concept. The first one is also sampled.
   std::vector<std::string> prompts = {"photo of a <TOK>", "<TOK>"};
@@ -51,6 +54,7 @@ void describe(Visitor& visit, FuseOptions& o) {
   visit("solver", o.solver, "exact (ridge) or lbfgs");
   visit("text_ridge", o.text_ridge, "relative ridge of text-fed layers");
   visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers");
+  visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
   visit("fit_text", o.fit_text, "words (unpadded prompts) or padded (all positions)");
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
   visit("samples", o.samples, "pictures sampled for each concept");

@@ -84,6 +84,7 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
     const auto [factor, info] = torch::linalg_cholesky_ex(regular);
     if (info.item<int>() == 0 && torch::isfinite(factor).all().item<bool>()) {
       cholesky_ = factor;
+      ridge_ = relative_ridge_ * mean_eigenvalue;
       return;
     }
     if (relative_ridge_ > 1.0) {
@@ -94,12 +95,16 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
   }
 }
 
-Tensor RidgeSolver::solve(const LayerWish& wish) const {
-  if (!cholesky_.defined()) return torch::zeros_like(wish.moments());
-  if (!dual()) return torch::cholesky_solve(wish.moments().t(), cholesky_).t().contiguous();
-  TORCH_CHECK(wish.responses().defined(),
-              "the wish of a layer was not built from its inputs' rows");
-  return torch::matmul(torch::cholesky_solve(wish.responses().t(), cholesky_).t(), rows_);
+Tensor RidgeSolver::solve(const LayerWish& wish, const Tensor& prior) const {
+  const auto p = prior.defined() ? prior : torch::zeros_like(wish.moments());
+  if (!cholesky_.defined()) return p.clone();
+  const auto divide = [this](const Tensor& rows) {
+    return torch::cholesky_solve(rows.t(), cholesky_).t();
+  };
+  if (!dual()) return divide(wish.moments() + ridge_ * p).contiguous();
+  const auto responses = wish.responses();
+  TORCH_CHECK(responses.defined(), "the wish of a layer was not built from its inputs' rows");
+  return p + torch::matmul(divide(responses - torch::matmul(p, rows_.t())), rows_);
 }
 
 Tensor solve_lbfgs(const LayerWish& wish, const InputGram& total, const LbfgsOptions& options) {

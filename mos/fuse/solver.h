@@ -55,20 +55,25 @@ class LayerWish {
   std::vector<double> energies_;
 };
 
-/// The exact minimiser nearest to W0, for all layers that share the inputs `total` = Σ G_i:
+/// The exact minimiser of Σ_i ‖(W − W_i) X_iᵀ‖² + λ ‖W − W0 − up·P‖², for all layers that share
+/// the inputs `total` = Σ G_i:
 ///
-///     W − W0 = up · M ,   M = stack_i(down_i G_i) (ΣG + λI)⁻¹ ,   λ = relative_ridge · tr(ΣG)/I ,
+///     W − W0 = up · M ,   M = (stack_i(down_i G_i) + λP) (ΣG + λI)⁻¹ ,
+///     λ = relative_ridge · tr(ΣG)/I ,
 ///
-/// so the fused update is a LoRA of rank R with the concepts' own `up` side by side. With fewer
-/// rows than features the same M comes from their N×N kernel:
-/// M = responses · (X Xᵀ + λI)⁻¹ X. The ridge shrinks the update, never W0.
+/// so the fused update is a LoRA of rank R with the concepts' own `up` side by side. P [R,I] is
+/// what holds in directions that no input decides: zero (W stays W0 there), or stack_i(w_i down_i),
+/// which is weight fusion; then the sum of squares is never above that of weight fusion. With
+/// fewer rows than features the same M comes from their N×N kernel:
+/// M = P + (responses − P Xᵀ) (X Xᵀ + λI)⁻¹ X.
 class RidgeSolver {
  public:
   /// Factorises. If that fails, λ grows tenfold until it does not; ridge() tells.
   /// Throws mos::Error(kUsage) for a negative ridge or one that is not a number.
   RidgeSolver(const InputGram& total, double relative_ridge);
 
-  torch::Tensor solve(const LayerWish& wish) const;          ///< M, [R,I].
+  /// M, [R,I]; an undefined `prior` is zero.
+  torch::Tensor solve(const LayerWish& wish, const torch::Tensor& prior = {}) const;
   double relative_ridge() const { return relative_ridge_; }  ///< The one that worked.
   bool dual() const { return rows_.defined(); }
 
@@ -76,6 +81,7 @@ class RidgeSolver {
   torch::Tensor rows_;      ///< X [N,I] for the dual form.
   torch::Tensor cholesky_;  ///< Lower factor of ΣG + λI or X Xᵀ + λI; undefined without inputs.
   double relative_ridge_;
+  double ridge_ = 0.0;  ///< λ.
 };
 
 struct LbfgsOptions {

@@ -48,6 +48,15 @@ LowRankUpdate FusionStage::update_of(std::size_t index, const std::string& layer
   return scaled_update(found->second, scales_[index]);
 }
 
+Tensor FusionStage::prior_of(const std::string& layer) const {
+  std::vector<Tensor> parts = {wishes_.at(layer).moments().slice(0, 0, 0)};
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const auto update = update_of(i, layer);
+    if (!update.empty()) parts.push_back(options_.prior_share * update.down);
+  }
+  return torch::cat(parts);
+}
+
 void FusionStage::add(const SiteGrams& grams) {
   for (auto& [name, site] : sites_) {
     const auto& gram = grams.at(name);
@@ -70,7 +79,7 @@ LoraPairs FusionStage::solve(FusionReport& report) const {
     std::map<std::string, Tensor> solutions;
     for (const auto& layer : site.layers) {
       const auto& wish = wishes_.at(layer);
-      const auto m = exact ? ridge.solve(wish)
+      const auto m = exact ? ridge.solve(wish, prior_of(layer))
                            : solve_lbfgs(wish, site.total, {.max_iterations = options_.iterations});
       fused.emplace(layer, plain_lora({wish.up(), m}, weight_dims_.at(layer)));
       solutions.emplace(layer, m);

@@ -19,6 +19,9 @@ struct StageOptions {
   std::string name;  ///< For the report.
   Solver solver = Solver::kRidge;
   double relative_ridge = 1e-2;
+  /// Share of every concept's update that the ridge leads to; 0: the base model, 1/n: weight
+  /// fusion.
+  double prior_share = 0.0;
   std::int64_t iterations = 50;  ///< Of L-BFGS.
 };
 
@@ -48,6 +51,7 @@ class FusionStage {
   };
 
   LowRankUpdate update_of(std::size_t index, const std::string& layer) const;
+  torch::Tensor prior_of(const std::string& layer) const;  ///< stack_i(prior_share · down_i)
   /// Reads the concepts' moments back, one at a time.
   void report_site(const Site& site, const std::map<std::string, torch::Tensor>& solutions,
                    double ridge, FusionReport& report) const;

@@ -127,6 +127,48 @@ TEST(RidgeSolver, AStrongRidgeLeavesTheBaseModel) {
   EXPECT_LT(norm, 1e-3);
 }
 
+/// stack_i(share · down_i): what the ridge leads to.
+Tensor share_of_all(const std::vector<Concept>& concepts, double share) {
+  std::vector<Tensor> parts;
+  for (const auto& source : concepts) parts.push_back(share * source.update.down);
+  return torch::cat(parts);
+}
+
+TEST(RidgeSolver, ARidgeTowardsTheAverageGoesFromTheMinimumToWeightFusion) {
+  const std::vector concepts{random_concept(30, 20), random_concept(30, 21)};
+  const auto [wish, total] = problem_of(concepts);
+  const auto prior = share_of_all(concepts, 0.5);
+  const auto average = torch::matmul(wish.up(), prior);
+  double last = objective(torch::matmul(wish.up(), RidgeSolver(total, 0.0).solve(wish)), concepts);
+  EXPECT_LT(last, objective(average, concepts));
+  for (const double ridge : {1e-4, 1e-2, 1.0, 1e2, 1e8}) {
+    const auto delta = torch::matmul(wish.up(), RidgeSolver(total, ridge).solve(wish, prior));
+    EXPECT_GE(objective(delta, concepts), last - 1e-9) << ridge;
+    EXPECT_LE(objective(delta, concepts), objective(average, concepts)) << ridge;
+    last = objective(delta, concepts);
+  }
+  EXPECT_NEAR(last, objective(average, concepts), 1e-3 * last);
+}
+
+TEST(RidgeSolver, DirectionsThatNobodyExcitesGetThePrior) {
+  auto concepts = std::vector{random_concept(20, 22), random_concept(20, 23)};
+  for (auto& source : concepts) source.rows.slice(1, 4).zero_();
+  const auto [wish, total] = problem_of(concepts);
+  const auto m = RidgeSolver(total, 1e-9).solve(wish, share_of_all(concepts, 0.5));
+  EXPECT_TRUE(torch::allclose(m.slice(1, 4), share_of_all(concepts, 0.5).slice(1, 4), 1e-6, 1e-6));
+}
+
+TEST(RidgeSolver, TheDualFormGivesThePrimalSolutionWithAPrior) {
+  const std::vector concepts{random_concept(3, 24), random_concept(2, 25)};
+  const auto [wish, total] = problem_of(concepts);
+  const auto prior = share_of_all(concepts, 0.5);
+  const RidgeSolver dual(total, 1e-3);
+  const RidgeSolver primal(InputGram::from_matrix(total.matrix(), total.rows()), 1e-3);
+  ASSERT_TRUE(dual.dual());
+  ASSERT_FALSE(primal.dual());
+  EXPECT_TRUE(torch::allclose(dual.solve(wish, prior), primal.solve(wish, prior), 1e-7, 1e-7));
+}
+
 TEST(RidgeSolver, RaisesARidgeThatIsTooSmallAndSaysSo) {
   auto flat = random_concept(20, 12);
   flat.rows.slice(1, 4).zero_();  // half of the inputs are never excited
