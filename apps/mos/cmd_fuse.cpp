@@ -141,6 +141,20 @@ Json full_report(const Job& job, const fuse::FusionResult& result) {
   return report;
 }
 
+/// What cannot be written shows before the work. The report may go into the model's folder, which
+/// is not there yet.
+void check_writable(const Job& job) {
+  if (job.out) {
+    const AtomicDirectory writable(*job.out, job.existing);
+  }
+  if (job.lora) {
+    const AtomicFile writable(*job.lora);
+  }
+  if (!job.out || job.report.parent_path() != *job.out) {
+    const AtomicFile writable(job.report);
+  }
+}
+
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
@@ -165,6 +179,7 @@ int run_fuse(int argc, char** argv) {
     return 0;
   }
   const auto job = take_job(flags);
+  check_writable(job);
   const auto* cancel = cancel_on_interrupt();
   auto model = diffusion::StableDiffusion::load(job.base);
   const auto hash = diffusion::model_hash(model);

@@ -20,6 +20,10 @@ refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
   "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
 refuses "a folder that cannot be written" $exit_format '/proc/model' \
   "${fuse[@]}" --out /proc/model "$first"
+refuses "a LoRA file that cannot be written" $exit_format '/proc/lora' \
+  "${fuse[@]}" --lora /proc/lora.safetensors --out output/model "$first"
+refuses "a report that cannot be written" $exit_format '/proc/report' \
+  "${fuse[@]}" --report /proc/report.json --out output/model "$first"
 mkdir input/exists
 refuses "a result that is there already" $exit_usage 'exists.*--overwrite' \
   "${fuse[@]}" --out input/exists "$first"

@@ -13,6 +13,11 @@ for command in $commands; do
   holds "mos $command --help says nothing on stderr" test -z "$err"
 done
 
+for stage in data vae towers unet accept export; do
+  accepts "mos pretrain $stage --help succeeds" pretrain "$stage" --help
+  holds "mos pretrain $stage --help lists its options" grep -q '^  --' <<<"$out"
+done
+
 accepts "mos --version succeeds" --version
 for part in LibTorch device dtype BLAS; do
   holds "mos --version names the $part" grep -qi "$part" <<<"$out"
