@@ -9,8 +9,9 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/concepts/concept_file.h"
-#include "mos/concepts/lora.h"
+#include "mos/demo/painter.h"
 #include "mos/eval/clip_score.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/image.h"
@@ -22,12 +23,6 @@ namespace fs = std::filesystem;
 using torch::Tensor;
 
 namespace {
-
-/// A base model with concepts merged in, ready to paint.
-struct Painter {
-  diffusion::StableDiffusion model;
-  concepts::ConceptTokens tokens;
-};
 
 struct TunedConcept {
   std::string name;
@@ -57,14 +52,7 @@ struct Workshop {
 };
 
 Painter make_painter(const Workshop& shop, const concepts::ConceptDelta* delta) {
-  auto model = diffusion::StableDiffusion::load(shop.options.base, {.dtype = shop.dtype});
-  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
-  if (delta != nullptr) {
-    tokens.add(delta->words, model.tokenizer, model.text_encoder);
-    concepts::merge_lora(*model.text_encoder, delta->text_encoder, 1.0, "the concept");
-    concepts::merge_lora(*model.unet, delta->unet, 1.0, "the concept");
-  }
-  return {std::move(model), std::move(tokens)};
+  return load_painter(shop.options.base, shop.dtype, delta);
 }
 
 region::SampleOptions sample_options(const DemoOptions& options, std::int64_t count) {
@@ -77,9 +65,7 @@ region::SampleOptions sample_options(const DemoOptions& options, std::int64_t co
 }
 
 Tensor paint(const Workshop& shop, Painter& painter, const std::string& prompt) {
-  return region::sample_pictures(painter.model, painter.tokens, {prompt, "", {}, std::nullopt},
-                                 sample_options(shop.options, shop.options.pictures), {},
-                                 shop.cancel);
+  return paint(painter, prompt, sample_options(shop.options, shop.options.pictures), shop.cancel);
 }
 
 void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t columns) {
@@ -143,12 +129,6 @@ concepts::ConceptDelta fuse_all(Workshop& shop, const std::vector<TunedConcept>&
 
 // ---- Everyone: the scene ----
 
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
-  }
-}
-
 /// The scene with `{name}` replaced by what `text_of` says of that concept.
 template <class TextOf>
 region::Scene scene_for(const region::Scene& scene, const std::vector<TunedConcept>& tuned,
@@ -156,8 +136,10 @@ region::Scene scene_for(const region::Scene& scene, const std::vector<TunedConce
   auto filled = scene;
   for (const auto& one : tuned) {
     const auto place = "{" + one.name + "}";
-    replace_all(filled.prompt, place, text_of(one));
-    for (auto& region : filled.regions) replace_all(region.prompt, place, text_of(one));
+    filled.prompt = replaced(filled.prompt, place, text_of(one));
+    for (auto& region : filled.regions) {
+      region.prompt = replaced(region.prompt, place, text_of(one));
+    }
   }
   return filled;
 }
