@@ -15,7 +15,7 @@ namespace mos::pretrain {
 /// What `mos pretrain data` renders, once for all trainings.
 struct DataOptions {
   std::string sprites;            ///< Folder with a subfolder for each style.
-  std::int64_t pictures = 20000;  ///< For training.
+  std::int64_t pictures = 28000;  ///< For training.
   std::int64_t held_out = 768;    ///< Of the same world, for measurements only.
   world::WorldOptions world;
 };

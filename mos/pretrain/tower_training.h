@@ -16,7 +16,7 @@
 namespace mos::pretrain {
 
 struct TowerOptions {
-  TrainOptions train{.steps = 3000, .batch = 112, .learning_rate = 1e-3, .average = 0.995};
+  TrainOptions train{.steps = 2300, .batch = 112, .learning_rate = 1e-3, .average = 0.995};
   std::int64_t hidden = 192;
   std::int64_t layers = 4;
   std::int64_t heads = 4;

@@ -19,7 +19,7 @@ namespace mos::pretrain {
 
 struct UNetOptions {
   TrainOptions train{
-      .steps = 5000, .batch = 64, .learning_rate = 8e-4, .warmup = 150, .average = 0.999};
+      .steps = 7500, .batch = 64, .learning_rate = 8e-4, .warmup = 150, .average = 0.999};
   std::vector<std::int64_t> block_out_channels = {64, 128, 192};
   std::vector<std::int64_t> heads = {2, 4, 4};
   double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
