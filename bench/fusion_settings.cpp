@@ -89,7 +89,7 @@ struct Study {
     }
     fmt::print("| {} |{} {:.3f} | {} |\n", name, cells, sum / static_cast<double>(values.size()),
                better);
-    std::fflush(stdout);
+    std::fflush(stdout);  // a study takes minutes
   }
 
   std::vector<double> fused(const mos::fuse::FuseOptions& options) {

@@ -23,7 +23,7 @@ struct DemoOptions {
   std::int64_t pictures = 8;  ///< For each concept and model, to measure alignment.
   std::int64_t scenes = 4;    ///< Regional pictures for each fused model.
   std::int64_t steps = 30;    ///< Denoising steps of every picture.
-  double guidance_scale = 5.0;
+  double guidance_scale = 3.5;
   std::uint64_t seed = 7;
   std::int64_t tune_steps = 0;  ///< 0: what the base model's folder recommends.
 };

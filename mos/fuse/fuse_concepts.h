@@ -31,7 +31,7 @@ struct FuseOptions {
   std::string method = "gradient";  ///< gradient, or weight (Eq. 2).
   std::string solver = "exact";     ///< exact, or lbfgs as in the authors' code.
   /// Relative ridges of the exact solver; see RidgeSolver. Larger gives more to `ridge_towards`.
-  double text_ridge = 1e-3;  ///< Layers fed by text: the text encoder's and keys and values.
+  double text_ridge = 3e-1;  ///< Layers fed by text: the text encoder's and keys and values.
   double unet_ridge = 1e-2;  ///< All others.
   /// What holds in directions that the recorded inputs leave open: average (of the concepts'
   /// updates, which is weight fusion), sum of them, or base (no update).
