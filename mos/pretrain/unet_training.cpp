@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
@@ -203,6 +204,12 @@ io::StateDict averaged_part(const std::filesystem::path& folder, const std::stri
 }
 
 Json text_config_json(const std::filesystem::path& base) {
+  if (!std::filesystem::exists(base / "towers" / "model.safetensors")) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("{} holds no finished towers, whose text half the U-Net "
+                            "reads; train them with `mos pretrain towers --out {}`",
+                            base.string(), base.string()));
+  }
   auto config = read_json_file(base / "towers" / "config.json").at("text_config");
   config["architectures"] = Json::array({"CLIPTextModel"});
   return config;
@@ -292,9 +299,9 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel) {
   const Dataset data(base);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
+  const auto text_config = text_config_json(base);
   const auto latents = open_latents(base, data, progress, cancel);
   const auto folder = base / "unet";
-  const auto text_config = text_config_json(base);
   const auto config = unet_config_json(options, latents.size(1), latents.size(2),
                                        text_config.at("hidden_size").get<std::int64_t>());
   const auto scheduler = scheduler_config_json(options.prediction);
