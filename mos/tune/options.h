@@ -78,7 +78,10 @@ struct OptimiserOptions {
 
 struct RunOptions {
   std::uint64_t seed = 0;
-  std::string dtype = "auto";           ///< auto, float32 or bfloat16: of the frozen networks.
+  std::string dtype = "auto";  ///< auto, float32 or bfloat16: of the frozen networks.
+  /// CPU threads; 0: one for each core. Small networks are faster with one: threads that wait for
+  /// each other at every operation cost more than they compute.
+  std::int64_t threads = 0;
   std::int64_t checkpoint_every = 100;  ///< Steps; 0: only when interrupted.
   std::int64_t preview_every = 0;       ///< Steps; 0: only at the end.
   std::vector<std::string> preview_prompts = {"a photo of a <TOK>"};
@@ -147,6 +150,7 @@ void describe(Visitor& visit, TuneOptions& o) {
 
   visit("seed", o.run.seed, "of every random draw");
   visit("dtype", o.run.dtype, "of the frozen networks: auto, float32 or bfloat16");
+  visit("threads", o.run.threads, "CPU threads (0: one for each core)");
   visit("checkpoint_every", o.run.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)");
   visit("preview_every", o.run.preview_every, "steps between sample pictures (0: at the end)");
   visit("preview_prompts", o.run.preview_prompts, "prompts; <TOK> stands for the concept");

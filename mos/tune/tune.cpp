@@ -1,5 +1,6 @@
 #include "mos/tune/tune.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 #include <torch/version.h>
@@ -89,6 +90,20 @@ std::map<std::string, std::string> metadata_of(const TuneOptions& options,
           {"program", "mixofshow " + hooks.program_version},
           {"libtorch", TORCH_VERSION}};
 }
+
+/// Another number of threads for its lifetime; 0 changes nothing.
+class ScopedThreads {
+ public:
+  explicit ScopedThreads(std::int64_t threads) : before_(at::get_num_threads()) {
+    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  }
+  ~ScopedThreads() { at::set_num_threads(before_); }
+  ScopedThreads(const ScopedThreads&) = delete;
+  ScopedThreads& operator=(const ScopedThreads&) = delete;
+
+ private:
+  int before_;
+};
 
 /// Runs the steps that are left, with checkpoints and sample pictures.
 class Run {
@@ -210,6 +225,7 @@ concepts::ConceptDelta tune_concept(const diffusion::StableDiffusion& base,
   if (dataset.pictures.empty()) {
     throw Error(ErrorKind::kUsage, "there are no pictures to tune on");
   }
+  const ScopedThreads threads(options.run.threads);
   Run run(base, dataset, complete_options(options, dataset), hooks);
   auto delta = run.finish();
   std::error_code ignored;
