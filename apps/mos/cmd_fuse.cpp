@@ -150,7 +150,8 @@ void check_writable(const Job& job) {
   if (job.lora) {
     const AtomicFile writable(*job.lora);
   }
-  if (!job.out || job.report.parent_path() != *job.out) {
+  const auto as_folder = [](const fs::path& path) { return (path / "").lexically_normal(); };
+  if (!job.out || as_folder(job.report.parent_path()) != as_folder(*job.out)) {
     const AtomicFile writable(job.report);
   }
 }

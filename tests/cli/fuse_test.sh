@@ -46,6 +46,9 @@ holds "the same concepts give the same model" diff -r output/one output/two
 holds "the same concepts give the same LoRA" cmp output/one.safetensors output/two.safetensors
 accepts "the fused model is a base model" fuse --base output/one --method weight \
   --lora output/three.safetensors "$golden/fusion/edlora_2.safetensors"
+accepts "a folder may end in a slash, and the report may be named inside it" \
+  "${fuse[@]}" --out output/slash/ --report ./output/slash/report.json "$first"
+holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
 finish
