@@ -68,7 +68,7 @@ class LayerWish {
 /// M = P + (responses − P Xᵀ) (X Xᵀ + λI)⁻¹ X.
 class RidgeSolver {
  public:
-  /// Factorises. If that fails, λ grows tenfold until it does not; ridge() tells.
+  /// Factorises. If that fails, λ grows tenfold until it does not; relative_ridge() tells.
   /// Throws mos::Error(kUsage) for a negative ridge or one that is not a number.
   RidgeSolver(const InputGram& total, double relative_ridge);
 
