@@ -42,7 +42,9 @@ std::string blas_library() {
 void set_up_runtime() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
-  mallopt(M_ARENA_MAX, 1);  // the arenas of other threads would give big blocks back all the same
+  // One arena for each thread that computes: with a single one, two threads that train side by side
+  // spend half of their time on its lock.
+  mallopt(M_ARENA_MAX, wanted_threads() + 1);
   at::set_num_threads(wanted_threads());
   const auto blas = blas_library();
   if (blas.find("/blas/libblas") != std::string::npos) {

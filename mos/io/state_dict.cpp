@@ -60,6 +60,18 @@ LoadPlan plan_load(const StateDict& targets, const StateDict& dict, const LoadOp
   return plan;
 }
 
+LoadPlan acceptable_plan(const torch::nn::Module& module, const StateDict& dict,
+                         const LoadOptions& options) {
+  auto plan = plan_load(state_dict_of(module), dict, options);
+  if (!plan.acceptable) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("the tensors of {} do not fit {}: {}",
+                            options.origin.empty() ? "the file" : options.origin, module.name(),
+                            plan.report.summary()));
+  }
+  return plan;
+}
+
 }  // namespace
 
 KeyPredicate matches_any(std::vector<std::string> patterns) {
@@ -87,16 +99,19 @@ std::string LoadReport::summary() const {
 }
 
 LoadReport load_into(torch::nn::Module& module, const StateDict& dict, const LoadOptions& options) {
-  auto plan = plan_load(state_dict_of(module), dict, options);
-  if (!plan.acceptable) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("the tensors of {} do not fit {}: {}",
-                            options.origin.empty() ? "the file" : options.origin, module.name(),
-                            plan.report.summary()));
-  }
+  auto plan = acceptable_plan(module, dict, options);
   torch::NoGradGuard no_grad;
   for (auto& [target, source] : plan.copies) target.copy_(source);
   return std::move(plan.report);
+}
+
+void share_weights(const torch::nn::Module& from, torch::nn::Module& to) {
+  const auto weights = state_dict_of(from);
+  acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
+  for (auto& entry : to.named_parameters()) entry.value().set_data(weights.at(entry.key()));
+  for (auto& entry : to.named_buffers()) {
+    if (entry.value().defined()) entry.value().set_data(weights.at(entry.key()));
+  }
 }
 
 StateDict state_dict_of(const torch::nn::Module& module) {

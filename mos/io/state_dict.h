@@ -45,6 +45,11 @@ LoadReport load_into(torch::nn::Module& module, const StateDict& dict,
 /// All defined parameters and buffers by name. The tensors alias the module (detached).
 StateDict state_dict_of(const torch::nn::Module& module);
 
+/// Makes every parameter and buffer of `to` a view of the same name's in `from`, which may have
+/// more (attached LoRA): two networks that compute with one set of weights. Throws
+/// mos::Error(kMismatch) as load_into does.
+void share_weights(const torch::nn::Module& from, torch::nn::Module& to);
+
 /// "[2, 3]"; for messages.
 std::string shape_text(torch::IntArrayRef shape);
 
