@@ -2,7 +2,6 @@
 #include <torch/nn/module.h>
 #include <torch/optim/adamw.h>
 
-#include <atomic>
 #include <filesystem>
 #include <memory>
 
