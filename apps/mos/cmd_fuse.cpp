@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "command.h"
@@ -12,6 +13,7 @@
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
 #include "terminal.h"
+#include "trial.h"
 
 namespace mos::app {
 namespace {
@@ -32,9 +34,10 @@ void print_help() {
       "  --{:<22} new names for words that clash: <old>=<new> or 2:<old>=<new>\n"
       "  --{:<22} options from a JSON file; flags overrule it\n"
       "  --{:<22} replace --out if it exists\n"
+      "  --{:<22} only say how long it will take and how much memory\n"
       "{}",
       "base", "out", "lora", "report", "concept-list", "text-scales", "unet-scales", "rename",
-      "config", "overwrite", flag_help<fuse::FuseOptions>());
+      "config", "overwrite", "dry-run", flag_help<fuse::FuseOptions>());
 }
 
 /// What the command line says, checked as far as is possible without the model.
@@ -45,6 +48,7 @@ struct Job {
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
   fuse::FuseOptions options;
+  bool dry_run = false;
 };
 
 std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
@@ -106,6 +110,7 @@ Job take_job(Flags& flags) {
     throw Error(ErrorKind::kUsage, fmt::format("{} exists; choose another --out or add --overwrite",
                                                job.out->string()));
   }
+  job.dry_run = flags.take("dry-run").has_value();
   job.sources = take_sources(flags);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
@@ -156,6 +161,28 @@ void check_writable(const Job& job) {
   }
 }
 
+/// Fuses the first concept alone, with two denoising steps, and says what that means for all.
+void estimate(const Job& job, diffusion::StableDiffusion& model, double loading) {
+  constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
+  auto options = job.options;
+  options.steps = std::min(options.steps, kTrialSteps);
+  options.samples = 1;
+  options.weights.clear();
+  Stopwatch watch;
+  double showing = 0.0, step = 0.0;  // stages 1 and 2; one step of stage 3
+  fuse::fuse_concepts(model, {job.sources.front()}, options, [&](const Progress& progress) {
+    const double lap = watch.lap();
+    (progress.stage.starts_with("sampling") ? step : showing) = lap;
+  });
+  const double solving = watch.lap();
+  const auto concepts = static_cast<double>(job.sources.size());
+  const auto steps =
+      step > 0.0 ? concepts * static_cast<double>(job.options.steps * job.options.samples) : 0.0;
+  print_estimate(loading + solving + showing * concepts + step * steps,
+                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each", options.steps,
+                             steps, step));
+}
+
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
@@ -179,12 +206,17 @@ int run_fuse(int argc, char** argv) {
     print_help();
     return 0;
   }
+  Stopwatch watch;
   const auto job = take_job(flags);
   check_writable(job);
   const auto* cancel = cancel_on_interrupt();
   auto model = diffusion::StableDiffusion::load(job.base);
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
+  if (job.dry_run) {
+    estimate(job, model, watch.lap());
+    return 0;
+  }
   auto result = fuse::fuse_concepts(model, job.sources, job.options, ProgressBar(), cancel);
   result.delta.metadata["base_model"] = hash;
   write_results(job, model, result);

@@ -18,6 +18,7 @@
 #include "picture_record.h"
 #include "studio.h"
 #include "terminal.h"
+#include "trial.h"
 
 namespace mos::app {
 namespace {
@@ -43,6 +44,7 @@ constexpr const char* kUsage =
     "  --out FILE.png|DIR       the picture, or FILE-SEED.png for each of several [sample.png]\n"
     "  --grid FILE.png          all pictures in one as well\n"
     "  --config FILE            the options below from a JSON file; flags go over it\n"
+    "  --dry-run                only say how long it will take and how much memory\n"
     "  --rerun PICTURE.png      the same file once more; --base and --concept say where the model\n"
     "                           and the concepts are if they have moved\n"
     "\n";
@@ -76,6 +78,7 @@ struct Order {
   std::optional<std::string> prompt, negative_prompt, regions;
   std::optional<fs::path> scene, grid;
   fs::path out = "sample.png";
+  bool dry_run = false;
 };
 
 /// Where the pictures of one order go.
@@ -196,6 +199,7 @@ Order take_order(Flags& flags) {
   order.scene = take_path(flags, "scene");
   order.grid = take_path(flags, "grid");
   order.out = take_path(flags, "out").value_or(order.out);
+  order.dry_run = flags.take("dry-run").has_value();
   flags.refuse_unknown();
   refuse_words(flags);
   check_order(order);
@@ -302,7 +306,26 @@ void paint(Studio& studio, const Order& order, const Destination& destination,
   if (order.grid) write_grid_of(order, std::move(all), whole);
 }
 
+/// Paints the first batch with a few steps and says what that means for the whole order.
+void estimate(Studio& studio, const Order& order, PictureRecord record, double loading) {
+  constexpr std::int64_t kTrialSteps = 3;
+  const auto steps = record.options.steps, count = record.options.count;
+  record.options.steps = std::min(steps, kTrialSteps);
+  record.options.count = std::min(order.settings.batch, count);
+  Stopwatch watch;
+  std::vector<double> laps;
+  region::sample_pictures(studio.model, studio.tokens, record.scene, record.options,
+                          [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); });
+  const double decoding = watch.lap(), first = laps.front(), step = laps.back();
+  const auto batches = (count + record.options.count - 1) / record.options.count;
+  const double batch = first + step * static_cast<double>(steps - 1) + decoding;
+  print_estimate(
+      loading + static_cast<double>(batches) * batch,
+      fmt::format("measured on {} of {} steps, {:.2f} s each", laps.size(), steps, step));
+}
+
 int sample(Flags& flags) {
+  Stopwatch watch;
   auto order = take_order(flags);
   auto& settings = order.settings;
   const auto device = device_named(settings.device);
@@ -316,6 +339,10 @@ int sample(Flags& flags) {
   check_words(studio, scene);
   const auto record = record_of(studio, settings, std::move(scene));
   record_text(record);  // throws for texts that are none
+  if (order.dry_run) {
+    estimate(studio, order, record, watch.lap());
+    return 0;
+  }
   paint(studio, order, destination, record);
   return 0;
 }
