@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/nn/parameter.h"
 
 namespace mos::nn {
 
@@ -54,8 +55,8 @@ Tensor LoraLayer::lora_path(const Tensor& rows) const {
 }
 
 LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias with_bias) {
-  weight = register_parameter("weight", torch::empty({out_features, in_features}));
-  if (with_bias == Bias::kLearned) bias = register_parameter("bias", torch::empty({out_features}));
+  weight = register_parameter("weight", new_parameter({out_features, in_features}));
+  if (with_bias == Bias::kLearned) bias = register_parameter("bias", new_parameter({out_features}));
 }
 
 Tensor LinearImpl::forward(const Tensor& x) {
@@ -66,10 +67,10 @@ Tensor LinearImpl::forward(const Tensor& x) {
 
 Conv2dImpl::Conv2dImpl(const Conv2dOptions& options)
     : stride_(options.stride), padding_(options.padding) {
-  weight = register_parameter("weight", torch::empty({options.out_channels, options.in_channels,
-                                                      options.kernel_size, options.kernel_size}));
+  weight = register_parameter("weight", new_parameter({options.out_channels, options.in_channels,
+                                                       options.kernel_size, options.kernel_size}));
   if (options.bias == Bias::kLearned) {
-    bias = register_parameter("bias", torch::empty({options.out_channels}));
+    bias = register_parameter("bias", new_parameter({options.out_channels}));
   }
 }
 
