@@ -10,8 +10,10 @@ struct Command {
   int (*run)(int argc, char** argv);
 };
 
+int run_convert(int argc, char** argv);
 int run_demo(int argc, char** argv);
 int run_fuse(int argc, char** argv);
+int run_inspect(int argc, char** argv);
 int run_pretrain(int argc, char** argv);
 int run_sample(int argc, char** argv);
 int run_tune(int argc, char** argv);

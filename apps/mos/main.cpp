@@ -29,6 +29,8 @@ constexpr std::array kCommands = {
     Command{"fuse", "put several concepts into one model", mos::app::run_fuse},
     Command{"sample", "paint pictures, also with a prompt for each region", mos::app::run_sample},
     Command{"demo", "all of it on the sample concepts, with a report", mos::app::run_demo},
+    Command{"inspect", "say what a file is: model, LoRA, concept, …", mos::app::run_inspect},
+    Command{"convert", "write a model in another layout or precision", mos::app::run_convert},
     Command{"pretrain", "train the embedded base model from nothing", mos::app::run_pretrain},
     Command{"world", "sample concepts and pictures of the world it is trained on",
             mos::app::run_world},

@@ -12,14 +12,16 @@ namespace mos::concepts {
 
 namespace {
 
+/// Files may store the factors of a 1×1 convolution flat, or those of a linear layer as 1×1.
 bool fits(const nn::LoraLayer& layer, const LoraPair& pair) {
-  return layer.in_features() == pair.down.size(1) && layer.out_features() == pair.up.size(0);
+  return layer.in_features() == pair.down.numel() / pair.rank() &&
+         layer.out_features() == pair.up.size(0);
 }
 
-/// `tensor` with the dimensions of `weight`: files may store a 1×1 convolution's factors flat.
-torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& tensor) {
-  if (tensor.dim() == weight.dim()) return tensor;
-  return weight.dim() == 4 ? tensor.unsqueeze(-1).unsqueeze(-1) : tensor.flatten(1);
+/// `factor` [n,…] with as many dimensions as the layer's weight.
+torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
+  if (factor.dim() == weight.dim()) return factor;
+  return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
 void add_update(nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
@@ -43,9 +45,9 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
     if (found == by_name.end()) {
       wrong.push_back(name + " (no such layer)");
     } else if (!fits(*found->second, pair)) {
-      wrong.push_back(fmt::format("{} (LoRA for {}x{}, layer is {})", name, pair.up.size(0),
-                                  pair.down.size(1),
-                                  io::shape_text(found->second->weight.sizes())));
+      wrong.push_back(fmt::format(
+          "{} (LoRA down {} and up {}, layer is {})", name, io::shape_text(pair.down.sizes()),
+          io::shape_text(pair.up.sizes()), io::shape_text(found->second->weight.sizes())));
     } else {
       layers.push_back(found->second);
     }

@@ -49,4 +49,12 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void MappedFile::release(const std::byte* begin, std::size_t bytes) const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<std::size_t>(begin - data_);
+  const auto first = (offset + page - 1) / page * page;
+  const auto last = (offset + bytes) / page * page;  // neighbours share the pages at the ends
+  if (last > first) ::madvise(data_ + first, last - first, MADV_DONTNEED);
+}
+
 }  // namespace mos::io

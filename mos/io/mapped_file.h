@@ -17,6 +17,9 @@ class MappedFile {
 
   std::byte* data() const { return data_; }
   std::size_t size() const { return size_; }
+  /// Gives the whole pages within these bytes back to the system; what was written to them is lost,
+  /// and reading them again reads the file. So a file larger than memory can be walked through.
+  void release(const std::byte* begin, std::size_t bytes) const;
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
  private:

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <tuple>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/io/mapped_file.h"
+#include "mos/io/mapped_tensor.h"
 #include "mos/io/safetensors_header.h"
 
 namespace mos::io {
@@ -67,18 +67,8 @@ torch::Tensor SafetensorsFile::get(const std::string& name) const {
     throw Error(ErrorKind::kMismatch, fmt::format("{} has no tensor \"{}\"", path_.string(), name));
   }
   const auto& info = tensors_[found->second];
-  const auto options = torch::TensorOptions().dtype(info.dtype);
-  if (info.begin == info.end) return torch::empty(info.shape, options);
-
-  auto* data = file_->data() + data_start_ + info.begin;
-  const auto misaligned = reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(info.dtype);
-  if (misaligned != 0) {  // headers of other writers need not be padded
-    auto copy = torch::empty(info.shape, options);
-    std::memcpy(copy.data_ptr(), data, info.end - info.begin);
-    return copy;
-  }
-  return torch::from_blob(
-      data, info.shape, [file = file_](void*) {}, options);
+  const auto bytes = file_->text().substr(data_start_ + info.begin, info.end - info.begin);
+  return mapped_tensor(file_, bytes, info.shape, info.dtype);
 }
 
 StateDict load_safetensors(const std::filesystem::path& path) {
@@ -90,20 +80,37 @@ StateDict load_safetensors(const std::filesystem::path& path) {
 
 void save_safetensors(const std::filesystem::path& path, const StateDict& dict,
                       const std::map<std::string, std::string>& metadata) {
-  std::vector<std::pair<std::string, torch::Tensor>> ordered(dict.begin(), dict.end());
+  LazyDict lazy;
+  for (const auto& [name, tensor] : dict) lazy[name] = lazy_tensor(tensor);
+  write_safetensors(path, std::move(lazy), metadata);
+}
+
+LazyTensor lazy_tensor(torch::Tensor tensor) {
+  const auto dtype = tensor.scalar_type();
+  auto shape = tensor.sizes().vec();
+  return {dtype, std::move(shape), [tensor = std::move(tensor)] { return tensor; }};
+}
+
+void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<LazyDict::iterator> ordered;
+  for (auto entry = tensors.begin(); entry != tensors.end(); ++entry) ordered.push_back(entry);
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
-    return a.second.element_size() > b.second.element_size();
+    return c10::elementSize(a->second.dtype) > c10::elementSize(b->second.dtype);
   });
 
   SafetensorsHeader header{.tensors = {}, .metadata = metadata};
   std::uint64_t position = 0;
-  for (const auto& [name, tensor] : ordered) {
+  for (const auto& entry : ordered) {
+    const auto& [name, tensor] = *entry;
+    const auto bytes = static_cast<std::uint64_t>(c10::multiply_integers(tensor.shape)) *
+                       c10::elementSize(tensor.dtype);
     header.tensors.push_back({.name = name,
-                              .dtype = tensor.scalar_type(),
-                              .shape = tensor.sizes().vec(),
+                              .dtype = tensor.dtype,
+                              .shape = tensor.shape,
                               .begin = position,
-                              .end = position + tensor.nbytes()});
-    position = header.tensors.back().end;
+                              .end = position + bytes});
+    position += bytes;
   }
   const auto json = format_safetensors_header(header);
   const auto length = static_cast<std::uint64_t>(json.size());
@@ -111,9 +118,12 @@ void save_safetensors(const std::filesystem::path& path, const StateDict& dict,
   AtomicFile file(path);
   file.write(&length, sizeof(length));
   file.write(json);
-  for (const auto& [name, tensor] : ordered) {
-    const auto contiguous = tensor.detach().to(torch::kCPU).contiguous();
-    file.write(contiguous.data_ptr(), contiguous.nbytes());
+  for (const auto& entry : ordered) {
+    const auto tensor =
+        entry->second.make().detach().to(torch::kCPU, entry->second.dtype).contiguous();
+    TORCH_CHECK(tensor.sizes() == entry->second.shape, entry->first, " has another shape");
+    file.write(tensor.data_ptr(), tensor.nbytes());
+    entry->second.make = nullptr;  // what it was made of is not needed any more
   }
   file.commit();
 }

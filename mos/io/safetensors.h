@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,7 +39,8 @@ class SafetensorsFile {
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   bool contains(std::string_view name) const;
 
-  /// A tensor that aliases the file's pages and keeps them mapped, even beyond this object.
+  /// A tensor that aliases the file's pages and keeps them mapped, even beyond this object, and
+  /// gives its pages back when it goes (see io/mapped_tensor.h).
   /// The mapping is private: writing to the tensor never changes the file. (The file must not be
   /// truncated meanwhile; replacing it by renaming, as our writer does, is safe.)
   /// Throws mos::Error(kMismatch) for a name that the file does not hold.
@@ -58,6 +60,22 @@ class SafetensorsFile {
 
 /// All tensors of a file; they alias its pages (see SafetensorsFile::get).
 StateDict load_safetensors(const std::filesystem::path& path);
+
+/// A tensor that is made when its turn to be written comes, so that a file larger than memory can
+/// be written. `make` must give this shape; its values are converted to this dtype.
+struct LazyTensor {
+  torch::ScalarType dtype = torch::kFloat32;
+  std::vector<std::int64_t> shape;
+  std::function<torch::Tensor()> make;
+};
+using LazyDict = std::map<std::string, LazyTensor>;
+
+/// `tensor` as it is.
+LazyTensor lazy_tensor(torch::Tensor tensor);
+
+/// Writes `tensors` as save_safetensors does, each one made, written and let go in turn.
+void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 
 /// Writes `dict` and `metadata`: the same bytes for the same input, complete or not at all.
 /// Larger element sizes come first (so that all data is aligned), then names in order.

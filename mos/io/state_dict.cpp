@@ -19,6 +19,16 @@ bool allows(const KeyPredicate& predicate, const std::string& key) {
   return predicate && predicate(key);
 }
 
+/// The module's own tensors, not detached from it.
+StateDict parameters_and_buffers(const torch::nn::Module& module) {
+  StateDict dict;
+  for (const auto& entry : module.named_parameters()) dict[entry.key()] = entry.value();
+  for (const auto& entry : module.named_buffers()) {
+    if (entry.value().defined()) dict[entry.key()] = entry.value();
+  }
+  return dict;
+}
+
 /// Pairs of (destination, source) that fit, and the fate of every key.
 struct LoadPlan {
   std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
@@ -26,11 +36,11 @@ struct LoadPlan {
   bool acceptable = true;
 };
 
-LoadPlan plan_load(const StateDict& targets, const StateDict& dict, const LoadOptions& options) {
+/// Takes the tensors that fit out of `dict`.
+LoadPlan plan_load(StateDict unfilled, StateDict& dict, const LoadOptions& options) {
   LoadPlan plan;
-  StateDict unfilled = targets;
-  for (const auto& [key, tensor] : dict) {
-    const auto name = targets.contains(key) ? key : canonical_key(key);
+  for (auto& [key, tensor] : dict) {
+    const auto name = unfilled.contains(key) ? key : canonical_key(key);
     const auto target = unfilled.find(name);
     if (target == unfilled.end()) {
       if (is_ignorable_buffer(key)) {
@@ -42,7 +52,7 @@ LoadPlan plan_load(const StateDict& targets, const StateDict& dict, const LoadOp
       continue;
     }
     if (target->second.sizes() == tensor.sizes()) {
-      plan.copies.emplace_back(target->second, tensor);
+      plan.copies.emplace_back(target->second, std::move(tensor));
       plan.report.loaded.push_back(key);
     } else {
       plan.report.mismatched.push_back(fmt::format("{} ({} in the file, {} in the model)", key,
@@ -60,9 +70,9 @@ LoadPlan plan_load(const StateDict& targets, const StateDict& dict, const LoadOp
   return plan;
 }
 
-LoadPlan acceptable_plan(const torch::nn::Module& module, const StateDict& dict,
+LoadPlan acceptable_plan(const torch::nn::Module& module, StateDict& dict,
                          const LoadOptions& options) {
-  auto plan = plan_load(state_dict_of(module), dict, options);
+  auto plan = plan_load(parameters_and_buffers(module), dict, options);
   if (!plan.acceptable) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("the tensors of {} do not fit {}: {}",
@@ -98,28 +108,29 @@ std::string LoadReport::summary() const {
   return text;
 }
 
-LoadReport load_into(torch::nn::Module& module, const StateDict& dict, const LoadOptions& options) {
+LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options) {
   auto plan = acceptable_plan(module, dict, options);
   torch::NoGradGuard no_grad;
-  for (auto& [target, source] : plan.copies) target.copy_(source);
+  for (auto& [target, source] : plan.copies) {
+    if (options.new_memory) {
+      target.set_data(torch::empty(source.sizes(), *options.new_memory));
+    }
+    target.copy_(source);
+    source.reset();
+  }
   return std::move(plan.report);
 }
 
 void share_weights(const torch::nn::Module& from, torch::nn::Module& to) {
-  const auto weights = state_dict_of(from);
-  acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
-  for (auto& entry : to.named_parameters()) entry.value().set_data(weights.at(entry.key()));
-  for (auto& entry : to.named_buffers()) {
-    if (entry.value().defined()) entry.value().set_data(weights.at(entry.key()));
-  }
+  auto weights = state_dict_of(from);
+  auto plan =
+      acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
+  for (auto& [target, source] : plan.copies) target.set_data(source);
 }
 
 StateDict state_dict_of(const torch::nn::Module& module) {
-  StateDict dict;
-  for (const auto& entry : module.named_parameters()) dict[entry.key()] = entry.value().detach();
-  for (const auto& entry : module.named_buffers()) {
-    if (entry.value().defined()) dict[entry.key()] = entry.value().detach();
-  }
+  auto dict = parameters_and_buffers(module);
+  for (auto& [name, tensor] : dict) tensor = tensor.detach();
   return dict;
 }
 

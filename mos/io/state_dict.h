@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct LoadOptions {
   KeyPredicate allow_missing;     ///< Keys of the module that the file may lack. Empty: none.
   KeyPredicate allow_unexpected;  ///< Keys of the file that the module may lack. Empty: none.
   std::string origin;             ///< What the tensors come from, for messages ("unet/…").
+  /// Dtype and device of new memory for every parameter, as networks that know only their shapes
+  /// need (nn/parameter.h). Empty: values are copied into the memory that is there.
+  std::optional<torch::TensorOptions> new_memory;
 };
 
 /// What became of every key. `mismatched` entries hold both shapes; `ignored` are buffers that
@@ -36,11 +40,11 @@ struct LoadReport {
 };
 
 /// Copies `dict` into the parameters and buffers of `module`, converting to each one's dtype and
-/// device. Keys of older dialects are renamed by io/names. Nothing is written unless all fits.
-/// Throws mos::Error(kMismatch) that lists all missing, unexpected and mismatched keys, unless
-/// `options` allows them; a wrong shape is never allowed.
-LoadReport load_into(torch::nn::Module& module, const StateDict& dict,
-                     const LoadOptions& options = {});
+/// device, one tensor after the other; each is let go when it has been copied. Keys of older
+/// dialects are renamed by io/names. Nothing is written unless all fits. Throws
+/// mos::Error(kMismatch) that lists all missing, unexpected and mismatched keys, unless `options`
+/// allows them; a wrong shape is never allowed.
+LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options = {});
 
 /// All defined parameters and buffers by name. The tensors alias the module (detached).
 StateDict state_dict_of(const torch::nn::Module& module);

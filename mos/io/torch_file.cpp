@@ -10,6 +10,7 @@
 
 #include "mos/base/error.h"
 #include "mos/io/mapped_file.h"
+#include "mos/io/mapped_tensor.h"
 #include "mos/io/pickle.h"
 #include "mos/io/zip_archive.h"
 
@@ -179,22 +180,8 @@ class TorchFileReader {
         static_cast<std::uint64_t>(count) > found->second.size() / element_size) {
       fail_storage(key);
     }
-    return storages_[key] = vector_of(found->second, count, dtype);
-  }
-
-  torch::Tensor vector_of(std::string_view bytes, std::int64_t count,
-                          torch::ScalarType dtype) const {
-    const auto options = torch::TensorOptions().dtype(dtype);
-    if (count == 0) return torch::empty({0}, options);
-    auto* data = file_->data() + (bytes.data() - file_->text().data());
-    const auto element_size = c10::elementSize(dtype);
-    if (reinterpret_cast<std::uintptr_t>(data) % element_size == 0) {
-      return torch::from_blob(
-          data, {count}, [file = file_](void*) {}, options);
-    }
-    auto copy = torch::empty({count}, options);
-    std::memcpy(copy.data_ptr(), data, static_cast<std::size_t>(count) * element_size);
-    return copy;
+    const auto bytes = found->second.substr(0, static_cast<std::size_t>(count) * element_size);
+    return storages_[key] = mapped_tensor(file_, bytes, {count}, dtype);
   }
 
   std::vector<std::int64_t> integers(const PickleNode& node) const {

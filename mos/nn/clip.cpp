@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/nn/ops.h"
+#include "mos/nn/parameter.h"
 
 namespace mos::nn {
 
@@ -108,7 +109,7 @@ std::vector<ClipEncoderLayer> make_layers(torch::nn::Module& owner, const ClipTo
 class EmbeddingImpl : public torch::nn::Module {
  public:
   EmbeddingImpl(std::int64_t rows, std::int64_t width)
-      : weight(register_parameter("weight", torch::empty({rows, width}))) {}
+      : weight(register_parameter("weight", new_parameter({rows, width}))) {}
   Tensor weight;
 };
 TORCH_MODULE(Embedding);
@@ -178,7 +179,7 @@ class ClipVisionTransformerImpl : public torch::nn::Module {
     const auto width = config.hidden_size;
     const auto patches = config.image_size / config.patch_size;
     auto embeddings = register_module("embeddings", std::make_shared<torch::nn::Module>());
-    class_embedding_ = embeddings->register_parameter("class_embedding", torch::empty({width}));
+    class_embedding_ = embeddings->register_parameter("class_embedding", new_parameter({width}));
     patch_ = embeddings->register_module("patch_embedding",
                                          Conv2d(Conv2dOptions{.in_channels = config.num_channels,
                                                               .out_channels = width,
@@ -289,7 +290,7 @@ CLIPModelImpl::CLIPModelImpl(const ClipTextConfig& text, const ClipVisionConfig&
       register_module("visual_projection", Linear(vision.hidden_size, projection_dim, Bias::kNone));
   text_projection_ =
       register_module("text_projection", Linear(text.hidden_size, projection_dim, Bias::kNone));
-  logit_scale_ = register_parameter("logit_scale", torch::empty({}));
+  logit_scale_ = register_parameter("logit_scale", new_parameter({}));
 }
 
 std::shared_ptr<CLIPModelImpl> CLIPModelImpl::from_json(const Json& config) {

@@ -2,7 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "mos/base/error.h"
+#include "mos/nn/parameter.h"
 
 namespace mos::nn {
 
@@ -17,9 +20,15 @@ LoraFactorImpl::LoraFactorImpl(const Tensor& initial)
     : weight(register_parameter("weight", initial)) {}
 
 void LoraLayer::attach_lora(const Tensor& down, const Tensor& up) {
-  const bool fits = down.dim() == weight.dim() && up.dim() == weight.dim() &&
-                    down.size(1) == in_features() && up.size(0) == out_features() &&
-                    up.size(1) == down.size(0);
+  const auto of_rank = [](at::IntArrayRef like, std::size_t place, std::int64_t rank) {
+    auto shape = like.vec();
+    shape[place] = rank;
+    return shape;
+  };
+  const auto rank = down.dim() > 0 ? down.size(0) : 0;
+  auto up_shape = of_rank(weight.sizes(), 1, rank);
+  std::fill(up_shape.begin() + 2, up_shape.end(), 1);
+  const bool fits = down.sizes() == of_rank(weight.sizes(), 0, rank) && up.sizes() == up_shape;
   if (!fits) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("a LoRA with down {} and up {} does not fit a layer with weight {}",
@@ -46,8 +55,8 @@ Tensor LoraLayer::lora_path(const Tensor& rows) const {
 }
 
 LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias with_bias) {
-  weight = register_parameter("weight", torch::empty({out_features, in_features}));
-  if (with_bias == Bias::kLearned) bias = register_parameter("bias", torch::empty({out_features}));
+  weight = register_parameter("weight", new_parameter({out_features, in_features}));
+  if (with_bias == Bias::kLearned) bias = register_parameter("bias", new_parameter({out_features}));
 }
 
 Tensor LinearImpl::forward(const Tensor& x) {
@@ -58,20 +67,28 @@ Tensor LinearImpl::forward(const Tensor& x) {
 
 Conv2dImpl::Conv2dImpl(const Conv2dOptions& options)
     : stride_(options.stride), padding_(options.padding) {
-  weight = register_parameter("weight", torch::empty({options.out_channels, options.in_channels,
-                                                      options.kernel_size, options.kernel_size}));
+  weight = register_parameter("weight", new_parameter({options.out_channels, options.in_channels,
+                                                       options.kernel_size, options.kernel_size}));
   if (options.bias == Bias::kLearned) {
-    bias = register_parameter("bias", torch::empty({options.out_channels}));
+    bias = register_parameter("bias", new_parameter({options.out_channels}));
   }
+}
+
+Tensor Conv2dImpl::patches(const Tensor& x) const {
+  if (!reads_patches()) return x.permute({0, 2, 3, 1});  // a view for channels-last features
+  const auto kernel = weight.sizes().slice(2);
+  return at::im2col(x, kernel, /*dilation=*/{1, 1}, {padding_, padding_}, {stride_, stride_})
+      .transpose(1, 2);
 }
 
 Tensor Conv2dImpl::forward(const Tensor& x) {
   auto y = torch::conv2d(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
                          stride_, padding_);
-  if (!input_observer && !has_lora()) return y;
-  const auto rows = x.permute({0, 2, 3, 1});  // [B,H,W,I], a view for channels-last features
-  if (input_observer) input_observer(rows);
-  return has_lora() ? y + lora_path(rows).permute({0, 3, 1, 2}) : y;
+  if (input_observer) input_observer(patches(x));
+  if (!has_lora()) return y;
+  if (!reads_patches()) return y + lora_path(patches(x)).permute({0, 3, 1, 2});
+  const auto narrow = torch::conv2d(x, cast_like(lora_down()->weight, x), {}, stride_, padding_);
+  return y + torch::conv2d(narrow, cast_like(lora_up()->weight, x)) * lora_scale;
 }
 
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {
@@ -83,10 +100,7 @@ void for_each_lora_layer(torch::nn::Module& root,
                          const std::function<void(const std::string&, LoraLayer&)>& visit) {
   for (const auto& item : root.named_modules(std::string(), /*include_self=*/false)) {
     auto* layer = dynamic_cast<LoraLayer*>(item.value().get());
-    if (layer == nullptr) continue;
-    const bool per_position =
-        layer->weight.dim() == 2 || (layer->weight.size(2) == 1 && layer->weight.size(3) == 1);
-    if (per_position) visit(item.key(), *layer);
+    if (layer != nullptr) visit(item.key(), *layer);
   }
 }
 

@@ -1,11 +1,13 @@
 #include "mos/nn/norm.h"
 
+#include "mos/nn/parameter.h"
+
 namespace mos::nn {
 
 GroupNormImpl::GroupNormImpl(std::int64_t groups, std::int64_t channels, double eps)
     : groups_(groups), eps_(eps) {
-  weight = register_parameter("weight", torch::empty({channels}));
-  bias = register_parameter("bias", torch::empty({channels}));
+  weight = register_parameter("weight", new_parameter({channels}));
+  bias = register_parameter("bias", new_parameter({channels}));
 }
 
 torch::Tensor GroupNormImpl::forward(const torch::Tensor& x, Activation activation) {
@@ -13,8 +15,8 @@ torch::Tensor GroupNormImpl::forward(const torch::Tensor& x, Activation activati
 }
 
 LayerNormImpl::LayerNormImpl(std::int64_t features, double eps) : eps_(eps) {
-  weight = register_parameter("weight", torch::empty({features}));
-  bias = register_parameter("bias", torch::empty({features}));
+  weight = register_parameter("weight", new_parameter({features}));
+  bias = register_parameter("bias", new_parameter({features}));
 }
 
 torch::Tensor LayerNormImpl::forward(const torch::Tensor& x) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
-#include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/text/clean_text.h"
 
@@ -30,65 +29,105 @@ std::array<std::string, 256> byte_symbols() {
   return symbols;
 }
 
+/// The two symbols of a line of merges.txt; nothing when it is none.
+std::optional<std::pair<std::string_view, std::string_view>> symbols_of(std::string_view line) {
+  const auto space = line.find(' ');
+  if (space == std::string_view::npos || space == 0 || space + 1 == line.size()) {
+    return std::nullopt;
+  }
+  return std::pair(line.substr(0, space), line.substr(space + 1));
+}
+
+/// Calls `visit(line, number)` for every line that is a merge.
+template <typename Visit>
+void for_each_merge_line(std::string_view text, Visit visit) {
+  std::int64_t number = 0;
+  while (!text.empty()) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    ++number;
+    if (!line.empty() && !(number == 1 && line.starts_with("#version"))) visit(line, number);
+  }
+}
+
 }  // namespace
 
-BytePairs BytePairs::from_directory(const std::filesystem::path& directory) {
+BytePairs BytePairs::from_texts(const std::string& vocabulary, const std::string& merges,
+                                const std::string& origin) {
   BytePairs result;
-  result.read_vocabulary(directory / "vocab.json");
-  result.read_merges(directory / "merges.txt");
-  const auto symbols = byte_symbols();
-  for (std::size_t byte = 0; byte < symbols.size(); ++byte) {
-    result.byte_ids_[byte] = result.id(symbols[byte]).value_or(kNoId);
-    result.last_byte_ids_[byte] =
-        result.id(symbols[byte] + std::string(kEndOfWord)).value_or(kNoId);
-  }
+  result.read_vocabulary(vocabulary, origin + "/vocab.json");
+  result.read_merges(merges, origin + "/merges.txt");
+  result.find_bytes();
   return result;
 }
 
-void BytePairs::read_vocabulary(const std::filesystem::path& path) {
-  const auto fail = [&path](const std::string& reason) {
-    throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", path.string(), reason));
+BytePairs BytePairs::from_merges(std::string_view merges,
+                                 const std::vector<std::string>& specials) {
+  BytePairs result;
+  const auto symbols = byte_symbols();
+  // The printable bytes come first there, in order, then the others.
+  std::vector<std::string> ordered(symbols.begin(), symbols.end());
+  std::sort(ordered.begin(), ordered.end());
+  for (const auto* end : {"", "</w>"}) {
+    for (const auto& symbol : ordered) result.add(symbol + end, result.size());
+  }
+  for_each_merge_line(merges, [&](std::string_view line, std::int64_t) {
+    const auto [left, right] = symbols_of(line).value();
+    result.add(std::string(left) + std::string(right), result.size());
+  });
+  for (const auto& token : specials) result.add(token, result.size());
+  result.read_merges(merges, "merges");
+  result.find_bytes();
+  return result;
+}
+
+void BytePairs::add(const std::string& token, std::int64_t id) {
+  ids_.emplace(token, id);
+  largest_id_ = std::max(largest_id_, id);
+}
+
+void BytePairs::find_bytes() {
+  const auto symbols = byte_symbols();
+  for (std::size_t byte = 0; byte < symbols.size(); ++byte) {
+    byte_ids_[byte] = id(symbols[byte]).value_or(kNoId);
+    last_byte_ids_[byte] = id(symbols[byte] + std::string(kEndOfWord)).value_or(kNoId);
+  }
+}
+
+void BytePairs::read_vocabulary(const std::string& text, const std::string& origin) {
+  const auto fail = [&origin](const std::string& reason) {
+    throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin, reason));
   };
   // Not our order-keeping Json, whose objects look keys up in linear time.
-  const auto json =
-      nlohmann::json::parse(read_text_file(path), nullptr, /*allow_exceptions=*/false);
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || json.empty()) fail("expected an object of tokens and their ids");
   for (const auto& [token, id] : json.items()) {
     if (!id.is_number_integer() || id.get<std::int64_t>() < 0 ||
         id.get<std::int64_t>() > kLargestPossibleId) {
       fail(fmt::format("token \"{}\" has the impossible id {}", token, id.dump()));
     }
-    ids_.emplace(token, id.get<std::int64_t>());
-    largest_id_ = std::max(largest_id_, id.get<std::int64_t>());
+    add(token, id.get<std::int64_t>());
   }
 }
 
-void BytePairs::read_merges(const std::filesystem::path& path) {
-  const auto text = read_text_file(path);
-  std::string_view rest = text;
-  std::int64_t line_number = 0;
-  while (!rest.empty()) {
-    auto line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    ++line_number;
-    if (line.empty() || (line_number == 1 && line.starts_with("#version"))) continue;
-    const auto space = line.find(' ');
-    if (space == std::string_view::npos || space == 0 || space + 1 == line.size()) {
+void BytePairs::read_merges(std::string_view text, const std::string& origin) {
+  for_each_merge_line(text, [&](std::string_view line, std::int64_t number) {
+    const auto symbols = symbols_of(line);
+    if (!symbols) {
       throw Error(ErrorKind::kFormat,
                   fmt::format("cannot read {}: line {} is not two symbols with a space between",
-                              path.string(), line_number));
+                              origin, number));
     }
-    const auto left = line.substr(0, space), right = line.substr(space + 1);
-    const auto left_id = id(left), right_id = id(right);
-    const auto merged_id = id(std::string(left) + std::string(right));
+    const auto left = id(symbols->first), right = id(symbols->second);
+    const auto merged = id(std::string(symbols->first) + std::string(symbols->second));
     // Merges beyond the vocabulary (the original file lists more than CLIP uses) do not count.
-    if (!left_id || !right_id || !merged_id) continue;
+    if (!left || !right || !merged) return;
     const auto rank = static_cast<std::int64_t>(merge_lines_.size());
-    if (merges_.try_emplace({*left_id, *right_id}, Merge{rank, *merged_id}).second) {
+    if (merges_.try_emplace({*left, *right}, Merge{rank, *merged}).second) {
       merge_lines_.emplace_back(line);
     }
-  }
+  });
 }
 
 const BytePairs::Merge* BytePairs::find_merge(std::int64_t left, std::int64_t right) const {
@@ -131,18 +170,20 @@ std::optional<std::int64_t> BytePairs::id(std::string_view token) const {
   return found->second;
 }
 
-void BytePairs::save(const std::filesystem::path& directory) const {
+std::string BytePairs::vocabulary_text() const {
   std::vector<std::pair<std::int64_t, std::string_view>> by_id;
   for (const auto& [token, id] : ids_) by_id.emplace_back(id, token);
   std::sort(by_id.begin(), by_id.end());
-  std::string vocabulary = "{";
+  std::string text = "{";
   for (const auto& [id, token] : by_id) {
-    vocabulary += fmt::format("{}\n  {}: {}", vocabulary.size() == 1 ? "" : ",",
-                              nlohmann::json(token).dump(), id);
+    text +=
+        fmt::format("{}\n  {}: {}", text.size() == 1 ? "" : ",", nlohmann::json(token).dump(), id);
   }
-  write_text_file(directory / "vocab.json", vocabulary + "\n}\n");
-  write_text_file(directory / "merges.txt",
-                  fmt::format("{}\n{}\n", kVersionLine, fmt::join(merge_lines_, "\n")));
+  return text + "\n}\n";
+}
+
+std::string BytePairs::merges_text() const {
+  return fmt::format("{}\n{}\n", kVersionLine, fmt::join(merge_lines_, "\n"));
 }
 
 }  // namespace mos::text

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,8 +16,15 @@ namespace mos::text {
 /// byte is a printable character, and `</w>` closes the last symbol of a word.
 class BytePairs {
  public:
-  /// Throws mos::Error: kIo, or kFormat when the files are not a vocabulary and its merges.
-  static BytePairs from_directory(const std::filesystem::path& directory);
+  /// From the texts of `vocab.json` and `merges.txt` in the folder `origin`.
+  /// Throws mos::Error(kFormat) when they are not a vocabulary and its merges.
+  static BytePairs from_texts(const std::string& vocabulary, const std::string& merges,
+                              const std::string& origin);
+
+  /// From the merges alone, where the vocabulary follows from them as in OpenAI's CLIP
+  /// (simple_tokenizer.py): the bytes, the bytes at the end of a word, what each merge makes, and
+  /// `specials`.
+  static BytePairs from_merges(std::string_view merges, const std::vector<std::string>& specials);
 
   /// Ids of one piece (see split_pieces): merged as far as the rules go. Symbols that the
   /// vocabulary lacks become `unknown_id`.
@@ -31,8 +37,9 @@ class BytePairs {
   std::int64_t size() const { return static_cast<std::int64_t>(ids_.size()); }
   std::int64_t largest_id() const { return largest_id_; }
 
-  /// Writes vocab.json and merges.txt. Throws mos::Error(kIo).
-  void save(const std::filesystem::path& directory) const;
+  /// What from_texts reads.
+  std::string vocabulary_text() const;
+  std::string merges_text() const;
 
  private:
   struct Merge {
@@ -49,8 +56,10 @@ class BytePairs {
     }
   };
 
-  void read_vocabulary(const std::filesystem::path& path);
-  void read_merges(const std::filesystem::path& path);
+  void add(const std::string& token, std::int64_t id);
+  void read_vocabulary(const std::string& text, const std::string& origin);
+  void read_merges(std::string_view text, const std::string& origin);
+  void find_bytes();
   const Merge* find_merge(std::int64_t left, std::int64_t right) const;
 
   std::map<std::string, std::int64_t, std::less<>> ids_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "mos/base/error.h"
@@ -10,6 +11,7 @@
 #include "mos/base/json.h"
 #include "mos/text/byte_pairs.h"
 #include "mos/text/clean_text.h"
+#include "mos/text/clip_merges.h"
 
 namespace mos::text {
 namespace {
@@ -32,28 +34,63 @@ std::optional<std::string> token_text(const Json& value) {
   return std::nullopt;
 }
 
-std::optional<Json> read_object_if_present(const fs::path& path) {
-  if (!fs::exists(path)) return std::nullopt;
-  auto json = read_json_file(path);
-  if (!json.is_object()) fail(path.string(), "expected a JSON object");
+std::optional<Json> object_if_present(const CLIPTokenizer::Texts& texts, const char* name,
+                                      const std::string& origin) {
+  const auto found = texts.find(name);
+  if (found == texts.end()) return std::nullopt;
+  const auto path = origin + "/" + name;
+  auto json = parse_json(found->second, path);
+  if (!json.is_object()) fail(path, "expected a JSON object");
   return json;
 }
+
+const std::string& required_text(const CLIPTokenizer::Texts& texts, const char* name,
+                                 const std::string& origin) {
+  const auto found = texts.find(name);
+  if (found == texts.end()) fail(origin, fmt::format("it has no {}", name));
+  return found->second;
+}
+
+constexpr std::array kRequiredFiles = {"vocab.json", "merges.txt"};
+constexpr std::array kOptionalFiles = {"tokenizer_config.json", "special_tokens_map.json",
+                                       "added_tokens.json"};
 
 }  // namespace
 
 CLIPTokenizer CLIPTokenizer::from_directory(const fs::path& directory) {
+  Texts texts;
+  for (const auto* name : kRequiredFiles) texts[name] = read_text_file(directory / name);
+  for (const auto* name : kOptionalFiles) {
+    if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);
+  }
+  return from_texts(texts, directory.string());
+}
+
+CLIPTokenizer CLIPTokenizer::from_texts(const Texts& texts, const std::string& origin) {
   CLIPTokenizer tokenizer;
-  tokenizer.base_ = std::make_shared<const BytePairs>(BytePairs::from_directory(directory));
-  tokenizer.read_configuration(directory);
-  tokenizer.read_added_tokens(directory);
-  tokenizer.resolve_special_tokens(directory);
+  tokenizer.base_ = std::make_shared<const BytePairs>(
+      BytePairs::from_texts(required_text(texts, "vocab.json", origin),
+                            required_text(texts, "merges.txt", origin), origin));
+  tokenizer.read_configuration(texts, origin);
+  tokenizer.read_added_tokens(texts, origin);
+  tokenizer.resolve_special_tokens(origin);
+  return tokenizer;
+}
+
+CLIPTokenizer CLIPTokenizer::clip(const std::string& pad) {
+  CLIPTokenizer tokenizer;
+  const auto& special = tokenizer.special_;
+  tokenizer.base_ = std::make_shared<const BytePairs>(
+      BytePairs::from_merges(clip_merges(), {special.bos, special.eos}));
+  tokenizer.special_.pad = pad;
+  tokenizer.resolve_special_tokens("CLIP's vocabulary");
   return tokenizer;
 }
 
 /// The special tokens map has the last word, as in transformers.
-void CLIPTokenizer::read_configuration(const fs::path& directory) {
+void CLIPTokenizer::read_configuration(const Texts& texts, const std::string& origin) {
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-    const auto json = read_object_if_present(directory / name);
+    const auto json = object_if_present(texts, name, origin);
     if (!json) continue;
     const auto read = [&json](const char* key, std::string& target) {
       if (json->contains(key)) target = token_text((*json)[key]).value_or(target);
@@ -75,25 +112,25 @@ void CLIPTokenizer::read_configuration(const fs::path& directory) {
       }
     }
     if (model_max_length_ < 3) {
-      fail((directory / name).string(),
+      fail(fmt::format("{}/{}", origin, name),
            fmt::format("model_max_length is {}, expected at least 3", model_max_length_));
     }
   }
 }
 
 /// added_tokens.json maps texts to ids; since 4.34 tokenizer_config.json maps ids to tokens.
-void CLIPTokenizer::read_added_tokens(const fs::path& directory) {
-  const auto added_path = directory / "added_tokens.json";
-  if (const auto json = read_object_if_present(added_path)) {
+void CLIPTokenizer::read_added_tokens(const Texts& texts, const std::string& origin) {
+  const auto added_path = origin + "/added_tokens.json";
+  if (const auto json = object_if_present(texts, "added_tokens.json", origin)) {
     for (const auto& [token, id] : json->items()) {
       if (!id.is_number_integer()) {
-        fail(added_path.string(), fmt::format("the id of \"{}\" is not a number", token));
+        fail(added_path, fmt::format("the id of \"{}\" is not a number", token));
       }
-      register_added(token, id.get<std::int64_t>(), added_path.string());
+      register_added(token, id.get<std::int64_t>(), added_path);
     }
   }
-  const auto config_path = directory / "tokenizer_config.json";
-  const auto config = read_object_if_present(config_path);
+  const auto config_path = origin + "/tokenizer_config.json";
+  const auto config = object_if_present(texts, "tokenizer_config.json", origin);
   if (!config || !config->contains("added_tokens_decoder")) return;
   for (const auto& [key, value] : (*config)["added_tokens_decoder"].items()) {
     const auto token = token_text(value);
@@ -101,9 +138,9 @@ void CLIPTokenizer::read_added_tokens(const fs::path& directory) {
         !key.empty() && key.size() < 10 &&
         std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!token || !is_number) {
-      fail(config_path.string(), fmt::format("added_tokens_decoder has a bad entry \"{}\"", key));
+      fail(config_path, fmt::format("added_tokens_decoder has a bad entry \"{}\"", key));
     }
-    register_added(*token, std::stoll(key), config_path.string());
+    register_added(*token, std::stoll(key), config_path);
   }
 }
 
@@ -124,12 +161,11 @@ void CLIPTokenizer::register_added(const std::string& token, std::int64_t id,
   cut_out(token);
 }
 
-void CLIPTokenizer::resolve_special_tokens(const fs::path& directory) {
+void CLIPTokenizer::resolve_special_tokens(const std::string& origin) {
   const auto resolve = [&](const char* role, const std::string& token) {
     const auto id = token_id(token);
     if (!id || token.empty()) {
-      fail(directory.string(),
-           fmt::format("the {} token \"{}\" is not in the vocabulary", role, token));
+      fail(origin, fmt::format("the {} token \"{}\" is not in the vocabulary", role, token));
     }
     cut_out(token);
     return *id;
@@ -238,26 +274,30 @@ void CLIPTokenizer::save(const fs::path& directory) const {
     throw Error(ErrorKind::kIo,
                 fmt::format("cannot create folder {}: {}", directory.string(), code.message()));
   }
-  base_->save(directory);
+  for (const auto& [name, text] : texts()) write_text_file(directory / name, text);
+  if (added_.empty()) fs::remove(directory / "added_tokens.json", code);
+}
+
+CLIPTokenizer::Texts CLIPTokenizer::texts() const {
+  Texts texts;
+  texts["vocab.json"] = base_->vocabulary_text();
+  texts["merges.txt"] = base_->merges_text();
   Json special = {{"bos_token", special_.bos},
                   {"eos_token", special_.eos},
                   {"pad_token", special_.pad},
                   {"unk_token", special_.unknown}};
   if (!special_.additional.empty()) special["additional_special_tokens"] = special_.additional;
-  write_text_file(directory / "special_tokens_map.json", special.dump(2) + "\n");
+  texts["special_tokens_map.json"] = special.dump(2) + "\n";
 
   Json config = special;
   config["errors"] = "replace";
   config["model_max_length"] = model_max_length_;
   config["tokenizer_class"] = "CLIPTokenizer";
-  write_text_file(directory / "tokenizer_config.json", config.dump(2) + "\n");
-
-  const auto added_path = directory / "added_tokens.json";
-  if (added_.empty()) {
-    fs::remove(added_path, code);
-  } else {
-    write_text_file(added_path, Json(added_).dump(2) + "\n");
-  }
+  texts["tokenizer_config.json"] = config.dump(2) + "\n";
+  if (!added_.empty()) texts["added_tokens.json"] = Json(added_).dump(2) + "\n";
+  return texts;
 }
+
+bool CLIPTokenizer::has_clip_vocabulary() const { return base_->merges_text() == clip_merges(); }
 
 }  // namespace mos::text

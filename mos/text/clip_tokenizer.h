@@ -18,10 +18,21 @@ class BytePairs;
 /// copies share the vocabulary, added tokens are each copy's own.
 class CLIPTokenizer {
  public:
+  /// Contents of files by name.
+  using Texts = std::map<std::string, std::string, std::less<>>;
+
   /// Reads vocab.json and merges.txt and, where present, tokenizer_config.json,
   /// special_tokens_map.json and added_tokens.json.
   /// Throws mos::Error: kIo, or kFormat when they contradict each other.
   static CLIPTokenizer from_directory(const std::filesystem::path& directory);
+
+  /// The same from the contents of these files by name; `origin` is what messages call their
+  /// folder. Throws mos::Error(kFormat) as above, or when vocab.json or merges.txt is not there.
+  static CLIPTokenizer from_texts(const Texts& texts, const std::string& origin);
+
+  /// OpenAI's vocabulary of 49408 tokens, which every Stable Diffusion 1.x, 2.x and XL has; it is
+  /// part of this program. Texts are filled up with `pad`: the end token in 1.x, "!" in 2.x.
+  static CLIPTokenizer clip(const std::string& pad = "<|endoftext|>");
 
   /// Ids of `text` between BOS and EOS, as many as there are.
   std::vector<std::int64_t> encode(std::string_view text) const;
@@ -54,6 +65,12 @@ class CLIPTokenizer {
   /// bytes for the same tokenizer. Throws mos::Error(kIo).
   void save(const std::filesystem::path& directory) const;
 
+  /// What save() writes, by name.
+  Texts texts() const;
+
+  /// Whether the vocabulary without the added tokens is OpenAI's.
+  bool has_clip_vocabulary() const;
+
  private:
   /// Texts of the special tokens as the configuration names them.
   struct SpecialTokens {
@@ -64,10 +81,10 @@ class CLIPTokenizer {
     std::vector<std::string> additional;
   };
 
-  void read_configuration(const std::filesystem::path& directory);
-  void read_added_tokens(const std::filesystem::path& directory);
+  void read_configuration(const Texts& texts, const std::string& origin);
+  void read_added_tokens(const Texts& texts, const std::string& origin);
   void register_added(const std::string& token, std::int64_t id, const std::string& origin);
-  void resolve_special_tokens(const std::filesystem::path& directory);
+  void resolve_special_tokens(const std::string& origin);
   void cut_out(const std::string& token);
   std::string_view registered_prefix(std::string_view text) const;
   void encode_plain(std::string_view text, std::vector<std::int64_t>& ids) const;

@@ -13,7 +13,7 @@ refuses_base() {
 # edits_config PART KEY VALUE: input/model becomes the tiny model with this one difference.
 edits_config() {
   rm -rf input/model
-  cp -r "$tiny_base" input/model
+  cp -rL "$tiny_base" input/model
   chmod -R u+w input/model
   sed -i -E "s/\"$2\": [^,]+,/\"$2\": $3,/" "input/model/$1"
 }

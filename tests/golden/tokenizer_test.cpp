@@ -20,6 +20,16 @@ Ids expected_ids(const Json& item, const std::string& key) {
   return item.at(item.contains(key) ? key : variant).get<Ids>();
 }
 
+TEST(GoldenTokenizer, TheVocabularyOfTheProgramIsThatOfTheReference) {
+  const auto files = mos::golden::find("tiny_sd/tokenizer");
+  if (!files) GTEST_SKIP() << "tiny_sd/tokenizer is not there";
+  const auto reference = CLIPTokenizer::from_directory(*files);
+  const auto own = CLIPTokenizer::clip();
+  EXPECT_TRUE(reference.has_clip_vocabulary());
+  EXPECT_EQ(own.texts(), reference.texts());
+  EXPECT_EQ(CLIPTokenizer::clip("!").pad_id(), 0);
+}
+
 TEST(GoldenTokenizer, EveryPromptHasTheIdsOfTheReference) {
   const auto cases_path = mos::golden::find("tokenizer.json");
   const auto files = mos::golden::find("tiny_sd/tokenizer");

@@ -9,12 +9,13 @@ cd -- "$1"
 grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' mos apps --include='*.h' \
   --include='*.cpp' | awk -F: '
 BEGIN {
-  models = "base io text nn diffusion"
+  models = "base io text nn checkpoint diffusion"
   allow("base", "")
   allow("io", "base")
   allow("text", "base io")
   allow("nn", "base")
-  allow("diffusion", "base io text nn")
+  allow("checkpoint", "base io text nn")
+  allow("diffusion", "base io text nn checkpoint")
   allow("concepts", models)
   allow("tune", models " concepts")
   allow("fuse", models " concepts")

@@ -1,0 +1,209 @@
+#include "mos/checkpoint/family.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <string_view>
+
+#include "mos/base/error.h"
+
+namespace mos::checkpoint {
+namespace {
+
+/// A tensor whose presence tells what a file is.
+struct Sign {
+  std::string_view key;
+  Part part;
+  Naming naming;
+};
+
+/// The first that is there decides: what contains the other parts stands above them.
+constexpr std::array kSigns = {
+    Sign{"control_model.input_hint_block.0.weight", Part::kControlNet, Naming::kLdm},
+    Sign{"controlnet_cond_embedding.conv_in.weight", Part::kControlNet, Naming::kDiffusers},
+    Sign{"input_hint_block.0.weight", Part::kControlNet, Naming::kLdm},
+    Sign{"model.diffusion_model.input_blocks.0.0.weight", Part::kModel, Naming::kLdm},
+    Sign{"model.diffusion_model.x_embedder.proj.weight", Part::kModel, Naming::kLdm},
+    Sign{"model.diffusion_model.double_blocks.0.img_attn.qkv.weight", Part::kModel, Naming::kLdm},
+    Sign{"double_blocks.0.img_attn.qkv.weight", Part::kUNet, Naming::kLdm},
+    Sign{"transformer_blocks.0.attn.add_q_proj.weight", Part::kUNet, Naming::kDiffusers},
+    Sign{"input_blocks.0.0.weight", Part::kUNet, Naming::kLdm},
+    Sign{"time_embedding.linear_1.weight", Part::kUNet, Naming::kDiffusers},
+    Sign{"first_stage_model.decoder.conv_in.weight", Part::kVae, Naming::kLdm},
+    Sign{"decoder.up.0.block.0.conv1.weight", Part::kVae, Naming::kLdm},
+    Sign{"decoder.up_blocks.0.resnets.0.conv1.weight", Part::kVae, Naming::kDiffusers},
+    Sign{"text_model.embeddings.token_embedding.weight", Part::kTextEncoder, Naming::kDiffusers},
+    Sign{"cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+         Part::kTextEncoder, Naming::kLdm},
+    Sign{"adapter.body.0.resnets.0.block1.weight", Part::kAdapter, Naming::kDiffusers},
+    Sign{"body.0.block1.weight", Part::kAdapter, Naming::kLdm},
+    Sign{"body.0.in_conv.weight", Part::kAdapter, Naming::kLdm},
+};
+
+const torch::Tensor* find(const io::StateDict& tensors, std::string_view key) {
+  const auto found = tensors.find(std::string(key));
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+bool has_prefix(const io::StateDict& tensors, const std::string& prefix) {
+  const auto found = tensors.lower_bound(prefix);
+  return found != tensors.end() && found->first.starts_with(prefix);
+}
+
+/// The text width of the first cross-attention: 768 in SD 1.x, 1024 in 2.x, 2048 in XL.
+std::int64_t context_width(const io::StateDict& tensors) {
+  constexpr std::string_view kCrossKey = "attn2.to_k.weight";
+  for (const auto& [key, tensor] : tensors) {
+    if (key.ends_with(kCrossKey) && tensor.dim() == 2) return tensor.size(1);
+  }
+  return 0;
+}
+
+bool is_transformer(const io::StateDict& tensors) {
+  for (const auto* prefix : {"model.diffusion_model.joint_blocks.", "joint_blocks."}) {
+    if (has_prefix(tensors, prefix)) return true;
+  }
+  return find(tensors, "transformer_blocks.0.attn.add_q_proj.weight") != nullptr;
+}
+
+Family family_of_network(const io::StateDict& tensors) {
+  for (const auto* prefix : {"model.diffusion_model.double_blocks.", "double_blocks."}) {
+    if (has_prefix(tensors, prefix)) return Family::kFlux;
+  }
+  if (is_transformer(tensors)) return Family::kSd3;
+  switch (context_width(tensors)) {
+    case 2048:
+      return Family::kSdxl;
+    case 1280:
+      return Family::kSdxlRefiner;
+    default:
+      break;
+  }
+  // SD 2.x turned the projections of its transformers from convolutions into linear layers.
+  for (const auto& [key, tensor] : tensors) {
+    if (key.ends_with(".proj_in.weight")) return tensor.dim() == 2 ? Family::kSd2 : Family::kSd1;
+  }
+  return Family::kOther;
+}
+
+/// Latents of SD 3 and Flux have 16 channels; those of SD 1.x, 2.x and XL look alike.
+Family family_of_vae(const io::StateDict& tensors) {
+  for (const auto* key : {"first_stage_model.decoder.conv_in.weight", "decoder.conv_in.weight"}) {
+    const auto* weight = find(tensors, key);
+    if (weight != nullptr && weight->dim() == 4) {
+      return weight->size(1) == 4 ? Family::kSd1 : Family::kOther;
+    }
+  }
+  return Family::kOther;
+}
+
+/// ViT-H of SD 2.x is 1024 wide, ViT-L of SD 1.x 768.
+Family family_of_text_encoder(const io::StateDict& tensors) {
+  for (const auto& [key, tensor] : tensors) {
+    if (!key.ends_with("token_embedding.weight") || tensor.dim() != 2) continue;
+    return tensor.size(1) == 1024 ? Family::kSd2 : Family::kSd1;
+  }
+  return Family::kOther;
+}
+
+std::string variety_of_unet(const io::StateDict& tensors) {
+  for (const auto* key : {"model.diffusion_model.input_blocks.0.0.weight",
+                          "input_blocks.0.0.weight", "conv_in.weight"}) {
+    const auto* weight = find(tensors, key);
+    if (weight == nullptr || weight->dim() != 4 || weight->size(1) == 4) continue;
+    const auto channels = weight->size(1);
+    const char* purpose = channels == 9   ? "inpainting "
+                          : channels == 8 ? "picture-editing "
+                          : channels == 5 ? "depth-guided "
+                          : channels == 7 ? "upscaling "
+                                          : "";
+    return fmt::format("{}U-Net with {} input channels", purpose, channels);
+  }
+  for (const auto* prefix :
+       {"model.diffusion_model.label_emb.", "label_emb.", "class_embedding."}) {
+    if (has_prefix(tensors, prefix)) return "U-Net with a class embedding";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<Identity> identify(const io::StateDict& tensors) {
+  for (const auto& sign : kSigns) {
+    if (find(tensors, sign.key) == nullptr) continue;
+    Identity identity{.part = sign.part, .naming = sign.naming};
+    switch (sign.part) {
+      case Part::kVae:
+        identity.family = family_of_vae(tensors);
+        break;
+      case Part::kTextEncoder:
+        identity.family = family_of_text_encoder(tensors);
+        break;
+      case Part::kAdapter:
+        break;
+      default:
+        identity.family = family_of_network(tensors);
+        break;
+    }
+    const bool has_unet = sign.part == Part::kModel || sign.part == Part::kUNet;
+    if (has_unet && (identity.family == Family::kSd1 || identity.family == Family::kSd2)) {
+      identity.variety = variety_of_unet(tensors);
+    }
+    return identity;
+  }
+  return std::nullopt;
+}
+
+std::string name_of(Family family) {
+  switch (family) {
+    case Family::kSd1:
+      return "Stable Diffusion 1.x";
+    case Family::kSd2:
+      return "Stable Diffusion 2.x";
+    case Family::kSdxl:
+      return "Stable Diffusion XL";
+    case Family::kSdxlRefiner:
+      return "Stable Diffusion XL refiner";
+    case Family::kSd3:
+      return "Stable Diffusion 3";
+    case Family::kFlux:
+      return "Flux";
+    case Family::kOther:
+      break;
+  }
+  return "an unknown family";
+}
+
+std::string name_of(Part part) {
+  switch (part) {
+    case Part::kModel:
+      return "model";
+    case Part::kUNet:
+      return "U-Net";
+    case Part::kVae:
+      return "VAE";
+    case Part::kTextEncoder:
+      return "text encoder";
+    case Part::kControlNet:
+      return "ControlNet";
+    case Part::kAdapter:
+      return "T2I-Adapter";
+  }
+  return "";
+}
+
+void require_buildable(const Identity& identity, const std::string& origin) {
+  const bool known = identity.family == Family::kSd1 || identity.family == Family::kSd2;
+  if (identity.part == Part::kModel && known && identity.variety.empty()) return;
+  const auto what =
+      identity.variety.empty()
+          ? fmt::format("a {} of {}", name_of(identity.part), name_of(identity.family))
+          : fmt::format("a {} of {} ({})", name_of(identity.part), name_of(identity.family),
+                        identity.variety);
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("cannot use {} as a base model: it is {}; expected a plain model of "
+                          "Stable Diffusion 1.x or 2.x",
+                          origin, what));
+}
+
+}  // namespace mos::checkpoint

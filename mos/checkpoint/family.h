@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "mos/io/state_dict.h"
+
+/// What a set of tensors is, told by their names and shapes alone.
+namespace mos::checkpoint {
+
+/// Which architecture a model belongs to. Only the first two are built here; the others are
+/// recognised so that they can be refused by name.
+enum class Family { kSd1, kSd2, kSdxl, kSdxlRefiner, kSd3, kFlux, kOther };
+
+/// How a file spells its names.
+enum class Naming { kLdm, kDiffusers };
+
+/// What part of a model a file holds.
+enum class Part { kModel, kUNet, kVae, kTextEncoder, kControlNet, kAdapter };
+
+struct Identity {
+  Part part = Part::kModel;
+  Family family = Family::kSd1;
+  Naming naming = Naming::kLdm;
+  /// What sets it apart within its family and keeps us from building it ("inpainting U-Net with 9
+  /// input channels"); empty for a plain one.
+  std::string variety;
+};
+
+/// Nothing when the tensors are no model and no part of one: a LoRA, an embedding, a concept.
+std::optional<Identity> identify(const io::StateDict& tensors);
+
+/// "Stable Diffusion 1.x", …
+std::string name_of(Family family);
+/// "model", "U-Net", …
+std::string name_of(Part part);
+
+/// Throws mos::Error(kMismatch) unless `identity` is a model of Stable Diffusion 1.x or 2.x that
+/// we build; the message names what it is instead. `origin` is the file.
+void require_buildable(const Identity& identity, const std::string& origin);
+
+}  // namespace mos::checkpoint
