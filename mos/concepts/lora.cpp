@@ -24,11 +24,11 @@ torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& fac
   return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
-void add_update(nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
-  torch::NoGradGuard no_grad;
-  auto& weight = layer.weight;
+/// W + merge_scale · ΔW in float32.
+torch::Tensor merged_weight(const nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
+  const auto& weight = layer.weight;
   const auto update = lora_update(pair).view(weight.sizes()).to(weight.device());
-  weight.copy_(weight.to(torch::kFloat32) + merge_scale * update);
+  return weight.detach().to(torch::kFloat32) + merge_scale * update;
 }
 
 }  // namespace
@@ -85,8 +85,12 @@ void set_lora_scale(torch::nn::Module& model, double scale) {
 void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
                 const std::string& origin) {
   const auto layers = find_layers(model, pairs, origin);
+  torch::NoGradGuard no_grad;
   std::size_t i = 0;
-  for (const auto& [name, pair] : pairs) add_update(*layers[i++], pair, merge_scale);
+  for (const auto& [name, pair] : pairs) {
+    auto& layer = *layers[i++];
+    layer.weight.copy_(merged_weight(layer, pair, merge_scale));
+  }
 }
 
 ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
@@ -94,14 +98,14 @@ ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, doubl
     : layers_(find_layers(model, pairs, origin)) {
   std::size_t i = 0;
   for (const auto& [name, pair] : pairs) {
-    former_.push_back(layers_[i]->weight.detach().clone());
-    add_update(*layers_[i++], pair, merge_scale);
+    auto& weight = layers_[i]->weight;
+    former_.push_back(weight.detach());
+    weight.set_data(merged_weight(*layers_[i++], pair, merge_scale));
   }
 }
 
 ScopedMerge::~ScopedMerge() {
-  torch::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.copy_(former_[i]);
+  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.set_data(former_[i]);
 }
 
 LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted) {

@@ -30,7 +30,8 @@ void set_lora_scale(torch::nn::Module& model, double scale);
 void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
                 const std::string& origin);
 
-/// A merge that ends with its scope: the former weights come back, bit for bit.
+/// A merge that ends with its scope: the former weights come back, bit for bit. Meanwhile the
+/// merged ones are float32, whatever the model keeps its weights in.
 class ScopedMerge {
  public:
   ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,

@@ -160,7 +160,8 @@ SampledInputs capture_unet(const StableDiffusion& model, const ConceptTokens& to
          .steps = run.steps,
          .noise = noise,
          .cond = context,
-         .guidance_scale = 1.0},
+         .guidance_scale = 1.0,
+         .dtype = run.dtype},
         [&](const diffusion::DenoiseStep&) {
           ++done;
           if (on_step) on_step(done);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -73,6 +74,8 @@ struct SamplingRun {
   std::string prompt;
   torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
   std::int64_t steps = 20;
+  /// Of the U-Net's arithmetic; empty: as its weights are.
+  std::optional<torch::ScalarType> dtype;
 };
 
 struct SampledInputs {

@@ -27,6 +27,12 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
+std::optional<torch::ScalarType> sampling_dtype(const std::string& name) {
+  if (name == "float32") return torch::kFloat32;
+  if (name == "bfloat16") return torch::kBFloat16;
+  return std::nullopt;
+}
+
 /// Every LoRA finds its layer, before any work is done.
 void check_fit(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
@@ -167,7 +173,8 @@ class Fusion {
                                          sources_[i].name);
       const SamplingRun run{.prompt = prompts_of(sources_[i]).prompts.front(),
                             .noise = noise,
-                            .steps = options_.steps};
+                            .steps = options_.steps,
+                            .dtype = sampling_dtype(options_.dtype)};
       const auto on_step = [&](std::int64_t done) {
         step("sampling " + sources_[i].name, i * steps_each + static_cast<std::size_t>(done) - 1,
              sources_.size() * steps_each);
@@ -244,6 +251,8 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
           fmt::format("method must be gradient or weight, not \"{}\"", options.method));
   require(one_of(options.solver, {"exact", "lbfgs"}),
           fmt::format("solver must be exact or lbfgs, not \"{}\"", options.solver));
+  require(one_of(options.dtype, {"auto", "float32", "bfloat16"}),
+          fmt::format("dtype must be auto, float32 or bfloat16, not \"{}\"", options.dtype));
   require(one_of(options.fit_text, {"words", "padded"}),
           fmt::format("fit_text must be words or padded, not \"{}\"", options.fit_text));
   require(

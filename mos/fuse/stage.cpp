@@ -37,7 +37,7 @@ FusionStage::FusionStage(torch::nn::Module& network, std::vector<LoraPairs> pair
     wishes_.emplace(name, LayerWish(layer.out_features(), layer.in_features()));
     weight_dims_.emplace(name, layer.weight.dim());
     const auto site = input_site(name);
-    sites_.try_emplace(site, Site{InputGram(layer.in_features()), {}, {}});
+    sites_.try_emplace(site, Site{layer.in_features(), {}, {}});
     sites_.at(site).layers.push_back(name);
   });
 }
@@ -61,50 +61,66 @@ void FusionStage::add(const SiteGrams& grams) {
   for (auto& [name, site] : sites_) {
     const auto& gram = grams.at(name);
     const auto index = site.stored.size();
-    site.total.merge(gram);
     site.stored.push_back(store_.put(gram));
     for (const auto& layer : site.layers) wishes_.at(layer).add(update_of(index, layer), gram);
   }
 }
 
+InputGram FusionStage::total_of(const Site& site) const {
+  InputGram total(site.in_features);
+  for (const auto number : site.stored) total.merge(store_.get(number));
+  return total;
+}
+
+FusionStage::Solved FusionStage::solve_site(const std::string& name, const Site& site) const {
+  const auto total = total_of(site);
+  Solved solved{.rows = total.rows()};
+  if (options_.solver == Solver::kLbfgs) {
+    for (const auto& layer : site.layers) {
+      solved.updates[layer] =
+          solve_lbfgs(wishes_.at(layer), total, {.max_iterations = options_.iterations});
+    }
+    return solved;
+  }
+  const RidgeSolver ridge(total, options_.relative_ridge);
+  solved.ridge = ridge.relative_ridge();
+  if (solved.ridge > options_.relative_ridge) {
+    log::warn(fmt::format("{}: the moments are singular, ridge raised from {:g} to {:g}", name,
+                          options_.relative_ridge, solved.ridge));
+  }
+  for (const auto& layer : site.layers) {
+    solved.updates[layer] = ridge.solve(wishes_.at(layer), prior_of(layer));
+  }
+  return solved;
+}
+
 LoraPairs FusionStage::solve(FusionReport& report) const {
   LoraPairs fused;
   for (const auto& [name, site] : sites_) {
-    const RidgeSolver ridge(site.total, options_.relative_ridge);
-    const bool exact = options_.solver == Solver::kRidge;
-    if (exact && ridge.relative_ridge() > options_.relative_ridge) {
-      log::warn(fmt::format("{}: the moments are singular, ridge raised from {:g} to {:g}", name,
-                            options_.relative_ridge, ridge.relative_ridge()));
+    const auto solved = solve_site(name, site);
+    for (const auto& [layer, m] : solved.updates) {
+      fused.emplace(layer, plain_lora({wishes_.at(layer).up(), m}, weight_dims_.at(layer)));
     }
-    std::map<std::string, Tensor> solutions;
-    for (const auto& layer : site.layers) {
-      const auto& wish = wishes_.at(layer);
-      const auto m = exact ? ridge.solve(wish, prior_of(layer))
-                           : solve_lbfgs(wish, site.total, {.max_iterations = options_.iterations});
-      fused.emplace(layer, plain_lora({wish.up(), m}, weight_dims_.at(layer)));
-      solutions.emplace(layer, m);
-    }
-    report_site(site, solutions, exact ? ridge.relative_ridge() : 0.0, report);
+    report_site(site, solved, report);
   }
   return fused;
 }
 
-void FusionStage::report_site(const Site& site, const std::map<std::string, Tensor>& solutions,
-                              double ridge, FusionReport& report) const {
+void FusionStage::report_site(const Site& site, const Solved& solved, FusionReport& report) const {
   std::map<std::string, LayerReport> entries;
   for (const auto& layer : site.layers) {
     entries.emplace(layer, LayerReport{.stage = options_.name,
                                        .layer = layer,
                                        .rank = wishes_.at(layer).up().size(1),
-                                       .rows = site.total.rows(),
-                                       .relative_ridge = ridge});
+                                       .rows = solved.rows,
+                                       .relative_ridge = solved.ridge});
   }
   for (std::size_t i = 0; i < site.stored.size(); ++i) {
     const auto gram = store_.get(site.stored[i]);
     for (auto& [layer, entry] : entries) {
       entry.concept_rows.push_back(gram.rows());
-      entry.fits.push_back(
-          concept_fit(wishes_.at(layer), solutions.at(layer), i, update_of(i, layer).down, gram));
+      entry.fits.push_back(concept_fit(wishes_.at(layer), solved.updates.at(layer), i,
+                                       update_of(i, layer).down, gram));
     }
   }
   for (auto& [layer, entry] : entries) report.layers.push_back(std::move(entry));

@@ -26,7 +26,7 @@ struct StageOptions {
 };
 
 /// One stage of gradient fusion: some layers of one network, for all concepts. Concepts are added
-/// one after the other; what stays in memory are the summed moments of every site and the result.
+/// one after the other; their moments wait in a file, so what stays in memory is the result.
 class FusionStage {
  public:
   /// `pairs` and `scales` (merge_scale) of each concept; a layer takes part if any concept has it.
@@ -45,16 +45,22 @@ class FusionStage {
 
  private:
   struct Site {
-    InputGram total;
+    std::int64_t in_features = 0;
     std::vector<std::string> layers;
     std::vector<std::size_t> stored;  ///< Where each concept's own moments are in store_.
   };
 
   LowRankUpdate update_of(std::size_t index, const std::string& layer) const;
   torch::Tensor prior_of(const std::string& layer) const;  ///< stack_i(prior_share · down_i)
-  /// Reads the concepts' moments back, one at a time.
-  void report_site(const Site& site, const std::map<std::string, torch::Tensor>& solutions,
-                   double ridge, FusionReport& report) const;
+  InputGram total_of(const Site& site) const;              ///< Sum of the concepts' moments.
+  /// Solutions of one site's layers, and the ridge that they took.
+  struct Solved {
+    std::map<std::string, torch::Tensor> updates;  ///< M of ΔW = up · M, by layer.
+    double ridge = 0.0;
+    std::int64_t rows = 0;
+  };
+  Solved solve_site(const std::string& name, const Site& site) const;
+  void report_site(const Site& site, const Solved& solved, FusionReport& report) const;
 
   std::vector<concepts::LoraPairs> pairs_;
   std::vector<double> scales_;

@@ -134,7 +134,8 @@ class ClipTextTransformerImpl : public torch::nn::Module {
     TORCH_CHECK(length <= position_->weight.size(0), "text of ", length,
                 " tokens, but the model has ", position_->weight.size(0), " positions");
     ClipTextOutput out;
-    out.embeddings = embed_tokens(input_ids) + position_->weight.slice(0, 0, length);
+    const auto embeddings = embed_tokens(input_ids).to(working_dtype(token->weight));
+    out.embeddings = embeddings + cast_like(position_->weight.slice(0, 0, length), embeddings);
     auto x = out.embeddings;
     const AttentionOptions causal{.causal = true};
     for (auto& layer : layers_) {

@@ -16,6 +16,11 @@ Tensor cast_like(const Tensor& tensor, const Tensor& reference) {
                                                          : tensor.to(reference.scalar_type());
 }
 
+torch::ScalarType working_dtype(const Tensor& weight) {
+  const bool only_kept = weight.device().is_cpu() && weight.scalar_type() == torch::kHalf;
+  return only_kept ? torch::kFloat32 : weight.scalar_type();
+}
+
 LoraFactorImpl::LoraFactorImpl(const Tensor& initial)
     : weight(register_parameter("weight", initial)) {}
 

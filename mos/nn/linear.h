@@ -15,6 +15,10 @@ namespace mos::nn {
 /// `tensor` in the dtype of `reference`; the same tensor when it has that dtype already.
 torch::Tensor cast_like(const torch::Tensor& tensor, const torch::Tensor& reference);
 
+/// What a network with weights like `weight` computes in: their dtype, but float32 for float16 on a
+/// CPU, which can only keep such numbers.
+torch::ScalarType working_dtype(const torch::Tensor& weight);
+
 /// One factor of a LoRA pair, so that its key in a file is `<layer>.lora_down.weight`.
 class LoraFactorImpl : public torch::nn::Module {
  public:

@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "mos/io/state_dict.h"
+#include "mos/nn/parameter.h"
 
 namespace mos::tune {
 
@@ -12,6 +13,7 @@ namespace {
 
 /// Networks of the shape of `base` on the very tensors of `base`.
 TunedNetworks replica_of(const diffusion::StableDiffusion& base) {
+  const nn::ShapesOnly no_memory;  // the weights are those of `base`
   TunedNetworks replica{base.tokenizer, nn::CLIPTextModel(base.text_encoder->config()),
                         nn::UNet2DConditionModel(base.unet->config())};
   io::share_weights(*base.text_encoder, *replica.text_encoder);
