@@ -102,6 +102,32 @@ TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
   }
 }
 
+TEST(FuseConcepts, AModelKeptInFloat16IsFusedInFloat32) {
+  auto half = mos::tiny::model(), same = mos::tiny::model();
+  for (auto* model : {&half, &same}) {
+    model->text_encoder->to(torch::kHalf);
+    model->unet->to(torch::kHalf);
+  }
+  same.text_encoder->to(torch::kFloat32);
+  same.unet->to(torch::kFloat32);
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  const auto from_half = fuse_concepts(half, sources, quick()).delta;
+  const auto expected = fuse_concepts(same, sources, quick()).delta;
+  const auto difference = [](const mos::concepts::LoraPairs& a, const mos::concepts::LoraPairs& b) {
+    double largest = 0.0;
+    for (const auto& [layer, pair] : a) {
+      const auto wanted = mos::concepts::lora_update(b.at(layer));
+      const auto error = (mos::concepts::lora_update(pair) - wanted).norm() / wanted.norm();
+      largest = std::max(largest, error.item<double>());
+    }
+    return largest;
+  };
+  EXPECT_LT(difference(from_half.text_encoder, expected.text_encoder), 1e-6);
+  // The later stages run with what the first has written: rounded to float16.
+  EXPECT_LT(difference(from_half.unet, expected.unet), 2e-2);
+  EXPECT_EQ(half.unet->parameters().front().scalar_type(), torch::kHalf);
+}
+
 TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const mos::TempDir folder;
