@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "command.h"
+#include "convert_concept.h"
 #include "flags.h"
 #include "mos/checkpoint/family.h"
 #include "mos/io/tensor_file.h"
@@ -38,7 +39,7 @@ int convert_model(Flags& flags, const Job& job) {
 int run_convert(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help")) {
-    fmt::print("{}", kUsage);
+    fmt::print("{}{}", kUsage, kConvertConceptHelp);
     return 0;
   }
   if (flags.words().size() != 1) {
@@ -50,8 +51,7 @@ int run_convert(int argc, char** argv) {
   }
   const Job job{.in = flags.words().front(), .out = *out};
   if (is_model(job.in)) return convert_model(flags, job);
-  throw Error(ErrorKind::kMismatch,
-              fmt::format("cannot convert {}: it is no model of a kind we know", job.in.string()));
+  return convert_concept(flags, job.in, job.out);
 }
 
 }  // namespace mos::app

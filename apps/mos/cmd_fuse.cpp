@@ -5,11 +5,13 @@
 #include <filesystem>
 
 #include "command.h"
+#include "concept_keys.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/concepts/lora_file.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
 #include "terminal.h"
@@ -20,13 +22,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kLoraFormats = "mos, kohya, peft, diffusers or official";
+
 void print_help() {
   fmt::print(
-      "usage: mos fuse CONCEPT... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
-      "Fuses concept files (.safetensors, or the authors' .pth) into one model.\n\n"
+      "usage: mos fuse CONCEPT[=WORDS]... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
+      "Fuses concepts into one model: files of mos tune, the authors' .pth, LoRA of kohya, PEFT "
+      "and\n"
+      "diffusers, and Textual Inversion embeddings. WORDS is how a concept stands in a prompt: "
+      "the\n"
+      "trigger words of a LoRA that has none of its own, as in \"dog.safetensors=sks dog\".\n\n"
       "  --{:<22} base model, a diffusers directory [base]\n"
       "  --{:<22} write the fused model as a diffusers directory\n"
-      "  --{:<22} write the same as a plain LoRA with the concept words, .safetensors\n"
+      "  --{:<22} write the same as a plain LoRA with the concept words\n"
+      "  --{:<22} its format: {} [mos]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
       "  --{:<22} concepts from the authors' JSON list instead of file names\n"
       "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
@@ -35,9 +44,10 @@ void print_help() {
       "  --{:<22} options from a JSON file; flags overrule it\n"
       "  --{:<22} replace --out if it exists\n"
       "  --{:<22} only say how long it will take and how much memory\n"
-      "{}",
-      "base", "out", "lora", "report", "concept-list", "text-scales", "unet-scales", "rename",
-      "config", "overwrite", "dry-run", flag_help<fuse::FuseOptions>());
+      "{}{}",
+      "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
+      "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
+      flag_help<fuse::FuseOptions>());
 }
 
 /// What the command line says, checked as far as is possible without the model.
@@ -47,6 +57,8 @@ struct Job {
   fs::path report;
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
+  concepts::ConceptFormat lora_format = concepts::ConceptFormat::kMos;
+  KeyOptions keys;
   fuse::FuseOptions options;
   bool dry_run = false;
 };
@@ -58,13 +70,13 @@ std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
   return fs::path(*text);
 }
 
-std::vector<fuse::ConceptSource> take_sources(Flags& flags) {
+std::vector<fuse::ConceptSource> take_sources(Flags& flags, const KeyOptions& keys) {
   const auto list = take_path(flags, "concept-list");
-  if (!list) return fuse::load_sources({flags.words().begin(), flags.words().end()});
+  if (!list) return fuse::load_sources(flags.words(), keys.unexpected);
   if (!flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "give concept files or --concept-list, not both");
   }
-  return fuse::load_source_list(*list);
+  return fuse::load_source_list(*list, keys.unexpected);
 }
 
 void take_scales(Flags& flags, const std::string& name, std::vector<fuse::ConceptSource>& sources,
@@ -86,6 +98,18 @@ void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
     renames.push_back(fuse::parse_rename(text));
   }
   fuse::rename_words(sources, renames);
+}
+
+/// What --lora cannot hold shows before the work.
+void check_format(const Job& job) {
+  if (!job.lora) return;
+  concepts::ConceptDelta all;
+  for (const auto& source : job.sources) {
+    all.words.insert(all.words.end(), source.delta.words.begin(), source.delta.words.end());
+    all.text_encoder.insert(source.delta.text_encoder.begin(), source.delta.text_encoder.end());
+    all.unet.insert(source.delta.unet.begin(), source.delta.unet.end());
+  }
+  concepts::check_holds(job.lora_format, concepts::with_folded_scales(std::move(all)), *job.lora);
 }
 
 Job take_job(Flags& flags) {
@@ -111,13 +135,17 @@ Job take_job(Flags& flags) {
                                                job.out->string()));
   }
   job.dry_run = flags.take("dry-run").has_value();
-  job.sources = take_sources(flags);
+  job.keys = take_key_options(flags);
+  const auto format = flags.take("lora-format");
+  if (format) job.lora_format = concepts::concept_format(*format);
+  job.sources = take_sources(flags, job.keys);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
   take_renames(flags, job.sources);
   flags.refuse_unknown();
   fuse::check_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
+  check_format(job);
   return job;
 }
 
@@ -186,7 +214,7 @@ void estimate(const Job& job, diffusion::StableDiffusion& model, double loading)
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
-  if (job.lora) concepts::save_concept(*job.lora, result.delta);
+  if (job.lora) concepts::write_concept(*job.lora, result.delta, job.lora_format);
   write_text_file(job.report, full_report(job, result).dump(2) + "\n");
   const auto total = result.report.total();
   if (total.before > 0.0) {
@@ -207,12 +235,15 @@ int run_fuse(int argc, char** argv) {
     return 0;
   }
   Stopwatch watch;
-  const auto job = take_job(flags);
+  auto job = take_job(flags);
   check_writable(job);
   const auto* cancel = cancel_on_interrupt();
   auto model = diffusion::StableDiffusion::load(job.base);
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
+  for (auto& source : job.sources) {
+    settle_keys(source.name, model, source.delta, source.keys, job.keys);
+  }
   if (job.dry_run) {
     estimate(job, model, watch.lap());
     return 0;

@@ -8,7 +8,9 @@
 #include "flags.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/describe.h"
+#include "mos/concepts/describe.h"
 #include "mos/io/tensor_file.h"
+#include "picture_record.h"
 
 namespace mos::app {
 namespace {
@@ -29,6 +31,7 @@ using Recogniser = std::optional<Json> (*)(const io::TensorFile&);
 
 constexpr std::array kRecognisers = {
     Recogniser{checkpoint::describe_model},
+    Recogniser{concepts::describe_concept},
 };
 
 Json inspect(const fs::path& path) {
@@ -44,6 +47,7 @@ Json inspect(const fs::path& path) {
   }
   report.update(description ? *description : Json{{"kind", "unknown"}});
   report.update(checkpoint::describe_tensors(file));
+  report["sha256"] = file_hash(path);
   return report;
 }
 

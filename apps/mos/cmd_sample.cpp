@@ -36,8 +36,9 @@ constexpr const char* kUsage =
     "\n"
     "  --prompt TEXT            what is in the picture, with the words of the concepts in it\n"
     "  --negative-prompt TEXT   what is not\n"
-    "  --concept FILE[=SCALE]   concepts from mos tune, or a LoRA from mos fuse; commas between\n"
-    "                           several; SCALE is its --merge-scale\n"
+    "  --concept FILE[=SCALE]   concepts: of mos tune or mos fuse, LoRA of kohya, PEFT or "
+    "diffusers,\n"
+    "                           embeddings; commas between several; SCALE is its --merge-scale\n"
     "  --scene FILE.json        prompts, canvas and regions from a file (docs/regions.md)\n"
     "  --regions TEXT           regions as [prompt]-*-[negative]-*-[top, left, bottom, right],\n"
     "                           with | between them\n"
@@ -75,6 +76,7 @@ void describe(Visitor& visit, Settings& settings) {
 struct Order {
   Settings settings;
   std::vector<ConceptUse> concepts;
+  KeyOptions keys;
   std::optional<std::string> prompt, negative_prompt, regions;
   std::optional<fs::path> scene, grid;
   fs::path out = "sample.png";
@@ -193,6 +195,7 @@ Order take_order(Flags& flags) {
   }
   read_flags(flags, settings);
   order.concepts = take_concepts(flags, settings.merge_scale);
+  order.keys = take_key_options(flags);
   order.prompt = flags.take("prompt");
   order.negative_prompt = flags.take("negative-prompt");
   order.regions = flags.take("regions");
@@ -334,7 +337,7 @@ int sample(Flags& flags) {
   if (order.grid) {
     const AtomicFile writable(*order.grid);
   }
-  auto studio = open_studio({settings.base, order.concepts, "", device, dtype});
+  auto studio = open_studio({settings.base, order.concepts, "", device, dtype, order.keys});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
   const auto record = record_of(studio, settings, std::move(scene));
@@ -375,6 +378,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   const auto base = flags.take("base").value_or(record.base);
   const auto uses = concepts_of(record, take_concepts(flags, 1.0));
   const auto out = take_path(flags, "out");
+  const auto keys = take_key_options(flags);
   flags.refuse_unknown();
   refuse_words(flags);
   const Destination destination(out.value_or(picture), false);
@@ -383,7 +387,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   at::set_num_threads(static_cast<int>(record.threads));
   const auto device = device_named(record.device);
   auto studio =
-      open_studio({base, uses, record.base_hash, device, dtype_named(record.dtype, device)});
+      open_studio({base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys});
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);
@@ -412,7 +416,7 @@ int rerun(Flags& flags, const fs::path& picture) {
 int run_sample(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help") || argc == 0) {
-    fmt::print("{}{}", kUsage, flag_help<Settings>());
+    fmt::print("{}{}{}", kUsage, kKeyFlagsHelp, flag_help<Settings>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }
   const auto again = take_path(flags, "rerun");

@@ -8,7 +8,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"

@@ -10,7 +10,6 @@
 #include "mos/base/log.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
-#include "mos/io/safetensors.h"
 
 namespace mos::concepts {
 namespace fs = std::filesystem;
@@ -18,12 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in the authors' files.
-constexpr const char* kWordOrder = "words";  ///< Metadata: JSON list of the words in prompt order.
-constexpr const char* kEmbeddingName = "name";  ///< Of A1111's files.
-
-torch::Tensor as_float(const torch::Tensor& tensor) {
-  return tensor.to(torch::kFloat32).contiguous();
-}
 
 /// The order of a prompt: as recorded, else by name (`<thanos1>` before `<thanos2>`).
 void sort_words(ConceptDelta& delta, const std::string& origin) {
@@ -116,18 +109,5 @@ ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
 }
 
 ConceptDelta load_concept(const fs::path& path) { return read_concept_file(path).delta; }
-
-void save_concept(const fs::path& path, const ConceptDelta& delta) {
-  auto dict = lora_tensors(delta, LoraDialect::kOfficial);
-  Json order = Json::array();
-  for (const auto& word : delta.words) {
-    dict.merge(word_tensors(word, EmbeddingDialect::kOfficial));
-    order.push_back(word.word);
-  }
-  for (auto& [key, tensor] : dict) tensor = as_float(tensor);
-  auto metadata = delta.metadata;
-  metadata[kWordOrder] = order.dump();
-  io::save_safetensors(path, dict, metadata);
-}
 
 }  // namespace mos::concepts

@@ -13,6 +13,11 @@
 /// (see lora_names.h), Textual Inversion and XTI embeddings (see embedding_file.h).
 namespace mos::concepts {
 
+/// Metadata of our files: a JSON list of the words in prompt order.
+inline constexpr const char* kWordOrder = "words";
+/// Of A1111's embeddings: the word.
+inline constexpr const char* kEmbeddingName = "name";
+
 /// A file with every key accounted for, whether or not it can be used.
 struct ConceptFile {
   std::string origin;                 ///< Its path, for messages.
@@ -35,10 +40,5 @@ ConceptFile read_concept_file(const std::filesystem::path& path,
 
 /// The concept in it alone.
 ConceptDelta load_concept(const std::filesystem::path& path);
-
-/// Writes our `.safetensors` with the keys `new_concept_embedding/<word>`,
-/// `text_encoder/<layer>.lora_down.weight`, `unet/<layer>.lora_up.weight` … and the metadata.
-/// The same concept gives the same bytes. Tensors are stored as float32, scale folded into `up`.
-void save_concept(const std::filesystem::path& path, const ConceptDelta& delta);
 
 }  // namespace mos::concepts

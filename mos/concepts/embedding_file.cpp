@@ -62,10 +62,11 @@ std::optional<ConceptWord> shared_word(const std::string& name, const Tensor& te
 
 void require_one_row(const ConceptWord& word, EmbeddingDialect dialect) {
   if (word.layers() == 1) return;
-  throw Error(ErrorKind::kMismatch,
-              fmt::format("the word {} has rows of its own for each of {} layers, which {} "
-                          "embeddings cannot hold; --mean-rows writes their mean instead",
-                          word.word, word.layers(), name_of(dialect)));
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("the word {} has rows of its own for each of {} layers, which {} "
+                  "embeddings cannot hold; mos convert --mean-rows writes their mean instead",
+                  word.word, word.layers(), name_of(dialect)));
 }
 
 /// Rows as [L,n,C] for L layers, shared ones repeated.

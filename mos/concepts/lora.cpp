@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <map>
+#include <set>
 
 #include "mos/base/error.h"
+#include "mos/concepts/lora_file.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
@@ -59,6 +61,18 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
                             origin, wrong.size(), pairs.size(), fmt::join(wrong, ", ")));
   }
   return layers;
+}
+
+void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
+                             KeyReport& keys) {
+  std::set<std::string> known;
+  nn::for_each_lora_layer(
+      model, [&](const std::string& name, const nn::LoraLayer&) { known.insert(name); });
+  std::erase_if(pairs, [&](const auto& entry) {
+    if (known.contains(entry.first)) return false;
+    keys.reject(layer_target(network, entry.first));
+    return true;
+  });
 }
 
 void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
+#include "mos/concepts/key_report.h"
+#include "mos/concepts/lora_names.h"
 #include "mos/nn/linear.h"
 
 namespace mos::concepts {
@@ -17,6 +19,10 @@ namespace mos::concepts {
 /// the concept was tuned on another base model.
 std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPairs& pairs,
                                         const std::string& origin);
+
+/// Takes out of `pairs` what is for layers that `model` lacks; their keys become unexpected ones.
+void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
+                             KeyReport& keys);
 
 /// Attaches every pair to its layer as trainable factors that alias the pair's tensors, with
 /// lora_scale = pair.scale · merge_scale.

@@ -93,10 +93,10 @@ void put_pairs(io::StateDict& dict, LoraKey key, const LoraPairs& pairs) {
       key.part = part;
       dict[format_lora_key(key)] = tensor.contiguous();
     };
-    const bool fold = key.dialect == LoraDialect::kOfficial && pair.scale != 1.0;
     put(LoraPart::kDown, pair.down);
-    put(LoraPart::kUp, fold ? pair.up.to(torch::kFloat32) * pair.scale : pair.up);
-    if (key.dialect == LoraDialect::kKohya) put(LoraPart::kAlpha, alpha_tensor(pair));
+    put(LoraPart::kUp, pair.up);
+    const bool ours = key.dialect == LoraDialect::kOfficial && pair.scale != 1.0;
+    if (ours || key.dialect == LoraDialect::kKohya) put(LoraPart::kAlpha, alpha_tensor(pair));
   }
 }
 
@@ -129,6 +129,16 @@ bool all_scales_are_one(const LoraPairs& pairs) {
 
 std::string layer_target(Network network, std::string_view layer) {
   return fmt::format("{}/{}", name_of(network), layer);
+}
+
+ConceptDelta with_folded_scales(ConceptDelta delta) {
+  for (auto* pairs : {&delta.text_encoder, &delta.unet}) {
+    for (auto& [layer, pair] : *pairs) {
+      if (pair.scale != 1.0) pair.up = pair.up.to(torch::kFloat32) * pair.scale;
+      pair.scale = 1.0;
+    }
+  }
+  return delta;
 }
 
 bool LoraCollector::take(const std::string& key, const Tensor& tensor) {

@@ -43,10 +43,12 @@ class LoraCollector {
   std::map<LoraDialect, std::size_t> dialects_;
 };
 
+/// The same with every scale multiplied into `up`, float32 there: for readers that know no scale.
+ConceptDelta with_folded_scales(ConceptDelta delta);
+
 /// The LoRA of `delta` in the names of `dialect`, tensors as they are. kohya has an alpha beside
-/// every pair, in the dtype of `down` where that holds it exactly, else float32. kOfficial knows no
-/// alpha: a scale other than 1 is multiplied into `up`. kDiffusers and kPeft have it in the
-/// metadata, see peft_metadata().
+/// every pair, in the dtype of `down` where that holds it exactly, else float32; kOfficial has one
+/// where the scale is not 1. kDiffusers and kPeft have it in the metadata, see peft_metadata().
 io::StateDict lora_tensors(const ConceptDelta& delta, LoraDialect dialect);
 
 /// Where diffusers (from 0.34 on) keeps PEFT's configuration in a file's metadata (lora_base.py).

@@ -7,6 +7,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/progress.h"
 #include "mos/concepts/concept_delta.h"
+#include "mos/concepts/key_report.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/fuse/report.h"
@@ -20,9 +21,12 @@ struct ConceptSource {
   concepts::ConceptDelta delta;
   /// How the concept stands in a prompt; empty: its words. May hold plain words too
   /// ("<potter1> <potter2> man").
+  /// A LoRA without words of its own has its trigger words here ("sks dog").
   std::string phrase;
   double text_encoder_scale = 1.0;  ///< The authors' text_encoder_alpha.
   double unet_scale = 1.0;          ///< The authors' unet_alpha.
+
+  concepts::KeyReport keys = {};  ///< What became of the file's keys.
 
   std::string prompt_phrase() const { return phrase.empty() ? delta.phrase() : phrase; }
 };
@@ -49,6 +53,9 @@ struct FuseOptions {
   std::vector<double> weights;  ///< Of weight fusion, one for each concept; empty: equal.
   std::int64_t text_iterations = 500;  ///< Of lbfgs, for layers fed by text.
   std::int64_t unet_iterations = 50;   ///< Of lbfgs, for all others.
+  /// GiB for the moments of the U-Net's 3×3 convolutions (LoCon files), whose side is 9 times the
+  /// channels. Those beyond it, the widest, are fused by equal weights.
+  double conv_memory = 8.0;
 };
 
 template <class Visitor>
@@ -68,6 +75,7 @@ void describe(Visitor& visit, FuseOptions& o) {
   visit("weights", o.weights, "of weight fusion, one for each concept (default: equal)");
   visit("text_iterations", o.text_iterations, "of lbfgs, text-fed layers");
   visit("unet_iterations", o.unet_iterations, "of lbfgs, the other layers");
+  visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights");
 }
 
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.

@@ -26,6 +26,7 @@ Json fit_json(const ConceptFit& fit) {
 
 Json layer_json(const LayerReport& layer, const std::vector<std::string>& names) {
   Json entry = {{"stage", layer.stage}, {"layer", layer.layer}, {"rank", layer.rank}};
+  entry["fused_by"] = layer.fits.empty() ? "weights" : "inputs";
   if (layer.fits.empty()) return entry;
   entry["rows"] = layer.rows;
   entry["relative_ridge"] = layer.relative_ridge;
@@ -60,7 +61,8 @@ ConceptFit FusionReport::total_of_concept(std::size_t index) const {
 
 Json FusionReport::to_json() const {
   Json json;
-  const bool measured = !layers.empty() && !layers.front().fits.empty();
+  const bool measured = std::any_of(layers.begin(), layers.end(),
+                                    [](const LayerReport& layer) { return !layer.fits.empty(); });
   json["concepts"] = concepts;
   json["objective"] =
       "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "

@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "mos/base/log.h"
+#include "mos/fuse/weight_fusion.h"
 
 namespace mos::fuse {
 
@@ -12,12 +14,17 @@ using concepts::LoraPair;
 using concepts::LoraPairs;
 using torch::Tensor;
 
-LoraPair plain_lora(const LowRankUpdate& update, std::int64_t weight_dims) {
-  const auto as_factor = [weight_dims](const Tensor& factor) {
-    const auto flat = factor.to(torch::kCPU, torch::kFloat32).contiguous();
-    return weight_dims == 4 ? flat.unsqueeze(-1).unsqueeze(-1) : flat;
+LoraPair plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape) {
+  const auto rank = update.down.size(0);
+  auto down_shape = weight_shape.vec();
+  down_shape[0] = rank;
+  std::vector<std::int64_t> up_shape(weight_shape.size(), 1);
+  up_shape[0] = weight_shape[0];
+  up_shape[1] = rank;
+  const auto as_factor = [](const Tensor& factor, const std::vector<std::int64_t>& shape) {
+    return factor.to(torch::kCPU, torch::kFloat32).contiguous().view(shape);
   };
-  return {.down = as_factor(update.down), .up = as_factor(update.up), .scale = 1.0};
+  return {.down = as_factor(update.down, down_shape), .up = as_factor(update.up, up_shape)};
 }
 
 LowRankUpdate scaled_update(const LoraPair& pair, double merge_scale) {
@@ -29,17 +36,46 @@ LowRankUpdate scaled_update(const LoraPair& pair, double merge_scale) {
 FusionStage::FusionStage(torch::nn::Module& network, std::vector<LoraPairs> pairs,
                          std::vector<double> scales, StageOptions options)
     : pairs_(std::move(pairs)), scales_(std::move(scales)), options_(std::move(options)) {
+  LayerNames wanted;
   for (const auto& of_concept : pairs_) {
-    for (const auto& [layer, pair] : of_concept) layers_.insert(layer);
+    for (const auto& [layer, pair] : of_concept) wanted.insert(layer);
   }
-  nn::for_each_lora_layer(network, [this](const std::string& name, nn::LoraLayer& layer) {
-    if (!layers_.contains(name)) return;
-    wishes_.emplace(name, LayerWish(layer.out_features(), layer.in_features()));
-    weight_dims_.emplace(name, layer.weight.dim());
-    const auto site = input_site(name);
-    sites_.try_emplace(site, Site{layer.in_features(), {}, {}});
-    sites_.at(site).layers.push_back(name);
+  std::vector<std::pair<std::string, const nn::LoraLayer*>> patch_readers;
+  nn::for_each_lora_layer(network, [&](const std::string& name, nn::LoraLayer& layer) {
+    if (!wanted.contains(name)) return;
+    shapes_.emplace(name, layer.weight.sizes().vec());
+    if (layer.reads_patches()) {
+      patch_readers.emplace_back(name, &layer);
+    } else {
+      observe(name, layer);
+    }
   });
+  choose_patch_readers(std::move(patch_readers));
+}
+
+void FusionStage::observe(const std::string& name, const nn::LoraLayer& layer) {
+  layers_.insert(name);
+  wishes_.emplace(name, LayerWish(layer.out_features(), layer.in_features()));
+  const auto site = input_site(name);
+  sites_.try_emplace(site, Site{layer.in_features(), {}, {}});
+  sites_.at(site).layers.push_back(name);
+}
+
+void FusionStage::choose_patch_readers(
+    std::vector<std::pair<std::string, const nn::LoraLayer*>> layers) {
+  std::stable_sort(layers.begin(), layers.end(), [](const auto& a, const auto& b) {
+    return a.second->in_features() < b.second->in_features();
+  });
+  std::int64_t used = 0;
+  for (const auto& [name, layer] : layers) {
+    const auto features = layer->in_features();
+    used += static_cast<std::int64_t>(sizeof(double)) * features * features;
+    if (used <= options_.patch_memory_bytes) {
+      observe(name, *layer);
+    } else {
+      averaged_.insert(name);
+    }
+  }
 }
 
 LowRankUpdate FusionStage::update_of(std::size_t index, const std::string& layer) const {
@@ -99,11 +135,23 @@ LoraPairs FusionStage::solve(FusionReport& report) const {
   for (const auto& [name, site] : sites_) {
     const auto solved = solve_site(name, site);
     for (const auto& [layer, m] : solved.updates) {
-      fused.emplace(layer, plain_lora({wishes_.at(layer).up(), m}, weight_dims_.at(layer)));
+      fused.emplace(layer, plain_lora({wishes_.at(layer).up(), m}, shapes_.at(layer)));
     }
     report_site(site, solved, report);
   }
+  average(fused, report);
   return fused;
+}
+
+void FusionStage::average(LoraPairs& fused, FusionReport& report) const {
+  const auto weights = normalized_weights({}, pairs_.size());
+  for (const auto& layer : averaged_) {
+    std::vector<LowRankUpdate> updates;
+    for (std::size_t i = 0; i < pairs_.size(); ++i) updates.push_back(update_of(i, layer));
+    const auto update = weighted_sum(updates, weights);
+    report.layers.push_back({.stage = options_.name, .layer = layer, .rank = update.down.size(0)});
+    fused.emplace(layer, plain_lora(update, shapes_.at(layer)));
+  }
 }
 
 void FusionStage::report_site(const Site& site, const Solved& solved, FusionReport& report) const {

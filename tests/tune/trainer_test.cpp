@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"
 
