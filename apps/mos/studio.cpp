@@ -97,13 +97,16 @@ Studio open_studio(const StudioOptions& options) {
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
 
+  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto& delta = files[i].delta;
     compare_base(delta, uses[i].file, hash);
     settle_keys(uses[i].file, model, delta, std::move(files[i].keys), options.keys);
-    concepts::merge_lora(*model.text_encoder, delta.text_encoder, uses[i].scale, uses[i].file);
-    concepts::merge_lora(*model.unet, delta.unet, uses[i].scale, uses[i].file);
+    of_text_encoder.push_back({&delta.text_encoder, uses[i].scale, uses[i].file});
+    of_unet.push_back({&delta.unet, uses[i].scale, uses[i].file});
   }
+  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
+  concepts::merge_loras(*model.unet, of_unet, options.dtype);
   model.text_encoder->to(options.device, options.dtype);
   model.unet->to(options.device, options.dtype);
   model.vae->to(options.device, options.dtype);

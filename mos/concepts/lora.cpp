@@ -26,11 +26,14 @@ torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& fac
   return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
+/// ΔW in float32 with the shape of the layer's weight, where that is.
+torch::Tensor update_of(const nn::LoraLayer& layer, const LoraPair& pair) {
+  return lora_update(pair).view(layer.weight.sizes()).to(layer.weight.device());
+}
+
 /// W + merge_scale · ΔW in float32.
 torch::Tensor merged_weight(const nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
-  const auto& weight = layer.weight;
-  const auto update = lora_update(pair).view(weight.sizes()).to(weight.device());
-  return weight.detach().to(torch::kFloat32) + merge_scale * update;
+  return layer.weight.detach().to(torch::kFloat32) + merge_scale * update_of(layer, pair);
 }
 
 }  // namespace
@@ -105,6 +108,22 @@ void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_s
     auto& layer = *layers[i++];
     layer.weight.copy_(merged_weight(layer, pair, merge_scale));
   }
+}
+
+void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
+                 torch::ScalarType dtype) {
+  torch::NoGradGuard no_grad;
+  for (const auto& lora : loras) find_layers(model, *lora.pairs, lora.origin);  // all fit, or none
+  nn::for_each_lora_layer(model, [&](const std::string& name, nn::LoraLayer& layer) {
+    torch::Tensor sum;
+    for (const auto& lora : loras) {
+      const auto found = lora.pairs->find(name);
+      if (found == lora.pairs->end()) continue;
+      if (!sum.defined()) sum = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
+      sum += lora.merge_scale * update_of(layer, found->second);
+    }
+    if (sum.defined()) layer.weight.set_data(sum.to(dtype));
+  });
 }
 
 ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,18 @@ void set_lora_scale(torch::nn::Module& model, double scale);
 /// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept).
 void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
                 const std::string& origin);
+
+/// A LoRA on its way into a model.
+struct ScaledLora {
+  const LoraPairs* pairs = nullptr;
+  double merge_scale = 1.0;
+  std::string origin;  ///< For messages.
+};
+
+/// Merges all of them, layer by layer: each changed weight is summed in float32 and then becomes
+/// `dtype`, so memory is that of the model and of one layer.
+void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
+                 torch::ScalarType dtype);
 
 /// A merge that ends with its scope: the former weights come back, bit for bit. Meanwhile the
 /// merged ones are float32, whatever the model keeps its weights in.
