@@ -51,6 +51,15 @@ Json inspect(const fs::path& path) {
   return report;
 }
 
+/// Trainers keep whole lists of captions in the metadata; --json has them in full.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t kShown = 160;
+  if (text.size() <= kShown) return text;
+  auto end = kShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // UTF-8
+  return fmt::format("{}... ({} bytes)", text.substr(0, end), text.size());
+}
+
 /// One line for each entry; those of nested objects are set in.
 void print_lines(const Json& report, const std::string& margin) {
   for (const auto& [key, value] : report.items()) {
@@ -59,7 +68,7 @@ void print_lines(const Json& report, const std::string& margin) {
       print_lines(value, margin + "  ");
     } else {
       fmt::print("{}{}: {}\n", margin, key,
-                 value.is_string() ? value.get<std::string>() : value.dump());
+                 shortened(value.is_string() ? value.get<std::string>() : value.dump()));
     }
   }
 }

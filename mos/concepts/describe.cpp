@@ -22,6 +22,8 @@ const char* family_of_width(std::int64_t width) {
       return "Stable Diffusion 1.x";
     case 1024:
       return "Stable Diffusion 2.x";
+    case 2048:
+      return "Stable Diffusion XL, which is not supported";
     default:
       return "a model of another size";
   }

@@ -122,6 +122,19 @@ TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
                               1e-4, 1e-4));
 }
 
+TEST_F(ConceptFiles, KohyasScaleIsAlphaOverRank) {
+  const std::string name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
+  StateDict dict = {{name + ".lora_down.weight", random({4, 8})},
+                    {name + ".lora_up.weight", random({8, 4})}};
+  EXPECT_EQ(mos::concepts::load_concept(save(dict)).unet.at(kQuery).scale, 1.0);
+  dict[name + ".alpha"] = torch::tensor(std::int64_t{1});  // as sd-scripts' extraction writes it
+  const auto pair = mos::concepts::load_concept(save(dict)).unet.at(kQuery);
+  EXPECT_EQ(pair.scale, 0.25);
+  const auto expected =
+      0.25 * dict.at(name + ".lora_up.weight").matmul(dict.at(name + ".lora_down.weight"));
+  EXPECT_TRUE(torch::allclose(lora_update(pair), expected, 1e-5, 1e-6));
+}
+
 TEST_F(ConceptFiles, PeftsScaleIsReadFromItsConfiguration) {
   const std::string layer = std::string("base_model.model.") + kQuery;
   const auto path = save(
