@@ -113,7 +113,9 @@ LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOption
   torch::NoGradGuard no_grad;
   for (auto& [target, source] : plan.copies) {
     if (options.new_memory) {
-      target.set_data(torch::empty(source.sizes(), *options.new_memory));
+      const auto dtype = options.new_dtype.value_or(source.scalar_type());
+      target.set_data(
+          torch::empty(source.sizes(), torch::TensorOptions(*options.new_memory).dtype(dtype)));
     }
     target.copy_(source);
     source.reset();
@@ -126,6 +128,11 @@ void share_weights(const torch::nn::Module& from, torch::nn::Module& to) {
   auto plan =
       acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
   for (auto& [target, source] : plan.copies) target.set_data(source);
+}
+
+LoadReport compare(const torch::nn::Module& module, const StateDict& dict) {
+  auto handles = dict;
+  return plan_load(parameters_and_buffers(module), handles, {}).report;
 }
 
 StateDict state_dict_of(const torch::nn::Module& module) {

@@ -25,9 +25,10 @@ struct LoadOptions {
   KeyPredicate allow_missing;     ///< Keys of the module that the file may lack. Empty: none.
   KeyPredicate allow_unexpected;  ///< Keys of the file that the module may lack. Empty: none.
   std::string origin;             ///< What the tensors come from, for messages ("unet/…").
-  /// Dtype and device of new memory for every parameter, as networks that know only their shapes
-  /// need (nn/parameter.h). Empty: values are copied into the memory that is there.
-  std::optional<torch::TensorOptions> new_memory;
+  /// Device of new memory for every parameter, as networks that know only their shapes need
+  /// (nn/parameter.h). Empty: values are copied into the memory that is there.
+  std::optional<torch::Device> new_memory;
+  std::optional<torch::ScalarType> new_dtype;  ///< Of that memory; empty: as the tensors have it.
 };
 
 /// What became of every key. `mismatched` entries hold both shapes; `ignored` are buffers that
@@ -45,6 +46,9 @@ struct LoadReport {
 /// mos::Error(kMismatch) that lists all missing, unexpected and mismatched keys, unless `options`
 /// allows them; a wrong shape is never allowed.
 LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options = {});
+
+/// What load_into would report; nothing is written.
+LoadReport compare(const torch::nn::Module& module, const StateDict& dict);
 
 /// All defined parameters and buffers by name. The tensors alias the module (detached).
 StateDict state_dict_of(const torch::nn::Module& module);
