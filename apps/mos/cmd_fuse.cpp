@@ -32,8 +32,8 @@ void print_help() {
       "diffusers, and Textual Inversion embeddings. WORDS is how a concept stands in a prompt: "
       "the\n"
       "trigger words of a LoRA that has none of its own, as in \"dog.safetensors=sks dog\".\n\n"
-      "  --{:<22} base model, a diffusers directory [base]\n"
-      "  --{:<22} write the fused model as a diffusers directory\n"
+      "  --{:<22} base model: a diffusers directory or a single file [base]\n"
+      "  --{:<22} write the fused model: a directory, or one file (.safetensors)\n"
       "  --{:<22} write the same as a plain LoRA with the concept words\n"
       "  --{:<22} its format: {} [mos]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
@@ -238,7 +238,7 @@ int run_fuse(int argc, char** argv) {
   auto job = take_job(flags);
   check_writable(job);
   const auto* cancel = cancel_on_interrupt();
-  auto model = diffusion::StableDiffusion::load(job.base);
+  auto model = diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt});
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
   for (auto& source : job.sources) {

@@ -63,7 +63,8 @@ struct Settings {
 
 template <class Visitor>
 void describe(Visitor& visit, Settings& settings) {
-  visit("base", settings.base, "model, a diffusers directory; a fused one brings its words");
+  visit("base", settings.base,
+        "model: a diffusers directory or a single file; a fused one brings its words");
   visit("merge_scale", settings.merge_scale, "factor on the LoRA of every concept");
   describe(visit, settings.sample);
   visit("batch", settings.batch, "pictures painted at a time");

@@ -28,7 +28,7 @@ constexpr const char* kUsage =
     "\n"
     "  --data FOLDER            the pictures\n"
     "  --out FILE               the concept file to write\n"
-    "  --base DIR               the base model, a diffusers directory [base]\n"
+    "  --base MODEL             the base model: a diffusers directory or a single file [base]\n"
     "  --config FILE            options from a JSON file; flags go over it\n"
     "  --previews DIR           where sample pictures go [FILE without its ending + -previews]\n"
     "  --check                  only check the pictures\n"
