@@ -35,7 +35,7 @@ void print_help() {
       "  --{:<22} base model: a diffusers directory or a single file [base]\n"
       "  --{:<22} write the fused model: a directory, or one file (.safetensors)\n"
       "  --{:<22} write the same as a plain LoRA with the concept words\n"
-      "  --{:<22} its format: {} [mos]\n"
+      "  --{:<22} its format: {} [by its ending]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
       "  --{:<22} concepts from the authors' JSON list instead of file names\n"
       "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
@@ -137,7 +137,10 @@ Job take_job(Flags& flags) {
   job.dry_run = flags.take("dry-run").has_value();
   job.keys = take_key_options(flags);
   const auto format = flags.take("lora-format");
-  if (format) job.lora_format = concepts::concept_format(*format);
+  if (job.lora) {
+    job.lora_format =
+        format ? concepts::concept_format(*format) : concepts::format_of_ending(*job.lora);
+  }
   job.sources = take_sources(flags, job.keys);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);

@@ -1,7 +1,6 @@
 #include "convert_concept.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
@@ -43,14 +42,6 @@ struct Order {
   KeyOptions keys;
 };
 
-ConceptFormat format_of_ending(const fs::path& out) {
-  if (out.extension() == ".safetensors") return ConceptFormat::kMos;
-  if (out.extension() == ".pth") return ConceptFormat::kOfficial;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("--out {} does not tell the format; name one with --to: {}", out.string(),
-                          fmt::join(concepts::concept_format_names(), ", ")));
-}
-
 /// Any type that files have: nothing is computed in it.
 torch::ScalarType stored_dtype(const std::string& name) {
   if (name == "float32") return torch::kFloat32;
@@ -75,7 +66,7 @@ void take_word(Flags& flags, Order& order) {
 Order take_order(Flags& flags, const fs::path& out) {
   Order order;
   const auto to = flags.take("to");
-  order.format = to ? concepts::concept_format(*to) : format_of_ending(out);
+  order.format = to ? concepts::concept_format(*to) : concepts::format_of_ending(out);
   order.only = flags.take("only").value_or("");
   if (!order.only.empty() && order.only != "words" && order.only != "lora") {
     throw Error(ErrorKind::kUsage,

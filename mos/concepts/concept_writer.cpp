@@ -142,6 +142,14 @@ ConceptFormat concept_format(const std::string& name) {
                                              fmt::join(names, ", "), did_you_mean(name, names)));
 }
 
+ConceptFormat format_of_ending(const fs::path& path) {
+  if (path.extension() == ".safetensors") return ConceptFormat::kMos;
+  if (path.extension() == ".pth") return ConceptFormat::kOfficial;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the name {} does not tell the format of a concept; name one of {}",
+                          path.string(), fmt::join(concept_format_names(), ", ")));
+}
+
 void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
   const auto& rule = rule_of(format);
   require(rule.lora || !has_lora(delta),

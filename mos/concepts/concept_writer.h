@@ -25,6 +25,10 @@ std::vector<std::string> concept_format_names();
 /// Throws mos::Error(kUsage) for another name.
 ConceptFormat concept_format(const std::string& name);
 
+/// What the ending of a file promises: kMos for .safetensors, kOfficial for .pth.
+/// Throws mos::Error(kUsage) for others.
+ConceptFormat format_of_ending(const std::filesystem::path& path);
+
 /// Throws mos::Error naming what `format` or a file with this ending cannot hold: kMismatch for
 /// layer-wise rows, kUsage for LoRA in embeddings, words in a LoRA, several words, or the ending.
 void check_holds(ConceptFormat format, const ConceptDelta& delta,

@@ -62,6 +62,9 @@ std::string kind_of(std::string_view layer) {
     layer.remove_prefix(found + list.size());
     layer.remove_prefix(layer.find('.') + 1);
   }
+  for (const std::string_view list : {"downsamplers.", "upsamplers."}) {
+    if (const auto found = layer.find(list); found != layer.npos) layer.remove_prefix(found);
+  }
   return std::string(layer);
 }
 

@@ -23,6 +23,11 @@ constexpr const char* kAnyName = "*";
 
 bool is_word(std::string_view key) { return key.starts_with('<') && key.ends_with('>'); }
 
+/// What a module calls its tensors is not what a person calls a word.
+bool is_parameter(std::string_view key) {
+  return key.ends_with(".weight") || key.ends_with(".bias");
+}
+
 bool is_xti_layer(std::string_view key) {
   return std::find(kXtiLayers.begin(), kXtiLayers.end(), key) != kXtiLayers.end();
 }
@@ -141,10 +146,11 @@ bool EmbeddingCollector::take(const std::string& key, const Tensor& tensor) {
 }
 
 bool EmbeddingCollector::take_dictionary(const io::StateDict& rest) {
+  if (rest.empty() || !vectors_.empty() || !layers_.empty()) return false;
   const bool are_words =
-      rest.size() == 1 ||
+      (rest.size() == 1 && !is_parameter(rest.begin()->first)) ||
       std::all_of(rest.begin(), rest.end(), [](const auto& entry) { return is_word(entry.first); });
-  if (rest.empty() || !are_words || !vectors_.empty() || !layers_.empty()) return false;
+  if (!are_words) return false;
   for (const auto& [key, tensor] : rest) add(EmbeddingDialect::kDiffusers, key, key, tensor);
   return true;
 }

@@ -34,6 +34,10 @@ accepts "XTI has room for layers" convert "$official" --only words --word "$word
   --out output/toy.safetensors
 refuses "an embedding with LoRA" $exit_usage 'no LoRA.*--only words' \
   convert "$official" --to a1111 --out output/no.pt
+refuses "a name that tells no format" $exit_usage 'does not tell the format.*kohya' \
+  convert "$official" --out output/no.bin
+refuses "a name that tells no format, of a fused LoRA" $exit_usage 'does not tell the format' \
+  fuse --base "$tiny_base" --lora output/no "$official"
 refuses "a format that nobody knows" $exit_usage 'kohia.*kohya' \
   convert "$official" --to kohia --out output/no.safetensors
 

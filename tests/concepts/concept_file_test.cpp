@@ -253,6 +253,12 @@ TEST_F(ConceptFiles, UnexpectedKeysAreNamedOrLeftOut) {
   EXPECT_EQ(file.delta.unet.size(), 2U);
 }
 
+TEST_F(ConceptFiles, ATensorOfAModelIsNoWord) {
+  EXPECT_THAT(refusal({{"conv_in.weight", random({8, 4})}}), HasSubstr("conv_in.weight"));
+  EXPECT_THAT(refusal({{"apples", random({2, 6})}, {"pears", random({2, 6})}}),
+              testing::AllOf(HasSubstr("apples"), HasSubstr("pears")));
+}
+
 TEST_F(ConceptFiles, OtherNetworksAreRefusedByName) {
   auto dict = kohya();
   dict["lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"] = random({2, 2});
