@@ -6,6 +6,7 @@
 
 #include "mos/base/error.h"
 #include "mos/checkpoint/family.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors_header.h"
 
 namespace mos::checkpoint {
@@ -27,10 +28,11 @@ Json describe_tensors(const io::TensorFile& file) {
     ++dtypes[text_of_dtype(tensor.scalar_type())];
     parameters += tensor.numel();
   }
-  Json json = {{"format", file.format},
-               {"bytes", fs::file_size(file.path)},
-               {"tensors", file.tensors.size()},
-               {"parameters", parameters}};
+  Json json = {{"tensors", file.tensors.size()}, {"parameters", parameters}};
+  if (!file.path.empty()) {  // a part of a folder may have several files
+    json["format"] = file.format;
+    json["bytes"] = fs::file_size(file.path);
+  }
   for (const auto& [name, count] : dtypes) json["number types"][name] = count;
   if (!file.metadata.empty()) json["metadata"] = file.metadata;
   return json;
@@ -46,9 +48,51 @@ std::optional<Json> describe_model(const io::TensorFile& file) {
   return json;
 }
 
+namespace {
+
+Json describe_model_folder(const fs::path& directory) {
+  const auto stored = read_checkpoint(directory);
+  Json json = {{"kind", "model folder"}, {"names", "diffusers"}};
+  if (const auto identity = identify(stored.unet.tensors)) {
+    json["family"] = name_of(identity->family);
+    if (!identity->variety.empty()) json["variety"] = identity->variety;
+  }
+  json["prediction"] =
+      json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon");
+  for (const auto& part : kNetworks) {
+    json[part.folder] = describe_tensors({.tensors = (stored.*part.stored).tensors});
+  }
+  if (stored.concepts.is_object()) {
+    json["words"] = Json::array();
+    for (const auto& [word, tokens] : stored.concepts.items()) json["words"].push_back(word);
+  }
+  return json;
+}
+
+/// The weights of a folder that holds one network, such as an adapter.
+std::optional<fs::path> weights_in(const fs::path& directory) {
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const auto ending = entry.path().extension();
+    if (ending == ".safetensors" || ending == ".bin") return entry.path();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Json describe_folder(const fs::path& directory) {
-  throw Error(ErrorKind::kFormat,
-              fmt::format("cannot inspect {}: it is a folder", directory.string()));
+  if (fs::exists(directory / kIndexFile)) return describe_model_folder(directory);
+  const auto weights = weights_in(directory);
+  if (!weights) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("cannot inspect {}: it has neither model_index.json nor weights",
+                            directory.string()));
+  }
+  const auto file = io::read_tensor_file(*weights);
+  Json json = describe_model(file).value_or(Json{{"kind", "unknown"}});
+  json["weights"] = weights->filename().string();
+  json.update(describe_tensors(file));
+  return json;
 }
 
 }  // namespace mos::checkpoint
