@@ -30,6 +30,13 @@ accepts "the same from a scene file" sample --base "$tiny_base" --scene input/sc
 holds "gives the same picture" diff <(grep -a -o IDAT.* output/boxes.png) \
   <(grep -a -o IDAT.* output/scene.png)
 
+accepts "the edges of a photo" condition input/pose.png --out input/edges.png
+accepts "and a sketch adapter that follows them" "${paint[@]}" \
+  --adapter "$golden/t2iadapter_sketch" --condition input/edges.png --out output/sketch.png
+refuses "edges of no photo" $exit_format 'README' condition "$project/README.md" \
+  --out output/x.png
+refuses "thresholds in the wrong order" $exit_usage 'low' condition input/pose.png --low 0.5 \
+  --high 0.1 --out output/x.png
 refuses "an adapter without a picture" $exit_usage 'condition' "${paint[@]}" --adapter "$keypose" \
   --out output/x.png
 refuses "an adapter that is not there" $exit_format 'absent' "${paint[@]}" --adapter absent \
