@@ -6,6 +6,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 weights=(unet/diffusion_pytorch_model vae/diffusion_pytorch_model text_encoder/model)
 
 # same_weights A B: two model folders hold the same tensor files, byte for byte.
+# shellcheck disable=SC2317  # holds calls it
 same_weights() {
   local part
   for part in "${weights[@]}"; do cmp "$1/$part.safetensors" "$2/$part.safetensors" || return 1; done

@@ -3,6 +3,13 @@
 # do not fit.
 source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 
+# pixels_of PNG: a hash of its data chunks.
+pixels_of() {
+  local offset
+  offset=$(grep -a -b -o IDAT "$1" | head -n 1 | cut -d: -f1)
+  tail -c "+$offset" "$1" | sha256sum
+}
+
 keypose=$golden/t2iadapter_keypose
 controlnet=$golden/controlnet
 paint=(sample --base "$tiny_base" --prompt "a dog" --steps 4 --height 64 --width 64
@@ -12,7 +19,8 @@ accepts "a picture without condition" "${paint[@]}" --out output/plain.png
 
 accepts "a T2I-Adapter steers" "${paint[@]}" --adapter "$keypose" --condition input/pose.png \
   --out output/pose.png
-holds "the picture is another one" test "$(cmp output/plain.png output/pose.png | wc -l)" -ne 0
+holds "the picture is another one" \
+  test "$(pixels_of output/plain.png)" != "$(pixels_of output/pose.png)"
 accepts "it is made again from itself" sample --rerun output/pose.png --out output/again.png
 holds "byte for byte" cmp output/pose.png output/again.png
 accepts "a ControlNet steers, too, and several at once" "${paint[@]}" \
@@ -26,9 +34,8 @@ cat >input/scene.json <<END
 END
 accepts "the same from a scene file" sample --base "$tiny_base" --scene input/scene.json --steps 4 \
   --height 64 --width 64 --dtype float32 --out output/scene.png
-# The records differ in how the boxes were written; the pixels are the same.
-holds "gives the same picture" diff <(grep -a -o IDAT.* output/boxes.png) \
-  <(grep -a -o IDAT.* output/scene.png)
+# The records differ in the canvas that the scene names; the pixels are the same.
+holds "gives the same picture" test "$(pixels_of output/boxes.png)" = "$(pixels_of output/scene.png)"
 
 accepts "the edges of a photo" condition input/pose.png --out input/edges.png
 accepts "and a sketch adapter that follows them" "${paint[@]}" \
