@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <charconv>
 #include <unordered_map>
@@ -11,6 +9,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/io/pickle_globals.h"
 #include "mos/io/pickle_opcodes.h"
 
 namespace mos::io {
@@ -22,29 +21,6 @@ using Items = std::vector<const PickleNode*>;
 /// Larger pickles are refused: a whole Stable Diffusion checkpoint needs some ten thousand.
 constexpr std::size_t kMaxNodes = 2'000'000;
 constexpr std::size_t kMaxItems = 10'000'000;
-
-/// Everything a file may name. What these do is written in PickleReader::reduce.
-constexpr std::array<std::string_view, 19> kAllowedGlobals = {
-    "__builtin__.set",
-    "builtins.set",
-    "collections.OrderedDict",
-    "torch._utils._rebuild_tensor",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter",
-    "torch.nn.modules.container.ParameterDict",
-    "torch.nn.parameter.Parameter",
-    "torch.Size",
-    "torch.DoubleStorage",
-    "torch.FloatStorage",
-    "torch.HalfStorage",
-    "torch.BFloat16Storage",
-    "torch.LongStorage",
-    "torch.IntStorage",
-    "torch.ShortStorage",
-    "torch.CharStorage",
-    "torch.ByteStorage",
-    "torch.BoolStorage",
-};
 
 class PickleReader {
  public:
@@ -411,8 +387,7 @@ class PickleReader {
 
   void push_global(std::string_view module, std::string_view name) {
     auto global = fmt::format("{}.{}", module, name);
-    if (std::find(kAllowedGlobals.begin(), kAllowedGlobals.end(), global) ==
-        kAllowedGlobals.end()) {
+    if (!is_allowed_global(global)) {
       fail(
           fmt::format("it asks for {}, which is refused because it could run code; only tensors "
                       "and plain containers are read",
@@ -441,8 +416,10 @@ class PickleReader {
                name == "torch.nn.parameter.Parameter") {
       if (given.empty() || given[0]->kind != Kind::kTensor) fail_damaged();
       push_items(Kind::kTensor, given[0]->items);
+    } else if (is_opaque_call(name)) {
+      push(Kind::kNone);
     } else {
-      fail_damaged();  // storages are named, never called
+      fail_damaged();  // storages and callbacks are named, never called
     }
   }
 
@@ -458,6 +435,7 @@ class PickleReader {
   /// Attributes of the object on top: those of an OrderedDict (a state dict's _metadata) say
   /// nothing about its entries.
   void build(const PickleNode& attributes) {
+    if (!stack_.empty() && stack_.back()->kind == Kind::kNone) return;  // of an opaque call
     auto& target = top_of_kind(Kind::kDict);
     if (!parameter_dicts_.contains(&target) || attributes.kind != Kind::kDict) return;
     for (std::size_t i = 0; i + 1 < attributes.items.size(); i += 2) {

@@ -249,10 +249,11 @@ class TorchFileReader {
     std::map<std::string, std::size_t> places;
     for (std::size_t i = 0; i + 1 < node.items.size(); i += 2) {
       const auto& key = *node.items[i];
-      if (key.kind != Kind::kText && key.kind != Kind::kInt) {
+      // Lightning's callbacks have their class as key.
+      if (key.kind != Kind::kText && key.kind != Kind::kInt && key.kind != Kind::kGlobal) {
         fail("a dictionary has a key that is neither text nor a whole number");
       }
-      auto name = key.kind == Kind::kText ? key.text : fmt::format("{}", key.integer);
+      auto name = key.kind == Kind::kInt ? fmt::format("{}", key.integer) : key.text;
       auto value = convert(*node.items[i + 1], depth + 1);
       const auto [place, is_new] = places.emplace(name, dict.size());
       if (is_new) {

@@ -147,6 +147,34 @@ TEST(TorchFile, ReadsTheOlderLayoutWithoutZip) {
   EXPECT_THAT(message_for(legacy_bytes(value, -1)), HasSubstr("storage \"42\""));
 }
 
+TEST(TorchFile, ReadsTrainingCheckpointsPastTheirCallbacksAndScores) {
+  // {"state_dict": {"w": tensor}, "callbacks": {ModelCheckpoint: {"best": numpy float}}}
+  const auto score =
+      global("numpy.core.multiarray", "scalar") +
+      tuple(global("numpy", "dtype") + tuple(text("f8") + number(0) + number(1)) + "R" +
+            tuple(number(3) + text("<") + "NNN") + "b" + global("_codecs", "encode") +
+            tuple(text("8bytes..") + text("latin1")) + "R") +
+      "R";
+  const auto value = read_bytes(
+      zip_bytes({{"archive/data.pkl",
+                  kProto + "}(" + text("state_dict") + "}(" + text("w") +
+                      tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1)) + "u" +
+                      text("callbacks") + "}(" +
+                      global("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") +
+                      "}(" + text("best") + score + "uuu."},
+                 {"archive/data/0", floats()}}));
+  ASSERT_NE(value.find("state_dict"), nullptr);
+  EXPECT_EQ(std::get<torch::Tensor>(value.find("state_dict")->find("w")->value).numel(), 6);
+}
+
+TEST(TorchFile, ACallbackIsANameAndNeverMade) {
+  const auto message = error_of(ErrorKind::kFormat, [] {
+    read_bytes(zip_bytes(
+        {{"archive/data.pkl", kProto + global("pytorch_lightning.callbacks", "Evil") + ")R."}}));
+  });
+  EXPECT_THAT(message, HasSubstr("damaged"));
+}
+
 TEST(TorchFile, RefusesAndNamesEveryOtherFunction) {
   const auto call = [](const std::string& module, const std::string& name) {
     return global(module, name) + tuple(text("touch /tmp/mos-was-here")) + "R";
