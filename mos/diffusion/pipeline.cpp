@@ -2,40 +2,22 @@
 
 #include <fmt/core.h>
 
-#include <set>
+#include <string_view>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/sha256.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/diffusion/noise_schedule.h"
-#include "mos/diffusion/scheduler_config.h"
-#include "mos/io/safetensors.h"
 #include "mos/io/state_dict.h"
+#include "mos/nn/parameter.h"
 
 namespace mos::diffusion {
 namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kIndexFile = "model_index.json";
-constexpr const char* kSchedulerFile = "scheduler/scheduler_config.json";
-constexpr const char* kConceptsFile = "new_concept_cfg.json";
-constexpr const char* kDiffusersVersion = "0.19.3";  // the layout that create() declares
-
-/// One network of the directory.
-struct Part {
-  const char* folder;
-  const char* library;
-  const char* class_name;
-  const char* weights;
-};
-constexpr Part kTextEncoder = {"text_encoder", "transformers", "CLIPTextModel",
-                               "model.safetensors"};
-constexpr Part kVae = {"vae", "diffusers", "AutoencoderKL", "diffusion_pytorch_model.safetensors"};
-constexpr Part kUNet = {"unet", "diffusers", "UNet2DConditionModel",
-                        "diffusion_pytorch_model.safetensors"};
-
-std::string config_file(const Part& part) { return fmt::format("{}/config.json", part.folder); }
+using checkpoint::Checkpoint;
 
 /// Runs `action`, naming `origin` in front of what goes wrong in it.
 template <typename Action>
@@ -47,101 +29,14 @@ auto in_context(const fs::path& origin, Action action) {
   }
 }
 
-[[noreturn]] void missing(const fs::path& directory, const std::string& part) {
-  throw Error(ErrorKind::kIo,
-              fmt::format("cannot load the model {}: {} is missing; expected a diffusers directory "
-                          "with model_index.json, scheduler, text_encoder, tokenizer, unet and vae",
-                          directory.string(), part));
-}
-
-/// What load() puts together.
-class Reader {
- public:
-  Reader(const fs::path& directory, const PipelineOptions& options)
-      : directory_(directory), options_(options) {}
-
-  StableDiffusion read() {
-    if (!fs::is_directory(directory_)) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot load the model {}: there is no such folder",
-                                              directory_.string()));
-    }
-    model_.model_index = json(kIndexFile);
-    check_index();
-    model_.scheduler_config = json(kSchedulerFile);
-    in_context(directory_ / kSchedulerFile,
-               [this] { return NoiseSchedule::from_config(model_.scheduler_config); });
-    model_.text_encoder_config = json(config_file(kTextEncoder));
-    model_.vae_config = json(config_file(kVae));
-    model_.unet_config = json(config_file(kUNet));
-    if (!fs::is_directory(directory_ / "tokenizer")) missing(directory_, "tokenizer");
-    model_.tokenizer = text::CLIPTokenizer::from_directory(directory_ / "tokenizer");
-    if (fs::exists(directory_ / kConceptsFile)) model_.concepts = json(kConceptsFile);
-    return std::move(model_);
-  }
-
-  template <typename Module>
-  void read_weights(const Part& part, Module& module) const {
-    const auto path = weights_file(part);
-    module->to(options_.device, options_.dtype);
-    io::load_into(*module, io::load_safetensors(path), {.origin = path.string()});
-    module->eval();
-  }
-
- private:
-  Json json(const std::string& name) {
-    const auto path = directory_ / name;
-    if (!fs::exists(path)) missing(directory_, name);
-    auto text = read_text_file(path);
-    auto value = parse_config(text, path.string());
-    if (!value.is_object()) {
-      throw Error(ErrorKind::kFormat, fmt::format("{} must hold a JSON object", path.string()));
-    }
-    model_.source_texts[name] = std::move(text);
-    return value;
-  }
-
-  /// The three networks are what we build; other parts are noted for save().
-  void check_index() {
-    const std::set<std::string> ours = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"};
-    for (const auto& [name, value] : model_.model_index.items()) {
-      const bool is_part = value.is_array() && value.size() == 2 && value[1].is_string();
-      if (is_part && !ours.contains(name) && fs::is_directory(directory_ / name)) {
-        model_.other_parts[name] = directory_ / name;
-      }
-    }
-    for (const auto& part : {kTextEncoder, kVae, kUNet}) {
-      const auto entry = model_.model_index.find(part.folder);
-      if (entry == model_.model_index.end()) continue;
-      const Json expected = {part.library, part.class_name};
-      if (*entry == expected) continue;
-      throw Error(ErrorKind::kFormat,
-                  fmt::format("{}: {} is {}, expected {}", (directory_ / kIndexFile).string(),
-                              part.folder, entry->dump(), expected.dump()));
-    }
-  }
-
-  fs::path weights_file(const Part& part) const {
-    const auto path = directory_ / part.folder / part.weights;
-    if (fs::exists(path)) return path;
-    auto half = path;
-    half.replace_extension("fp16.safetensors");
-    if (fs::exists(half)) return half;
-    missing(directory_, fmt::format("{}/{}", part.folder, part.weights));
-  }
-
-  fs::path directory_;
-  PipelineOptions options_;
-  StableDiffusion model_;
-};
-
 void build_networks(StableDiffusion& model, const fs::path& origin) {
-  model.text_encoder = in_context(origin / config_file(kTextEncoder), [&] {
+  model.text_encoder = in_context(origin / "text_encoder/config.json", [&] {
     return nn::CLIPTextModel(nn::ClipTextConfig::from_json(model.text_encoder_config));
   });
-  model.vae = in_context(origin / config_file(kVae), [&] {
+  model.vae = in_context(origin / "vae/config.json", [&] {
     return nn::AutoencoderKL(nn::VaeConfig::from_json(model.vae_config));
   });
-  model.unet = in_context(origin / config_file(kUNet), [&] {
+  model.unet = in_context(origin / "unet/config.json", [&] {
     return nn::UNet2DConditionModel(nn::UNetConfig::from_json(model.unet_config));
   });
 }
@@ -185,82 +80,90 @@ void check_parts_fit(const StableDiffusion& model, const fs::path& origin) {
   }
 }
 
-constexpr std::string_view kTokenEmbedding = "text_model.embeddings.token_embedding.weight";
+/// The network that is stored as `part`.
+std::shared_ptr<torch::nn::Module> network_of(const StableDiffusion& model,
+                                              const checkpoint::NetworkPart& part) {
+  const std::string_view folder = part.folder;
+  if (folder == "text_encoder") return model.text_encoder.ptr();
+  if (folder == "vae") return model.vae.ptr();
+  return model.unet.ptr();
+}
 
-/// What save() writes; the model is not changed.
-class Writer {
- public:
-  Writer(const StableDiffusion& model, const fs::path& directory)
-      : model_(model), directory_(directory) {}
+/// The settings of `stored` and networks without memory for them.
+StableDiffusion model_of_shapes(const Checkpoint& stored) {
+  StableDiffusion model;
+  model.tokenizer = stored.tokenizer;
+  model.scheduler_config = stored.scheduler_config;
+  model.text_encoder_config = stored.text_encoder.config;
+  model.vae_config = stored.vae.config;
+  model.unet_config = stored.unet.config;
+  model.model_index = stored.model_index;
+  model.concepts = stored.concepts;
+  model.source_texts = stored.source_texts;
+  model.other_parts = stored.other_parts;
+  in_context(stored.origin / checkpoint::kSchedulerFile,
+             [&] { return NoiseSchedule::from_config(model.scheduler_config); });
+  const nn::ShapesOnly shapes_only;
+  build_networks(model, stored.origin);
+  check_parts_fit(model, stored.origin);
+  return model;
+}
 
-  void write() const {
-    json(kIndexFile, model_.model_index);
-    json(kSchedulerFile, model_.scheduler_config);
-    text_encoder();
-    network(kVae, model_.vae_config, io::state_dict_of(*model_.vae));
-    network(kUNet, model_.unet_config, io::state_dict_of(*model_.unet));
-    model_.tokenizer.save(directory_ / "tokenizer");
-    if (!model_.concepts.is_null()) json(kConceptsFile, model_.concepts);
-    for (const auto& [name, source] : model_.other_parts) copy(source, directory_ / name);
+/// All that is wrong with all parts, in one message.
+void check_tensors_fit(const StableDiffusion& model, const Checkpoint& stored) {
+  io::LoadReport all;
+  for (const auto& part : checkpoint::kNetworks) {
+    const auto report = io::compare(*network_of(model, part), (stored.*part.stored).tensors);
+    const auto add = [&](std::vector<std::string>& to, const std::vector<std::string>& from) {
+      for (const auto& key : from) to.push_back(fmt::format("{}/{}", part.folder, key));
+    };
+    add(all.loaded, report.loaded);
+    add(all.missing, report.missing);
+    add(all.unexpected, report.unexpected);
+    add(all.mismatched, report.mismatched);
   }
+  all.unexpected.insert(all.unexpected.end(), stored.strange_keys.begin(),
+                        stored.strange_keys.end());
+  if (all.missing.empty() && all.unexpected.empty() && all.mismatched.empty()) return;
+  throw Error(ErrorKind::kMismatch, fmt::format("the tensors of {} do not make a model: {}",
+                                                stored.origin.string(), all.summary()));
+}
 
- private:
-  void json(const std::string& name, const Json& value) const {
-    const auto source = model_.source_texts.find(name);
-    const bool unchanged =
-        source != model_.source_texts.end() && parse_config(source->second, name) == value;
-    fs::create_directories((directory_ / name).parent_path());
-    write_text_file(directory_ / name, unchanged ? source->second : value.dump(2) + "\n");
+void refuse_lora(const std::string& folder, const io::StateDict& tensors) {
+  for (const auto& [key, tensor] : tensors) {
+    if (key.find(".lora_down.") == std::string::npos) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot save a model with LoRA attached ({}/{}): merge or detach it",
+                            folder, key));
   }
+}
 
-  void network(const Part& part, const Json& config, const io::StateDict& weights) const {
-    for (const auto& [key, tensor] : weights) {
-      if (key.find(".lora_down.") == std::string::npos) continue;
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("cannot save a model with LoRA attached ({}/{}): merge or detach it",
-                              part.folder, key));
-    }
-    json(config_file(part), config);
-    io::save_safetensors(directory_ / part.folder / part.weights, weights, {{"format", "pt"}});
+constexpr const char* kTokenEmbedding = "text_model.embeddings.token_embedding.weight";
+
+/// The model as it is stored; the tensors alias it.
+Checkpoint stored_model(const StableDiffusion& model) {
+  Checkpoint stored;
+  stored.tokenizer = model.tokenizer;
+  stored.scheduler_config = model.scheduler_config;
+  stored.text_encoder.config = model.text_encoder_config;
+  stored.vae.config = model.vae_config;
+  stored.unet.config = model.unet_config;
+  stored.model_index = model.model_index;
+  stored.concepts = model.concepts;
+  stored.source_texts = model.source_texts;
+  stored.other_parts = model.other_parts;
+  for (const auto& part : checkpoint::kNetworks) {
+    auto& tensors = (stored.*part.stored).tensors;
+    tensors = io::state_dict_of(*network_of(model, part));
+    refuse_lora(part.folder, tensors);
   }
-
-  void text_encoder() const {
-    auto weights = io::state_dict_of(*model_.text_encoder);
-    auto config = model_.text_encoder_config;
-    const auto& rows = model_.text_encoder->concept_rows();
-    if (rows.defined()) {
-      auto& table = weights.at(std::string(kTokenEmbedding));
-      table = torch::cat({table, rows.detach().to(table.options())});
-      config["vocab_size"] = table.size(0);
-    }
-    network(kTextEncoder, config, weights);
+  const auto& rows = model.text_encoder->concept_rows();
+  if (rows.defined()) {
+    auto& table = stored.text_encoder.tensors.at(kTokenEmbedding);
+    table = torch::cat({table, rows.detach().to(table.options())});
+    stored.text_encoder.config["vocab_size"] = table.size(0);
   }
-
-  static void copy(const fs::path& source, const fs::path& target) {
-    std::error_code code;
-    fs::copy(source, target, fs::copy_options::recursive, code);
-    if (code) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot copy {} to {}: {}", source.string(),
-                                              target.string(), code.message()));
-    }
-  }
-
-  const StableDiffusion& model_;
-  fs::path directory_;
-};
-
-Json index_of(const Json& scheduler_config) {
-  Json index = {{"_class_name", "StableDiffusionPipeline"},
-                {"_diffusers_version", kDiffusersVersion},
-                {"feature_extractor", {nullptr, nullptr}},
-                {"requires_safety_checker", false},
-                {"safety_checker", {nullptr, nullptr}}};
-  index["scheduler"] = {"diffusers", json_required<std::string>(scheduler_config, "_class_name")};
-  for (const auto& part : {kTextEncoder, kUNet, kVae}) {
-    index[part.folder] = {part.library, part.class_name};
-  }
-  index["tokenizer"] = {"transformers", "CLIPTokenizer"};
-  return index;
+  return stored;
 }
 
 void hash_network(Sha256& sha, const std::string& folder, const torch::nn::Module& module) {
@@ -275,14 +178,17 @@ void hash_network(Sha256& sha, const std::string& folder, const torch::nn::Modul
 
 }  // namespace
 
-StableDiffusion StableDiffusion::load(const fs::path& directory, const PipelineOptions& options) {
-  Reader reader(directory, options);
-  auto model = reader.read();
-  build_networks(model, directory);
-  check_parts_fit(model, directory);
-  reader.read_weights(kTextEncoder, model.text_encoder);
-  reader.read_weights(kVae, model.vae);
-  reader.read_weights(kUNet, model.unet);
+StableDiffusion StableDiffusion::load(const fs::path& path, const PipelineOptions& options) {
+  auto stored = checkpoint::read_checkpoint(path, options.read);
+  auto model = model_of_shapes(stored);
+  check_tensors_fit(model, stored);
+  for (const auto& part : checkpoint::kNetworks) {
+    const auto network = network_of(model, part);
+    io::load_into(*network, std::move((stored.*part.stored).tensors),
+                  {.origin = (path / part.folder).string(),
+                   .new_memory = torch::TensorOptions(options.device).dtype(options.dtype)});
+    network->eval();
+  }
   return model;
 }
 
@@ -295,18 +201,36 @@ StableDiffusion StableDiffusion::create(text::CLIPTokenizer tokenizer,
   model.vae_config = vae_config;
   model.unet_config = unet_config;
   model.scheduler_config = scheduler_config;
-  model.model_index = index_of(scheduler_config);
+  model.model_index = checkpoint::model_index_of(scheduler_config);
   in_context("the new model", [&] { return NoiseSchedule::from_config(scheduler_config); });
   build_networks(model, "the new model");
   check_parts_fit(model, "the new model");
   return model;
 }
 
-void StableDiffusion::save(const fs::path& directory, Existing existing) const {
+void StableDiffusion::save(const fs::path& path, Existing existing) const {
   torch::NoGradGuard no_grad;
-  AtomicDirectory output(directory, existing);
-  Writer(*this, output.path()).write();
-  output.commit();
+  save_checkpoint(stored_model(*this), path, {.existing = existing});
+}
+
+void save_checkpoint(Checkpoint stored, const fs::path& path, const SaveOptions& options) {
+  if (!checkpoint::is_single_file(path)) {
+    AtomicDirectory output(path, options.existing);
+    checkpoint::write_folder(std::move(stored), output.path(), options.write);
+    output.commit();
+    return;
+  }
+  if (options.existing == Existing::kRefuse && fs::exists(path)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot write {}: it exists already; remove it or choose another place "
+                            "with --out",
+                            path.string()));
+  }
+  checkpoint::write_single_file(std::move(stored), path, options.write);
+}
+
+void check_checkpoint(const Checkpoint& stored) {
+  check_tensors_fit(model_of_shapes(stored), stored);
 }
 
 torch::Device StableDiffusion::device() const { return unet->parameters().front().device(); }
@@ -318,9 +242,9 @@ torch::ScalarType StableDiffusion::dtype() const {
 std::string model_hash(const StableDiffusion& model) {
   torch::NoGradGuard no_grad;
   Sha256 sha;
-  hash_network(sha, kTextEncoder.folder, *model.text_encoder);
-  hash_network(sha, kUNet.folder, *model.unet);
-  hash_network(sha, kVae.folder, *model.vae);
+  hash_network(sha, "text_encoder", *model.text_encoder);
+  hash_network(sha, "unet", *model.unet);
+  hash_network(sha, "vae", *model.vae);
   return sha.hex();
 }
 

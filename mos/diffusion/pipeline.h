@@ -8,6 +8,7 @@
 
 #include "mos/base/file.h"
 #include "mos/base/json.h"
+#include "mos/checkpoint/checkpoint.h"
 #include "mos/nn/clip.h"
 #include "mos/nn/unet.h"
 #include "mos/nn/vae.h"
@@ -18,10 +19,10 @@ namespace mos::diffusion {
 struct PipelineOptions {
   torch::ScalarType dtype = torch::kFloat32;  ///< Of all three networks.
   torch::Device device = torch::kCPU;
+  checkpoint::ReadOptions read;
 };
 
-/// A Stable Diffusion model as diffusers keeps it in a directory: model_index.json and the folders
-/// scheduler, text_encoder, tokenizer, unet and vae. The networks are handles: copies of this
+/// A Stable Diffusion model of the families 1.x and 2.x. The networks are handles: copies of this
 /// struct share them.
 struct StableDiffusion {
   text::CLIPTokenizer tokenizer;
@@ -44,10 +45,11 @@ struct StableDiffusion {
   /// them.
   std::map<std::string, std::filesystem::path> other_parts;
 
-  /// Reads a directory. Weights are safetensors, of any float dtype; older key names are accepted.
+  /// Reads a diffusers directory or a single file, of any float dtype (docs/formats.md). Memory is
+  /// that of the networks and one tensor more.
   /// Throws mos::Error naming the file: kIo for a missing part, kFormat for impossible values,
-  /// kMismatch for parts that do not fit their config or each other.
-  static StableDiffusion load(const std::filesystem::path& directory,
+  /// kMismatch for parts that do not fit their config or each other, or for another family.
+  static StableDiffusion load(const std::filesystem::path& path,
                               const PipelineOptions& options = {});
 
   /// A model of these configs with uninitialised weights, for training from nothing.
@@ -56,11 +58,12 @@ struct StableDiffusion {
                                 const Json& vae_config, const Json& unet_config,
                                 const Json& scheduler_config);
 
-  /// Writes such a directory, the same bytes for the same model, complete or not at all. Concept
-  /// rows of the text encoder become rows of its token embedding, as transformers has them.
-  /// Throws mos::Error: kUsage if the directory exists (unless to be replaced) or if LoRA is
+  /// Writes a directory, or a single file where `path` ends in .safetensors: the same bytes for the
+  /// same model, complete or not at all. Concept rows of the text encoder become rows of its token
+  /// embedding, as transformers has them.
+  /// Throws mos::Error: kUsage if the place is taken (unless to be replaced) or if LoRA is
   /// attached to a network, kIo when writing fails.
-  void save(const std::filesystem::path& directory, Existing existing = Existing::kRefuse) const;
+  void save(const std::filesystem::path& path, Existing existing = Existing::kRefuse) const;
 
   torch::Device device() const;
   torch::ScalarType dtype() const;
@@ -68,6 +71,19 @@ struct StableDiffusion {
   /// Pixels for each latent position along one side.
   std::int64_t downscale() const { return vae->config().downscale(); }
 };
+
+/// How a stored model goes to its place.
+struct SaveOptions {
+  Existing existing = Existing::kRefuse;
+  checkpoint::WriteOptions write;
+};
+
+/// Writes as StableDiffusion::save does, without ever making networks: memory is one tensor.
+void save_checkpoint(checkpoint::Checkpoint stored, const std::filesystem::path& path,
+                     const SaveOptions& options);
+
+/// Throws what StableDiffusion::load would throw for these settings and tensors.
+void check_checkpoint(const checkpoint::Checkpoint& stored);
 
 /// SHA-256 over names, shapes and values of the weights of all networks, as 64 hexadecimal digits:
 /// tells whether a concept belongs to a base model. Values are hashed as bfloat16, so a model has

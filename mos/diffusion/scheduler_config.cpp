@@ -85,21 +85,4 @@ void SchedulerConfig::refuse_unknown() const {
   }
 }
 
-Json parse_config(std::string_view text, const std::string& origin) {
-  constexpr std::string_view kMinusInfinity = "-Infinity";
-  std::string json;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (!in_string && text.substr(i).starts_with(kMinusInfinity)) {
-      json += "null";
-      i += kMinusInfinity.size() - 1;
-      continue;
-    }
-    json += text[i];
-    if (text[i] == '"') in_string = !in_string;
-    if (in_string && text[i] == '\\' && i + 1 < text.size()) json += text[++i];
-  }
-  return parse_json(json, origin);
-}
-
 }  // namespace mos::diffusion

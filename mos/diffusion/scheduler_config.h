@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mos/base/json.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/diffusion/noise_schedule.h"
 
 /// Reading a scheduler_config.json so that nothing in it is silently misunderstood.
@@ -52,8 +53,6 @@ class SchedulerConfig {
   std::vector<std::string> taken_;
 };
 
-/// A config as Python writes it: `-Infinity`, which is not JSON, reads as null (the
-/// default of the only key that has it, lambda_min_clipped). Throws kFormat naming `origin`.
-Json parse_config(std::string_view text, const std::string& origin);
+using checkpoint::parse_config;
 
 }  // namespace mos::diffusion

@@ -115,6 +115,11 @@ LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOption
   return std::move(plan.report);
 }
 
+LoadReport compare(const torch::nn::Module& module, const StateDict& dict) {
+  auto handles = dict;
+  return plan_load(parameters_and_buffers(module), handles, {}).report;
+}
+
 StateDict state_dict_of(const torch::nn::Module& module) {
   auto dict = parameters_and_buffers(module);
   for (auto& [name, tensor] : dict) tensor = tensor.detach();

@@ -46,6 +46,9 @@ struct LoadReport {
 /// allows them; a wrong shape is never allowed.
 LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options = {});
 
+/// What load_into would report; nothing is written.
+LoadReport compare(const torch::nn::Module& module, const StateDict& dict);
+
 /// All defined parameters and buffers by name. The tensors alias the module (detached).
 StateDict state_dict_of(const torch::nn::Module& module);
 

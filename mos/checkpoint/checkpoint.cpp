@@ -1,0 +1,30 @@
+#include "mos/checkpoint/checkpoint.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
+
+namespace mos::checkpoint {
+
+namespace fs = std::filesystem;
+
+Checkpoint read_checkpoint(const fs::path& path, const ReadOptions& options) {
+  const auto& type = options.prediction_type;
+  if (!type.empty() && type != "epsilon" && type != "v_prediction") {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--prediction-type is \"{}\", expected epsilon or v_prediction", type));
+  }
+  if (!fs::exists(path)) {
+    throw Error(ErrorKind::kIo, fmt::format("cannot load the model {}: there is no such folder or "
+                                            "file",
+                                            path.string()));
+  }
+  auto checkpoint =
+      fs::is_directory(path) ? read_folder(path, options) : read_single_file(path, options);
+  if (!type.empty()) checkpoint.scheduler_config["prediction_type"] = type;
+  return checkpoint;
+}
+
+bool is_single_file(const fs::path& path) { return path.extension() == ".safetensors"; }
+
+}  // namespace mos::checkpoint

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mos/base/json.h"
+#include "mos/io/state_dict.h"
+#include "mos/text/clip_tokenizer.h"
+
+/// Stable Diffusion models as they are stored: settings and named tensors, no networks yet.
+namespace mos::checkpoint {
+
+/// One network: its config.json and its tensors under the names of diffusers or transformers.
+struct StoredNetwork {
+  Json config;
+  io::StateDict tensors;
+};
+
+/// A model as it lies on disk. The tensors alias the mapped files: reading a model costs nothing
+/// before its tensors are used, and each gives its pages back when it goes.
+struct Checkpoint {
+  std::filesystem::path origin;
+  text::CLIPTokenizer tokenizer;
+  StoredNetwork text_encoder, vae, unet;
+  Json scheduler_config;
+  Json model_index;
+  /// new_concept_cfg.json, the concept words of a model with fused concepts; null without.
+  Json concepts;
+
+  /// JSON files as they were read, by path inside the directory: what is written is these bytes
+  /// where the value is still the same.
+  std::map<std::string, std::string> source_texts;
+  /// Folders of parts that we have no use for (safety checker, feature extractor).
+  std::map<std::string, std::filesystem::path> other_parts;
+  /// Keys of a single file that belong to no part of a model.
+  std::vector<std::string> strange_keys;
+};
+
+/// Which of two sets of U-Net weights a training checkpoint gives.
+enum class Weights { kTrained, kAveraged };
+
+struct ReadOptions {
+  /// Of a directory: "fp16" reads `….fp16.safetensors` where there are such files. Empty: the plain
+  /// files, or those of fp16 where there are no others.
+  std::string variant;
+  /// Of a single file: averaged weights are its `model_ema.…`.
+  Weights weights = Weights::kTrained;
+  /// "epsilon" or "v_prediction" instead of what the model says. Empty: as it says.
+  std::string prediction_type;
+  /// Configuration of the original code (.yaml). Empty: FILE.yaml beside FILE if there is one.
+  std::filesystem::path config;
+};
+
+/// Reads a diffusers directory or a single file. Throws mos::Error naming the file: kIo for a
+/// missing part or shard, kFormat for damaged files, kMismatch for models of another family.
+Checkpoint read_checkpoint(const std::filesystem::path& path, const ReadOptions& options = {});
+
+/// The two kinds of it.
+Checkpoint read_folder(const std::filesystem::path& directory, const ReadOptions& options);
+Checkpoint read_single_file(const std::filesystem::path& file, const ReadOptions& options);
+
+/// How weights are written.
+struct WriteOptions {
+  std::optional<torch::ScalarType> dtype;  ///< Of every tensor; empty: each as it is.
+};
+
+/// Whether `path` names a single file: it ends in .safetensors.
+bool is_single_file(const std::filesystem::path& path);
+
+/// Writes the files of a diffusers directory into `directory`, the same bytes for the same model.
+/// Throws mos::Error(kIo).
+void write_folder(Checkpoint checkpoint, const std::filesystem::path& directory,
+                  const WriteOptions& options = {});
+
+/// Writes one .safetensors with the names of the original code. What a directory has beside its
+/// weights goes into the metadata, so that reading the file gives the same model back.
+/// Throws mos::Error(kIo).
+void write_single_file(Checkpoint checkpoint, const std::filesystem::path& file,
+                       const WriteOptions& options = {});
+
+}  // namespace mos::checkpoint

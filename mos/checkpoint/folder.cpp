@@ -1,0 +1,174 @@
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/checkpoint/parts.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/tensor_file.h"
+
+namespace mos::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The variant that is read where a folder has nothing else.
+constexpr const char* kHalfVariant = "fp16";
+
+[[noreturn]] void missing(const fs::path& directory, const std::string& part) {
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot load the model {}: {} is missing", directory.string(), part));
+}
+
+/// Where weights called `stem` may be, best first. Variants stand before the ending; those of
+/// sharded files came before the ending of the index first, then before that of the shards.
+std::vector<std::string> candidates(const std::string& stem, const std::string& ending,
+                                    const std::string& variant) {
+  if (variant.empty()) return {stem + ending, stem + ending + ".index.json"};
+  return {fmt::format("{}.{}{}", stem, variant, ending),
+          fmt::format("{}{}.index.{}.json", stem, ending, variant),
+          fmt::format("{}.{}{}.index.json", stem, variant, ending)};
+}
+
+std::optional<fs::path> find_weights(const fs::path& folder, const NetworkPart& part,
+                                     const std::string& variant) {
+  for (const auto& [stem, ending] :
+       {std::pair{part.weights, ".safetensors"}, std::pair{part.old_weights, ".bin"}}) {
+    for (const auto& name : candidates(stem, ending, variant)) {
+      if (fs::exists(folder / name)) return folder / name;
+    }
+  }
+  return std::nullopt;
+}
+
+/// The shards that an index names, each once. Throws kFormat, or kIo naming all that are missing.
+std::set<std::string> shards_of(const Json& index, const fs::path& path) {
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object()) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("cannot read {}: it has no \"weight_map\"", path.string()));
+  }
+  std::set<std::string> shards;
+  std::vector<std::string> absent;
+  for (const auto& [key, value] : map->items()) {
+    const auto name = value.is_string() ? value.get<std::string>() : "";
+    if (name.empty() || fs::path(name).has_parent_path()) {
+      throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: the shard of {} is {}, expected "
+                                                  "the name of a file beside it",
+                                                  path.string(), key, value.dump()));
+    }
+    const bool is_new = shards.insert(name).second;
+    if (is_new && !fs::exists(path.parent_path() / name)) absent.push_back(name);
+  }
+  if (!absent.empty()) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("cannot read {}: {} of its {} shards are missing: {}", path.string(),
+                            absent.size(), shards.size(), fmt::join(absent, ", ")));
+  }
+  return shards;
+}
+
+io::StateDict read_shards(const fs::path& path) {
+  const auto index = read_json_file(path);
+  io::StateDict tensors;
+  for (const auto& shard : shards_of(index, path)) {
+    auto file = io::read_tensor_file(path.parent_path() / shard);
+    for (auto& [key, tensor] : file.tensors) {
+      if (tensors.emplace(key, std::move(tensor)).second) continue;
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("cannot read {}: two of its shards hold \"{}\"", path.string(), key));
+    }
+  }
+  return tensors;
+}
+
+io::StateDict read_weights(const fs::path& directory, const NetworkPart& part,
+                           const std::string& variant) {
+  const auto folder = directory / part.folder;
+  auto path = find_weights(folder, part, variant);
+  if (!path && !variant.empty()) path = find_weights(folder, part, "");
+  if (!path && variant.empty()) path = find_weights(folder, part, kHalfVariant);
+  if (!path) missing(directory, fmt::format("{}/{}.safetensors", part.folder, part.weights));
+  return path->extension() == ".json" ? read_shards(*path)
+                                      : std::move(io::read_tensor_file(*path).tensors);
+}
+
+std::map<std::string, std::string> read_settings(const fs::path& directory) {
+  std::map<std::string, std::string> texts;
+  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile};
+  for (const auto& part : kNetworks) names.push_back(part.config_file());
+  for (const auto& name : names) {
+    if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);
+  }
+  return texts;
+}
+
+/// Parts of the index that are folders and none of ours.
+std::map<std::string, fs::path> other_parts(const Json& index, const fs::path& directory) {
+  const std::set<std::string> ours = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"};
+  std::map<std::string, fs::path> parts;
+  for (const auto& [name, value] : index.items()) {
+    const bool is_part = value.is_array() && value.size() == 2 && value[1].is_string();
+    if (is_part && !ours.contains(name) && fs::is_directory(directory / name)) {
+      parts[name] = directory / name;
+    }
+  }
+  return parts;
+}
+
+bool has_variant(const fs::path& directory, const std::string& variant) {
+  for (const auto& part : kNetworks) {
+    if (find_weights(directory / part.folder, part, variant)) return true;
+  }
+  return false;
+}
+
+void copy_folder(const fs::path& source, const fs::path& target) {
+  std::error_code code;
+  fs::copy(source, target, fs::copy_options::recursive, code);
+  if (code) {
+    throw Error(ErrorKind::kIo, fmt::format("cannot copy {} to {}: {}", source.string(),
+                                            target.string(), code.message()));
+  }
+}
+
+}  // namespace
+
+Checkpoint read_folder(const fs::path& directory, const ReadOptions& options) {
+  if (!options.variant.empty() && !has_variant(directory, options.variant)) {
+    missing(directory, fmt::format("every file of the variant \"{}\"", options.variant));
+  }
+  Checkpoint checkpoint;
+  checkpoint.origin = directory;
+  take_settings(checkpoint, read_settings(directory));
+  if (!fs::is_directory(directory / kTokenizerFolder)) missing(directory, kTokenizerFolder);
+  checkpoint.tokenizer = text::CLIPTokenizer::from_directory(directory / kTokenizerFolder);
+  checkpoint.other_parts = other_parts(checkpoint.model_index, directory);
+  for (const auto& part : kNetworks) {
+    (checkpoint.*part.stored).tensors = read_weights(directory, part, options.variant);
+  }
+  return checkpoint;
+}
+
+void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteOptions& options) {
+  for (const auto& [name, text] : settings_texts(checkpoint)) {
+    fs::create_directories((directory / name).parent_path());
+    write_text_file(directory / name, text);
+  }
+  checkpoint.tokenizer.save(directory / kTokenizerFolder);
+  for (const auto& part : kNetworks) {
+    auto& tensors = (checkpoint.*part.stored).tensors;
+    io::LazyDict lazy;
+    for (auto& [key, tensor] : tensors) {
+      lazy[key] = io::lazy_tensor(std::move(tensor));
+      lazy[key].dtype = options.dtype.value_or(lazy[key].dtype);
+    }
+    const auto file = fmt::format("{}/{}.safetensors", part.folder, part.weights);
+    io::write_safetensors(directory / file, std::move(lazy), {{"format", "pt"}});
+  }
+  for (const auto& [name, source] : checkpoint.other_parts) copy_folder(source, directory / name);
+}
+
+}  // namespace mos::checkpoint

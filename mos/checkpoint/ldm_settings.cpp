@@ -1,0 +1,281 @@
+#include "mos/checkpoint/ldm_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/yaml.h"
+#include "mos/checkpoint/parts.h"
+
+namespace mos::checkpoint {
+namespace {
+
+constexpr const char* kUNet = "model.diffusion_model.";
+constexpr const char* kVae = "first_stage_model.";
+constexpr const char* kClip = "cond_stage_model.transformer.";
+constexpr const char* kOpenClip = "cond_stage_model.model.";
+
+constexpr std::int64_t kHeadWidth = 64;  ///< CLIP's everywhere, and the U-Net's in SD 2.x.
+constexpr std::int64_t kHeads = 8;       ///< The U-Net's on every level of SD 1.x.
+/// Counter of the file 512-base-ema.ckpt, the only SD 2.x that predicts the noise.
+constexpr std::string_view kStepOfTheEpsilonModel = "875000";
+
+/// Reads sizes off the shapes of tensors; absent ones have size 0.
+class Shapes {
+ public:
+  explicit Shapes(const io::StateDict& tensors) : tensors_(tensors) {}
+
+  bool has(const std::string& key) const { return tensors_.contains(key); }
+
+  std::int64_t size(const std::string& key, std::int64_t dimension) const {
+    const auto found = tensors_.find(key);
+    if (found == tensors_.end() || found->second.dim() <= dimension) return 0;
+    return found->second.size(dimension);
+  }
+
+  std::int64_t dimensions(const std::string& key) const {
+    const auto found = tensors_.find(key);
+    return found == tensors_.end() ? 0 : found->second.dim();
+  }
+
+  /// How many of prefix0suffix, prefix1suffix, … there are.
+  std::int64_t count(const std::string& prefix, const std::string& suffix) const {
+    std::int64_t number = 0;
+    while (has(fmt::format("{}{}{}", prefix, number, suffix))) ++number;
+    return number;
+  }
+
+ private:
+  const io::StateDict& tensors_;
+};
+
+/// One level of the U-Net as its input blocks show it.
+struct Level {
+  std::int64_t channels = 0;
+  std::int64_t layers = 0;
+  std::int64_t depth = 0;  ///< Transformer blocks; 0: no attention.
+};
+
+std::vector<Level> unet_levels(const Shapes& shapes) {
+  std::vector<Level> levels(1);
+  for (std::int64_t block = 1;; ++block) {
+    const auto prefix = fmt::format("{}input_blocks.{}.", kUNet, block);
+    if (shapes.has(prefix + "0.op.weight")) {
+      levels.emplace_back();
+      continue;
+    }
+    if (!shapes.has(prefix + "0.in_layers.2.weight")) return levels;
+    levels.back().channels = shapes.size(prefix + "0.in_layers.2.weight", 0);
+    ++levels.back().layers;
+    levels.back().depth = shapes.count(prefix + "1.transformer_blocks.", ".norm1.weight");
+  }
+}
+
+Json unet_config(const Shapes& shapes, std::int64_t sample_size) {
+  const auto levels = unet_levels(shapes);
+  const bool linear = shapes.dimensions(std::string(kUNet) + "middle_block.1.proj_in.weight") == 2;
+  Json channels = Json::array(), layers = Json::array(), depth = Json::array(),
+       heads = Json::array(), down = Json::array(), up = Json::array();
+  for (const auto& level : levels) {
+    channels.push_back(level.channels);
+    layers.push_back(level.layers);
+    depth.push_back(std::max<std::int64_t>(level.depth, 1));
+    heads.push_back(std::max<std::int64_t>(level.channels / kHeadWidth, 1));
+    down.push_back(level.depth > 0 ? "CrossAttnDownBlock2D" : "DownBlock2D");
+    up.insert(up.begin(), level.depth > 0 ? "CrossAttnUpBlock2D" : "UpBlock2D");
+  }
+  const auto one_number = [](const Json& list) {  // as diffusers writes what all levels share
+    const bool same = std::all_of(list.begin(), list.end(),
+                                  [&](const Json& value) { return value == list.front(); });
+    return same ? list.front() : list;
+  };
+  Json config = {
+      {"_class_name", "UNet2DConditionModel"},
+      {"act_fn", "silu"},
+      {"attention_head_dim", linear ? heads : Json(kHeads)},
+      {"block_out_channels", channels},
+      {"center_input_sample", false},
+      {"cross_attention_dim",
+       shapes.size(std::string(kUNet) + "middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+                   1)},
+      {"down_block_types", down},
+      {"downsample_padding", 1},
+      {"flip_sin_to_cos", true},
+      {"freq_shift", 0},
+      {"in_channels", shapes.size(std::string(kUNet) + "input_blocks.0.0.weight", 1)},
+      {"layers_per_block", one_number(layers)},
+      {"mid_block_scale_factor", 1},
+      {"norm_eps", 1e-5},
+      {"norm_num_groups", 32},
+      {"out_channels", shapes.size(std::string(kUNet) + "out.2.weight", 0)},
+      {"sample_size", sample_size},
+      {"up_block_types", up},
+      {"use_linear_projection", linear}};
+  if (one_number(depth) != Json(1)) config["transformer_layers_per_block"] = one_number(depth);
+  return config;
+}
+
+Json vae_config(const Shapes& shapes, double scaling_factor, std::int64_t sample_size) {
+  const auto encoder = std::string(kVae) + "encoder.";
+  const auto levels = shapes.count(encoder + "down.", ".block.0.conv1.weight");
+  Json channels = Json::array(), down = Json::array(), up = Json::array();
+  for (std::int64_t level = 0; level < levels; ++level) {
+    channels.push_back(
+        shapes.size(fmt::format("{}down.{}.block.0.conv1.weight", encoder, level), 0));
+    down.push_back("DownEncoderBlock2D");
+    up.push_back("UpDecoderBlock2D");
+  }
+  return {{"_class_name", "AutoencoderKL"},
+          {"act_fn", "silu"},
+          {"block_out_channels", channels},
+          {"down_block_types", down},
+          {"in_channels", shapes.size(encoder + "conv_in.weight", 1)},
+          {"latent_channels", shapes.size(std::string(kVae) + "decoder.conv_in.weight", 1)},
+          {"layers_per_block", shapes.count(encoder + "down.0.block.", ".conv1.weight")},
+          {"norm_num_groups", 32},
+          {"out_channels", shapes.size(std::string(kVae) + "decoder.conv_out.weight", 0)},
+          {"sample_size", sample_size},
+          {"scaling_factor", scaling_factor},
+          {"up_block_types", up}};
+}
+
+/// The keys that give the sizes of a text encoder.
+struct TextKeys {
+  std::string tokens, positions, layer, wide;
+};
+
+Json text_encoder_config(const Shapes& shapes, TextEncoderKind kind, bool penultimate) {
+  const bool open_clip = kind == TextEncoderKind::kOpenClip;
+  const std::string old = std::string(kClip) + "embeddings.token_embedding.weight";
+  const std::string clip = shapes.has(old) ? kClip : std::string(kClip) + "text_model.";
+  const auto keys =
+      open_clip ? TextKeys{std::string(kOpenClip) + "token_embedding.weight",
+                           std::string(kOpenClip) + "positional_embedding",
+                           std::string(kOpenClip) + "transformer.resblocks.", ".mlp.c_fc.weight"}
+                : TextKeys{clip + "embeddings.token_embedding.weight",
+                           clip + "embeddings.position_embedding.weight", clip + "encoder.layers.",
+                           ".mlp.fc1.weight"};
+  const auto width = shapes.size(keys.tokens, 1);
+  auto layers = shapes.count(keys.layer, keys.wide);
+  // OpenCLIP's ViT-H has 24; a file of ours, as diffusers', has only those that are used.
+  constexpr std::int64_t kOpenClipLayers = 24;
+  if (open_clip && penultimate && layers == kOpenClipLayers) --layers;
+  return {{"architectures", {"CLIPTextModel"}},
+          {"bos_token_id", 0},
+          {"eos_token_id", 2},
+          {"hidden_act", open_clip ? "gelu" : "quick_gelu"},
+          {"hidden_size", width},
+          {"intermediate_size", shapes.size(fmt::format("{}0{}", keys.layer, keys.wide), 0)},
+          {"layer_norm_eps", 1e-5},
+          {"max_position_embeddings", shapes.size(keys.positions, 0)},
+          {"model_type", "clip_text_model"},
+          {"num_attention_heads", std::max<std::int64_t>(width / kHeadWidth, 1)},
+          {"num_hidden_layers", layers},
+          {"pad_token_id", 1},
+          {"vocab_size", shapes.size(keys.tokens, 0)}};
+}
+
+/// PNDM as SD 1.5 has it; DDIM as SD 2.1 has it.
+Json scheduler_config(const LdmConfig& config, const std::string& prediction_type) {
+  const bool v = prediction_type == "v_prediction";
+  Json json = {{"_class_name", v ? "DDIMScheduler" : "PNDMScheduler"},
+               {"beta_end", config.linear_end},
+               {"beta_schedule", "scaled_linear"},
+               {"beta_start", config.linear_start},
+               {"clip_sample", false},
+               {"num_train_timesteps", config.timesteps},
+               {"prediction_type", prediction_type},
+               {"set_alpha_to_one", false},
+               {"steps_offset", 1}};
+  if (!v) json["skip_prk_steps"] = true;
+  return json;
+}
+
+std::string value_of(const std::map<std::string, std::string>& metadata, const std::string& key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
+}
+
+bool is_sd2(const Shapes& shapes) {
+  return shapes.dimensions(std::string(kUNet) + "middle_block.1.proj_in.weight") == 2;
+}
+
+}  // namespace
+
+TextEncoderKind text_encoder_kind(const io::StateDict& tensors) {
+  const bool open_clip = tensors.contains(std::string(kOpenClip) + "token_embedding.weight");
+  return open_clip ? TextEncoderKind::kOpenClip : TextEncoderKind::kTransformers;
+}
+
+LdmConfig read_ldm_config(const std::filesystem::path& path) {
+  const auto json = parse_yaml(read_text_file(path), path.string());
+  const auto none = Json::object();
+  const auto child = [&none](const Json& object, const char* key) -> const Json& {
+    const auto found = object.is_object() ? object.find(key) : object.end();
+    return found != object.end() && found->is_object() ? *found : none;
+  };
+  const auto& params = child(child(json, "model"), "params");
+  if (params.empty()) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("cannot use {}: it has no \"model: params:\", so it is no configuration "
+                    "of Stable Diffusion's original code",
+                    path.string()));
+  }
+  LdmConfig config;
+  config.parameterization = json_value<std::string>(params, "parameterization", "eps");
+  if (config.parameterization != "eps" && config.parameterization != "v") {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("cannot use {}: parameterization is \"{}\", expected eps or v",
+                            path.string(), config.parameterization));
+  }
+  config.linear_start = json_value(params, "linear_start", config.linear_start);
+  config.linear_end = json_value(params, "linear_end", config.linear_end);
+  config.timesteps = json_value(params, "timesteps", config.timesteps);
+  config.scale_factor = json_value(params, "scale_factor", config.scale_factor);
+  const auto& text = child(child(params, "cond_stage_config"), "params");
+  config.text_layer = json_value(text, "layer", config.text_layer);
+  return config;
+}
+
+Prediction prediction_of(const io::StateDict& tensors,
+                         const std::map<std::string, std::string>& metadata,
+                         const ReadOptions& options, const LdmConfig& config) {
+  if (!options.prediction_type.empty()) return {options.prediction_type, "as asked for"};
+  if (!config.parameterization.empty()) {
+    return {config.parameterization == "v" ? "v_prediction" : "epsilon", "as its .yaml says"};
+  }
+  const auto told = value_of(metadata, "modelspec.prediction_type");
+  if (told == "v" || told == "epsilon") {
+    return {told == "v" ? "v_prediction" : "epsilon", "as its metadata says"};
+  }
+  if (tensors.contains("v_pred")) return {"v_prediction", "as its tensor v_pred says"};
+  if (!is_sd2(Shapes(tensors))) return {"epsilon", "as Stable Diffusion 1.x does"};
+  if (value_of(metadata, "global_step") == kStepOfTheEpsilonModel) {
+    return {"epsilon", "guessed: its step counter is that of the 512-base model"};
+  }
+  return {
+      "v_prediction",
+      "guessed, as most of Stable Diffusion 2.x; --prediction-type epsilon if pictures are noise"};
+}
+
+void derive_settings(Checkpoint& checkpoint, const io::StateDict& tensors, const LdmConfig& config,
+                     const Prediction& prediction) {
+  const Shapes shapes(tensors);
+  // SD 2.x that predict v were trained at 768 pixels, all others at 512.
+  const std::int64_t side = is_sd2(shapes) && prediction.type == "v_prediction" ? 96 : 64;
+  checkpoint.unet.config = unet_config(shapes, side);
+  constexpr std::int64_t kDownscale = 8;
+  checkpoint.vae.config = vae_config(shapes, config.scale_factor, side * kDownscale);
+  const auto kind = text_encoder_kind(tensors);
+  checkpoint.text_encoder.config =
+      text_encoder_config(shapes, kind, config.text_layer == "penultimate");
+  checkpoint.scheduler_config = scheduler_config(config, prediction.type);
+  checkpoint.model_index = model_index_of(checkpoint.scheduler_config);
+  checkpoint.tokenizer = kind == TextEncoderKind::kOpenClip ? text::CLIPTokenizer::clip("!")
+                                                            : text::CLIPTokenizer::clip();
+}
+
+}  // namespace mos::checkpoint

@@ -1,0 +1,124 @@
+#include <fmt/core.h>
+
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/checkpoint/parts.h"
+
+namespace mos::checkpoint {
+namespace {
+
+constexpr const char* kDiffusersVersion = "0.19.3";  // the layout that we write
+
+/// A setting and the file that holds it.
+struct SettingsFile {
+  std::string name;
+  Json Checkpoint::*value;
+};
+
+const std::vector<SettingsFile>& settings_files() {
+  static const std::vector<SettingsFile> files = {{kIndexFile, &Checkpoint::model_index},
+                                                  {kSchedulerFile, &Checkpoint::scheduler_config},
+                                                  {kConceptsFile, &Checkpoint::concepts}};
+  return files;
+}
+
+void put(std::map<std::string, std::string>& texts, const Checkpoint& checkpoint,
+         const std::string& name, const Json& value) {
+  if (value.is_null()) return;
+  const auto source = checkpoint.source_texts.find(name);
+  const bool unchanged =
+      source != checkpoint.source_texts.end() && parse_config(source->second, name) == value;
+  texts[name] = unchanged ? source->second : value.dump(2) + "\n";
+}
+
+Json take(Checkpoint& checkpoint, const std::map<std::string, std::string>& texts,
+          const std::string& name) {
+  const auto found = texts.find(name);
+  if (found == texts.end()) {
+    throw Error(
+        ErrorKind::kIo,
+        fmt::format("cannot load the model {}: {} is missing; expected a diffusers directory with "
+                    "model_index.json, scheduler, text_encoder, tokenizer, unet and vae",
+                    checkpoint.origin.string(), name));
+  }
+  const auto path = (checkpoint.origin / name).string();
+  auto value = parse_config(found->second, path);
+  if (!value.is_object()) {
+    throw Error(ErrorKind::kFormat, fmt::format("{} must hold a JSON object", path));
+  }
+  checkpoint.source_texts[name] = found->second;
+  return value;
+}
+
+/// The networks must be of the classes that we build.
+void check_index(const Checkpoint& checkpoint) {
+  for (const auto& part : kNetworks) {
+    const auto entry = checkpoint.model_index.find(part.folder);
+    if (entry == checkpoint.model_index.end()) continue;
+    const Json expected = {part.library, part.class_name};
+    if (*entry == expected) continue;
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{}: {} is {}, expected {}", (checkpoint.origin / kIndexFile).string(),
+                            part.folder, entry->dump(), expected.dump()));
+  }
+}
+
+}  // namespace
+
+std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint) {
+  std::map<std::string, std::string> texts;
+  for (const auto& file : settings_files()) {
+    put(texts, checkpoint, file.name, checkpoint.*file.value);
+  }
+  for (const auto& part : kNetworks) {
+    put(texts, checkpoint, part.config_file(), (checkpoint.*part.stored).config);
+  }
+  return texts;
+}
+
+void take_settings(Checkpoint& checkpoint, const std::map<std::string, std::string>& texts) {
+  for (const auto& file : settings_files()) {
+    if (file.name == kConceptsFile && !texts.contains(file.name)) continue;
+    checkpoint.*file.value = take(checkpoint, texts, file.name);
+    if (file.name == kIndexFile) check_index(checkpoint);
+  }
+  for (const auto& part : kNetworks) {
+    (checkpoint.*part.stored).config = take(checkpoint, texts, part.config_file());
+  }
+}
+
+Json model_index_of(const Json& scheduler_config) {
+  Json index = {{"_class_name", "StableDiffusionPipeline"},
+                {"_diffusers_version", kDiffusersVersion},
+                {"feature_extractor", {nullptr, nullptr}},
+                {"requires_safety_checker", false},
+                {"safety_checker", {nullptr, nullptr}}};
+  index["scheduler"] = {"diffusers", json_required<std::string>(scheduler_config, "_class_name")};
+  for (const auto* folder : {"text_encoder", "unet", "vae"}) {
+    for (const auto& part : kNetworks) {
+      if (std::string_view(folder) == part.folder) index[folder] = {part.library, part.class_name};
+    }
+  }
+  index["tokenizer"] = {"transformers", "CLIPTokenizer"};
+  return index;
+}
+
+Json parse_config(std::string_view text, const std::string& origin) {
+  constexpr std::string_view kMinusInfinity = "-Infinity";
+  std::string json;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (!in_string && text.substr(i).starts_with(kMinusInfinity)) {
+      json += "null";
+      i += kMinusInfinity.size() - 1;
+      continue;
+    }
+    json += text[i];
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string && text[i] == '\\' && i + 1 < text.size()) json += text[++i];
+  }
+  return parse_json(json, origin);
+}
+
+}  // namespace mos::checkpoint

@@ -1,0 +1,305 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/checkpoint/family.h"
+#include "mos/checkpoint/key_map.h"
+#include "mos/checkpoint/ldm_settings.h"
+#include "mos/checkpoint/parts.h"
+#include "mos/io/names.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/tensor_file.h"
+
+namespace mos::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Metadata of our files: the small files of a directory, by path, as a JSON object of texts.
+constexpr const char* kSettingsKey = "mixofshow.settings";
+
+constexpr std::string_view kUNetPrefix = "model.diffusion_model.";
+constexpr std::string_view kAveragedPrefix = "model_ema.";
+
+/// What single files hold beside the weights that a model is made of: the noise schedule as tables,
+/// averaged weights, parts of OpenCLIP and of the training that no picture needs.
+constexpr std::array<std::string_view, 17> kUnusedKeys = {
+    "model_ema.*",
+    "betas",
+    "alphas_cumprod*",
+    "sqrt_*alphas_cumprod*",
+    "log_one_minus_alphas_cumprod",
+    "posterior_*",
+    "lvlb_weights",
+    "logvar",
+    "scale_factor",
+    "v_pred",
+    "ztsnr",
+    "cond_stage_model.model.text_projection",
+    "cond_stage_model.model.logit_scale",
+    "cond_stage_model.model.attn_mask",
+    "cond_stage_model.transformer.text_projection.weight",
+    "cond_stage_model.logit_scale",
+    "first_stage_model.loss.*"};
+
+bool is_unused(const std::string& key) {
+  return io::is_ignorable_buffer(key) ||
+         std::any_of(kUnusedKeys.begin(), kUnusedKeys.end(),
+                     [&](const auto pattern) { return io::matches_pattern(key, pattern); });
+}
+
+/// The last block of OpenCLIP, which a text encoder that stops before it does not have.
+bool is_beyond_last_layer(const std::string& key, std::int64_t layers) {
+  return key.starts_with(fmt::format("cond_stage_model.model.transformer.resblocks.{}.", layers));
+}
+
+/// LitEma of the original code keeps averaged weights under their names without dots.
+std::string averaged_key(std::string_view key) {
+  key.remove_prefix(std::string_view("model.").size());
+  std::string name(key);
+  std::erase(name, '.');
+  return std::string(kAveragedPrefix) + name;
+}
+
+/// Puts averaged weights in the place of the trained ones. Throws kUsage when there are none.
+void take_averaged(io::TensorFile& file) {
+  std::size_t taken = 0;
+  for (auto& [key, tensor] : file.tensors) {
+    if (!key.starts_with(kUNetPrefix)) continue;
+    const auto averaged = file.tensors.find(averaged_key(key));
+    if (averaged == file.tensors.end()) continue;
+    tensor = averaged->second;
+    ++taken;
+  }
+  if (taken == 0) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} has no averaged weights (model_ema.…); leave "
+                                               "out --ema",
+                                               file.path.string()));
+  }
+}
+
+LdmConfig config_for(const fs::path& file, const ReadOptions& options) {
+  if (!options.config.empty()) return read_ldm_config(options.config);
+  auto beside = file;
+  beside.replace_extension(".yaml");
+  return fs::exists(beside) ? read_ldm_config(beside) : LdmConfig{};
+}
+
+void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
+  const auto json = parse_json(metadata, checkpoint.origin.string());
+  std::map<std::string, std::string> texts;
+  text::CLIPTokenizer::Texts tokenizer;
+  for (const auto& [name, text] : json.items()) {
+    const auto prefix = std::string(kTokenizerFolder) + "/";
+    if (!text.is_string()) throw_json_type_error(name, text);
+    if (name.starts_with(prefix)) {
+      tokenizer[name.substr(prefix.size())] = text;
+    } else {
+      texts[name] = text;
+    }
+  }
+  take_settings(checkpoint, texts);
+  const auto origin = (checkpoint.origin / kTokenizerFolder).string();
+  checkpoint.tokenizer = tokenizer.empty() ? text::CLIPTokenizer::clip()
+                                           : text::CLIPTokenizer::from_texts(tokenizer, origin);
+}
+
+void take_settings_of(Checkpoint& checkpoint, const io::TensorFile& file,
+                      const ReadOptions& options) {
+  const auto own = file.metadata.find(kSettingsKey);
+  if (own != file.metadata.end()) return take_own_settings(checkpoint, own->second);
+  const auto config = config_for(file.path, options);
+  const auto prediction = prediction_of(file.tensors, file.metadata, options, config);
+  log::info(
+      fmt::format("{} predicts {} ({})", file.path.string(), prediction.type, prediction.reason));
+  derive_settings(checkpoint, file.tensors, config, prediction);
+}
+
+KeyMapSizes sizes_of(const Checkpoint& checkpoint, TextEncoderKind kind) {
+  const auto text = nn::ClipTextConfig::from_json(checkpoint.text_encoder.config);
+  return {.unet = nn::UNetConfig::from_json(checkpoint.unet.config),
+          .vae = nn::VaeConfig::from_json(checkpoint.vae.config),
+          .text_layers = text.num_hidden_layers,
+          .text_encoder = kind};
+}
+
+/// The network of a key that starts with its folder, and the key without it.
+std::pair<io::StateDict*, std::string> place_of(Checkpoint& checkpoint, const std::string& key) {
+  for (const auto& part : kNetworks) {
+    const auto prefix = std::string(part.folder) + "/";
+    if (key.starts_with(prefix)) {
+      return {&(checkpoint.*part.stored).tensors, key.substr(prefix.size())};
+    }
+  }
+  return {nullptr, key};
+}
+
+bool is_pointwise(const torch::Tensor& tensor) {
+  return tensor.dim() == 4 && tensor.size(2) == 1 && tensor.size(3) == 1;
+}
+
+/// The VAE's attention: 1×1 convolutions there, linear layers here.
+bool is_vae_projection(std::string_view diffusers_key) {
+  return io::matches_pattern(diffusers_key, "vae/*.attentions.*.to_*.weight");
+}
+
+void take_tensor(Checkpoint& checkpoint, const std::vector<std::string>& keys,
+                 const torch::Tensor& tensor) {
+  const auto pieces = static_cast<std::int64_t>(keys.size());
+  const bool divides = tensor.dim() > 0 && tensor.size(0) % pieces == 0;
+  for (std::int64_t i = 0; i < pieces; ++i) {
+    const auto& key = keys[static_cast<std::size_t>(i)];
+    auto [dict, name] = place_of(checkpoint, key);
+    auto piece = tensor;
+    if (pieces > 1 && divides) {
+      const auto rows = tensor.size(0) / pieces;
+      piece = tensor.slice(0, i * rows, (i + 1) * rows);
+    }
+    if (is_vae_projection(key) && is_pointwise(piece)) piece = piece.flatten(1);
+    dict->emplace(name, std::move(piece));
+  }
+}
+
+void log_unused(const fs::path& file, std::size_t count) {
+  if (count == 0) return;
+  log::info(
+      fmt::format("{}: {} tensors are of the training or of parts that no picture needs, and "
+                  "are left out",
+                  file.string(), count));
+}
+
+/// Metadata that other programs know (stability.ai's ModelSpec 1.0.0).
+std::map<std::string, std::string> model_spec(const Checkpoint& checkpoint, bool open_clip) {
+  const auto prediction =
+      json_value<std::string>(checkpoint.scheduler_config, "prediction_type", "epsilon");
+  const bool v = prediction == "v_prediction";
+  const char* architecture = !open_clip ? "stable-diffusion-v1"
+                             : v        ? "stable-diffusion-v2-768-v"
+                                        : "stable-diffusion-v2-512";
+  return {{"format", "pt"},
+          {"modelspec.sai_model_spec", "1.0.0"},
+          {"modelspec.architecture", architecture},
+          {"modelspec.prediction_type", v ? "v" : "epsilon"}};
+}
+
+std::string own_settings(const Checkpoint& checkpoint) {
+  Json json = Json::object();
+  for (const auto& [name, text] : settings_texts(checkpoint)) json[name] = text;
+  const bool known = checkpoint.tokenizer.has_clip_vocabulary();
+  for (const auto& [name, text] : checkpoint.tokenizer.texts()) {
+    const bool vocabulary = name == "vocab.json" || name == "merges.txt";
+    if (!known || !vocabulary) json[fmt::format("{}/{}", kTokenizerFolder, name)] = text;
+  }
+  return json.dump();
+}
+
+/// The tensors of the original layout, each made of its pieces when it is written.
+class LdmTensors {
+ public:
+  LdmTensors(KeyMap map, WriteOptions options) : map_(std::move(map)), options_(options) {}
+
+  void add(const std::string& key, torch::Tensor tensor) {
+    const auto place = map_.to_ldm(key);
+    if (place.key.empty()) {
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{} has no place in a single file of Stable Diffusion", key));
+    }
+    if (is_vae_projection(key) && tensor.dim() == 2) {
+      tensor = tensor.unsqueeze(-1).unsqueeze(-1);
+    }
+    auto& pieces = pieces_[place.key];
+    pieces.resize(place.pieces);
+    pieces[place.piece] = std::move(tensor);
+  }
+
+  io::LazyDict take() {
+    io::LazyDict lazy;
+    for (auto& [key, pieces] : pieces_) lazy[key] = joined(key, std::move(pieces));
+    return lazy;
+  }
+
+ private:
+  io::LazyTensor joined(const std::string& key, std::vector<torch::Tensor> pieces) const {
+    for (const auto& piece : pieces) {
+      if (piece.defined() && piece.sizes() == pieces.front().sizes()) continue;
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("the tensors that make {} are not complete or not equal", key));
+    }
+    const auto dtype = options_.dtype.value_or(pieces.front().scalar_type());
+    auto shape = pieces.front().sizes().vec();
+    if (pieces.size() > 1) shape[0] *= static_cast<std::int64_t>(pieces.size());
+    return {dtype, std::move(shape), [pieces = std::move(pieces)] {
+              return pieces.size() == 1 ? pieces.front() : torch::cat(pieces);
+            }};
+  }
+
+  KeyMap map_;
+  WriteOptions options_;
+  std::map<std::string, std::vector<torch::Tensor>> pieces_;
+};
+
+bool is_open_clip(const Checkpoint& checkpoint) {
+  // ViT-H came with the exact GELU, OpenAI's ViT-L with its approximation.
+  return json_value<std::string>(checkpoint.text_encoder.config, "hidden_act", "quick_gelu") ==
+         "gelu";
+}
+
+}  // namespace
+
+Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
+  auto file = io::read_tensor_file(path);
+  const auto identity = identify(file.tensors);
+  if (!identity) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("cannot use {} as a base model: it holds no U-Net of Stable Diffusion; "
+                            "mos inspect says what it is",
+                            path.string()));
+  }
+  require_buildable(*identity, path.string());
+  if (options.weights == Weights::kAveraged) take_averaged(file);
+
+  Checkpoint checkpoint;
+  checkpoint.origin = path;
+  take_settings_of(checkpoint, file, options);
+  const KeyMap map(sizes_of(checkpoint, text_encoder_kind(file.tensors)));
+  const auto text_layers =
+      json_value<std::int64_t>(checkpoint.text_encoder.config, "num_hidden_layers", 0);
+  std::size_t unused = 0;
+  for (const auto& [key, tensor] : file.tensors) {
+    const auto keys = map.to_diffusers(key);
+    if (is_unused(key) || (keys.empty() && is_beyond_last_layer(key, text_layers))) {
+      ++unused;
+    } else if (keys.empty()) {
+      checkpoint.strange_keys.push_back(key);
+    } else {
+      take_tensor(checkpoint, keys, tensor);
+    }
+  }
+  log_unused(path, unused);
+  return checkpoint;
+}
+
+void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteOptions& options) {
+  for (const auto& [name, source] : checkpoint.other_parts) {
+    log::warn(fmt::format("{} is not in {}: one file has no place for it", source.string(),
+                          path.string()));
+  }
+  const bool open_clip = is_open_clip(checkpoint);
+  const auto kind = open_clip ? TextEncoderKind::kOpenClip : TextEncoderKind::kTransformers;
+  auto metadata = model_spec(checkpoint, open_clip);
+  metadata[kSettingsKey] = own_settings(checkpoint);
+  LdmTensors tensors(KeyMap(sizes_of(checkpoint, kind)), options);
+  for (const auto& part : kNetworks) {
+    for (auto& [key, tensor] : (checkpoint.*part.stored).tensors) {
+      if (io::is_ignorable_buffer(key)) continue;
+      tensors.add(fmt::format("{}/{}", part.folder, io::canonical_key(key)), std::move(tensor));
+    }
+    (checkpoint.*part.stored).tensors.clear();
+  }
+  io::write_safetensors(path, tensors.take(), metadata);
+}
+
+}  // namespace mos::checkpoint
