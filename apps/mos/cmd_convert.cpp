@@ -3,6 +3,8 @@
 #include <filesystem>
 
 #include "command.h"
+#include "convert_concept.h"
+#include "convert_model.h"
 #include "flags.h"
 #include "mos/checkpoint/family.h"
 #include "mos/io/tensor_file.h"
@@ -13,24 +15,16 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kUsage =
-    "usage: mos convert MODEL --out FOLDER|FILE.safetensors [options]\n"
+    "usage: mos convert FILE|FOLDER --out FILE|FOLDER [options]\n"
     "\n"
-    "Writes a model in another layout or another precision: a diffusers directory, or one file "
-    "with\n"
-    "the original names. Neither needs the memory of the whole model.\n"
+    "Writes a model, a concept, a LoRA or an embedding in another layout. A model becomes a "
+    "diffusers\n"
+    "directory, or one .safetensors with the original names, without the memory of the whole "
+    "model.\n"
     "\n";
-
-struct Job {
-  fs::path in, out;
-};
 
 bool is_model(const fs::path& path) {
   return fs::is_directory(path) || checkpoint::identify(io::read_tensor_file(path).tensors);
-}
-
-int convert_model(Flags& flags, const Job& job) {
-  flags.refuse_unknown();
-  throw Error(ErrorKind::kUsage, fmt::format("cannot convert {} yet", job.in.string()));
 }
 
 }  // namespace
@@ -38,7 +32,7 @@ int convert_model(Flags& flags, const Job& job) {
 int run_convert(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help")) {
-    fmt::print("{}", kUsage);
+    fmt::print("{}{}{}", kUsage, kConvertModelHelp, kConvertConceptHelp);
     return 0;
   }
   if (flags.words().size() != 1) {
@@ -48,10 +42,8 @@ int run_convert(int argc, char** argv) {
   if (!out || out->empty()) {
     throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
   }
-  const Job job{.in = flags.words().front(), .out = *out};
-  if (is_model(job.in)) return convert_model(flags, job);
-  throw Error(ErrorKind::kMismatch,
-              fmt::format("cannot convert {}: it is no model of a kind we know", job.in.string()));
+  const fs::path in = flags.words().front();
+  return is_model(in) ? convert_model(flags, in, *out) : convert_concept(flags, in, *out);
 }
 
 }  // namespace mos::app

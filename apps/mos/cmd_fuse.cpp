@@ -1,30 +1,41 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "command.h"
+#include "concept_keys.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/concepts/lora_file.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
 #include "terminal.h"
+#include "trial.h"
 
 namespace mos::app {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kLoraFormats = "mos, kohya, peft, diffusers or official";
+
 void print_help() {
   fmt::print(
-      "usage: mos fuse CONCEPT... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
-      "Fuses concept files (.safetensors, or the authors' .pth) into one model.\n\n"
-      "  --{:<22} base model, a diffusers directory [base]\n"
-      "  --{:<22} write the fused model as a diffusers directory\n"
-      "  --{:<22} write the same as a plain LoRA with the concept words, .safetensors\n"
+      "usage: mos fuse CONCEPT[=WORDS]... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
+      "Fuses concepts into one model: files of mos tune, the authors' .pth, LoRA of kohya, PEFT "
+      "and\n"
+      "diffusers, and Textual Inversion embeddings. WORDS is how a concept stands in a prompt: "
+      "the\n"
+      "trigger words of a LoRA that has none of its own, as in \"dog.safetensors=sks dog\".\n\n"
+      "  --{:<22} base model: a diffusers directory or a single file [base]\n"
+      "  --{:<22} write the fused model: a directory, or one file (.safetensors)\n"
+      "  --{:<22} write the same as a plain LoRA with the concept words\n"
+      "  --{:<22} its format: {} [by its ending]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
       "  --{:<22} concepts from the authors' JSON list instead of file names\n"
       "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
@@ -32,9 +43,11 @@ void print_help() {
       "  --{:<22} new names for words that clash: <old>=<new> or 2:<old>=<new>\n"
       "  --{:<22} options from a JSON file; flags overrule it\n"
       "  --{:<22} replace --out if it exists\n"
-      "{}",
-      "base", "out", "lora", "report", "concept-list", "text-scales", "unet-scales", "rename",
-      "config", "overwrite", flag_help<fuse::FuseOptions>());
+      "  --{:<22} only say how long it will take and how much memory\n"
+      "{}{}",
+      "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
+      "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
+      flag_help<fuse::FuseOptions>());
 }
 
 /// What the command line says, checked as far as is possible without the model.
@@ -44,7 +57,10 @@ struct Job {
   fs::path report;
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
+  concepts::ConceptFormat lora_format = concepts::ConceptFormat::kMos;
+  KeyOptions keys;
   fuse::FuseOptions options;
+  bool dry_run = false;
 };
 
 std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
@@ -54,13 +70,13 @@ std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
   return fs::path(*text);
 }
 
-std::vector<fuse::ConceptSource> take_sources(Flags& flags) {
+std::vector<fuse::ConceptSource> take_sources(Flags& flags, const KeyOptions& keys) {
   const auto list = take_path(flags, "concept-list");
-  if (!list) return fuse::load_sources({flags.words().begin(), flags.words().end()});
+  if (!list) return fuse::load_sources(flags.words(), keys.unexpected);
   if (!flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "give concept files or --concept-list, not both");
   }
-  return fuse::load_source_list(*list);
+  return fuse::load_source_list(*list, keys.unexpected);
 }
 
 void take_scales(Flags& flags, const std::string& name, std::vector<fuse::ConceptSource>& sources,
@@ -82,6 +98,18 @@ void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
     renames.push_back(fuse::parse_rename(text));
   }
   fuse::rename_words(sources, renames);
+}
+
+/// What --lora cannot hold shows before the work.
+void check_format(const Job& job) {
+  if (!job.lora) return;
+  concepts::ConceptDelta all;
+  for (const auto& source : job.sources) {
+    all.words.insert(all.words.end(), source.delta.words.begin(), source.delta.words.end());
+    all.text_encoder.insert(source.delta.text_encoder.begin(), source.delta.text_encoder.end());
+    all.unet.insert(source.delta.unet.begin(), source.delta.unet.end());
+  }
+  concepts::check_holds(job.lora_format, concepts::with_folded_scales(std::move(all)), *job.lora);
 }
 
 Job take_job(Flags& flags) {
@@ -106,13 +134,21 @@ Job take_job(Flags& flags) {
     throw Error(ErrorKind::kUsage, fmt::format("{} exists; choose another --out or add --overwrite",
                                                job.out->string()));
   }
-  job.sources = take_sources(flags);
+  job.dry_run = flags.take("dry-run").has_value();
+  job.keys = take_key_options(flags);
+  const auto format = flags.take("lora-format");
+  if (job.lora) {
+    job.lora_format =
+        format ? concepts::concept_format(*format) : concepts::format_of_ending(*job.lora);
+  }
+  job.sources = take_sources(flags, job.keys);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
   take_renames(flags, job.sources);
   flags.refuse_unknown();
   fuse::check_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
+  check_format(job);
   return job;
 }
 
@@ -156,10 +192,32 @@ void check_writable(const Job& job) {
   }
 }
 
+/// Fuses the first concept alone, with two denoising steps, and says what that means for all.
+void estimate(const Job& job, diffusion::StableDiffusion& model, double loading) {
+  constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
+  auto options = job.options;
+  options.steps = std::min(options.steps, kTrialSteps);
+  options.samples = 1;
+  options.weights.clear();
+  Stopwatch watch;
+  double showing = 0.0, step = 0.0;  // stages 1 and 2; one step of stage 3
+  fuse::fuse_concepts(model, {job.sources.front()}, options, [&](const Progress& progress) {
+    const double lap = watch.lap();
+    (progress.stage.starts_with("sampling") ? step : showing) = lap;
+  });
+  const double solving = watch.lap();
+  const auto concepts = static_cast<double>(job.sources.size());
+  const auto steps =
+      step > 0.0 ? concepts * static_cast<double>(job.options.steps * job.options.samples) : 0.0;
+  print_estimate(loading + solving + showing * concepts + step * steps,
+                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each", options.steps,
+                             steps, step));
+}
+
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
-  if (job.lora) concepts::save_concept(*job.lora, result.delta);
+  if (job.lora) concepts::write_concept(*job.lora, result.delta, job.lora_format);
   write_text_file(job.report, full_report(job, result).dump(2) + "\n");
   const auto total = result.report.total();
   if (total.before > 0.0) {
@@ -179,12 +237,20 @@ int run_fuse(int argc, char** argv) {
     print_help();
     return 0;
   }
-  const auto job = take_job(flags);
+  Stopwatch watch;
+  auto job = take_job(flags);
   check_writable(job);
   const auto* cancel = cancel_on_interrupt();
-  auto model = diffusion::StableDiffusion::load(job.base);
+  auto model = diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt});
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
+  for (auto& source : job.sources) {
+    settle_keys(source.name, model, source.delta, source.keys, job.keys);
+  }
+  if (job.dry_run) {
+    estimate(job, model, watch.lap());
+    return 0;
+  }
   auto result = fuse::fuse_concepts(model, job.sources, job.options, ProgressBar(), cancel);
   result.delta.metadata["base_model"] = hash;
   write_results(job, model, result);

@@ -8,7 +8,9 @@
 #include "flags.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/describe.h"
+#include "mos/concepts/describe.h"
 #include "mos/io/tensor_file.h"
+#include "picture_record.h"
 
 namespace mos::app {
 namespace {
@@ -29,6 +31,7 @@ using Recogniser = std::optional<Json> (*)(const io::TensorFile&);
 
 constexpr std::array kRecognisers = {
     Recogniser{checkpoint::describe_model},
+    Recogniser{concepts::describe_concept},
 };
 
 Json inspect(const fs::path& path) {
@@ -44,7 +47,17 @@ Json inspect(const fs::path& path) {
   }
   report.update(description ? *description : Json{{"kind", "unknown"}});
   report.update(checkpoint::describe_tensors(file));
+  report["sha256"] = file_hash(path);
   return report;
+}
+
+/// Trainers keep whole lists of captions in the metadata; --json has them in full.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t kShown = 160;
+  if (text.size() <= kShown) return text;
+  auto end = kShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // UTF-8
+  return fmt::format("{}... ({} bytes)", text.substr(0, end), text.size());
 }
 
 /// One line for each entry; those of nested objects are set in.
@@ -55,7 +68,7 @@ void print_lines(const Json& report, const std::string& margin) {
       print_lines(value, margin + "  ");
     } else {
       fmt::print("{}{}: {}\n", margin, key,
-                 value.is_string() ? value.get<std::string>() : value.dump());
+                 shortened(value.is_string() ? value.get<std::string>() : value.dump()));
     }
   }
 }

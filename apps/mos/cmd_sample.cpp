@@ -18,6 +18,7 @@
 #include "picture_record.h"
 #include "studio.h"
 #include "terminal.h"
+#include "trial.h"
 
 namespace mos::app {
 namespace {
@@ -35,14 +36,16 @@ constexpr const char* kUsage =
     "\n"
     "  --prompt TEXT            what is in the picture, with the words of the concepts in it\n"
     "  --negative-prompt TEXT   what is not\n"
-    "  --concept FILE[=SCALE]   concepts from mos tune, or a LoRA from mos fuse; commas between\n"
-    "                           several; SCALE is its --merge-scale\n"
+    "  --concept FILE[=SCALE]   concepts: of mos tune or mos fuse, LoRA of kohya, PEFT or "
+    "diffusers,\n"
+    "                           embeddings; commas between several; SCALE is its --merge-scale\n"
     "  --scene FILE.json        prompts, canvas and regions from a file (docs/regions.md)\n"
     "  --regions TEXT           regions as [prompt]-*-[negative]-*-[top, left, bottom, right],\n"
     "                           with | between them\n"
     "  --out FILE.png|DIR       the picture, or FILE-SEED.png for each of several [sample.png]\n"
     "  --grid FILE.png          all pictures in one as well\n"
     "  --config FILE            the options below from a JSON file; flags go over it\n"
+    "  --dry-run                only say how long it will take and how much memory\n"
     "  --rerun PICTURE.png      the same file once more; --base and --concept say where the model\n"
     "                           and the concepts are if they have moved\n"
     "\n";
@@ -60,7 +63,8 @@ struct Settings {
 
 template <class Visitor>
 void describe(Visitor& visit, Settings& settings) {
-  visit("base", settings.base, "model, a diffusers directory; a fused one brings its words");
+  visit("base", settings.base,
+        "model: a diffusers directory or a single file; a fused one brings its words");
   visit("merge_scale", settings.merge_scale, "factor on the LoRA of every concept");
   describe(visit, settings.sample);
   visit("batch", settings.batch, "pictures painted at a time");
@@ -73,9 +77,11 @@ void describe(Visitor& visit, Settings& settings) {
 struct Order {
   Settings settings;
   std::vector<ConceptUse> concepts;
+  KeyOptions keys;
   std::optional<std::string> prompt, negative_prompt, regions;
   std::optional<fs::path> scene, grid;
   fs::path out = "sample.png";
+  bool dry_run = false;
 };
 
 /// Where the pictures of one order go.
@@ -190,12 +196,14 @@ Order take_order(Flags& flags) {
   }
   read_flags(flags, settings);
   order.concepts = take_concepts(flags, settings.merge_scale);
+  order.keys = take_key_options(flags);
   order.prompt = flags.take("prompt");
   order.negative_prompt = flags.take("negative-prompt");
   order.regions = flags.take("regions");
   order.scene = take_path(flags, "scene");
   order.grid = take_path(flags, "grid");
   order.out = take_path(flags, "out").value_or(order.out);
+  order.dry_run = flags.take("dry-run").has_value();
   flags.refuse_unknown();
   refuse_words(flags);
   check_order(order);
@@ -302,7 +310,26 @@ void paint(Studio& studio, const Order& order, const Destination& destination,
   if (order.grid) write_grid_of(order, std::move(all), whole);
 }
 
+/// Paints the first batch with a few steps and says what that means for the whole order.
+void estimate(Studio& studio, const Order& order, PictureRecord record, double loading) {
+  constexpr std::int64_t kTrialSteps = 3;
+  const auto steps = record.options.steps, count = record.options.count;
+  record.options.steps = std::min(steps, kTrialSteps);
+  record.options.count = std::min(order.settings.batch, count);
+  Stopwatch watch;
+  std::vector<double> laps;
+  region::sample_pictures(studio.model, studio.tokens, record.scene, record.options,
+                          [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); });
+  const double decoding = watch.lap(), first = laps.front(), step = laps.back();
+  const auto batches = (count + record.options.count - 1) / record.options.count;
+  const double batch = first + step * static_cast<double>(steps - 1) + decoding;
+  print_estimate(
+      loading + static_cast<double>(batches) * batch,
+      fmt::format("measured on {} of {} steps, {:.2f} s each", laps.size(), steps, step));
+}
+
 int sample(Flags& flags) {
+  Stopwatch watch;
   auto order = take_order(flags);
   auto& settings = order.settings;
   const auto device = device_named(settings.device);
@@ -311,11 +338,15 @@ int sample(Flags& flags) {
   if (order.grid) {
     const AtomicFile writable(*order.grid);
   }
-  auto studio = open_studio({settings.base, order.concepts, "", device, dtype});
+  auto studio = open_studio({settings.base, order.concepts, "", device, dtype, order.keys});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
   const auto record = record_of(studio, settings, std::move(scene));
   record_text(record);  // throws for texts that are none
+  if (order.dry_run) {
+    estimate(studio, order, record, watch.lap());
+    return 0;
+  }
   paint(studio, order, destination, record);
   return 0;
 }
@@ -348,6 +379,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   const auto base = flags.take("base").value_or(record.base);
   const auto uses = concepts_of(record, take_concepts(flags, 1.0));
   const auto out = take_path(flags, "out");
+  const auto keys = take_key_options(flags);
   flags.refuse_unknown();
   refuse_words(flags);
   const Destination destination(out.value_or(picture), false);
@@ -356,7 +388,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   at::set_num_threads(static_cast<int>(record.threads));
   const auto device = device_named(record.device);
   auto studio =
-      open_studio({base, uses, record.base_hash, device, dtype_named(record.dtype, device)});
+      open_studio({base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys});
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);
@@ -385,7 +417,7 @@ int rerun(Flags& flags, const fs::path& picture) {
 int run_sample(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help") || argc == 0) {
-    fmt::print("{}{}", kUsage, flag_help<Settings>());
+    fmt::print("{}{}{}", kUsage, kKeyFlagsHelp, flag_help<Settings>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }
   const auto again = take_path(flags, "rerun");

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "command.h"
@@ -7,9 +8,11 @@
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"
+#include "trial.h"
 
 namespace mos::app {
 namespace {
@@ -25,10 +28,11 @@ constexpr const char* kUsage =
     "\n"
     "  --data FOLDER            the pictures\n"
     "  --out FILE               the concept file to write\n"
-    "  --base DIR               the base model, a diffusers directory [base]\n"
+    "  --base MODEL             the base model: a diffusers directory or a single file [base]\n"
     "  --config FILE            options from a JSON file; flags go over it\n"
     "  --previews DIR           where sample pictures go [FILE without its ending + -previews]\n"
     "  --check                  only check the pictures\n"
+    "  --dry-run                only say how long it will take and how much memory\n"
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
 
@@ -36,6 +40,7 @@ constexpr const char* kUsage =
 struct TuneCommand {
   fs::path data, out, base, previews;
   bool only_check = false;
+  bool dry_run = false;
   bool fresh = false;
   tune::TuneOptions options;
 };
@@ -49,6 +54,7 @@ fs::path required(Flags& flags, const std::string& name) {
 TuneCommand read_command(Flags& flags) {
   TuneCommand command;
   command.only_check = flags.take("check").has_value();
+  command.dry_run = flags.take("dry-run").has_value();
   command.fresh = flags.take("fresh").has_value();
   command.base = flags.take("base").value_or("base");
   tune::read_base_defaults(command.base, command.options);
@@ -85,7 +91,33 @@ int check_only(const TuneCommand& command) {
   return 0;
 }
 
+/// Takes a few steps and says what they mean for the whole run. Sample pictures are not counted.
+void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset& dataset,
+              const tune::TuneOptions& options, double loading) {
+  constexpr int kTrialSteps = 2;  // the first also warms up
+  tune::Trainer trainer(base, dataset, options);
+  Stopwatch watch;
+  trainer.draw_batch(0);  // encodes as many pictures as it has
+  const double encoding = watch.lap() / static_cast<double>(options.optimiser.batch);
+  double step = 0.0;
+  for (int i = 0; i < kTrialSteps; ++i) {
+    trainer.draw_batch(i * options.optimiser.accumulate);
+    watch.lap();
+    trainer.step();
+    step = watch.lap();
+  }
+  const auto steps = options.optimiser.steps;
+  const auto seen = steps * options.optimiser.batch * options.optimiser.accumulate;
+  const auto framings =
+      options.pictures.variants * static_cast<std::int64_t>(dataset.pictures.size());
+  const auto encoded = options.pictures.variants == 0 ? seen : std::min(framings, seen);
+  print_estimate(
+      loading + encoding * static_cast<double>(encoded) + step * static_cast<double>(steps),
+      fmt::format("measured on {} of {} steps, {:.2f} s each", kTrialSteps, steps, step));
+}
+
 void tune_and_save(const TuneCommand& command) {
+  Stopwatch watch;
   const auto& options = command.options;
   const auto dataset = tune::load_dataset(
       command.data,
@@ -95,6 +127,7 @@ void tune_and_save(const TuneCommand& command) {
 
   const auto base =
       diffusion::StableDiffusion::load(command.base, {.dtype = tune::compute_dtype(options.run)});
+  if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
                         .checkpoint = command.out.string() + ".checkpoint",
                         .preview_folder = command.previews,

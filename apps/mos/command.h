@@ -13,6 +13,7 @@ struct Command {
 int run_convert(int argc, char** argv);
 int run_demo(int argc, char** argv);
 int run_fuse(int argc, char** argv);
+int run_init_random(int argc, char** argv);
 int run_inspect(int argc, char** argv);
 int run_pretrain(int argc, char** argv);
 int run_sample(int argc, char** argv);

@@ -64,6 +64,17 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
                                              name, did_you_mean(name, names)));
 }
 
+torch::ScalarType weights_dtype_named(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : kTypes) {
+    if (name == entry.name) return entry.type;
+    names.emplace_back(entry.name);
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected float32, bfloat16 or "
+                                             "float16{}",
+                                             name, did_you_mean(name, names)));
+}
+
 std::string name_of(torch::ScalarType dtype) {
   for (const auto& entry : kTypes) {
     if (entry.type == dtype) return entry.name;

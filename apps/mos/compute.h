@@ -14,6 +14,9 @@ torch::Device device_named(const std::string& name);
 /// CUDA and on processors that our kernels are for; else float32. Throws kUsage.
 torch::ScalarType dtype_named(const std::string& name, const torch::Device& device);
 
+/// "float32", "bfloat16" or "float16": what weights can be kept in. Throws kUsage.
+torch::ScalarType weights_dtype_named(const std::string& name);
+
 /// The name that dtype_named takes.
 std::string name_of(torch::ScalarType dtype);
 

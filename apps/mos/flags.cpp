@@ -1,9 +1,31 @@
 #include "flags.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <span>
+#include <string_view>
 
 namespace mos::app {
+
+namespace {
+
+/// Flags that stand alone: the word behind one is a value only if it is on or off.
+constexpr std::array<std::string_view, 6> kSwitches = {
+    "allow-unexpected", "help", "json", "list-keys", "mean-rows", "overwrite"};
+constexpr std::array<std::string_view, 6> kSwitchValues = {"true", "on", "1", "false", "off", "0"};
+
+bool contains(std::span<const std::string_view> list, std::string_view text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+/// Whether `next` is the value of the flag `name`.
+bool is_value(const std::string& name, std::string_view next) {
+  if (next.starts_with("--")) return false;
+  return !contains(kSwitches, name) || contains(kSwitchValues, next);
+}
+
+}  // namespace
 
 Flags::Flags(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) {
@@ -17,7 +39,7 @@ Flags::Flags(int argc, char** argv) {
     if (const auto equals = name.find('='); equals != std::string::npos) {
       value = name.substr(equals + 1);
       name.resize(equals);
-    } else if (i + 1 < argc && !std::string_view(argv[i + 1]).starts_with("--")) {
+    } else if (i + 1 < argc && is_value(name, argv[i + 1])) {
       value = argv[++i];
     }
     if (!values_.emplace(name, value).second) {

@@ -30,7 +30,8 @@ constexpr std::array kCommands = {
     Command{"sample", "paint pictures, also with a prompt for each region", mos::app::run_sample},
     Command{"demo", "all of it on the sample concepts, with a report", mos::app::run_demo},
     Command{"inspect", "say what a file is: model, LoRA, concept, …", mos::app::run_inspect},
-    Command{"convert", "write a model in another layout or precision", mos::app::run_convert},
+    Command{"convert", "write a model or a LoRA in another layout", mos::app::run_convert},
+    Command{"init-random", "a model of full size with random weights", mos::app::run_init_random},
     Command{"pretrain", "train the embedded base model from nothing", mos::app::run_pretrain},
     Command{"world", "sample concepts and pictures of the world it is trained on",
             mos::app::run_world},
@@ -38,7 +39,7 @@ constexpr std::array kCommands = {
 
 void print_usage() {
   fmt::print("usage: mos COMMAND [options]\n\n");
-  for (const auto& command : kCommands) fmt::print("  {:<10} {}\n", command.name, command.summary);
+  for (const auto& command : kCommands) fmt::print("  {:<12} {}\n", command.name, command.summary);
   fmt::print(
       "\n"
       "mos help COMMAND shows the options of a command; mos --version shows versions, device,\n"

@@ -9,6 +9,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
@@ -25,15 +26,16 @@ void check_hash(const std::string& what, const std::string& expected, const std:
                           what, actual.substr(0, 12), expected.substr(0, 12)));
 }
 
-std::vector<concepts::ConceptDelta> load_concepts(std::vector<ConceptUse>& uses) {
-  std::vector<concepts::ConceptDelta> deltas;
+std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
+                                                 const KeyOptions& keys) {
+  std::vector<concepts::ConceptFile> files;
   for (auto& use : uses) {
     const auto hash = file_hash(use.file);
     check_hash(use.file, use.sha256, hash);
     use.sha256 = hash;
-    deltas.push_back(concepts::load_concept(use.file));
+    files.push_back(concepts::read_concept_file(use.file, keys.unexpected));
   }
-  return deltas;
+  return files;
 }
 
 /// A concept remembers the base it was tuned on; another base of the same shape is only warned of.
@@ -89,17 +91,22 @@ void warn_if_cut(const Studio& studio, const std::string& prompt) {
 Studio open_studio(const StudioOptions& options) {
   torch::NoGradGuard no_grad;
   auto uses = options.concepts;
-  const auto deltas = load_concepts(uses);
+  auto files = load_concepts(uses, options.keys);
   auto model = diffusion::StableDiffusion::load(
-      options.base, {.dtype = deltas.empty() ? options.dtype : torch::kFloat32});
+      options.base, {.dtype = files.empty() ? std::optional(options.dtype) : std::nullopt});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
 
-  for (std::size_t i = 0; i < deltas.size(); ++i) {
-    compare_base(deltas[i], uses[i].file, hash);
-    concepts::merge_lora(*model.text_encoder, deltas[i].text_encoder, uses[i].scale, uses[i].file);
-    concepts::merge_lora(*model.unet, deltas[i].unet, uses[i].scale, uses[i].file);
+  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    auto& delta = files[i].delta;
+    compare_base(delta, uses[i].file, hash);
+    settle_keys(uses[i].file, model, delta, std::move(files[i].keys), options.keys);
+    of_text_encoder.push_back({&delta.text_encoder, uses[i].scale, uses[i].file});
+    of_unet.push_back({&delta.unet, uses[i].scale, uses[i].file});
   }
+  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
+  concepts::merge_loras(*model.unet, of_unet, options.dtype);
   model.text_encoder->to(options.device, options.dtype);
   model.unet->to(options.device, options.dtype);
   model.vae->to(options.device, options.dtype);
@@ -109,10 +116,10 @@ Studio open_studio(const StudioOptions& options) {
                     ? concepts::ConceptTokens(layers)
                     : concepts::ConceptTokens::from_json(model.concepts, layers);
   std::vector<Studio::Guest> guests;
-  for (std::size_t i = 0; i < deltas.size(); ++i) {
-    tokens.add(deltas[i].words, model.tokenizer, model.text_encoder);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    tokens.add(files[i].delta.words, model.tokenizer, model.text_encoder);
     guests.push_back({uses[i].file, {}});
-    for (const auto& word : deltas[i].words) guests.back().words.push_back(word.word);
+    for (const auto& word : files[i].delta.words) guests.back().words.push_back(word.word);
   }
   return {std::move(model), std::move(tokens), hash, std::move(uses), std::move(guests)};
 }
@@ -122,9 +129,8 @@ void check_words(const Studio& studio, const region::Scene& scene) {
   for (const auto& region : scene.regions) prompts.push_back(region.prompt);
   for (const auto& guest : studio.guests) {
     const auto is_called = [&](const std::string& prompt) {
-      return std::any_of(guest.words.begin(), guest.words.end(), [&](const std::string& word) {
-        return prompt.find(word) != std::string::npos;
-      });
+      return std::any_of(guest.words.begin(), guest.words.end(),
+                         [&](const std::string& word) { return has_word(prompt, word); });
     };
     if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
     throw Error(ErrorKind::kUsage,

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "concept_keys.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/region/region.h"
@@ -17,6 +18,7 @@ struct StudioOptions {
   std::string base_hash;             ///< The same.
   torch::Device device = torch::kCPU;
   torch::ScalarType dtype = torch::kFloat32;
+  KeyOptions keys;
 };
 
 struct Studio {

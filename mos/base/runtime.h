@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace mos {
@@ -12,5 +13,12 @@ void set_up_runtime();
 
 /// The library that answers sgemm_, e.g. "/usr/lib/x86_64-linux-gnu/openblas-openmp/libblas.so.3".
 std::string blas_library();
+
+/// Highest resident memory of this process since the last reset, in bytes (Linux: VmHWM); 0 if
+/// unknown.
+std::int64_t peak_memory();
+
+/// Makes the kernel forget the former peak. Where it may not, peak_memory() stays as it is.
+void reset_peak_memory();
 
 }  // namespace mos

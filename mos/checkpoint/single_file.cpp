@@ -102,9 +102,11 @@ void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
     }
   }
   take_settings(checkpoint, texts);
+  for (const auto* name : {"vocab.json", "merges.txt"}) {  // left out when they are CLIP's
+    if (!tokenizer.contains(name)) tokenizer[name] = text::CLIPTokenizer::clip().texts().at(name);
+  }
   const auto origin = (checkpoint.origin / kTokenizerFolder).string();
-  checkpoint.tokenizer = tokenizer.empty() ? text::CLIPTokenizer::clip()
-                                           : text::CLIPTokenizer::from_texts(tokenizer, origin);
+  checkpoint.tokenizer = text::CLIPTokenizer::from_texts(tokenizer, origin);
 }
 
 void take_settings_of(Checkpoint& checkpoint, const io::TensorFile& file,

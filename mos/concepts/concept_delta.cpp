@@ -10,8 +10,9 @@ std::string ConceptDelta::phrase() const {
 
 torch::Tensor lora_update(const LoraPair& pair) {
   const auto up = pair.up.to(torch::kFloat32), down = pair.down.to(torch::kFloat32);
-  auto update = up.flatten(1).matmul(down.flatten(1)) * pair.scale;  // [O,I]
-  return down.dim() == 4 ? update.unsqueeze(-1).unsqueeze(-1) : update;
+  auto shape = down.sizes().vec();
+  shape[0] = up.size(0);
+  return (up.flatten(1).matmul(down.flatten(1)) * pair.scale).view(shape);
 }
 
 }  // namespace mos::concepts

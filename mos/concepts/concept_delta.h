@@ -11,18 +11,24 @@
 namespace mos::concepts {
 
 /// One word of a concept, e.g. `<potter1>`, and what it stands for in each prompt of a layer-wise
-/// text (P+): row l for cross-attention layer l.
+/// text (P+): one token, or n tokens of a Textual Inversion with n vectors.
 struct ConceptWord {
   std::string word;
-  torch::Tensor rows;  ///< [L,C] float32; [1,C] when all layers share one row.
+  /// [L·n,C], row l·n + k for token k in the prompt of cross-attention layer l; [n,C] when all
+  /// layers share their rows. Any float dtype.
+  torch::Tensor rows;
+  std::int64_t vectors = 1;  ///< n, tokens in a prompt.
+
+  /// L, or 1 when all layers share their rows.
+  std::int64_t layers() const { return rows.size(0) / vectors; }
 };
 
 /// Low-rank update of one layer: ΔW = scale · up · down.
 struct LoraPair {
-  torch::Tensor down;  ///< [r,I] or [r,I,1,1] float32.
-  torch::Tensor up;    ///< [O,r] or [O,r,1,1] float32.
-  /// Part of the file, 1 for our own: kohya's network_alpha / rank. The user's merge_scale (the
-  /// authors' alpha) multiplies it.
+  torch::Tensor down;  ///< [r,I] or [r,channels,k,k], any float dtype.
+  torch::Tensor up;    ///< [O,r] or [O,r,1,1], any float dtype.
+  /// Part of the file, 1 for our own: kohya's alpha / rank. The user's merge_scale (the authors'
+  /// alpha) multiplies it.
   double scale = 1.0;
 
   std::int64_t rank() const { return down.size(0); }
@@ -43,7 +49,7 @@ struct ConceptDelta {
   std::string phrase() const;
 };
 
-/// ΔW of one pair, float32, in the shape of the layer's weight ([O,I] or [O,I,1,1]).
+/// ΔW of one pair, float32, in the shape of the layer's weight ([O,I] or [O,channels,k,k]).
 torch::Tensor lora_update(const LoraPair& pair);
 
 }  // namespace mos::concepts

@@ -1,65 +1,22 @@
 #include "mos/concepts/concept_file.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
-#include "mos/io/safetensors.h"
-#include "mos/io/torch_file.h"
+#include "mos/base/log.h"
+#include "mos/concepts/embedding_file.h"
+#include "mos/concepts/lora_file.h"
 
 namespace mos::concepts {
+namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kWordPrefix = "new_concept_embedding/";
-constexpr std::string_view kTextPrefix = "text_encoder/";
-constexpr std::string_view kUNetPrefix = "unet/";
-constexpr std::string_view kDownSuffix = ".lora_down.weight";
-constexpr std::string_view kUpSuffix = ".lora_up.weight";
-constexpr const char* kWordOrder = "words";  ///< Metadata: JSON list of the words in prompt order.
-
-bool starts_with(std::string_view key, std::string_view prefix) {
-  return key.substr(0, prefix.size()) == prefix;
-}
-
-bool ends_with(std::string_view key, std::string_view suffix) {
-  return key.size() > suffix.size() && key.substr(key.size() - suffix.size()) == suffix;
-}
-
-torch::Tensor as_float(const torch::Tensor& tensor) {
-  return tensor.to(torch::kFloat32).contiguous();
-}
-
-/// Puts one factor where it belongs; false if `key` is no factor.
-bool take_factor(LoraPairs& pairs, std::string_view key, const torch::Tensor& tensor) {
-  const bool down = ends_with(key, kDownSuffix);
-  if (!down && !ends_with(key, kUpSuffix)) return false;
-  const auto layer =
-      std::string(key.substr(0, key.size() - (down ? kDownSuffix : kUpSuffix).size()));
-  (down ? pairs[layer].down : pairs[layer].up) = as_float(tensor);
-  return true;
-}
-
-void check_halves(const LoraPairs& pairs, std::string_view prefix,
-                  std::vector<std::string>& wrong) {
-  for (const auto& [layer, pair] : pairs) {
-    const auto name = std::string(prefix) + layer;
-    if (!pair.down.defined()) wrong.push_back(name + std::string(kDownSuffix) + " (missing)");
-    if (!pair.up.defined()) wrong.push_back(name + std::string(kUpSuffix) + " (missing)");
-    if (!pair.down.defined() || !pair.up.defined()) continue;
-    const bool fits = pair.down.dim() >= 2 && pair.up.dim() == pair.down.dim() &&
-                      pair.up.size(1) == pair.down.size(0) && pair.down.size(0) > 0;
-    if (!fits) {
-      wrong.push_back(fmt::format("{} (down {} and up {} do not multiply)", name,
-                                  io::shape_text(pair.down.sizes()),
-                                  io::shape_text(pair.up.sizes())));
-    }
-  }
-}
+constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in the authors' files.
 
 /// The order of a prompt: as recorded, else by name (`<thanos1>` before `<thanos2>`).
 void sort_words(ConceptDelta& delta, const std::string& origin) {
@@ -73,82 +30,84 @@ void sort_words(ConceptDelta& delta, const std::string& origin) {
                    [&](const auto& a, const auto& b) { return position(a) < position(b); });
 }
 
-ConceptDelta from_state_dict(const io::StateDict& dict, const std::string& origin,
-                             std::map<std::string, std::string> metadata) {
-  ConceptDelta delta;
-  delta.metadata = std::move(metadata);
-  std::vector<std::string> wrong;
-  for (const auto& [key, tensor] : dict) {
-    if (starts_with(key, kWordPrefix) && tensor.dim() == 2 && tensor.size(0) > 0) {
-      delta.words.push_back({key.substr(kWordPrefix.size()), as_float(tensor)});
-    } else if (!(starts_with(key, kTextPrefix) &&
-                 take_factor(delta.text_encoder, std::string_view(key).substr(kTextPrefix.size()),
-                             tensor)) &&
-               !(starts_with(key, kUNetPrefix) &&
-                 take_factor(delta.unet, std::string_view(key).substr(kUNetPrefix.size()),
-                             tensor))) {
-      wrong.push_back(key + " (not part of a concept)");
-    }
-  }
-  check_halves(delta.text_encoder, kTextPrefix, wrong);
-  check_halves(delta.unet, kUNetPrefix, wrong);
-  if (!wrong.empty()) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("{} is not a concept file we can use; {} keys do not fit: {}", origin,
-                            wrong.size(), fmt::join(wrong, ", ")));
-  }
-  if (delta.words.empty() && delta.text_encoder.empty() && delta.unet.empty()) {
-    throw Error(ErrorKind::kFormat, origin + " holds no concept: no words and no LoRA");
-  }
-  sort_words(delta, origin);
-  return delta;
+std::string word_of_file(const io::TensorFile& file) {
+  const auto name = file.metadata.find(kEmbeddingName);
+  return name != file.metadata.end() ? name->second : file.path.stem().string();
 }
 
-/// The authors' files keep everything under one top key.
-io::StateDict without_params_level(const io::StateDict& dict) {
-  constexpr std::string_view kParams = "params/";
-  io::StateDict inner;
-  for (const auto& [key, tensor] : dict) {
-    inner[starts_with(key, kParams) ? key.substr(kParams.size()) : key] = tensor;
-  }
-  return inner;
+/// PEFT keeps the scale beside its file, for the one network that the folder is of.
+PeftConfigs scales_of(const io::TensorFile& file, const LoraCollector& lora) {
+  auto configs = peft_configs(file.metadata, file.path.string());
+  const auto beside = file.path.parent_path() / "adapter_config.json";
+  const bool by_peft = lora.dialects().contains(LoraDialect::kPeft);
+  if (!configs.empty() || !by_peft || !fs::exists(beside)) return configs;
+  const auto config = read_json_file(beside);
+  return {{Network::kTextEncoder, config}, {Network::kUNet, config}};
 }
 
-void put_pairs(io::StateDict& dict, std::string_view prefix, const LoraPairs& pairs) {
-  for (const auto& [layer, pair] : pairs) {
-    const auto name = std::string(prefix) + layer;
-    dict[name + std::string(kDownSuffix)] = as_float(pair.down);
-    const auto up = as_float(pair.up);
-    dict[name + std::string(kUpSuffix)] = pair.scale == 1.0 ? up : up * pair.scale;
+/// A LoRA below `base_model.model.` was written by PEFT, which never assumes a scale of 1.
+void warn_of_unknown_scale(const ConceptFile& file, const PeftConfigs& configs) {
+  const bool is_adapter = std::any_of(
+      file.keys.matched.begin(), file.keys.matched.end(),
+      [](const auto& use) { return use.key.find("base_model.model.") != std::string::npos; });
+  if (!is_adapter || !configs.empty()) return;
+  log::warn(
+      fmt::format("{} is a PEFT adapter without its adapter_config.json, which says the "
+                  "scale; 1 is assumed",
+                  file.origin));
+}
+
+void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
+                  const EmbeddingCollector& words) {
+  for (const auto& [dialect, count] : lora.dialects()) {
+    names.push_back(fmt::format("{} LoRA", name_of(dialect)));
+  }
+  for (const auto& [dialect, count] : words.dialects()) {
+    names.push_back(fmt::format("{} embedding", name_of(dialect)));
   }
 }
 
 }  // namespace
 
-ConceptDelta load_concept(const std::filesystem::path& path) {
-  const auto extension = path.extension().string();
-  if (extension == ".pth" || extension == ".pt" || extension == ".ckpt" || extension == ".bin") {
-    return from_state_dict(without_params_level(io::flatten_tensors(io::read_torch_file(path))),
-                           path.string(), {});
+ConceptFile sort_concept_keys(const io::TensorFile& file) {
+  ConceptFile result{.origin = file.path.string()};
+  result.delta.metadata = file.metadata;
+  LoraCollector lora;
+  EmbeddingCollector words(word_of_file(file));
+  io::StateDict rest;
+  for (const auto& [full_key, tensor] : file.tensors) {
+    const auto key =
+        full_key.starts_with(kParamsLevel) ? full_key.substr(kParamsLevel.size()) : full_key;
+    if (const auto kind = foreign_kind(key)) {
+      result.keys.foreign[std::string(*kind)].push_back(key);
+    } else if (!lora.take(key, tensor) && !words.take(key, tensor)) {
+      rest[key] = tensor;
+    }
   }
-  const io::SafetensorsFile file(path);
-  io::StateDict dict;
-  for (const auto& info : file.tensors()) dict[info.name] = file.get(info.name);
-  return from_state_dict(dict, path.string(), file.metadata());
+  const bool is_dictionary =
+      lora.dialects().empty() && result.keys.foreign.empty() && words.take_dictionary(rest);
+  if (!is_dictionary) {
+    for (const auto& [key, tensor] : rest) result.keys.unexpected.push_back(key);
+  }
+  const auto configs = scales_of(file, lora);
+  lora.finish(configs, result.delta, result.keys);
+  words.finish(result.delta, result.keys);
+  sort_words(result.delta, result.origin);
+  add_dialects(result.dialects, lora, words);
+  warn_of_unknown_scale(result, configs);
+  return result;
 }
 
-void save_concept(const std::filesystem::path& path, const ConceptDelta& delta) {
-  io::StateDict dict;
-  Json order = Json::array();
-  for (const auto& word : delta.words) {
-    dict[std::string(kWordPrefix) + word.word] = as_float(word.rows);
-    order.push_back(word.word);
-  }
-  put_pairs(dict, kTextPrefix, delta.text_encoder);
-  put_pairs(dict, kUNetPrefix, delta.unet);
-  auto metadata = delta.metadata;
-  metadata[kWordOrder] = order.dump();
-  io::save_safetensors(path, dict, metadata);
+bool is_concept_file(const ConceptFile& file) {
+  return !file.dialects.empty() || !file.keys.foreign.empty();
 }
+
+ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
+  auto file = sort_concept_keys(io::read_tensor_file(path));
+  check_keys(file.keys, file.origin, unexpected);
+  return file;
+}
+
+ConceptDelta load_concept(const fs::path& path) { return read_concept_file(path).delta; }
 
 }  // namespace mos::concepts

@@ -4,29 +4,36 @@
 #include <fmt/ranges.h>
 
 #include <map>
+#include <set>
 
 #include "mos/base/error.h"
+#include "mos/concepts/lora_file.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
 
 namespace {
 
+/// Files may store the factors of a 1×1 convolution flat, or those of a linear layer as 1×1.
 bool fits(const nn::LoraLayer& layer, const LoraPair& pair) {
-  return layer.in_features() == pair.down.size(1) && layer.out_features() == pair.up.size(0);
+  return layer.in_features() == pair.down.numel() / pair.rank() &&
+         layer.out_features() == pair.up.size(0);
 }
 
-/// `tensor` with the dimensions of `weight`: files may store a 1×1 convolution's factors flat.
-torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& tensor) {
-  if (tensor.dim() == weight.dim()) return tensor;
-  return weight.dim() == 4 ? tensor.unsqueeze(-1).unsqueeze(-1) : tensor.flatten(1);
+/// `factor` [n,…] with as many dimensions as the layer's weight.
+torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
+  if (factor.dim() == weight.dim()) return factor;
+  return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
-void add_update(nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
-  torch::NoGradGuard no_grad;
-  auto& weight = layer.weight;
-  const auto update = lora_update(pair).view(weight.sizes()).to(weight.device());
-  weight.copy_(weight.to(torch::kFloat32) + merge_scale * update);
+/// ΔW in float32 with the shape of the layer's weight, where that is.
+torch::Tensor update_of(const nn::LoraLayer& layer, const LoraPair& pair) {
+  return lora_update(pair).view(layer.weight.sizes()).to(layer.weight.device());
+}
+
+/// W + merge_scale · ΔW in float32.
+torch::Tensor merged_weight(const nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
+  return layer.weight.detach().to(torch::kFloat32) + merge_scale * update_of(layer, pair);
 }
 
 }  // namespace
@@ -43,9 +50,9 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
     if (found == by_name.end()) {
       wrong.push_back(name + " (no such layer)");
     } else if (!fits(*found->second, pair)) {
-      wrong.push_back(fmt::format("{} (LoRA for {}x{}, layer is {})", name, pair.up.size(0),
-                                  pair.down.size(1),
-                                  io::shape_text(found->second->weight.sizes())));
+      wrong.push_back(fmt::format(
+          "{} (LoRA down {} and up {}, layer is {})", name, io::shape_text(pair.down.sizes()),
+          io::shape_text(pair.up.sizes()), io::shape_text(found->second->weight.sizes())));
     } else {
       layers.push_back(found->second);
     }
@@ -57,6 +64,18 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
                             origin, wrong.size(), pairs.size(), fmt::join(wrong, ", ")));
   }
   return layers;
+}
+
+void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
+                             KeyReport& keys) {
+  std::set<std::string> known;
+  nn::for_each_lora_layer(
+      model, [&](const std::string& name, const nn::LoraLayer&) { known.insert(name); });
+  std::erase_if(pairs, [&](const auto& entry) {
+    if (known.contains(entry.first)) return false;
+    keys.reject(layer_target(network, entry.first));
+    return true;
+  });
 }
 
 void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
@@ -83,8 +102,28 @@ void set_lora_scale(torch::nn::Module& model, double scale) {
 void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
                 const std::string& origin) {
   const auto layers = find_layers(model, pairs, origin);
+  torch::NoGradGuard no_grad;
   std::size_t i = 0;
-  for (const auto& [name, pair] : pairs) add_update(*layers[i++], pair, merge_scale);
+  for (const auto& [name, pair] : pairs) {
+    auto& layer = *layers[i++];
+    layer.weight.copy_(merged_weight(layer, pair, merge_scale));
+  }
+}
+
+void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
+                 torch::ScalarType dtype) {
+  torch::NoGradGuard no_grad;
+  for (const auto& lora : loras) find_layers(model, *lora.pairs, lora.origin);  // all fit, or none
+  nn::for_each_lora_layer(model, [&](const std::string& name, nn::LoraLayer& layer) {
+    torch::Tensor sum;
+    for (const auto& lora : loras) {
+      const auto found = lora.pairs->find(name);
+      if (found == lora.pairs->end()) continue;
+      if (!sum.defined()) sum = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
+      sum += lora.merge_scale * update_of(layer, found->second);
+    }
+    if (sum.defined()) layer.weight.set_data(sum.to(dtype));
+  });
 }
 
 ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
@@ -92,14 +131,14 @@ ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, doubl
     : layers_(find_layers(model, pairs, origin)) {
   std::size_t i = 0;
   for (const auto& [name, pair] : pairs) {
-    former_.push_back(layers_[i]->weight.detach().clone());
-    add_update(*layers_[i++], pair, merge_scale);
+    auto& weight = layers_[i]->weight;
+    former_.push_back(weight.detach());
+    weight.set_data(merged_weight(*layers_[i++], pair, merge_scale));
   }
 }
 
 ScopedMerge::~ScopedMerge() {
-  torch::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.copy_(former_[i]);
+  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.set_data(former_[i]);
 }
 
 LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted) {

@@ -12,6 +12,9 @@ namespace mos::concepts {
 
 namespace {
 
+/// Of new_concept_cfg.json, beside the authors' entries: tokens of the word in a prompt, if not 1.
+constexpr const char* kVectors = "vectors";
+
 /// The first `<newK>` that the tokenizer does not have.
 std::int64_t next_new_index(const text::CLIPTokenizer& tokenizer) {
   std::int64_t k = 0;
@@ -21,23 +24,34 @@ std::int64_t next_new_index(const text::CLIPTokenizer& tokenizer) {
 
 }  // namespace
 
+std::string BoundWord::tokens_of_layer(std::int64_t l) const {
+  const auto first = layers() == 1 ? 0 : l * vectors;
+  std::string text;
+  for (std::int64_t k = first; k < first + vectors; ++k) {
+    text += (text.empty() ? "" : " ") + token_names[static_cast<std::size_t>(k)];
+  }
+  return text;
+}
+
 ConceptTokens ConceptTokens::from_json(const Json& config, std::int64_t layers) {
   ConceptTokens tokens(layers);
   for (const auto& [word, entry] : config.items()) {
     const auto ids = json_required<std::vector<std::int64_t>>(entry, "concept_token_ids");
     const auto names = json_required<std::vector<std::string>>(entry, "concept_token_names");
+    const auto vectors = json_value<std::int64_t>(entry, kVectors, 1);
     const auto rows = static_cast<std::int64_t>(ids.size());
-    bool consecutive = !ids.empty() && ids.size() == names.size() && (rows == 1 || rows == layers);
-    for (std::int64_t l = 0; consecutive && l < rows; ++l) {
-      consecutive = ids[static_cast<std::size_t>(l)] == ids.front() + l;
+    bool consecutive = !ids.empty() && ids.size() == names.size() && vectors > 0 &&
+                       (rows == vectors || rows == vectors * layers);
+    for (std::int64_t i = 0; consecutive && i < rows; ++i) {
+      consecutive = ids[static_cast<std::size_t>(i)] == ids.front() + i;
     }
     if (!consecutive) {
       throw Error(ErrorKind::kFormat,
-                  fmt::format("concept word {} has {} token ids and {} names; expected 1 or {} of "
+                  fmt::format("concept word {} has {} token ids and {} names; expected {} or {} of "
                               "each, ids in sequence",
-                              word, ids.size(), names.size(), layers));
+                              word, ids.size(), names.size(), vectors, vectors * layers));
     }
-    tokens.words_.push_back({word, ids.front(), rows, names});
+    tokens.words_.push_back({word, ids.front(), rows, names, vectors});
   }
   return tokens;
 }
@@ -46,10 +60,29 @@ Json ConceptTokens::to_json() const {
   Json config = Json::object();
   for (const auto& word : words_) {
     Json ids = Json::array();
-    for (std::int64_t l = 0; l < word.rows; ++l) ids.push_back(word.first_id + l);
+    for (std::int64_t i = 0; i < word.rows; ++i) ids.push_back(word.first_id + i);
     config[word.word] = {{"concept_token_ids", ids}, {"concept_token_names", word.token_names}};
+    if (word.vectors > 1) config[word.word][kVectors] = word.vectors;
   }
   return config;
+}
+
+void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const {
+  const auto count = word.rows.size(0);
+  const bool layers_fit =
+      count == word.layers() * word.vectors && (word.layers() == 1 || word.layers() == layers_);
+  if (word.rows.size(1) != width || !layers_fit) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("concept word {} has {} rows of width {}, but this model has {} "
+                            "cross-attention layers and text of width {}; use the base model it "
+                            "was tuned on",
+                            word.word, count, word.rows.size(1), layers_, width));
+  }
+  const auto known = [&](const BoundWord& other) { return other.word == word.word; };
+  if (std::any_of(words_.begin(), words_.end(), known)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("two concepts use the word {}; rename one of them", word.word));
+  }
 }
 
 void ConceptTokens::add(std::span<const ConceptWord> words, text::CLIPTokenizer& tokenizer,
@@ -57,23 +90,15 @@ void ConceptTokens::add(std::span<const ConceptWord> words, text::CLIPTokenizer&
   auto rows = text_encoder->concept_rows();
   const auto& table = text_encoder->token_embedding();
   for (const auto& word : words) {
-    const auto count = word.rows.size(0);
-    if (word.rows.size(1) != table.size(1) || (count != 1 && count != layers_)) {
-      throw Error(ErrorKind::kMismatch,
-                  fmt::format("concept word {} has {} rows of width {}, but this model has {} "
-                              "cross-attention layers and text of width {}; use the base model it "
-                              "was tuned on",
-                              word.word, count, word.rows.size(1), layers_, table.size(1)));
-    }
-    const auto known = [&](const BoundWord& other) { return other.word == word.word; };
-    if (std::any_of(words_.begin(), words_.end(), known)) {
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("two concepts use the word {}; rename one of them", word.word));
-    }
-    BoundWord bound{word.word, tokenizer.vocab_size(), count, {}};
+    check_new(word, table.size(1));
+    BoundWord bound{.word = word.word,
+                    .first_id = tokenizer.vocab_size(),
+                    .rows = word.rows.size(0),
+                    .token_names = {},
+                    .vectors = word.vectors};
     const auto first = next_new_index(tokenizer);
-    for (std::int64_t l = 0; l < count; ++l) {
-      bound.token_names.push_back(fmt::format("<new{}>", first + l));
+    for (std::int64_t i = 0; i < bound.rows; ++i) {
+      bound.token_names.push_back(fmt::format("<new{}>", first + i));
       tokenizer.add_token(bound.token_names.back());
     }
     words_.push_back(std::move(bound));
@@ -93,21 +118,20 @@ std::vector<const BoundWord*> ConceptTokens::longest_first() const {
 }
 
 bool ConceptTokens::mentions(std::string_view prompt) const {
-  return std::any_of(words_.begin(), words_.end(), [&](const BoundWord& word) {
-    return prompt.find(word.word) != std::string_view::npos;
-  });
+  return std::any_of(words_.begin(), words_.end(),
+                     [&](const BoundWord& word) { return has_word(prompt, word.word); });
 }
 
 std::vector<std::string> ConceptTokens::bind(std::string_view prompt) const {
   std::int64_t prompts = 1;
   for (const auto& word : words_) {
-    if (prompt.find(word.word) != std::string_view::npos) prompts = std::max(prompts, word.rows);
+    if (has_word(prompt, word.word)) prompts = std::max(prompts, word.layers());
   }
   std::vector<std::string> bound(static_cast<std::size_t>(prompts), std::string(prompt));
   for (const auto* word : longest_first()) {
     for (std::size_t l = 0; l < bound.size(); ++l) {
       bound[l] =
-          replaced(std::move(bound[l]), word->word, word->token_names[word->rows == 1 ? 0 : l]);
+          replaced_word(bound[l], word->word, word->tokens_of_layer(static_cast<std::int64_t>(l)));
     }
   }
   return bound;

@@ -18,12 +18,17 @@ namespace mos::concepts {
 /// Stands for the concept in captions and prompts, as in the authors' files.
 inline constexpr std::string_view kPlaceholder = "<TOK>";
 
-/// A word known to a tokenizer: its row l is the token with id first_id + l.
+/// A word known to a tokenizer: its row i (see ConceptWord) is the token with id first_id + i.
 struct BoundWord {
   std::string word;
   std::int64_t first_id = 0;
-  std::int64_t rows = 1;                 ///< L, or 1 when all layers share one row.
+  std::int64_t rows = 1;                 ///< L·n, or n when all layers share their rows.
   std::vector<std::string> token_names;  ///< "<new0>" …, one for each row.
+  std::int64_t vectors = 1;              ///< n, tokens in a prompt.
+
+  std::int64_t layers() const { return rows / vectors; }
+  /// What stands for the word in the prompt of layer l: its n token names with blanks between.
+  std::string tokens_of_layer(std::int64_t l) const;
 };
 
 /// The concept words that a tokenizer and a text encoder know, and how prompts with them become
@@ -45,8 +50,8 @@ class ConceptTokens {
   /// Whether any known word occurs in `prompt`.
   bool mentions(std::string_view prompt) const;
 
-  /// The L prompts of a layer-wise text: in prompt l each word is its l-th token. One prompt if no
-  /// word with more than one row occurs.
+  /// The L prompts of a layer-wise text: in prompt l each word is its tokens of layer l. One prompt
+  /// if no word with rows of its own for each layer occurs.
   std::vector<std::string> bind(std::string_view prompt) const;
 
   const std::vector<BoundWord>& words() const { return words_; }
@@ -56,6 +61,8 @@ class ConceptTokens {
   bool is_concept_token(std::int64_t id) const;
 
  private:
+  /// Throws as add() does.
+  void check_new(const ConceptWord& word, std::int64_t width) const;
   std::vector<const BoundWord*> longest_first() const;
 
   std::int64_t layers_;

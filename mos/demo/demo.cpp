@@ -10,7 +10,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "mos/demo/painter.h"
 #include "mos/eval/clip_score.h"
 #include "mos/fuse/fuse_concepts.h"

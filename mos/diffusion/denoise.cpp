@@ -12,6 +12,12 @@ namespace {
 
 torch::Tensor parameter_of(const torch::nn::Module& module) { return module.parameters().front(); }
 
+/// Device and dtype of what `module` computes with.
+torch::TensorOptions arithmetic_of(const torch::nn::Module& module) {
+  const auto weight = parameter_of(module);
+  return weight.options().dtype(nn::working_dtype(weight));
+}
+
 /// `text` for `batch` pictures: [B,S,C] or [B,L,S,C]; a single entry is repeated.
 torch::Tensor for_batch(const torch::Tensor& text, std::int64_t batch, const char* what) {
   if (!text.defined() || (text.dim() != 3 && text.dim() != 4) ||
@@ -56,7 +62,8 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
   torch::NoGradGuard no_grad;
   auto unet = inputs.unet;
   auto& scheduler = *inputs.scheduler;
-  const auto compute = parameter_of(*unet).options();
+  auto compute = arithmetic_of(*unet);
+  if (inputs.dtype) compute = compute.dtype(*inputs.dtype);
   const bool guided = inputs.guidance_scale > 1.0;
   const auto context = join_texts(inputs, guided).to(compute);
 
@@ -128,8 +135,7 @@ torch::Tensor encode_prompts(const StableDiffusion& model,
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {
   torch::NoGradGuard no_grad;
   auto decoder = vae;
-  const auto scaled =
-      (latents / decoder->config().scaling_factor).to(parameter_of(*decoder).options());
+  const auto scaled = (latents / decoder->config().scaling_factor).to(arithmetic_of(*decoder));
   std::vector<torch::Tensor> pictures;
   for (std::int64_t i = 0; i < scaled.size(0); ++i) {
     pictures.push_back(io::to_uint8_hwc(decoder->decode(scaled.slice(0, i, i + 1))));
@@ -140,7 +146,7 @@ torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& 
 torch::Tensor encode_pictures(const nn::AutoencoderKL& vae, const torch::Tensor& pictures,
                               const NoiseSource* noise) {
   auto encoder = vae;
-  const auto known = encoder->encode(pictures.to(parameter_of(*encoder).options()));
+  const auto known = encoder->encode(pictures.to(arithmetic_of(*encoder)));
   const auto latents =
       noise == nullptr ? known.mean : known.mean + known.std() * noise->like(known.mean);
   return latents.to(torch::kFloat32) * encoder->config().scaling_factor;

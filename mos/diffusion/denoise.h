@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,10 +42,12 @@ struct DenoiseInputs {
   double guidance_scale = 7.5;  ///< Guidance only above 1, as in diffusers.
   NoiseSource step_noise;       ///< For stochastic schedulers.
   ResidualCallback residuals;   ///< Empty: none.
+  /// Of the network's arithmetic; empty: nn::working_dtype of its weights.
+  std::optional<torch::ScalarType> dtype;
 };
 
-/// Classifier-free guided sampling: latents [B,C,h,w] float32 on the U-Net's device. The network
-/// computes in its own dtype, the scheduler in float32.
+/// Classifier-free guided sampling: latents [B,C,h,w] float32 on the U-Net's device. The scheduler
+/// computes in float32.
 /// Throws mos::Error: kUsage for impossible steps, kMismatch for texts that fit neither each other
 /// nor the batch, kCancelled.
 torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step = {},

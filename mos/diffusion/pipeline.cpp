@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -186,7 +187,8 @@ StableDiffusion StableDiffusion::load(const fs::path& path, const PipelineOption
     const auto network = network_of(model, part);
     io::load_into(*network, std::move((stored.*part.stored).tensors),
                   {.origin = (path / part.folder).string(),
-                   .new_memory = torch::TensorOptions(options.device).dtype(options.dtype)});
+                   .new_memory = options.device,
+                   .new_dtype = options.dtype});
     network->eval();
   }
   return model;

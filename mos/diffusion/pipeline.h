@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "mos/base/file.h"
@@ -17,7 +18,8 @@
 namespace mos::diffusion {
 
 struct PipelineOptions {
-  torch::ScalarType dtype = torch::kFloat32;  ///< Of all three networks.
+  /// Of all three networks; empty: each weight as its file has it.
+  std::optional<torch::ScalarType> dtype = torch::kFloat32;
   torch::Device device = torch::kCPU;
   checkpoint::ReadOptions read;
 };

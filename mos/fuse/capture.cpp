@@ -59,16 +59,64 @@ std::vector<std::vector<TextStates>> encode_layerwise(const StableDiffusion& mod
   return encoded;
 }
 
-/// Rows of `text` at the concept's words and the end token: [n,C].
-Tensor word_features(const TextStates& text, const ConceptTokens& tokens, std::int64_t eos) {
-  std::vector<std::int64_t> positions;
-  for (std::int64_t s = 0; s < text.ids.size(0); ++s) {
-    const auto id = text.ids[s].item<std::int64_t>();
-    if (id == eos || tokens.is_concept_token(id)) positions.push_back(s);
-  }
-  return text.states.index_select(0,
-                                  torch::tensor(positions, torch::kInt64).to(text.states.device()));
+/// Token ids of `text` without start and end.
+std::vector<std::int64_t> inner_ids(const text::CLIPTokenizer& tokenizer, const std::string& text) {
+  const auto ids = tokenizer.encode(text);
+  return {ids.begin() + 1, ids.end() - 1};
 }
+
+/// Marks every place in `ids` where `sequence` (not empty) stands; how often that is.
+std::int64_t mark_sequence(const std::vector<std::int64_t>& ids,
+                           const std::vector<std::int64_t>& sequence, std::vector<bool>& marks) {
+  std::int64_t count = 0;
+  for (auto at = ids.begin(); at != ids.end(); ++at, ++count) {
+    at = std::search(at, ids.end(), sequence.begin(), sequence.end());
+    if (at == ids.end()) break;
+    std::fill_n(marks.begin() + (at - ids.begin()), sequence.size(), true);
+  }
+  return count;
+}
+
+/// Which keys and values of a text are fitted: the concept's words and the end token, which sums
+/// the text up. A concept of plain words has its trigger in place of words of its own.
+class FittedPositions {
+ public:
+  FittedPositions(const StableDiffusion& model, const ConceptTokens& tokens,
+                  const ConceptPrompts& shown)
+      : tokens_(tokens),
+        end_(model.tokenizer.eos_id()),
+        trigger_(shown.trigger.empty() ? std::vector<std::int64_t>()
+                                       : inner_ids(model.tokenizer, shown.trigger)),
+        trigger_text_(shown.trigger) {}
+
+  /// Rows of `text` there: [n,C].
+  Tensor features(const TextStates& text) const {
+    const std::vector<std::int64_t> ids(text.ids.data_ptr<std::int64_t>(),
+                                        text.ids.data_ptr<std::int64_t>() + text.ids.numel());
+    std::vector<bool> marks(ids.size());
+    for (std::size_t s = 0; s < ids.size(); ++s) {
+      marks[s] = ids[s] == end_ || (trigger_.empty() && tokens_.is_concept_token(ids[s]));
+    }
+    if (!trigger_.empty() && mark_sequence(ids, trigger_, marks) == 0) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("a prompt to fit on lacks the trigger words \"{}\" as words of their "
+                              "own; put blanks around <TOK>",
+                              trigger_text_));
+    }
+    std::vector<std::int64_t> positions;
+    for (std::size_t s = 0; s < marks.size(); ++s) {
+      if (marks[s]) positions.push_back(static_cast<std::int64_t>(s));
+    }
+    const auto index = torch::tensor(positions, torch::kInt64).to(text.states.device());
+    return text.states.index_select(0, index);
+  }
+
+ private:
+  const ConceptTokens& tokens_;
+  std::int64_t end_;
+  std::vector<std::int64_t> trigger_;
+  std::string trigger_text_;
+};
 
 }  // namespace
 
@@ -115,6 +163,7 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
                                   const ConceptPrompts& shown, const LayerNames& layers) {
   const auto encoded = encode_layerwise(model, tokens, shown);
   const auto names = model.unet->cross_attention_names();
+  const FittedPositions fitted(model, tokens, shown);
   SiteGrams grams;
   for (const auto& layer : layers) {
     const auto attention = layer.substr(0, layer.rfind('.'));
@@ -130,9 +179,7 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
     InputGram gram(model.unet->config().cross_attention_dim);
     for (const auto& texts : encoded) {
       const auto& text = texts[texts.size() == 1 ? 0 : l];
-      gram.add(shown.fit == TextFit::kPadded
-                   ? text.states
-                   : word_features(text, tokens, model.tokenizer.eos_id()));
+      gram.add(shown.fit == TextFit::kPadded ? text.states : fitted.features(text));
     }
     grams.emplace(site, std::move(gram));
   }
@@ -160,7 +207,8 @@ SampledInputs capture_unet(const StableDiffusion& model, const ConceptTokens& to
          .steps = run.steps,
          .noise = noise,
          .cond = context,
-         .guidance_scale = 1.0},
+         .guidance_scale = 1.0,
+         .dtype = run.dtype},
         [&](const diffusion::DenoiseStep&) {
           ++done;
           if (on_step) on_step(done);

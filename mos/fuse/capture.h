@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -55,6 +56,9 @@ enum class TextFit {
 struct ConceptPrompts {
   std::vector<std::string> prompts;  ///< With the concept's words in them.
   TextFit fit = TextFit::kWords;
+  /// Plain words that stand for a concept without words of its own, as in the prompts: keys and
+  /// values are fitted at their tokens instead.
+  std::string trigger = {};
 };
 
 /// Stage 1: inputs of text-encoder layers, for all L texts of each prompt. The encoder holds what
@@ -65,6 +69,7 @@ SiteGrams capture_text_encoder(const diffusion::StableDiffusion& model,
 
 /// Stage 2: the text features that the key and value layers of each cross-attention read, from the
 /// text encoder as it is; layer l gets the texts with row l. No U-Net runs.
+/// Throws mos::Error(kUsage) if a prompt lacks the trigger words.
 SiteGrams capture_cross_attention(const diffusion::StableDiffusion& model,
                                   const concepts::ConceptTokens& tokens,
                                   const ConceptPrompts& shown, const LayerNames& layers);
@@ -73,6 +78,8 @@ struct SamplingRun {
   std::string prompt;
   torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
   std::int64_t steps = 20;
+  /// Of the U-Net's arithmetic; empty: as its weights are.
+  std::optional<torch::ScalarType> dtype;
 };
 
 struct SampledInputs {

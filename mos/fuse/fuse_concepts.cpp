@@ -8,6 +8,7 @@
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
@@ -23,8 +24,17 @@ using diffusion::StableDiffusion;
 
 namespace {
 
+constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
+constexpr double kMaxMemory = 1e6;  ///< GiB, far below what overflows.
+
 void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
+}
+
+std::optional<torch::ScalarType> sampling_dtype(const std::string& name) {
+  if (name == "float32") return torch::kFloat32;
+  if (name == "bfloat16") return torch::kBFloat16;
+  return std::nullopt;
 }
 
 /// Every LoRA finds its layer, before any work is done.
@@ -115,7 +125,8 @@ class Fusion {
             .solver = options_.solver == "lbfgs" ? Solver::kLbfgs : Solver::kRidge,
             .relative_ridge = text_fed ? options_.text_ridge : options_.unet_ridge,
             .prior_share = prior_share(),
-            .iterations = text_fed ? options_.text_iterations : options_.unet_iterations};
+            .iterations = text_fed ? options_.text_iterations : options_.unet_iterations,
+            .patch_memory_bytes = static_cast<std::int64_t>(options_.conv_memory * kGibibyte)};
   }
 
   double prior_share() const {
@@ -126,6 +137,7 @@ class Fusion {
   ConceptPrompts prompts_of(const ConceptSource& source) const {
     ConceptPrompts shown;
     shown.fit = options_.fit_text == "padded" ? TextFit::kPadded : TextFit::kWords;
+    if (source.delta.words.empty()) shown.trigger = source.phrase;
     for (const auto& prompt : options_.prompts) {
       shown.prompts.push_back(replaced(prompt, concepts::kPlaceholder, source.prompt_phrase()));
     }
@@ -158,7 +170,8 @@ class Fusion {
 
   void fuse_unet() {
     auto stage = unet_stage("unet", /*text_fed=*/false);
-    if (stage.layers().empty()) return;
+    if (stage.empty()) return;
+    tell_averaged(stage);
     const StageClock clock("unet");
     const auto noise = sampling_noise();
     const auto steps_each = static_cast<std::size_t>(options_.samples * options_.steps);
@@ -167,7 +180,8 @@ class Fusion {
                                          sources_[i].name);
       const SamplingRun run{.prompt = prompts_of(sources_[i]).prompts.front(),
                             .noise = noise,
-                            .steps = options_.steps};
+                            .steps = options_.steps,
+                            .dtype = sampling_dtype(options_.dtype)};
       const auto on_step = [&](std::int64_t done) {
         step("sampling " + sources_[i].name, i * steps_each + static_cast<std::size_t>(done) - 1,
              sources_.size() * steps_each);
@@ -175,6 +189,14 @@ class Fusion {
       stage.add(capture_unet(model_, tokens_, run, stage.layers(), on_step, cancel_).grams);
     }
     finish(stage, clock, *model_.unet, result_.delta.unet);
+  }
+
+  void tell_averaged(const FusionStage& stage) const {
+    if (stage.averaged().empty()) return;
+    log::warn(
+        fmt::format("{} convolutions are fused by weights, as the moments of their inputs do "
+                    "not fit in conv_memory = {:g} GiB; the report names them",
+                    stage.averaged().size(), options_.conv_memory));
   }
 
   torch::Tensor sampling_noise() const {
@@ -209,7 +231,7 @@ class Fusion {
       const auto found = updates.find(name);
       if (found == updates.end()) return;
       const auto update = weighted_sum(found->second, weights);
-      fused.emplace(name, plain_lora(update, layer.weight.dim()));
+      fused.emplace(name, plain_lora(update, layer.weight.sizes()));
       result_.report.layers.push_back({.stage = stage, .layer = name, .rank = update.down.size(0)});
     });
     concepts::merge_lora(network, fused, 1.0, "the fused update");
@@ -244,6 +266,8 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
           fmt::format("method must be gradient or weight, not \"{}\"", options.method));
   require(one_of(options.solver, {"exact", "lbfgs"}),
           fmt::format("solver must be exact or lbfgs, not \"{}\"", options.solver));
+  require(one_of(options.dtype, {"auto", "float32", "bfloat16"}),
+          fmt::format("dtype must be auto, float32 or bfloat16, not \"{}\"", options.dtype));
   require(one_of(options.fit_text, {"words", "padded"}),
           fmt::format("fit_text must be words or padded, not \"{}\"", options.fit_text));
   require(
@@ -261,6 +285,8 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
   require(options.samples > 0 && options.steps > 0,
           "samples and steps must be whole numbers from 1 on");
   require(options.size >= 0, "size must be a picture side in pixels, or 0 for the base model's");
+  require(options.conv_memory >= 0.0 && options.conv_memory < kMaxMemory,
+          fmt::format("conv_memory must be GiB from 0 on, not {}", options.conv_memory));
   require(options.text_iterations > 0 && options.unet_iterations > 0,
           "the iterations of lbfgs must be whole numbers from 1 on");
   require(options.weights.empty() || options.method == "weight",

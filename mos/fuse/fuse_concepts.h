@@ -7,6 +7,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/progress.h"
 #include "mos/concepts/concept_delta.h"
+#include "mos/concepts/key_report.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/fuse/report.h"
@@ -20,9 +21,12 @@ struct ConceptSource {
   concepts::ConceptDelta delta;
   /// How the concept stands in a prompt; empty: its words. May hold plain words too
   /// ("<potter1> <potter2> man").
+  /// A LoRA without words of its own has its trigger words here ("sks dog").
   std::string phrase;
   double text_encoder_scale = 1.0;  ///< The authors' text_encoder_alpha.
   double unet_scale = 1.0;          ///< The authors' unet_alpha.
+
+  concepts::KeyReport keys = {};  ///< What became of the file's keys.
 
   std::string prompt_phrase() const { return phrase.empty() ? delta.phrase() : phrase; }
 };
@@ -41,11 +45,17 @@ struct FuseOptions {
   std::vector<std::string> prompts = {"photo of a <TOK>", "<TOK>"};
   std::int64_t samples = 1;  ///< Pictures sampled for each concept.
   std::int64_t steps = 20;
+  /// Of the arithmetic of those steps: auto is that of the model's weights; bfloat16 takes a
+  /// fraction of float32's time on processors with AVX-512 or AMX for it.
+  std::string dtype = "auto";
   std::int64_t size = 0;        ///< Picture side in pixels; 0: the base model's own.
   std::uint64_t seed = 0;       ///< Of the first sampled picture; the same for every concept.
   std::vector<double> weights;  ///< Of weight fusion, one for each concept; empty: equal.
   std::int64_t text_iterations = 500;  ///< Of lbfgs, for layers fed by text.
   std::int64_t unet_iterations = 50;   ///< Of lbfgs, for all others.
+  /// GiB for the moments of the U-Net's 3×3 convolutions (LoCon files), whose side is 9 times the
+  /// channels. Those beyond it, the widest, are fused by equal weights.
+  double conv_memory = 8.0;
 };
 
 template <class Visitor>
@@ -59,11 +69,13 @@ void describe(Visitor& visit, FuseOptions& o) {
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
   visit("samples", o.samples, "pictures sampled for each concept");
   visit("steps", o.steps, "denoising steps of those");
+  visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16");
   visit("size", o.size, "picture side in pixels (0: the base model's)");
   visit("seed", o.seed, "of the sampled pictures");
   visit("weights", o.weights, "of weight fusion, one for each concept (default: equal)");
   visit("text_iterations", o.text_iterations, "of lbfgs, text-fed layers");
   visit("unet_iterations", o.unet_iterations, "of lbfgs, the other layers");
+  visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights");
 }
 
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
+
+#include "mos/base/runtime.h"
 
 namespace mos::fuse {
 
@@ -12,20 +13,6 @@ double now() {
   const auto since_start = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(since_start).count();
 }
-
-/// Highest resident memory since the last reset, in bytes (Linux: VmHWM); 0 if unknown.
-std::int64_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  while (status >> word) {
-    std::int64_t kilobytes = 0;
-    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
-  }
-  return 0;
-}
-
-/// Makes the kernel forget the former peak. Where it may not, stages report the peak so far.
-void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 void accumulate(ConceptFit& sum, const ConceptFit& fit, double share) {
   sum.before += share * fit.before;
@@ -39,6 +26,7 @@ Json fit_json(const ConceptFit& fit) {
 
 Json layer_json(const LayerReport& layer, const std::vector<std::string>& names) {
   Json entry = {{"stage", layer.stage}, {"layer", layer.layer}, {"rank", layer.rank}};
+  entry["fused_by"] = layer.fits.empty() ? "weights" : "inputs";
   if (layer.fits.empty()) return entry;
   entry["rows"] = layer.rows;
   entry["relative_ridge"] = layer.relative_ridge;
@@ -73,7 +61,8 @@ ConceptFit FusionReport::total_of_concept(std::size_t index) const {
 
 Json FusionReport::to_json() const {
   Json json;
-  const bool measured = !layers.empty() && !layers.front().fits.empty();
+  const bool measured = std::any_of(layers.begin(), layers.end(),
+                                    [](const LayerReport& layer) { return !layer.fits.empty(); });
   json["concepts"] = concepts;
   json["objective"] =
       "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "

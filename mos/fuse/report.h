@@ -9,8 +9,8 @@
 
 namespace mos::fuse {
 
-/// What became of one layer. Fits are in the order of the concepts; empty for weight fusion, which
-/// looks at no inputs.
+/// What became of one layer. Fits are in the order of the concepts; empty when it was fused by
+/// weights, which looks at no inputs.
 struct LayerReport {
   std::string stage;  ///< text_encoder, cross_attention or unet.
   std::string layer;

@@ -1,15 +1,18 @@
 #include "mos/fuse/sources.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/concepts/concept_file.h"
+#include "mos/concepts/training_metadata.h"
 
 namespace mos::fuse {
 namespace fs = std::filesystem;
@@ -30,11 +33,19 @@ std::string replace_word(const std::string& phrase, const std::string& from,
   return result;
 }
 
-ConceptSource load_source(const fs::path& file) {
-  ConceptSource source;
-  source.name = file.stem().string();
-  source.delta = concepts::load_concept(file);
-  return source;
+ConceptSource load_source(const fs::path& path, concepts::UnexpectedKeys unexpected) {
+  auto file = concepts::read_concept_file(path, unexpected);
+  return {.name = path.stem().string(),
+          .delta = std::move(file.delta),
+          .phrase = {},
+          .keys = std::move(file.keys)};
+}
+
+/// FILE=WORDS in two; a file that is there is a file, whatever its name.
+std::pair<fs::path, std::string> split_phrase(const std::string& text) {
+  const auto equals = text.rfind('=');
+  if (equals == std::string::npos || fs::exists(text)) return {text, ""};
+  return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
 /// Names head the columns of the report: no two may be the same.
@@ -59,7 +70,7 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
       ordered.push_back(*found);
     } else if (word.front() == '<') {
       throw Error(ErrorKind::kMismatch,
-                  fmt::format("{}: concept_name has the word {}, but {} does not; it has \"{}\"",
+                  fmt::format("{}: the phrase has the word {}, but {} does not; it has \"{}\"",
                               origin, word, source.name, source.delta.phrase()));
     }
   }
@@ -67,16 +78,29 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
   source.phrase = phrase;
 }
 
+/// What the file says of its training, as a hint.
+std::string suggestion(const ConceptSource& source) {
+  const auto tags = concepts::trained_phrases(source.delta.metadata, 3);
+  if (tags.empty()) return "";
+  return fmt::format("; it was trained on \"{}\"", fmt::join(tags, "\", \""));
+}
+
 }  // namespace
 
-std::vector<ConceptSource> load_sources(const std::vector<fs::path>& files) {
+std::vector<ConceptSource> load_sources(std::span<const std::string> files,
+                                        concepts::UnexpectedKeys unexpected) {
   std::vector<ConceptSource> sources;
-  for (const auto& file : files) sources.push_back(load_source(file));
+  for (const auto& text : files) {
+    const auto [file, phrase] = split_phrase(text);
+    sources.push_back(load_source(file, unexpected));
+    if (!phrase.empty()) take_phrase(sources.back(), phrase, text);
+  }
   make_names_distinct(sources);
   return sources;
 }
 
-std::vector<ConceptSource> load_source_list(const fs::path& list) {
+std::vector<ConceptSource> load_source_list(const fs::path& list,
+                                            concepts::UnexpectedKeys unexpected) {
   const auto entries = read_json_file(list);
   if (!entries.is_array() || entries.empty()) {
     throw Error(ErrorKind::kFormat,
@@ -91,7 +115,7 @@ std::vector<ConceptSource> load_source_list(const fs::path& list) {
     }
     fs::path file = json_required<std::string>(entry, "lora_path");
     if (!fs::exists(file)) file = list.parent_path() / file;
-    auto source = load_source(file);
+    auto source = load_source(file, unexpected);
     source.unet_scale = json_value(entry, "unet_alpha", 1.0);
     source.text_encoder_scale = json_value(entry, "text_encoder_alpha", 1.0);
     const auto phrase = json_value(entry, "concept_name", std::string());
@@ -157,11 +181,10 @@ void check_words(const std::vector<ConceptSource>& sources, std::span<const std:
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const auto& source = sources[i];
     if (source.prompt_phrase().empty()) {
-      throw Error(
-          ErrorKind::kUsage,
-          fmt::format("{} has no words of its own; say in a concept list (concept_name) how "
-                      "it stands in a prompt",
-                      source.name));
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("{} has no words of its own; say how it stands in a prompt, as in "
+                              "\"{}.safetensors=trigger words\"{}",
+                              source.name, source.name, suggestion(source)));
     }
     for (const auto& word : source.delta.words) {
       const auto [entry, fresh] = owner.try_emplace(word.word, source.name);

@@ -9,14 +9,20 @@
 
 namespace mos::fuse {
 
-/// Reads concept files; each is named after its file.
-std::vector<ConceptSource> load_sources(const std::vector<std::filesystem::path>& files);
+/// Reads concept files of any dialect; each is named after its file. FILE=WORDS says how a concept
+/// stands in a prompt: the trigger words of a LoRA that has no words of its own, or a choice and an
+/// order of those it has. Unexpected keys as in read_concept_file().
+std::vector<ConceptSource> load_sources(
+    std::span<const std::string> files,
+    concepts::UnexpectedKeys unexpected = concepts::UnexpectedKeys::kRefuse);
 
 /// Reads the authors' list: a JSON array of {lora_path, unet_alpha, text_encoder_alpha,
 /// concept_name}. Paths are relative to the working directory or, if not there, to the list.
 /// Throws mos::Error(kFormat) for another structure, kMismatch if concept_name holds a <word>
 /// that the file lacks.
-std::vector<ConceptSource> load_source_list(const std::filesystem::path& list);
+std::vector<ConceptSource> load_source_list(
+    const std::filesystem::path& list,
+    concepts::UnexpectedKeys unexpected = concepts::UnexpectedKeys::kRefuse);
 
 /// "<dog1>=<dog3>", or "2:<dog1>=<dog3>" for the second concept only.
 struct Rename {

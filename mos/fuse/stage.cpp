@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "mos/base/log.h"
+#include "mos/fuse/weight_fusion.h"
 
 namespace mos::fuse {
 
@@ -12,12 +14,17 @@ using concepts::LoraPair;
 using concepts::LoraPairs;
 using torch::Tensor;
 
-LoraPair plain_lora(const LowRankUpdate& update, std::int64_t weight_dims) {
-  const auto as_factor = [weight_dims](const Tensor& factor) {
-    const auto flat = factor.to(torch::kCPU, torch::kFloat32).contiguous();
-    return weight_dims == 4 ? flat.unsqueeze(-1).unsqueeze(-1) : flat;
+LoraPair plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape) {
+  const auto rank = update.down.size(0);
+  auto down_shape = weight_shape.vec();
+  down_shape[0] = rank;
+  std::vector<std::int64_t> up_shape(weight_shape.size(), 1);
+  up_shape[0] = weight_shape[0];
+  up_shape[1] = rank;
+  const auto as_factor = [](const Tensor& factor, const std::vector<std::int64_t>& shape) {
+    return factor.to(torch::kCPU, torch::kFloat32).contiguous().view(shape);
   };
-  return {.down = as_factor(update.down), .up = as_factor(update.up), .scale = 1.0};
+  return {.down = as_factor(update.down, down_shape), .up = as_factor(update.up, up_shape)};
 }
 
 LowRankUpdate scaled_update(const LoraPair& pair, double merge_scale) {
@@ -29,17 +36,46 @@ LowRankUpdate scaled_update(const LoraPair& pair, double merge_scale) {
 FusionStage::FusionStage(torch::nn::Module& network, std::vector<LoraPairs> pairs,
                          std::vector<double> scales, StageOptions options)
     : pairs_(std::move(pairs)), scales_(std::move(scales)), options_(std::move(options)) {
+  LayerNames wanted;
   for (const auto& of_concept : pairs_) {
-    for (const auto& [layer, pair] : of_concept) layers_.insert(layer);
+    for (const auto& [layer, pair] : of_concept) wanted.insert(layer);
   }
-  nn::for_each_lora_layer(network, [this](const std::string& name, nn::LoraLayer& layer) {
-    if (!layers_.contains(name)) return;
-    wishes_.emplace(name, LayerWish(layer.out_features(), layer.in_features()));
-    weight_dims_.emplace(name, layer.weight.dim());
-    const auto site = input_site(name);
-    sites_.try_emplace(site, Site{InputGram(layer.in_features()), {}, {}});
-    sites_.at(site).layers.push_back(name);
+  std::vector<std::pair<std::string, const nn::LoraLayer*>> patch_readers;
+  nn::for_each_lora_layer(network, [&](const std::string& name, nn::LoraLayer& layer) {
+    if (!wanted.contains(name)) return;
+    shapes_.emplace(name, layer.weight.sizes().vec());
+    if (layer.reads_patches()) {
+      patch_readers.emplace_back(name, &layer);
+    } else {
+      observe(name, layer);
+    }
   });
+  choose_patch_readers(std::move(patch_readers));
+}
+
+void FusionStage::observe(const std::string& name, const nn::LoraLayer& layer) {
+  layers_.insert(name);
+  wishes_.emplace(name, LayerWish(layer.out_features(), layer.in_features()));
+  const auto site = input_site(name);
+  sites_.try_emplace(site, Site{layer.in_features(), {}, {}});
+  sites_.at(site).layers.push_back(name);
+}
+
+void FusionStage::choose_patch_readers(
+    std::vector<std::pair<std::string, const nn::LoraLayer*>> layers) {
+  std::stable_sort(layers.begin(), layers.end(), [](const auto& a, const auto& b) {
+    return a.second->in_features() < b.second->in_features();
+  });
+  std::int64_t used = 0;
+  for (const auto& [name, layer] : layers) {
+    const auto features = layer->in_features();
+    used += static_cast<std::int64_t>(sizeof(double)) * features * features;
+    if (used <= options_.patch_memory_bytes) {
+      observe(name, *layer);
+    } else {
+      averaged_.insert(name);
+    }
+  }
 }
 
 LowRankUpdate FusionStage::update_of(std::size_t index, const std::string& layer) const {
@@ -61,50 +97,78 @@ void FusionStage::add(const SiteGrams& grams) {
   for (auto& [name, site] : sites_) {
     const auto& gram = grams.at(name);
     const auto index = site.stored.size();
-    site.total.merge(gram);
     site.stored.push_back(store_.put(gram));
     for (const auto& layer : site.layers) wishes_.at(layer).add(update_of(index, layer), gram);
   }
 }
 
+InputGram FusionStage::total_of(const Site& site) const {
+  InputGram total(site.in_features);
+  for (const auto number : site.stored) total.merge(store_.get(number));
+  return total;
+}
+
+FusionStage::Solved FusionStage::solve_site(const std::string& name, const Site& site) const {
+  const auto total = total_of(site);
+  Solved solved{.rows = total.rows()};
+  if (options_.solver == Solver::kLbfgs) {
+    for (const auto& layer : site.layers) {
+      solved.updates[layer] =
+          solve_lbfgs(wishes_.at(layer), total, {.max_iterations = options_.iterations});
+    }
+    return solved;
+  }
+  const RidgeSolver ridge(total, options_.relative_ridge);
+  solved.ridge = ridge.relative_ridge();
+  if (solved.ridge > options_.relative_ridge) {
+    log::warn(fmt::format("{}: the moments are singular, ridge raised from {:g} to {:g}", name,
+                          options_.relative_ridge, solved.ridge));
+  }
+  for (const auto& layer : site.layers) {
+    solved.updates[layer] = ridge.solve(wishes_.at(layer), prior_of(layer));
+  }
+  return solved;
+}
+
 LoraPairs FusionStage::solve(FusionReport& report) const {
   LoraPairs fused;
   for (const auto& [name, site] : sites_) {
-    const RidgeSolver ridge(site.total, options_.relative_ridge);
-    const bool exact = options_.solver == Solver::kRidge;
-    if (exact && ridge.relative_ridge() > options_.relative_ridge) {
-      log::warn(fmt::format("{}: the moments are singular, ridge raised from {:g} to {:g}", name,
-                            options_.relative_ridge, ridge.relative_ridge()));
+    const auto solved = solve_site(name, site);
+    for (const auto& [layer, m] : solved.updates) {
+      fused.emplace(layer, plain_lora({wishes_.at(layer).up(), m}, shapes_.at(layer)));
     }
-    std::map<std::string, Tensor> solutions;
-    for (const auto& layer : site.layers) {
-      const auto& wish = wishes_.at(layer);
-      const auto m = exact ? ridge.solve(wish, prior_of(layer))
-                           : solve_lbfgs(wish, site.total, {.max_iterations = options_.iterations});
-      fused.emplace(layer, plain_lora({wish.up(), m}, weight_dims_.at(layer)));
-      solutions.emplace(layer, m);
-    }
-    report_site(site, solutions, exact ? ridge.relative_ridge() : 0.0, report);
+    report_site(site, solved, report);
   }
+  average(fused, report);
   return fused;
 }
 
-void FusionStage::report_site(const Site& site, const std::map<std::string, Tensor>& solutions,
-                              double ridge, FusionReport& report) const {
+void FusionStage::average(LoraPairs& fused, FusionReport& report) const {
+  const auto weights = normalized_weights({}, pairs_.size());
+  for (const auto& layer : averaged_) {
+    std::vector<LowRankUpdate> updates;
+    for (std::size_t i = 0; i < pairs_.size(); ++i) updates.push_back(update_of(i, layer));
+    const auto update = weighted_sum(updates, weights);
+    report.layers.push_back({.stage = options_.name, .layer = layer, .rank = update.down.size(0)});
+    fused.emplace(layer, plain_lora(update, shapes_.at(layer)));
+  }
+}
+
+void FusionStage::report_site(const Site& site, const Solved& solved, FusionReport& report) const {
   std::map<std::string, LayerReport> entries;
   for (const auto& layer : site.layers) {
     entries.emplace(layer, LayerReport{.stage = options_.name,
                                        .layer = layer,
                                        .rank = wishes_.at(layer).up().size(1),
-                                       .rows = site.total.rows(),
-                                       .relative_ridge = ridge});
+                                       .rows = solved.rows,
+                                       .relative_ridge = solved.ridge});
   }
   for (std::size_t i = 0; i < site.stored.size(); ++i) {
     const auto gram = store_.get(site.stored[i]);
     for (auto& [layer, entry] : entries) {
       entry.concept_rows.push_back(gram.rows());
-      entry.fits.push_back(
-          concept_fit(wishes_.at(layer), solutions.at(layer), i, update_of(i, layer).down, gram));
+      entry.fits.push_back(concept_fit(wishes_.at(layer), solved.updates.at(layer), i,
+                                       update_of(i, layer).down, gram));
     }
   }
   for (auto& [layer, entry] : entries) report.layers.push_back(std::move(entry));

@@ -7,6 +7,7 @@
 #include <bit>
 #include <charconv>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "mos/base/error.h"
@@ -23,11 +24,14 @@ constexpr std::size_t kMaxNodes = 2'000'000;
 constexpr std::size_t kMaxItems = 10'000'000;
 
 /// Everything a file may name. What these do is written in PickleReader::reduce.
-constexpr std::array<std::string_view, 16> kAllowedGlobals = {
+constexpr std::array<std::string_view, 19> kAllowedGlobals = {
+    "__builtin__.set",
+    "builtins.set",
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
+    "torch.nn.modules.container.ParameterDict",
     "torch.nn.parameter.Parameter",
     "torch.Size",
     "torch.DoubleStorage",
@@ -350,9 +354,13 @@ class PickleReader {
         reduce(*call[0], *call[1]);
         return true;
       }
-      case Opcode::kBuild:  // attributes of an OrderedDict, such as the state dict's _metadata
-        pop();
-        top_of_kind(Kind::kDict);
+      case Opcode::kNewObject: {
+        const auto call = pop_items(2);
+        create(*call[0]);
+        return true;
+      }
+      case Opcode::kBuild:
+        build(*pop());
         return true;
       default:
         return false;
@@ -420,6 +428,9 @@ class PickleReader {
     const auto& given = arguments.items;
     if (name == "collections.OrderedDict") {
       push_items(Kind::kDict, given.empty() ? Items{} : entries_of_pairs(*given[0]));
+    } else if (name.ends_with(".set")) {
+      if (given.size() != 1 || given[0]->kind != Kind::kList) fail_damaged();
+      push_items(Kind::kList, given[0]->items);
     } else if (name == "torch.Size") {
       if (given.size() != 1 || given[0]->kind != Kind::kTuple) fail_damaged();
       push_items(Kind::kTuple, given[0]->items);
@@ -432,6 +443,27 @@ class PickleReader {
       push_items(Kind::kTensor, given[0]->items);
     } else {
       fail_damaged();  // storages are named, never called
+    }
+  }
+
+  /// The one class whose objects are made without a call: what the first Textual Inversion files
+  /// keep their embeddings in. It is a dictionary whose entries come with its attributes.
+  void create(const PickleNode& type) {
+    if (type.kind != Kind::kGlobal || !type.text.ends_with(".ParameterDict")) {
+      fail("the pickle uses the operation 0x81 to make an object, which plain data does not");
+    }
+    parameter_dicts_.insert(&push(Kind::kDict));
+  }
+
+  /// Attributes of the object on top: those of an OrderedDict (a state dict's _metadata) say
+  /// nothing about its entries.
+  void build(const PickleNode& attributes) {
+    auto& target = top_of_kind(Kind::kDict);
+    if (!parameter_dicts_.contains(&target) || attributes.kind != Kind::kDict) return;
+    for (std::size_t i = 0; i + 1 < attributes.items.size(); i += 2) {
+      if (attributes.items[i]->text != "_parameters") continue;
+      if (attributes.items[i + 1]->kind != Kind::kDict) fail_damaged();
+      append(target.items, attributes.items[i + 1]->items);
     }
   }
 
@@ -455,6 +487,7 @@ class PickleReader {
   std::vector<PickleNode*> stack_;
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint64_t, PickleNode*> memo_;
+  std::unordered_set<const PickleNode*> parameter_dicts_;
   std::size_t items_ = 0;
 };
 

@@ -43,8 +43,9 @@ struct Pickle {
 };
 
 /// Reads the pickle at the start of `bytes` (protocols 0-5, the opcodes that plain data uses).
-/// Names of classes and functions are checked against a fixed list: OrderedDict, torch's storage
-/// types, Size, Parameter and the functions that rebuild tensors and parameters.
+/// Names of classes and functions are checked against a fixed list: OrderedDict, set, torch's
+/// storage types, Size, Parameter, ParameterDict and the functions that rebuild tensors and
+/// parameters.
 /// Throws mos::Error(kFormat): "cannot read `origin`: …" naming whatever else the file asks for.
 Pickle read_pickle(std::string_view bytes, const std::string& origin);
 

@@ -70,6 +70,18 @@ LoadPlan plan_load(StateDict unfilled, StateDict& dict, const LoadOptions& optio
   return plan;
 }
 
+LoadPlan acceptable_plan(const torch::nn::Module& module, StateDict& dict,
+                         const LoadOptions& options) {
+  auto plan = plan_load(parameters_and_buffers(module), dict, options);
+  if (!plan.acceptable) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("the tensors of {} do not fit {}: {}",
+                            options.origin.empty() ? "the file" : options.origin, module.name(),
+                            plan.report.summary()));
+  }
+  return plan;
+}
+
 }  // namespace
 
 KeyPredicate matches_any(std::vector<std::string> patterns) {
@@ -97,22 +109,25 @@ std::string LoadReport::summary() const {
 }
 
 LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options) {
-  auto plan = plan_load(parameters_and_buffers(module), dict, options);
-  if (!plan.acceptable) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("the tensors of {} do not fit {}: {}",
-                            options.origin.empty() ? "the file" : options.origin, module.name(),
-                            plan.report.summary()));
-  }
+  auto plan = acceptable_plan(module, dict, options);
   torch::NoGradGuard no_grad;
   for (auto& [target, source] : plan.copies) {
     if (options.new_memory) {
-      target.set_data(torch::empty(source.sizes(), *options.new_memory));
+      const auto dtype = options.new_dtype.value_or(source.scalar_type());
+      target.set_data(
+          torch::empty(source.sizes(), torch::TensorOptions(*options.new_memory).dtype(dtype)));
     }
     target.copy_(source);
     source.reset();
   }
   return std::move(plan.report);
+}
+
+void share_weights(const torch::nn::Module& from, torch::nn::Module& to) {
+  auto weights = state_dict_of(from);
+  auto plan =
+      acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
+  for (auto& [target, source] : plan.copies) target.set_data(source);
 }
 
 LoadReport compare(const torch::nn::Module& module, const StateDict& dict) {

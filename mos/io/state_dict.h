@@ -25,9 +25,10 @@ struct LoadOptions {
   KeyPredicate allow_missing;     ///< Keys of the module that the file may lack. Empty: none.
   KeyPredicate allow_unexpected;  ///< Keys of the file that the module may lack. Empty: none.
   std::string origin;             ///< What the tensors come from, for messages ("unet/…").
-  /// Dtype and device of new memory for every parameter, as networks that know only their shapes
-  /// need (nn/parameter.h). Empty: values are copied into the memory that is there.
-  std::optional<torch::TensorOptions> new_memory;
+  /// Device of new memory for every parameter, as networks that know only their shapes need
+  /// (nn/parameter.h). Empty: values are copied into the memory that is there.
+  std::optional<torch::Device> new_memory;
+  std::optional<torch::ScalarType> new_dtype;  ///< Of that memory; empty: as the tensors have it.
 };
 
 /// What became of every key. `mismatched` entries hold both shapes; `ignored` are buffers that
@@ -51,6 +52,11 @@ LoadReport compare(const torch::nn::Module& module, const StateDict& dict);
 
 /// All defined parameters and buffers by name. The tensors alias the module (detached).
 StateDict state_dict_of(const torch::nn::Module& module);
+
+/// Makes every parameter and buffer of `to` a view of the same name's in `from`, which may have
+/// more (attached LoRA): two networks that compute with one set of weights. Throws
+/// mos::Error(kMismatch) as load_into does.
+void share_weights(const torch::nn::Module& from, torch::nn::Module& to);
 
 /// "[2, 3]"; for messages.
 std::string shape_text(torch::IntArrayRef shape);

@@ -134,7 +134,8 @@ class ClipTextTransformerImpl : public torch::nn::Module {
     TORCH_CHECK(length <= position_->weight.size(0), "text of ", length,
                 " tokens, but the model has ", position_->weight.size(0), " positions");
     ClipTextOutput out;
-    out.embeddings = embed_tokens(input_ids) + position_->weight.slice(0, 0, length);
+    const auto embeddings = embed_tokens(input_ids);
+    out.embeddings = embeddings + cast_like(position_->weight.slice(0, 0, length), embeddings);
     auto x = out.embeddings;
     const AttentionOptions causal{.causal = true};
     for (auto& layer : layers_) {
@@ -152,9 +153,10 @@ class ClipTextTransformerImpl : public torch::nn::Module {
 
  private:
   Tensor embed_tokens(const Tensor& ids) const {
-    if (!concept_rows.defined()) return torch::embedding(token->weight, ids);
+    const auto dtype = working_dtype(token->weight);
+    if (!concept_rows.defined()) return torch::embedding(token->weight, ids).to(dtype);
     const auto vocabulary = token->weight.size(0);
-    const auto ordinary = torch::embedding(token->weight, ids.clamp_max(vocabulary - 1));
+    const auto ordinary = torch::embedding(token->weight, ids.clamp_max(vocabulary - 1)).to(dtype);
     const auto own = torch::embedding(concept_rows, (ids - vocabulary).clamp_min(0));
     return torch::where((ids >= vocabulary).unsqueeze(-1), cast_like(own, ordinary), ordinary);
   }

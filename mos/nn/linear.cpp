@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "mos/base/error.h"
 #include "mos/nn/parameter.h"
 
@@ -14,13 +16,24 @@ Tensor cast_like(const Tensor& tensor, const Tensor& reference) {
                                                          : tensor.to(reference.scalar_type());
 }
 
+torch::ScalarType working_dtype(const Tensor& weight) {
+  const bool only_kept = weight.device().is_cpu() && weight.scalar_type() == torch::kHalf;
+  return only_kept ? torch::kFloat32 : weight.scalar_type();
+}
+
 LoraFactorImpl::LoraFactorImpl(const Tensor& initial)
     : weight(register_parameter("weight", initial)) {}
 
 void LoraLayer::attach_lora(const Tensor& down, const Tensor& up) {
-  const bool fits = down.dim() == weight.dim() && up.dim() == weight.dim() &&
-                    down.size(1) == in_features() && up.size(0) == out_features() &&
-                    up.size(1) == down.size(0);
+  const auto of_rank = [](at::IntArrayRef like, std::size_t place, std::int64_t rank) {
+    auto shape = like.vec();
+    shape[place] = rank;
+    return shape;
+  };
+  const auto rank = down.dim() > 0 ? down.size(0) : 0;
+  auto up_shape = of_rank(weight.sizes(), 1, rank);
+  std::fill(up_shape.begin() + 2, up_shape.end(), 1);
+  const bool fits = down.sizes() == of_rank(weight.sizes(), 0, rank) && up.sizes() == up_shape;
   if (!fits) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("a LoRA with down {} and up {} does not fit a layer with weight {}",
@@ -66,13 +79,21 @@ Conv2dImpl::Conv2dImpl(const Conv2dOptions& options)
   }
 }
 
+Tensor Conv2dImpl::patches(const Tensor& x) const {
+  if (!reads_patches()) return x.permute({0, 2, 3, 1});  // a view for channels-last features
+  const auto kernel = weight.sizes().slice(2);
+  return at::im2col(x, kernel, /*dilation=*/{1, 1}, {padding_, padding_}, {stride_, stride_})
+      .transpose(1, 2);
+}
+
 Tensor Conv2dImpl::forward(const Tensor& x) {
   auto y = torch::conv2d(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
                          stride_, padding_);
-  if (!input_observer && !has_lora()) return y;
-  const auto rows = x.permute({0, 2, 3, 1});  // [B,H,W,I], a view for channels-last features
-  if (input_observer) input_observer(rows);
-  return has_lora() ? y + lora_path(rows).permute({0, 3, 1, 2}) : y;
+  if (input_observer) input_observer(patches(x));
+  if (!has_lora()) return y;
+  if (!reads_patches()) return y + lora_path(patches(x)).permute({0, 3, 1, 2});
+  const auto narrow = torch::conv2d(x, cast_like(lora_down()->weight, x), {}, stride_, padding_);
+  return y + torch::conv2d(narrow, cast_like(lora_up()->weight, x)) * lora_scale;
 }
 
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {
@@ -84,10 +105,7 @@ void for_each_lora_layer(torch::nn::Module& root,
                          const std::function<void(const std::string&, LoraLayer&)>& visit) {
   for (const auto& item : root.named_modules(std::string(), /*include_self=*/false)) {
     auto* layer = dynamic_cast<LoraLayer*>(item.value().get());
-    if (layer == nullptr) continue;
-    const bool per_position =
-        layer->weight.dim() == 2 || (layer->weight.size(2) == 1 && layer->weight.size(3) == 1);
-    if (per_position) visit(item.key(), *layer);
+    if (layer != nullptr) visit(item.key(), *layer);
   }
 }
 

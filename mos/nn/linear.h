@@ -15,6 +15,10 @@ namespace mos::nn {
 /// `tensor` in the dtype of `reference`; the same tensor when it has that dtype already.
 torch::Tensor cast_like(const torch::Tensor& tensor, const torch::Tensor& reference);
 
+/// What a network with weights like `weight` computes in: their dtype, but float32 for float16 on a
+/// CPU, which can only keep such numbers.
+torch::ScalarType working_dtype(const torch::Tensor& weight);
+
 /// One factor of a LoRA pair, so that its key in a file is `<layer>.lora_down.weight`.
 class LoraFactorImpl : public torch::nn::Module {
  public:
@@ -23,21 +27,23 @@ class LoraFactorImpl : public torch::nn::Module {
 };
 TORCH_MODULE(LoraFactor);
 
-/// The two seams of every layer that is linear in its channels: an attachable low-rank update
-/// (tuning) and an observer of its inputs (fusion).
+/// The two seams of every linear layer and convolution: an attachable low-rank update (tuning) and
+/// an observer of its inputs (fusion). A convolution with a k×k kernel is linear in its patches: I
+/// then counts the numbers of one patch, channels · k · k.
 class LoraLayer : public torch::nn::Module {
  public:
-  torch::Tensor weight;  ///< [O,I] or [O,I,kh,kw].
+  torch::Tensor weight;  ///< [O,I], or [O,channels,k,k] of a convolution.
   torch::Tensor bias;    ///< [O], undefined when the layer has none.
 
   /// Factor on the low-rank update, the authors' alpha: a plain multiplier.
   double lora_scale = 1.0;
 
-  /// Sees every input with the features last, [..., I], before the layer is applied.
+  /// Sees every input with the features last, [..., I], before the layer is applied: of a
+  /// convolution one row for each place of the kernel.
   std::function<void(const torch::Tensor&)> input_observer;
 
-  /// Registers `lora_down` [r,I] and `lora_up` [O,r] (for a convolution [r,I,1,1] and [O,r,1,1])
-  /// as trainable children that alias the given tensors.
+  /// Registers `lora_down` [r,I] and `lora_up` [O,r] (for a convolution [r,channels,k,k] and
+  /// [O,r,1,1]) as trainable children that alias the given tensors.
   /// Throws kMismatch if the shapes do not fit this layer.
   void attach_lora(const torch::Tensor& down, const torch::Tensor& up);
   void detach_lora();
@@ -45,8 +51,10 @@ class LoraLayer : public torch::nn::Module {
   LoraFactor& lora_down() { return lora_down_; }
   LoraFactor& lora_up() { return lora_up_; }
 
-  std::int64_t in_features() const { return weight.size(1); }
+  std::int64_t in_features() const { return weight.numel() / weight.size(0); }
   std::int64_t out_features() const { return weight.size(0); }
+  /// A kernel larger than 1×1, whose inputs overlap.
+  bool reads_patches() const { return in_features() != weight.size(1); }
 
  protected:
   /// The low-rank path for rows x [..., I]: lora_scale · up · down · x, [..., O].
@@ -76,7 +84,7 @@ struct Conv2dOptions {
   Bias bias = Bias::kLearned;
 };
 
-/// 2-D convolution; LoRA and observer are for kernel size 1, where pixels are rows.
+/// 2-D convolution.
 class Conv2dImpl : public LoraLayer {
  public:
   explicit Conv2dImpl(const Conv2dOptions& options);
@@ -84,6 +92,9 @@ class Conv2dImpl : public LoraLayer {
   torch::Tensor forward(const torch::Tensor& x);
 
  private:
+  /// x [B,channels,H,W] -> [B,H'·W',I], the numbers that each place of the kernel covers.
+  torch::Tensor patches(const torch::Tensor& x) const;
+
   std::int64_t stride_;
   std::int64_t padding_;
 };
@@ -92,8 +103,8 @@ TORCH_MODULE(Conv2d);
 /// A 1×1 convolution, parameters [O,I,1,1].
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels);
 
-/// Visits every Linear and every 1×1 convolution below `root` with its dotted name, in
-/// registration order.
+/// Visits every Linear and every convolution below `root` with its dotted name, in registration
+/// order.
 void for_each_lora_layer(torch::nn::Module& root,
                          const std::function<void(const std::string&, LoraLayer&)>& visit);
 

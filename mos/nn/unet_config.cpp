@@ -1,10 +1,11 @@
+#include "mos/nn/unet_config.h"
+
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "mos/base/error.h"
-#include "mos/nn/unet.h"
 
 namespace mos::nn {
 

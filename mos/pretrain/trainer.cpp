@@ -14,8 +14,8 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
+#include "mos/base/workers.h"
 #include "mos/io/safetensors.h"
-#include "mos/pretrain/workers.h"
 
 namespace mos::pretrain {
 

@@ -156,10 +156,27 @@ AttachedConcept::AttachedConcept(TunedNetworks networks, const ConceptDelta& sta
   concepts::attach_lora(*networks_.unet, delta_.unet, 1.0, "the start state");
 }
 
+AttachedConcept::AttachedConcept(TunedNetworks networks, const AttachedConcept& other)
+    : AttachedConcept(std::move(networks), other.snapshot()) {
+  auto own = parameters();
+  const auto shared = other.parameters();
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    own[i].value.set_data(shared[i].value.detach());
+    own[i].value.set_requires_grad(shared[i].value.requires_grad());
+  }
+}
+
 AttachedConcept::~AttachedConcept() {
   concepts::detach_lora(*networks_.text_encoder);
   concepts::detach_lora(*networks_.unet);
   networks_.text_encoder->set_concept_rows(former_rows_);
+}
+
+std::vector<NamedParameter> AttachedConcept::parameters() const {
+  auto all = rows_;
+  all.insert(all.end(), text_lora_.begin(), text_lora_.end());
+  all.insert(all.end(), unet_lora_.begin(), unet_lora_.end());
+  return all;
 }
 
 ConceptDelta AttachedConcept::snapshot() const {

@@ -39,6 +39,9 @@ class AttachedConcept {
  public:
   /// Copies the tensors of `start`. Throws mos::Error(kMismatch) when they do not fit.
   AttachedConcept(TunedNetworks networks, const concepts::ConceptDelta& start);
+  /// The same concept in other networks of the same shape: its parameters are leaves of their own
+  /// on the values of `other`'s, which must outlive this one.
+  AttachedConcept(TunedNetworks networks, const AttachedConcept& other);
   ~AttachedConcept();
   AttachedConcept(const AttachedConcept&) = delete;
   AttachedConcept& operator=(const AttachedConcept&) = delete;
@@ -47,6 +50,9 @@ class AttachedConcept {
   const std::vector<NamedParameter>& rows() const { return rows_; }
   const std::vector<NamedParameter>& text_lora() const { return text_lora_; }
   const std::vector<NamedParameter>& unet_lora() const { return unet_lora_; }
+
+  /// All of them: rows, LoRA of the text encoder, LoRA of the U-Net.
+  std::vector<NamedParameter> parameters() const;
 
   /// The present values, copied.
   concepts::ConceptDelta snapshot() const;

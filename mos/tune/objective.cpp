@@ -9,6 +9,19 @@ namespace mos::tune {
 
 using torch::Tensor;
 
+TuneBatch part_of(const TuneBatch& batch, std::int64_t from, std::int64_t count) {
+  const auto part = [&](const Tensor& all) { return all.narrow(0, from, count); };
+  const auto names = batch.prompts.begin() + from;
+  const auto subjects = batch.has_subject.begin() + from;
+  return {.latents = part(batch.latents),
+          .noise = part(batch.noise),
+          .timesteps = part(batch.timesteps),
+          .prompts = {names, names + count},
+          .picture_masks = part(batch.picture_masks),
+          .subject_masks = part(batch.subject_masks),
+          .has_subject = {subjects, subjects + count}};
+}
+
 Tensor masked_loss(const Tensor& prediction, const Tensor& target, const Tensor& mask) {
   const auto error =
       (prediction.to(torch::kFloat32) - target.to(torch::kFloat32)).square() * mask;  // [B,C,h,w]

@@ -25,6 +25,9 @@ struct TuneBatch {
   std::vector<bool> has_subject;  ///< Whether a picture has a mask that selects something here.
 };
 
+/// The pictures from `from` on, `count` of them; tensors are aliased.
+TuneBatch part_of(const TuneBatch& batch, std::int64_t from, std::int64_t count);
+
 /// Mean over the batch of Σ mask · (prediction − target)² / Σ mask; the inner sums run over
 /// channels and positions, as in the authors' code (so one pixel of weight counts all its
 /// channels). prediction, target [B,C,h,w], mask [B,1,h,w]; returns a float32 scalar.

@@ -58,6 +58,7 @@ void check_optimiser(const OptimiserOptions& optimiser) {
   check_at_least("steps", optimiser.steps, 1);
   check_at_least("batch", optimiser.batch, 1);
   check_at_least("accumulate", optimiser.accumulate, 1);
+  check_at_least("micro_batch", optimiser.micro_batch, 0);
   check_range("embedding_rate", optimiser.embedding_rate, 0, kLargestRate);
   check_range("text_rate", optimiser.text_rate, 0, kLargestRate);
   check_range("unet_rate", optimiser.unet_rate, 0, kLargestRate);

@@ -65,6 +65,9 @@ struct OptimiserOptions {
   std::int64_t steps = 1000;
   std::int64_t batch = 4;
   std::int64_t accumulate = 1;  ///< Batches for each step.
+  /// Pictures that one thread computes alone while others compute theirs; 0: the whole batch, every
+  /// operation divided among the threads. Attention maps are normalised within these pictures.
+  std::int64_t micro_batch = 0;
   double embedding_rate = 1e-3;
   double text_rate = 1e-5;
   double unet_rate = 1e-4;
@@ -78,10 +81,8 @@ struct OptimiserOptions {
 
 struct RunOptions {
   std::uint64_t seed = 0;
-  std::string dtype = "auto";  ///< auto, float32 or bfloat16: of the frozen networks.
-  /// CPU threads; 0: one for each core. Small networks are faster with one: threads that wait for
-  /// each other at every operation cost more than they compute.
-  std::int64_t threads = 0;
+  std::string dtype = "auto";           ///< auto, float32 or bfloat16: of the frozen networks.
+  std::int64_t threads = 0;             ///< Of the CPU; 0: one for each core.
   std::int64_t checkpoint_every = 100;  ///< Steps; 0: only when interrupted.
   std::int64_t preview_every = 0;       ///< Steps; 0: only at the end.
   std::vector<std::string> preview_prompts = {"a photo of a <TOK>"};
@@ -139,6 +140,7 @@ void describe(Visitor& visit, TuneOptions& o) {
   visit("steps", o.optimiser.steps, "optimiser steps");
   visit("batch", o.optimiser.batch, "pictures in a batch");
   visit("accumulate", o.optimiser.accumulate, "batches for each step");
+  visit("micro_batch", o.optimiser.micro_batch, "pictures for one thread alone (0: all for all)");
   visit("embedding_rate", o.optimiser.embedding_rate, "learning rate of the words");
   visit("text_rate", o.optimiser.text_rate, "learning rate of the text encoder's LoRA");
   visit("unet_rate", o.optimiser.unet_rate, "learning rate of the U-Net's LoRA");

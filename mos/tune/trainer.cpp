@@ -1,7 +1,9 @@
 #include "mos/tune/trainer.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -21,6 +23,8 @@ enum Group : std::size_t { kRows, kTextLora, kUNetLora };  // order of the optim
 
 constexpr std::size_t kMostKeptTexts = 512;
 constexpr double kLossSmoothing = 0.95;
+
+std::int64_t ceil_div(std::int64_t all, std::int64_t part) { return (all + part - 1) / part; }
 
 /// N(0,1) of `shape` and `offset` times N(0,1) for each channel.
 Tensor draw_noise(at::IntArrayRef shape, double offset, at::Generator& generator) {
@@ -57,6 +61,11 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
       schedule_(diffusion::NoiseSchedule::from_config(base.scheduler_config)),
       attached_({base.tokenizer, base.text_encoder, base.unet},
                 start_values({base.tokenizer, base.text_encoder, base.unet}, options)),
+      share_size_(options.optimiser.micro_batch > 0 ? options.optimiser.micro_batch
+                                                    : options.optimiser.batch),
+      shares_(base, attached_,
+              std::min<std::int64_t>(at::get_num_threads(),
+                                     ceil_div(options.optimiser.batch, share_size_))),
       latents_(dataset, base.vae, options.pictures, canvas_size(base, options.pictures),
                options.run.seed),
       optimiser_({{attached_.rows(), options.optimiser.embedding_rate},
@@ -121,14 +130,13 @@ bool Trainer::text_is_fixed() const {
   return rows_fixed && (attached_.text_lora().empty() || options_.optimiser.text_rate == 0);
 }
 
-Tensor Trainer::text_states(const std::vector<std::string>& prompts) {
-  const auto encode = [&](std::span<const std::string> texts) {
-    return concepts::encode_prompts(attached_.tokens(), attached_.tokenizer(),
-                                    attached_.text_encoder(), texts)
-        .to(compute_.dtype());
-  };
-  if (!text_is_fixed()) return encode(prompts);
+Tensor Trainer::encode(AttachedConcept& attached, std::span<const std::string> prompts) const {
+  return concepts::encode_prompts(attached.tokens(), attached.tokenizer(), attached.text_encoder(),
+                                  prompts)
+      .to(compute_.dtype());
+}
 
+Tensor Trainer::kept_text_states(const std::vector<std::string>& prompts) {
   if (kept_text_.size() > kMostKeptTexts) kept_text_.clear();
   std::vector<Tensor> states;
   bool layerwise = false;
@@ -136,7 +144,7 @@ Tensor Trainer::text_states(const std::vector<std::string>& prompts) {
     auto& state = kept_text_[prompt];
     if (!state.defined()) {
       torch::NoGradGuard no_grad;
-      state = encode(std::span(&prompt, 1));
+      state = encode(attached_, std::span(&prompt, 1));
     }
     states.push_back(state);
     layerwise = layerwise || state.dim() == 4;
@@ -147,18 +155,27 @@ Tensor Trainer::text_states(const std::vector<std::string>& prompts) {
   return torch::cat(states);
 }
 
+double Trainer::add_gradients(const TuneBatch& batch) {
+  const auto pictures = options_.optimiser.batch;
+  const auto kept = text_is_fixed() ? kept_text_states(batch.prompts) : Tensor();
+  return shares_.add_gradients(
+      ceil_div(pictures, share_size_), [&](AttachedConcept& attached, std::int64_t share) {
+        const auto from = share * share_size_, count = std::min(share_size_, pictures - from);
+        const auto part = part_of(batch, from, count);
+        const auto context =
+            kept.defined() ? kept.narrow(0, from, count) : encode(attached, part.prompts);
+        const auto loss = tuning_loss(attached, schedule_, part, context, options_.loss);
+        const auto of_step = static_cast<double>(pictures * options_.optimiser.accumulate);
+        return loss * (static_cast<double>(count) / of_step);
+      });
+}
+
 double Trainer::step() {
-  const auto accumulate = options_.optimiser.accumulate;
-  double total = 0.0;
-  for (std::int64_t i = 0; i < accumulate; ++i) {
-    const auto batch = draw_batch(state_.step * accumulate + i);
-    const auto loss =
-        tuning_loss(attached_, schedule_, batch, text_states(batch.prompts), options_.loss);
-    // Without any concept word in the batch, rank 0 leaves nothing to differentiate.
-    if (loss.requires_grad()) (loss / static_cast<double>(accumulate)).backward();
-    total += loss.item<double>();
+  double loss = 0.0;
+  for (std::int64_t i = 0; i < options_.optimiser.accumulate; ++i) {
+    loss += add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
   }
-  if (!std::isfinite(total)) {
+  if (!std::isfinite(loss)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the loss is no number any more at step {}; lower the learning rates",
                             state_.step + 1));
@@ -168,7 +185,6 @@ double Trainer::step() {
   optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
   freeze_rows_at_threshold();
 
-  const double loss = total / static_cast<double>(accumulate);
   state_.smoothed_loss =
       state_.step == 0 ? loss
                        : kLossSmoothing * state_.smoothed_loss + (1.0 - kLossSmoothing) * loss;

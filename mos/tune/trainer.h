@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
+#include "mos/tune/shares.h"
 
 namespace mos::tune {
 
@@ -37,7 +39,9 @@ class Trainer {
 
  private:
   std::int64_t picture_at(std::int64_t position);
-  torch::Tensor text_states(const std::vector<std::string>& prompts);
+  double add_gradients(const TuneBatch& batch);
+  torch::Tensor encode(AttachedConcept& attached, std::span<const std::string> prompts) const;
+  torch::Tensor kept_text_states(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
   void freeze_rows_at_threshold();
 
@@ -48,6 +52,8 @@ class Trainer {
   torch::TensorOptions compute_;  ///< Dtype and device of the U-Net's inputs.
   diffusion::NoiseSchedule schedule_;
   AttachedConcept attached_;
+  std::int64_t share_size_;  ///< Pictures of one share of a batch.
+  ShareRunner shares_;
   LatentSource latents_;
   AdamW optimiser_;
   RunState state_;

@@ -11,4 +11,13 @@ TEST(Replaced, EveryOccurrenceAndNothingTwice) {
   EXPECT_EQ(mos::replaced("nothing here", "<TOK>", "cat"), "nothing here");
 }
 
+TEST(ReplacedWord, LongerWordsAreLeftAlone) {
+  EXPECT_EQ(mos::replaced_word("cat scatter cat, cat_2 cat", "cat", "dog"),
+            "dog scatter dog, cat_2 dog");
+  EXPECT_EQ(mos::replaced_word("<cat1>s<cat1>", "<cat1>", "<new0>"), "<new0>s<new0>");
+  EXPECT_EQ(mos::replaced_word("caf\xc3\xa9", "caf", "x"), "caf\xc3\xa9");
+  EXPECT_TRUE(mos::has_word("a <cat1>.", "<cat1>"));
+  EXPECT_FALSE(mos::has_word("scatter", "cat"));
+}
+
 }  // namespace

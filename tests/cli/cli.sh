@@ -80,6 +80,18 @@ holds() {
   fi
 }
 
+# estimates PROMISE ARGUMENT...: `mos ARGUMENT... --dry-run` says how long and how much memory, and
+# leaves output/ as it was.
+estimates() {
+  local promise=$1 before
+  shift
+  before=$(find output | sort)
+  accepts "$promise" "$@" --dry-run
+  holds "it says how long and how much memory" \
+    grep -qE '^about [0-9.]+ (s|min|h) and [0-9.]+ GB of memory' <<<"$out"
+  holds "and writes nothing" test "$before" = "$(find output | sort)"
+}
+
 finish() {
   printf '%d promises, %d broken\n' "$promises" "$broken"
   [ "$promises" -gt 0 ] && [ "$broken" -eq 0 ]

@@ -44,6 +44,7 @@ for folder in one two; do
 done
 holds "the same concepts give the same model" diff -r output/one output/two
 holds "the same concepts give the same LoRA" cmp output/one.safetensors output/two.safetensors
+estimates "a trial of fusion" "${fuse[@]}" --out output/trial "$first" "$second"
 accepts "the fused model is a base model" fuse --base output/one --method weight \
   --lora output/three.safetensors "$golden/fusion/edlora_2.safetensors"
 accepts "a folder may end in a slash, and the report may be named inside it" \

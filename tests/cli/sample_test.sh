@@ -69,6 +69,7 @@ accepts "the picture is made again from itself" sample --rerun output/scene.png 
 holds "it is the same file, byte for byte" cmp output/scene.png output/again.png
 holds "and so is the sidecar" cmp output/scene.json output/again.json
 
+estimates "a trial of a picture" "${sample[@]}" --prompt "a dog" --out output/trial.png
 accepts "several pictures and a grid" "${sample[@]}" --prompt "a dog" --count 3 --batch 2 --seed 1 \
   --out output/many --grid output/grid.png
 for seed in 1 2 3; do

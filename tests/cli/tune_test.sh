@@ -78,6 +78,7 @@ refuses "a base model that is not there" $exit_format 'input/absent' \
   tune --base input/absent --data input/data --out output/a.safetensors
 
 tune+=(--steps 6 --checkpoint-every 1)
+estimates "a trial of tuning" "${tune[@]}" --out output/trial.safetensors
 accepts "tuning" "${tune[@]}" --out output/whole.safetensors
 "$mos" "${tune[@]}" --out output/parts.safetensors 2>stderr &
 tuning=$!

@@ -90,6 +90,27 @@ TEST(Capture, KeysAndValuesSeeTheWordsAndTheEndToken) {
       torch::allclose(samples.slice(0, 3), states.slice(0, 1).to(torch::kFloat64), 1e-5, 1e-6));
 }
 
+TEST(Capture, AConceptWithoutWordsIsFittedAtItsTriggerWords) {
+  auto model = mos::tiny::model();
+  const ConceptTokens tokens(model.unet->cross_attention_count());
+  const auto layer = model.unet->cross_attention_names().front() + ".to_v";
+  const ConceptPrompts shown = {.prompts = {"a b cat at sea"}, .trigger = "b cat"};
+  const auto grams = capture_cross_attention(model, tokens, shown, {layer});
+  const auto samples = grams.begin()->second.samples();
+
+  // start, a, b, cat, at (2 tokens), sea (3 tokens), end
+  const torch::NoGradGuard no_grad;
+  const std::array text = {shown.prompts.front()};
+  const auto ids = token_ids(model.tokenizer, text, mos::concepts::Padding::kNone);
+  const auto states = model.text_encoder(ids).last_hidden_state[0].to(torch::kFloat64);
+  const auto expected = torch::cat({states.slice(0, 2, 4), states.slice(0, -1)});
+  ASSERT_EQ(samples.sizes(), expected.sizes());
+  EXPECT_TRUE(torch::allclose(samples, expected, 1e-5, 1e-6));
+
+  const ConceptPrompts other = {.prompts = {"a dog"}, .trigger = "b cat"};
+  EXPECT_THROW(capture_cross_attention(model, tokens, other, {layer}), mos::Error);
+}
+
 TEST(Capture, SamplingShowsUNetLayersEveryStep) {
   auto model = mos::tiny::model();
   const auto tokens = add_cat(model);

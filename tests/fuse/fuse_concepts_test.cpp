@@ -6,6 +6,7 @@
 
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "mos/concepts/lora.h"
 #include "mos/fuse/capture.h"
 #include "mos/fuse/sources.h"
@@ -45,6 +46,30 @@ ConceptSource random_source(const std::string& name, std::uint64_t seed) {
   }
   source.delta.text_encoder = random_pairs(*model.text_encoder, generator);
   source.delta.unet = random_pairs(*model.unet, generator);
+  return source;
+}
+
+/// A LoCon as kohya's trainers write it: every layer of both networks, no words, an alpha.
+ConceptSource random_locon(const std::string& name, std::uint64_t seed) {
+  auto model = mos::tiny::model();
+  auto generator = mos::seeded_generator(seed);
+  const auto every_layer = [&](torch::nn::Module& network) {
+    mos::concepts::LoraPairs pairs;
+    mos::nn::for_each_lora_layer(
+        network, [&](const std::string& layer_name, mos::nn::LoraLayer& layer) {
+          auto down = layer.weight.sizes().vec(), up = std::vector<std::int64_t>(down.size(), 1);
+          up[0] = down[0];
+          up[1] = down[0] = 2;
+          pairs[layer_name] = {.down = 0.1 * mos::randn(down, generator),
+                               .up = 0.1 * mos::randn(up, generator),
+                               .scale = 0.5};
+        });
+    return pairs;
+  };
+  ConceptSource source{.name = name};
+  source.delta.text_encoder = every_layer(*model.text_encoder);
+  source.delta.unet = every_layer(*model.unet);
+  source.phrase = name;
   return source;
 }
 
@@ -100,6 +125,88 @@ TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
     EXPECT_GT(stage.peak_memory, 0);
     EXPECT_LT(result.report.total(stage.stage).after, result.report.total(stage.stage).before);
   }
+}
+
+TEST(FuseConcepts, AModelKeptInFloat16IsFusedInFloat32) {
+  auto half = mos::tiny::model(), same = mos::tiny::model();
+  for (auto* model : {&half, &same}) {
+    model->text_encoder->to(torch::kHalf);
+    model->unet->to(torch::kHalf);
+  }
+  same.text_encoder->to(torch::kFloat32);
+  same.unet->to(torch::kFloat32);
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  const auto from_half = fuse_concepts(half, sources, quick()).delta;
+  const auto expected = fuse_concepts(same, sources, quick()).delta;
+  const auto difference = [](const mos::concepts::LoraPairs& a, const mos::concepts::LoraPairs& b) {
+    double largest = 0.0;
+    for (const auto& [layer, pair] : a) {
+      const auto wanted = mos::concepts::lora_update(b.at(layer));
+      const auto error = (mos::concepts::lora_update(pair) - wanted).norm() / wanted.norm();
+      largest = std::max(largest, error.item<double>());
+    }
+    return largest;
+  };
+  EXPECT_LT(difference(from_half.text_encoder, expected.text_encoder), 1e-6);
+  // The later stages run with what the first has written: rounded to float16.
+  EXPECT_LT(difference(from_half.unet, expected.unet), 2e-2);
+  EXPECT_EQ(half.unet->parameters().front().scalar_type(), torch::kHalf);
+}
+
+bool is_patch_reader(const mos::fuse::LayerReport& layer) {
+  return layer.layer.find("conv") != std::string::npos &&
+         layer.layer.find("shortcut") == std::string::npos;
+}
+
+TEST(FuseConcepts, ConvolutionsAreFittedOnTheirPatches) {
+  auto model = mos::tiny::model();
+  auto options = quick();
+  options.text_ridge = options.unet_ridge = 1e-12;
+  const auto result = fuse_concepts(model, {random_locon("cat", 5)}, options);
+  std::int64_t fitted = 0;
+  for (const auto& layer : result.report.layers) {
+    ASSERT_EQ(layer.fits.size(), 1U) << layer.layer;
+    EXPECT_LT(layer.fits[0].after, 1e-6 * layer.fits[0].before) << layer.layer;
+    fitted += is_patch_reader(layer);
+  }
+  EXPECT_GT(fitted, 0);
+}
+
+TEST(FuseConcepts, TwoLoconsWithoutWordsOfTheirOwnFuse) {
+  auto model = mos::tiny::model();
+  const auto result =
+      fuse_concepts(model, {random_locon("cat", 5), random_locon("ox", 6)}, quick());
+  EXPECT_TRUE(result.delta.words.empty());
+  for (const auto& layer : result.report.layers) {
+    ASSERT_EQ(layer.fits.size(), 2U) << layer.layer;
+    EXPECT_LT(layer.fits[0].after + layer.fits[1].after,
+              layer.fits[0].before + layer.fits[1].before)
+        << layer.layer;
+  }
+}
+
+TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
+  auto model = mos::tiny::model();
+  const auto base = mos::io::state_dict_of(*model.unet);
+  std::map<std::string, torch::Tensor> before;
+  for (const auto& [key, value] : base) before[key] = value.clone();
+  auto options = quick();
+  options.conv_memory = 0.0;
+  const std::vector sources{random_locon("cat", 5), random_locon("ox", 6)};
+  const auto result = fuse_concepts(model, sources, options);
+  std::int64_t averaged = 0;
+  for (const auto& layer : result.report.layers) {
+    EXPECT_EQ(layer.fits.empty(), is_patch_reader(layer)) << layer.layer;
+    if (!layer.fits.empty()) continue;
+    ++averaged;
+    const auto expected = before.at(layer.layer + ".weight") +
+                          0.5 * lora_update(sources[0].delta.unet.at(layer.layer)) +
+                          0.5 * lora_update(sources[1].delta.unet.at(layer.layer));
+    EXPECT_TRUE(torch::allclose(base.at(layer.layer + ".weight"), expected, 0.0, 1e-5))
+        << layer.layer;
+  }
+  EXPECT_GT(averaged, 0);
+  EXPECT_THAT(result.report.to_json().dump(), HasSubstr(R"("fused_by":"weights")"));
 }
 
 TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {

@@ -4,7 +4,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "tests/support/temp_dir.h"
 
 namespace {
@@ -74,6 +74,22 @@ TEST(Rename, RefusesWhatItCannotDo) {
       HasSubstr("cannot rename <x>"));
   EXPECT_THROW(mos::fuse::rename_words(sources, std::array{parse_rename("2:<a1>=<y>")}),
                mos::Error);
+}
+
+TEST(LoadSources, TriggerWordsStandBehindAnEqualsSign) {
+  const mos::TempDir folder;
+  mos::concepts::ConceptDelta lora;
+  lora.unet["mid_block.attentions.0.proj_in"] = {torch::ones({1, 4}), torch::ones({4, 1})};
+  lora.metadata["ss_tag_frequency"] = R"({"10_dog": {"sks dog": 9, "grass": 2}})";
+  const auto file = (folder / "dog.safetensors").string();
+  mos::concepts::write_concept(file, lora, mos::concepts::ConceptFormat::kKohya);
+  const auto sources = mos::fuse::load_sources(std::array{file + "=sks dog"});
+  EXPECT_EQ(sources[0].prompt_phrase(), "sks dog");
+  EXPECT_EQ(sources[0].name, "dog");
+  EXPECT_NO_THROW(mos::fuse::check_words(sources, {}));
+  const auto nameless = mos::fuse::load_sources(std::array{file});
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { mos::fuse::check_words(nameless, {}); }),
+              testing::AllOf(HasSubstr("=trigger words"), HasSubstr("sks dog")));
 }
 
 class SourceList : public testing::Test {

@@ -308,9 +308,9 @@ TEST(GoldenWeightFusion, IsTheStoredWeightedSum) {
   mos::fuse::FuseOptions options{.method = "weight"};
   options.weights =
       mos::parse_json(stored.metadata().at("weights"), "weights").get<std::vector<double>>();
-  std::vector<fs::path> files;
+  std::vector<std::string> files;
   for (std::size_t i = 0; i < options.weights.size(); ++i) {
-    files.push_back(*find("fusion") / fmt::format("edlora_{}.safetensors", i));
+    files.push_back((*find("fusion") / fmt::format("edlora_{}.safetensors", i)).string());
   }
   auto model = tiny_model();
   fuse_concepts(model, mos::fuse::load_sources(files), options);

@@ -105,6 +105,21 @@ TEST(TorchFile, ReadsPlainValuesAndStateDictsWithMetadata) {
   EXPECT_EQ(file.find("absent"), nullptr);
 }
 
+TEST(TorchFile, ReadsAParameterDictAsADictionary) {
+  const auto floats_tensor =
+      tensor(storage("FloatStorage", "0", 6), 0, number(2) + number(3), number(3) + number(1));
+  const auto parameters =
+      global("collections", "OrderedDict") + ")R" + text("*") + floats_tensor + "s";
+  const auto file = read_pickle(std::string("}").append(text("string_to_param")) +
+                                global("torch.nn.modules.container", "ParameterDict") + ")\x81}(" +
+                                text("training") + "\x88" + text("_parameters") + parameters +
+                                text("_non_persistent_buffers_set") + global("__builtin__", "set") +
+                                "]\x85R" + "ubs");
+  const auto dict = mos::io::flatten_tensors(file);
+  ASSERT_EQ(dict.size(), 1U);
+  EXPECT_TRUE(dict.at("string_to_param/*").equal(torch::arange(6.0F).view({2, 3})));
+}
+
 TEST(TorchFile, ReadsParametersAsTheirTensors) {
   const auto file =
       read_pickle(global("torch._utils", "_rebuild_parameter") +

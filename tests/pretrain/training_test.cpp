@@ -2,7 +2,6 @@
 #include <torch/nn/module.h>
 #include <torch/optim/adamw.h>
 
-#include <atomic>
 #include <filesystem>
 #include <memory>
 
@@ -12,7 +11,6 @@
 #include "mos/pretrain/adamw.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/trainer.h"
-#include "mos/pretrain/workers.h"
 #include "tests/support/temp_dir.h"
 
 namespace mos::pretrain {
@@ -175,17 +173,6 @@ TEST(Training, WorkersOnSharesLearnWhatOneWorkerLearns) {
   const auto one = learn(1);
   EXPECT_LT(largest_difference(one, learn(2)), 1e-4);
   EXPECT_EQ(largest_difference(learn(2), learn(3)), 0.0);  // 32 pictures do not divide by 3
-}
-
-TEST(Workers, TheFirstFailureReachesTheCaller) {
-  Workers workers(2);
-  EXPECT_THROW(workers.run([](std::size_t i) {
-    if (i == 1) throw Error(ErrorKind::kUsage, "no");
-  }),
-               Error);
-  std::atomic<int> done = 0;
-  workers.run([&](std::size_t) { ++done; });  // and they still work
-  EXPECT_EQ(done, 2);
 }
 
 TEST(Training, LossDecreases) {

@@ -1,11 +1,13 @@
 #include "mos/tune/trainer.h"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
 
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"
 
@@ -59,6 +61,39 @@ TEST_F(Tuning, SameSeedGivesTheSameConceptAndAnotherSeedAnother) {
   expect_same(first, tune());
   options_.run.seed = 1;
   EXPECT_FALSE(first.words[0].rows.equal(tune().words[0].rows));
+}
+
+TEST_F(Tuning, SharesOfABatchLearnTheSameInOneThreadAndInTwo) {
+  options_.optimiser.batch = 3;
+  options_.optimiser.micro_batch = 2;
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  const auto learn = [&](int threads) {
+    at::set_num_threads(threads);
+    mos::tune::Trainer trainer(base_, dataset_, complete);
+    at::set_num_threads(1);  // what is not divided into shares, such as the VAE, is the same then
+    for (int step = 0; step < 3; ++step) trainer.step();
+    return trainer.attached().snapshot();
+  };
+  const auto before = at::get_num_threads();
+  const auto one = learn(1), two = learn(2);
+  at::set_num_threads(before);
+  expect_same(one, two);
+}
+
+TEST_F(Tuning, SharesOfABatchHaveTheGradientOfTheWhole) {
+  options_.optimiser.batch = 3;
+  options_.loss.attention_weight = 0;  // its maps are normalised within a share
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  auto shared = complete;
+  shared.optimiser.micro_batch = 1;
+  mos::tune::Trainer one(base_, dataset_, complete);
+  const double loss = one.step();
+  const auto whole = one.attached().snapshot();
+  mos::tune::Trainer three(base_, dataset_, shared);
+  EXPECT_NEAR(three.step(), loss, 1e-5);
+  // Adam moves every number by about its rate, 1e-2, in the direction of the gradient.
+  const auto parts = three.attached().snapshot();
+  EXPECT_TRUE(torch::allclose(parts.words[0].rows, whole.words[0].rows, 0, 1e-4));
 }
 
 TEST_F(Tuning, LeavesTheBaseModelAsItWas) {

@@ -1,11 +1,11 @@
-#include "mos/pretrain/workers.h"
+#include "mos/base/workers.h"
 
 #include <ATen/Parallel.h>
 #include <omp.h>
 
 #include <utility>
 
-namespace mos::pretrain {
+namespace mos {
 
 Workers::Workers(std::size_t count)
     : start_(static_cast<std::ptrdiff_t>(count) + 1),
@@ -44,4 +44,4 @@ void Workers::serve(std::size_t index) {
   }
 }
 
-}  // namespace mos::pretrain
+}  // namespace mos

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace mos::pretrain {
+namespace mos {
 
 /// Threads that stay, each of which runs LibTorch's operations alone. (A new thread for every step
 /// would cost more than its work: LibTorch makes a thread pool at the first operation of each.)
@@ -32,4 +32,4 @@ class Workers {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace mos::pretrain
+}  // namespace mos

@@ -1,0 +1,154 @@
+#include "convert_concept.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "concept_keys.h"
+#include "mos/base/file.h"
+#include "mos/base/log.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/concepts/mean_rows.h"
+
+namespace mos::app {
+
+namespace fs = std::filesystem;
+using concepts::ConceptDelta;
+using concepts::ConceptFormat;
+
+const char* const kConvertConceptHelp =
+    "Of concepts, LoRA and embeddings:\n"
+    "  --to FORMAT              mos, official (the authors' .pth), kohya, peft, diffusers,\n"
+    "                           a1111, textual-inversion or xti [by the ending of --out]\n"
+    "  --only words|lora        leave the other half out\n"
+    "  --word WORD[=NEW]        this word alone, under another name if NEW is given\n"
+    "  --mean-rows              one row for a word that has one for each layer: their mean\n"
+    "  --base DIR               measure on this base model what the mean changes\n"
+    "  --dtype TYPE             float32, float16 or bfloat16 [as in the file]\n";
+
+namespace {
+
+/// What the command line asks for.
+struct Order {
+  ConceptFormat format = ConceptFormat::kMos;
+  std::string only;
+  std::optional<std::string> word, new_word;
+  bool mean_rows = false;
+  std::optional<std::string> base;
+  std::optional<torch::ScalarType> dtype;
+  KeyOptions keys;
+};
+
+/// Any type that files have: nothing is computed in it.
+torch::ScalarType stored_dtype(const std::string& name) {
+  if (name == "float32") return torch::kFloat32;
+  if (name == "float16") return torch::kFloat16;
+  if (name == "bfloat16") return torch::kBFloat16;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--dtype is \"{}\", expected float32, float16 or bfloat16", name));
+}
+
+void take_word(Flags& flags, Order& order) {
+  const auto text = flags.take("word");
+  if (!text) return;
+  const auto equals = text->find('=');
+  order.word = text->substr(0, equals);
+  if (equals != std::string::npos) order.new_word = text->substr(equals + 1);
+  if (order.word->empty() || (order.new_word && order.new_word->empty())) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--word is \"{}\", expected WORD or WORD=NEW", *text));
+  }
+}
+
+Order take_order(Flags& flags, const fs::path& out) {
+  Order order;
+  const auto to = flags.take("to");
+  order.format = to ? concepts::concept_format(*to) : concepts::format_of_ending(out);
+  order.only = flags.take("only").value_or("");
+  if (!order.only.empty() && order.only != "words" && order.only != "lora") {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--only is \"{}\", expected words or lora", order.only));
+  }
+  take_word(flags, order);
+  const auto mean = flags.take("mean-rows");
+  order.mean_rows = mean && detail::parse_switch("mean-rows", *mean);
+  order.base = flags.take("base");
+  if (const auto dtype = flags.take("dtype")) order.dtype = stored_dtype(*dtype);
+  order.keys = take_key_options(flags);
+  flags.refuse_unknown();
+  return order;
+}
+
+/// The asked-for part of the concept.
+void cut(ConceptDelta& delta, const Order& order) {
+  if (order.only == "words") {
+    delta.text_encoder.clear();
+    delta.unet.clear();
+  } else if (order.only == "lora") {
+    delta.words.clear();
+  }
+  if (!order.word) return;
+  const auto found = std::find_if(delta.words.begin(), delta.words.end(),
+                                  [&](const auto& word) { return word.word == *order.word; });
+  if (found == delta.words.end()) {
+    throw Error(ErrorKind::kUsage, fmt::format("there is no word {} in it; it has \"{}\"",
+                                               *order.word, delta.phrase()));
+  }
+  const auto chosen = *found;
+  delta.words = {chosen};
+  if (order.new_word) delta.words.front().word = *order.new_word;
+}
+
+bool has_layerwise_rows(const ConceptDelta& delta) {
+  return std::any_of(delta.words.begin(), delta.words.end(),
+                     [](const auto& word) { return word.layers() > 1; });
+}
+
+/// Says what is lost, in numbers if there is a base model to measure it on.
+void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order) {
+  if (!order.mean_rows || !has_layerwise_rows(delta)) return;
+  if (order.base) {
+    auto base = diffusion::StableDiffusion::load(*order.base);
+    const auto change = concepts::measure_mean_rows(base, whole);
+    fmt::print(
+        "mean rows change the text features by {:.3g} %, the U-Net's prediction by {:.3g} %\n",
+        100 * change.text, 100 * change.prediction);
+  } else {
+    log::warn("the mean of each word's rows stands for all layers now; --base measures the change");
+  }
+  delta = concepts::with_mean_rows(delta);
+}
+
+void cast(ConceptDelta& delta, torch::ScalarType dtype) {
+  for (auto& word : delta.words) word.rows = word.rows.to(dtype);
+  for (auto* pairs : {&delta.text_encoder, &delta.unet}) {
+    for (auto& [layer, pair] : *pairs) {
+      pair.down = pair.down.to(dtype);
+      pair.up = pair.up.to(dtype);
+    }
+  }
+}
+
+}  // namespace
+
+int convert_concept(Flags& flags, const fs::path& in, const fs::path& out) {
+  const auto order = take_order(flags, out);
+  auto file = concepts::read_concept_file(in, order.keys.unexpected);
+  log::info(fmt::format("{}: {}", in.string(), file.keys.summary()));
+  if (order.keys.list) log::info(file.keys.listing());
+  auto delta = file.delta;
+  cut(delta, order);
+  auto target = order.mean_rows ? concepts::with_mean_rows(delta) : delta;
+  concepts::check_holds(order.format, target, out);
+  { const AtomicFile writable(out); }
+  take_means(delta, file.delta, order);
+  if (order.dtype) cast(delta, *order.dtype);
+  concepts::write_concept(out, delta, order.format);
+  fmt::print("{}\n", out.string());
+  return 0;
+}
+
+}  // namespace mos::app

@@ -1,0 +1,187 @@
+#include "mos/concepts/concept_writer.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/base/text_distance.h"
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/embedding_file.h"
+#include "mos/concepts/lora_file.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/torch_writer.h"
+
+namespace mos::concepts {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What a format has room for: no LoRA dialect, no LoRA; no embedding dialect, no words.
+struct FormatRule {
+  ConceptFormat format;
+  const char* name;
+  std::optional<LoraDialect> lora;
+  std::optional<EmbeddingDialect> words;
+};
+constexpr auto kFormats = std::to_array<FormatRule>({
+    {ConceptFormat::kMos, "mos", LoraDialect::kOfficial, EmbeddingDialect::kOfficial},
+    {ConceptFormat::kOfficial, "official", LoraDialect::kOfficial, EmbeddingDialect::kOfficial},
+    {ConceptFormat::kKohya, "kohya", LoraDialect::kKohya, EmbeddingDialect::kBundle},
+    {ConceptFormat::kPeft, "peft", LoraDialect::kPeft, std::nullopt},
+    {ConceptFormat::kDiffusers, "diffusers", LoraDialect::kDiffusers, std::nullopt},
+    {ConceptFormat::kA1111, "a1111", std::nullopt, EmbeddingDialect::kA1111},
+    {ConceptFormat::kTextualInversion, "textual-inversion", std::nullopt,
+     EmbeddingDialect::kDiffusers},
+    {ConceptFormat::kXti, "xti", std::nullopt, EmbeddingDialect::kXti},
+});
+
+using Metadata = std::map<std::string, std::string>;
+
+const FormatRule& rule_of(ConceptFormat format) {
+  return *std::find_if(kFormats.begin(), kFormats.end(),
+                       [format](const FormatRule& rule) { return rule.format == format; });
+}
+
+bool is_torch_file(const fs::path& path) {
+  constexpr auto kEndings = std::to_array<const char*>({".pth", ".pt", ".bin", ".ckpt"});
+  return std::find(kEndings.begin(), kEndings.end(), path.extension()) != kEndings.end();
+}
+
+void require(bool holds, const std::string& message) {
+  if (!holds) throw Error(ErrorKind::kUsage, message);
+}
+
+bool has_lora(const ConceptDelta& delta) {
+  return !delta.text_encoder.empty() || !delta.unet.empty();
+}
+
+bool needs_metadata(const FormatRule& rule, const ConceptDelta& delta) {
+  const bool scale_outside =
+      rule.lora == LoraDialect::kPeft || rule.lora == LoraDialect::kDiffusers;
+  return scale_outside && !peft_metadata(delta).empty();
+}
+
+void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::path& path) {
+  const bool torch = is_torch_file(path);
+  require(torch || path.extension() == ".safetensors",
+          fmt::format("{} must end in .safetensors, .pt, .pth or .bin", path.string()));
+  require(rule.format != ConceptFormat::kOfficial || torch,
+          fmt::format("the authors' files end in .pth, not as {}; their names in safetensors are "
+                      "the format mos",
+                      path.string()));
+  require(
+      rule.format != ConceptFormat::kMos || !torch,
+      fmt::format("the format mos is safetensors, not as {}; official is for .pth", path.string()));
+  require(!torch || !needs_metadata(rule, delta),
+          fmt::format("{} names keep the scale in metadata, which only .safetensors has, not {}",
+                      rule.name, path.string()));
+}
+
+/// What is new in the metadata, and nothing that another format left there.
+Metadata metadata_for(const FormatRule& rule, const ConceptDelta& delta) {
+  auto metadata = delta.metadata;
+  metadata.erase(kAdapterMetadata);
+  metadata.erase(kWordOrder);
+  metadata.erase(kEmbeddingName);
+  if (needs_metadata(rule, delta)) metadata[kAdapterMetadata] = peft_metadata(delta);
+  if (rule.format == ConceptFormat::kMos || !delta.words.empty()) {
+    Json order = Json::array();
+    for (const auto& word : delta.words) order.push_back(word.word);
+    metadata[kWordOrder] = order.dump();
+  }
+  const bool nameless =
+      rule.words == EmbeddingDialect::kA1111 || rule.words == EmbeddingDialect::kXti;
+  if (nameless) metadata[kEmbeddingName] = delta.words.front().word;
+  return metadata;
+}
+
+/// AUTOMATIC1111/stable-diffusion-webui, textual_inversion.py: Embedding.save.
+io::TorchValue a1111_value(const ConceptWord& word) {
+  using Dict = io::TorchValue::Dict;
+  constexpr std::int64_t kAsterisk = 265;  // the token of "*"
+  return {Dict{{"name", {word.word}},
+               {"step", {std::int64_t{0}}},
+               {"string_to_param", {Dict{{"*", {word.rows.contiguous()}}}}},
+               {"string_to_token", {Dict{{"*", {kAsterisk}}}}}}};
+}
+
+io::TorchValue torch_value(const FormatRule& rule, const ConceptDelta& delta,
+                           const io::StateDict& dict) {
+  if (rule.format == ConceptFormat::kA1111) return a1111_value(delta.words.front());
+  if (rule.format == ConceptFormat::kOfficial) {
+    return {io::TorchValue::Dict{{"params", io::nest_tensors(dict)}}};
+  }
+  io::TorchValue::Dict flat;
+  for (const auto& [key, tensor] : dict) flat.emplace_back(key, io::TorchValue{tensor});
+  if (rule.format == ConceptFormat::kXti) {
+    flat.emplace_back(kEmbeddingName, io::TorchValue{delta.words.front().word});
+  }
+  return {std::move(flat)};
+}
+
+}  // namespace
+
+std::vector<std::string> concept_format_names() {
+  std::vector<std::string> names;
+  for (const auto& rule : kFormats) names.emplace_back(rule.name);
+  return names;
+}
+
+ConceptFormat concept_format(const std::string& name) {
+  for (const auto& rule : kFormats) {
+    if (name == rule.name) return rule.format;
+  }
+  const auto names = concept_format_names();
+  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" is no format of concepts, expected {}{}", name,
+                                             fmt::join(names, ", "), did_you_mean(name, names)));
+}
+
+ConceptFormat format_of_ending(const fs::path& path) {
+  if (path.extension() == ".safetensors") return ConceptFormat::kMos;
+  if (path.extension() == ".pth") return ConceptFormat::kOfficial;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the name {} does not tell the format of a concept; name one of {}",
+                          path.string(), fmt::join(concept_format_names(), ", ")));
+}
+
+void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
+  const auto& rule = rule_of(format);
+  require(rule.lora || !has_lora(delta),
+          fmt::format("{} files hold a word and no LoRA; leave the LoRA out with --only words",
+                      rule.name));
+  require(rule.words || delta.words.empty(),
+          fmt::format("{} files hold a LoRA and no words; leave the words out with --only lora and "
+                      "write them to a file of their own",
+                      rule.name));
+  require(rule.lora || delta.words.size() == 1,
+          fmt::format("{} files hold one word, this concept has {}; choose one with --word",
+                      rule.name, delta.words.size()));
+  check_ending(rule, delta, path);
+  for (const auto& word : delta.words) word_tensors(word, *rule.words);
+}
+
+void write_concept(const fs::path& path, const ConceptDelta& given, ConceptFormat format) {
+  check_holds(format, given, path);
+  const auto& rule = rule_of(format);
+  const auto delta = format == ConceptFormat::kOfficial ? with_folded_scales(given) : given;
+  io::StateDict dict;
+  if (rule.lora) dict = lora_tensors(delta, *rule.lora);
+  for (const auto& word : delta.words) dict.merge(word_tensors(word, *rule.words));
+  if (is_torch_file(path)) {
+    io::save_torch_file(path, torch_value(rule, delta, dict));
+  } else {
+    io::save_safetensors(path, dict, metadata_for(rule, delta));
+  }
+}
+
+void save_concept(const fs::path& path, const ConceptDelta& delta) {
+  write_concept(path, delta, ConceptFormat::kMos);
+}
+
+}  // namespace mos::concepts

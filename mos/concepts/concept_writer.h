@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mos/concepts/concept_delta.h"
+
+/// Concepts into files of every dialect that can be written.
+namespace mos::concepts {
+
+enum class ConceptFormat {
+  kMos,               ///< Ours: words and LoRA under the authors' names, `.safetensors`.
+  kOfficial,          ///< The authors' `.pth`.
+  kKohya,             ///< LoRA for A1111, ComfyUI, kohya; words as bundle_emb.
+  kPeft,              ///< LoRA as PEFT names it and diffusers (from 0.22 on) reads it.
+  kDiffusers,         ///< LoRA as diffusers before 0.22 names it.
+  kA1111,             ///< One word, `.pt` or `.safetensors`.
+  kTextualInversion,  ///< One word for diffusers, `.bin` or `.safetensors`.
+  kXti,               ///< One word with rows for 16 layers, as kohya's XTI keeps it.
+};
+
+/// "mos", "official", "kohya", "peft", "diffusers", "a1111", "textual-inversion", "xti".
+std::vector<std::string> concept_format_names();
+/// Throws mos::Error(kUsage) for another name.
+ConceptFormat concept_format(const std::string& name);
+
+/// What the ending of a file promises: kMos for .safetensors, kOfficial for .pth.
+/// Throws mos::Error(kUsage) for others.
+ConceptFormat format_of_ending(const std::filesystem::path& path);
+
+/// Throws mos::Error naming what `format` or a file with this ending cannot hold: kMismatch for
+/// layer-wise rows, kUsage for LoRA in embeddings, words in a LoRA, several words, or the ending.
+void check_holds(ConceptFormat format, const ConceptDelta& delta,
+                 const std::filesystem::path& path);
+
+/// Writes `delta`, the same bytes for the same concept, complete or not at all. Tensors keep their
+/// dtype. Scales stay factors of their own (alpha), but in kOfficial, whose reader knows none:
+/// there they are multiplied into `up`. Throws as check_holds does, and kIo.
+void write_concept(const std::filesystem::path& path, const ConceptDelta& delta,
+                   ConceptFormat format);
+
+/// In our own format.
+void save_concept(const std::filesystem::path& path, const ConceptDelta& delta);
+
+}  // namespace mos::concepts

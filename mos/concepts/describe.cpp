@@ -1,0 +1,131 @@
+#include "mos/concepts/describe.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "mos/concepts/concept_file.h"
+#include "mos/concepts/training_metadata.h"
+
+namespace mos::concepts {
+
+namespace {
+
+/// Text width of the families; the width of the text features is what a LoRA cannot hide.
+const char* family_of_width(std::int64_t width) {
+  switch (width) {
+    case 768:
+      return "Stable Diffusion 1.x";
+    case 1024:
+      return "Stable Diffusion 2.x";
+    case 2048:
+      return "Stable Diffusion XL, which is not supported";
+    default:
+      return "a model of another size";
+  }
+}
+
+/// Width of the text that the concept's words or layers are made for; 0: nothing tells.
+std::int64_t text_width(const ConceptDelta& delta) {
+  if (!delta.words.empty()) return delta.words.front().rows.size(1);
+  for (const auto& [layer, pair] : delta.unet) {
+    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) return pair.down.size(1);
+  }
+  for (const auto& [layer, pair] : delta.text_encoder) {
+    if (layer.ends_with(".q_proj")) return pair.down.size(1);
+  }
+  return 0;
+}
+
+/// The distinct values among all pairs, smallest first.
+template <class ValueOf>
+Json distinct(const ConceptDelta& delta, const ValueOf& value_of) {
+  std::set<double> values;
+  for (const auto* pairs : {&delta.text_encoder, &delta.unet}) {
+    for (const auto& [layer, pair] : *pairs) values.insert(value_of(pair));
+  }
+  Json list = Json::array();
+  for (const double value : values) list.push_back(value);
+  return list;
+}
+
+/// `….transformer_blocks.0.attn2.to_k` -> `attn2.to_k`: what is left without the numbered lists.
+std::string kind_of(std::string_view layer) {
+  for (const std::string_view list :
+       {"attentions.", "transformer_blocks.", "resnets.", "encoder.layers."}) {
+    const auto found = layer.find(list);
+    if (found == layer.npos) continue;
+    layer.remove_prefix(found + list.size());
+    layer.remove_prefix(layer.find('.') + 1);
+  }
+  for (const std::string_view list : {"downsamplers.", "upsamplers."}) {
+    if (const auto found = layer.find(list); found != layer.npos) layer.remove_prefix(found);
+  }
+  return std::string(layer);
+}
+
+/// How many layers of each kind: "attn2.to_k" 16, "conv1" 22.
+Json layer_kinds(const LoraPairs& pairs) {
+  std::map<std::string, std::int64_t> counts;
+  for (const auto& [layer, pair] : pairs) ++counts[kind_of(layer)];
+  return counts;
+}
+
+const char* network_type(const ConceptFile& file) {
+  const auto& delta = file.delta;
+  if (delta.unet.empty() && delta.text_encoder.empty()) return "embedding";
+  const bool has_patches = std::any_of(delta.unet.begin(), delta.unet.end(), [](const auto& entry) {
+    return entry.second.down.dim() == 4 && entry.second.down.size(2) > 1;
+  });
+  return has_patches ? "LoCon (LoRA with 3x3 convolutions)" : "LoRA";
+}
+
+Json words_json(const ConceptDelta& delta) {
+  Json words = Json::object();
+  for (const auto& word : delta.words) {
+    words[word.word] = fmt::format(
+        "{} token{} of width {}{}", word.vectors, word.vectors == 1 ? "" : "s", word.rows.size(1),
+        word.layers() == 1 ? std::string() : fmt::format(", rows for {} layers", word.layers()));
+  }
+  return words;
+}
+
+void add_lora(Json& report, const ConceptDelta& delta) {
+  if (delta.unet.empty() && delta.text_encoder.empty()) return;
+  report["ranks"] =
+      distinct(delta, [](const LoraPair& p) { return static_cast<double>(p.rank()); });
+  report["alphas"] =
+      distinct(delta, [](const LoraPair& p) { return p.scale * static_cast<double>(p.rank()); });
+  report["text_encoder_layers"] = layer_kinds(delta.text_encoder);
+  report["unet_layers"] = layer_kinds(delta.unet);
+}
+
+}  // namespace
+
+std::optional<Json> describe_concept(const io::TensorFile& file) {
+  const auto sorted = sort_concept_keys(file);
+  if (!is_concept_file(sorted)) return std::nullopt;
+  Json report = {{"kind", "concept"}, {"dialects", sorted.dialects}};
+  const auto& foreign = sorted.keys.foreign;
+  report["network"] = foreign.empty() ? std::string(network_type(sorted))
+                                      : foreign.begin()->first + ", which is not applied here";
+  const auto width = text_width(sorted.delta);
+  if (foreign.empty() && width > 0) {
+    report["loads_onto"] = fmt::format("{} (text of width {})", family_of_width(width), width);
+  }
+  add_lora(report, sorted.delta);
+  if (!sorted.delta.words.empty()) report["words"] = words_json(sorted.delta);
+  report["keys"] = sorted.keys.summary();
+  for (const auto* list : {&sorted.keys.missing, &sorted.keys.wrong, &sorted.keys.unexpected}) {
+    for (const auto& key : *list) report["problems"].push_back(key);
+  }
+  const auto training = training_summary(file.metadata);
+  if (!training.empty()) report["training"] = training;
+  return report;
+}
+
+}  // namespace mos::concepts

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <optional>
+
+#include "mos/base/json.h"
+#include "mos/io/tensor_file.h"
+
+namespace mos::concepts {
+
+/// What a file of a concept, LoRA or embedding is, without a base model: dialects, kind of network,
+/// what it would load onto, ranks, alphas, words, keys by what became of them, SHA-256, and what
+/// its metadata tells of its training. Nothing when it is no such file.
+std::optional<Json> describe_concept(const io::TensorFile& file);
+
+}  // namespace mos::concepts

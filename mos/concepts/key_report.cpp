@@ -1,0 +1,70 @@
+#include "mos/concepts/key_report.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "mos/base/error.h"
+
+namespace mos::concepts {
+
+std::string KeyReport::summary() const {
+  auto text = fmt::format("{} keys matched, {} missing, {} unexpected", matched.size(),
+                          missing.size(), unexpected.size());
+  if (!wrong.empty()) text += fmt::format(", {} of an impossible shape", wrong.size());
+  for (const auto& [what, keys] : foreign) text += fmt::format(", {} of {}", keys.size(), what);
+  return text;
+}
+
+std::string KeyReport::listing() const {
+  std::string text;
+  for (const auto& use : matched)
+    text += fmt::format("matched     {} -> {}\n", use.key, use.target);
+  for (const auto& key : missing) text += fmt::format("missing     {}\n", key);
+  for (const auto& key : unexpected) text += fmt::format("unexpected  {}\n", key);
+  for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", reason);
+  for (const auto& [what, keys] : foreign) {
+    for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", key, what);
+  }
+  return text;
+}
+
+void KeyReport::reject(const std::string& target) {
+  std::vector<Use> kept;
+  for (auto& use : matched) {
+    if (use.target == target) {
+      unexpected.push_back(std::move(use.key));
+    } else {
+      kept.push_back(std::move(use));
+    }
+  }
+  matched = std::move(kept);
+}
+
+void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected) {
+  if (!report.foreign.empty()) {
+    const auto& [what, keys] = *report.foreign.begin();
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("{} is of a kind that is not applied here: {} ({} of its keys, such as "
+                            "{}); LoRA and LoCon for Stable Diffusion 1.x and 2.x are",
+                            origin, what, keys.size(), keys.front()));
+  }
+  auto reasons = report.wrong;
+  for (const auto& key : report.missing) reasons.push_back(key + " (missing)");
+  const bool may_leave_out = unexpected == UnexpectedKeys::kLeaveOut;
+  for (const auto& key : report.unexpected) {
+    if (!may_leave_out) reasons.push_back(key + " (not part of a concept)");
+  }
+  if (!reasons.empty()) {
+    const bool only_unexpected = report.wrong.empty() && report.missing.empty();
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("{} is not a concept file we can use; {} keys do not fit: {}{}", origin,
+                    reasons.size(), fmt::join(reasons, ", "),
+                    only_unexpected ? "; --allow-unexpected leaves unexpected keys out" : ""));
+  }
+  if (report.matched.empty()) {
+    throw Error(ErrorKind::kFormat, origin + " holds no concept: no words and no LoRA");
+  }
+}
+
+}  // namespace mos::concepts

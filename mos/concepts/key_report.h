@@ -1,0 +1,38 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mos::concepts {
+
+/// What became of every key of a concept file.
+struct KeyReport {
+  struct Use {
+    std::string key;
+    std::string target;  ///< `unet/<layer>`, `text_encoder/<layer>` or the word it belongs to.
+  };
+  std::vector<Use> matched;
+  std::vector<std::string> missing;     ///< Keys that the file should have beside those it has.
+  std::vector<std::string> unexpected;  ///< Keys that mean nothing in a concept file or its base.
+  std::vector<std::string> wrong;       ///< Keys with a tensor of an impossible shape, and why.
+  /// Keys of networks or model families that we do not apply, by what they are.
+  std::map<std::string, std::vector<std::string>> foreign;
+
+  /// "264 keys matched, 0 missing, 0 unexpected".
+  std::string summary() const;
+  /// Every key on a line of its own, with what became of it.
+  std::string listing() const;
+
+  /// Moves the keys of `target` from matched to unexpected.
+  void reject(const std::string& target);
+};
+
+/// What shall happen to keys that mean nothing to us.
+enum class UnexpectedKeys { kRefuse, kLeaveOut };
+
+/// Throws mos::Error(kMismatch) naming `origin` and every key that is missing or wrong, the kind of
+/// network if it is one that we do not apply, and unexpected keys unless they may be left out.
+void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected);
+
+}  // namespace mos::concepts

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// The names that LoRA tensors have in files: one table for all programs that write them.
+namespace mos::concepts {
+
+enum class Network { kTextEncoder, kUNet };
+
+/// Who spells keys like that.
+enum class LoraDialect {
+  kOfficial,   ///< `unet/<layer>.lora_down.weight`: the authors' files and ours.
+  kKohya,      ///< `lora_unet_<layer with underscores>.lora_down.weight`, and `.alpha`.
+  kDiffusers,  ///< `unet.<layer>.lora.down.weight`, `….lora_linear_layer.down.weight` for text.
+  kDiffusersOld,  ///< `unet.<attention>.processor.to_q_lora.down.weight`.
+  kPeft,          ///< `unet.<layer>.lora_A.weight`, also below `base_model.model.`.
+};
+
+enum class LoraPart {
+  kDown,
+  kUp,
+  kMid,  ///< LoCon with Tucker decomposition: a k×k kernel between two 1×1 ones.
+  kAlpha,
+};
+
+/// What a key says. `layer` is the dotted name of diffusers or transformers.
+struct LoraKey {
+  LoraDialect dialect = LoraDialect::kOfficial;
+  Network network = Network::kUNet;
+  std::string layer;
+  LoraPart part = LoraPart::kDown;
+};
+
+/// "kohya", "diffusers", …
+std::string_view name_of(LoraDialect dialect);
+/// "text_encoder" or "unet", the folder of a diffusers directory.
+std::string_view name_of(Network network);
+
+/// Reads a key of any dialect; nothing when it is none.
+std::optional<LoraKey> parse_lora_key(std::string_view key);
+
+/// Writes a key in its dialect. kMid and kDiffusersOld are only read.
+/// Throws mos::Error(kUsage) for those.
+std::string format_lora_key(const LoraKey& key);
+
+/// `down_blocks.0.attentions.0.proj_in` -> `down_blocks_0_attentions_0_proj_in`, as kohya does.
+std::string flat_name(std::string_view layer);
+/// The way back. Names of the layers of CLIP and of the U-Net have underscores of their own
+/// (`down_blocks`, `to_out`); a list of these makes it unambiguous.
+std::string dotted_name(std::string_view flat);
+
+/// What kind of network a key is from that is not a LoRA we apply: "LoHa (LyCORIS)", "a DoRA", "a
+/// LoRA for Stable Diffusion XL". Nothing for keys of ours and for keys that nobody knows.
+std::optional<std::string_view> foreign_kind(std::string_view key);
+
+}  // namespace mos::concepts

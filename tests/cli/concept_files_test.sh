@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# LoRA and embedding files of other programs: read, used, converted, and refused with their reasons.
+source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
+
+official=$golden/fusion/edlora_0.pth
+layer=down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q
+
+# ---- Conversion ----
+
+accepts "the authors' file becomes a kohya LoRA" convert "$official" --only lora --to kohya \
+  --out output/kohya.safetensors
+for format in mos peft diffusers; do
+  accepts "kohya becomes $format" convert output/kohya.safetensors --to $format \
+    --out output/$format.safetensors
+  accepts "$format becomes kohya again" convert output/$format.safetensors --to kohya \
+    --out output/again.safetensors
+  holds "with the same bytes as before" cmp output/kohya.safetensors output/again.safetensors
+done
+accepts "the authors' format is written" convert "$official" --to official --out output/one.pth
+accepts "and written again" convert output/one.pth --to official --out output/two.pth
+holds "with the same bytes as before" cmp output/one.pth output/two.pth
+accepts "half precision is asked for" convert output/kohya.safetensors --to kohya --dtype float16 \
+  --out output/half.safetensors
+
+word=$("$mos" inspect "$official" | sed -n '/^words:/{n;s/^ *\(<[^>]*>\).*/\1/p}')
+refuses "layer-wise rows do not fit in an A1111 embedding" $exit_mismatch \
+  '16 layers.*--mean-rows' convert "$official" --only words --word "$word=toy" --to a1111 \
+  --out output/toy.pt
+accepts "their mean does" convert "$official" --only words --word "$word=toy" --to a1111 \
+  --mean-rows --base "$tiny_base" --out output/toy.pt
+holds "and what that changes is measured" grep -qE 'text features by [0-9.]+ %.*by [0-9.]+ %' \
+  <<<"$out"
+accepts "XTI has room for layers" convert "$official" --only words --word "$word=toy" --to xti \
+  --out output/toy.safetensors
+refuses "an embedding with LoRA" $exit_usage 'no LoRA.*--only words' \
+  convert "$official" --to a1111 --out output/no.pt
+refuses "a name that tells no format" $exit_usage 'does not tell the format.*kohya' \
+  convert "$official" --out output/no.bin
+refuses "a name that tells no format, of a fused LoRA" $exit_usage 'does not tell the format' \
+  fuse --base "$tiny_base" --lora output/no "$official"
+refuses "a format that nobody knows" $exit_usage 'kohia.*kohya' \
+  convert "$official" --to kohia --out output/no.safetensors
+
+# ---- Use ----
+
+accepts "a plain LoRA is painted with" sample --base "$tiny_base" --concept output/half.safetensors \
+  --prompt 'a red cat' --steps 1 --height 64 --width 64 --dtype float32 --out output/plain.png
+holds "and its keys are counted" grep -qE 'half.safetensors: [0-9]+ keys matched, 0 missing, 0 unex' \
+  <<<"$err"
+accepts "an embedding is painted with" sample --base "$tiny_base" --concept output/toy.pt \
+  --prompt 'a toy cat' --steps 1 --height 64 --width 64 --dtype float32 --out output/toy.png
+refuses "a prompt without the embedding's word" $exit_usage 'toy' sample --base "$tiny_base" \
+  --concept output/toy.pt --prompt 'a cat' --out output/no.png
+refuses "fusing a LoRA without words" $exit_usage 'trigger words' fuse --base "$tiny_base" \
+  --lora output/no.safetensors output/kohya.safetensors
+accepts "with trigger words it is fused" fuse --base "$tiny_base" --steps 2 --size 64 \
+  --lora output/fused.safetensors --lora-format kohya --report output/report.json --list-keys \
+  'output/kohya.safetensors=red cat' 'output/half.safetensors=blue dog'
+holds "every key is listed when asked for" grep -q "matched     lora_unet_$layer.alpha" <<<"$err"
+refuses "layer-wise words in a kohya file, before any work" $exit_mismatch '16 layers' fuse \
+  --base "$tiny_base" --lora output/no.safetensors --lora-format kohya "$official"
+
+# ---- Inspection ----
+
+accepts "a LoRA is inspected" inspect output/half.safetensors
+holds "its dialect is named" grep -q 'kohya LoRA' <<<"$out"
+accepts "an embedding is inspected" inspect output/toy.safetensors
+holds "its layers are counted" grep -q 'rows for 16 layers' <<<"$out"
+
+# ---- Refusal ----
+
+position=0
+entry() {
+  printf '"%s":{"dtype":"F32","shape":%s,"data_offsets":[%d,%d]}' "$1" "$2" $position \
+    $((position + $3))
+}
+# file_of KEY SHAPE BYTES...: input/file.safetensors with these tensors of zeros.
+file_of() {
+  local header=''
+  position=0
+  while [ $# -gt 0 ]; do
+    header+=${header:+,}$(entry "$1" "$2" "$3")
+    position=$((position + $3))
+    shift 3
+  done
+  safetensors "{$header}" $position >input/file.safetensors
+}
+refuses_file() {
+  refuses "$1" $exit_mismatch "$2" sample --base "$tiny_base" --concept input/file.safetensors \
+    --prompt 'a cat' --out output/no.png
+}
+down="lora_unet_$layer.lora_down.weight" up="lora_unet_$layer.lora_up.weight"
+file_of "$down" '[1,16]' 64
+refuses_file "down without up" "up factor of unet/down_blocks.0.*$down"
+file_of "$down" '[1,16]' 64 "$up" '[16,1]' 64 "lora_unet_$layer.alpha" '[2]' 8
+refuses_file "an alpha that is no scalar" 'alpha must be one finite number'
+file_of "$down" '[1,16]' 64 "$up" '[16,2]' 128
+refuses_file "factors that do not multiply" 'do not multiply'
+file_of "$down" '[1,24]' 96 "$up" '[24,1]' 96
+refuses_file "a LoRA for another family" "down_blocks.0.*layer is"
+for unknown in hada_w1_a:LoHa lokr_w1:LoKr oft_blocks:OFT dora_scale:DoRA on_input:IA \
+  a1.weight:GLoRA; do
+  file_of "$down" '[1,16]' 64 "$up" '[16,1]' 64 "lora_unet_$layer.${unknown%%:*}" '[1]' 4
+  refuses_file "${unknown##*:} by its name" "${unknown##*:}"
+  accepts "inspecting ${unknown##*:}" inspect input/file.safetensors
+done
+file_of lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha '[]' 4
+refuses_file "a LoRA for Stable Diffusion XL" 'Stable Diffusion XL'
+file_of "$down" '[1,16]' 64 "$up" '[16,1]' 64 apples '[1]' 4
+refuses_file "a key that means nothing" 'apples.*--allow-unexpected'
+accepts "a key that means nothing, left out" sample --base "$tiny_base" --allow-unexpected \
+  --concept input/file.safetensors --prompt 'a cat' --steps 1 --height 64 --width 64 \
+  --dtype float32 --out output/left.png
+holds "it is counted" grep -q '2 keys matched, 0 missing, 1 unexpected' <<<"$err"
+file_of lora_unet_mid_block_attentions_9_proj_in.lora_down.weight '[1,16]' 64 \
+  lora_unet_mid_block_attentions_9_proj_in.lora_up.weight '[16,1]' 64
+refuses_file "a layer that the base lacks" 'mid_block.attentions.9.proj_in'
+head -c 5000 output/kohya.safetensors >input/file.safetensors
+refuses "a LoRA cut off" $exit_format 'file.safetensors' inspect input/file.safetensors
+finish
