@@ -74,9 +74,7 @@ class GoldenControl : public testing::Test {
 
 TEST_F(GoldenControl, ControlNetSteersTheUNet) { check_controlnet("plain", false); }
 TEST_F(GoldenControl, ItsResidualsAreScaled) { check_controlnet("scale08", false); }
-TEST_F(GoldenControl, GuessModeFadesThemTowardsTheFinestLevel) {
-  check_controlnet("guess", true);
-}
+TEST_F(GoldenControl, GuessModeFadesThemTowardsTheFinestLevel) { check_controlnet("guess", true); }
 
 class GoldenAdapter : public GoldenControl, public testing::WithParamInterface<const char*> {};
 
