@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "compute.h"
+#include "conditions.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
@@ -80,6 +81,7 @@ struct Order {
   KeyOptions keys;
   std::optional<std::string> prompt, negative_prompt, regions;
   std::optional<fs::path> scene, grid;
+  ConditionFlags conditions;
   fs::path out = "sample.png";
   bool dry_run = false;
 };
@@ -203,6 +205,7 @@ Order take_order(Flags& flags) {
   order.scene = take_path(flags, "scene");
   order.grid = take_path(flags, "grid");
   order.out = take_path(flags, "out").value_or(order.out);
+  order.conditions = take_conditions(flags);
   order.dry_run = flags.take("dry-run").has_value();
   flags.refuse_unknown();
   refuse_words(flags);
@@ -232,6 +235,9 @@ region::Scene compose_scene(const Order& order, const diffusion::StableDiffusion
     for (auto& region : region::parse_prompt_rewrite(*order.regions, canvas)) {
       scene.regions.push_back(std::move(region));
     }
+  }
+  for (auto& condition : place_conditions(order.conditions, canvas)) {
+    scene.conditions.push_back(std::move(condition));
   }
   return scene;
 }
@@ -276,6 +282,12 @@ PictureRecord record_of(const Studio& studio, const Settings& settings, region::
   return record;
 }
 
+/// All that painting needs beside the model.
+struct Work {
+  PictureRecord record;
+  region::PaintInputs inputs;
+};
+
 void write_grid_of(const Order& order, std::vector<Tensor> pictures, PictureRecord record) {
   const auto square = std::ceil(std::sqrt(static_cast<double>(pictures.size())));
   const auto columns = order.settings.columns;
@@ -285,8 +297,8 @@ void write_grid_of(const Order& order, std::vector<Tensor> pictures, PictureReco
   fmt::print("{}\n", order.grid->string());
 }
 
-void paint(Studio& studio, const Order& order, const Destination& destination,
-           const PictureRecord& whole) {
+void paint(Studio& studio, const Order& order, const Destination& destination, const Work& work) {
+  const auto& whole = work.record;
   const auto* cancel = cancel_on_interrupt();
   const auto count = whole.options.count, at_a_time = order.settings.batch;
   PaintProgress progress((count + at_a_time - 1) / at_a_time);
@@ -297,7 +309,7 @@ void paint(Studio& studio, const Order& order, const Destination& destination,
     record.options.count = std::min(at_a_time, count - first);
     const auto pictures =
         region::sample_pictures(studio.model, studio.tokens, record.scene, record.options,
-                                progress.of_batch(first / at_a_time), cancel);
+                                work.inputs, progress.of_batch(first / at_a_time), cancel);
     destination.make_folder();
     for (std::int64_t i = 0; i < pictures.size(0); ++i) {
       record.seed = record.options.seed + static_cast<std::uint64_t>(i);
@@ -311,14 +323,15 @@ void paint(Studio& studio, const Order& order, const Destination& destination,
 }
 
 /// Paints the first batch with a few steps and says what that means for the whole order.
-void estimate(Studio& studio, const Order& order, PictureRecord record, double loading) {
+void estimate(Studio& studio, const Order& order, const Work& work, double loading) {
+  auto record = work.record;
   constexpr std::int64_t kTrialSteps = 3;
   const auto steps = record.options.steps, count = record.options.count;
   record.options.steps = std::min(steps, kTrialSteps);
   record.options.count = std::min(order.settings.batch, count);
   Stopwatch watch;
   std::vector<double> laps;
-  region::sample_pictures(studio.model, studio.tokens, record.scene, record.options,
+  region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, work.inputs,
                           [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); });
   const double decoding = watch.lap(), first = laps.front(), step = laps.back();
   const auto batches = (count + record.options.count - 1) / record.options.count;
@@ -341,13 +354,14 @@ int sample(Flags& flags) {
   auto studio = open_studio({settings.base, order.concepts, "", device, dtype, order.keys});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
-  const auto record = record_of(studio, settings, std::move(scene));
-  record_text(record);  // throws for texts that are none
+  auto conditions = load_conditions(studio, scene);
+  const Work work{record_of(studio, settings, std::move(scene)), {{}, std::move(conditions)}};
+  record_text(work.record);  // throws for texts that are none
   if (order.dry_run) {
-    estimate(studio, order, record, watch.lap());
+    estimate(studio, order, work, watch.lap());
     return 0;
   }
-  paint(studio, order, destination, record);
+  paint(studio, order, destination, work);
   return 0;
 }
 
@@ -392,8 +406,9 @@ int rerun(Flags& flags, const fs::path& picture) {
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);
+  const region::PaintInputs inputs{{}, load_conditions(studio, record.scene)};
   const auto pictures =
-      region::sample_pictures(studio.model, studio.tokens, record.scene, record.options,
+      region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, inputs,
                               progress.of_batch(0), cancel_on_interrupt());
   const auto& pixels = pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
   const bool same = picture_bytes(pixels, record) == old_bytes;
@@ -417,7 +432,7 @@ int rerun(Flags& flags, const fs::path& picture) {
 int run_sample(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help") || argc == 0) {
-    fmt::print("{}{}{}", kUsage, kKeyFlagsHelp, flag_help<Settings>());
+    fmt::print("{}{}{}\n{}", kUsage, kKeyFlagsHelp, flag_help<Settings>(), kConditionHelp);
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }
   const auto again = take_path(flags, "rerun");

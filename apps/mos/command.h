@@ -10,6 +10,7 @@ struct Command {
   int (*run)(int argc, char** argv);
 };
 
+int run_condition(int argc, char** argv);
 int run_convert(int argc, char** argv);
 int run_demo(int argc, char** argv);
 int run_fuse(int argc, char** argv);

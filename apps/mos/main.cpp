@@ -29,6 +29,7 @@ constexpr std::array kCommands = {
     Command{"fuse", "put several concepts into one model", mos::app::run_fuse},
     Command{"sample", "paint pictures, also with a prompt for each region", mos::app::run_sample},
     Command{"demo", "all of it on the sample concepts, with a report", mos::app::run_demo},
+    Command{"condition", "make a condition picture from a photo", mos::app::run_condition},
     Command{"inspect", "say what a file is: model, LoRA, concept, …", mos::app::run_inspect},
     Command{"convert", "write a model or a LoRA in another layout", mos::app::run_convert},
     Command{"init-random", "a model of full size with random weights", mos::app::run_init_random},

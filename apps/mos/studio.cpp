@@ -17,15 +17,6 @@
 namespace mos::app {
 namespace {
 
-/// `expected` may be empty: then anything will do.
-void check_hash(const std::string& what, const std::string& expected, const std::string& actual) {
-  if (expected.empty() || expected == actual) return;
-  throw Error(ErrorKind::kMismatch,
-              fmt::format("{} has changed since the picture was made: its SHA-256 is {}…, the "
-                          "record says {}…; name the former one",
-                          what, actual.substr(0, 12), expected.substr(0, 12)));
-}
-
 std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
                                                  const KeyOptions& keys) {
   std::vector<concepts::ConceptFile> files;
@@ -87,6 +78,14 @@ void warn_if_cut(const Studio& studio, const std::string& prompt) {
 }
 
 }  // namespace
+
+void check_hash(const std::string& what, const std::string& expected, const std::string& actual) {
+  if (expected.empty() || expected == actual) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{} has changed since the picture was made: its SHA-256 is {}…, the "
+                          "record says {}…; name the former one",
+                          what, actual.substr(0, 12), expected.substr(0, 12)));
+}
 
 Studio open_studio(const StudioOptions& options) {
   torch::NoGradGuard no_grad;

@@ -45,4 +45,7 @@ Studio open_studio(const StudioOptions& options);
 /// has a word like `<cat1>` that nothing defines.
 void check_words(const Studio& studio, const region::Scene& scene);
 
+/// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.
+void check_hash(const std::string& what, const std::string& expected, const std::string& actual);
+
 }  // namespace mos::app

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "mos/base/error.h"
-#include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors_header.h"
@@ -20,31 +19,21 @@ std::string text_of_dtype(torch::ScalarType dtype) {
   return name ? std::string(*name) : torch::toString(dtype);
 }
 
-/// Counts of tensors and parameters, and of tensors of each number type.
-Json describe_dict(const io::StateDict& tensors) {
-  std::map<std::string, std::size_t> dtypes;
-  std::int64_t parameters = 0;
-  for (const auto& [key, tensor] : tensors) {
-    ++dtypes[text_of_dtype(tensor.scalar_type())];
-    parameters += tensor.numel();
-  }
-  Json json = {{"tensors", tensors.size()}, {"parameters", parameters}};
-  for (const auto& [name, count] : dtypes) json["number types"][name] = count;
-  return json;
-}
-
-/// The words of new_concept_cfg.json.
-Json words_of(const Json& concepts) {
-  Json words = Json::array();
-  for (const auto& [word, tokens] : concepts.items()) words.push_back(word);
-  return words;
-}
-
 }  // namespace
 
 Json describe_tensors(const io::TensorFile& file) {
-  Json json = {{"format", file.format}, {"bytes", fs::file_size(file.path)}};
-  json.update(describe_dict(file.tensors));
+  std::map<std::string, std::size_t> dtypes;
+  std::int64_t parameters = 0;
+  for (const auto& [key, tensor] : file.tensors) {
+    ++dtypes[text_of_dtype(tensor.scalar_type())];
+    parameters += tensor.numel();
+  }
+  Json json = {{"tensors", file.tensors.size()}, {"parameters", parameters}};
+  if (!file.path.empty()) {  // a part of a folder may have several files
+    json["format"] = file.format;
+    json["bytes"] = fs::file_size(file.path);
+  }
+  for (const auto& [name, count] : dtypes) json["number types"][name] = count;
   if (!file.metadata.empty()) json["metadata"] = file.metadata;
   return json;
 }
@@ -59,25 +48,50 @@ std::optional<Json> describe_model(const io::TensorFile& file) {
   return json;
 }
 
-Json describe_folder(const fs::path& directory) {
-  if (!fs::exists(directory / kIndexFile)) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("cannot inspect the folder {}: it has no {}, so it is no diffusers "
-                            "directory; name a file in it",
-                            directory.string(), kIndexFile));
+namespace {
+
+Json describe_model_folder(const fs::path& directory) {
+  const auto stored = read_checkpoint(directory);
+  Json json = {{"kind", "model folder"}, {"names", "diffusers"}};
+  if (const auto identity = identify(stored.unet.tensors)) {
+    json["family"] = name_of(identity->family);
+    if (!identity->variety.empty()) json["variety"] = identity->variety;
   }
-  const auto stored = read_folder(directory, {});
-  const auto identity = identify(stored.unet.tensors);
-  Json json = {
-      {"kind", "model folder"},
-      {"family", name_of(identity ? identity->family : Family::kOther)},
-      {"scheduler", json_value<std::string>(stored.scheduler_config, "_class_name", "")},
-      {"predicts", json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon")}};
-  if (identity && !identity->variety.empty()) json["variety"] = identity->variety;
-  if (!stored.concepts.is_null()) json["words"] = words_of(stored.concepts);
+  json["prediction"] =
+      json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon");
   for (const auto& part : kNetworks) {
-    json[part.folder] = describe_dict((stored.*part.stored).tensors);
+    json[part.folder] = describe_tensors({.tensors = (stored.*part.stored).tensors});
   }
+  if (stored.concepts.is_object()) {
+    json["words"] = Json::array();
+    for (const auto& [word, tokens] : stored.concepts.items()) json["words"].push_back(word);
+  }
+  return json;
+}
+
+/// The weights of a folder that holds one network, such as an adapter.
+std::optional<fs::path> weights_in(const fs::path& directory) {
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const auto ending = entry.path().extension();
+    if (ending == ".safetensors" || ending == ".bin") return entry.path();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Json describe_folder(const fs::path& directory) {
+  if (fs::exists(directory / kIndexFile)) return describe_model_folder(directory);
+  const auto weights = weights_in(directory);
+  if (!weights) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("cannot inspect {}: it has neither model_index.json nor weights",
+                            directory.string()));
+  }
+  const auto file = io::read_tensor_file(*weights);
+  Json json = describe_model(file).value_or(Json{{"kind", "unknown"}});
+  json["weights"] = weights->filename().string();
+  json.update(describe_tensors(file));
   return json;
 }
 

@@ -106,12 +106,19 @@ Family family_of_text_encoder(const io::StateDict& tensors) {
   return Family::kOther;
 }
 
+/// First and last convolution of a U-Net, in each naming.
+constexpr std::pair<const char*, const char*> kEnds[] = {
+    {"model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.out.2.weight"},
+    {"input_blocks.0.0.weight", "out.2.weight"},
+    {"conv_in.weight", "conv_out.weight"}};
+
 std::string variety_of_unet(const io::StateDict& tensors) {
-  for (const auto* key : {"model.diffusion_model.input_blocks.0.0.weight",
-                          "input_blocks.0.0.weight", "conv_in.weight"}) {
-    const auto* weight = find(tensors, key);
+  for (const auto& [first, last] : kEnds) {
+    const auto* weight = find(tensors, first);
     if (weight == nullptr || weight->dim() != 4 || weight->size(1) == 4) continue;
     const auto channels = weight->size(1);
+    const auto* out = find(tensors, last);
+    if (out != nullptr && out->size(0) == channels) continue;  // latents of another VAE
     const char* purpose = channels == 9   ? "inpainting "
                           : channels == 8 ? "picture-editing "
                           : channels == 5 ? "depth-guided "

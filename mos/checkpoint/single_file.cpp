@@ -46,8 +46,7 @@ constexpr std::array<std::string_view, 17> kUnusedKeys = {
     "first_stage_model.loss.*"};
 
 bool is_unused(const std::string& key) {
-  return io::is_ignorable_buffer(key) ||
-         std::any_of(kUnusedKeys.begin(), kUnusedKeys.end(),
+  return std::any_of(kUnusedKeys.begin(), kUnusedKeys.end(),
                      [&](const auto pattern) { return io::matches_pattern(key, pattern); });
 }
 
@@ -203,6 +202,8 @@ class LdmTensors {
  public:
   LdmTensors(KeyMap map, WriteOptions options) : map_(std::move(map)), options_(options) {}
 
+  bool has_place_for(const std::string& key) const { return !map_.to_ldm(key).key.empty(); }
+
   void add(const std::string& key, torch::Tensor tensor) {
     const auto place = map_.to_ldm(key);
     if (place.key.empty()) {
@@ -272,7 +273,9 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   std::size_t unused = 0;
   for (const auto& [key, tensor] : file.tensors) {
     const auto keys = map.to_diffusers(key);
-    if (is_unused(key) || (keys.empty() && is_beyond_last_layer(key, text_layers))) {
+    const bool has_no_place =
+        keys.empty() && (io::is_ignorable_buffer(key) || is_beyond_last_layer(key, text_layers));
+    if (is_unused(key) || has_no_place) {
       ++unused;
     } else if (keys.empty()) {
       checkpoint.strange_keys.push_back(key);
@@ -296,8 +299,10 @@ void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteO
   LdmTensors tensors(KeyMap(sizes_of(checkpoint, kind)), options);
   for (const auto& part : kNetworks) {
     for (auto& [key, tensor] : (checkpoint.*part.stored).tensors) {
-      if (io::is_ignorable_buffer(key)) continue;
-      tensors.add(fmt::format("{}/{}", part.folder, io::canonical_key(key)), std::move(tensor));
+      const auto name = fmt::format("{}/{}", part.folder, io::canonical_key(key));
+      // SD 1.x files keep the positions 0, 1, 2, … beside the weights; OpenCLIP has no such tensor.
+      if (io::is_ignorable_buffer(key) && !tensors.has_place_for(name)) continue;
+      tensors.add(name, std::move(tensor));
     }
     (checkpoint.*part.stored).tensors.clear();
   }

@@ -175,7 +175,7 @@ region::SampleOptions scene_options(const DemoOptions& options, const region::Sc
 
 Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene) {
   return region::sample_pictures(painter.model, painter.tokens, scene,
-                                 scene_options(shop.options, scene), {}, shop.cancel);
+                                 scene_options(shop.options, scene), {}, {}, shop.cancel);
 }
 
 /// The pixels of `box` in every picture, [n,h,w,3].

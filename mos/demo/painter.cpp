@@ -20,8 +20,8 @@ Painter load_painter(const std::filesystem::path& base, torch::ScalarType dtype,
 
 torch::Tensor paint(Painter& painter, const std::string& prompt,
                     const region::SampleOptions& options, const CancelToken* cancel) {
-  return region::sample_pictures(painter.model, painter.tokens, {prompt, "", {}, std::nullopt},
-                                 options, {}, cancel);
+  return region::sample_pictures(painter.model, painter.tokens, {.prompt = prompt}, options, {}, {},
+                                 cancel);
 }
 
 }  // namespace mos::demo

@@ -76,8 +76,11 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
     auto input = scheduler.scale_model_input(latents, index).to(compute);
     if (guided) input = torch::cat({input, input});
     const auto timestep = torch::full({1}, timesteps[i], compute.dtype(torch::kFloat32));
-    const auto residuals =
-        inputs.residuals ? inputs.residuals(input, timestep) : nn::UNetResiduals{};
+    nn::UNetResiduals residuals;
+    if (inputs.residuals) {
+      const auto total = static_cast<std::int64_t>(timesteps.size());
+      residuals = inputs.residuals({input, timestep, context, index, total});
+    }
     auto output = unet->forward(input, timestep, context, residuals).to(torch::kFloat32);
     if (guided) {
       const auto halves = output.chunk(2);

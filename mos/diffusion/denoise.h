@@ -27,10 +27,17 @@ struct DenoiseStep {
 };
 using StepCallback = std::function<void(const DenoiseStep&)>;
 
-/// Adapter or ControlNet features for one call of the network: gets its input [2B or B,C,h,w]
-/// (unconditional half first) and the timestep [1].
-using ResidualCallback =
-    std::function<nn::UNetResiduals(const torch::Tensor& input, const torch::Tensor& timestep)>;
+/// One call of the U-Net.
+struct NetworkCall {
+  torch::Tensor input;     ///< [2B or B,C,h,w], the unconditional half first.
+  torch::Tensor timestep;  ///< [1]
+  torch::Tensor context;   ///< [2B or B,S,C] or [2B or B,L,S,C]
+  std::int64_t index = 0;  ///< Calls before this one.
+  std::int64_t total = 0;  ///< Calls in all.
+};
+
+/// What adapters and ControlNets add at one call.
+using ResidualCallback = std::function<nn::UNetResiduals(const NetworkCall& call)>;
 
 struct DenoiseInputs {
   nn::UNet2DConditionModel unet{nullptr};

@@ -81,12 +81,43 @@ void describe(Visitor& visit, RegionFields& fields) {
   visit("weight", fields.weight, "share of the region's own text inside the box");
 }
 
+struct BoxWeightFields {
+  std::vector<double> box;
+  double weight = 1.0;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, BoxWeightFields& fields) {
+  visit("box", fields.box, "[top, left, bottom, right] in pixels or fractions");
+  visit("weight", fields.weight, "factor on the features inside the box");
+}
+
+struct ConditionFields {
+  Condition condition;
+  Json boxes = Json::array();
+};
+
+template <class Visitor>
+void describe(Visitor& visit, ConditionFields& fields) {
+  auto& condition = fields.condition;
+  visit("adapter", condition.adapter, "T2I-Adapter or ControlNet: a folder or a file");
+  visit("picture", condition.picture, "the condition picture");
+  visit("adapter_sha256", condition.adapter_sha256, "of a recorded scene");
+  visit("picture_sha256", condition.picture_sha256, "of a recorded scene");
+  visit("weight", condition.weight, "factor on its features");
+  visit("boxes", fields.boxes, "other factors inside boxes");
+  visit("start", condition.start, "share of the steps before it begins");
+  visit("end", condition.end, "share of the steps when it ends");
+  visit("guess_mode", condition.guess_mode, "ControlNet without a prompt");
+}
+
 struct SceneFields {
   std::string prompt;
   std::string negative_prompt;
   std::int64_t height = 0;
   std::int64_t width = 0;
   Json regions = Json::array();
+  Json conditions = Json::array();
 };
 
 template <class Visitor>
@@ -96,12 +127,42 @@ void describe(Visitor& visit, SceneFields& fields) {
   visit("height", fields.height, "pixels");
   visit("width", fields.width, "pixels");
   visit("regions", fields.regions, "list of regions");
+  visit("conditions", fields.conditions, "list of spatial conditions");
 }
 
 void check_weight(double weight, const std::string& origin) {
   if (weight > 0.0 && weight <= 1.0) return;
   throw Error(ErrorKind::kUsage,
               fmt::format("{}: weight {} must be above 0 and at most 1", origin, weight));
+}
+
+Condition condition_from_json(const Json& json, const std::string& where, Canvas canvas) {
+  ConditionFields fields;
+  read_options(json, where, fields);
+  if (!fields.boxes.is_array()) {
+    throw Error(ErrorKind::kUsage, where + ": \"boxes\" must be a list");
+  }
+  for (const auto& entry : fields.boxes) {
+    BoxWeightFields box;
+    read_options(entry, where + ": boxes", box);
+    fields.condition.boxes.push_back({make_box(box.box, canvas), box.weight});
+  }
+  check_condition(fields.condition, where);
+  return fields.condition;
+}
+
+Json numbers_of(const Box& box) { return {box.top, box.left, box.bottom, box.right}; }
+
+Json condition_to_json(const Condition& condition) {
+  Json json = {{"adapter", condition.adapter}, {"adapter_sha256", condition.adapter_sha256},
+               {"picture", condition.picture}, {"picture_sha256", condition.picture_sha256},
+               {"weight", condition.weight},   {"start", condition.start},
+               {"end", condition.end},         {"guess_mode", condition.guess_mode},
+               {"boxes", Json::array()}};
+  for (const auto& [box, weight] : condition.boxes) {
+    json["boxes"].push_back({{"box", numbers_of(box)}, {"weight", weight}});
+  }
+  return json;
 }
 
 }  // namespace
@@ -141,10 +202,25 @@ Box make_box(const std::vector<double>& numbers, Canvas canvas) {
   return box;
 }
 
+void check_condition(const Condition& condition, const std::string& where) {
+  const auto require = [&](bool holds, const std::string& what) {
+    if (!holds) throw Error(ErrorKind::kUsage, where + what);
+  };
+  require(!condition.adapter.empty() && !condition.picture.empty(),
+          " needs an adapter and a picture");
+  require(condition.start >= 0.0 && condition.end <= 1.0 && condition.start < condition.end,
+          fmt::format(": start {} and end {} must lie in 0 to 1, start before end", condition.start,
+                      condition.end));
+  require(std::isfinite(condition.weight), ": weight is no number");
+  for (const auto& [box, weight] : condition.boxes) {
+    require(std::isfinite(weight), ": the weight of a box is no number");
+  }
+}
+
 Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback) {
   SceneFields fields;
   read_options(json, origin, fields);
-  Scene scene{fields.prompt, fields.negative_prompt, {}, std::nullopt};
+  Scene scene{fields.prompt, fields.negative_prompt, {}, std::nullopt, {}};
   if (fields.height > 0 && fields.width > 0) scene.canvas = Canvas{fields.height, fields.width};
   if ((fields.height > 0) != (fields.width > 0)) {
     throw Error(ErrorKind::kUsage, origin + " names only one of height and width; give both");
@@ -161,6 +237,14 @@ Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallba
     scene.regions.push_back({region.prompt, region.negative_prompt,
                              make_box(region.box, scene.canvas.value_or(fallback)), region.weight});
   }
+  if (!fields.conditions.is_array()) {
+    throw Error(ErrorKind::kUsage, origin + ": \"conditions\" must be a list");
+  }
+  for (const auto& entry : fields.conditions) {
+    scene.conditions.push_back(condition_from_json(
+        entry, fmt::format("{}: condition {}", origin, scene.conditions.size() + 1),
+        scene.canvas.value_or(fallback)));
+  }
   return scene;
 }
 
@@ -172,13 +256,38 @@ Json scene_to_json(const Scene& scene) {
   }
   json["regions"] = Json::array();
   for (const auto& region : scene.regions) {
-    json["regions"].push_back(
-        {{"prompt", region.prompt},
-         {"negative_prompt", region.negative_prompt},
-         {"box", {region.box.top, region.box.left, region.box.bottom, region.box.right}},
-         {"weight", region.weight}});
+    json["regions"].push_back({{"prompt", region.prompt},
+                               {"negative_prompt", region.negative_prompt},
+                               {"box", numbers_of(region.box)},
+                               {"weight", region.weight}});
+  }
+  if (scene.conditions.empty()) return json;
+  json["conditions"] = Json::array();
+  for (const auto& condition : scene.conditions) {
+    json["conditions"].push_back(condition_to_json(condition));
   }
   return json;
+}
+
+std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas) {
+  std::vector<BoxWeight> weights;
+  for (const auto& part : split(text, "|")) {
+    const auto whole = trimmed(part);
+    const auto close = whole.find(']');
+    if (close == std::string::npos || close + 1 >= whole.size() || whole[close + 1] != '-') {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("\"{}\" is no weight of a box; expected [top, left, bottom, "
+                              "right]-weight",
+                              whole));
+    }
+    const auto box = numbers_of(without_brackets(whole.substr(0, close + 1), whole), whole);
+    const auto weight = numbers_of(whole.substr(close + 2), whole);
+    if (weight.size() != 1) {
+      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" has several weights", whole));
+    }
+    weights.push_back({make_box(box, canvas), weight.front()});
+  }
+  return weights;
 }
 
 std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas) {

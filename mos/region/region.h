@@ -34,6 +34,24 @@ struct Region {
   double weight = 1.0;
 };
 
+struct BoxWeight {
+  Box box;
+  double weight = 1.0;
+};
+
+/// A picture that says where things are, and the network that reads it.
+struct Condition {
+  std::string adapter;  ///< T2I-Adapter or ControlNet: a diffusers folder or a file.
+  std::string picture;  ///< A file.
+  std::string adapter_sha256, picture_sha256;  ///< Of recorded scenes; else empty.
+  double weight = 1.0;                         ///< Factor on its features.
+  std::vector<BoxWeight> boxes;                ///< Other factors inside these boxes.
+  /// Share of the steps before it begins and when it ends.
+  double start = 0.0, end = 1.0;
+  /// ControlNet only: steers without a prompt, finer levels less (diffusers' guess_mode).
+  bool guess_mode = false;
+};
+
 struct Canvas {
   std::int64_t height = 0, width = 0;  ///< Pixels.
 };
@@ -44,6 +62,7 @@ struct Scene {
   std::string negative_prompt;
   std::vector<Region> regions;
   std::optional<Canvas> canvas;  ///< When the file names its size.
+  std::vector<Condition> conditions;
 };
 
 /// A box from four numbers top, left, bottom, right: fractions when all are at most 1, else pixels.
@@ -51,13 +70,22 @@ struct Scene {
 Box make_box(const std::vector<double>& numbers, Canvas canvas);
 
 /// {"prompt", "negative_prompt", "height", "width", "regions": [{"prompt", "negative_prompt",
-/// "box": [top, left, bottom, right], "weight"}]}. Throws kUsage on unknown keys, bad boxes or a
-/// region without a prompt. `fallback` is the canvas when the file names none.
+/// "box": [top, left, bottom, right], "weight"}], "conditions": [{"adapter", "picture", "weight",
+/// "boxes": [{"box", "weight"}], "start", "end", "guess_mode"}]}. Throws kUsage on unknown keys,
+/// bad boxes or numbers, a region without a prompt, a condition without adapter or picture.
+/// `fallback` is the canvas when the file names none.
 Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback);
 Json scene_to_json(const Scene& scene);
 
 /// The authors' string: `[prompt]-*-[negative]-*-[top, left, bottom, right]`, regions separated by
 /// `|`, boxes in pixels. Throws kUsage naming the part that is wrong.
 std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas);
+
+/// The authors' string of weights by box: `[top, left, bottom, right]-weight`, separated by `|`,
+/// boxes in pixels. Throws kUsage naming the part that is wrong.
+std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas);
+
+/// Throws kUsage naming what is impossible in `condition`, as `where`.
+void check_condition(const Condition& condition, const std::string& where);
 
 }  // namespace mos::region

@@ -55,7 +55,7 @@ Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& o
 }
 
 Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
-                      const Scene& scene, const SampleOptions& options, const Tensor& noise,
+                      const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   check_count(options);
   torch::NoGradGuard no_grad;
@@ -77,18 +77,19 @@ Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::Concept
   inputs.unet = model.unet;
   inputs.scheduler = scheduler.get();
   inputs.steps = options.steps;
-  inputs.noise = noise.defined() ? noise : diffusion::initial_noise(generators, shape);
+  inputs.noise = paint.noise.defined() ? paint.noise : diffusion::initial_noise(generators, shape);
   inputs.cond = texts.cond;
   inputs.uncond = texts.uncond;
   inputs.guidance_scale = options.guidance_scale;
+  inputs.residuals = residuals_of(paint.conditions, guided);
   inputs.step_noise = diffusion::NoiseSource(std::move(generators));
   return diffusion::denoise(inputs, on_step, cancel);
 }
 
 Tensor sample_pictures(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
-                       const Scene& scene, const SampleOptions& options,
+                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                        const diffusion::StepCallback& on_step, const CancelToken* cancel) {
-  const auto latents = sample_latents(model, tokens, scene, options, {}, on_step, cancel);
+  const auto latents = sample_latents(model, tokens, scene, options, paint, on_step, cancel);
   return diffusion::decode_latents(model.vae, latents);
 }
 

@@ -9,6 +9,7 @@
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/pipeline.h"
+#include "mos/region/condition.h"
 #include "mos/region/region.h"
 
 namespace mos::region {
@@ -39,19 +40,24 @@ void describe(Visitor& visit, SampleOptions& options) {
 /// The canvas of `options`, with the model's own size for what is 0.
 Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options);
 
-/// Paints `scene`: latents [count,C,h,w] float32. `noise` [count,C,h,w] replaces the seeds when
-/// defined. Without regions this is plain text-to-picture.
+/// What a scene is painted with beside its words.
+struct PaintInputs {
+  torch::Tensor noise;                      ///< [count,C,h,w] instead of the seeds, when defined.
+  std::vector<LoadedCondition> conditions;  ///< Those of the scene, loaded.
+};
+
+/// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.
 /// Throws kUsage for impossible sizes, boxes or steps, kMismatch for texts that do not fit.
 torch::Tensor sample_latents(diffusion::StableDiffusion& model,
                              const concepts::ConceptTokens& tokens, const Scene& scene,
-                             const SampleOptions& options, const torch::Tensor& noise = {},
+                             const SampleOptions& options, const PaintInputs& inputs = {},
                              const diffusion::StepCallback& on_step = {},
                              const CancelToken* cancel = nullptr);
 
 /// The same as pictures, uint8 [count,H,W,3].
 torch::Tensor sample_pictures(diffusion::StableDiffusion& model,
                               const concepts::ConceptTokens& tokens, const Scene& scene,
-                              const SampleOptions& options,
+                              const SampleOptions& options, const PaintInputs& inputs = {},
                               const diffusion::StepCallback& on_step = {},
                               const CancelToken* cancel = nullptr);
 

@@ -40,7 +40,8 @@ TEST_F(Denoise, GuidanceOneIsTheConditionalHalfAlone) {
   auto without = inputs(1, 1);
   without.guidance_scale = 1.0;
   std::vector<std::int64_t> batches;
-  without.residuals = [&](const torch::Tensor& input, const torch::Tensor&) {
+  without.residuals = [&](const NetworkCall& call) {
+    const auto& input = call.input;
     batches.push_back(input.size(0));
     return nn::UNetResiduals{};
   };

@@ -97,10 +97,10 @@ struct Painted {
 };
 
 Painted paint(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
-              const Scene& scene, const SampleOptions& options, const Tensor& noise) {
+              const Scene& scene, const SampleOptions& options, const PaintInputs& inputs) {
   Painted painted;
   painted.final_latents = sample_latents(
-      model, tokens, scene, options, noise,
+      model, tokens, scene, options, inputs,
       [&](const diffusion::DenoiseStep& step) { painted.steps.push_back(step.latents.clone()); });
   return painted;
 }
@@ -129,17 +129,75 @@ TEST(GoldenRegionalSampling, TrajectoriesWithAndWithoutRegionsAreTheReferenceOne
   options.width = std::stoll(meta.at("width"));
   options.steps = std::stoll(meta.at("steps"));
   options.guidance_scale = std::stod(meta.at("guidance"));
-  Scene scene{meta.at("context"), meta.at("negative_prompt"), {}, std::nullopt};
+  Scene scene{meta.at("context"), meta.at("negative_prompt"), {}, std::nullopt, {}};
 
-  const auto plain = paint(model, tokens, scene, options, file.get("init_latents"));
+  const auto plain = paint(model, tokens, scene, options, {file.get("init_latents"), {}});
   expect_trajectory(plain.steps, file.get("no_region_no_adapter/steps"),
                     "regional_sampling.no_adapter.steps");
 
   scene.regions = parse_prompt_rewrite(meta.at("prompt_rewrite"), {options.height, options.width});
-  const auto regional = paint(model, tokens, scene, options, file.get("init_latents"));
+  const auto regional = paint(model, tokens, scene, options, {file.get("init_latents"), {}});
   expect_trajectory(regional.steps, file.get("no_adapter/steps"),
                     "regional_sampling.no_adapter.steps");
   EXPECT_EQ(golden::max_abs_difference(regional.final_latents, regional.steps.back()), 0.0);
+}
+
+/// The folder of an adapter with the stored block picture, enlarged to the canvas by nearest
+/// neighbours as its note says.
+std::optional<LoadedCondition> golden_condition(const io::SafetensorsFile& file,
+                                                const diffusion::StableDiffusion& model,
+                                                const std::string& kind, Canvas canvas) {
+  const auto folder = golden::find("t2iadapter_" + kind);
+  if (!folder) return std::nullopt;
+  for (const auto& info : file.tensors()) {
+    if (!info.name.starts_with(kind + "_u8_block")) continue;
+    const auto blocks = file.get(info.name).to(torch::kFloat32) / 255.0;
+    Condition condition;
+    condition.weight = std::stod(file.metadata().at(kind + "_weight"));
+    return LoadedCondition{diffusion::load_adapter(*folder, model),
+                           torch::upsample_nearest2d(blocks, {canvas.height, canvas.width}),
+                           condition};
+  }
+  return std::nullopt;
+}
+
+TEST(GoldenRegionalSampling, AdaptersSteerAsInTheReference) {
+  const auto path = golden::find("regional_sampling.safetensors");
+  if (!path) GTEST_SKIP() << "regional_sampling.safetensors is not in this folder";
+  const io::SafetensorsFile file(*path);
+  auto model = diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
+  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
+  tokens.add(words_of(file), model.tokenizer, model.text_encoder);
+  const auto& meta = file.metadata();
+  SampleOptions options;
+  options.height = std::stoll(meta.at("height"));
+  options.width = std::stoll(meta.at("width"));
+  options.steps = std::stoll(meta.at("steps"));
+  options.guidance_scale = std::stod(meta.at("guidance"));
+  const Canvas canvas{options.height, options.width};
+  Scene scene{meta.at("context"),
+              meta.at("negative_prompt"),
+              parse_prompt_rewrite(meta.at("prompt_rewrite"), canvas),
+              std::nullopt,
+              {}};
+  const auto keypose = golden_condition(file, model, "keypose", canvas);
+  const auto sketch = golden_condition(file, model, "sketch", canvas);
+  if (!keypose || !sketch) GTEST_SKIP() << "the adapters' folders are not there";
+
+  const auto expect_case = [&](const std::string& name, std::vector<LoadedCondition> conditions) {
+    SCOPED_TRACE(name);
+    const auto painted =
+        paint(model, tokens, scene, options, {file.get("init_latents"), std::move(conditions)});
+    expect_trajectory(painted.steps, file.get(name + "/steps"),
+                      "regional_sampling.no_adapter.steps");
+  };
+  expect_case("keypose", {*keypose});
+  expect_case("sketch", {*sketch});
+  auto keypose_by_region = *keypose, sketch_by_region = *sketch;
+  keypose_by_region.condition.boxes = parse_box_weights(meta.at("region_keypose"), canvas);
+  sketch_by_region.condition.boxes = parse_box_weights(meta.at("region_sketch"), canvas);
+  expect_case("keypose_region_weight", {keypose_by_region});
+  expect_case("both", {keypose_by_region, sketch_by_region});
 }
 
 TEST(GoldenEdLoraSampling, ATunedConceptIsPaintedAsByTheReference) {
@@ -162,13 +220,13 @@ TEST(GoldenEdLoraSampling, ATunedConceptIsPaintedAsByTheReference) {
   options.width = noise.size(3) * model.downscale();
   options.steps = std::stoll(meta.at("steps"));
   options.guidance_scale = std::stod(meta.at("guidance"));
-  const Scene scene{meta.at("prompt"), meta.at("negative_prompt"), {}, std::nullopt};
-  const auto painted = paint(model, tokens, scene, options, noise);
+  const Scene scene{meta.at("prompt"), meta.at("negative_prompt"), {}, std::nullopt, {}};
+  const auto painted = paint(model, tokens, scene, options, {noise, {}});
   expect_trajectory(painted.steps, file.get("steps"), "edlora_sampling.steps");
 
   options.guidance_scale = 1.0;
   options.steps = 3;
-  const auto unguided = paint(model, tokens, scene, options, noise);
+  const auto unguided = paint(model, tokens, scene, options, {noise, {}});
   EXPECT_LE(golden::max_abs_difference(unguided.final_latents, file.get("final_cfg1_3steps")),
             20 * step_drift("edlora_sampling.steps", 3).back());
 }

@@ -1,0 +1,145 @@
+#include "mos/region/condition.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/io/image.h"
+
+namespace mos::region {
+
+using torch::Tensor;
+
+namespace {
+
+/// Sides may differ from the canvas's aspect by this much: rounding to whole pixels.
+constexpr double kAspectTolerance = 0.02;
+
+/// Whether a call of the network lies between start and end (diffusers' rule for ControlNet).
+bool is_active(const Condition& condition, const diffusion::NetworkCall& call) {
+  const auto total = static_cast<double>(call.total);
+  return static_cast<double>(call.index) / total >= condition.start &&
+         static_cast<double>(call.index + 1) / total <= condition.end;
+}
+
+Tensor weighted(const Tensor& features, const Condition& condition) {
+  if (condition.boxes.empty()) return features * condition.weight;
+  const auto map = weight_map(condition, features.size(2), features.size(3));
+  return features * map.to(features.options());
+}
+
+void add_to(Tensor& sum, const Tensor& more) { sum = sum.defined() ? sum + more : more; }
+
+void add_all(std::vector<Tensor>& sums, const std::vector<Tensor>& more) {
+  sums.resize(more.size());
+  for (std::size_t i = 0; i < more.size(); ++i) add_to(sums[i], more[i]);
+}
+
+/// One condition in a run of sampling.
+class Source {
+ public:
+  Source(LoadedCondition loaded, bool guided) : loaded_(std::move(loaded)), guided_(guided) {
+    torch::NoGradGuard no_grad;
+    if (auto* t2i = std::get_if<nn::T2IAdapter>(&loaded_.adapter)) {
+      for (const auto& level : (*t2i)(as_input(*t2i))) {
+        features_.push_back(weighted(level, loaded_.condition));
+      }
+    } else {
+      auto& controlnet = std::get<nn::ControlNetModel>(loaded_.adapter);
+      picture_ = controlnet->embed_picture(as_input(controlnet));
+    }
+  }
+
+  void add(nn::UNetResiduals& residuals, const diffusion::NetworkCall& call) {
+    if (!is_active(loaded_.condition, call)) return;
+    if (picture_.defined()) {
+      add_control(residuals, call);
+    } else {
+      add_all(residuals.adapter, features_);
+    }
+  }
+
+ private:
+  /// The picture in the dtype and on the device of the network.
+  template <typename Network>
+  Tensor as_input(const Network& network) const {
+    const auto weight = network->parameters().front();
+    return loaded_.picture.to(weight.options().dtype(nn::working_dtype(weight)));
+  }
+
+  void add_control(nn::UNetResiduals& residuals, const diffusion::NetworkCall& call) {
+    auto& controlnet = std::get<nn::ControlNetModel>(loaded_.adapter);
+    const auto& condition = loaded_.condition;
+    // In guess mode only the half with the prompt is steered, so that guidance strengthens it.
+    const bool half = condition.guess_mode && guided_;
+    const auto wanted = [&](const Tensor& all) { return half ? all.chunk(2)[1] : all; };
+    const auto output = controlnet(wanted(call.input), call.timestep, wanted(call.context),
+                                   picture_.to(call.input.scalar_type()));
+    const auto scales = nn::control_scales(output.down.size(), 1.0, condition.guess_mode);
+    const auto finish = [&](const Tensor& features, double scale) {
+      const auto steered = weighted(features, condition) * scale;
+      return half ? torch::cat({torch::zeros_like(steered), steered}) : steered;
+    };
+    std::vector<Tensor> down;
+    for (std::size_t i = 0; i < output.down.size(); ++i) {
+      down.push_back(finish(output.down[i], scales[i]));
+    }
+    add_all(residuals.control_down, down);
+    add_to(residuals.control_mid, finish(output.mid, scales.back()));
+  }
+
+  LoadedCondition loaded_;
+  bool guided_;
+  std::vector<Tensor> features_;  ///< Of a T2I-Adapter, weighted.
+  Tensor picture_;                ///< Of a ControlNet, embedded.
+};
+
+}  // namespace
+
+Tensor condition_picture(const Tensor& picture, std::int64_t channels, Canvas canvas,
+                         const std::string& origin) {
+  const auto height = static_cast<double>(picture.size(0));
+  const auto width = static_cast<double>(picture.size(1));
+  const double aspect = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
+  if (std::abs(width / height / aspect - 1.0) > kAspectTolerance) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("the condition picture {} is {} x {} pixels (width x height), which has "
+                    "another aspect than the canvas of {} x {}; crop or extend it",
+                    origin, picture.size(1), picture.size(0), canvas.width, canvas.height));
+  }
+  auto pixels = io::to_rgb(picture);
+  if (channels == 1) {
+    const auto luma = torch::tensor({0.299F, 0.587F, 0.114F});
+    pixels = torch::matmul(pixels.to(torch::kFloat32), luma).round().to(torch::kUInt8).unsqueeze(2);
+  }
+  const bool fits = picture.size(0) == canvas.height && picture.size(1) == canvas.width;
+  if (!fits) pixels = io::resize_lanczos(pixels, canvas.height, canvas.width);
+  return pixels.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32) / 255.0;
+}
+
+Tensor weight_map(const Condition& condition, std::int64_t height, std::int64_t width) {
+  auto map = torch::full({1, 1, height, width}, condition.weight, torch::kFloat32);
+  for (const auto& [box, weight] : condition.boxes) {
+    const auto inside = on_features(box, height, width);
+    if (inside.empty()) continue;
+    map.slice(2, inside.top, inside.bottom).slice(3, inside.left, inside.right).fill_(weight);
+  }
+  return map;
+}
+
+diffusion::ResidualCallback residuals_of(std::vector<LoadedCondition> conditions, bool guided) {
+  if (conditions.empty()) return {};
+  const auto sources = std::make_shared<std::vector<Source>>();
+  for (auto& condition : conditions) sources->emplace_back(std::move(condition), guided);
+  return [sources](const diffusion::NetworkCall& call) {
+    nn::UNetResiduals residuals;
+    for (auto& source : *sources) source.add(residuals, call);
+    return residuals;
+  };
+}
+
+}  // namespace mos::region

@@ -1,0 +1,98 @@
+#include "mos/region/condition.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/region/edges.h"
+
+namespace mos::region {
+namespace {
+
+TEST(WeightMap, LaterBoxesLieOverEarlierOnes) {
+  Condition condition;
+  condition.weight = 2.0;
+  condition.boxes = {{{0.0, 0.0, 1.0, 0.5}, 0.5}, {{0.5, 0.25, 1.0, 1.0}, 3.0}};
+  const auto map = weight_map(condition, 2, 4);
+  const auto expected = torch::tensor({{0.5F, 0.5F, 2.0F, 2.0F}, {0.5F, 3.0F, 3.0F, 3.0F}});
+  EXPECT_TRUE(map.equal(expected.view({1, 1, 2, 4})));
+}
+
+TEST(ConditionPicture, IsGreyForOneChannelAndInZeroToOne) {
+  const auto red = torch::tensor({255, 0, 0}, torch::kUInt8).expand({4, 4, 3}).contiguous();
+  const auto picture = condition_picture(red, 1, {8, 8}, "red.png");
+  EXPECT_EQ(picture.sizes(), (std::vector<std::int64_t>{1, 1, 8, 8}));
+  EXPECT_NEAR(picture.min().item<double>(), 76.0 / 255.0, 1e-6);  // Pillow: convert("L") is 76
+  EXPECT_EQ(condition_picture(red, 3, {4, 4}, "red.png").max().item<double>(), 1.0);
+}
+
+TEST(ConditionPicture, OfAnotherAspectIsRefused) {
+  const auto wide = torch::zeros({4, 8, 3}, torch::kUInt8);
+  EXPECT_THROW(condition_picture(wide, 3, {8, 8}, "wide.png"), Error);
+}
+
+TEST(ControlScales, GuessModeRisesFromATenthInEqualRatios) {
+  const auto scales = nn::control_scales(12, 0.5, true);
+  ASSERT_EQ(scales.size(), 13U);
+  EXPECT_NEAR(scales.front(), 0.05, 1e-12);
+  EXPECT_NEAR(scales.back(), 0.5, 1e-12);
+  EXPECT_NEAR(scales[1] / scales[0], scales[12] / scales[11], 1e-12);
+}
+
+/// A condition of constant features for a U-Net that is not there: only its timing is looked at.
+std::vector<std::int64_t> active_calls(double start, double end, std::int64_t total) {
+  LoadedCondition loaded{
+      nn::T2IAdapter(nn::T2IAdapterConfig{.channels = {4}}), torch::zeros({1, 3, 16, 16}), {}};
+  for (auto& parameter : std::get<nn::T2IAdapter>(loaded.adapter)->parameters()) {
+    parameter.data().zero_();
+  }
+  loaded.condition.start = start;
+  loaded.condition.end = end;
+  const auto callback = residuals_of({loaded}, true);
+  std::vector<std::int64_t> active;
+  for (std::int64_t i = 0; i < total; ++i) {
+    if (!callback({.index = i, .total = total}).adapter.empty()) active.push_back(i);
+  }
+  return active;
+}
+
+TEST(Residuals, AreThereFromStartToEnd) {
+  using ::testing::ElementsAre;
+  EXPECT_THAT(active_calls(0.0, 1.0, 3), ElementsAre(0, 1, 2));
+  EXPECT_THAT(active_calls(0.25, 0.75, 4), ElementsAre(1, 2));
+  EXPECT_THAT(active_calls(0.5, 0.6, 4), ElementsAre());
+}
+
+TEST(ParseBoxWeights, ReadsTheAuthorsString) {
+  const auto weights =
+      parse_box_weights("[0, 0, 128, 192]-0.5|[64, 96, 256, 288]-1.25", {256, 384});
+  ASSERT_EQ(weights.size(), 2U);
+  EXPECT_EQ(weights[1].weight, 1.25);
+  EXPECT_EQ(weights[1].box.left, 0.25);
+  for (const char* wrong : {"0.5", "[0, 0, 1]-1", "[0, 0, 128, 192]", "[0, 0, 128, 192]-"}) {
+    EXPECT_THROW(parse_box_weights(wrong, {256, 384}), Error) << wrong;
+  }
+}
+
+TEST(EdgePicture, DrawsTheOutlineOfASquareAndNothingElse) {
+  auto picture = torch::zeros({32, 32, 3}, torch::kUInt8);
+  picture.slice(0, 8, 24).slice(1, 8, 24).fill_(255);
+  const auto edges = edge_picture(picture, {.blur = 0.0}).squeeze(-1);
+  EXPECT_EQ(edges.sizes(), (std::vector<std::int64_t>{32, 32}));
+  const auto lit = edges > 0;
+  EXPECT_EQ(lit.slice(0, 11, 21).slice(1, 11, 21).sum().item<int>(), 0);  // inside
+  EXPECT_EQ(lit.slice(0, 0, 6).sum().item<int>(), 0);                     // above
+  for (std::int64_t row = 10; row < 22; ++row) {
+    EXPECT_EQ(lit[row].sum().item<int>(), 2) << row;  // one pixel on each side
+  }
+}
+
+TEST(EdgePicture, WeakEdgesCountOnlyBesideStrongOnes) {
+  auto picture = torch::zeros({16, 32, 3}, torch::kUInt8);
+  picture.slice(1, 16).fill_(40);  // a step of 0.16: between low and high
+  EXPECT_EQ(edge_picture(picture, {.blur = 0.0}).sum().item<int>(), 0);
+  picture.slice(0, 0, 4).slice(1, 16).fill_(255);  // the same edge, strong above
+  EXPECT_GT((edge_picture(picture, {.blur = 0.0})[12] > 0).sum().item<int>(), 0);
+}
+
+}  // namespace
+}  // namespace mos::region
