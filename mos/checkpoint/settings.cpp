@@ -51,8 +51,25 @@ Json take(Checkpoint& checkpoint, const std::map<std::string, std::string>& text
   return value;
 }
 
+/// Parts that only other families have: Stable Diffusion XL, 3, Flux.
+void refuse_other_families(const Checkpoint& checkpoint) {
+  for (const auto* part : {"transformer", "text_encoder_2"}) {
+    const auto entry = checkpoint.model_index.find(part);
+    const bool there = entry != checkpoint.model_index.end() && entry->is_array() &&
+                       !entry->empty() && entry->front().is_string();
+    if (!there) continue;
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("cannot use {} as a base model: it is a {} with a {}; expected a plain "
+                    "model of Stable Diffusion 1.x or 2.x",
+                    checkpoint.origin.string(),
+                    json_value<std::string>(checkpoint.model_index, "_class_name", "model"), part));
+  }
+}
+
 /// The networks must be of the classes that we build.
 void check_index(const Checkpoint& checkpoint) {
+  refuse_other_families(checkpoint);
   for (const auto& part : kNetworks) {
     const auto entry = checkpoint.model_index.find(part.folder);
     if (entry == checkpoint.model_index.end()) continue;

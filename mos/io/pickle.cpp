@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <unordered_map>
@@ -9,7 +10,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
-#include "mos/io/pickle_globals.h"
+#include "mos/io/pickle_objects.h"
 #include "mos/io/pickle_opcodes.h"
 
 namespace mos::io {
@@ -387,7 +388,7 @@ class PickleReader {
 
   void push_global(std::string_view module, std::string_view name) {
     auto global = fmt::format("{}.{}", module, name);
-    if (!is_allowed_global(global)) {
+    if (!is_known_global(global)) {
       fail(
           fmt::format("it asks for {}, which is refused because it could run code; only tensors "
                       "and plain containers are read",
@@ -398,44 +399,24 @@ class PickleReader {
 
   /// What calling an allowed global gives, computed here.
   void reduce(const PickleNode& callable, const PickleNode& arguments) {
-    if (callable.kind != Kind::kGlobal || arguments.kind != Kind::kTuple) fail_damaged();
-    const auto& name = callable.text;
-    const auto& given = arguments.items;
-    if (name == "collections.OrderedDict") {
-      push_items(Kind::kDict, given.empty() ? Items{} : entries_of_pairs(*given[0]));
-    } else if (name.ends_with(".set")) {
-      if (given.size() != 1 || given[0]->kind != Kind::kList) fail_damaged();
-      push_items(Kind::kList, given[0]->items);
-    } else if (name == "torch.Size") {
-      if (given.size() != 1 || given[0]->kind != Kind::kTuple) fail_damaged();
-      push_items(Kind::kTuple, given[0]->items);
-    } else if (name.starts_with("torch._utils._rebuild_tensor")) {
-      if (given.size() < 4 || given[0]->kind != Kind::kStorage) fail_damaged();
-      push_items(Kind::kTensor, {given[0], given[1], given[2], given[3]});
-    } else if (name == "torch._utils._rebuild_parameter" ||
-               name == "torch.nn.parameter.Parameter") {
-      if (given.empty() || given[0]->kind != Kind::kTensor) fail_damaged();
-      push_items(Kind::kTensor, given[0]->items);
-    } else if (is_opaque_call(name)) {
-      push(Kind::kNone);
-    } else {
-      fail_damaged();  // storages and callbacks are named, never called
-    }
+    auto result = result_of_call(callable, arguments);
+    if (!result) fail_damaged();
+    push_items(result->kind, std::move(result->items));
   }
 
-  /// The one class whose objects are made without a call: what the first Textual Inversion files
-  /// keep their embeddings in. It is a dictionary whose entries come with its attributes.
+  /// Objects made without a call.
   void create(const PickleNode& type) {
-    if (type.kind != Kind::kGlobal || !type.text.ends_with(".ParameterDict")) {
+    const auto kind = kind_of_new_object(type);
+    if (!kind)
       fail("the pickle uses the operation 0x81 to make an object, which plain data does not");
-    }
-    parameter_dicts_.insert(&push(Kind::kDict));
+    auto* object = &push(*kind);
+    if (*kind == Kind::kDict) parameter_dicts_.insert(object);
   }
 
   /// Attributes of the object on top: those of an OrderedDict (a state dict's _metadata) say
-  /// nothing about its entries.
+  /// nothing about its entries; those of a ParameterDict hold them.
   void build(const PickleNode& attributes) {
-    if (!stack_.empty() && stack_.back()->kind == Kind::kNone) return;  // of an opaque call
+    if (top().kind == Kind::kOpaque) return;
     auto& target = top_of_kind(Kind::kDict);
     if (!parameter_dicts_.contains(&target) || attributes.kind != Kind::kDict) return;
     for (std::size_t i = 0; i + 1 < attributes.items.size(); i += 2) {
@@ -443,19 +424,6 @@ class PickleReader {
       if (attributes.items[i + 1]->kind != Kind::kDict) fail_damaged();
       append(target.items, attributes.items[i + 1]->items);
     }
-  }
-
-  /// OrderedDict([[key, value], …]), as Python 2 pickled it.
-  Items entries_of_pairs(const PickleNode& list) const {
-    if (list.kind != Kind::kList && list.kind != Kind::kTuple) fail_damaged();
-    Items entries;
-    for (const auto* pair : list.items) {
-      if (pair->items.size() != 2 || (pair->kind != Kind::kList && pair->kind != Kind::kTuple)) {
-        fail_damaged();
-      }
-      entries.insert(entries.end(), pair->items.begin(), pair->items.end());
-    }
-    return entries;
   }
 
   std::string_view bytes_;

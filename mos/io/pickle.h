@@ -23,7 +23,8 @@ struct PickleNode {
     kDict,
     kGlobal,
     kStorage,
-    kTensor
+    kTensor,
+    kOpaque
   };
 
   Kind kind = Kind::kNone;
@@ -31,7 +32,8 @@ struct PickleNode {
   double number = 0.0;       ///< kFloat.
   std::string text;          ///< kText; "module.name" of a kGlobal.
   /// kTuple, kList: the entries. kDict: key, value, key, value, … kStorage: the persistent id.
-  /// kTensor: storage, offset, sizes, strides.
+  /// kTensor: storage, offset, sizes, strides. kOpaque, an object that only a training run needs:
+  /// nothing.
   std::vector<const PickleNode*> items;
 };
 
@@ -43,9 +45,7 @@ struct Pickle {
 };
 
 /// Reads the pickle at the start of `bytes` (protocols 0-5, the opcodes that plain data uses).
-/// Names of classes and functions are checked against a fixed list: OrderedDict, set, torch's
-/// storage types, Size, Parameter, ParameterDict and the functions that rebuild tensors and
-/// parameters.
+/// Names of classes and functions are checked against the lists of io/pickle_objects.h.
 /// Throws mos::Error(kFormat): "cannot read `origin`: …" naming whatever else the file asks for.
 Pickle read_pickle(std::string_view bytes, const std::string& origin);
 

@@ -238,6 +238,7 @@ class TorchFileReader {
       case Kind::kDict:
         return {convert_dict(node, depth)};
       case Kind::kNone:
+      case Kind::kOpaque:
         break;
     }
     return {};
@@ -249,11 +250,11 @@ class TorchFileReader {
     std::map<std::string, std::size_t> places;
     for (std::size_t i = 0; i + 1 < node.items.size(); i += 2) {
       const auto& key = *node.items[i];
-      // Lightning's callbacks have their class as key.
-      if (key.kind != Kind::kText && key.kind != Kind::kInt && key.kind != Kind::kGlobal) {
+      const bool is_name = key.kind == Kind::kText || key.kind == Kind::kGlobal;
+      if (!is_name && key.kind != Kind::kInt) {
         fail("a dictionary has a key that is neither text nor a whole number");
       }
-      auto name = key.kind == Kind::kInt ? fmt::format("{}", key.integer) : key.text;
+      auto name = is_name ? key.text : fmt::format("{}", key.integer);
       auto value = convert(*node.items[i + 1], depth + 1);
       const auto [place, is_new] = places.emplace(name, dict.size());
       if (is_new) {

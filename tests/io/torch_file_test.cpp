@@ -147,32 +147,24 @@ TEST(TorchFile, ReadsTheOlderLayoutWithoutZip) {
   EXPECT_THAT(message_for(legacy_bytes(value, -1)), HasSubstr("storage \"42\""));
 }
 
-TEST(TorchFile, ReadsTrainingCheckpointsPastTheirCallbacksAndScores) {
-  // {"state_dict": {"w": tensor}, "callbacks": {ModelCheckpoint: {"best": numpy float}}}
-  const auto score =
-      global("numpy.core.multiarray", "scalar") +
-      tuple(global("numpy", "dtype") + tuple(text("f8") + number(0) + number(1)) + "R" +
-            tuple(number(3) + text("<") + "NNN") + "b" + global("_codecs", "encode") +
-            tuple(text("8bytes..") + text("latin1")) + "R") +
-      "R";
-  const auto value = read_bytes(
-      zip_bytes({{"archive/data.pkl",
-                  kProto + "}(" + text("state_dict") + "}(" + text("w") +
-                      tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1)) + "u" +
-                      text("callbacks") + "}(" +
-                      global("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") +
-                      "}(" + text("best") + score + "uuu."},
-                 {"archive/data/0", floats()}}));
-  ASSERT_NE(value.find("state_dict"), nullptr);
-  EXPECT_EQ(std::get<torch::Tensor>(value.find("state_dict")->find("w")->value).numel(), 6);
-}
-
-TEST(TorchFile, ACallbackIsANameAndNeverMade) {
-  const auto message = error_of(ErrorKind::kFormat, [] {
-    read_bytes(zip_bytes(
-        {{"archive/data.pkl", kProto + global("pytorch_lightning.callbacks", "Evil") + ")R."}}));
-  });
-  EXPECT_THAT(message, HasSubstr("damaged"));
+TEST(TorchFile, PassesOverWhatATrainerLeavesBesideTheWeights) {
+  // As in sd-v1-4.ckpt: the state of a callback under its class, with a score of NumPy in it.
+  const auto bytes = global("_codecs", "encode") + tuple(text("xx") + text("latin1")) + "R";
+  const auto dtype = global("numpy", "dtype") + tuple(text("f8") + number(0) + number(1)) + "R" +
+                     tuple(number(3) + text("<")) + "b";
+  const auto score = global("numpy.core.multiarray", "scalar") + tuple(dtype + bytes) + "R";
+  const auto callback = global("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint");
+  const auto weights = tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1));
+  const auto file = read_pickle("}(" + text("global_step") + number(470000) + text("callbacks") +
+                                "}" + callback + "}" + text("best_model_score") + score + "ss" +
+                                text("state_dict") + "}" + text("w") + weights + "s" + "u");
+  EXPECT_EQ(std::get<std::int64_t>(file.find("global_step")->value), 470000);
+  EXPECT_TRUE(std::get<torch::Tensor>(file.find("state_dict")->find("w")->value)
+                  .equal(torch::arange(6.0F)));
+  const auto* state =
+      file.find("callbacks")->find("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint");
+  ASSERT_NE(state, nullptr);
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(state->find("best_model_score")->value));
 }
 
 TEST(TorchFile, RefusesAndNamesEveryOtherFunction) {

@@ -1,0 +1,192 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "mos/base/error.h"
+#include "mos/diffusion/pipeline.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/tensor_file.h"
+#include "mos/io/torch_writer.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
+
+namespace mos::diffusion {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+std::string weights_of(const fs::path& model) {
+  return read_text_file(model / "unet/diffusion_pytorch_model.safetensors") +
+         read_text_file(model / "vae/diffusion_pytorch_model.safetensors") +
+         read_text_file(model / "text_encoder/model.safetensors");
+}
+
+std::string error_of(ErrorKind kind, const fs::path& path,
+                     const checkpoint::ReadOptions& read = {}) {
+  try {
+    StableDiffusion::load(path, {.read = read});
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    EXPECT_THAT(error.what(), Not(HasSubstr("\n")));
+    return error.what();
+  }
+  ADD_FAILURE() << path << " was loaded";
+  return "";
+}
+
+/// A tiny model in a folder and in one file.
+class SingleFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    tiny::model().save(folder());
+    StableDiffusion::load(folder()).save(file());
+  }
+  fs::path folder() const { return directory_ / "model"; }
+  fs::path file() const { return directory_ / "model.safetensors"; }
+  fs::path path(const std::string& name) const { return directory_ / name; }
+
+  /// The file once more, with `change` made to its tensors.
+  template <typename Change>
+  void rewrite(Change change) const {
+    auto read = io::read_tensor_file(file());
+    change(read.tensors);
+    io::save_safetensors(path("changed.safetensors"), read.tensors, read.metadata);
+  }
+
+ private:
+  TempDir directory_;
+};
+
+TEST_F(SingleFile, GoingThereAndBackGivesTheSameFolder) {
+  StableDiffusion::load(file()).save(path("back"));
+  EXPECT_EQ(weights_of(path("back")), weights_of(folder()));
+  for (const char* name : {"unet/config.json", "scheduler/scheduler_config.json",
+                           "tokenizer/vocab.json", "model_index.json"}) {
+    EXPECT_EQ(read_text_file(path("back") / name), read_text_file(folder() / name)) << name;
+  }
+}
+
+TEST_F(SingleFile, HasTheNamesOfTheOriginalCode) {
+  const auto tensors = io::read_tensor_file(file()).tensors;
+  EXPECT_TRUE(tensors.contains("model.diffusion_model.input_blocks.0.0.weight"));
+  EXPECT_TRUE(tensors.contains("model.diffusion_model.output_blocks.1.1.conv.weight"));
+  EXPECT_EQ(tensors.at("first_stage_model.decoder.mid.attn_1.q.weight").dim(), 4);
+  EXPECT_TRUE(tensors.contains(
+      "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"));
+}
+
+TEST_F(SingleFile, AveragedWeightsAreTakenWhenAskedFor) {
+  rewrite([](io::StateDict& tensors) {
+    tensors["model_ema.diffusion_modelout2bias"] = torch::full({4}, 7.0F);
+    tensors["betas"] = torch::zeros({1000});
+  });
+  const auto changed = path("changed.safetensors");
+  const auto bias = [&](checkpoint::Weights weights) {
+    const auto model = StableDiffusion::load(changed, {.read = {.weights = weights}});
+    return io::state_dict_of(*model.unet).at("conv_out.bias")[0].item<float>();
+  };
+  EXPECT_EQ(bias(checkpoint::Weights::kAveraged), 7.0F);
+  EXPECT_NE(bias(checkpoint::Weights::kTrained), 7.0F);
+  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.weights = checkpoint::Weights::kAveraged}),
+              HasSubstr("model_ema"));
+}
+
+TEST_F(SingleFile, AHalfMatchingFileListsEveryKey) {
+  rewrite([](io::StateDict& tensors) {
+    tensors.erase("model.diffusion_model.out.2.bias");
+    tensors.erase("first_stage_model.quant_conv.bias");
+    tensors["model.diffusion_model.input_blocks.0.0.bias"] = torch::zeros({3});
+    tensors["model.diffusion_model.extra"] = torch::zeros({1});
+  });
+  const auto message = error_of(ErrorKind::kMismatch, path("changed.safetensors"));
+  EXPECT_THAT(message, HasSubstr("unet/conv_out.bias"));
+  EXPECT_THAT(message, HasSubstr("vae/quant_conv.bias"));
+  EXPECT_THAT(message, HasSubstr("unet/conv_in.bias ([3] in the file, [8] in the model)"));
+  EXPECT_THAT(message, HasSubstr("model.diffusion_model.extra"));
+}
+
+TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
+  rewrite([](io::StateDict& tensors) {
+    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch::zeros({8, 9, 3, 3});
+  });
+  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors")),
+              HasSubstr("inpainting U-Net with 9 input channels"));
+  const auto only = [&](const std::string& key, torch::Tensor tensor) {
+    io::save_safetensors(path("other.safetensors"), {{key, std::move(tensor)}});
+    return error_of(ErrorKind::kMismatch, path("other.safetensors"));
+  };
+  EXPECT_THAT(only("double_blocks.0.img_attn.qkv.weight", torch::zeros({2, 2})), HasSubstr("Flux"));
+  EXPECT_THAT(only("unet.lora_down.weight", torch::zeros({2, 2})), HasSubstr("holds no U-Net"));
+  io::save_safetensors(
+      path("other.safetensors"),
+      {{"model.diffusion_model.input_blocks.0.0.weight", torch::zeros({8, 4, 3, 3})},
+       {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
+        torch::zeros({2, 2048})}});
+  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("other.safetensors")),
+              HasSubstr("Stable Diffusion XL"));
+}
+
+TEST_F(SingleFile, ThePredictionTypeCanBeSaid) {
+  const auto model = StableDiffusion::load(file(), {.read = {.prediction_type = "v_prediction"}});
+  EXPECT_EQ(model.scheduler_config.at("prediction_type"), "v_prediction");
+  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.prediction_type = "x"}), HasSubstr("epsilon"));
+}
+
+class Folder : public SingleFile {
+ protected:
+  fs::path unet(const std::string& ending) const {
+    return folder() / ("unet/diffusion_pytorch_model" + ending);
+  }
+  std::string hash() const { return model_hash(StableDiffusion::load(folder())); }
+};
+
+TEST_F(Folder, ShardsAreReadThroughTheirIndexAndMissingOnesAreNamed) {
+  const auto whole = hash();
+  auto tensors = io::load_safetensors(unet(".safetensors"));
+  io::StateDict first, second;
+  Json index;
+  for (const auto& [key, tensor] : tensors) {
+    const bool in_first = first.size() < tensors.size() / 2;
+    (in_first ? first : second)[key] = tensor;
+    index["weight_map"][key] = in_first ? "a.safetensors" : "b.safetensors";
+  }
+  io::save_safetensors(folder() / "unet/a.safetensors", first);
+  io::save_safetensors(folder() / "unet/b.safetensors", second);
+  write_text_file(unet(".safetensors.index.json"), index.dump());
+  fs::remove(unet(".safetensors"));
+  EXPECT_EQ(hash(), whole);
+  fs::remove(folder() / "unet/b.safetensors");
+  EXPECT_THAT(error_of(ErrorKind::kIo, folder()), HasSubstr("1 of its 2 shards"));
+  EXPECT_THAT(error_of(ErrorKind::kIo, folder()), HasSubstr("b.safetensors"));
+}
+
+TEST_F(Folder, WeightsOfTorchSaveAreRead) {
+  const auto whole = hash();
+  io::save_torch_file(unet(".bin"), io::nest_tensors(io::load_safetensors(unet(".safetensors"))));
+  fs::remove(unet(".safetensors"));
+  EXPECT_EQ(hash(), whole);
+}
+
+TEST_F(Folder, OtherFamiliesAreRefusedByName) {
+  auto index = read_json_file(folder() / "model_index.json");
+  index["_class_name"] = "StableDiffusionXLPipeline";
+  index["text_encoder_2"] = {"transformers", "CLIPTextModelWithProjection"};
+  write_text_file(folder() / "model_index.json", index.dump());
+  EXPECT_THAT(error_of(ErrorKind::kMismatch, folder()), HasSubstr("StableDiffusionXLPipeline"));
+}
+
+TEST_F(Folder, AVariantIsReadWhereThereIsOneAndMissedWhereThereIsNone) {
+  auto tensors = io::load_safetensors(unet(".safetensors"));
+  for (auto& [key, tensor] : tensors) tensor = torch::zeros_like(tensor, torch::kFloat16);
+  io::save_safetensors(unet(".fp16.safetensors"), tensors);
+  const auto model = StableDiffusion::load(folder(), {.read = {.variant = "fp16"}});
+  EXPECT_EQ(io::state_dict_of(*model.unet).at("conv_in.weight").abs().max().item<float>(), 0.0F);
+  EXPECT_GT(io::state_dict_of(*model.vae).at("quant_conv.weight").abs().max().item<float>(), 0.0F);
+  EXPECT_THAT(error_of(ErrorKind::kIo, folder(), {.variant = "ema"}), HasSubstr("ema"));
+}
+
+}  // namespace
+}  // namespace mos::diffusion
