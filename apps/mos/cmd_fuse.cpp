@@ -122,9 +122,7 @@ Job take_job(Flags& flags) {
   job.out = take_path(flags, "out");
   job.lora = take_path(flags, "lora");
   const auto report = take_path(flags, "report");
-  if (const auto text = flags.take("overwrite"); text && detail::parse_switch("overwrite", *text)) {
-    job.existing = Existing::kReplace;
-  }
+  if (flags.take_switch("overwrite")) job.existing = Existing::kReplace;
   if (!job.out && !job.lora) {
     throw Error(ErrorKind::kUsage, "mos fuse needs --out DIR, --lora FILE, or both");
   }
@@ -134,7 +132,7 @@ Job take_job(Flags& flags) {
     throw Error(ErrorKind::kUsage, fmt::format("{} exists; choose another --out or add --overwrite",
                                                job.out->string()));
   }
-  job.dry_run = flags.take("dry-run").has_value();
+  job.dry_run = flags.take_switch("dry-run");
   job.keys = take_key_options(flags);
   const auto format = flags.take("lora-format");
   if (job.lora) {

@@ -81,8 +81,7 @@ int run_inspect(int argc, char** argv) {
     fmt::print("{}", kUsage);
     return 0;
   }
-  const auto json = flags.take("json");
-  const bool as_json = json && detail::parse_switch("json", *json);
+  const bool as_json = flags.take_switch("json");
   flags.refuse_unknown();
   if (flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "mos inspect needs a file or a folder; see mos inspect --help");

@@ -206,7 +206,7 @@ Order take_order(Flags& flags) {
   order.grid = take_path(flags, "grid");
   order.out = take_path(flags, "out").value_or(order.out);
   order.conditions = take_conditions(flags);
-  order.dry_run = flags.take("dry-run").has_value();
+  order.dry_run = flags.take_switch("dry-run");
   flags.refuse_unknown();
   refuse_words(flags);
   check_order(order);

@@ -53,9 +53,9 @@ fs::path required(Flags& flags, const std::string& name) {
 
 TuneCommand read_command(Flags& flags) {
   TuneCommand command;
-  command.only_check = flags.take("check").has_value();
-  command.dry_run = flags.take("dry-run").has_value();
-  command.fresh = flags.take("fresh").has_value();
+  command.only_check = flags.take_switch("check");
+  command.dry_run = flags.take_switch("dry-run");
+  command.fresh = flags.take_switch("fresh");
   command.base = flags.take("base").value_or("base");
   tune::read_base_defaults(command.base, command.options);
   if (const auto config = flags.take("config")) {

@@ -10,15 +10,6 @@ namespace mos::app {
 using concepts::Network;
 using concepts::UnexpectedKeys;
 
-namespace {
-
-bool take_switch(Flags& flags, const std::string& name) {
-  const auto text = flags.take(name);
-  return text && detail::parse_switch(name, *text);
-}
-
-}  // namespace
-
 const char* const kKeyFlagsHelp =
     "  --list-keys              name every key of the concept files and what became of it\n"
     "  --allow-unexpected       leave out keys that mean nothing, and layers the base model "
@@ -26,8 +17,8 @@ const char* const kKeyFlagsHelp =
 
 KeyOptions take_key_options(Flags& flags) {
   KeyOptions options;
-  if (take_switch(flags, "allow-unexpected")) options.unexpected = UnexpectedKeys::kLeaveOut;
-  options.list = take_switch(flags, "list-keys");
+  if (flags.take_switch("allow-unexpected")) options.unexpected = UnexpectedKeys::kLeaveOut;
+  options.list = flags.take_switch("list-keys");
   return options;
 }
 

@@ -78,9 +78,9 @@ ConditionFlags take_conditions(Flags& flags) {
     }
     result.boxes.push_back(*boxes);
   }
-  const auto guess = flags.take("guess-mode");
+  const bool guess_mode = flags.take_switch("guess-mode");
   for (auto& condition : conditions) {
-    condition.guess_mode = guess && detail::parse_switch("guess-mode", *guess);
+    condition.guess_mode = guess_mode;
     region::check_condition(condition, "--adapter " + condition.adapter);
   }
   return result;

@@ -65,8 +65,7 @@ Order take_order(Flags& flags, const fs::path& out) {
                 fmt::format("--only is \"{}\", expected words or lora", order.only));
   }
   take_word(flags, order);
-  const auto mean = flags.take("mean-rows");
-  order.mean_rows = mean && detail::parse_switch("mean-rows", *mean);
+  order.mean_rows = flags.take_switch("mean-rows");
   order.base = flags.take("base");
   if (const auto dtype = flags.take("dtype")) order.dtype = weights_dtype_named(*dtype);
   order.keys = take_key_options(flags);

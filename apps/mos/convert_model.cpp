@@ -23,15 +23,10 @@ int convert_model(Flags& flags, const fs::path& in, const fs::path& out) {
   diffusion::SaveOptions save;
   if (const auto dtype = flags.take("dtype")) save.write.dtype = weights_dtype_named(*dtype);
   read.variant = flags.take("variant").value_or("");
-  if (const auto ema = flags.take("ema"); ema && detail::parse_switch("ema", *ema)) {
-    read.weights = checkpoint::Weights::kAveraged;
-  }
+  if (flags.take_switch("ema")) read.weights = checkpoint::Weights::kAveraged;
   read.prediction_type = flags.take("prediction-type").value_or("");
   read.config = flags.take("original-config").value_or("");
-  const auto overwrite = flags.take("overwrite");
-  if (overwrite && detail::parse_switch("overwrite", *overwrite)) {
-    save.existing = Existing::kReplace;
-  }
+  if (flags.take_switch("overwrite")) save.existing = Existing::kReplace;
   flags.refuse_unknown();
 
   auto stored = checkpoint::read_checkpoint(in, read);

@@ -11,8 +11,9 @@ namespace mos::app {
 namespace {
 
 /// Flags that stand alone: the word behind one is a value only if it is on or off.
-constexpr std::array<std::string_view, 6> kSwitches = {
-    "allow-unexpected", "help", "json", "list-keys", "mean-rows", "overwrite"};
+constexpr auto kSwitches = std::to_array<std::string_view>(
+    {"allow-unexpected", "check", "dry-run", "ema", "fresh", "guess-mode", "help", "json",
+     "list-keys", "mean-rows", "overwrite"});
 constexpr std::array<std::string_view, 6> kSwitchValues = {"true", "on", "1", "false", "off", "0"};
 
 bool contains(std::span<const std::string_view> list, std::string_view text) {
@@ -53,6 +54,11 @@ std::optional<std::string> Flags::take(const std::string& name) {
   const auto found = values_.find(name);
   if (found == values_.end()) return std::nullopt;
   return found->second;
+}
+
+bool Flags::take_switch(const std::string& name) {
+  const auto text = take(name);
+  return text && detail::parse_switch(name, *text);
 }
 
 void Flags::refuse_unknown() const {

@@ -26,6 +26,10 @@ class Flags {
   /// The value of `name` and marks it as known; nothing when it was not given.
   std::optional<std::string> take(const std::string& name);
 
+  /// Whether the switch `name` was given and is not off. A switch that reads no word behind it must
+  /// be in the list of flags.cpp. Throws kUsage for a value that is neither on nor off.
+  bool take_switch(const std::string& name);
+
   /// Throws kUsage naming the first flag that nobody took, with the nearest known one.
   void refuse_unknown() const;
 

@@ -44,6 +44,10 @@ for folder in one two; do
 done
 holds "the same concepts give the same model" diff -r output/one output/two
 holds "the same concepts give the same LoRA" cmp output/one.safetensors output/two.safetensors
+accepts "a trial takes every concept, wherever its switch stands" \
+  "${fuse[@]}" --dry-run "$first" "$second" \
+  --lora output/trial.safetensors
+holds "no concept is taken for the switch's value" test "$(grep -c 'keys matched' <<<"$err")" -eq 2
 estimates "a trial of fusion" "${fuse[@]}" --out output/trial "$first" "$second"
 accepts "the fused model is a base model" fuse --base output/one --method weight \
   --lora output/three.safetensors "$golden/fusion/edlora_2.safetensors"
