@@ -25,6 +25,14 @@ TEST(ConditionPicture, IsGreyForOneChannelAndInZeroToOne) {
   EXPECT_EQ(condition_picture(red, 3, {4, 4}, "red.png").max().item<double>(), 1.0);
 }
 
+TEST(ConditionPicture, GreyIsPillowsToTheLastBit) {
+  const auto colours = torch::tensor({255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 30, 1, 2, 3});
+  const auto row = colours.view({1, 5, 3}).to(torch::kUInt8);
+  const auto grey = condition_picture(row, 1, {1, 5}, "colours.png") * 255.0;
+  const auto expected = torch::tensor({76.0F, 150.0F, 29.0F, 124.0F, 2.0F});  // convert("L")
+  EXPECT_TRUE(grey.flatten().round().equal(expected)) << grey;
+}
+
 TEST(ConditionPicture, OfAnotherAspectIsRefused) {
   const auto wide = torch::zeros({4, 8, 3}, torch::kUInt8);
   EXPECT_THROW(condition_picture(wide, 3, {8, 8}, "wide.png"), Error);
