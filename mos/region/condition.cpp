@@ -80,12 +80,15 @@ class Source {
   void add_control(nn::UNetResiduals& residuals, const diffusion::NetworkCall& call) {
     auto& controlnet = std::get<nn::ControlNetModel>(loaded_.adapter);
     const auto& condition = loaded_.condition;
-    // In guess mode only the half with the prompt is steered, so that guidance strengthens it.
-    const bool half = condition.guess_mode && guided_;
+    // Only the half with the prompt is steered, so that guidance strengthens it: in guess mode, and
+    // by a ControlNet without places (diffusers' pipeline treats both alike).
+    const bool placeless = controlnet->config().global_pool_conditions;
+    const bool half = (condition.guess_mode || placeless) && guided_;
     const auto wanted = [&](const Tensor& all) { return half ? all.chunk(2)[1] : all; };
     const auto output = controlnet(wanted(call.input), call.timestep, wanted(call.context),
                                    picture_.to(call.input.scalar_type()));
-    const auto scales = nn::control_scales(output.down.size(), 1.0, condition.guess_mode);
+    const auto scales =
+        nn::control_scales(output.down.size(), 1.0, condition.guess_mode && !placeless);
     const auto finish = [&](const Tensor& features, double scale) {
       const auto steered = weighted(features, condition) * scale;
       return half ? torch::cat({torch::zeros_like(steered), steered}) : steered;

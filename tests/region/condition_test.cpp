@@ -4,6 +4,7 @@
 
 #include "mos/base/error.h"
 #include "mos/region/edges.h"
+#include "tests/support/tiny_model.h"
 
 namespace mos::region {
 namespace {
@@ -68,6 +69,28 @@ TEST(Residuals, AreThereFromStartToEnd) {
   EXPECT_THAT(active_calls(0.0, 1.0, 3), ElementsAre(0, 1, 2));
   EXPECT_THAT(active_calls(0.25, 0.75, 4), ElementsAre(1, 2));
   EXPECT_THAT(active_calls(0.5, 0.6, 4), ElementsAre());
+}
+
+TEST(Residuals, OfAControlNetWithoutPlacesSteerOnlyTheHalfWithThePrompt) {
+  const auto model = tiny::model();
+  nn::ControlNetConfig config;
+  config.unet = model.unet->config();
+  config.conditioning_embedding_out_channels = {4, 6};
+  config.global_pool_conditions = true;
+  nn::ControlNetModel controlnet(config);
+  auto generator = seeded_generator(5);
+  tiny::fill_randomly(*controlnet, generator);
+  const torch::NoGradGuard no_grad;
+  const auto callback =
+      residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}}, /*guided=*/true);
+  const auto residuals = callback({.input = torch::ones({2, 4, 4, 4}),
+                                   .timestep = torch::full({1}, 9, torch::kInt64),
+                                   .context = torch::ones({2, 12, 16}),
+                                   .total = 1});
+  for (const auto& features : residuals.control_down) {
+    EXPECT_EQ(features[0].abs().max().item<double>(), 0.0);
+    EXPECT_GT(features[1].abs().max().item<double>(), 0.0);
+  }
 }
 
 TEST(ParseBoxWeights, ReadsTheAuthorsString) {
