@@ -15,11 +15,12 @@ namespace {
 
 struct NamedType {
   const char* name;
+  const char* short_name;  ///< As other programs and file names have it.
   torch::ScalarType type;
 };
-constexpr std::array kTypes = {NamedType{"float32", torch::kFloat32},
-                               NamedType{"bfloat16", torch::kBFloat16},
-                               NamedType{"float16", torch::kFloat16}};
+constexpr std::array kTypes = {NamedType{"float32", "fp32", torch::kFloat32},
+                               NamedType{"bfloat16", "bf16", torch::kBFloat16},
+                               NamedType{"float16", "fp16", torch::kFloat16}};
 
 bool cpu_has_kernels() {
   return nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
@@ -53,7 +54,7 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
   std::vector<std::string> names = {"auto"};
   for (const auto& entry : kTypes) {
     names.emplace_back(entry.name);
-    if (name != entry.name) continue;
+    if (name != entry.name && name != entry.short_name) continue;
     if (entry.type == torch::kFloat16 && !device.is_cuda()) {
       throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
     }
@@ -67,7 +68,7 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
 torch::ScalarType weights_dtype_named(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& entry : kTypes) {
-    if (name == entry.name) return entry.type;
+    if (name == entry.name || name == entry.short_name) return entry.type;
     names.emplace_back(entry.name);
   }
   throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected float32, bfloat16 or "

@@ -14,7 +14,8 @@ torch::Device device_named(const std::string& name);
 /// CUDA and on processors that our kernels are for; else float32. Throws kUsage.
 torch::ScalarType dtype_named(const std::string& name, const torch::Device& device);
 
-/// "float32", "bfloat16" or "float16": what weights can be kept in. Throws kUsage.
+/// "float32", "bfloat16" or "float16", or "fp32", "bf16", "fp16": what weights can be kept in.
+/// Throws kUsage.
 torch::ScalarType weights_dtype_named(const std::string& name);
 
 /// The name that dtype_named takes.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "compute.h"
 #include "concept_keys.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
@@ -42,15 +43,6 @@ struct Order {
   KeyOptions keys;
 };
 
-/// Any type that files have: nothing is computed in it.
-torch::ScalarType stored_dtype(const std::string& name) {
-  if (name == "float32") return torch::kFloat32;
-  if (name == "float16") return torch::kFloat16;
-  if (name == "bfloat16") return torch::kBFloat16;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("--dtype is \"{}\", expected float32, float16 or bfloat16", name));
-}
-
 void take_word(Flags& flags, Order& order) {
   const auto text = flags.take("word");
   if (!text) return;
@@ -76,7 +68,7 @@ Order take_order(Flags& flags, const fs::path& out) {
   const auto mean = flags.take("mean-rows");
   order.mean_rows = mean && detail::parse_switch("mean-rows", *mean);
   order.base = flags.take("base");
-  if (const auto dtype = flags.take("dtype")) order.dtype = stored_dtype(*dtype);
+  if (const auto dtype = flags.take("dtype")) order.dtype = weights_dtype_named(*dtype);
   order.keys = take_key_options(flags);
   flags.refuse_unknown();
   return order;

@@ -19,7 +19,8 @@ constexpr const char* kOpenClip = "cond_stage_model.model.";
 
 constexpr std::int64_t kHeadWidth = 64;  ///< CLIP's everywhere, and the U-Net's in SD 2.x.
 constexpr std::int64_t kHeads = 8;       ///< The U-Net's on every level of SD 1.x.
-/// Counter of the file 512-base-ema.ckpt, the only SD 2.x that predicts the noise.
+/// Counter of the file 512-base-ema.ckpt. 2.1-base predicts the noise as well, but its files have
+/// no mark of it.
 constexpr std::string_view kStepOfTheEpsilonModel = "875000";
 
 /// Reads sizes off the shapes of tensors; absent ones have size 0.

@@ -58,21 +58,31 @@ std::string averaged_key(std::string_view key) {
   return std::string(kAveragedPrefix) + name;
 }
 
-/// Puts averaged weights in the place of the trained ones. Throws kUsage when there are none.
+/// Puts averaged weights in the place of the trained ones. Throws kUsage when there are none, and
+/// kMismatch when only some layers have them: a model of both would be neither.
 void take_averaged(io::TensorFile& file) {
   std::size_t taken = 0;
+  std::vector<std::string> missing;
   for (auto& [key, tensor] : file.tensors) {
     if (!key.starts_with(kUNetPrefix)) continue;
     const auto averaged = file.tensors.find(averaged_key(key));
-    if (averaged == file.tensors.end()) continue;
-    tensor = averaged->second;
-    ++taken;
+    if (averaged == file.tensors.end()) {
+      missing.push_back(averaged_key(key));
+    } else {
+      tensor = averaged->second;
+      ++taken;
+    }
   }
   if (taken == 0) {
     throw Error(ErrorKind::kUsage, fmt::format("{} has no averaged weights (model_ema.…); leave "
                                                "out --ema",
                                                file.path.string()));
   }
+  if (missing.empty()) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("the averaged weights of {} are not complete: {} is missing; leave out "
+                          "--ema",
+                          file.path.string(), fmt::join(missing, ", ")));
 }
 
 LdmConfig config_for(const fs::path& file, const ReadOptions& options) {

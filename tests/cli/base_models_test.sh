@@ -59,6 +59,8 @@ refuses "another prediction type" $exit_usage 'prediction-type' convert output/s
   --prediction-type noise --out output/f
 refuses "averaged weights that are not there" $exit_usage 'no averaged weights' \
   convert output/single.safetensors --ema --out output/f
+accepts "the short name of a precision" convert input/model --dtype fp16 --out output/short
+holds "is the same precision" same_weights output/half output/short
 refuses "a precision that there is not" $exit_usage 'float16' convert input/model --dtype fp8 \
   --out output/f
 refuses "a place that is taken" $exit_usage 'exists' convert input/model --out output/folder

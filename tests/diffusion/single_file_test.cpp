@@ -78,20 +78,45 @@ TEST_F(SingleFile, HasTheNamesOfTheOriginalCode) {
       "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"));
 }
 
+/// Averaged weights beside those of the U-Net, under the names that LitEma gives them.
+void add_averaged(io::StateDict& tensors, float value) {
+  io::StateDict averaged;
+  for (const auto& [key, tensor] : tensors) {
+    if (!key.starts_with("model.diffusion_model.")) continue;
+    auto name = key.substr(std::string_view("model.").size());
+    std::erase(name, '.');
+    averaged["model_ema." + name] = torch::full_like(tensor, value);
+  }
+  tensors.merge(averaged);
+  tensors["model_ema.decay"] = torch::tensor(0.9999F);
+}
+
 TEST_F(SingleFile, AveragedWeightsAreTakenWhenAskedFor) {
   rewrite([](io::StateDict& tensors) {
-    tensors["model_ema.diffusion_modelout2bias"] = torch::full({4}, 7.0F);
+    add_averaged(tensors, 7.0F);
     tensors["betas"] = torch::zeros({1000});
   });
-  const auto changed = path("changed.safetensors");
-  const auto bias = [&](checkpoint::Weights weights) {
-    const auto model = StableDiffusion::load(changed, {.read = {.weights = weights}});
-    return io::state_dict_of(*model.unet).at("conv_out.bias")[0].item<float>();
+  const auto unet = [&](checkpoint::Weights weights) {
+    const auto model =
+        StableDiffusion::load(path("changed.safetensors"), {.read = {.weights = weights}});
+    return io::state_dict_of(*model.unet);
   };
-  EXPECT_EQ(bias(checkpoint::Weights::kAveraged), 7.0F);
-  EXPECT_NE(bias(checkpoint::Weights::kTrained), 7.0F);
+  for (const auto& [key, tensor] : unet(checkpoint::Weights::kAveraged)) {
+    EXPECT_TRUE(tensor.eq(7.0F).all().item<bool>()) << key;
+  }
+  EXPECT_FALSE(unet(checkpoint::Weights::kTrained).at("conv_out.bias").eq(7.0F).any().item<bool>());
+}
+
+TEST_F(SingleFile, AveragedWeightsAreNeverMixedWithTrainedOnes) {
   EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.weights = checkpoint::Weights::kAveraged}),
               HasSubstr("model_ema"));
+  rewrite([](io::StateDict& tensors) {
+    add_averaged(tensors, 7.0F);
+    tensors.erase("model_ema.diffusion_modelout2bias");
+  });
+  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors"),
+                       {.weights = checkpoint::Weights::kAveraged}),
+              HasSubstr("model_ema.diffusion_modelout2bias"));
 }
 
 TEST_F(SingleFile, AHalfMatchingFileListsEveryKey) {
@@ -133,6 +158,47 @@ TEST_F(SingleFile, ThePredictionTypeCanBeSaid) {
   const auto model = StableDiffusion::load(file(), {.read = {.prediction_type = "v_prediction"}});
   EXPECT_EQ(model.scheduler_config.at("prediction_type"), "v_prediction");
   EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.prediction_type = "x"}), HasSubstr("epsilon"));
+}
+
+/// A model without settings of ours, in the smallest widths that the original code's 32 groups of a
+/// norm and heads of 64 allow.
+StableDiffusion foreign_model() {
+  auto text = tiny::text_encoder_config();
+  text["hidden_size"] = 64;
+  text["num_attention_heads"] = 1;
+  text["vocab_size"] = 49408;
+  text["max_position_embeddings"] = 77;
+  auto vae = tiny::vae_config();
+  auto unet = tiny::unet_config();
+  for (auto* config : {&vae, &unet}) {
+    (*config)["block_out_channels"] = {64, 128};
+    (*config)["norm_num_groups"] = 32;
+  }
+  unet["attention_head_dim"] = 8;
+  unet["cross_attention_dim"] = 64;
+  auto model = StableDiffusion::create(text::CLIPTokenizer::clip(), text, vae, unet,
+                                       tiny::scheduler_config());
+  auto generator = seeded_generator(5);
+  tiny::fill_randomly(*model.text_encoder, generator);
+  tiny::fill_randomly(*model.vae, generator);
+  tiny::fill_randomly(*model.unet, generator);
+  return model;
+}
+
+TEST(TrainingCheckpoint, IsTheModelInItAndPredictsWhatTheYamlBesideItSays) {
+  const TempDir directory;
+  const auto model = foreign_model();
+  model.save(directory / "model.safetensors");
+  io::StateDict nested;
+  for (const auto& [key, tensor] : io::read_tensor_file(directory / "model.safetensors").tensors) {
+    nested["state_dict/" + key] = tensor;
+  }
+  io::save_torch_file(directory / "trained.ckpt", io::nest_tensors(nested));
+  const auto loaded = [&] { return StableDiffusion::load(directory / "trained.ckpt"); };
+  EXPECT_EQ(model_hash(loaded()), model_hash(model));
+  EXPECT_EQ(loaded().scheduler_config.at("prediction_type"), "epsilon");
+  write_text_file(directory / "trained.yaml", "model:\n  params:\n    parameterization: \"v\"\n");
+  EXPECT_EQ(loaded().scheduler_config.at("prediction_type"), "v_prediction");
 }
 
 class Folder : public SingleFile {

@@ -1,0 +1,186 @@
+#include "mos/checkpoint/ldm_settings.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/checkpoint/parts.h"
+#include "mos/checkpoint/reference_models.h"
+#include "mos/io/state_dict.h"
+#include "mos/nn/parameter.h"
+#include "tests/support/temp_dir.h"
+
+namespace mos::checkpoint {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// Names and shapes of a whole model in the original layout, as published files have them.
+class PublishedFile {
+ public:
+  PublishedFile(const std::string& name, TextEncoderKind kind)
+      : configs(reference_configs(name)), map_(sizes_for(configs, kind)) {
+    const nn::ShapesOnly no_memory;
+    nn::CLIPTextModel text(nn::ClipTextConfig::from_json(configs.text_encoder));
+    nn::AutoencoderKL vae(nn::VaeConfig::from_json(configs.vae));
+    nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(configs.unet));
+    add("text_encoder", *text);
+    add("vae", *vae);
+    add("unet", *unet);
+  }
+
+  ModelConfigs configs;
+  io::StateDict tensors;
+
+ private:
+  static KeyMapSizes sizes_for(const ModelConfigs& configs, TextEncoderKind kind) {
+    const auto text = nn::ClipTextConfig::from_json(configs.text_encoder);
+    return {.unet = nn::UNetConfig::from_json(configs.unet),
+            .vae = nn::VaeConfig::from_json(configs.vae),
+            .text_layers = text.num_hidden_layers,
+            .text_encoder = kind};
+  }
+
+  void add(const std::string& folder, const torch::nn::Module& network) {
+    for (const auto& [key, tensor] : io::state_dict_of(network)) {
+      tensors[map_.to_ldm(folder + "/" + key).key] =
+          torch::empty(tensor.sizes(), tensor.options().device(torch::kMeta));
+    }
+  }
+
+  KeyMap map_;
+};
+
+PublishedFile sd15() { return {"sd15", TextEncoderKind::kTransformers}; }
+
+/// With the block of OpenCLIP that diffusers leaves out.
+PublishedFile sd21() {
+  PublishedFile file("sd21", TextEncoderKind::kOpenClip);
+  file.tensors["cond_stage_model.model.transformer.resblocks.23.mlp.c_fc.weight"] =
+      torch::empty({4096, 1024}, torch::kMeta);
+  return file;
+}
+
+Checkpoint settings_of(const PublishedFile& file, const LdmConfig& config = {}) {
+  Checkpoint checkpoint;
+  derive_settings(checkpoint, file.tensors, config, prediction_of(file.tensors, {}, {}, config));
+  return checkpoint;
+}
+
+/// What `found` has for every key of `published`; more keys are the defaults of diffusers.
+void expect_has_all(const Json& found, const Json& published) {
+  for (const auto& [key, value] : published.items()) {
+    ASSERT_TRUE(found.contains(key)) << key;
+    EXPECT_EQ(found.at(key), value) << key;
+  }
+}
+
+void expect_settings(const Checkpoint& found, const ModelConfigs& published) {
+  expect_has_all(found.text_encoder.config, published.text_encoder);
+  expect_has_all(found.vae.config, published.vae);
+  expect_has_all(found.unet.config, published.unet);
+  expect_has_all(found.scheduler_config, published.scheduler);
+}
+
+TEST(LdmSettings, ShapesOfSd15GiveItsPublishedConfigs) {
+  const auto file = sd15();
+  expect_settings(settings_of(file), file.configs);
+}
+
+TEST(LdmSettings, ShapesOfSd21GiveItsPublishedConfigsWithoutTheLastTextLayer) {
+  const auto file = sd21();
+  expect_settings(settings_of(file), file.configs);
+}
+
+TEST(LdmSettings, TheLastTextLayerStaysWhereTheConfigSaysSo) {
+  const auto found = settings_of(sd21(), {.text_layer = "last"});
+  EXPECT_EQ(found.text_encoder.config.at("num_hidden_layers"), 24);
+}
+
+TEST(Prediction, IsDecidedByTheStrongestWordOnIt) {
+  auto tensors = sd21().tensors;
+  const auto type = [&](const std::string& asked, const std::string& config,
+                        const std::map<std::string, std::string>& metadata) {
+    return prediction_of(tensors, metadata, {.prediction_type = asked},
+                         {.parameterization = config})
+        .type;
+  };
+  const std::map<std::string, std::string> says_noise = {{"modelspec.prediction_type", "epsilon"}};
+  EXPECT_EQ(type("epsilon", "v", {}), "epsilon");
+  EXPECT_EQ(type("", "v", says_noise), "v_prediction");
+  EXPECT_EQ(type("", "eps", {}), "epsilon");
+  EXPECT_EQ(type("", "", says_noise), "epsilon");
+  EXPECT_EQ(type("", "", {{"global_step", "875000"}}), "epsilon");
+  EXPECT_EQ(type("", "", {{"global_step", "140000"}}), "v_prediction");
+  tensors["v_pred"] = torch::empty({0});
+  EXPECT_EQ(type("", "", {{"global_step", "875000"}}), "v_prediction");
+}
+
+TEST(Prediction, AGuessIsCalledOne) {
+  EXPECT_THAT(prediction_of(sd21().tensors, {}, {}, {}).reason, HasSubstr("guessed"));
+  const auto certain = prediction_of(sd15().tensors, {}, {}, {});
+  EXPECT_EQ(certain.type, "epsilon");
+  EXPECT_THAT(certain.reason, ::testing::Not(HasSubstr("guessed")));
+}
+
+class LdmYaml : public ::testing::Test {
+ protected:
+  LdmConfig read(const std::string& text) const {
+    const auto path = directory_ / "model.yaml";
+    write_text_file(path, text);
+    return read_ldm_config(path);
+  }
+
+  std::string error_of(const std::string& text) const {
+    try {
+      read(text);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+      return error.what();
+    }
+    ADD_FAILURE() << text << " was read";
+    return "";
+  }
+
+ private:
+  TempDir directory_;
+};
+
+TEST_F(LdmYaml, SaysWhatTensorsDoNot) {
+  const auto config = read(
+      "model:\n"
+      "  target: ldm.models.diffusion.ddpm.LatentDiffusion\n"
+      "  params:\n"
+      "    parameterization: \"v\"  # of 768-v\n"
+      "    linear_start: 0.001\n"
+      "    timesteps: 500\n"
+      "    cond_stage_config:\n"
+      "      target: ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder\n"
+      "      params:\n"
+      "        freeze: True\n"
+      "        layer: \"penultimate\"\n"
+      "    unet_config:\n"
+      "      params:\n"
+      "        attention_resolutions: [ 4, 2, 1 ]\n"
+      "        channel_mult:\n"
+      "        - 1\n"
+      "        - 2\n");
+  EXPECT_EQ(config.parameterization, "v");
+  EXPECT_DOUBLE_EQ(config.linear_start, 0.001);
+  EXPECT_DOUBLE_EQ(config.linear_end, LdmConfig{}.linear_end);
+  EXPECT_EQ(config.timesteps, 500);
+  EXPECT_EQ(config.text_layer, "penultimate");
+}
+
+TEST_F(LdmYaml, PredictsTheNoiseUnlessItSaysOtherwise) {
+  EXPECT_EQ(read("model:\n  params:\n    timesteps: 1000\n").parameterization, "eps");
+}
+
+TEST_F(LdmYaml, OfSomethingElseIsRefused) {
+  EXPECT_THAT(error_of("train:\n  steps: 3\n"), HasSubstr("no \"model: params:\""));
+  EXPECT_THAT(error_of("model:\n  params:\n    parameterization: x0\n"), HasSubstr("x0"));
+  EXPECT_THAT(error_of("model: &anchor\n  params: *anchor\n"), HasSubstr("model.yaml"));
+}
+
+}  // namespace
+}  // namespace mos::checkpoint
