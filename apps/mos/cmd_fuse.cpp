@@ -147,6 +147,7 @@ Job take_job(Flags& flags) {
   take_renames(flags, job.sources);
   flags.refuse_unknown();
   fuse::check_options(job.options, job.sources.size());
+  job.options = fuse::complete_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
   check_format(job);
   return job;

@@ -2,11 +2,14 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/sha256.h"
 #include "mos/io/image.h"
+#include "mos/io/mapped_file.h"
 
 namespace mos::app {
 namespace fs = std::filesystem;
@@ -114,9 +117,14 @@ void write_grid(const fs::path& path, const std::vector<torch::Tensor>& pictures
 }
 
 std::string file_hash(const fs::path& path) {
-  const auto bytes = read_text_file(path);
+  constexpr std::size_t kChunk = std::size_t{16} << 20;  // base models have gigabytes
+  const io::MappedFile file(path);
   Sha256 sha;
-  sha.update(bytes.data(), bytes.size());
+  for (std::size_t begin = 0; begin < file.size(); begin += kChunk) {
+    const auto bytes = std::min(kChunk, file.size() - begin);
+    sha.update(file.data() + begin, bytes);
+    file.release(file.data() + begin, bytes);
+  }
   return sha.hex();
 }
 

@@ -257,6 +257,14 @@ class Fusion {
 
 }  // namespace
 
+FuseOptions complete_options(FuseOptions options, std::size_t concepts) {
+  constexpr std::size_t kFew = 4;
+  const bool few = concepts <= kFew;
+  if (options.text_ridge < 0.0) options.text_ridge = few ? 10.0 : 0.3;
+  if (options.unet_ridge < 0.0) options.unet_ridge = few ? 1.0 : 0.01;
+  return options;
+}
+
 void check_options(const FuseOptions& options, std::size_t concepts) {
   const auto one_of = [](const std::string& value, std::initializer_list<const char*> allowed) {
     return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
@@ -274,8 +282,8 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
       one_of(options.ridge_towards, {"average", "sum", "base"}),
       fmt::format("ridge_towards must be average, sum or base, not \"{}\"", options.ridge_towards));
   for (const double ridge : {options.text_ridge, options.unet_ridge}) {
-    require(ridge >= 0.0 && ridge < 1e6,
-            fmt::format("a ridge must be a number from 0 on, not {}", ridge));
+    require(ridge < 1e6 && (ridge >= 0.0 || ridge == -1.0),
+            fmt::format("a ridge must be a number from 0 on, or -1, not {}", ridge));
   }
   require(!options.prompts.empty(), "prompts must name at least one prompt with <TOK> in it");
   for (const auto& prompt : options.prompts) {
@@ -300,13 +308,14 @@ FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSour
   const torch::NoGradGuard no_grad;
   check_options(options, sources.size());
   check_fit(model, sources);
-  Fusion fusion(model, sources, options, progress, cancel);
+  const auto complete = complete_options(options, sources.size());
+  Fusion fusion(model, sources, complete, progress, cancel);
   auto result = options.method == "weight" ? fusion.by_weights() : fusion.by_gradients();
   Json phrases = Json::array();
   for (const auto& source : sources) phrases.push_back(source.prompt_phrase());
   result.delta.metadata["concepts"] = phrases.dump();
   result.delta.metadata["kind"] = "fused";
-  result.delta.metadata["options"] = write_options(options).dump();
+  result.delta.metadata["options"] = write_options(complete).dump();
   result.delta.metadata["libtorch"] = TORCH_VERSION;
   return result;
 }

@@ -35,8 +35,9 @@ struct FuseOptions {
   std::string method = "gradient";  ///< gradient, or weight (Eq. 2).
   std::string solver = "exact";     ///< exact, or lbfgs as in the authors' code.
   /// Relative ridges of the exact solver; see RidgeSolver. Larger gives more to `ridge_towards`.
-  double text_ridge = 3e-1;  ///< Layers fed by text: the text encoder's and keys and values.
-  double unet_ridge = 1e-2;  ///< All others.
+  /// -1: by the number of concepts; see complete_options.
+  double text_ridge = -1.0;  ///< Layers fed by text: the text encoder's and keys and values.
+  double unet_ridge = -1.0;  ///< All others.
   /// What holds in directions that the recorded inputs leave open: average (of the concepts'
   /// updates, which is weight fusion), sum of them, or base (no update).
   std::string ridge_towards = "average";
@@ -62,8 +63,9 @@ template <class Visitor>
 void describe(Visitor& visit, FuseOptions& o) {
   visit("method", o.method, "gradient or weight fusion");
   visit("solver", o.solver, "exact (ridge) or lbfgs");
-  visit("text_ridge", o.text_ridge, "relative ridge of text-fed layers");
-  visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers");
+  visit("text_ridge", o.text_ridge,
+        "relative ridge of text-fed layers (-1: by the number of concepts)");
+  visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers (-1: the same)");
   visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
   visit("fit_text", o.fit_text, "words (unpadded prompts) or padded (all positions)");
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
@@ -77,6 +79,11 @@ void describe(Visitor& visit, FuseOptions& o) {
   visit("unet_iterations", o.unet_iterations, "of lbfgs, the other layers");
   visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights");
 }
+
+/// `options` with ridges in the place of negative ones: what kept most of the sample concepts'
+/// identity (docs/fusion.md). The average of few updates dilutes each of them little, so the ridge
+/// may lead far towards it; that of many does not.
+FuseOptions complete_options(FuseOptions options, std::size_t concepts);
 
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.
 void check_options(const FuseOptions& options, std::size_t concepts);

@@ -109,6 +109,12 @@ TEST(FuseConcepts, OneConceptAloneComesBackOnItsOwnInputs) {
   EXPECT_EQ(total.crosstalk, 0.0);
 }
 
+TEST(FuseOptions, RidgesFollowTheNumberOfConceptsUnlessTheyAreGiven) {
+  EXPECT_EQ(mos::fuse::complete_options({}, 3).text_ridge, 10.0);
+  EXPECT_EQ(mos::fuse::complete_options({}, 14).unet_ridge, 0.01);
+  EXPECT_EQ(mos::fuse::complete_options({.text_ridge = 0.0}, 3).text_ridge, 0.0);
+}
+
 TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
   auto model = mos::tiny::model();
   const auto result =
@@ -366,7 +372,7 @@ TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
   };
   EXPECT_THAT(refusal({.method = "sum"}), HasSubstr("method"));
   EXPECT_THAT(refusal({.solver = "adam"}), HasSubstr("solver"));
-  EXPECT_THAT(refusal({.unet_ridge = -1.0}), HasSubstr("ridge"));
+  EXPECT_THAT(refusal({.unet_ridge = -0.5}), HasSubstr("ridge"));
   EXPECT_THAT(refusal({.fit_text = "all"}), HasSubstr("fit_text"));
   EXPECT_THAT(refusal({.prompts = {"a photo"}}), HasSubstr("<TOK>"));
   EXPECT_THAT(refusal({.samples = 0}), HasSubstr("samples"));
