@@ -4,8 +4,8 @@
 
 #include "command.h"
 #include "flags.h"
+#include "mos/io/edges.h"
 #include "mos/io/image.h"
-#include "mos/region/edges.h"
 
 namespace mos::app {
 namespace {
@@ -18,7 +18,7 @@ constexpr const char* kUsage =
     "  --out FILE.png           the picture\n";
 
 struct Settings {
-  region::EdgeOptions edges;
+  io::EdgeOptions edges;
 };
 
 template <class Visitor>
@@ -28,7 +28,7 @@ void describe(Visitor& visit, Settings& settings) {
   visit("low", settings.edges.low, "gradient that goes on with one");
 }
 
-void check(const region::EdgeOptions& edges) {
+void check(const io::EdgeOptions& edges) {
   const bool possible = edges.low >= 0.0 && edges.low <= edges.high && edges.high <= 1.0 &&
                         edges.blur >= 0.0 && edges.blur <= 100.0;
   if (possible) return;
@@ -55,7 +55,7 @@ int run_condition(int argc, char** argv) {
     throw Error(ErrorKind::kUsage, "mos condition needs one photo and --out FILE.png");
   }
   const auto photo = io::read_image(flags.words().front());
-  io::write_png(*out, region::edge_picture(photo.pixels, settings.edges));
+  io::write_png(*out, io::edge_picture(photo.pixels, settings.edges));
   fmt::print("{}\n", *out);
   return 0;
 }

@@ -8,6 +8,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/pretrain/acceptance.h"
+#include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/tower_training.h"
@@ -57,6 +58,16 @@ void train_unet(Flags& flags, const std::filesystem::path& out) {
   pretrain::train_unet(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
+/// Each kind has a folder, and options, of its own.
+void train_adapter(Flags& flags, const std::filesystem::path& out) {
+  pretrain::AdapterOptions options;
+  options.kind = flags.take("kind").value_or(options.kind);
+  pretrain::condition_kind(options.kind);  // throws for unknown ones
+  const auto folder = out / fmt::format("adapter_{}", options.kind);
+  options = stage_options<pretrain::AdapterOptions>(flags, folder);
+  pretrain::train_adapter(out, options, ProgressBar(), cancel_on_interrupt());
+}
+
 void accept(Flags& flags, const std::filesystem::path& out) {
   pretrain::AcceptanceOptions options;
   read_flags(flags, options);
@@ -92,6 +103,8 @@ constexpr std::array kStages = {
           flag_help<pretrain::TowerOptions>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
           flag_help<pretrain::UNetOptions>},
+    Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,
+          flag_help<pretrain::AdapterOptions>},
     Stage{"accept", "measure whether the base is good enough", accept,
           flag_help<pretrain::AcceptanceOptions>},
     Stage{"export", "write it as a diffusers directory", export_base, export_flags},

@@ -47,8 +47,8 @@ constexpr const char* kUsage =
     "  --grid FILE.png          all pictures in one as well\n"
     "  --config FILE            the options below from a JSON file; flags go over it\n"
     "  --dry-run                only say how long it will take and how much memory\n"
-    "  --rerun PICTURE.png      the same file once more; --base and --concept say where the model\n"
-    "                           and the concepts are if they have moved\n"
+    "  --rerun PICTURE.png      the same file once more; --base, --concept, --adapter and\n"
+    "                           --condition say where files are that have moved\n"
     "\n";
 
 /// Options that --config can set too.
@@ -392,6 +392,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   auto record = read_record(picture);
   const auto base = flags.take("base").value_or(record.base);
   const auto uses = concepts_of(record, take_concepts(flags, 1.0));
+  auto scene = moved_conditions(flags, record.scene);
   const auto out = take_path(flags, "out");
   const auto keys = take_key_options(flags);
   flags.refuse_unknown();
@@ -406,7 +407,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);
-  const region::PaintInputs inputs{{}, load_conditions(studio, record.scene)};
+  const region::PaintInputs inputs{{}, load_conditions(studio, scene)};
   const auto pictures =
       region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, inputs,
                               progress.of_batch(0), cancel_on_interrupt());

@@ -42,6 +42,12 @@ std::string adapter_hash(const fs::path& path) {
   return sha.hex();
 }
 
+/// Notes a hash; one that is there already must be the same.
+void take_hash(const std::string& what, const std::string& actual, std::string& noted) {
+  check_hash(what, noted, actual);
+  noted = actual;
+}
+
 }  // namespace
 
 const char* const kConditionHelp =
@@ -95,17 +101,24 @@ std::vector<region::Condition> place_conditions(const ConditionFlags& flags,
   return conditions;
 }
 
+region::Scene moved_conditions(Flags& flags, region::Scene scene) {
+  for (const auto& [name, field] : {std::pair{"adapter", &region::Condition::adapter},
+                                    std::pair{"condition", &region::Condition::picture}}) {
+    const auto moved = take_list(flags, name, scene.conditions.size());
+    for (std::size_t i = 0; i < moved.size(); ++i) scene.conditions[i].*field = moved[i];
+  }
+  return scene;
+}
+
 std::vector<region::LoadedCondition> load_conditions(const Studio& studio, region::Scene& scene) {
   std::vector<region::LoadedCondition> loaded;
   for (auto& condition : scene.conditions) {
     auto adapter = diffusion::load_adapter(condition.adapter, studio.model);
     const auto image = io::read_image(condition.picture);
-    check_hash("the adapter " + condition.adapter, condition.adapter_sha256,
-               adapter_hash(condition.adapter));
-    check_hash("the condition picture " + condition.picture, condition.picture_sha256,
-               file_hash(condition.picture));
-    condition.adapter_sha256 = adapter_hash(condition.adapter);
-    condition.picture_sha256 = file_hash(condition.picture);
+    take_hash("the adapter " + condition.adapter, adapter_hash(condition.adapter),
+              condition.adapter_sha256);
+    take_hash("the condition picture " + condition.picture, file_hash(condition.picture),
+              condition.picture_sha256);
     auto picture = region::condition_picture(image.pixels, diffusion::picture_channels(adapter),
                                              scene.canvas.value(), condition.picture);
     loaded.push_back({std::move(adapter), std::move(picture), condition});

@@ -25,6 +25,10 @@ ConditionFlags take_conditions(Flags& flags);
 /// The conditions with their boxes on `canvas`.
 std::vector<region::Condition> place_conditions(const ConditionFlags& flags, region::Canvas canvas);
 
+/// The scene of a record with the files that --adapter and --condition name in the place of its
+/// own. Throws kUsage for another number of them.
+region::Scene moved_conditions(Flags& flags, region::Scene scene);
+
 /// Loads the scene's conditions and notes their hashes; a hash that is there must be the file's.
 /// Throws kIo, kFormat, kMismatch for adapters, kUsage for pictures of another aspect.
 std::vector<region::LoadedCondition> load_conditions(const Studio& studio, region::Scene& scene);

@@ -36,6 +36,9 @@ inline constexpr const char* kTokenizerFolder = "tokenizer";
 /// The JSON files of a directory, by path: those as they were read where the value is the same.
 std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint);
 
+/// Whether single files hold tensors of this name beside the weights that a model is made of.
+bool is_unused_key(const std::string& key);
+
 /// A model_index.json for these parts.
 Json model_index_of(const Json& scheduler_config);
 

@@ -45,11 +45,6 @@ constexpr std::array<std::string_view, 17> kUnusedKeys = {
     "cond_stage_model.logit_scale",
     "first_stage_model.loss.*"};
 
-bool is_unused(const std::string& key) {
-  return std::any_of(kUnusedKeys.begin(), kUnusedKeys.end(),
-                     [&](const auto pattern) { return io::matches_pattern(key, pattern); });
-}
-
 /// The last block of OpenCLIP, which a text encoder that stops before it does not have.
 bool is_beyond_last_layer(const std::string& key, std::int64_t layers) {
   return key.starts_with(fmt::format("cond_stage_model.model.transformer.resblocks.{}.", layers));
@@ -262,6 +257,11 @@ bool is_open_clip(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+bool is_unused_key(const std::string& key) {
+  return std::any_of(kUnusedKeys.begin(), kUnusedKeys.end(),
+                     [&](const auto pattern) { return io::matches_pattern(key, pattern); });
+}
+
 Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   auto file = io::read_tensor_file(path);
   const auto identity = identify(file.tensors);
@@ -285,7 +285,7 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
     const auto keys = map.to_diffusers(key);
     const bool has_no_place =
         keys.empty() && (io::is_ignorable_buffer(key) || is_beyond_last_layer(key, text_layers));
-    if (is_unused(key) || has_no_place) {
+    if (is_unused_key(key) || has_no_place) {
       ++unused;
     } else if (keys.empty()) {
       checkpoint.strange_keys.push_back(key);

@@ -3,10 +3,13 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <array>
+#include <numeric>
 #include <string_view>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/log.h"
 #include "mos/diffusion/adapter_names.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/io/tensor_file.h"
@@ -63,7 +66,8 @@ std::int64_t size_of(const io::StateDict& tensors, const std::string& key, std::
 }
 
 /// The config that these tensors of a T2I-Adapter follow from.
-nn::T2IAdapterConfig t2i_config_of(const io::StateDict& tensors, std::int64_t downscale) {
+nn::T2IAdapterConfig t2i_config_of(const StoredAdapter& stored, std::int64_t downscale) {
+  const auto& tensors = stored.tensors;
   const bool full = tensors.contains("adapter.conv_in.weight");
   nn::T2IAdapterConfig config;
   config.kind = full ? nn::T2IAdapterKind::kFull : nn::T2IAdapterKind::kLight;
@@ -84,14 +88,48 @@ nn::T2IAdapterConfig t2i_config_of(const io::StateDict& tensors, std::int64_t do
   }
   const auto inputs =
       size_of(tensors, full ? "adapter.conv_in.weight" : "adapter.body.0.in_conv.weight", 1);
-  config.in_channels = inputs / (downscale * downscale);
+  const auto grey = downscale * downscale;
+  if (inputs != grey && inputs != 3 * grey) {
+    refuse(stored.origin, fmt::format("it reads {} numbers for each latent position, expected {} "
+                                      "of grey pictures or {} of colour",
+                                      inputs, grey, 3 * grey));
+  }
+  config.in_channels = inputs / grey;
   return nn::T2IAdapterConfig::from_json(config.to_json());  // checks the values
 }
 
-nn::ControlNetConfig controlnet_config_of(const io::StateDict& tensors,
-                                          const nn::UNetConfig& unet) {
+/// Original files do not say that their ControlNet takes the mean over all positions; their names
+/// do (ComfyUI goes by them, too).
+bool is_shuffle(const fs::path& file) {
+  const auto stem = file.stem().string();
+  return stem.ends_with("_shuffle") || stem.ends_with("_shuffle_fp16");
+}
+
+/// Refuses a ControlNet for a U-Net of other blocks (as XL's) or other text (as that of 2.x).
+void check_family(const StoredAdapter& stored, const nn::UNetConfig& unet) {
+  std::int64_t skips = 0, text_width = 0;
+  for (const auto& [key, tensor] : stored.tensors) {
+    if (key.starts_with("controlnet_down_blocks.") && key.ends_with(".weight")) ++skips;
+    if (key.ends_with("attn2.to_k.weight") && tensor.dim() == 2) text_width = tensor.size(1);
+  }
+  const auto& layers = unet.layers_per_block;
+  const auto wanted =
+      std::accumulate(layers.begin(), layers.end(), static_cast<std::int64_t>(layers.size()));
+  if (skips != wanted) {
+    refuse(stored.origin,
+           fmt::format("it steers {} skip connections, the U-Net has {}", skips, wanted));
+  }
+  if (text_width != 0 && text_width != unet.cross_attention_dim) {
+    refuse(stored.origin, fmt::format("it reads text of width {}, the U-Net of width {}",
+                                      text_width, unet.cross_attention_dim));
+  }
+}
+
+nn::ControlNetConfig controlnet_config_of(const StoredAdapter& stored, const nn::UNetConfig& unet) {
+  const auto& tensors = stored.tensors;
   nn::ControlNetConfig config;
   config.unet = unet;
+  config.global_pool_conditions = is_shuffle(stored.origin);
   const std::string embedding = "controlnet_cond_embedding.";
   config.conditioning_channels = size_of(tensors, embedding + "conv_in.weight", 1);
   auto& widths = config.conditioning_embedding_out_channels;
@@ -113,7 +151,7 @@ void fill(Network& network, StoredAdapter& stored, const StableDiffusion& model)
 
 nn::T2IAdapter load_t2i(StoredAdapter stored, const StableDiffusion& model) {
   stored.tensors = t2i_adapter_tensors(stored.tensors);
-  const auto config = stored.config.is_null() ? t2i_config_of(stored.tensors, model.downscale())
+  const auto config = stored.config.is_null() ? t2i_config_of(stored, model.downscale())
                                               : nn::T2IAdapterConfig::from_json(stored.config);
   const auto& wanted = model.unet->config().block_out_channels;
   if (config.channels != wanted) {
@@ -130,19 +168,25 @@ nn::T2IAdapter load_t2i(StoredAdapter stored, const StableDiffusion& model) {
   return adapter;
 }
 
+void drop_base_model(StoredAdapter& stored) {
+  const auto dropped = std::erase_if(
+      stored.tensors, [](const auto& entry) { return is_of_base_model(entry.first); });
+  if (dropped == 0) return;
+  log::info(fmt::format("{} also holds a base model ({} tensors), which is not used",
+                        stored.origin.string(), dropped));
+}
+
 nn::ControlNetModel load_controlnet(StoredAdapter stored, const StableDiffusion& model) {
   const auto& unet = model.unet->config();
+  if (stored.config.is_null()) drop_base_model(stored);
   stored.tensors = controlnet_tensors(stored.tensors, unet);
-  const auto config = stored.config.is_null() ? controlnet_config_of(stored.tensors, unet)
+  check_family(stored, unet);
+  const auto config = stored.config.is_null() ? controlnet_config_of(stored, unet)
                                               : nn::ControlNetConfig::from_json(stored.config);
   if (config.unet.block_out_channels != unet.block_out_channels) {
     refuse(stored.origin, fmt::format("its blocks have {} channels, the U-Net's {}",
                                       fmt::join(config.unet.block_out_channels, ", "),
                                       fmt::join(unet.block_out_channels, ", ")));
-  }
-  if (config.unet.cross_attention_dim != unet.cross_attention_dim) {
-    refuse(stored.origin, fmt::format("it reads text of width {}, the U-Net of width {}",
-                                      config.unet.cross_attention_dim, unet.cross_attention_dim));
   }
   if (config.downscale() != model.downscale()) {
     refuse(stored.origin, fmt::format("it shrinks pictures {} times, the VAE {} times",

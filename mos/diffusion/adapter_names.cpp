@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <string_view>
 
 #include "mos/checkpoint/key_map.h"
+#include "mos/checkpoint/parts.h"
 
 namespace mos::diffusion {
 
@@ -85,8 +87,15 @@ bool is_controlnet(const io::StateDict& tensors) {
 }
 
 bool is_t2i_adapter(const io::StateDict& tensors) {
-  return any_key(tensors, "adapter.body.") ||
-         (any_key(tensors, "body.0.") && !any_key(tensors, "body.0.0."));
+  constexpr std::array kSigns = {"adapter.body.", "body.0.block", "body.0.body.", "body.0.in_conv.",
+                                 "body.0.out_conv."};
+  return std::any_of(kSigns.begin(), kSigns.end(),
+                     [&](const char* sign) { return any_key(tensors, sign); });
+}
+
+bool is_of_base_model(const std::string& key) {
+  return key.starts_with("model.diffusion_model.") || key.starts_with("first_stage_model.") ||
+         key.starts_with("cond_stage_model.") || checkpoint::is_unused_key(key);
 }
 
 io::StateDict t2i_adapter_tensors(const io::StateDict& tensors) {

@@ -41,6 +41,7 @@ void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
 torch::Tensor resize_nearest(const torch::Tensor& image, std::int64_t height, std::int64_t width);
 torch::Tensor resize_area(const torch::Tensor& image, std::int64_t height, std::int64_t width);
 torch::Tensor resize_bilinear(const torch::Tensor& image, std::int64_t height, std::int64_t width);
+/// Bytes as Pillow makes them, within one level.
 torch::Tensor resize_lanczos(const torch::Tensor& image, std::int64_t height, std::int64_t width);
 
 /// uint8 [H, W, 3] whatever the channels were: grey is repeated, transparent pixels are laid over

@@ -96,7 +96,9 @@ torch::Tensor resize_bilinear(const torch::Tensor& image, std::int64_t height, s
 }
 
 torch::Tensor resize_lanczos(const torch::Tensor& image, std::int64_t height, std::int64_t width) {
-  return resample(image, height, width, {3.0, lanczos3});
+  // Pillow rounds and clips bytes between the passes, which shows where the filter overshoots.
+  const Filter filter{3.0, lanczos3};
+  return resample(resample(image, image.size(0), width, filter), height, width, filter);
 }
 
 }  // namespace mos::io

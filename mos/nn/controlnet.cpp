@@ -18,6 +18,9 @@ Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t
       Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels, .stride = stride});
 }
 
+/// The mean over all positions, at each of them.
+Tensor pooled(const Tensor& x) { return x.mean({2, 3}, /*keepdim=*/true).expand_as(x); }
+
 [[noreturn]] void refuse(const std::string& what) {
   throw Error(ErrorKind::kFormat, "ControlNet config: " + what);
 }
@@ -60,9 +63,7 @@ ControlNetConfig ControlNetConfig::from_json(const Json& config) {
   if (order != "rgb") {
     refuse(fmt::format("controlnet_conditioning_channel_order is \"{}\", expected rgb", order));
   }
-  if (json_value(config, "global_pool_conditions", false)) {
-    refuse("global_pool_conditions (shuffle) is not built");
-  }
+  result.global_pool_conditions = json_value(config, "global_pool_conditions", false);
   return result;
 }
 
@@ -122,6 +123,10 @@ ControlNetOutput ControlNetModelImpl::forward(const Tensor& sample, const Tensor
   ControlNetOutput output;
   for (std::size_t i = 0; i < skips.size(); ++i) output.down.push_back(zero_down_[i](skips[i]));
   output.mid = zero_mid_(x);
+  if (config_.global_pool_conditions) {
+    for (auto& features : output.down) features = pooled(features);
+    output.mid = pooled(output.mid);
+  }
   return output;
 }
 

@@ -21,6 +21,9 @@ struct ControlNetConfig {
   /// are numbers.
   std::vector<std::int64_t> conditioning_embedding_out_channels = {16, 32, 96, 256};
 
+  /// What it adds is the same at every position: the mean (shuffle of ControlNet 1.1).
+  bool global_pool_conditions = false;
+
   /// Pixels for each latent position along one side.
   std::int64_t downscale() const {
     return std::int64_t{1} << (conditioning_embedding_out_channels.size() - 1);

@@ -12,6 +12,7 @@
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/batches.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/tower_training.h"
@@ -67,21 +68,6 @@ struct GuidedUNet : torch::nn::Module {
   nn::CLIPTextModel text_encoder;
 };
 
-/// One timestep for each of `count` pictures, every stretch of 1/count of them once: the loss of a
-/// step then varies far less than with independent draws.
-Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator) {
-  const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
-  const auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
-  const auto drawn = (share * static_cast<double>(timesteps)).to(torch::kInt64);
-  const auto order = torch::randperm(count, generator, torch::kInt64);
-  return drawn.clamp_max(timesteps - 1).index_select(0, order);
-}
-
-/// One batch of noisy latents and what the U-Net should say of them.
-struct Batch {
-  Tensor noisy, timesteps, target;
-};
-
 struct UNetLoss {
   std::shared_ptr<GuidedUNet> networks;
   const Dataset& data;
@@ -95,16 +81,11 @@ struct UNetLoss {
   EpochOrder pair_order;
   Share share;
 
-  Batch noise(const Tensor& clean, at::Generator& generator) const {
-    const auto count = clean.size(0);
-    const auto eps = mos::randn(clean.sizes(), generator);
-    const auto t = stratified_timesteps(count, schedule.size(), generator);
-    return {.noisy = schedule.add_noise(clean, eps, t),
-            .timesteps = t,
-            .target = schedule.target(clean, eps, t)};
+  NoisyBatch noise(const Tensor& clean, at::Generator& generator) const {
+    return add_noise(schedule, clean, generator, TimestepDraw::kUniform);
   }
 
-  Tensor weighted_error(const Batch& batch, const std::vector<std::string>& captions) {
+  Tensor weighted_error(const NoisyBatch& batch, const std::vector<std::string>& captions) {
     const auto ids = token_ids(tokenizer, captions, /*full=*/true);
     const auto context = networks->text_encoder->forward(ids).last_hidden_state;
     const auto output =
@@ -121,27 +102,13 @@ struct UNetLoss {
     return paired >= batch ? chosen : torch::cat({chosen, order.batch(step, batch - paired)});
   }
 
-  /// Captions of the pictures, each told in words of its own at every step; some are empty.
-  std::vector<std::string> draw_captions(const Tensor& indices, std::int64_t step) const {
-    world::Rng rng(static_cast<std::uint64_t>(options.train.seed), Split::kTrain,
-                   static_cast<std::uint64_t>(step));
-    std::vector<std::string> captions;
-    for (std::int64_t i = 0; i < indices.size(0); ++i) {
-      auto spec =
-          data.specs(Split::kTrain)[static_cast<std::size_t>(indices[i].item<std::int64_t>())];
-      world::choose_words(spec, rng);
-      const bool empty = rng.chance(options.empty_captions);
-      captions.push_back(empty ? "" : world::caption_text(data.world(), spec));
-    }
-    return captions;
-  }
-
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = draw(step);
     const auto clean = latents.index_select(0, indices).to(torch::kFloat32);
     const auto batch = noise(clean, generator);
-    const auto captions = draw_captions(indices, step);
+    const auto captions =
+        draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
     const auto mine = share.part(torch::arange(indices.size(0)));
     const auto first = captions.begin() + mine[0].item<std::int64_t>();
     return weighted_error({.noisy = share.part(batch.noisy),

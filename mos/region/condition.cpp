@@ -18,6 +18,13 @@ namespace {
 /// Sides may differ from the canvas's aspect by this much: rounding to whole pixels.
 constexpr double kAspectTolerance = 0.02;
 
+/// Pillow's convert("L"): the weights of ITU-R 601 in 16 bits. [H,W,3] -> [H,W,1], bytes.
+Tensor grey(const Tensor& rgb) {
+  const auto luma = torch::tensor({19595, 38470, 7471}, torch::kInt32);
+  const auto sum = (rgb.to(torch::kInt32) * luma).sum(2, /*keepdim=*/true, torch::kInt32);
+  return at::bitwise_right_shift(sum + (1 << 15), 16).to(torch::kUInt8);
+}
+
 /// Whether a call of the network lies between start and end (diffusers' rule for ControlNet).
 bool is_active(const Condition& condition, const diffusion::NetworkCall& call) {
   const auto total = static_cast<double>(call.total);
@@ -73,12 +80,15 @@ class Source {
   void add_control(nn::UNetResiduals& residuals, const diffusion::NetworkCall& call) {
     auto& controlnet = std::get<nn::ControlNetModel>(loaded_.adapter);
     const auto& condition = loaded_.condition;
-    // In guess mode only the half with the prompt is steered, so that guidance strengthens it.
-    const bool half = condition.guess_mode && guided_;
+    // Only the half with the prompt is steered, so that guidance strengthens it: in guess mode, and
+    // by a ControlNet without places (diffusers' pipeline treats both alike).
+    const bool placeless = controlnet->config().global_pool_conditions;
+    const bool half = (condition.guess_mode || placeless) && guided_;
     const auto wanted = [&](const Tensor& all) { return half ? all.chunk(2)[1] : all; };
     const auto output = controlnet(wanted(call.input), call.timestep, wanted(call.context),
                                    picture_.to(call.input.scalar_type()));
-    const auto scales = nn::control_scales(output.down.size(), 1.0, condition.guess_mode);
+    const auto scales =
+        nn::control_scales(output.down.size(), 1.0, condition.guess_mode && !placeless);
     const auto finish = [&](const Tensor& features, double scale) {
       const auto steered = weighted(features, condition) * scale;
       return half ? torch::cat({torch::zeros_like(steered), steered}) : steered;
@@ -112,10 +122,7 @@ Tensor condition_picture(const Tensor& picture, std::int64_t channels, Canvas ca
                     origin, picture.size(1), picture.size(0), canvas.width, canvas.height));
   }
   auto pixels = io::to_rgb(picture);
-  if (channels == 1) {
-    const auto luma = torch::tensor({0.299F, 0.587F, 0.114F});
-    pixels = torch::matmul(pixels.to(torch::kFloat32), luma).round().to(torch::kUInt8).unsqueeze(2);
-  }
+  if (channels == 1) pixels = grey(pixels);
   const bool fits = picture.size(0) == canvas.height && picture.size(1) == canvas.width;
   if (!fits) pixels = io::resize_lanczos(pixels, canvas.height, canvas.width);
   return pixels.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32) / 255.0;

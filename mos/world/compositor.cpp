@@ -142,17 +142,32 @@ void draw_background(Canvas& canvas, const World& world, const CaptionSpec& spec
   }
 }
 
+std::vector<Fitted> Compositor::fit_all(const Layout& layout) const {
+  std::vector<Fitted> fitted;
+  for (std::size_t i = 0; i < layout.placements.size(); ++i) {
+    const auto which = static_cast<std::size_t>(layout.caption.subjects[i].class_index);
+    fitted.push_back(fit(sprites_.at(which), layout.placements[i], world_.options.size));
+  }
+  return fitted;
+}
+
+std::vector<PlacedSubject> Compositor::subjects(const Layout& layout) const {
+  std::vector<PlacedSubject> placed;
+  for (const auto& fitted : fit_all(layout)) {
+    placed.push_back({layout.caption.subjects[placed.size()].class_index, fitted.box});
+  }
+  return placed;
+}
+
 Compositor::Drawing Compositor::render(const Layout& layout) const {
   const auto size = world_.options.size;
   Drawing drawing{
       Canvas(size), std::vector<std::uint8_t>(static_cast<std::size_t>(size * size)), {}};
   draw_background(drawing.canvas, world_, layout.caption, layout.background_key);
 
-  std::vector<Fitted> fitted;
-  for (std::size_t i = 0; i < layout.placements.size(); ++i) {
-    const int which = layout.caption.subjects[i].class_index;
-    fitted.push_back(fit(sprites_.at(static_cast<std::size_t>(which)), layout.placements[i], size));
-    drawing.subjects.push_back({which, fitted.back().box});
+  const auto fitted = fit_all(layout);
+  for (std::size_t i = 0; i < fitted.size(); ++i) {
+    drawing.subjects.push_back({layout.caption.subjects[i].class_index, fitted[i].box});
   }
   std::vector<std::size_t> far_to_near(fitted.size());
   std::iota(far_to_near.begin(), far_to_near.end(), 0u);

@@ -56,6 +56,9 @@ class Compositor {
   /// Places for the subjects of a caption of the caller's making.
   Layout arrange(const CaptionSpec& spec, Rng& rng) const;
 
+  /// Where the subjects of `layout` are drawn, in the order of its caption.
+  std::vector<PlacedSubject> subjects(const Layout& layout) const;
+
   Composite draw(const Layout& layout) const;
 
   Composite compose(Split split, std::uint64_t index) const { return draw(layout(split, index)); }
@@ -68,6 +71,7 @@ class Compositor {
 
  private:
   struct Drawing;
+  std::vector<Fitted> fit_all(const Layout& layout) const;
   Drawing render(const Layout& layout) const;
   CaptionSpec random_caption(Rng& rng) const;
 

@@ -76,6 +76,12 @@ refuses "an adapter that lacks tensors" $exit_mismatch 'missing.*resnets.2' "${p
 cp input/pose.png input/moved.png
 accepts "a picture with a condition" "${paint[@]}" --adapter "$keypose" --condition input/moved.png \
   --out output/moved.png
+mv input/moved.png input/elsewhere.png
+accepts "it is made again with a condition that has moved" sample --rerun output/moved.png \
+  --condition input/elsewhere.png --out output/moved_again.png
+holds "byte for byte, too" cmp output/moved.png output/moved_again.png
+refuses "more conditions than it was made with" $exit_usage 'condition' sample \
+  --rerun output/moved.png --condition input/elsewhere.png,input/pose.png --out output/x.png
 cp output/plain.png input/moved.png
 refuses "a condition that has changed since" $exit_mismatch 'changed since' \
   sample --rerun output/moved.png --out output/x.png

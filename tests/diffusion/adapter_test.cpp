@@ -38,10 +38,14 @@ class Adapters : public ::testing::Test {
     return random_tensors(nn::ControlNetModel(config));
   }
 
+  SpatialAdapter load(const io::StateDict& tensors, const std::string& name) {
+    io::save_safetensors(folder_ / name, tensors);
+    return load_adapter(folder_ / name, model_);
+  }
+
   /// What load_adapter makes of a single file with these tensors.
   io::StateDict loaded(const io::StateDict& tensors) {
-    io::save_safetensors(folder_ / "adapter.safetensors", tensors);
-    const auto adapter = load_adapter(folder_ / "adapter.safetensors", model_);
+    const auto adapter = load(tensors, "adapter.safetensors");
     if (const auto* t2i = std::get_if<nn::T2IAdapter>(&adapter)) return io::state_dict_of(**t2i);
     return io::state_dict_of(*std::get<nn::ControlNetModel>(adapter));
   }
@@ -121,13 +125,50 @@ std::string original_controlnet_key(const std::string& key, const checkpoint::Ke
   return "control_model." + ldm.substr(std::string_view("model.diffusion_model.").size());
 }
 
-TEST_F(Adapters, ControlNetsOfTheOriginalCodeAreTheSame) {
-  const auto tensors = controlnet();
-  const checkpoint::KeyMap map({.unet = model_.unet->config(), .vae = {}});
+io::StateDict original_controlnet(const io::StateDict& tensors, const nn::UNetConfig& unet) {
+  const checkpoint::KeyMap map({.unet = unet, .vae = {}});
   io::StateDict original;
   for (const auto& [key, tensor] : tensors) original[original_controlnet_key(key, map)] = tensor;
+  return original;
+}
+
+TEST_F(Adapters, ControlNetsOfTheOriginalCodeAreTheSame) {
+  const auto tensors = controlnet();
+  const auto original = original_controlnet(tensors, model_.unet->config());
   EXPECT_EQ(original.size(), tensors.size());
   expect_same(loaded(original), tensors);
+}
+
+TEST_F(Adapters, TheModelBesideAControlNetIsLeftOutAndNothingElse) {
+  const auto tensors = controlnet();
+  auto whole = original_controlnet(tensors, model_.unet->config());
+  for (const char* key :
+       {"model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.quant_conv.bias",
+        "cond_stage_model.transformer.text_model.final_layer_norm.bias", "betas",
+        "sqrt_alphas_cumprod", "posterior_mean_coef1"}) {
+    whole[key] = torch::zeros({1});
+  }
+  expect_same(loaded(whole), tensors);
+  whole["difference"] = torch::zeros({1});
+  EXPECT_THAT(refusal(whole), HasSubstr("1 unexpected: difference"));
+}
+
+TEST_F(Adapters, AShuffleControlNetIsToldByItsNameAndAddsTheMeanOverAllPositions) {
+  const torch::NoGradGuard no_grad;
+  const auto run = [&](const std::string& name) {
+    auto network = std::get<nn::ControlNetModel>(load(controlnet(), name));
+    const auto picture = network->embed_picture(torch::linspace(0, 1, 192).view({1, 3, 8, 8}));
+    return network(torch::linspace(-1, 1, 64).view({1, 4, 4, 4}),
+                   torch::full({1}, 9, torch::kInt64), torch::ones({1, 12, 16}), picture);
+  };
+  const auto plain = run("control_v11p_sd15_canny.safetensors");
+  const auto shuffle = run("control_v11e_sd15_shuffle.safetensors");
+  for (std::size_t i = 0; i < plain.down.size(); ++i) {
+    const auto mean = plain.down[i].mean({2, 3}, true).expand_as(plain.down[i]);
+    EXPECT_FALSE(plain.down[i].allclose(mean)) << i;
+    EXPECT_TRUE(shuffle.down[i].equal(mean)) << i;
+  }
+  EXPECT_TRUE(shuffle.mid.equal(plain.mid.mean({2, 3}, true).expand_as(plain.mid)));
 }
 
 TEST_F(Adapters, HalfOfOneIsRefusedWithAllKeysThatAreMissing) {
@@ -141,10 +182,32 @@ TEST_F(Adapters, HalfOfOneIsRefusedWithAllKeysThatAreMissing) {
   EXPECT_THAT(message, HasSubstr("1 unexpected: stray"));
 }
 
+TEST_F(Adapters, OtherNetworksWithABodyAreNone) {
+  EXPECT_THAT(refusal({{"conv_first.weight", torch::zeros({1})},
+                       {"body.0.rdb1.conv1.weight", torch::zeros({1})}}),
+              HasSubstr("neither a T2I-Adapter nor a ControlNet"));
+}
+
 TEST_F(Adapters, OneOfAnotherFamilyIsRefusedWithBothSizes) {
   const auto wide = random_tensors(nn::T2IAdapter(
       nn::T2IAdapterConfig{.in_channels = 1, .channels = {8, 24}, .downscale_factor = 2}));
   EXPECT_THAT(refusal(wide), HasSubstr("features of 8, 24 channels, the U-Net has 8, 16"));
+  // Those of XL shrink pictures 16 times and have the same channels.
+  const auto coarse = random_tensors(nn::T2IAdapter(
+      nn::T2IAdapterConfig{.in_channels = 3, .channels = {8, 16}, .downscale_factor = 4}));
+  EXPECT_THAT(refusal(coarse), HasSubstr("it reads 48 numbers for each latent position, expected "
+                                         "4 of grey pictures or 12 of colour"));
+
+  auto of_other_text = controlnet();
+  for (auto& [key, tensor] : of_other_text) {
+    if (key.ends_with("attn2.to_k.weight") || key.ends_with("attn2.to_v.weight")) {
+      tensor = torch::zeros({tensor.size(0), 24});
+    }
+  }
+  EXPECT_THAT(refusal(of_other_text), HasSubstr("text of width 24, the U-Net of width 16"));
+  auto of_fewer_blocks = controlnet();
+  of_fewer_blocks.erase("controlnet_down_blocks.3.weight");
+  EXPECT_THAT(refusal(of_fewer_blocks), HasSubstr("it steers 3 skip connections, the U-Net has 4"));
 }
 
 }  // namespace

@@ -172,6 +172,35 @@ TEST(Resize, KeepsConstantsAndTypesAtEverySize) {
   }
 }
 
+/// Black with a faint pattern, and bright lines that make the filter overshoot.
+torch::Tensor lines() {
+  auto picture = torch::empty({7, 11}, torch::kUInt8);
+  for (std::int64_t y = 0; y < 7; ++y) {
+    for (std::int64_t x = 0; x < 11; ++x) {
+      const bool line = x == 3 || y == 2 || x == y + 4;
+      picture[y][x] = line ? 255 : (x * 37 + y * 91) % 64;
+    }
+  }
+  return picture;
+}
+
+TEST(Resize, LanczosIsPillows) {
+  // Pillow 9.4: image.resize((6, 4), Image.LANCZOS), and rows 0 and 3 of ((16, 12), …).
+  const auto small = torch::tensor({{9, 111, 212, 62, 15, 44},
+                                    {148, 194, 188, 194, 182, 139},
+                                    {6, 122, 66, 13, 147, 50},
+                                    {5, 120, 95, 0, 40, 163}});
+  const auto large = torch::tensor(
+      {{4, 36, 35, 6, 147, 255, 255, 112, 7, 34, 11, 26, 52, 20, 35, 67},
+       {190, 173, 165, 183, 249, 232, 161, 255, 255, 192, 154, 156, 172, 191, 185, 173}});
+  const auto difference = [](const torch::Tensor& actual, const torch::Tensor& expected) {
+    return (actual.to(torch::kInt64) - expected).abs().max().item<int>();
+  };
+  EXPECT_LE(difference(mos::io::resize_lanczos(lines(), 4, 6), small), 1);
+  const auto enlarged = mos::io::resize_lanczos(lines(), 12, 16);
+  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}), large), 1);
+}
+
 TEST(Resize, AreaIsTheMeanOfTheBlocks) {
   const auto image = torch::rand({6, 8, 3});
   const auto blocks = image.view({3, 2, 4, 2, 3}).mean({1, 3});

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "mos/base/error.h"
-#include "mos/region/edges.h"
+#include "tests/support/tiny_model.h"
 
 namespace mos::region {
 namespace {
@@ -23,6 +23,14 @@ TEST(ConditionPicture, IsGreyForOneChannelAndInZeroToOne) {
   EXPECT_EQ(picture.sizes(), (std::vector<std::int64_t>{1, 1, 8, 8}));
   EXPECT_NEAR(picture.min().item<double>(), 76.0 / 255.0, 1e-6);  // Pillow: convert("L") is 76
   EXPECT_EQ(condition_picture(red, 3, {4, 4}, "red.png").max().item<double>(), 1.0);
+}
+
+TEST(ConditionPicture, GreyIsPillowsToTheLastBit) {
+  const auto colours = torch::tensor({255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 30, 1, 2, 3});
+  const auto row = colours.view({1, 5, 3}).to(torch::kUInt8);
+  const auto grey = condition_picture(row, 1, {1, 5}, "colours.png") * 255.0;
+  const auto expected = torch::tensor({76.0F, 150.0F, 29.0F, 124.0F, 2.0F});  // convert("L")
+  EXPECT_TRUE(grey.flatten().round().equal(expected)) << grey;
 }
 
 TEST(ConditionPicture, OfAnotherAspectIsRefused) {
@@ -62,6 +70,28 @@ TEST(Residuals, AreThereFromStartToEnd) {
   EXPECT_THAT(active_calls(0.5, 0.6, 4), ElementsAre());
 }
 
+TEST(Residuals, OfAControlNetWithoutPlacesSteerOnlyTheHalfWithThePrompt) {
+  const auto model = tiny::model();
+  nn::ControlNetConfig config;
+  config.unet = model.unet->config();
+  config.conditioning_embedding_out_channels = {4, 6};
+  config.global_pool_conditions = true;
+  nn::ControlNetModel controlnet(config);
+  auto generator = seeded_generator(5);
+  tiny::fill_randomly(*controlnet, generator);
+  const torch::NoGradGuard no_grad;
+  const auto callback =
+      residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}}, /*guided=*/true);
+  const auto residuals = callback({.input = torch::ones({2, 4, 4, 4}),
+                                   .timestep = torch::full({1}, 9, torch::kInt64),
+                                   .context = torch::ones({2, 12, 16}),
+                                   .total = 1});
+  for (const auto& features : residuals.control_down) {
+    EXPECT_EQ(features[0].abs().max().item<double>(), 0.0);
+    EXPECT_GT(features[1].abs().max().item<double>(), 0.0);
+  }
+}
+
 TEST(ParseBoxWeights, ReadsTheAuthorsString) {
   const auto weights =
       parse_box_weights("[0, 0, 128, 192]-0.5|[64, 96, 256, 288]-1.25", {256, 384});
@@ -71,27 +101,6 @@ TEST(ParseBoxWeights, ReadsTheAuthorsString) {
   for (const char* wrong : {"0.5", "[0, 0, 1]-1", "[0, 0, 128, 192]", "[0, 0, 128, 192]-"}) {
     EXPECT_THROW(parse_box_weights(wrong, {256, 384}), Error) << wrong;
   }
-}
-
-TEST(EdgePicture, DrawsTheOutlineOfASquareAndNothingElse) {
-  auto picture = torch::zeros({32, 32, 3}, torch::kUInt8);
-  picture.slice(0, 8, 24).slice(1, 8, 24).fill_(255);
-  const auto edges = edge_picture(picture, {.blur = 0.0}).squeeze(-1);
-  EXPECT_EQ(edges.sizes(), (std::vector<std::int64_t>{32, 32}));
-  const auto lit = edges > 0;
-  EXPECT_EQ(lit.slice(0, 11, 21).slice(1, 11, 21).sum().item<int>(), 0);  // inside
-  EXPECT_EQ(lit.slice(0, 0, 6).sum().item<int>(), 0);                     // above
-  for (std::int64_t row = 10; row < 22; ++row) {
-    EXPECT_EQ(lit[row].sum().item<int>(), 2) << row;  // one pixel on each side
-  }
-}
-
-TEST(EdgePicture, WeakEdgesCountOnlyBesideStrongOnes) {
-  auto picture = torch::zeros({16, 32, 3}, torch::kUInt8);
-  picture.slice(1, 16).fill_(40);  // a step of 0.16: between low and high
-  EXPECT_EQ(edge_picture(picture, {.blur = 0.0}).sum().item<int>(), 0);
-  picture.slice(0, 0, 4).slice(1, 16).fill_(255);  // the same edge, strong above
-  EXPECT_GT((edge_picture(picture, {.blur = 0.0})[12] > 0).sum().item<int>(), 0);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-namespace mos::region {
+namespace mos::io {
 
 struct EdgeOptions {
   double blur = 1.4;  ///< Deviation of the Gaussian before it, in pixels; 0: none.
@@ -15,4 +15,4 @@ struct EdgeOptions {
 /// `picture` uint8 [H,W,C] -> uint8 [H,W,1].
 torch::Tensor edge_picture(const torch::Tensor& picture, const EdgeOptions& options = {});
 
-}  // namespace mos::region
+}  // namespace mos::io

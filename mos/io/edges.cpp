@@ -1,4 +1,4 @@
-#include "mos/region/edges.h"
+#include "mos/io/edges.h"
 
 #include <ATen/Functions.h>
 
@@ -8,7 +8,7 @@
 
 #include "mos/io/image.h"
 
-namespace mos::region {
+namespace mos::io {
 
 using torch::Tensor;
 
@@ -17,7 +17,7 @@ namespace {
 /// [1,1,H,W] in 0…1.
 Tensor grey(const Tensor& picture) {
   const auto luma = torch::tensor({0.299F, 0.587F, 0.114F});  // ITU-R 601, as Pillow's "L"
-  const auto values = torch::matmul(io::to_rgb(picture).to(torch::kFloat32) / 255.0, luma);
+  const auto values = torch::matmul(to_rgb(picture).to(torch::kFloat32) / 255.0, luma);
   return values.unsqueeze(0).unsqueeze(0);
 }
 
@@ -96,4 +96,4 @@ Tensor edge_picture(const Tensor& picture, const EdgeOptions& options) {
   return (edges.to(torch::kUInt8) * 255).squeeze(0).permute({1, 2, 0}).contiguous();
 }
 
-}  // namespace mos::region
+}  // namespace mos::io

@@ -1,0 +1,224 @@
+#include "mos/pretrain/adapter_training.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/random.h"
+#include "mos/diffusion/noise_schedule.h"
+#include "mos/io/edges.h"
+#include "mos/io/safetensors.h"
+#include "mos/io/state_dict.h"
+#include "mos/nn/t2i_adapter.h"
+#include "mos/pretrain/batches.h"
+#include "mos/pretrain/initialise.h"
+#include "mos/pretrain/unet_training.h"
+#include "mos/pretrain/vae_training.h"
+#include "mos/world/keypose.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+using world::Split;
+
+namespace {
+
+constexpr auto kCompute = torch::kBFloat16;
+constexpr std::int64_t kMeasured = 96;  // held-out pictures for the validation loss
+constexpr std::int64_t kMeasureSeed = 99;
+
+const char* name_of(ConditionKind kind) {
+  return kind == ConditionKind::kKeypose ? "keypose" : "sketch";
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& base, ConditionKind kind) {
+  return base / fmt::format("adapter_{}", name_of(kind));
+}
+
+Tensor condition_of(const Dataset& data, Split split, std::int64_t index, ConditionKind kind) {
+  const auto& compositor = data.compositor();
+  if (kind == ConditionKind::kSketch) return io::edge_picture(data.pictures(split)[index]);
+  const auto layout = compositor.layout(split, static_cast<std::uint64_t>(index));
+  return world::keypose_picture(world::poses_of(compositor, layout), data.pictures(split).size(1));
+}
+
+/// The base, frozen: all workers read the same networks.
+struct FrozenBase {
+  nn::UNet2DConditionModel unet{nullptr};
+  nn::CLIPTextModel text_encoder{nullptr};
+  text::CLIPTokenizer tokenizer;
+  diffusion::NoiseSchedule schedule;
+};
+
+FrozenBase load_frozen(const std::filesystem::path& base) {
+  FrozenBase frozen{load_unet(base, kCompute), load_text_encoder(base, kCompute),
+                    text::CLIPTokenizer::from_directory(base / "tokenizer"),
+                    diffusion::NoiseSchedule::from_config(
+                        read_json_file(base / "unet" / "scheduler_config.json"))};
+  for (auto& parameter : frozen.unet->parameters()) parameter.set_requires_grad(false);
+  for (auto& parameter : frozen.text_encoder->parameters()) parameter.set_requires_grad(false);
+  return frozen;
+}
+
+/// One share of a batch: noisy latents, texts and condition pictures.
+struct Conditioned {
+  NoisyBatch batch;
+  std::vector<std::string> captions;
+  Tensor condition;  // [B,C,H,W], undefined: without adapter
+};
+
+Tensor denoising_error(const FrozenBase& base, nn::T2IAdapter adapter, const Conditioned& share) {
+  auto unet = base.unet;
+  auto text_encoder = base.text_encoder;
+  nn::UNetResiduals residuals;
+  if (share.condition.defined()) residuals.adapter = adapter(share.condition.to(kCompute));
+  const auto context = encode_captions(text_encoder, base.tokenizer, share.captions);
+  const auto output =
+      unet(share.batch.noisy.to(kCompute), share.batch.timesteps, context, residuals);
+  return (output.to(torch::kFloat32) - share.batch.target).square().mean();
+}
+
+struct AdapterLoss {
+  nn::T2IAdapter adapter;
+  const FrozenBase& base;
+  const Dataset& data;
+  Tensor latents;  // bfloat16 [N,C,h,w]
+  AdapterOptions options;
+  ConditionKind kind;
+  EpochOrder order;
+  Share share;
+
+  Tensor operator()(std::int64_t step) {
+    auto generator = generator_of_step(options.train.seed, step);
+    const auto indices = order.batch(step, options.train.batch);
+    const auto clean = latents.index_select(0, indices).to(torch::kFloat32);
+    const auto batch = add_noise(base.schedule, clean, generator, TimestepDraw::kCubic);
+    const auto captions =
+        draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
+    const auto mine = share.part(indices);
+    const auto first = captions.begin() + share.begin(indices.size(0));
+    return denoising_error(base, adapter,
+                           {.batch = {.noisy = share.part(batch.noisy),
+                                      .timesteps = share.part(batch.timesteps),
+                                      .target = share.part(batch.target)},
+                            .captions = {first, first + mine.size(0)},
+                            .condition = condition_pictures(data, Split::kTrain, mine, kind)});
+  }
+};
+
+nn::T2IAdapterConfig adapter_config(const AdapterOptions& options, const nn::UNetConfig& unet,
+                                    std::int64_t picture_side) {
+  return {.kind = nn::T2IAdapterKind::kFull,
+          .in_channels = condition_kind(options.kind) == ConditionKind::kKeypose ? 3 : 1,
+          .channels = unet.block_out_channels,
+          .num_res_blocks = options.num_res_blocks,
+          .downscale_factor = picture_side / unet.sample_size};
+}
+
+/// Denoising error on held-out pictures with fixed noise, with the adapter and without.
+class Validation {
+ public:
+  Validation(const std::filesystem::path& base, const FrozenBase& frozen, const Dataset& data,
+             ConditionKind kind)
+      : frozen_(frozen) {
+    const torch::NoGradGuard no_grad;
+    auto vae = load_vae(base);
+    const auto count = std::min(kMeasured, data.size(Split::kHeldOut));
+    const auto indices = torch::arange(count);
+    auto generator = generator_of_step(kMeasureSeed, 0);
+    const auto clean =
+        vae->encode(data.batch(Split::kHeldOut, indices, kCompute)).mean.to(torch::kFloat32);
+    pictures_.batch = add_noise(frozen.schedule, clean * vae->config().scaling_factor, generator,
+                                TimestepDraw::kUniform);
+    for (std::int64_t i = 0; i < count; ++i) {
+      pictures_.captions.push_back(data.caption(Split::kHeldOut, i));
+    }
+    conditions_ = condition_pictures(data, Split::kHeldOut, indices, kind);
+  }
+
+  Json operator()(const nn::T2IAdapter& adapter) const {
+    const torch::NoGradGuard no_grad;
+    auto pictures = pictures_;
+    const double without = denoising_error(frozen_, adapter, pictures).item<double>();
+    pictures.condition = conditions_;
+    const double with = denoising_error(frozen_, adapter, pictures).item<double>();
+    return {{"held_out_loss", with}, {"held_out_loss_without", without}};
+  }
+
+ private:
+  const FrozenBase& frozen_;
+  Conditioned pictures_;
+  Tensor conditions_;
+};
+
+/// The averaged adapter of the checkpoint in `folder` as a diffusers directory, in float16.
+void write_adapter(const std::filesystem::path& folder) {
+  io::StateDict stored;
+  for (const auto& [name, tensor] : averaged_weights(folder)) {
+    stored[name] = tensor.to(torch::kFloat16);
+  }
+  io::save_safetensors(folder / "diffusion_pytorch_model.safetensors", stored, {{"format", "pt"}});
+}
+
+}  // namespace
+
+ConditionKind condition_kind(const std::string& name) {
+  if (name == "keypose") return ConditionKind::kKeypose;
+  if (name == "sketch") return ConditionKind::kSketch;
+  throw Error(ErrorKind::kUsage, fmt::format("--kind is \"{}\", expected keypose or sketch", name));
+}
+
+Tensor condition_pictures(const Dataset& data, Split split, const Tensor& indices,
+                          ConditionKind kind) {
+  std::vector<Tensor> pictures;
+  for (std::int64_t i = 0; i < indices.size(0); ++i) {
+    pictures.push_back(condition_of(data, split, indices[i].item<std::int64_t>(), kind));
+  }
+  return torch::stack(pictures).permute({0, 3, 1, 2}).to(torch::kFloat32).contiguous() / 255.0;
+}
+
+void train_adapter(const std::filesystem::path& base, const AdapterOptions& options,
+                   const ProgressCallback& progress, const CancelToken* cancel) {
+  const auto kind = condition_kind(options.kind);
+  const Dataset data(base);
+  const auto latents = open_latents(base, data, progress, cancel);
+  const auto frozen = load_frozen(base);
+  const auto config =
+      adapter_config(options, frozen.unet->config(), data.pictures(Split::kTrain).size(1));
+  const auto folder = folder_of(base, kind);
+  std::filesystem::create_directories(folder);
+  write_text_file(folder / "config.json", config.to_json().dump(2) + "\n");
+
+  nn::T2IAdapter adapter(config);
+  auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
+  initialise_network(*adapter, generator);
+  FlatAdamW optimizer(*adapter, {.weight_decay = options.train.weight_decay,
+                                 .average = options.train.average,
+                                 .working_dtype = kCompute});
+  AdapterLoss loss{.adapter = adapter,
+                   .base = frozen,
+                   .data = data,
+                   .latents = latents,
+                   .options = options,
+                   .kind = kind,
+                   .order = EpochOrder(latents.size(0), options.train.seed),
+                   .share = {}};
+  const auto replica = [&] {
+    nn::T2IAdapter copy(config);
+    optimizer.add_replica(*copy);
+    return copy;
+  };
+  const Validation validation(base, frozen, data, kind);
+  train(optimizer, {.stage = fmt::format("{} adapter", name_of(kind)),
+                    .folder = folder,
+                    .options = options.train,
+                    .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
+                    .measure = [&](std::int64_t) { return validation(adapter); },
+                    .progress = progress,
+                    .cancel = cancel});
+  write_adapter(folder);
+}
+
+}  // namespace mos::pretrain

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "mos/base/progress.h"
+#include "mos/pretrain/data.h"
+#include "mos/pretrain/trainer.h"
+
+/// Small T2I-Adapters for the embedded base, which itself stays as it is.
+namespace mos::pretrain {
+
+struct AdapterOptions {
+  TrainOptions train{.steps = 1200,
+                     .batch = 32,
+                     .learning_rate = 1e-3,
+                     .warmup = 50,
+                     .average = 0.99,
+                     .sheet_minutes = 100.0};
+  std::string kind = "keypose";
+  std::int64_t num_res_blocks = 2;
+  double empty_captions = 0.1;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, AdapterOptions& options) {
+  describe(visit, options.train);
+  visit("kind", options.kind, "keypose (where subjects stand) or sketch (edges)");
+  visit("num_res_blocks", options.num_res_blocks, "residual blocks in each level");
+  visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
+}
+
+/// What a condition picture of the drawn world shows.
+enum class ConditionKind { kKeypose, kSketch };
+
+/// Throws kUsage for other names than keypose and sketch.
+ConditionKind condition_kind(const std::string& name);
+
+/// The condition pictures of `indices` [B] of `split`: [B,3,H,W] (keypose) or [B,1,H,W] (sketch)
+/// float32 in 0…1.
+torch::Tensor condition_pictures(const Dataset& data, world::Split split,
+                                 const torch::Tensor& indices, ConditionKind kind);
+
+/// Trains an adapter for the finished U-Net of `base`, in the folder `base`/adapter_KIND, which in
+/// the end is a diffusers directory too; resumes from its checkpoint.
+/// Throws kUsage for an unknown kind, kIo where an earlier stage is missing.
+void train_adapter(const std::filesystem::path& base, const AdapterOptions& options,
+                   const ProgressCallback& progress, const CancelToken* cancel);
+
+}  // namespace mos::pretrain

@@ -1,0 +1,44 @@
+#include "mos/pretrain/batches.h"
+
+#include "mos/base/random.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+using world::Split;
+
+Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator,
+                            TimestepDraw draw) {
+  const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
+  auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
+  if (draw == TimestepDraw::kCubic) share = 1.0 - share.pow(3);
+  const auto drawn = (share * static_cast<double>(timesteps)).to(torch::kInt64);
+  const auto order = torch::randperm(count, generator, torch::kInt64);
+  return drawn.clamp_max(timesteps - 1).index_select(0, order);
+}
+
+NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& clean,
+                     at::Generator& generator, TimestepDraw draw) {
+  const auto eps = mos::randn(clean.sizes(), generator);
+  const auto t = stratified_timesteps(clean.size(0), schedule.size(), generator, draw);
+  return {.noisy = schedule.add_noise(clean, eps, t),
+          .timesteps = t,
+          .target = schedule.target(clean, eps, t)};
+}
+
+std::vector<std::string> draw_captions(const Dataset& data, const Tensor& indices,
+                                       std::int64_t seed, std::int64_t step,
+                                       const CaptionDraw& draw) {
+  world::Rng rng(static_cast<std::uint64_t>(seed), Split::kTrain, static_cast<std::uint64_t>(step));
+  std::vector<std::string> captions;
+  for (std::int64_t i = 0; i < indices.size(0); ++i) {
+    auto spec =
+        data.specs(Split::kTrain)[static_cast<std::size_t>(indices[i].item<std::int64_t>())];
+    world::choose_words(spec, rng);
+    const bool empty = rng.chance(draw.empty);
+    captions.push_back(empty ? "" : world::caption_text(data.world(), spec));
+  }
+  return captions;
+}
+
+}  // namespace mos::pretrain

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/diffusion/noise_schedule.h"
+#include "mos/pretrain/data.h"
+
+/// The batches that denoisers are trained on.
+namespace mos::pretrain {
+
+enum class TimestepDraw {
+  kUniform,
+  /// t = (1 − u³)·T with uniform u: high noise more often, where a picture's structure is decided
+  /// (T2I-Adapter, arXiv 2302.08453, section 3.4).
+  kCubic,
+};
+
+/// One timestep for each of `count` pictures, every stretch of 1/count of the draw once: the loss
+/// of a step then varies far less than with independent draws. int64 [count] in 0 … timesteps − 1.
+torch::Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps,
+                                   at::Generator& generator,
+                                   TimestepDraw draw = TimestepDraw::kUniform);
+
+/// Noisy latents and what the U-Net should say of them: [B,C,h,w] float32, timesteps int64 [B].
+struct NoisyBatch {
+  torch::Tensor noisy, timesteps, target;
+};
+
+/// Noise for `clean` latents [B,C,h,w] float32.
+NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tensor& clean,
+                     at::Generator& generator, TimestepDraw draw);
+
+struct CaptionDraw {
+  double empty = 0.1;  ///< Share of captions that are left empty, for guidance.
+};
+
+/// Captions of the training pictures `indices` [B], each told in words of its own at every step.
+std::vector<std::string> draw_captions(const Dataset& data, const torch::Tensor& indices,
+                                       std::int64_t seed, std::int64_t step,
+                                       const CaptionDraw& draw);
+
+}  // namespace mos::pretrain

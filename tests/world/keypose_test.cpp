@@ -1,0 +1,58 @@
+#include "mos/world/keypose.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/world/synthetic_sprites.h"
+
+namespace mos::world {
+namespace {
+
+constexpr std::int64_t kSize = 128;
+constexpr std::int64_t kRed = 0, kGreen = 1, kBlue = 2;
+const Box kBox{.top = 20, .left = 30, .bottom = 100, .right = 90};
+
+/// The smallest box that holds all pixels of `channel` above half of full strength.
+Box extent(const torch::Tensor& picture, std::int64_t channel) {
+  const auto places = picture.select(2, channel).gt(127).nonzero();
+  const auto first = std::get<0>(places.min(0)), last = std::get<0>(places.max(0));
+  return {first[0].item<std::int64_t>(), first[1].item<std::int64_t>(),
+          last[0].item<std::int64_t>() + 1, last[1].item<std::int64_t>() + 1};
+}
+
+TEST(KeyposePicture, SpineAndBarHaveTheExtentOfTheBoxAndCrossAtItsMiddle) {
+  const auto picture = keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize);
+  const auto spine = extent(picture, kGreen);
+  EXPECT_EQ(spine.top, kBox.top);
+  EXPECT_EQ(spine.bottom, kBox.bottom);
+  EXPECT_EQ(spine.left + spine.right, kBox.left + kBox.right);
+  EXPECT_EQ(extent(picture, kRed).right, kBox.right);
+}
+
+TEST(KeyposePicture, TheDiscIsAtTheSideThatTheSubjectFaces) {
+  const auto middle = (kBox.left + kBox.right) / 2;
+  EXPECT_LT(extent(keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize), kBlue).right, middle);
+  EXPECT_GT(extent(keypose_picture({{kBox, Pose::Facing::kRight}}, kSize), kBlue).left, middle);
+}
+
+TEST(KeyposePicture, WithoutSubjectsIsBlack) {
+  EXPECT_EQ(keypose_picture({}, kSize).max().item<int>(), 0);
+}
+
+TEST(PosesOf, AreTheBoxesOfTheDrawnSubjects) {
+  const SyntheticSprites sprites;
+  const Compositor compositor(make_world({.two_subjects = 0.95}), sprites.folder());
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    const auto layout = compositor.layout(Split::kTrain, i);
+    const auto drawn = compositor.draw(layout).subjects;
+    const auto poses = poses_of(compositor, layout);
+    ASSERT_EQ(poses.size(), drawn.size());
+    for (std::size_t s = 0; s < poses.size(); ++s) {
+      EXPECT_EQ(poses[s].box.left, drawn[s].box.left);
+      EXPECT_EQ(poses[s].box.bottom, drawn[s].box.bottom);
+      EXPECT_EQ(poses[s].facing == Pose::Facing::kRight, layout.placements[s].flip);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mos::world
