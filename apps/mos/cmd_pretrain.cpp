@@ -62,8 +62,7 @@ void train_unet(Flags& flags, const std::filesystem::path& out) {
 void train_adapter(Flags& flags, const std::filesystem::path& out) {
   pretrain::AdapterOptions options;
   options.kind = flags.take("kind").value_or(options.kind);
-  pretrain::condition_kind(options.kind);  // throws for unknown ones
-  const auto folder = out / fmt::format("adapter_{}", options.kind);
+  const auto folder = pretrain::adapter_folder(out, pretrain::condition_kind(options.kind));
   options = stage_options<pretrain::AdapterOptions>(flags, folder);
   pretrain::train_adapter(out, options, ProgressBar(), cancel_on_interrupt());
 }

@@ -1,14 +1,18 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <cmath>
 #include <filesystem>
+#include <sstream>
 
 #include "command.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/io/image.h"
+#include "mos/region/region.h"
 #include "mos/world/compositor.h"
+#include "mos/world/keypose.h"
 #include "mos/world/sample_concepts.h"
 #include "mos/world/vocabulary.h"
 
@@ -69,6 +73,58 @@ void write_sheet(Flags& flags) {
   fmt::print("{}\n", out.string());
 }
 
+/// `[top, left, bottom, right]-left` or `…-right`.
+world::Pose pose_from(const std::string& text, region::Canvas canvas) {
+  const auto close = text.find("]-");
+  const auto facing = close == std::string::npos ? "" : text.substr(close + 2);
+  if (!text.starts_with('[') || (facing != "left" && facing != "right")) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("--boxes has \"{}\", expected [top, left, bottom, right]-left, or -right "
+                    "for a subject that looks there",
+                    text));
+  }
+  std::vector<double> numbers;
+  detail::parse_value("boxes", text.substr(1, close - 1), numbers);
+  const auto box = region::make_box(numbers, canvas);
+  const auto pixels = [](double share, std::int64_t side) {
+    return std::llround(share * static_cast<double>(side));
+  };
+  return {{.top = pixels(box.top, canvas.height),
+           .left = pixels(box.left, canvas.width),
+           .bottom = pixels(box.bottom, canvas.height),
+           .right = pixels(box.right, canvas.width)},
+          facing == "left" ? world::Pose::Facing::kLeft : world::Pose::Facing::kRight};
+}
+
+struct PoseOptions {
+  std::string boxes;
+  std::int64_t height = 128, width = 128;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, PoseOptions& options) {
+  visit("boxes", options.boxes, "[top, left, bottom, right]-left or -right, separated by |");
+  visit("height", options.height, "of the picture, in pixels");
+  visit("width", options.width, "of the picture, in pixels");
+}
+
+void write_poses(Flags& flags) {
+  const auto out = required(flags, "out");
+  PoseOptions options;
+  read_flags(flags, options);
+  flags.refuse_unknown();
+  const region::Canvas canvas{options.height, options.width};
+  if (canvas.height < 1 || canvas.width < 1 || options.boxes.empty()) {
+    throw Error(ErrorKind::kUsage, "mos world poses needs --boxes, and sides of at least 1 pixel");
+  }
+  std::vector<world::Pose> poses;
+  std::istringstream parts(options.boxes);
+  for (std::string part; std::getline(parts, part, '|');) poses.push_back(pose_from(part, canvas));
+  io::write_png(out, world::keypose_picture(poses, canvas.height, canvas.width));
+  fmt::print("{}\n", out.string());
+}
+
 struct Part {
   const char* name;
   const char* usage;
@@ -82,6 +138,8 @@ constexpr std::array kParts = {
     Part{"vocabulary", "--out DIR", "the tokenizer, in CLIP's format", write_vocabulary},
     Part{"sheet", "--sprites DIR --out FILE.png", "pictures that pretraining sees, in a grid",
          write_sheet},
+    Part{"poses", "--boxes BOXES --out FILE.png",
+         "where subjects stand, for the base's keypose adapter", write_poses},
 };
 
 void print_help() {
@@ -90,6 +148,7 @@ void print_help() {
     fmt::print("  {:<10} {:<30} {}\n", part.name, part.usage, part.summary);
   }
   fmt::print("\nOptions of a sheet:\n{}", flag_help<SheetOptions>());
+  fmt::print("\nOptions of poses:\n{}", flag_help<PoseOptions>());
 }
 
 }  // namespace

@@ -106,7 +106,8 @@ std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {
     const auto comma = std::min(text.find(',', begin), text.size());
-    if (comma > begin) parts.push_back(text.substr(begin, comma - begin));
+    const auto first = std::min(text.find_first_not_of(' ', begin), comma);
+    if (comma > first) parts.push_back(text.substr(first, comma - first));
     begin = comma + 1;
   }
   return parts;

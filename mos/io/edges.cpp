@@ -14,11 +14,9 @@ using torch::Tensor;
 
 namespace {
 
-/// [1,1,H,W] in 0…1.
-Tensor grey(const Tensor& picture) {
-  const auto luma = torch::tensor({0.299F, 0.587F, 0.114F});  // ITU-R 601, as Pillow's "L"
-  const auto values = torch::matmul(to_rgb(picture).to(torch::kFloat32) / 255.0, luma);
-  return values.unsqueeze(0).unsqueeze(0);
+/// [3,1,H,W] in 0…1: the channels, to be filtered alike.
+Tensor channels_of(const Tensor& picture) {
+  return to_rgb(picture).to(torch::kFloat32).permute({2, 0, 1}).unsqueeze(1) / 255.0;
 }
 
 /// `kernel` [1,1,k,k] on x, whose border is repeated.
@@ -47,7 +45,7 @@ Tensor moved(const Tensor& x, std::int64_t down, std::int64_t right) {
 }
 
 struct Gradient {
-  Tensor size;   ///< [1,1,H,W]
+  Tensor size;   ///< [C,1,H,W]
   Tensor angle;  ///< −π…π
 };
 
@@ -58,6 +56,12 @@ Gradient gradient_of(const Tensor& x) {
       kSum;
   const auto dx = filter(x, across), dy = filter(x, across.transpose(2, 3).contiguous());
   return {(dx.square() + dy.square()).sqrt() * 2.0, at::atan2(dy, dx)};
+}
+
+/// Each pixel's steepest of the channels' gradients: edges between colours of equal grey count.
+Gradient steepest(const Gradient& channels) {
+  const auto which = channels.size.argmax(0, true);
+  return {channels.size.gather(0, which), channels.angle.gather(0, which)};
 }
 
 /// Whether a pixel's gradient is the largest of the three along its direction.
@@ -89,7 +93,7 @@ Tensor grown(Tensor seeds, const Tensor& candidates) {
 
 Tensor edge_picture(const Tensor& picture, const EdgeOptions& options) {
   const torch::NoGradGuard no_grad;
-  const auto gradient = gradient_of(blurred(grey(picture), options.blur));
+  const auto gradient = steepest(gradient_of(blurred(channels_of(picture), options.blur)));
   const auto ridge = is_ridge(gradient);
   const auto weak = ridge & (gradient.size > options.low);
   const auto edges = grown(ridge & (gradient.size > options.high), weak);

@@ -10,6 +10,7 @@
 #include "mos/base/file.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
+#include "mos/pretrain/adapter_effect.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
@@ -40,7 +41,8 @@ class Examiner {
  public:
   Examiner(const std::filesystem::path& base, const AcceptanceOptions& options,
            const ProgressCallback& progress, const CancelToken* cancel)
-      : options_(options),
+      : base_(base),
+        options_(options),
         progress_(progress),
         cancel_(cancel),
         data_(base),
@@ -53,6 +55,8 @@ class Examiner {
         schedule_(diffusion::NoiseSchedule::from_config(scheduler_)) {}
 
   std::vector<AcceptanceRow> rows() {
+    const auto adapters = trained_adapters(base_);
+    parts_ += static_cast<std::int64_t>(adapters.size());
     const auto towers = measure_towers(towers_, tokenizer_, data_);
     std::vector<AcceptanceRow> rows = {
         {"VAE: PSNR on held-out pictures (dB)",
@@ -68,6 +72,7 @@ class Examiner {
     recognise_singles(rows);
     announce("pairs");
     recognise_pairs(rows);
+    for (const auto kind : adapters) rows.push_back(measure_adapter(kind));
     return rows;
   }
 
@@ -80,7 +85,7 @@ class Examiner {
     if (progress_) {
       progress_({.stage = std::string("accept: ") + what,
                  .step = 10 * parts_done_,
-                 .total = 30,
+                 .total = 10 * parts_,
                  .loss = std::nan(""),
                  .seconds = 0.0});
     }
@@ -156,14 +161,18 @@ class Examiner {
         data_.world().classes.at(static_cast<std::size_t>(class_index)).name);
   }
 
+  BaseModel model() { return {unet_, vae_, text_encoder_, tokenizer_, scheduler_}; }
+
+  SampleOptions sample_options() const {
+    return {.steps = options_.steps,
+            .guidance = options_.guidance,
+            .seed = static_cast<std::uint64_t>(options_.seed)};
+  }
+
   Tensor generate(const std::vector<Request>& requests) {
     std::vector<std::string> prompts;
     for (const auto& request : requests) prompts.push_back(request.prompt);
-    const auto pictures =
-        sample_pictures({unet_, vae_, text_encoder_, tokenizer_, scheduler_}, prompts,
-                        {.steps = options_.steps,
-                         .guidance = options_.guidance,
-                         .seed = static_cast<std::uint64_t>(options_.seed)});
+    const auto pictures = sample_pictures(model(), prompts, sample_options());
     for (std::int64_t i = 0; i < pictures.size(0); ++i) cells_.push_back(pictures[i]);
     return to_network(pictures, torch::kFloat32);
   }
@@ -269,8 +278,21 @@ class Examiner {
     rows.push_back({"generated: both, on the right sides", generated.in_order, 0.6});
   }
 
+  /// What is asked of an adapter: half of what lies between no adapter and the judge's best.
+  AcceptanceRow measure_adapter(ConditionKind kind) {
+    announce("adapters");
+    const auto effect =
+        adapter_effect(model(), load_adapter(base_, kind, kCompute), kind, data_, sample_options());
+    io::write_png(adapter_folder(base_, kind) / "effect.png", effect.sheet);
+    return {fmt::format("{} adapter: {} ({:.3f} without)", name_of(kind),
+                        kind == ConditionKind::kKeypose ? "box overlap" : "edge agreement",
+                        effect.without),
+            effect.with, 0.5 * (effect.without + effect.drawn)};
+  }
+
   int class_count() const { return static_cast<int>(data_.world().classes.size()); }
 
+  std::filesystem::path base_;
   AcceptanceOptions options_;
   const ProgressCallback& progress_;
   const CancelToken* cancel_;
@@ -284,6 +306,7 @@ class Examiner {
   diffusion::NoiseSchedule schedule_;
   world::Rng rng_{1};
   std::vector<Tensor> cells_;
+  std::int64_t parts_ = 3;
   std::int64_t parts_done_ = 0;
 };
 
@@ -313,7 +336,7 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
 std::string acceptance_table(const std::vector<AcceptanceRow>& rows) {
   std::string text;
   for (const auto& row : rows) {
-    text += fmt::format("{:<48} {:>8.3f}   wanted > {:<6} {}\n", row.name, row.value, row.wanted,
+    text += fmt::format("{:<48} {:>8.3f}   wanted > {:<6.3g} {}\n", row.name, row.value, row.wanted,
                         row.passed() ? "ok" : "no");
   }
   return text;

@@ -45,6 +45,7 @@ struct AcceptanceRow {
 ///   (or the sides) exchanged.
 /// - Recognition: the image tower's nearest caption among all classes (or backgrounds, or ordered
 ///   pairs of classes) is the one that the picture was made from.
+/// - Adapters that are trained: adapter_effect; pictures to look at in effect.png of their folders.
 std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);

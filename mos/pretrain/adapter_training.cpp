@@ -9,7 +9,6 @@
 #include "mos/base/random.h"
 #include "mos/diffusion/noise_schedule.h"
 #include "mos/io/edges.h"
-#include "mos/io/safetensors.h"
 #include "mos/io/state_dict.h"
 #include "mos/nn/t2i_adapter.h"
 #include "mos/pretrain/batches.h"
@@ -29,19 +28,12 @@ constexpr auto kCompute = torch::kBFloat16;
 constexpr std::int64_t kMeasured = 96;  // held-out pictures for the validation loss
 constexpr std::int64_t kMeasureSeed = 99;
 
-const char* name_of(ConditionKind kind) {
-  return kind == ConditionKind::kKeypose ? "keypose" : "sketch";
-}
-
-std::filesystem::path folder_of(const std::filesystem::path& base, ConditionKind kind) {
-  return base / fmt::format("adapter_{}", name_of(kind));
-}
-
 Tensor condition_of(const Dataset& data, Split split, std::int64_t index, ConditionKind kind) {
   const auto& compositor = data.compositor();
   if (kind == ConditionKind::kSketch) return io::edge_picture(data.pictures(split)[index]);
   const auto layout = compositor.layout(split, static_cast<std::uint64_t>(index));
-  return world::keypose_picture(world::poses_of(compositor, layout), data.pictures(split).size(1));
+  const auto side = data.pictures(split).size(1);
+  return world::keypose_picture(world::poses_of(compositor, layout), side, side);
 }
 
 /// The base, frozen: all workers read the same networks.
@@ -153,21 +145,20 @@ class Validation {
   Tensor conditions_;
 };
 
-/// The averaged adapter of the checkpoint in `folder` as a diffusers directory, in float16.
-void write_adapter(const std::filesystem::path& folder) {
-  io::StateDict stored;
-  for (const auto& [name, tensor] : averaged_weights(folder)) {
-    stored[name] = tensor.to(torch::kFloat16);
-  }
-  io::save_safetensors(folder / "diffusion_pytorch_model.safetensors", stored, {{"format", "pt"}});
-}
-
 }  // namespace
+
+const char* name_of(ConditionKind kind) {
+  return kind == ConditionKind::kKeypose ? "keypose" : "sketch";
+}
 
 ConditionKind condition_kind(const std::string& name) {
   if (name == "keypose") return ConditionKind::kKeypose;
   if (name == "sketch") return ConditionKind::kSketch;
   throw Error(ErrorKind::kUsage, fmt::format("--kind is \"{}\", expected keypose or sketch", name));
+}
+
+std::filesystem::path adapter_folder(const std::filesystem::path& base, ConditionKind kind) {
+  return base / fmt::format("adapter_{}", name_of(kind));
 }
 
 Tensor condition_pictures(const Dataset& data, Split split, const Tensor& indices,
@@ -187,7 +178,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   const auto frozen = load_frozen(base);
   const auto config =
       adapter_config(options, frozen.unet->config(), data.pictures(Split::kTrain).size(1));
-  const auto folder = folder_of(base, kind);
+  const auto folder = adapter_folder(base, kind);
   std::filesystem::create_directories(folder);
   write_text_file(folder / "config.json", config.to_json().dump(2) + "\n");
 
@@ -218,7 +209,23 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                     .measure = [&](std::int64_t) { return validation(adapter); },
                     .progress = progress,
                     .cancel = cancel});
-  write_adapter(folder);
+}
+
+std::vector<ConditionKind> trained_adapters(const std::filesystem::path& base) {
+  std::vector<ConditionKind> kinds;
+  for (const auto kind : {ConditionKind::kKeypose, ConditionKind::kSketch}) {
+    if (checkpoint_step(adapter_folder(base, kind)) > 0) kinds.push_back(kind);
+  }
+  return kinds;
+}
+
+nn::T2IAdapter load_adapter(const std::filesystem::path& base, ConditionKind kind,
+                            torch::ScalarType dtype) {
+  const auto folder = adapter_folder(base, kind);
+  nn::T2IAdapter adapter(nn::T2IAdapterConfig::from_json(read_json_file(folder / "config.json")));
+  adapter->to(dtype);
+  io::load_into(*adapter, averaged_weights(folder), {.origin = folder.string()});
+  return adapter;
 }
 
 }  // namespace mos::pretrain

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "mos/base/progress.h"
+#include "mos/nn/t2i_adapter.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/trainer.h"
 
@@ -14,7 +16,7 @@
 namespace mos::pretrain {
 
 struct AdapterOptions {
-  TrainOptions train{.steps = 1200,
+  TrainOptions train{.steps = 2400,
                      .batch = 32,
                      .learning_rate = 1e-3,
                      .warmup = 50,
@@ -36,6 +38,8 @@ void describe(Visitor& visit, AdapterOptions& options) {
 /// What a condition picture of the drawn world shows.
 enum class ConditionKind { kKeypose, kSketch };
 
+const char* name_of(ConditionKind kind);
+
 /// Throws kUsage for other names than keypose and sketch.
 ConditionKind condition_kind(const std::string& name);
 
@@ -44,10 +48,20 @@ ConditionKind condition_kind(const std::string& name);
 torch::Tensor condition_pictures(const Dataset& data, world::Split split,
                                  const torch::Tensor& indices, ConditionKind kind);
 
-/// Trains an adapter for the finished U-Net of `base`, in the folder `base`/adapter_KIND, which in
-/// the end is a diffusers directory too; resumes from its checkpoint.
+/// `base`/adapter_KIND.
+std::filesystem::path adapter_folder(const std::filesystem::path& base, ConditionKind kind);
+
+/// Trains an adapter for the finished U-Net of `base`, in adapter_folder; resumes from its
+/// checkpoint.
 /// Throws kUsage for an unknown kind, kIo where an earlier stage is missing.
 void train_adapter(const std::filesystem::path& base, const AdapterOptions& options,
                    const ProgressCallback& progress, const CancelToken* cancel);
+
+/// The kinds that have a checkpoint in `base`.
+std::vector<ConditionKind> trained_adapters(const std::filesystem::path& base);
+
+/// The averaged adapter of the latest checkpoint of `base`, with weights in `dtype`.
+nn::T2IAdapter load_adapter(const std::filesystem::path& base, ConditionKind kind,
+                            torch::ScalarType dtype);
 
 }  // namespace mos::pretrain

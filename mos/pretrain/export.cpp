@@ -5,6 +5,7 @@
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
@@ -73,6 +74,10 @@ Json training_record(const std::filesystem::path& base) {
   for (const char* stage : {"vae", "vae_decoder", "towers", "unet"}) {
     if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);
   }
+  for (const auto kind : trained_adapters(base)) {
+    const auto folder = adapter_folder(base, kind);
+    record[folder.filename().string()] = stage_record(folder);
+  }
   const auto acceptance = base / "acceptance.json";
   if (std::filesystem::exists(acceptance)) record["acceptance"] = read_json_file(acceptance);
   return record;
@@ -91,6 +96,11 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
               read_json_file(base / "vae" / "config.json"));
   write_model(out / "unet", "diffusion_pytorch_model.safetensors",
               *load_unet(base, torch::kFloat32), read_json_file(base / "unet" / "config.json"));
+  for (const auto kind : trained_adapters(base)) {
+    const auto adapter = load_adapter(base, kind, torch::kFloat32);
+    write_model(out / "adapters" / name_of(kind), "diffusion_pytorch_model.safetensors", *adapter,
+                adapter->config().to_json());
+  }
   std::filesystem::create_directories(out / "scheduler");
   write_json(out / "scheduler" / "scheduler_config.json",
              read_json_file(base / "unet" / "scheduler_config.json"));

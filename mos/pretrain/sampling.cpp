@@ -27,9 +27,18 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
   return torch::stack(parts);
 }
 
+/// Features for both halves of guidance.
+nn::UNetResiduals steer(nn::T2IAdapter adapter, const Tensor& conditions) {
+  nn::UNetResiduals residuals;
+  for (const auto& features : adapter(conditions.to(kCompute))) {
+    residuals.adapter.push_back(torch::cat({features, features}));
+  }
+  return residuals;
+}
+
 /// Latents [B,C,h,w] float32 by DDIM.
 Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>& prompts,
-               const SampleOptions& options) {
+               const nn::UNetResiduals& residuals, const SampleOptions& options) {
   auto scheduler = diffusion::make_scheduler("ddim", model.scheduler_config);
   scheduler->set_timesteps(options.steps);
   auto texts = std::vector<std::string>(prompts.size(), "");
@@ -41,7 +50,7 @@ Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>&
         static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
     const auto both = torch::cat({latents, latents}).to(kCompute);
     const auto output =
-        model.unet->forward(both, torch::full({1}, timestep, torch::kInt64), context)
+        model.unet->forward(both, torch::full({1}, timestep, torch::kInt64), context, residuals)
             .to(torch::kFloat32)
             .chunk(2);
     const auto guided = output[0] + options.guidance * (output[1] - output[0]);
@@ -53,7 +62,7 @@ Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>&
 }  // namespace
 
 Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
-                       const SampleOptions& options) {
+                       const SampleOptions& options, const std::optional<Steering>& steering) {
   const torch::NoGradGuard no_grad;
   const auto& config = model.unet->config();
   const std::vector<std::int64_t> shape = {config.in_channels, config.sample_size,
@@ -64,7 +73,12 @@ Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
   for (std::int64_t first = 0; first < total; first += options.batch) {
     const auto count = std::min(options.batch, total - first);
     const std::vector<std::string> part(prompts.begin() + first, prompts.begin() + first + count);
-    const auto latents = denoise(model, noise_of(options, first, count, shape), part, options);
+    nn::UNetResiduals residuals;
+    if (steering) {
+      residuals = steer(steering->adapter, steering->conditions.narrow(0, first, count));
+    }
+    const auto noise = noise_of(options, first, count, shape);
+    const auto latents = denoise(model, noise, part, residuals, options);
     pictures.push_back(from_network(model.vae->decode((latents / scaling).to(kCompute))));
   }
   return torch::cat(pictures);

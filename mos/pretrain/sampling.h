@@ -3,11 +3,13 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mos/base/json.h"
 #include "mos/nn/clip.h"
+#include "mos/nn/t2i_adapter.h"
 #include "mos/nn/unet.h"
 #include "mos/nn/vae.h"
 #include "mos/pretrain/data.h"
@@ -32,10 +34,17 @@ struct BaseModel {
   Json scheduler_config;
 };
 
+/// Where things should stand in each picture.
+struct Steering {
+  nn::T2IAdapter adapter{nullptr};
+  torch::Tensor conditions;  ///< [B,C,H,W] in 0…1
+};
+
 /// One picture for each prompt by DDIM with guidance: uint8 [B,H,W,3]. The noise of picture i
 /// depends on the seed and on i alone.
 torch::Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
-                              const SampleOptions& options = {});
+                              const SampleOptions& options = {},
+                              const std::optional<Steering>& steering = std::nullopt);
 
 /// 32 fixed prompts over the classes and backgrounds of `world`: single subjects first, then pairs.
 std::vector<std::string> sheet_prompts(const world::World& world);

@@ -26,5 +26,12 @@ TEST(EdgePicture, WeakEdgesCountOnlyBesideStrongOnes) {
   EXPECT_GT((edge_picture(picture, {.blur = 0.0})[12] > 0).sum().item<int>(), 0);
 }
 
+TEST(EdgePicture, ColoursOfEqualGreyHaveAnEdge) {
+  auto picture = torch::zeros({16, 32, 3}, torch::kUInt8);
+  picture.slice(1, 0, 16).select(2, 0).fill_(196);  // 0.299 · 196 = 0.587 · 100
+  picture.slice(1, 16).select(2, 1).fill_(100);
+  EXPECT_EQ((edge_picture(picture, {.blur = 0.0})[8] > 0).sum().item<int>(), 1);
+}
+
 }  // namespace
 }  // namespace mos::io

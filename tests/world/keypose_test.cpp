@@ -20,7 +20,7 @@ Box extent(const torch::Tensor& picture, std::int64_t channel) {
 }
 
 TEST(KeyposePicture, SpineAndBarHaveTheExtentOfTheBoxAndCrossAtItsMiddle) {
-  const auto picture = keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize);
+  const auto picture = keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize, kSize);
   const auto spine = extent(picture, kGreen);
   EXPECT_EQ(spine.top, kBox.top);
   EXPECT_EQ(spine.bottom, kBox.bottom);
@@ -30,12 +30,24 @@ TEST(KeyposePicture, SpineAndBarHaveTheExtentOfTheBoxAndCrossAtItsMiddle) {
 
 TEST(KeyposePicture, TheDiscIsAtTheSideThatTheSubjectFaces) {
   const auto middle = (kBox.left + kBox.right) / 2;
-  EXPECT_LT(extent(keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize), kBlue).right, middle);
-  EXPECT_GT(extent(keypose_picture({{kBox, Pose::Facing::kRight}}, kSize), kBlue).left, middle);
+  EXPECT_LT(extent(keypose_picture({{kBox, Pose::Facing::kLeft}}, kSize, kSize), kBlue).right,
+            middle);
+  EXPECT_GT(extent(keypose_picture({{kBox, Pose::Facing::kRight}}, kSize, kSize), kBlue).left,
+            middle);
 }
 
 TEST(KeyposePicture, WithoutSubjectsIsBlack) {
-  EXPECT_EQ(keypose_picture({}, kSize).max().item<int>(), 0);
+  EXPECT_EQ(keypose_picture({}, kSize, kSize).max().item<int>(), 0);
+}
+
+TEST(KeyposePicture, AWiderPictureHasTheSameStrokesInTheSamePlaces) {
+  const std::vector<Pose> poses = {{kBox, Pose::Facing::kRight}};
+  const auto square = keypose_picture(poses, kSize, kSize);
+  const auto wide = keypose_picture(poses, kSize, 3 * kSize);
+  EXPECT_EQ(wide.sizes(), (std::vector<std::int64_t>{kSize, 3 * kSize, 3}));
+  const auto apart = (wide.narrow(1, 0, kSize).to(torch::kInt16) - square.to(torch::kInt16)).abs();
+  EXPECT_LE(apart.max().item<int>(), 2);  // rounding of shares of another side
+  EXPECT_EQ(wide.narrow(1, kSize, 2 * kSize).max().item<int>(), 0);
 }
 
 TEST(PosesOf, AreTheBoxesOfTheDrawnSubjects) {
