@@ -1,7 +1,7 @@
 #include "compute.h"
 
 #include <ATen/Context.h>
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <vector>
@@ -21,6 +21,16 @@ struct NamedType {
 constexpr std::array kTypes = {NamedType{"float32", "fp32", torch::kFloat32},
                                NamedType{"bfloat16", "bf16", torch::kBFloat16},
                                NamedType{"float16", "fp16", torch::kFloat16}};
+
+/// `others` are names that the caller knows besides.
+torch::ScalarType type_named(const std::string& name, std::vector<std::string> others) {
+  for (const auto& entry : kTypes) {
+    if (name == entry.name || name == entry.short_name) return entry.type;
+    others.emplace_back(entry.name);
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected one of {}{}", name,
+                                             fmt::join(others, ", "), did_you_mean(name, others)));
+}
 
 bool cpu_has_kernels() {
   return nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
@@ -51,30 +61,14 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
   if (name == "auto") {
     return device.is_cuda() || cpu_has_kernels() ? torch::kBFloat16 : torch::kFloat32;
   }
-  std::vector<std::string> names = {"auto"};
-  for (const auto& entry : kTypes) {
-    names.emplace_back(entry.name);
-    if (name != entry.name && name != entry.short_name) continue;
-    if (entry.type == torch::kFloat16 && !device.is_cuda()) {
-      throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
-    }
-    return entry.type;
+  const auto type = type_named(name, {"auto"});
+  if (type == torch::kFloat16 && !device.is_cuda()) {
+    throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
   }
-  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected auto, float32, bfloat16 "
-                                             "or float16{}",
-                                             name, did_you_mean(name, names)));
+  return type;
 }
 
-torch::ScalarType weights_dtype_named(const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& entry : kTypes) {
-    if (name == entry.name || name == entry.short_name) return entry.type;
-    names.emplace_back(entry.name);
-  }
-  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected float32, bfloat16 or "
-                                             "float16{}",
-                                             name, did_you_mean(name, names)));
-}
+torch::ScalarType weights_dtype_named(const std::string& name) { return type_named(name, {}); }
 
 std::string name_of(torch::ScalarType dtype) {
   for (const auto& entry : kTypes) {

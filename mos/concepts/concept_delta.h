@@ -32,6 +32,7 @@ struct LoraPair {
   double scale = 1.0;
 
   std::int64_t rank() const { return down.size(0); }
+  double alpha() const { return scale * static_cast<double>(rank()); }  ///< kohya's.
 };
 
 /// Pairs by the dotted name of their layer, e.g.

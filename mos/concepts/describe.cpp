@@ -98,8 +98,7 @@ void add_lora(Json& report, const ConceptDelta& delta) {
   if (delta.unet.empty() && delta.text_encoder.empty()) return;
   report["ranks"] =
       distinct(delta, [](const LoraPair& p) { return static_cast<double>(p.rank()); });
-  report["alphas"] =
-      distinct(delta, [](const LoraPair& p) { return p.scale * static_cast<double>(p.rank()); });
+  report["alphas"] = distinct(delta, [](const LoraPair& p) { return p.alpha(); });
   report["text_encoder_layers"] = layer_kinds(delta.text_encoder);
   report["unet_layers"] = layer_kinds(delta.unet);
 }

@@ -77,11 +77,9 @@ double peft_scale(const Json& config, const std::string& layer, std::int64_t ran
   return alpha / (json_value(config, "use_rslora", false) ? std::sqrt(r) : r);
 }
 
-double alpha_of(const LoraPair& pair) { return pair.scale * static_cast<double>(pair.rank()); }
-
 /// In the dtype of `down` where that holds the number exactly.
 Tensor alpha_tensor(const LoraPair& pair) {
-  const auto exact = torch::tensor(static_cast<float>(alpha_of(pair)));
+  const auto exact = torch::tensor(static_cast<float>(pair.alpha()));
   const auto narrow = exact.to(pair.down.scalar_type());
   return narrow.to(torch::kFloat32).equal(exact) ? narrow : exact;
 }
@@ -108,13 +106,13 @@ void put_config(Json& metadata, Network network, const LoraPairs& pairs) {
   for (const auto& [layer, pair] : pairs) {
     targets.push_back(layer);
     if (pair.rank() != first.rank()) ranks[layer] = pair.rank();
-    if (alpha_of(pair) != alpha_of(first)) alphas[layer] = alpha_of(pair);
+    if (pair.alpha() != first.alpha()) alphas[layer] = pair.alpha();
   }
   const auto put = [&](const char* name, Json value) {
     metadata[fmt::format("{}.{}", name_of(network), name)] = std::move(value);
   };
   put("alpha_pattern", std::move(alphas));
-  put("lora_alpha", alpha_of(first));
+  put("lora_alpha", first.alpha());
   put("r", first.rank());
   put("rank_pattern", std::move(ranks));
   put("target_modules", std::move(targets));

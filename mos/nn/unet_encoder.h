@@ -17,7 +17,12 @@ namespace mos::nn {
 
 /// Registers `layers` as `name.0`, `name.1`, … of `owner`; nothing when there are none.
 template <typename T>
-void register_list(torch::nn::Module& owner, const std::string& name, const std::vector<T>& layers);
+void register_list(torch::nn::Module& owner, const std::string& name,
+                   const std::vector<T>& layers) {
+  if (layers.empty()) return;
+  auto list = owner.register_module(name, torch::nn::ModuleList());
+  for (const auto& layer : layers) list->push_back(layer);
+}
 
 struct UNetDownBlock;
 
@@ -67,13 +72,5 @@ void collect_cross_attentions(const Transformer2DModel& transformer,
 
 /// Numbers the layers 0…L-1 in this order.
 void number_cross_attentions(const std::vector<Attention>& layers);
-
-template <typename T>
-void register_list(torch::nn::Module& owner, const std::string& name,
-                   const std::vector<T>& layers) {
-  if (layers.empty()) return;
-  auto list = owner.register_module(name, torch::nn::ModuleList());
-  for (const auto& layer : layers) list->push_back(layer);
-}
 
 }  // namespace mos::nn

@@ -115,48 +115,63 @@ std::vector<concepts::ConceptWord> words_of(const io::SafetensorsFile& file) {
   return words;
 }
 
+/// The model, words and settings of the stored samplings, regions left out.
+struct StoredSampling {
+  explicit StoredSampling(const std::filesystem::path& path) : file(path) {
+    tokens.add(words_of(file), model.tokenizer, model.text_encoder);
+    options.height = number("height");
+    options.width = number("width");
+    options.steps = number("steps");
+    options.guidance_scale = std::stod(text("guidance"));
+    scene.prompt = text("context");
+    scene.negative_prompt = text("negative_prompt");
+  }
+
+  const std::string& text(const std::string& key) const { return file.metadata().at(key); }
+  std::int64_t number(const char* key) const { return std::stoll(text(key)); }
+  Canvas canvas() const { return {options.height, options.width}; }
+  void add_regions() { scene.regions = parse_prompt_rewrite(text("prompt_rewrite"), canvas()); }
+
+  Painted painted(std::vector<LoadedCondition> conditions = {}) {
+    return paint(model, tokens, scene, options, {file.get("init_latents"), std::move(conditions)});
+  }
+
+  io::SafetensorsFile file;
+  diffusion::StableDiffusion model =
+      diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
+  concepts::ConceptTokens tokens{model.unet->cross_attention_count()};
+  SampleOptions options;
+  Scene scene;
+};
+
+constexpr const char* kDrift = "regional_sampling.no_adapter.steps";
+
 TEST(GoldenRegionalSampling, TrajectoriesWithAndWithoutRegionsAreTheReferenceOnes) {
   const auto path = golden::find("regional_sampling.safetensors");
   if (!path) GTEST_SKIP() << "regional_sampling.safetensors is not in this folder";
-  const io::SafetensorsFile file(*path);
-  auto model = diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
-  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
-  tokens.add(words_of(file), model.tokenizer, model.text_encoder);
+  StoredSampling stored(*path);
+  expect_trajectory(stored.painted().steps, stored.file.get("no_region_no_adapter/steps"), kDrift);
 
-  const auto& meta = file.metadata();
-  SampleOptions options;
-  options.height = std::stoll(meta.at("height"));
-  options.width = std::stoll(meta.at("width"));
-  options.steps = std::stoll(meta.at("steps"));
-  options.guidance_scale = std::stod(meta.at("guidance"));
-  Scene scene{meta.at("context"), meta.at("negative_prompt"), {}, std::nullopt, {}};
-
-  const auto plain = paint(model, tokens, scene, options, {file.get("init_latents"), {}});
-  expect_trajectory(plain.steps, file.get("no_region_no_adapter/steps"),
-                    "regional_sampling.no_adapter.steps");
-
-  scene.regions = parse_prompt_rewrite(meta.at("prompt_rewrite"), {options.height, options.width});
-  const auto regional = paint(model, tokens, scene, options, {file.get("init_latents"), {}});
-  expect_trajectory(regional.steps, file.get("no_adapter/steps"),
-                    "regional_sampling.no_adapter.steps");
+  stored.add_regions();
+  const auto regional = stored.painted();
+  expect_trajectory(regional.steps, stored.file.get("no_adapter/steps"), kDrift);
   EXPECT_EQ(golden::max_abs_difference(regional.final_latents, regional.steps.back()), 0.0);
 }
 
 /// The folder of an adapter with the stored block picture, enlarged to the canvas by nearest
 /// neighbours as its note says.
-std::optional<LoadedCondition> golden_condition(const io::SafetensorsFile& file,
-                                                const diffusion::StableDiffusion& model,
-                                                const std::string& kind, Canvas canvas) {
+std::optional<LoadedCondition> golden_condition(const StoredSampling& stored,
+                                                const std::string& kind) {
   const auto folder = golden::find("t2iadapter_" + kind);
   if (!folder) return std::nullopt;
-  for (const auto& info : file.tensors()) {
+  const auto [height, width] = stored.canvas();
+  for (const auto& info : stored.file.tensors()) {
     if (!info.name.starts_with(kind + "_u8_block")) continue;
-    const auto blocks = file.get(info.name).to(torch::kFloat32) / 255.0;
+    const auto blocks = stored.file.get(info.name).to(torch::kFloat32) / 255.0;
     Condition condition;
-    condition.weight = std::stod(file.metadata().at(kind + "_weight"));
-    return LoadedCondition{diffusion::load_adapter(*folder, model),
-                           torch::upsample_nearest2d(blocks, {canvas.height, canvas.width}),
-                           condition};
+    condition.weight = std::stod(stored.text(kind + "_weight"));
+    return LoadedCondition{diffusion::load_adapter(*folder, stored.model),
+                           torch::upsample_nearest2d(blocks, {height, width}), condition};
   }
   return std::nullopt;
 }
@@ -164,38 +179,24 @@ std::optional<LoadedCondition> golden_condition(const io::SafetensorsFile& file,
 TEST(GoldenRegionalSampling, AdaptersSteerAsInTheReference) {
   const auto path = golden::find("regional_sampling.safetensors");
   if (!path) GTEST_SKIP() << "regional_sampling.safetensors is not in this folder";
-  const io::SafetensorsFile file(*path);
-  auto model = diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
-  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
-  tokens.add(words_of(file), model.tokenizer, model.text_encoder);
-  const auto& meta = file.metadata();
-  SampleOptions options;
-  options.height = std::stoll(meta.at("height"));
-  options.width = std::stoll(meta.at("width"));
-  options.steps = std::stoll(meta.at("steps"));
-  options.guidance_scale = std::stod(meta.at("guidance"));
-  const Canvas canvas{options.height, options.width};
-  Scene scene{meta.at("context"),
-              meta.at("negative_prompt"),
-              parse_prompt_rewrite(meta.at("prompt_rewrite"), canvas),
-              std::nullopt,
-              {}};
-  const auto keypose = golden_condition(file, model, "keypose", canvas);
-  const auto sketch = golden_condition(file, model, "sketch", canvas);
+  StoredSampling stored(*path);
+  stored.add_regions();
+  const auto keypose = golden_condition(stored, "keypose");
+  const auto sketch = golden_condition(stored, "sketch");
   if (!keypose || !sketch) GTEST_SKIP() << "the adapters' folders are not there";
 
   const auto expect_case = [&](const std::string& name, std::vector<LoadedCondition> conditions) {
     SCOPED_TRACE(name);
-    const auto painted =
-        paint(model, tokens, scene, options, {file.get("init_latents"), std::move(conditions)});
-    expect_trajectory(painted.steps, file.get(name + "/steps"),
-                      "regional_sampling.no_adapter.steps");
+    const auto painted = stored.painted(std::move(conditions));
+    expect_trajectory(painted.steps, stored.file.get(name + "/steps"), kDrift);
   };
   expect_case("keypose", {*keypose});
   expect_case("sketch", {*sketch});
   auto keypose_by_region = *keypose, sketch_by_region = *sketch;
-  keypose_by_region.condition.boxes = parse_box_weights(meta.at("region_keypose"), canvas);
-  sketch_by_region.condition.boxes = parse_box_weights(meta.at("region_sketch"), canvas);
+  keypose_by_region.condition.boxes =
+      parse_box_weights(stored.text("region_keypose"), stored.canvas());
+  sketch_by_region.condition.boxes =
+      parse_box_weights(stored.text("region_sketch"), stored.canvas());
   expect_case("keypose_region_weight", {keypose_by_region});
   expect_case("both", {keypose_by_region, sketch_by_region});
 }
