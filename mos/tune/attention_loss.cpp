@@ -47,21 +47,41 @@ Tensor mean_outside(const Tensor& map, const Tensor& outside) {
 
 }  // namespace
 
-Tensor attention_loss(const AttentionRecorder& recorder, const Tensor& masks,
-                      SubjectAttention subject) {
-  auto total = torch::zeros({}, masks.options().dtype(torch::kFloat32));
-  if (recorder.columns().empty()) return total;
-  const auto own_masks =
+AttentionMaps maps_of(const AttentionRecorder& recorder, const Tensor& masks) {
+  AttentionMaps maps;
+  if (recorder.columns().empty()) return maps;
+  maps.masks =
       masks.to(torch::kFloat32).index_select(0, recorder.columns().samples.to(masks.device()));
   for (const auto& [positions, map] : recorder.maps()) {
-    const auto mean = map.sum / static_cast<double>(map.heads);
+    maps.means[positions] = map.sum / static_cast<double>(map.heads);
+  }
+  return maps;
+}
+
+AttentionMaps joined(const std::vector<AttentionMaps>& parts) {
+  std::map<std::int64_t, std::vector<Tensor>> means;
+  std::vector<Tensor> masks;
+  for (const auto& part : parts) {
+    for (const auto& [positions, mean] : part.means) means[positions].push_back(mean);
+    if (part.masks.defined()) masks.push_back(part.masks);
+  }
+  AttentionMaps all;
+  for (const auto& [positions, each] : means) all.means[positions] = torch::cat(each);
+  if (!masks.empty()) all.masks = torch::cat(masks);
+  return all;
+}
+
+Tensor attention_loss(const AttentionMaps& maps, SubjectAttention subject) {
+  auto total = torch::zeros({}, torch::kFloat32);
+  for (const auto& [positions, mean] : maps.means) {
     const auto adjective = mean.select(2, 0), of_subject = mean.select(2, 1);  // [K,N]
     const auto adjective_map = adjective / adjective.max();
     const auto subject_map = of_subject / of_subject.max();
-    const auto mask = mask_at(own_masks, positions);
+    const auto mask = mask_at(maps.masks, positions);
     const auto outside = (mask == 0).to(torch::kFloat32);
     const bool has_outside = outside.any().item<bool>();
 
+    total = total.to(mean.device());
     if (subject == SubjectAttention::kFillsMask) {
       total = total + torch::mse_loss(subject_map, mask);
     } else if (has_outside) {

@@ -49,12 +49,23 @@ enum class SubjectAttention {
   kFillsMask,    ///< Mean squared difference to the mask (`reg_full_identity`).
 };
 
-/// Sum over feature sizes of the subject's and the adjective's term, not weighted. Each map is the
-/// mean over layers and heads, divided by its largest value in the batch.
-/// masks [B,1,h,w]: the subject masks at latent size, brought to each feature size by nearest
-/// neighbours. Where the masks leave no outside, the terms about the outside are dropped (the
-/// authors' code drops the whole loss then). Returns a float32 scalar, 0 without samples.
-torch::Tensor attention_loss(const AttentionRecorder& recorder, const torch::Tensor& masks,
-                             SubjectAttention subject);
+/// Where the words of K pictures look, and where their subjects are.
+struct AttentionMaps {
+  /// By number of query positions N: [K,N,2] float32, means over layers and heads.
+  std::map<std::int64_t, torch::Tensor> means;
+  torch::Tensor masks;  ///< [K,1,h,w] float32 at latent size; undefined without pictures.
+};
+
+/// What `recorder` saw of a batch with these subject masks [B,1,h,w].
+AttentionMaps maps_of(const AttentionRecorder& recorder, const torch::Tensor& masks);
+
+/// The maps of all pictures of `parts`, in their order.
+AttentionMaps joined(const std::vector<AttentionMaps>& parts);
+
+/// Sum over feature sizes of the subject's and the adjective's term, not weighted. Each map is
+/// divided by its largest value in the batch. Masks are brought to each feature size by nearest
+/// neighbours. Where they leave no outside, the terms about the outside are dropped (the authors'
+/// code drops the whole loss then). Returns a float32 scalar, 0 without pictures.
+torch::Tensor attention_loss(const AttentionMaps& maps, SubjectAttention subject);
 
 }  // namespace mos::tune

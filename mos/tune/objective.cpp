@@ -66,8 +66,9 @@ Tensor loss_mask(const TuneBatch& batch, const LossOptions& options) {
 
 }  // namespace
 
-Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
-                   const TuneBatch& batch, const Tensor& context, const LossOptions& options) {
+TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
+                         const TuneBatch& batch, const Tensor& context,
+                         const LossOptions& options) {
   std::shared_ptr<AttentionRecorder> recorder;
   std::optional<nn::ScopedProcessor> recording;
   if (options.attention_weight > 0) {
@@ -80,14 +81,22 @@ Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& sc
   const auto prediction =
       attached.unet()(noisy.to(context.scalar_type()), batch.timesteps, context);
   const auto target = schedule.target(batch.latents, batch.noise, batch.timesteps);
-  auto loss = masked_loss(prediction, target, loss_mask(batch, options));
-  if (recorder) {
-    const auto subject =
-        options.full_identity ? SubjectAttention::kFillsMask : SubjectAttention::kStaysInside;
-    loss =
-        loss + options.attention_weight * attention_loss(*recorder, batch.subject_masks, subject);
-  }
-  return loss;
+  TuningTerms terms{.denoising = masked_loss(prediction, target, loss_mask(batch, options))};
+  if (recorder) terms.attention = maps_of(*recorder, batch.subject_masks);
+  return terms;
+}
+
+Tensor weighted_attention_loss(const AttentionMaps& maps, const LossOptions& options) {
+  const auto subject =
+      options.full_identity ? SubjectAttention::kFillsMask : SubjectAttention::kStaysInside;
+  return options.attention_weight * attention_loss(maps, subject);
+}
+
+Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
+                   const TuneBatch& batch, const Tensor& context, const LossOptions& options) {
+  const auto terms = tuning_terms(attached, schedule, batch, context, options);
+  if (terms.attention.means.empty()) return terms.denoising;
+  return terms.denoising + weighted_attention_loss(terms.attention, options);
 }
 
 }  // namespace mos::tune

@@ -37,8 +37,21 @@ torch::Tensor masked_loss(const torch::Tensor& prediction, const torch::Tensor& 
 /// Where the first two concept words stand in those prompts that have both and a subject mask.
 WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& batch);
 
-/// The loss of one batch, a float32 scalar with gradients towards what `attached` trains.
+/// The terms of the loss, with gradients towards what `attached` trains.
+struct TuningTerms {
+  torch::Tensor denoising;  ///< masked_loss, a float32 scalar.
+  AttentionMaps attention;  ///< Empty where the loss does not look at it.
+};
+
 /// `context` is the text for the U-Net, [B,S,C] or [B,L,S,C], in the dtype to compute in.
+TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
+                         const TuneBatch& batch, const torch::Tensor& context,
+                         const LossOptions& options);
+
+/// The weighted attention regularisation, a float32 scalar.
+torch::Tensor weighted_attention_loss(const AttentionMaps& maps, const LossOptions& options);
+
+/// The loss of one batch: both terms of it, a float32 scalar.
 torch::Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
                           const TuneBatch& batch, const torch::Tensor& context,
                           const LossOptions& options);

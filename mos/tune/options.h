@@ -66,7 +66,7 @@ struct OptimiserOptions {
   std::int64_t batch = 4;
   std::int64_t accumulate = 1;  ///< Batches for each step.
   /// Pictures that one thread computes alone while others compute theirs; 0: the whole batch, every
-  /// operation divided among the threads. Attention maps are normalised within these pictures.
+  /// operation divided among the threads. It changes the time, not the gradient.
   std::int64_t micro_batch = 0;
   double embedding_rate = 1e-3;
   double text_rate = 1e-5;

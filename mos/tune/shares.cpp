@@ -23,6 +23,34 @@ TunedNetworks replica_of(const diffusion::StableDiffusion& base) {
   return replica;
 }
 
+/// Copies of the maps that keep a gradient of their own.
+AttentionMaps leaves_of(const AttentionMaps& maps) {
+  AttentionMaps leaves{.means = {}, .masks = maps.masks};
+  for (const auto& [positions, mean] : maps.means) {
+    leaves.means[positions] = mean.detach().requires_grad_();
+  }
+  return leaves;
+}
+
+/// The gradient of a share's denoising error, and of what the joint loss asks of its maps.
+std::vector<Tensor> backward(const TuningTerms& terms, const AttentionMaps& leaves,
+                             const std::vector<Tensor>& parameters) {
+  std::vector<Tensor> outputs, asked;
+  const auto put = [&](const Tensor& output, const Tensor& gradient) {
+    // Without any concept word in the share, rank 0 leaves nothing to differentiate.
+    if (!output.requires_grad() || !gradient.defined()) return;
+    outputs.push_back(output);
+    asked.push_back(gradient);
+  };
+  put(terms.denoising, torch::ones_like(terms.denoising));
+  for (const auto& [positions, mean] : terms.attention.means) {
+    put(mean, leaves.means.at(positions).grad());
+  }
+  if (outputs.empty()) return std::vector<Tensor>(parameters.size());
+  return torch::autograd::grad(outputs, parameters, asked, /*retain_graph=*/{},
+                               /*create_graph=*/false, /*allow_unused=*/true);
+}
+
 }  // namespace
 
 ShareRunner::ShareRunner(const diffusion::StableDiffusion& base, AttachedConcept& first,
@@ -44,48 +72,56 @@ std::vector<Tensor> ShareRunner::trained(const AttachedConcept& attached) const 
   return values;
 }
 
-ShareRunner::Result ShareRunner::run(AttachedConcept& attached, std::int64_t share,
-                                     const ShareLoss& loss) const {
-  const auto value = loss(attached, share);
-  const auto parameters = trained(attached);
-  Result result{value.item<double>(), std::vector<Tensor>(parameters.size())};
-  // Without any concept word in the share, rank 0 leaves nothing to differentiate.
-  if (value.requires_grad()) {
-    result.gradients = torch::autograd::grad({value}, parameters, /*grad_outputs=*/{},
-                                             /*retain_graph=*/{}, /*create_graph=*/false,
-                                             /*allow_unused=*/true);
-  }
-  return result;
-}
-
-std::vector<ShareRunner::Result> ShareRunner::run_all(std::int64_t shares, const ShareLoss& loss) {
-  std::vector<Result> results(static_cast<std::size_t>(shares));
+/// Each share in the same thread and networks at every call.
+void ShareRunner::for_each(std::int64_t shares,
+                           const std::function<void(AttachedConcept&, std::size_t)>& work) {
   const auto threads = replicas_.size() + 1;
-  const auto work = [&](std::size_t worker) {
+  const auto of_worker = [&](std::size_t worker) {
     auto& attached = worker == 0 ? first_ : *replicas_[worker - 1];
-    for (auto i = worker; i < results.size(); i += threads) {
-      results[i] = run(attached, static_cast<std::int64_t>(i), loss);
-    }
+    for (auto i = worker; i < static_cast<std::size_t>(shares); i += threads) work(attached, i);
   };
   if (workers_) {
-    workers_->run(work);
+    workers_->run(of_worker);
   } else {
-    work(0);
+    of_worker(0);
   }
-  return results;
 }
 
-double ShareRunner::add_gradients(std::int64_t shares, const ShareLoss& loss) {
-  double total = 0.0;
+void ShareRunner::add(const Gradients& gradients) {
   auto parameters = trained(first_);
-  for (const auto& result : run_all(shares, loss)) {
-    total += result.loss;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const auto& gradient = result.gradients[i];
-      if (!gradient.defined()) continue;
-      auto& sum = parameters[i].mutable_grad();
-      sum = sum.defined() ? sum + gradient : gradient;
-    }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!gradients[i].defined()) continue;
+    auto& sum = parameters[i].mutable_grad();
+    sum = sum.defined() ? sum + gradients[i] : gradients[i];
+  }
+}
+
+double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
+                                  const JointLoss& joint) {
+  std::vector<TuningTerms> outputs(static_cast<std::size_t>(shares));
+  for_each(shares, [&](AttachedConcept& attached, std::size_t i) {
+    outputs[i] = terms(attached, static_cast<std::int64_t>(i));
+  });
+
+  // The joint loss on copies of the maps, whose gradients each share then takes further back.
+  std::vector<AttentionMaps> leaves;
+  for (const auto& output : outputs) leaves.push_back(leaves_of(output.attention));
+  const auto together = joined(leaves);
+  double total = 0.0;
+  if (!together.means.empty()) {
+    const auto loss = joint(together);
+    loss.backward();
+    total += loss.item<double>();
+  }
+
+  std::vector<Gradients> gradients(outputs.size());
+  for_each(shares, [&](AttachedConcept& attached, std::size_t i) {
+    gradients[i] = backward(outputs[i], leaves[i], trained(attached));
+    outputs[i].attention = {};
+  });
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    total += outputs[i].denoising.item<double>();
+    add(gradients[i]);
   }
   return total;
 }

@@ -10,6 +10,7 @@
 #include "mos/base/workers.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/tune/attached_concept.h"
+#include "mos/tune/objective.h"
 
 /// The gradient of a batch from shares of it, several at a time.
 namespace mos::tune {
@@ -22,22 +23,24 @@ class ShareRunner {
   /// at the same time.
   ShareRunner(const diffusion::StableDiffusion& base, AttachedConcept& first, std::int64_t threads);
 
-  /// The loss of one share, a float32 scalar, computed in the given networks.
-  using ShareLoss = std::function<torch::Tensor(AttachedConcept&, std::int64_t share)>;
+  /// The terms of one share, computed in the given networks.
+  using ShareTerms = std::function<TuningTerms(AttachedConcept&, std::int64_t share)>;
+  /// The loss of all shares' attention maps together, a float32 scalar.
+  using JointLoss = std::function<torch::Tensor(const AttentionMaps&)>;
 
-  /// Adds the gradient of the sum of all shares' losses to the parameters of the first concept and
-  /// returns that sum. Gradients are added in the order of the shares: the number of threads
-  /// changes nothing.
-  double add_gradients(std::int64_t shares, const ShareLoss& loss);
+  /// Adds the gradient of the sum of all shares' denoising errors and of the joint loss to the
+  /// parameters of the first concept and returns that sum. It is the gradient of the whole batch:
+  /// the shares wait for each other where its largest attention is needed. Gradients are added in
+  /// the order of the shares: the number of threads changes nothing.
+  double add_gradients(std::int64_t shares, const ShareTerms& terms, const JointLoss& joint);
 
  private:
-  struct Result {
-    double loss = 0.0;
-    std::vector<torch::Tensor> gradients;  ///< Undefined where a parameter has no part in it.
-  };
-  Result run(AttachedConcept& attached, std::int64_t share, const ShareLoss& loss) const;
-  std::vector<torch::Tensor> trained(const AttachedConcept& attached) const;
-  std::vector<Result> run_all(std::int64_t shares, const ShareLoss& loss);
+  using Gradients = std::vector<torch::Tensor>;  ///< Undefined where a parameter has no part.
+
+  void for_each(std::int64_t shares,
+                const std::function<void(AttachedConcept&, std::size_t share)>& work);
+  Gradients trained(const AttachedConcept& attached) const;
+  void add(const Gradients& gradients);
 
   AttachedConcept& first_;
   std::vector<std::unique_ptr<AttachedConcept>> replicas_;

@@ -158,16 +158,21 @@ Tensor Trainer::kept_text_states(const std::vector<std::string>& prompts) {
 double Trainer::add_gradients(const TuneBatch& batch) {
   const auto pictures = options_.optimiser.batch;
   const auto kept = text_is_fixed() ? kept_text_states(batch.prompts) : Tensor();
-  return shares_.add_gradients(
-      ceil_div(pictures, share_size_), [&](AttachedConcept& attached, std::int64_t share) {
-        const auto from = share * share_size_, count = std::min(share_size_, pictures - from);
-        const auto part = part_of(batch, from, count);
-        const auto context =
-            kept.defined() ? kept.narrow(0, from, count) : encode(attached, part.prompts);
-        const auto loss = tuning_loss(attached, schedule_, part, context, options_.loss);
-        const auto of_step = static_cast<double>(pictures * options_.optimiser.accumulate);
-        return loss * (static_cast<double>(count) / of_step);
-      });
+  const auto of_step = static_cast<double>(options_.optimiser.accumulate);
+  const auto terms = [&](AttachedConcept& attached, std::int64_t share) {
+    const auto from = share * share_size_, count = std::min(share_size_, pictures - from);
+    const auto part = part_of(batch, from, count);
+    const auto context =
+        kept.defined() ? kept.narrow(0, from, count) : encode(attached, part.prompts);
+    auto result = tuning_terms(attached, schedule_, part, context, options_.loss);
+    const auto of_batch = static_cast<double>(count) / static_cast<double>(pictures);
+    result.denoising = result.denoising * (of_batch / of_step);
+    return result;
+  };
+  return shares_.add_gradients(ceil_div(pictures, share_size_), terms,
+                               [&](const AttentionMaps& maps) {
+                                 return weighted_attention_loss(maps, options_.loss) / of_step;
+                               });
 }
 
 double Trainer::step() {

@@ -106,22 +106,24 @@ TEST_F(AttentionLoss, RecordingDoesNotChangeTheOutput) {
 
 TEST_F(AttentionLoss, EqualsTheFormulaOnStoredProbabilities) {
   using mos::tune::attention_loss;
-  EXPECT_NEAR(attention_loss(*recorder_, masks_, SubjectAttention::kFillsMask).item<double>(),
-              direct_loss(true), 1e-5);
-  EXPECT_NEAR(attention_loss(*recorder_, masks_, SubjectAttention::kStaysInside).item<double>(),
-              direct_loss(false), 1e-5);
+  EXPECT_NEAR(
+      attention_loss(maps_of(*recorder_, masks_), SubjectAttention::kFillsMask).item<double>(),
+      direct_loss(true), 1e-5);
+  EXPECT_NEAR(
+      attention_loss(maps_of(*recorder_, masks_), SubjectAttention::kStaysInside).item<double>(),
+      direct_loss(false), 1e-5);
 }
 
 TEST_F(AttentionLoss, GradientsReachTheProjections) {
-  attention_loss(*recorder_, masks_, SubjectAttention::kStaysInside).backward();
+  attention_loss(maps_of(*recorder_, masks_), SubjectAttention::kStaysInside).backward();
   EXPECT_GT(large_->named_parameters()["to_k.weight"].grad().abs().sum().item<double>(), 0);
 }
 
 TEST_F(AttentionLoss, MaskThatCoversEverythingHasNoOutside) {
   const auto full = torch::ones({3, 1, 4, 4});
-  const auto stays = attention_loss(*recorder_, full, SubjectAttention::kStaysInside);
+  const auto stays = attention_loss(maps_of(*recorder_, full), SubjectAttention::kStaysInside);
   EXPECT_EQ(stays.item<double>(), 0.0);
-  const auto fills = attention_loss(*recorder_, full, SubjectAttention::kFillsMask);
+  const auto fills = attention_loss(maps_of(*recorder_, full), SubjectAttention::kFillsMask);
   EXPECT_TRUE(std::isfinite(fills.item<double>()));
 }
 

@@ -82,7 +82,7 @@ TEST_F(Tuning, SharesOfABatchLearnTheSameInOneThreadAndInTwo) {
 
 TEST_F(Tuning, SharesOfABatchHaveTheGradientOfTheWhole) {
   options_.optimiser.batch = 3;
-  options_.loss.attention_weight = 0;  // its maps are normalised within a share
+  options_.loss.attention_weight = 0.5;  // its maps are normalised over all shares
   const auto complete = mos::tune::complete_options(options_, dataset_);
   auto shared = complete;
   shared.optimiser.micro_batch = 1;
