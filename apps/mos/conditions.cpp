@@ -113,15 +113,12 @@ region::Scene moved_conditions(Flags& flags, region::Scene scene) {
 std::vector<region::LoadedCondition> load_conditions(const Studio& studio, region::Scene& scene) {
   std::vector<region::LoadedCondition> loaded;
   for (auto& condition : scene.conditions) {
-    auto adapter = diffusion::load_adapter(condition.adapter, studio.model);
-    const auto image = io::read_image(condition.picture);
+    auto one = region::load_condition(condition, studio.model, scene.canvas.value());
     take_hash("the adapter " + condition.adapter, adapter_hash(condition.adapter),
               condition.adapter_sha256);
     take_hash("the condition picture " + condition.picture, file_hash(condition.picture),
               condition.picture_sha256);
-    auto picture = region::condition_picture(image.pixels, diffusion::picture_channels(adapter),
-                                             scene.canvas.value(), condition.picture);
-    loaded.push_back({std::move(adapter), std::move(picture), condition});
+    loaded.push_back(std::move(one));
   }
   return loaded;
 }

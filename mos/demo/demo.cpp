@@ -24,6 +24,8 @@ using torch::Tensor;
 
 namespace {
 
+constexpr std::int64_t kSceneColumns = 2;
+
 struct TunedConcept {
   std::string name;
   std::string class_word;
@@ -174,8 +176,14 @@ region::SampleOptions scene_options(const DemoOptions& options, const region::Sc
 }
 
 Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene) {
-  return region::sample_pictures(painter.model, painter.tokens, scene,
-                                 scene_options(shop.options, scene), {}, {}, shop.cancel);
+  const auto options = scene_options(shop.options, scene);
+  region::PaintInputs inputs;
+  for (const auto& condition : scene.conditions) {
+    inputs.conditions.push_back(region::load_condition(condition, painter.model,
+                                                       region::canvas_of(painter.model, options)));
+  }
+  return region::sample_pictures(painter.model, painter.tokens, scene, options, inputs, {},
+                                 shop.cancel);
 }
 
 /// The pixels of `box` in every picture, [n,h,w,3].
@@ -275,7 +283,7 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
           alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
     }
     const auto pictures = shop.timed("paint", [&] { return paint_scene(shop, fused, scene); });
-    write_grid(out / ("scene-" + method + ".png"), pictures, pictures.size(0));
+    write_grid(out / ("scene-" + method + ".png"), pictures, kSceneColumns);
     const auto of_regions = margins(shop, pictures, scene, tuned, owners);
     for (std::size_t r = 0; r < of_regions.size(); ++r) {
       (method == "weight" ? report.regions[r].weight : report.regions[r].gradient) = of_regions[r];

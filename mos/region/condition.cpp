@@ -128,6 +128,14 @@ Tensor condition_picture(const Tensor& picture, std::int64_t channels, Canvas ca
   return pixels.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32) / 255.0;
 }
 
+LoadedCondition load_condition(const Condition& condition, const diffusion::StableDiffusion& model,
+                               Canvas canvas) {
+  auto adapter = diffusion::load_adapter(condition.adapter, model);
+  auto picture = condition_picture(io::read_image(condition.picture).pixels,
+                                   diffusion::picture_channels(adapter), canvas, condition.picture);
+  return {std::move(adapter), std::move(picture), condition};
+}
+
 Tensor weight_map(const Condition& condition, std::int64_t height, std::int64_t width) {
   auto map = torch::full({1, 1, height, width}, condition.weight, torch::kFloat32);
   for (const auto& [box, weight] : condition.boxes) {

@@ -19,6 +19,11 @@ struct LoadedCondition {
   Condition condition;
 };
 
+/// The network and the picture of `condition` for `model`, on `canvas`.
+/// Throws kIo, kFormat, kMismatch for adapters, kUsage for a picture of another aspect.
+LoadedCondition load_condition(const Condition& condition, const diffusion::StableDiffusion& model,
+                               Canvas canvas);
+
 /// `picture` uint8 [H,W,C] for an adapter that takes `channels`, on `canvas`: grey for one channel
 /// (ITU-R 601, as Pillow's "L"), resized with Lanczos as diffusers does, [1,channels,H,W] in 0…1.
 /// Throws kUsage for a picture of another aspect than the canvas.

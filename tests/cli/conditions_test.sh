@@ -40,6 +40,13 @@ holds "gives the same picture" test "$(pixels_of output/boxes.png)" = "$(pixels_
 accepts "the edges of a photo" condition input/pose.png --out input/edges.png
 accepts "and a sketch adapter that follows them" "${paint[@]}" \
   --adapter "$golden/t2iadapter_sketch" --condition input/edges.png --out output/sketch.png
+poses="[0.2, 0.1, 0.9, 0.4]-right|[20, 80, 60, 120]-left"
+accepts "where subjects of the embedded base shall stand" world poses --boxes "$poses" \
+  --height 64 --width 128 --out input/poses.png
+refuses "a subject that looks up" $exit_usage '-left, or -right' world poses \
+  --boxes "[0.2, 0.1, 0.9, 0.4]-up" --out output/x.png
+refuses "a subject outside the picture" $exit_usage 'outside' world poses \
+  --boxes "[0, 0, 200, 40]-left" --out output/x.png
 refuses "edges of no photo" $exit_format 'README' condition "$project/README.md" \
   --out output/x.png
 refuses "thresholds in the wrong order" $exit_usage 'low' condition input/pose.png --low 0.5 \
@@ -63,6 +70,13 @@ refuses "a box outside the canvas" $exit_usage 'outside' "${paint[@]}" --adapter
   --condition input/pose.png --adapter-boxes "[0, 0, 65, 64]-1" --out output/x.png
 refuses "a weight that is no number" $exit_usage 'number|weight' "${paint[@]}" --adapter "$keypose" \
   --condition input/pose.png --adapter-boxes "[0, 0, 64, 64]-strong" --out output/x.png
+
+base=$project/base
+accepts "edges to paint along" condition input/poses.png --out input/lines.png
+accepts "the embedded base's own adapters, both at once" sample --base "$base" --steps 2 \
+  --prompt "a lion and a car" --height 64 --width 128 \
+  --adapter "$base/adapters/keypose,$base/adapters/sketch" \
+  --condition input/poses.png,input/lines.png --out output/own.png
 
 cp -r "$keypose" input/other
 chmod -R u+w input/other
