@@ -38,15 +38,17 @@ skip_unless "free memory" $memory_needed \
 # shellcheck disable=SC2317  # holds calls it
 below() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 > 0 && a + 0 <= b + 0) }'; }
 
-# watch PID: follows it to its end; $peak is its highest resident memory in GB, $cpu its CPU seconds.
+# watch_process PID: follows it to its end; $peak is its highest resident memory in GB, $cpu its CPU
+# seconds. Both only grow, so what was seen last before it went is what it had.
 watch_process() {
-  local now stat kilobytes=0
-  while now=$(sed -n 's/^VmHWM:\s*\([0-9]*\).*/\1/p' "/proc/$1/status") && [ -n "$now" ]; do
+  local now stat kilobytes=0 ticks=0
+  while now=$(sed -n 's/^VmHWM:\s*\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null) &&
+    [ -n "$now" ]; do
     kilobytes=$now
+    read -ra stat 2>/dev/null <"/proc/$1/stat" && ticks=$((stat[13] + stat[14]))
     sleep 0.1
   done
-  read -ra stat <"/proc/$1/stat"  # it is waited for below, so it is still there
-  cpu=$(((stat[13] + stat[14]) / $(getconf CLK_TCK)))
+  cpu=$((ticks / $(getconf CLK_TCK)))
   peak=$(awk -v kilobytes="$kilobytes" 'BEGIN { printf "%.2f", kilobytes * 1024 / 1e9 }')
 }
 
