@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -65,6 +66,10 @@ Checkpoint read_single_file(const std::filesystem::path& file, const ReadOptions
 /// How weights are written.
 struct WriteOptions {
   std::optional<torch::ScalarType> dtype;  ///< Of every tensor; empty: each as it is.
+  /// Gives a tensor its values in the moment when it is written, from its key with the folder in
+  /// front (`unet/conv_in.weight`) and from what is stored, which may be a mere shape
+  /// (nn/parameter.h): a model larger than memory can be written. Empty: what is stored.
+  std::function<torch::Tensor(const std::string& key, const torch::Tensor& stored)> values;
 };
 
 /// Whether `path` names a single file: it ends in .safetensors.

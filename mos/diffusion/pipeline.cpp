@@ -211,8 +211,12 @@ StableDiffusion StableDiffusion::create(text::CLIPTokenizer tokenizer,
 }
 
 void StableDiffusion::save(const fs::path& path, Existing existing) const {
+  save(path, SaveOptions{.existing = existing, .write = {}});
+}
+
+void StableDiffusion::save(const fs::path& path, const SaveOptions& options) const {
   torch::NoGradGuard no_grad;
-  save_checkpoint(stored_model(*this), path, {.existing = existing});
+  save_checkpoint(stored_model(*this), path, options);
 }
 
 void save_checkpoint(Checkpoint stored, const fs::path& path, const SaveOptions& options) {

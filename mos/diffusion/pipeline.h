@@ -24,6 +24,12 @@ struct PipelineOptions {
   checkpoint::ReadOptions read;
 };
 
+/// How a model goes to its place.
+struct SaveOptions {
+  Existing existing = Existing::kRefuse;
+  checkpoint::WriteOptions write;
+};
+
 /// A Stable Diffusion model of the families 1.x and 2.x. The networks are handles: copies of this
 /// struct share them.
 struct StableDiffusion {
@@ -66,18 +72,13 @@ struct StableDiffusion {
   /// Throws mos::Error: kUsage if the place is taken (unless to be replaced) or if LoRA is
   /// attached to a network, kIo when writing fails.
   void save(const std::filesystem::path& path, Existing existing = Existing::kRefuse) const;
+  void save(const std::filesystem::path& path, const SaveOptions& options) const;
 
   torch::Device device() const;
   torch::ScalarType dtype() const;
 
   /// Pixels for each latent position along one side.
   std::int64_t downscale() const { return vae->config().downscale(); }
-};
-
-/// How a stored model goes to its place.
-struct SaveOptions {
-  Existing existing = Existing::kRefuse;
-  checkpoint::WriteOptions write;
 };
 
 /// Writes as StableDiffusion::save does, without ever making networks: memory is one tensor.
