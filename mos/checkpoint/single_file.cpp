@@ -86,7 +86,7 @@ void take_averaged(io::TensorFile& file) {
 }
 
 LdmConfig config_for(const fs::path& file, const ReadOptions& options) {
-  if (!options.config.empty()) return read_ldm_config(options.config);
+  if (!options.original_config.empty()) return read_ldm_config(options.original_config);
   auto beside = file;
   beside.replace_extension(".yaml");
   return fs::exists(beside) ? read_ldm_config(beside) : LdmConfig{};
@@ -282,7 +282,7 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
                             path.string()));
   }
   require_buildable(*identity, path.string());
-  if (options.weights == Weights::kAveraged) take_averaged(file);
+  if (options.ema) take_averaged(file);
 
   Checkpoint checkpoint;
   checkpoint.origin = path;
