@@ -194,6 +194,13 @@ StableDiffusion StableDiffusion::load(const fs::path& path, const PipelineOption
   return model;
 }
 
+StableDiffusion StableDiffusion::shapes(const fs::path& path, const checkpoint::ReadOptions& read) {
+  const auto stored = checkpoint::read_checkpoint(path, read);
+  auto model = model_of_shapes(stored);
+  check_tensors_fit(model, stored);
+  return model;
+}
+
 StableDiffusion StableDiffusion::create(text::CLIPTokenizer tokenizer,
                                         const Json& text_encoder_config, const Json& vae_config,
                                         const Json& unet_config, const Json& scheduler_config) {

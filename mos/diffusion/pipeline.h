@@ -60,6 +60,11 @@ struct StableDiffusion {
   static StableDiffusion load(const std::filesystem::path& path,
                               const PipelineOptions& options = {});
 
+  /// The model of `path` without memory for its weights: names and shapes only, checked as load
+  /// checks them. Throws as load does.
+  static StableDiffusion shapes(const std::filesystem::path& path,
+                                const checkpoint::ReadOptions& read = {});
+
   /// A model of these configs with uninitialised weights, for training from nothing.
   /// Throws as load does.
   static StableDiffusion create(text::CLIPTokenizer tokenizer, const Json& text_encoder_config,
