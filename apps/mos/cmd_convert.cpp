@@ -32,7 +32,7 @@ bool is_model(const fs::path& path) {
 int run_convert(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help")) {
-    fmt::print("{}{}{}", kUsage, kConvertModelHelp, kConvertConceptHelp);
+    fmt::print("{}{}{}", kUsage, convert_model_help(), kConvertConceptHelp);
     return 0;
   }
   if (flags.words().size() != 1) {

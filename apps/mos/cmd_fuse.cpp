@@ -44,15 +44,16 @@ void print_help() {
       "  --{:<22} options from a JSON file; flags overrule it\n"
       "  --{:<22} replace --out if it exists\n"
       "  --{:<22} only say how long it will take and how much memory\n"
-      "{}{}",
+      "{}{}{}",
       "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
       "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
-      flag_help<fuse::FuseOptions>());
+      flag_help<checkpoint::ReadOptions>(), flag_help<fuse::FuseOptions>());
 }
 
 /// What the command line says, checked as far as is possible without the model.
 struct Job {
   fs::path base;
+  checkpoint::ReadOptions read;
   std::optional<fs::path> out, lora;
   fs::path report;
   Existing existing = Existing::kRefuse;
@@ -119,6 +120,7 @@ Job take_job(Flags& flags) {
   }
   read_flags(flags, job.options);
   job.base = take_path(flags, "base").value_or("base");
+  read_flags(flags, job.read);
   job.out = take_path(flags, "out");
   job.lora = take_path(flags, "lora");
   const auto report = take_path(flags, "report");
@@ -165,6 +167,7 @@ Json full_report(const Job& job, const fuse::FusionResult& result) {
   Json report = {{"mixofshow", MOS_VERSION},
                  {"libtorch", TORCH_VERSION},
                  {"base", job.base.string()},
+                 {"base_read", write_options(job.read)},
                  {"options", write_options(job.options)}};
   report.update(result.report.to_json());
   for (std::size_t i = 0; i < job.sources.size(); ++i) {
@@ -240,7 +243,8 @@ int run_fuse(int argc, char** argv) {
   auto job = take_job(flags);
   check_writable(job);
   const auto* cancel = cancel_on_interrupt();
-  auto model = diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt});
+  auto model =
+      diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt, .read = job.read});
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
   for (auto& source : job.sources) {

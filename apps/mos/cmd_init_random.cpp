@@ -5,6 +5,7 @@
 #include "command.h"
 #include "compute.h"
 #include "flags.h"
+#include "mos/checkpoint/checkpoint.h"
 #include "mos/diffusion/random_model.h"
 
 namespace mos::app {
@@ -56,9 +57,8 @@ int run_init_random(int argc, char** argv) {
     throw Error(ErrorKind::kUsage, "mos init-random needs --out; see mos init-random --help");
   }
   const auto dtype = weights_dtype_named(settings.dtype);
-  const auto model = diffusion::random_model(configs_named(settings.config),
-                                             {.seed = settings.seed, .dtype = dtype});
-  model.save(*out);
+  diffusion::write_random_model(*out, configs_named(settings.config),
+                                {.seed = settings.seed, .dtype = dtype});
   fmt::print("{}\n", *out);
   return 0;
 }

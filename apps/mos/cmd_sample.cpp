@@ -54,6 +54,7 @@ constexpr const char* kUsage =
 /// Options that --config can set too.
 struct Settings {
   std::string base = "base";
+  checkpoint::ReadOptions read;
   double merge_scale = 1.0;
   std::string dtype = "auto";
   std::string device = "cpu";
@@ -66,6 +67,7 @@ template <class Visitor>
 void describe(Visitor& visit, Settings& settings) {
   visit("base", settings.base,
         "model: a diffusers directory or a single file; a fused one brings its words");
+  describe(visit, settings.read);
   visit("merge_scale", settings.merge_scale, "factor on the LoRA of every concept");
   describe(visit, settings.sample);
   visit("batch", settings.batch, "pictures painted at a time");
@@ -273,6 +275,7 @@ PictureRecord record_of(const Studio& studio, const Settings& settings, region::
   record.libtorch = TORCH_VERSION;
   record.base = settings.base;
   record.base_hash = studio.base_hash;
+  record.read = settings.read;
   record.concepts = studio.concepts;
   record.scene = std::move(scene);
   record.options = settings.sample;
@@ -351,7 +354,8 @@ int sample(Flags& flags) {
   if (order.grid) {
     const AtomicFile writable(*order.grid);
   }
-  auto studio = open_studio({settings.base, order.concepts, "", device, dtype, order.keys});
+  auto studio =
+      open_studio({settings.base, order.concepts, "", device, dtype, order.keys, settings.read});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
   auto conditions = load_conditions(studio, scene);
@@ -387,10 +391,26 @@ std::vector<ConceptUse> concepts_of(const PictureRecord& record,
   return uses;
 }
 
+/// How the base is read now. Its hash tells the right weights wherever they lie, so a base that has
+/// moved starts without the record's variant; what it predicts is part of the picture.
+checkpoint::ReadOptions moved_read(Flags& flags, const checkpoint::ReadOptions& recorded,
+                                   bool has_moved) {
+  auto read = has_moved ? checkpoint::ReadOptions() : recorded;
+  read.prediction_type = recorded.prediction_type;
+  read_flags(flags, read);
+  if (read.prediction_type == recorded.prediction_type) return read;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the picture was made with the prediction type \"{}\", --prediction-type "
+                          "is \"{}\"; paint a new one with --prompt or --scene instead",
+                          recorded.prediction_type, read.prediction_type));
+}
+
 int rerun(Flags& flags, const fs::path& picture) {
   const auto old_bytes = read_text_file(picture);
   auto record = read_record(picture);
-  const auto base = flags.take("base").value_or(record.base);
+  const auto moved_base = flags.take("base");
+  const auto base = moved_base.value_or(record.base);
+  const auto read = moved_read(flags, record.read, moved_base.has_value());
   const auto uses = concepts_of(record, take_concepts(flags, 1.0));
   auto scene = moved_conditions(flags, record.scene);
   const auto out = take_path(flags, "out");
@@ -402,8 +422,8 @@ int rerun(Flags& flags, const fs::path& picture) {
 
   at::set_num_threads(static_cast<int>(record.threads));
   const auto device = device_named(record.device);
-  auto studio =
-      open_studio({base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys});
+  auto studio = open_studio(
+      {base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys, read});
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);

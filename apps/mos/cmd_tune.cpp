@@ -39,6 +39,7 @@ constexpr const char* kUsage =
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
   fs::path data, out, base, previews;
+  checkpoint::ReadOptions read;
   bool only_check = false;
   bool dry_run = false;
   bool fresh = false;
@@ -57,6 +58,7 @@ TuneCommand read_command(Flags& flags) {
   command.dry_run = flags.take_switch("dry-run");
   command.fresh = flags.take_switch("fresh");
   command.base = flags.take("base").value_or("base");
+  read_flags(flags, command.read);
   tune::read_base_defaults(command.base, command.options);
   if (const auto config = flags.take("config")) {
     read_options(read_json_file(*config), *config, command.options);
@@ -125,8 +127,8 @@ void tune_and_save(const TuneCommand& command) {
   const auto complete = tune::complete_options(options, dataset);
   { const AtomicFile writable(command.out); }  // a folder we cannot write to shows before the work
 
-  const auto base =
-      diffusion::StableDiffusion::load(command.base, {.dtype = tune::compute_dtype(options.run)});
+  const auto base = diffusion::StableDiffusion::load(
+      command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});
   if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
                         .checkpoint = command.out.string() + ".checkpoint",
@@ -145,7 +147,8 @@ void tune_and_save(const TuneCommand& command) {
 int run_tune(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take("help") || argc == 0) {
-    fmt::print("{}{}", kUsage, flag_help<tune::TuneOptions>());
+    fmt::print("{}{}\n{}", kUsage, flag_help<checkpoint::ReadOptions>(),
+               flag_help<tune::TuneOptions>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }
   const auto command = read_command(flags);

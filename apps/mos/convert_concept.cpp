@@ -27,7 +27,8 @@ const char* const kConvertConceptHelp =
     "  --only words|lora        leave the other half out\n"
     "  --word WORD[=NEW]        this word alone, under another name if NEW is given\n"
     "  --mean-rows              one row for a word that has one for each layer: their mean\n"
-    "  --base DIR               measure on this base model what the mean changes\n"
+    "  --base MODEL             measure on this base model what the mean changes; it is read as\n"
+    "                           the options of models above say\n"
     "  --dtype TYPE             float32, float16 or bfloat16 [as in the file]\n";
 
 namespace {
@@ -39,6 +40,7 @@ struct Order {
   std::optional<std::string> word, new_word;
   bool mean_rows = false;
   std::optional<std::string> base;
+  checkpoint::ReadOptions read;
   std::optional<torch::ScalarType> dtype;
   KeyOptions keys;
 };
@@ -67,6 +69,7 @@ Order take_order(Flags& flags, const fs::path& out) {
   take_word(flags, order);
   order.mean_rows = flags.take_switch("mean-rows");
   order.base = flags.take("base");
+  read_flags(flags, order.read);
   if (const auto dtype = flags.take("dtype")) order.dtype = weights_dtype_named(*dtype);
   order.keys = take_key_options(flags);
   flags.refuse_unknown();
@@ -102,7 +105,7 @@ bool has_layerwise_rows(const ConceptDelta& delta) {
 void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order) {
   if (!order.mean_rows || !has_layerwise_rows(delta)) return;
   if (order.base) {
-    auto base = diffusion::StableDiffusion::load(*order.base);
+    auto base = diffusion::StableDiffusion::load(*order.base, {.read = order.read});
     const auto change = concepts::measure_mean_rows(base, whole);
     fmt::print(
         "mean rows change the text features by {:.3g} %, the U-Net's prediction by {:.3g} %\n",

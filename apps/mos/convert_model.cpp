@@ -9,23 +9,18 @@ namespace mos::app {
 
 namespace fs = std::filesystem;
 
-const char* const kConvertModelHelp =
-    "For models:\n"
-    "  --dtype TYPE             of the weights: float32, bfloat16 or float16 [as they are]\n"
-    "  --variant NAME           of a directory: read ….NAME.safetensors, e.g. fp16\n"
-    "  --ema                    of a single file: the averaged weights (model_ema.…)\n"
-    "  --prediction-type TYPE   epsilon or v_prediction [as the model says, else a stated guess]\n"
-    "  --original-config FILE   .yaml of a single file [the one beside it, if any]\n"
-    "  --overwrite              replace --out if it exists\n";
+std::string convert_model_help() {
+  return "For models:\n"
+         "  --dtype TYPE             of the weights: float32, bfloat16 or float16 [as they are]\n"
+         "  --overwrite              replace --out if it exists\n" +
+         flag_help<checkpoint::ReadOptions>();
+}
 
 int convert_model(Flags& flags, const fs::path& in, const fs::path& out) {
   checkpoint::ReadOptions read;
   diffusion::SaveOptions save;
   if (const auto dtype = flags.take("dtype")) save.write.dtype = weights_dtype_named(*dtype);
-  read.variant = flags.take("variant").value_or("");
-  if (flags.take_switch("ema")) read.weights = checkpoint::Weights::kAveraged;
-  read.prediction_type = flags.take("prediction-type").value_or("");
-  read.config = flags.take("original-config").value_or("");
+  read_flags(flags, read);
   if (flags.take_switch("overwrite")) save.existing = Existing::kReplace;
   flags.refuse_unknown();
 

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "flags.h"
 
 namespace mos::app {
 
 /// Help for the options of convert_model.
-extern const char* const kConvertModelHelp;
+std::string convert_model_help();
 
 /// `mos convert` for base models: `in` as a diffusers directory or a single file at `out`.
 /// Throws kIo, kFormat, kMismatch for what is no model that we build.

@@ -24,6 +24,8 @@ Json to_json(const PictureRecord& record) {
                {"libtorch", record.libtorch},
                {"base", {{"path", record.base}, {"hash", record.base_hash}}},
                {"concepts", Json::array()}};
+  // Only where there is something to say: pictures made before these options are the same bytes.
+  if (record.read != checkpoint::ReadOptions()) json["base"]["read"] = write_options(record.read);
   for (const auto& use : record.concepts) {
     json["concepts"].push_back({{"file", use.file}, {"sha256", use.sha256}, {"scale", use.scale}});
   }
@@ -56,6 +58,7 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   const auto base = json_required<Json>(json, "base");
   record.base = json_required<std::string>(base, "path");
   record.base_hash = json_required<std::string>(base, "hash");
+  if (base.contains("read")) read_options(base.at("read"), origin, record.read);
   for (const auto& use : json_required<Json>(json, "concepts")) {
     record.concepts.push_back({json_required<std::string>(use, "file"),
                                json_required<std::string>(use, "sha256"),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mos/base/json.h"
+#include "mos/checkpoint/checkpoint.h"
 #include "mos/region/sample.h"
 
 /// Where a picture came from, kept inside it: enough to make it again, byte for byte. Nothing in a
@@ -21,10 +22,11 @@ struct ConceptUse {
 };
 
 struct PictureRecord {
-  std::string program;    ///< Version of mos.
-  std::string libtorch;   ///< Version.
-  std::string base;       ///< Folder of the base model, as the command line named it.
-  std::string base_hash;  ///< diffusion::model_hash before any concept.
+  std::string program;           ///< Version of mos.
+  std::string libtorch;          ///< Version.
+  std::string base;              ///< Folder of the base model, as the command line named it.
+  std::string base_hash;         ///< diffusion::model_hash before any concept.
+  checkpoint::ReadOptions read;  ///< How the base model was read.
   std::vector<ConceptUse> concepts;
   region::Scene scene;
   /// Of the batch that this picture was painted in: the seed of its first picture, its count.

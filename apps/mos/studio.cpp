@@ -92,7 +92,8 @@ Studio open_studio(const StudioOptions& options) {
   auto uses = options.concepts;
   auto files = load_concepts(uses, options.keys);
   auto model = diffusion::StableDiffusion::load(
-      options.base, {.dtype = files.empty() ? std::optional(options.dtype) : std::nullopt});
+      options.base,
+      {.dtype = files.empty() ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
 

@@ -19,6 +19,7 @@ struct StudioOptions {
   torch::Device device = torch::kCPU;
   torch::ScalarType dtype = torch::kFloat32;
   KeyOptions keys;
+  checkpoint::ReadOptions read;  ///< Of the base model.
 };
 
 struct Studio {

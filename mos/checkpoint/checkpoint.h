@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -39,23 +40,37 @@ struct Checkpoint {
   std::vector<std::string> strange_keys;
 };
 
-/// Which of two sets of U-Net weights a training checkpoint gives.
-enum class Weights { kTrained, kAveraged };
-
+/// How a model is read; every command that has a base model has these options.
 struct ReadOptions {
   /// Of a directory: "fp16" reads `….fp16.safetensors` where there are such files. Empty: the plain
   /// files, or those of fp16 where there are no others.
   std::string variant;
-  /// Of a single file: averaged weights are its `model_ema.…`.
-  Weights weights = Weights::kTrained;
+  /// Of a single file: the averaged weights of its U-Net, `model_ema.…`, instead of the trained
+  /// ones.
+  bool ema = false;
   /// "epsilon" or "v_prediction" instead of what the model says. Empty: as it says.
   std::string prediction_type;
-  /// Configuration of the original code (.yaml). Empty: FILE.yaml beside FILE if there is one.
-  std::filesystem::path config;
+  /// Of a single file: configuration of the original code (.yaml). Empty: FILE.yaml beside FILE if
+  /// there is one.
+  std::string original_config;
+
+  bool operator==(const ReadOptions&) const = default;
 };
 
+template <class Visitor>
+void describe(Visitor& visit, ReadOptions& options) {
+  visit("variant", options.variant,
+        "of a directory: read ….NAME.safetensors, e.g. fp16; empty: the plain files");
+  visit("ema", options.ema, "of a single file: the averaged weights (model_ema.…)");
+  visit("prediction_type", options.prediction_type,
+        "epsilon or v_prediction; empty: as the model says, else a stated guess");
+  visit("original_config", options.original_config,
+        "of a single file: its .yaml; empty: the one beside it, if any");
+}
+
 /// Reads a diffusers directory or a single file. Throws mos::Error naming the file: kIo for a
-/// missing part or shard, kFormat for damaged files, kMismatch for models of another family.
+/// missing part or shard, kFormat for damaged files, kMismatch for models of another family,
+/// kUsage for options that such a model does not have.
 Checkpoint read_checkpoint(const std::filesystem::path& path, const ReadOptions& options = {});
 
 /// The two kinds of it.
@@ -65,6 +80,10 @@ Checkpoint read_single_file(const std::filesystem::path& file, const ReadOptions
 /// How weights are written.
 struct WriteOptions {
   std::optional<torch::ScalarType> dtype;  ///< Of every tensor; empty: each as it is.
+  /// Gives a tensor its values in the moment when it is written, from its key with the folder in
+  /// front (`unet/conv_in.weight`) and from what is stored, which may be a mere shape
+  /// (nn/parameter.h): a model larger than memory can be written. Empty: what is stored.
+  std::function<torch::Tensor(const std::string& key, const torch::Tensor& stored)> values;
 };
 
 /// Whether `path` names a single file: it ends in .safetensors.

@@ -1,6 +1,7 @@
 #include "mos/checkpoint/describe.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 
@@ -8,6 +9,7 @@
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors_header.h"
+#include "mos/nn/unet_config.h"
 
 namespace mos::checkpoint {
 namespace {
@@ -38,6 +40,35 @@ Json describe_tensors(const io::TensorFile& file) {
   return json;
 }
 
+namespace {
+
+/// What a base model and its adapters have to agree on.
+Json companions_of(const Checkpoint& stored) {
+  const auto unet = nn::UNetConfig::from_json(stored.unet.config);
+  const auto width = unet.cross_attention_dim;
+  return {
+      {"LoRA, embeddings, concepts", fmt::format("for text of width {}", width)},
+      {"ControlNets", fmt::format("for text of width {}", width)},
+      {"T2I-Adapters", fmt::format("of {} channels", fmt::join(unet.block_out_channels, ", "))}};
+}
+
+std::string prediction_type(const Checkpoint& stored) {
+  return json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon");
+}
+
+/// What follows from a whole model, or why it cannot be a base model.
+Json describe_use(const Identity& identity, const fs::path& path) {
+  try {
+    require_buildable(identity, path.string());
+    const auto stored = read_checkpoint(path);
+    return {{"prediction", prediction_type(stored)}, {"takes", companions_of(stored)}};
+  } catch (const Error& error) {
+    return {{"problem", error.what()}};
+  }
+}
+
+}  // namespace
+
 std::optional<Json> describe_model(const io::TensorFile& file) {
   const auto identity = identify(file.tensors);
   if (!identity) return std::nullopt;
@@ -45,10 +76,9 @@ std::optional<Json> describe_model(const io::TensorFile& file) {
                {"family", name_of(identity->family)},
                {"names", identity->naming == Naming::kLdm ? "original (ldm)" : "diffusers"}};
   if (!identity->variety.empty()) json["variety"] = identity->variety;
+  if (identity->part == Part::kModel) json.update(describe_use(*identity, file.path));
   return json;
 }
-
-namespace {
 
 Json describe_model_folder(const fs::path& directory) {
   const auto stored = read_checkpoint(directory);
@@ -57,8 +87,8 @@ Json describe_model_folder(const fs::path& directory) {
     json["family"] = name_of(identity->family);
     if (!identity->variety.empty()) json["variety"] = identity->variety;
   }
-  json["prediction"] =
-      json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon");
+  json["prediction"] = prediction_type(stored);
+  json["takes"] = companions_of(stored);
   for (const auto& part : kNetworks) {
     json[part.folder] = describe_tensors({.tensors = (stored.*part.stored).tensors});
   }
@@ -69,30 +99,16 @@ Json describe_model_folder(const fs::path& directory) {
   return json;
 }
 
-/// The weights of a folder that holds one network, such as an adapter.
-std::optional<fs::path> weights_in(const fs::path& directory) {
+bool is_model_folder(const fs::path& directory) { return fs::exists(directory / kIndexFile); }
+
+fs::path weights_in(const fs::path& directory) {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const auto ending = entry.path().extension();
     if (ending == ".safetensors" || ending == ".bin") return entry.path();
   }
-  return std::nullopt;
-}
-
-}  // namespace
-
-Json describe_folder(const fs::path& directory) {
-  if (fs::exists(directory / kIndexFile)) return describe_model_folder(directory);
-  const auto weights = weights_in(directory);
-  if (!weights) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("cannot inspect {}: it has neither model_index.json nor weights",
-                            directory.string()));
-  }
-  const auto file = io::read_tensor_file(*weights);
-  Json json = describe_model(file).value_or(Json{{"kind", "unknown"}});
-  json["weights"] = weights->filename().string();
-  json.update(describe_tensors(file));
-  return json;
+  throw Error(ErrorKind::kFormat,
+              fmt::format("cannot inspect {}: it has neither model_index.json nor weights",
+                          directory.string()));
 }
 
 }  // namespace mos::checkpoint

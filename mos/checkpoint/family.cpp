@@ -181,6 +181,19 @@ std::string name_of(Family family) {
   return "an unknown family";
 }
 
+std::string family_of_text_width(std::int64_t width) {
+  switch (width) {
+    case 768:
+      return name_of(Family::kSd1);
+    case 1024:
+      return name_of(Family::kSd2);
+    case 2048:
+      return name_of(Family::kSdxl) + ", which is not supported";
+    default:
+      return "a model of another size";
+  }
+}
+
 std::string name_of(Part part) {
   switch (part) {
     case Part::kModel:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,6 +33,9 @@ std::optional<Identity> identify(const io::StateDict& tensors);
 
 /// "Stable Diffusion 1.x", …
 std::string name_of(Family family);
+/// The family whose text features are so wide, which is what a LoRA or a ControlNet cannot hide;
+/// says so where the width is of none or of one that is not built.
+std::string family_of_text_width(std::int64_t width);
 /// "model", "U-Net", …
 std::string name_of(Part part);
 

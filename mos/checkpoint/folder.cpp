@@ -162,10 +162,15 @@ void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteO
     auto& tensors = (checkpoint.*part.stored).tensors;
     io::LazyDict lazy;
     for (auto& [key, tensor] : tensors) {
-      lazy[key] = io::lazy_tensor(std::move(tensor));
-      lazy[key].dtype = options.dtype.value_or(lazy[key].dtype);
+      auto& made = lazy[key] = io::lazy_tensor(tensor);
+      made.dtype = options.dtype.value_or(made.dtype);
+      if (!options.values) continue;
+      made.make = [&, name = fmt::format("{}/{}", part.folder, key), tensor = tensor] {
+        return options.values(name, tensor);
+      };
     }
     const auto file = fmt::format("{}/{}.safetensors", part.folder, part.weights);
+    tensors.clear();
     io::write_safetensors(directory / file, std::move(lazy), {{"format", "pt"}});
   }
   for (const auto& [name, source] : checkpoint.other_parts) copy_folder(source, directory / name);

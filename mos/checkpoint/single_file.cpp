@@ -86,7 +86,7 @@ void take_averaged(io::TensorFile& file) {
 }
 
 LdmConfig config_for(const fs::path& file, const ReadOptions& options) {
-  if (!options.config.empty()) return read_ldm_config(options.config);
+  if (!options.original_config.empty()) return read_ldm_config(options.original_config);
   auto beside = file;
   beside.replace_extension(".yaml");
   return fs::exists(beside) ? read_ldm_config(beside) : LdmConfig{};
@@ -220,7 +220,7 @@ class LdmTensors {
     }
     auto& pieces = pieces_[place.key];
     pieces.resize(place.pieces);
-    pieces[place.piece] = std::move(tensor);
+    pieces[place.piece] = {key, std::move(tensor)};
   }
 
   io::LazyDict take() {
@@ -230,23 +230,33 @@ class LdmTensors {
   }
 
  private:
-  io::LazyTensor joined(const std::string& key, std::vector<torch::Tensor> pieces) const {
-    for (const auto& piece : pieces) {
-      if (piece.defined() && piece.sizes() == pieces.front().sizes()) continue;
+  struct Piece {
+    std::string key;  ///< Of diffusers.
+    torch::Tensor tensor;
+  };
+
+  io::LazyTensor joined(const std::string& key, std::vector<Piece> pieces) const {
+    const auto& first = pieces.front().tensor;
+    for (const auto& [name, tensor] : pieces) {
+      if (tensor.defined() && tensor.sizes() == first.sizes()) continue;
       throw Error(ErrorKind::kMismatch,
                   fmt::format("the tensors that make {} are not complete or not equal", key));
     }
-    const auto dtype = options_.dtype.value_or(pieces.front().scalar_type());
-    auto shape = pieces.front().sizes().vec();
+    const auto dtype = options_.dtype.value_or(first.scalar_type());
+    auto shape = first.sizes().vec();
     if (pieces.size() > 1) shape[0] *= static_cast<std::int64_t>(pieces.size());
-    return {dtype, std::move(shape), [pieces = std::move(pieces)] {
-              return pieces.size() == 1 ? pieces.front() : torch::cat(pieces);
+    return {dtype, std::move(shape), [pieces = std::move(pieces), values = options_.values] {
+              std::vector<torch::Tensor> made;
+              for (const auto& [name, tensor] : pieces) {
+                made.push_back(values ? values(name, tensor) : tensor);
+              }
+              return made.size() == 1 ? made.front() : torch::cat(made);
             }};
   }
 
   KeyMap map_;
   WriteOptions options_;
-  std::map<std::string, std::vector<torch::Tensor>> pieces_;
+  std::map<std::string, std::vector<Piece>> pieces_;
 };
 
 bool is_open_clip(const Checkpoint& checkpoint) {
@@ -272,7 +282,7 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
                             path.string()));
   }
   require_buildable(*identity, path.string());
-  if (options.weights == Weights::kAveraged) take_averaged(file);
+  if (options.ema) take_averaged(file);
 
   Checkpoint checkpoint;
   checkpoint.origin = path;

@@ -8,26 +8,14 @@
 #include <string>
 #include <string_view>
 
+#include "mos/checkpoint/family.h"
 #include "mos/concepts/concept_file.h"
+#include "mos/concepts/lora.h"
 #include "mos/concepts/training_metadata.h"
 
 namespace mos::concepts {
 
 namespace {
-
-/// Text width of the families; the width of the text features is what a LoRA cannot hide.
-const char* family_of_width(std::int64_t width) {
-  switch (width) {
-    case 768:
-      return "Stable Diffusion 1.x";
-    case 1024:
-      return "Stable Diffusion 2.x";
-    case 2048:
-      return "Stable Diffusion XL, which is not supported";
-    default:
-      return "a model of another size";
-  }
-}
 
 /// Width of the text that the concept's words or layers are made for; 0: nothing tells.
 std::int64_t text_width(const ConceptDelta& delta) {
@@ -103,6 +91,23 @@ void add_lora(Json& report, const ConceptDelta& delta) {
   report["unet_layers"] = layer_kinds(delta.unet);
 }
 
+/// The models that have a place for all of it.
+Json target_of(const ConceptDelta& delta) {
+  Json target = Json::object();
+  if (const auto width = text_width(delta); width > 0) {
+    target["family"] = checkpoint::family_of_text_width(width);
+    target["cross-attention width"] = width;
+  } else {
+    target["family"] = "Stable Diffusion 1.x or 2.x: no layer in it reads text";
+  }
+  if (!delta.text_encoder.empty()) target["text encoder layers"] = delta.text_encoder.size();
+  if (!delta.unet.empty()) target["U-Net layers"] = delta.unet.size();
+  std::int64_t tokens = 0;
+  for (const auto& word : delta.words) tokens += word.rows.size(0);
+  if (tokens > 0) target["rows of the token embedding"] = tokens;
+  return target;
+}
+
 }  // namespace
 
 std::optional<Json> describe_concept(const io::TensorFile& file) {
@@ -112,10 +117,7 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   const auto& foreign = sorted.keys.foreign;
   report["network"] = foreign.empty() ? std::string(network_type(sorted))
                                       : foreign.begin()->first + ", which is not applied here";
-  const auto width = text_width(sorted.delta);
-  if (foreign.empty() && width > 0) {
-    report["loads_onto"] = fmt::format("{} (text of width {})", family_of_width(width), width);
-  }
+  if (foreign.empty()) report["loads onto"] = target_of(sorted.delta);
   add_lora(report, sorted.delta);
   if (!sorted.delta.words.empty()) report["words"] = words_json(sorted.delta);
   report["keys"] = sorted.keys.summary();
@@ -125,6 +127,31 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   const auto training = training_summary(file.metadata);
   if (!training.empty()) report["training"] = training;
   return report;
+}
+
+std::optional<KeyReport> compare_with_base(const io::TensorFile& file,
+                                           diffusion::StableDiffusion& base) {
+  auto sorted = sort_concept_keys(file);
+  if (!is_concept_file(sorted)) return std::nullopt;
+  auto& keys = sorted.keys;
+  const auto compare = [&keys](torch::nn::Module& model, Network network, LoraPairs& pairs) {
+    leave_out_absent_layers(model, network, pairs, keys);
+    leave_out_other_shapes(model, network, pairs, keys);
+  };
+  compare(*base.text_encoder, Network::kTextEncoder, sorted.delta.text_encoder);
+  compare(*base.unet, Network::kUNet, sorted.delta.unet);
+  const auto width = base.text_encoder->config().hidden_size;
+  const auto layers = base.unet->cross_attention_count();
+  for (const auto& word : sorted.delta.words) {
+    if (word.rows.size(1) != width) {
+      keys.misfit(word.word, fmt::format("rows of width {}, the text encoder's have {}",
+                                         word.rows.size(1), width));
+    } else if (word.layers() != 1 && word.layers() != layers) {
+      keys.misfit(word.word, fmt::format("rows for {} layers, the U-Net has {} cross-attentions",
+                                         word.layers(), layers));
+    }
+  }
+  return keys;
 }
 
 }  // namespace mos::concepts

@@ -3,6 +3,8 @@
 #include <optional>
 
 #include "mos/base/json.h"
+#include "mos/concepts/key_report.h"
+#include "mos/diffusion/pipeline.h"
 #include "mos/io/tensor_file.h"
 
 namespace mos::concepts {
@@ -11,5 +13,11 @@ namespace mos::concepts {
 /// what it would load onto, ranks, alphas, words, keys by what became of them, SHA-256, and what
 /// its metadata tells of its training. Nothing when it is no such file.
 std::optional<Json> describe_concept(const io::TensorFile& file);
+
+/// What would become of the keys of such a file on `base`, of which only the shapes matter: those
+/// of layers that it lacks are unexpected, those of other sizes wrong. Nothing when it is no such
+/// file.
+std::optional<KeyReport> compare_with_base(const io::TensorFile& file,
+                                           diffusion::StableDiffusion& base);
 
 }  // namespace mos::concepts

@@ -10,7 +10,7 @@ namespace mos::concepts {
 std::string KeyReport::summary() const {
   auto text = fmt::format("{} keys matched, {} missing, {} unexpected", matched.size(),
                           missing.size(), unexpected.size());
-  if (!wrong.empty()) text += fmt::format(", {} of an impossible shape", wrong.size());
+  if (!wrong.empty()) text += fmt::format(", {} of a wrong shape", wrong.size());
   for (const auto& [what, keys] : foreign) text += fmt::format(", {} of {}", keys.size(), what);
   return text;
 }
@@ -28,16 +28,28 @@ std::string KeyReport::listing() const {
   return text;
 }
 
-void KeyReport::reject(const std::string& target) {
+std::vector<std::string> KeyReport::take_matched(const std::string& target) {
+  std::vector<std::string> taken;
   std::vector<Use> kept;
   for (auto& use : matched) {
     if (use.target == target) {
-      unexpected.push_back(std::move(use.key));
+      taken.push_back(std::move(use.key));
     } else {
       kept.push_back(std::move(use));
     }
   }
   matched = std::move(kept);
+  return taken;
+}
+
+void KeyReport::reject(const std::string& target) {
+  for (auto& key : take_matched(target)) unexpected.push_back(std::move(key));
+}
+
+void KeyReport::misfit(const std::string& target, const std::string& reason) {
+  for (const auto& key : take_matched(target)) {
+    wrong.push_back(fmt::format("{} ({})", key, reason));
+  }
 }
 
 void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected) {

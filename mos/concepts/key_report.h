@@ -15,7 +15,7 @@ struct KeyReport {
   std::vector<Use> matched;
   std::vector<std::string> missing;     ///< Keys that the file should have beside those it has.
   std::vector<std::string> unexpected;  ///< Keys that mean nothing in a concept file or its base.
-  std::vector<std::string> wrong;       ///< Keys with a tensor of an impossible shape, and why.
+  std::vector<std::string> wrong;       ///< Keys with a tensor of a wrong shape, and why.
   /// Keys of networks or model families that we do not apply, by what they are.
   std::map<std::string, std::vector<std::string>> foreign;
 
@@ -26,6 +26,16 @@ struct KeyReport {
 
   /// Moves the keys of `target` from matched to unexpected.
   void reject(const std::string& target);
+  /// Moves them to wrong, because of `reason`.
+  void misfit(const std::string& target, const std::string& reason);
+
+  /// Whether every key has its place.
+  bool all_matched() const {
+    return missing.empty() && unexpected.empty() && wrong.empty() && foreign.empty();
+  }
+
+ private:
+  std::vector<std::string> take_matched(const std::string& target);
 };
 
 /// What shall happen to keys that mean nothing to us.

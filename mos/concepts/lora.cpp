@@ -20,6 +20,11 @@ bool fits(const nn::LoraLayer& layer, const LoraPair& pair) {
          layer.out_features() == pair.up.size(0);
 }
 
+std::string misfit_text(const nn::LoraLayer& layer, const LoraPair& pair) {
+  return fmt::format("LoRA down {} and up {}, layer is {}", io::shape_text(pair.down.sizes()),
+                     io::shape_text(pair.up.sizes()), io::shape_text(layer.weight.sizes()));
+}
+
 /// `factor` [n,…] with as many dimensions as the layer's weight.
 torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
   if (factor.dim() == weight.dim()) return factor;
@@ -50,9 +55,7 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
     if (found == by_name.end()) {
       wrong.push_back(name + " (no such layer)");
     } else if (!fits(*found->second, pair)) {
-      wrong.push_back(fmt::format(
-          "{} (LoRA down {} and up {}, layer is {})", name, io::shape_text(pair.down.sizes()),
-          io::shape_text(pair.up.sizes()), io::shape_text(found->second->weight.sizes())));
+      wrong.push_back(fmt::format("{} ({})", name, misfit_text(*found->second, pair)));
     } else {
       layers.push_back(found->second);
     }
@@ -75,6 +78,16 @@ void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPair
     if (known.contains(entry.first)) return false;
     keys.reject(layer_target(network, entry.first));
     return true;
+  });
+}
+
+void leave_out_other_shapes(torch::nn::Module& model, Network network, LoraPairs& pairs,
+                            KeyReport& keys) {
+  nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
+    const auto found = pairs.find(name);
+    if (found == pairs.end() || fits(layer, found->second)) return;
+    keys.misfit(layer_target(network, name), misfit_text(layer, found->second));
+    pairs.erase(found);
   });
 }
 

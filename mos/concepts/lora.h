@@ -25,6 +25,10 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
 void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
                              KeyReport& keys);
 
+/// Takes out of `pairs` what does not fit its layer of `model`; their keys become wrong ones.
+void leave_out_other_shapes(torch::nn::Module& model, Network network, LoraPairs& pairs,
+                            KeyReport& keys);
+
 /// Attaches every pair to its layer as trainable factors that alias the pair's tensors, with
 /// lora_scale = pair.scale · merge_scale.
 void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,

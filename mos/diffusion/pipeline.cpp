@@ -194,6 +194,13 @@ StableDiffusion StableDiffusion::load(const fs::path& path, const PipelineOption
   return model;
 }
 
+StableDiffusion StableDiffusion::shapes(const fs::path& path, const checkpoint::ReadOptions& read) {
+  const auto stored = checkpoint::read_checkpoint(path, read);
+  auto model = model_of_shapes(stored);
+  check_tensors_fit(model, stored);
+  return model;
+}
+
 StableDiffusion StableDiffusion::create(text::CLIPTokenizer tokenizer,
                                         const Json& text_encoder_config, const Json& vae_config,
                                         const Json& unet_config, const Json& scheduler_config) {
@@ -211,8 +218,12 @@ StableDiffusion StableDiffusion::create(text::CLIPTokenizer tokenizer,
 }
 
 void StableDiffusion::save(const fs::path& path, Existing existing) const {
+  save(path, SaveOptions{.existing = existing, .write = {}});
+}
+
+void StableDiffusion::save(const fs::path& path, const SaveOptions& options) const {
   torch::NoGradGuard no_grad;
-  save_checkpoint(stored_model(*this), path, {.existing = existing});
+  save_checkpoint(stored_model(*this), path, options);
 }
 
 void save_checkpoint(Checkpoint stored, const fs::path& path, const SaveOptions& options) {

@@ -24,6 +24,12 @@ struct PipelineOptions {
   checkpoint::ReadOptions read;
 };
 
+/// How a model goes to its place.
+struct SaveOptions {
+  Existing existing = Existing::kRefuse;
+  checkpoint::WriteOptions write;
+};
+
 /// A Stable Diffusion model of the families 1.x and 2.x. The networks are handles: copies of this
 /// struct share them.
 struct StableDiffusion {
@@ -54,6 +60,11 @@ struct StableDiffusion {
   static StableDiffusion load(const std::filesystem::path& path,
                               const PipelineOptions& options = {});
 
+  /// The model of `path` without memory for its weights: names and shapes only, checked as load
+  /// checks them. Throws as load does.
+  static StableDiffusion shapes(const std::filesystem::path& path,
+                                const checkpoint::ReadOptions& read = {});
+
   /// A model of these configs with uninitialised weights, for training from nothing.
   /// Throws as load does.
   static StableDiffusion create(text::CLIPTokenizer tokenizer, const Json& text_encoder_config,
@@ -66,18 +77,13 @@ struct StableDiffusion {
   /// Throws mos::Error: kUsage if the place is taken (unless to be replaced) or if LoRA is
   /// attached to a network, kIo when writing fails.
   void save(const std::filesystem::path& path, Existing existing = Existing::kRefuse) const;
+  void save(const std::filesystem::path& path, const SaveOptions& options) const;
 
   torch::Device device() const;
   torch::ScalarType dtype() const;
 
   /// Pixels for each latent position along one side.
   std::int64_t downscale() const { return vae->config().downscale(); }
-};
-
-/// How a stored model goes to its place.
-struct SaveOptions {
-  Existing existing = Existing::kRefuse;
-  checkpoint::WriteOptions write;
 };
 
 /// Writes as StableDiffusion::save does, without ever making networks: memory is one tensor.

@@ -1,9 +1,14 @@
 #include "mos/diffusion/random_model.h"
 
+#include <fmt/core.h>
+
 #include <cmath>
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "mos/base/random.h"
+#include "mos/diffusion/pipeline.h"
 #include "mos/nn/parameter.h"
 
 namespace mos::diffusion {
@@ -20,30 +25,44 @@ torch::Tensor random_values(std::string_view name, at::IntArrayRef shape,
   return values.div_(std::sqrt(fan_in));
 }
 
-void fill(torch::nn::Module& network, std::uint64_t& next_seed, torch::ScalarType dtype) {
-  for (auto& item : network.named_parameters()) {
-    auto generator = seeded_generator(next_seed++);
-    auto& parameter = item.value();
-    parameter.set_data(random_values(item.key(), parameter.sizes(), generator).to(dtype));
+/// A generator's seed for every parameter, by its key with the folder in front: each can be drawn
+/// by itself, whatever is written before it.
+using Seeds = std::map<std::string, std::uint64_t>;
+
+void add_seeds(Seeds& seeds, std::uint64_t first, const char* folder,
+               const torch::nn::Module& network) {
+  for (const auto& item : network.named_parameters()) {
+    seeds.emplace(fmt::format("{}/{}", folder, item.key()), first + seeds.size());
   }
-  network.eval();
+}
+
+Seeds seeds_of(const StableDiffusion& model, std::uint64_t seed) {
+  // Seeds of two runs are far apart, those of one run follow each other.
+  constexpr std::uint64_t kTensorsOfAModel = 1 << 20;
+  const auto first = seed * kTensorsOfAModel;
+  Seeds seeds;
+  add_seeds(seeds, first, "text_encoder", *model.text_encoder);
+  add_seeds(seeds, first, "vae", *model.vae);
+  add_seeds(seeds, first, "unet", *model.unet);
+  return seeds;
 }
 
 }  // namespace
 
-StableDiffusion random_model(const checkpoint::ModelConfigs& configs,
-                             const RandomModelOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const nn::ShapesOnly no_memory;  // fill() gives each parameter its own
-  auto model = StableDiffusion::create(text::CLIPTokenizer::clip(), configs.text_encoder,
-                                       configs.vae, configs.unet, configs.scheduler);
-  // Seeds of two runs are far apart, those of one run follow each other.
-  constexpr std::uint64_t kTensorsOfAModel = 1 << 20;
-  auto next_seed = options.seed * kTensorsOfAModel;
-  fill(*model.text_encoder, next_seed, options.dtype);
-  fill(*model.vae, next_seed, options.dtype);
-  fill(*model.unet, next_seed, options.dtype);
-  return model;
+void write_random_model(const std::filesystem::path& path, const checkpoint::ModelConfigs& configs,
+                        const RandomModelOptions& options) {
+  const nn::ShapesOnly no_memory;
+  const auto model = StableDiffusion::create(text::CLIPTokenizer::clip(), configs.text_encoder,
+                                             configs.vae, configs.unet, configs.scheduler);
+  const auto seeds = seeds_of(model, options.seed);
+  const auto values = [&](const std::string& key, const torch::Tensor& stored) {
+    const auto seed = seeds.find(key);
+    if (seed == seeds.end()) return stored;  // a buffer
+    auto generator = seeded_generator(seed->second);
+    return random_values(key, stored.sizes(), generator);
+  };
+  model.save(path, SaveOptions{.existing = Existing::kRefuse,
+                               .write = {.dtype = options.dtype, .values = values}});
 }
 
 }  // namespace mos::diffusion

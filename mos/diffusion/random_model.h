@@ -3,9 +3,9 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <filesystem>
 
 #include "mos/checkpoint/reference_models.h"
-#include "mos/diffusion/pipeline.h"
 
 namespace mos::diffusion {
 
@@ -14,11 +14,12 @@ struct RandomModelOptions {
   torch::ScalarType dtype = torch::kFloat16;
 };
 
-/// A model of these configs with random weights of `dtype`, scaled so that activations stay finite:
-/// for tests and measurements at full size. The same seed gives the same weights; memory is that of
-/// the model and one tensor more.
-/// Throws mos::Error as StableDiffusion::create does.
-StableDiffusion random_model(const checkpoint::ModelConfigs& configs,
-                             const RandomModelOptions& options);
+/// Writes a model of these configs with random weights, scaled so that activations stay finite: for
+/// tests and measurements at full size. A directory, or a single file where `path` ends in
+/// .safetensors; the same seed gives the same weights in both. Every tensor is drawn when its turn
+/// to be written comes, so memory is that of the largest one.
+/// Throws mos::Error as StableDiffusion::create and StableDiffusion::save do.
+void write_random_model(const std::filesystem::path& path, const checkpoint::ModelConfigs& configs,
+                        const RandomModelOptions& options);
 
 }  // namespace mos::diffusion

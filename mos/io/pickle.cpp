@@ -2,14 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <bit>
-#include <charconv>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
-#include "mos/base/error.h"
+#include "mos/io/pickle_machine.h"
 #include "mos/io/pickle_objects.h"
 #include "mos/io/pickle_opcodes.h"
 
@@ -17,16 +13,12 @@ namespace mos::io {
 namespace {
 
 using Kind = PickleNode::Kind;
-using Items = std::vector<const PickleNode*>;
 
-/// Larger pickles are refused: a whole Stable Diffusion checkpoint needs some ten thousand.
-constexpr std::size_t kMaxNodes = 2'000'000;
-constexpr std::size_t kMaxItems = 10'000'000;
-
-class PickleReader {
+/// Reads opcode after opcode. Each group of them is a function that says whether it knew the
+/// opcode.
+class PickleReader : private PickleMachine {
  public:
-  PickleReader(std::string_view bytes, const std::string& origin)
-      : bytes_(bytes), rest_(bytes), origin_(origin) {}
+  using PickleMachine::PickleMachine;
 
   Pickle read() {
     while (true) {
@@ -38,106 +30,10 @@ class PickleReader {
                          static_cast<unsigned>(opcode)));
       }
     }
-    pickle_.root = pop();
-    pickle_.bytes = bytes_.size() - rest_.size();
-    return std::move(pickle_);
+    return finish();
   }
 
  private:
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin_, reason));
-  }
-  [[noreturn]] void fail_damaged() const { fail("the pickle in it is damaged or incomplete"); }
-
-  // Input.
-
-  std::string_view take(std::uint64_t length) {
-    if (length > rest_.size()) fail_damaged();
-    const auto result = rest_.substr(0, length);
-    rest_.remove_prefix(length);
-    return result;
-  }
-
-  std::uint64_t take_integer(std::size_t length) {
-    const auto bytes = take(length);
-    std::uint64_t value = 0;
-    for (std::size_t i = length; i-- > 0;) {
-      value = value << 8 | static_cast<unsigned char>(bytes[i]);
-    }
-    return value;
-  }
-
-  std::string_view take_line() {
-    const auto end = rest_.find('\n');
-    if (end == std::string_view::npos) fail_damaged();
-    const auto line = take(end);
-    take(1);
-    return line;
-  }
-
-  template <typename Number>
-  Number parse(std::string_view text) const {
-    Number value{};
-    const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (result.ec != std::errc() || result.ptr != text.data() + text.size()) fail_damaged();
-    return value;
-  }
-
-  // Stack, marks and memo.
-
-  PickleNode& push(Kind kind) {
-    if (pickle_.nodes.size() >= kMaxNodes) fail("its pickle holds too many values");
-    auto& node = pickle_.nodes.emplace_back();
-    node.kind = kind;
-    stack_.push_back(&node);
-    return node;
-  }
-
-  PickleNode* pop() {
-    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail_damaged();
-    auto* node = stack_.back();
-    stack_.pop_back();
-    return node;
-  }
-
-  PickleNode& top() const {
-    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail_damaged();
-    return *stack_.back();
-  }
-
-  Items pop_to_mark() {
-    if (marks_.empty()) fail_damaged();
-    const auto mark = static_cast<std::ptrdiff_t>(marks_.back());
-    marks_.pop_back();
-    Items items(stack_.begin() + mark, stack_.end());
-    stack_.resize(static_cast<std::size_t>(mark));
-    return items;
-  }
-
-  Items pop_items(std::size_t count) {
-    Items items(count);
-    for (std::size_t i = count; i-- > 0;) items[i] = pop();
-    return items;
-  }
-
-  PickleNode& top_of_kind(Kind kind) const {
-    if (top().kind != kind) fail_damaged();
-    return top();
-  }
-
-  /// Bounds what copies of one long list can add up to.
-  void count_items(std::size_t count) {
-    items_ += count;
-    if (items_ > kMaxItems) fail("its pickle holds too many values");
-  }
-
-  void append(Items& target, const Items& items) {
-    count_items(items.size());
-    target.insert(target.end(), items.begin(), items.end());
-  }
-
-  // Groups of opcodes; each returns whether it knew the opcode.
-
   bool read_value(Opcode opcode) {
     switch (opcode) {
       case Opcode::kNone:
@@ -205,7 +101,7 @@ class PickleReader {
   bool read_container(Opcode opcode) {
     switch (opcode) {
       case Opcode::kMark:
-        marks_.push_back(stack_.size());
+        push_mark();
         return true;
       case Opcode::kEmptyDict:
         push(Kind::kDict);
@@ -266,7 +162,7 @@ class PickleReader {
         pop_to_mark();
         return true;
       case Opcode::kDup:
-        stack_.push_back(&top());
+        push_again();
         return true;
       default:
         return false;
@@ -276,16 +172,16 @@ class PickleReader {
   bool read_memo(Opcode opcode) {
     switch (opcode) {
       case Opcode::kBinPut:
-        memo_[take_integer(1)] = &top();
+        remember(take_integer(1));
         return true;
       case Opcode::kLongBinPut:
-        memo_[take_integer(4)] = &top();
+        remember(take_integer(4));
         return true;
       case Opcode::kPut:
-        memo_[parse<std::uint64_t>(take_line())] = &top();
+        remember(parse<std::uint64_t>(take_line()));
         return true;
       case Opcode::kMemoize:
-        memo_[memo_.size()] = &top();
+        remember_next();
         return true;
       case Opcode::kBinGet:
         recall(take_integer(1));
@@ -344,47 +240,7 @@ class PickleReader {
     }
   }
 
-  // Values.
-
-  void push_int(std::int64_t value) { push(Kind::kInt).integer = value; }
-  void push_text(std::string_view text) { push(Kind::kText).text = text; }
-  void push_items(Kind kind, Items items) {
-    count_items(items.size());
-    push(kind).items = std::move(items);
-  }
-
-  /// Protocol 0 writes booleans as 01 and 00.
-  void push_int_line(std::string_view line) {
-    if (line == "00" || line == "01") {
-      push(Kind::kBool).integer = line == "01" ? 1 : 0;
-    } else {
-      push_int(parse<std::int64_t>(line));
-    }
-  }
-
-  void push_long(std::uint64_t length) {
-    if (length > 8) fail("a number in its pickle has more than 64 bits");
-    const auto bits = take_integer(length);
-    const auto unused = static_cast<int>(64 - 8 * length);
-    push_int(length == 0 ? 0 : static_cast<std::int64_t>(bits << unused) >> unused);
-  }
-
-  double take_big_endian_double() {
-    std::uint64_t bits = 0;
-    for (const char byte : take(8)) bits = bits << 8 | static_cast<unsigned char>(byte);
-    return std::bit_cast<double>(bits);
-  }
-
-  Items even(Items items) const {
-    if (items.size() % 2 != 0) fail_damaged();
-    return items;
-  }
-
-  void recall(std::uint64_t index) {
-    const auto found = memo_.find(index);
-    if (found == memo_.end()) fail_damaged();
-    stack_.push_back(found->second);
-  }
+  // Objects.
 
   void push_global(std::string_view module, std::string_view name) {
     auto global = fmt::format("{}.{}", module, name);
@@ -426,15 +282,7 @@ class PickleReader {
     }
   }
 
-  std::string_view bytes_;
-  std::string_view rest_;
-  const std::string& origin_;
-  Pickle pickle_;
-  std::vector<PickleNode*> stack_;
-  std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint64_t, PickleNode*> memo_;
   std::unordered_set<const PickleNode*> parameter_dicts_;
-  std::size_t items_ = 0;
 };
 
 }  // namespace

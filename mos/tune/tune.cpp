@@ -105,6 +105,12 @@ class ScopedThreads {
   int before_;
 };
 
+/// What of the base model a run depends on: its weights, and whether they predict the velocity.
+std::string identity_of(const diffusion::StableDiffusion& base) {
+  const auto type = json_value<std::string>(base.scheduler_config, "prediction_type", "epsilon");
+  return diffusion::model_hash(base) + (type == "epsilon" ? "" : " " + type);
+}
+
 /// Runs the steps that are left, with checkpoints and sample pictures.
 class Run {
  public:
@@ -114,7 +120,7 @@ class Run {
         options_(options),
         hooks_(hooks),
         identity_{.options = learning_options(options),
-                  .base = diffusion::model_hash(base),
+                  .base = identity_of(base),
                   .data = dataset_hash(dataset)},
         trainer_(base, dataset, options) {}
 

@@ -55,6 +55,55 @@ refuses "a shard outside its folder" $exit_format 'beside it' convert input/shar
 accepts "v-prediction when asked for" convert output/single.safetensors \
   --prediction-type v_prediction --out output/v
 holds "is written down" grep -q '"prediction_type": "v_prediction"' output/v/scheduler/scheduler_config.json
+# ---- The same flags wherever a base model is loaded ----
+
+fuse=(fuse --method weight "$golden/fusion/edlora_0.safetensors")
+for command in tune fuse sample convert; do
+  run_mos "$command" --help
+  for flag in variant ema prediction-type original-config; do
+    holds "mos $command --help has --$flag" grep -q -- "^  --$flag " <<<"$out"
+  done
+done
+refuses "painting with a variant that is not there" $exit_format 'variant "bf16"' \
+  sample --base input/variant --variant bf16 "${paint[@]}" --out output/f.png
+refuses "fusing with a variant that is not there" $exit_format 'variant "bf16"' \
+  "${fuse[@]}" --base input/variant --variant bf16 --lora output/f.safetensors
+refuses "tuning with a variant that is not there" $exit_format 'variant "bf16"' \
+  tune --base input/variant --variant bf16 --data "$project/base/concepts/teddy" --size 64 \
+  --out output/f.safetensors
+refuses "a variant of a single file" $exit_usage '--variant.*director' \
+  sample --base output/single.safetensors --variant fp16 "${paint[@]}" --out output/f.png
+refuses "averaged weights of a folder" $exit_usage '--ema.*single file' \
+  sample --base output/folder --ema "${paint[@]}" --out output/f.png
+
+# Two variants with other weights: which of them a picture was painted with is in its record.
+accepts "another random model" init-random --config output/folder --seed 9 --out output/other
+cp -r output/folder input/two
+for part in "${weights[@]}"; do
+  cp "output/other/$part.safetensors" "input/two/$part.other.safetensors"
+done
+accepts "a picture of a variant" sample --base input/two --variant other "${paint[@]}" \
+  --out output/variant.png
+accepts "it is made again" sample --rerun output/variant.png --out output/variant2.png
+holds "from the same variant, byte for byte" cmp output/variant.png output/variant2.png
+accepts "it is made again where the variant has moved to the plain files" \
+  sample --rerun output/variant.png --base output/other --out output/variant3.png
+holds "byte for byte" cmp output/variant.png output/variant3.png
+accepts "a picture with v-prediction" sample --base output/single.safetensors "${paint[@]}" \
+  --prediction-type v_prediction --out output/velocity.png
+holds "is another one" bash -c '! cmp -s output/b.png output/velocity.png'
+accepts "it is made again" sample --rerun output/velocity.png --out output/velocity2.png
+holds "with v-prediction, byte for byte" cmp output/velocity.png output/velocity2.png
+holds "its record says so" grep -q '"prediction_type": "v_prediction"' output/velocity.json
+holds "a record without such flags says nothing of them" bash -c '! grep -q prediction_type output/b.json'
+refuses "another prediction than that of the record" $exit_usage 'v_prediction.*epsilon' \
+  sample --rerun output/velocity.png --prediction-type epsilon --out output/f.png
+accepts "a fused model keeps the prediction that was asked for" "${fuse[@]}" --base output/folder \
+  --prediction-type v_prediction --out output/fused
+holds "in its settings" grep -q '"prediction_type": "v_prediction"' \
+  output/fused/scheduler/scheduler_config.json
+holds "and in its report" grep -q '"prediction_type": "v_prediction"' output/fused/fusion_report.json
+
 refuses "another prediction type" $exit_usage 'prediction-type' convert output/single.safetensors \
   --prediction-type noise --out output/f
 refuses "averaged weights that are not there" $exit_usage 'no averaged weights' \

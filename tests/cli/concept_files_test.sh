@@ -66,6 +66,27 @@ accepts "a LoRA is inspected" inspect output/half.safetensors
 holds "its dialect is named" grep -q 'kohya LoRA' <<<"$out"
 accepts "an embedding is inspected" inspect output/toy.safetensors
 holds "its layers are counted" grep -q 'rows for 16 layers' <<<"$out"
+holds "and the rows that the token embedding gets" grep -q 'rows of the token embedding: 16' <<<"$out"
+
+# says WORDS...: the last output has a line with each of them.
+# shellcheck disable=SC2317  # holds calls it
+says() {
+  local text
+  for text in "$@"; do grep -qF -- "$text" <<<"$out" || return 1; done
+}
+accepts "what a concept loads onto" inspect "$official"
+holds "is its text width and how many layers of which network" says \
+  'cross-attention width: 32' 'text encoder layers: 16' 'U-Net layers: 128' \
+  'rows of the token embedding: 32'
+accepts "a concept that fits a base model" inspect "$official" --base "$tiny_base"
+holds "is said to, with its keys" says "on $tiny_base:" 'fits: true' \
+  '290 keys matched, 0 missing, 0 unexpected'
+accepts "a base model is inspected" inspect "$tiny_base"
+holds "what can be used with it is named" says 'for text of width 32' 'T2I-Adapters: of '
+refuses "a base model that goes onto no base model" $exit_usage 'goes onto no base model' \
+  inspect "$tiny_base" --base "$tiny_base"
+refuses "a base model for inspection that is not there" $exit_format 'input/absent' \
+  inspect "$official" --base input/absent
 
 # ---- Refusal ----
 
@@ -98,6 +119,16 @@ file_of "$down" '[1,16]' 64 "$up" '[16,2]' 128
 refuses_file "factors that do not multiply" 'do not multiply'
 file_of "$down" '[1,24]' 96 "$up" '[24,1]' 96
 refuses_file "a LoRA for another family" "down_blocks.0.*layer is"
+refuses "inspection says that it does not fit" $exit_mismatch '1 of 2 files do not fit.*file.safe' \
+  inspect input/file.safetensors output/half.safetensors --base "$tiny_base"
+holds "and which shapes are wrong" says 'fits: false' \
+  '0 keys matched, 0 missing, 0 unexpected, 2 of a wrong shape' 'layer is [16, 16]' 'fits: true'
+file_of lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight \
+  '[1,768]' 3072 \
+  lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight '[320,1]' 1280
+accepts "a LoRA of Stable Diffusion 1.x is inspected" inspect input/file.safetensors
+holds "its family is named" says 'family: Stable Diffusion 1.x' 'cross-attention width: 768' \
+  'U-Net layers: 1'
 for unknown in hada_w1_a:LoHa lokr_w1:LoKr oft_blocks:OFT dora_scale:DoRA on_input:IA \
   a1.weight:GLoRA; do
   file_of "$down" '[1,16]' 64 "$up" '[16,1]' 64 "lora_unet_$layer.${unknown%%:*}" '[1]' 4
@@ -115,6 +146,9 @@ holds "it is counted" grep -q '2 keys matched, 0 missing, 1 unexpected' <<<"$err
 file_of lora_unet_mid_block_attentions_9_proj_in.lora_down.weight '[1,16]' 64 \
   lora_unet_mid_block_attentions_9_proj_in.lora_up.weight '[16,1]' 64
 refuses_file "a layer that the base lacks" 'mid_block.attentions.9.proj_in'
+refuses "inspection says so too" $exit_mismatch 'do not fit' inspect input/file.safetensors \
+  --base "$tiny_base"
+holds "with its keys" says '0 keys matched, 0 missing, 2 unexpected' 'proj_in.lora_up.weight (unex'
 head -c 5000 output/kohya.safetensors >input/file.safetensors
 refuses "a LoRA cut off" $exit_format 'file.safetensors' inspect input/file.safetensors
 finish

@@ -99,4 +99,15 @@ refuses "more conditions than it was made with" $exit_usage 'condition' sample \
 cp output/plain.png input/moved.png
 refuses "a condition that has changed since" $exit_mismatch 'changed since' \
   sample --rerun output/moved.png --out output/x.png
+
+accepts "a ControlNet is inspected" inspect "$golden/controlnet" --base "$tiny_base"
+holds "and fits" grep -q 'fits: true' <<<"$out"
+holds "its text width is named" grep -q 'cross-attention width: 32' <<<"$out"
+accepts "a T2I-Adapter is inspected" inspect "$golden/t2iadapter_sketch" --base "$tiny_base"
+holds "it is for grey pictures" grep -q 'pictures: grey' <<<"$out"
+holds "its channels are named" grep -qE 'channels: \[[0-9,]+\]' <<<"$out"
+holds "and it fits" grep -qE 'fits: true' <<<"$out"
+refuses "an adapter for another base model" $exit_mismatch '1 of 1 files do not fit' \
+  inspect "$golden/t2iadapter_sketch" --base "$project/base"
+holds "whose channels are other ones" grep -qE 'fits: false' <<<"$out"
 finish

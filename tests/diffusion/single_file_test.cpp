@@ -96,26 +96,23 @@ TEST_F(SingleFile, AveragedWeightsAreTakenWhenAskedFor) {
     add_averaged(tensors, 7.0F);
     tensors["betas"] = torch::zeros({1000});
   });
-  const auto unet = [&](checkpoint::Weights weights) {
-    const auto model =
-        StableDiffusion::load(path("changed.safetensors"), {.read = {.weights = weights}});
+  const auto unet = [&](const checkpoint::ReadOptions& read) {
+    const auto model = StableDiffusion::load(path("changed.safetensors"), {.read = read});
     return io::state_dict_of(*model.unet);
   };
-  for (const auto& [key, tensor] : unet(checkpoint::Weights::kAveraged)) {
+  for (const auto& [key, tensor] : unet({.ema = true})) {
     EXPECT_TRUE(tensor.eq(7.0F).all().item<bool>()) << key;
   }
-  EXPECT_FALSE(unet(checkpoint::Weights::kTrained).at("conv_out.bias").eq(7.0F).any().item<bool>());
+  EXPECT_FALSE(unet({}).at("conv_out.bias").eq(7.0F).any().item<bool>());
 }
 
 TEST_F(SingleFile, AveragedWeightsAreNeverMixedWithTrainedOnes) {
-  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.weights = checkpoint::Weights::kAveraged}),
-              HasSubstr("model_ema"));
+  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.ema = true}), HasSubstr("model_ema"));
   rewrite([](io::StateDict& tensors) {
     add_averaged(tensors, 7.0F);
     tensors.erase("model_ema.diffusion_modelout2bias");
   });
-  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors"),
-                       {.weights = checkpoint::Weights::kAveraged}),
+  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors"), {.ema = true}),
               HasSubstr("model_ema.diffusion_modelout2bias"));
 }
 
