@@ -20,14 +20,16 @@ Ids expected_ids(const Json& item, const std::string& key) {
   return item.at(item.contains(key) ? key : variant).get<Ids>();
 }
 
+const mos::golden::Names kFiles = {"tiny_sd/tokenizer/vocab.json", "tiny_sd/tokenizer/merges.txt",
+                                   "tiny_sd/tokenizer/tokenizer_config.json"};
+
 Json json_of(const CLIPTokenizer::Texts& texts, const std::string& file) {
   return mos::parse_json(texts.at(file), file);
 }
 
 TEST(GoldenTokenizer, TheVocabularyOfTheProgramIsThatOfTheReference) {
-  const auto files = mos::golden::find("tiny_sd/tokenizer");
-  if (!files) GTEST_SKIP() << "tiny_sd/tokenizer is not there";
-  const auto reference = CLIPTokenizer::from_directory(*files);
+  if (const auto why = mos::golden::missing(kFiles); !why.empty()) GTEST_SKIP() << why;
+  const auto reference = CLIPTokenizer::from_directory(*mos::golden::find("tiny_sd/tokenizer"));
   const auto theirs = reference.texts();
   const auto special = json_of(theirs, "special_tokens_map.json");
   const auto ours = CLIPTokenizer::clip(special.at("pad_token")).texts();
@@ -44,12 +46,11 @@ TEST(GoldenTokenizer, TheVocabularyOfTheProgramIsThatOfTheReference) {
 }
 
 TEST(GoldenTokenizer, EveryPromptHasTheIdsOfTheReference) {
-  const auto cases_path = mos::golden::find("tokenizer.json");
-  const auto files = mos::golden::find("tiny_sd/tokenizer");
-  if (!cases_path || !files) GTEST_SKIP() << "tokenizer.json or tiny_sd/tokenizer is not there";
-
-  const auto cases = mos::read_json_file(*cases_path);
-  auto tokenizer = CLIPTokenizer::from_directory(*files);
+  auto files = kFiles;
+  files.emplace_back("tokenizer.json");
+  if (const auto why = mos::golden::missing(files); !why.empty()) GTEST_SKIP() << why;
+  const auto cases = mos::read_json_file(*mos::golden::find("tokenizer.json"));
+  auto tokenizer = CLIPTokenizer::from_directory(*mos::golden::find("tiny_sd/tokenizer"));
   std::map<std::int64_t, std::string> added;
   for (const auto& [token, id] : cases.at("added_tokens").items()) {
     added[id.get<std::int64_t>()] = token;
