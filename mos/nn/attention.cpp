@@ -59,6 +59,18 @@ Tensor AttentionImpl::split_heads(const Tensor& x) const {
   return x.view({x.size(0), x.size(1), heads_, head_dim_}).transpose(1, 2);
 }
 
+FeatureSize feature_size(std::int64_t latent_height, std::int64_t latent_width,
+                         std::int64_t positions) {
+  auto height = latent_height, width = latent_width;
+  while (height * width > positions) {
+    height = (height + 1) / 2;
+    width = (width + 1) / 2;
+  }
+  TORCH_CHECK(height * width == positions, "features of ", positions,
+              " positions do not belong to latents of ", latent_height, "x", latent_width);
+  return {height, width};
+}
+
 ScopedProcessor::ScopedProcessor(std::vector<Attention> layers,
                                  std::shared_ptr<AttentionProcessor> processor)
     : layers_(std::move(layers)) {

@@ -79,6 +79,15 @@ class AttentionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Attention);
 
+struct FeatureSize {
+  std::int64_t height, width;
+};
+
+/// Height and width of the features with this many positions in a U-Net whose input is latents of
+/// the given size: every down block halves both, rounding up.
+FeatureSize feature_size(std::int64_t latent_height, std::int64_t latent_width,
+                         std::int64_t positions);
+
 /// Installs `processor` in the given attention layers and puts the former ones back at the end of
 /// its own life.
 class ScopedProcessor {

@@ -24,17 +24,6 @@ RegionalAttention::RegionalAttention(std::vector<RegionContext> regions, std::in
                                      std::int64_t latent_width)
     : regions_(std::move(regions)), latent_height_(latent_height), latent_width_(latent_width) {}
 
-RegionalAttention::FeatureSize RegionalAttention::feature_size(std::int64_t positions) const {
-  auto height = latent_height_, width = latent_width_;
-  while (height * width > positions) {  // every down block halves, rounding up
-    height = (height + 1) / 2;
-    width = (width + 1) / 2;
-  }
-  TORCH_CHECK(height * width == positions, "features of ", positions,
-              " positions do not belong to latents of ", latent_height_, "x", latent_width_);
-  return {height, width};
-}
-
 const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::AttentionImpl& attention,
                                                                       std::int64_t batch) {
   auto& cached = key_values_[&attention];
@@ -51,7 +40,7 @@ const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::Attent
 Tensor RegionalAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                   const Tensor& context) {
   const auto query = attention.query(hidden_states);  // [B,heads,N,D]
-  const auto [height, width] = feature_size(query.size(2));
+  const auto [height, width] = nn::feature_size(latent_height_, latent_width_, query.size(2));
   const auto [key, value] = attention.key_value(attention.context_of_layer(context));
   auto mixed = nn::attention(query, key, value);  // the context, everywhere
   const auto& of_regions = region_key_values(attention, query.size(0));

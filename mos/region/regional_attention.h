@@ -34,10 +34,6 @@ class RegionalAttention : public nn::AttentionProcessor {
                         const torch::Tensor& context) override;
 
  private:
-  struct FeatureSize {
-    std::int64_t height, width;
-  };
-  FeatureSize feature_size(std::int64_t positions) const;
   const std::vector<nn::KeyValue>& region_key_values(nn::AttentionImpl& attention,
                                                      std::int64_t batch);
 

@@ -1,6 +1,5 @@
 #include "mos/tune/attention_loss.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace mos::tune {
@@ -31,14 +30,8 @@ namespace {
 
 /// mask [K,N]: nearest neighbours of [K,1,h,w] at the feature size that has N positions.
 Tensor mask_at(const Tensor& masks, std::int64_t positions) {
-  const auto height = masks.size(2), width = masks.size(3);
-  const double downscale =
-      std::sqrt(static_cast<double>(height * width) / static_cast<double>(positions));
-  const auto h = std::max<std::int64_t>(1, std::llround(static_cast<double>(height) / downscale));
-  const auto w = positions / h;
-  TORCH_CHECK(h * w == positions, "attention maps of ", positions,
-              " positions do not fit latents of ", height, "x", width);
-  return torch::upsample_nearest2d(masks, {h, w}).flatten(1);
+  const auto [height, width] = nn::feature_size(masks.size(2), masks.size(3), positions);
+  return torch::upsample_nearest2d(masks, {height, width}).flatten(1);
 }
 
 Tensor mean_outside(const Tensor& map, const Tensor& outside) {

@@ -15,9 +15,9 @@ namespace {
 class GoldenControl : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* name : {"control.safetensors", "tiny_sd/unet/config.json"}) {
-      if (!golden::find(name)) GTEST_SKIP() << name << " is not in this folder";
-    }
+    const auto why = golden::missing({"control.safetensors", "tiny_sd/unet/config.json",
+                                      "tiny_sd/unet/diffusion_pytorch_model.safetensors"});
+    if (!why.empty()) GTEST_SKIP() << why;
     file_ = std::make_unique<io::SafetensorsFile>(*golden::find("control.safetensors"));
     unet_ = UNet2DConditionModel(
         UNetConfig::from_json(read_json_file(*golden::find("tiny_sd/unet/config.json"))));
@@ -41,12 +41,11 @@ class GoldenControl : public testing::Test {
 
   /// `of_case` as the reference applied it. Its scale is that of the mid block, in guess mode too.
   void check_controlnet(const std::string& of_case, bool guess_mode) {
-    const auto config = golden::find("controlnet/config.json");
-    if (!config) GTEST_SKIP() << "controlnet is not in this folder";
-    ControlNetModel controlnet(ControlNetConfig::from_json(read_json_file(*config)));
-    io::load_into(
-        *controlnet,
-        io::load_safetensors(*golden::find("controlnet/diffusion_pytorch_model.safetensors")));
+    const std::string config = "controlnet/config.json";
+    const std::string weights = "controlnet/diffusion_pytorch_model.safetensors";
+    if (const auto why = golden::missing({config, weights}); !why.empty()) GTEST_SKIP() << why;
+    ControlNetModel controlnet(ControlNetConfig::from_json(read_json_file(*golden::find(config))));
+    io::load_into(*controlnet, io::load_safetensors(*golden::find(weights)));
     const auto embedded = controlnet->embed_picture(picture());
     expect_close(embedded, "cond_embedding");
     auto output = controlnet(get("latents"), get("timesteps"), get("ctx"), embedded);

@@ -25,7 +25,7 @@ std::vector<fs::path> files_with(const char* extension) {
 
 TEST(GoldenIo, EveryFileOfTheReferenceSurvivesWritingAndReading) {
   const auto files = files_with(".safetensors");
-  if (files.empty()) GTEST_SKIP() << "no .safetensors file is there";
+  if (files.empty()) GTEST_SKIP() << "not there: any .safetensors file";
   const mos::TempDir folder;
   for (const auto& path : files) {
     const mos::io::SafetensorsFile file(path);
@@ -66,19 +66,18 @@ TEST(GoldenIo, TorchFilesHoldWhatTheirSafetensorsTwinsHold) {
     expect_equal(params_of(path), mos::io::load_safetensors(twin));
     ++compared;
   }
-  if (compared == 0) GTEST_SKIP() << "no .pth file with a .safetensors twin is there";
+  if (compared == 0) GTEST_SKIP() << "not there: a .pth file with a .safetensors twin";
 }
 
 TEST(GoldenIo, TheStartOfTheTrainingCasesIsTheSameInBothFormats) {
-  const auto pth = mos::golden::find("edlora_init.pth");
-  const auto safetensors = mos::golden::find("edlora_train.safetensors");
-  if (!pth || !safetensors) GTEST_SKIP() << "edlora_init.pth or its tensors are not there";
+  const std::string pth = "edlora_init.pth", safetensors = "edlora_train.safetensors";
+  if (const auto why = mos::golden::missing({pth, safetensors}); !why.empty()) GTEST_SKIP() << why;
   const std::string prefix = "init/";
   mos::io::StateDict expected;
-  for (const auto& [name, tensor] : mos::io::load_safetensors(*safetensors)) {
+  for (const auto& [name, tensor] : mos::io::load_safetensors(*mos::golden::find(safetensors))) {
     if (name.starts_with(prefix)) expected[name.substr(prefix.size())] = tensor;
   }
-  expect_equal(params_of(*pth), expected);
+  expect_equal(params_of(*mos::golden::find(pth)), expected);
 }
 
 }  // namespace

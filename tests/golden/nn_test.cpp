@@ -14,7 +14,6 @@ namespace {
 /// Access by file name; each test skips, naming the file, when the folder lacks it.
 class GoldenNn : public testing::Test {
  protected:
-  static bool has(const std::string& name) { return golden::find(name).has_value(); }
   static io::StateDict weights(const std::string& name) {
     return io::load_safetensors(*golden::find(name));
   }
@@ -27,6 +26,9 @@ void load(Module& model, const io::StateDict& dict) {
   io::load_into(*model, dict);
 }
 
+const golden::Names kUNetFiles = {"unet.safetensors", "tiny_sd/unet/config.json",
+                                  "tiny_sd/unet/diffusion_pytorch_model.safetensors"};
+
 UNet2DConditionModel golden_unet() {
   UNet2DConditionModel unet(
       UNetConfig::from_json(read_json_file(*golden::find("tiny_sd/unet/config.json"))));
@@ -36,7 +38,7 @@ UNet2DConditionModel golden_unet() {
 }
 
 TEST_F(GoldenNn, UNetPredictsTheReferenceNoise) {
-  if (!has("unet.safetensors")) GTEST_SKIP() << "unet.safetensors is not in this folder";
+  if (const auto why = golden::missing(kUNetFiles); !why.empty()) GTEST_SKIP() << why;
   auto unet = golden_unet();
   const auto ref = weights("unet.safetensors");
   const auto out = unet(ref.at("latents"), ref.at("timesteps"), ref.at("ctx"));
@@ -45,7 +47,7 @@ TEST_F(GoldenNn, UNetPredictsTheReferenceNoise) {
 }
 
 TEST_F(GoldenNn, UNetTakesSizesThatAreNoMultipleOfItsDownscale) {
-  if (!has("unet.safetensors")) GTEST_SKIP() << "unet.safetensors is not in this folder";
+  if (const auto why = golden::missing(kUNetFiles); !why.empty()) GTEST_SKIP() << why;
   auto unet = golden_unet();
   const io::SafetensorsFile file(*golden::find("unet.safetensors"));
   const auto latents = file.get("odd_latents");
@@ -57,7 +59,7 @@ TEST_F(GoldenNn, UNetTakesSizesThatAreNoMultipleOfItsDownscale) {
 }
 
 TEST_F(GoldenNn, EachCrossAttentionLayerReadsItsOwnTextSlice) {
-  if (!has("unet.safetensors")) GTEST_SKIP() << "unet.safetensors is not in this folder";
+  if (const auto why = golden::missing(kUNetFiles); !why.empty()) GTEST_SKIP() << why;
   auto unet = golden_unet();
   const auto ref = weights("unet.safetensors");
   const auto run = [&](const torch::Tensor& context) {
@@ -73,7 +75,7 @@ TEST_F(GoldenNn, EachCrossAttentionLayerReadsItsOwnTextSlice) {
 }
 
 TEST_F(GoldenNn, CrossAttentionLayersAreNumberedDownMidUp) {
-  if (!has("unet.safetensors")) GTEST_SKIP() << "unet.safetensors is not in this folder";
+  if (const auto why = golden::missing(kUNetFiles); !why.empty()) GTEST_SKIP() << why;
   const auto order = parse_json(
       io::SafetensorsFile(*golden::find("unet.safetensors")).metadata().at("cross_attention_order"),
       "cross_attention_order");
@@ -84,7 +86,7 @@ TEST_F(GoldenNn, CrossAttentionLayersAreNumberedDownMidUp) {
 }
 
 TEST_F(GoldenNn, TimestepEmbeddingAndFirstConvolutionAreTheReferenceOnes) {
-  if (!has("unet.safetensors")) GTEST_SKIP() << "unet.safetensors is not in this folder";
+  if (const auto why = golden::missing(kUNetFiles); !why.empty()) GTEST_SKIP() << why;
   const auto ref = weights("unet.safetensors");
   const auto settings = UNetConfig::from_json(config("tiny_sd/unet/config.json"));
   const auto embedding =
@@ -97,8 +99,8 @@ struct VaeCase : testing::TestWithParam<const char*> {};
 
 TEST_P(VaeCase, GoldenVaeEncodesAndDecodesLikeTheReference) {
   const std::string file = GetParam();
-  if (!golden::find(file)) GTEST_SKIP() << file << " is not in this folder";
-  if (!golden::find("vae.safetensors")) GTEST_SKIP() << "vae.safetensors is not in this folder";
+  const auto why = golden::missing({file, "vae.safetensors", "tiny_sd/vae/config.json"});
+  if (!why.empty()) GTEST_SKIP() << why;
   torch::NoGradGuard no_grad;
   AutoencoderKL vae(VaeConfig::from_json(read_json_file(*golden::find("tiny_sd/vae/config.json"))));
   load(vae, io::load_safetensors(*golden::find(file)));
@@ -125,9 +127,9 @@ INSTANTIATE_TEST_SUITE_P(KeyNames, VaeCase,
                                          "vae_deprecated_keys.safetensors"));
 
 TEST_F(GoldenNn, TextEncoderGivesTheReferenceStates) {
-  if (!has("text_encoder.safetensors")) {
-    GTEST_SKIP() << "text_encoder.safetensors is not in this folder";
-  }
+  const auto why = golden::missing({"text_encoder.safetensors", "tiny_sd/text_encoder/config.json",
+                                    "tiny_sd/text_encoder/model.safetensors"});
+  if (!why.empty()) GTEST_SKIP() << why;
   CLIPTextModel text(ClipTextConfig::from_json(config("tiny_sd/text_encoder/config.json")));
   load(text, weights("tiny_sd/text_encoder/model.safetensors"));
   const auto ref = weights("text_encoder.safetensors");
@@ -146,7 +148,9 @@ TEST_F(GoldenNn, TextEncoderGivesTheReferenceStates) {
 }
 
 TEST_F(GoldenNn, ClipTowersGiveTheReferenceEmbeddings) {
-  if (!has("clip.safetensors")) GTEST_SKIP() << "clip.safetensors is not in this folder";
+  const auto why =
+      golden::missing({"clip.safetensors", "tiny_clip/config.json", "tiny_clip/model.safetensors"});
+  if (!why.empty()) GTEST_SKIP() << why;
   CLIPModel clip(CLIPModelImpl::from_json(config("tiny_clip/config.json")));
   load(clip, weights("tiny_clip/model.safetensors"));
   const auto ref = weights("clip.safetensors");

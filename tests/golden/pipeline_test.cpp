@@ -19,9 +19,8 @@ namespace fs = std::filesystem;
 class GoldenPipeline : public testing::Test {
  protected:
   void SetUp() override {
-    const auto directory = golden::find("tiny_sd");
-    if (!directory) GTEST_SKIP() << "no tiny_sd";
-    directory_ = *directory;
+    if (const auto why = golden::missing(golden::model_and()); !why.empty()) GTEST_SKIP() << why;
+    directory_ = *golden::find("tiny_sd");
     model_ = StableDiffusion::load(directory_);
   }
 
@@ -50,7 +49,7 @@ TEST_F(GoldenPipeline, SavedModelHoldsTheSameTensorsAndConfigs) {
 
 TEST_F(GoldenPipeline, AVaeWithTheOldAttentionNamesIsTheSameVae) {
   const auto old_names = golden::find("vae_deprecated_keys.safetensors");
-  if (!old_names) GTEST_SKIP() << "no vae_deprecated_keys.safetensors";
+  if (!old_names) GTEST_SKIP() << "not there: vae_deprecated_keys.safetensors";
   const TempDir directory;
   fs::copy(directory_, directory / "model", fs::copy_options::recursive);
   fs::copy_file(*old_names, directory / "model/vae/diffusion_pytorch_model.safetensors",
@@ -60,7 +59,7 @@ TEST_F(GoldenPipeline, AVaeWithTheOldAttentionNamesIsTheSameVae) {
 
 TEST_F(GoldenPipeline, TextStatesAreTheReferenceOnes) {
   const auto file = golden::find("text_encoder.safetensors");
-  if (!file) GTEST_SKIP() << "no text_encoder.safetensors";
+  if (!file) GTEST_SKIP() << "not there: text_encoder.safetensors";
   const io::SafetensorsFile expected(*file);
   const auto actual = encode_text(model_, expected.get("input_ids"));
   EXPECT_LE(golden::max_abs_difference(actual, expected.get("last_hidden_state")),
@@ -69,7 +68,7 @@ TEST_F(GoldenPipeline, TextStatesAreTheReferenceOnes) {
 
 TEST_F(GoldenPipeline, PicturesBecomeTheReferenceLatentsAndBack) {
   const auto file = golden::find("vae.safetensors");
-  if (!file) GTEST_SKIP() << "no vae.safetensors";
+  if (!file) GTEST_SKIP() << "not there: vae.safetensors";
   const io::SafetensorsFile expected(*file);
   const auto latents = encode_pictures(model_.vae, expected.get("image"));
   EXPECT_LE(golden::max_abs_difference(latents, expected.get("mode_scaled")),

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
@@ -42,7 +43,7 @@ nn::Attention golden_attention(const io::SafetensorsFile& file) {
 
 TEST(GoldenRegionalAttention, EveryArrangementOfBoxesGivesTheReferenceOutput) {
   const auto path = golden::find("region_attn.safetensors");
-  if (!path) GTEST_SKIP() << "region_attn.safetensors is not in this folder";
+  if (!path) GTEST_SKIP() << "not there: region_attn.safetensors";
   torch::NoGradGuard no_grad;
   const io::SafetensorsFile file(*path);
   auto attention = golden_attention(file);
@@ -144,12 +145,13 @@ struct StoredSampling {
   Scene scene;
 };
 
+constexpr const char* kSampling = "regional_sampling.safetensors";
 constexpr const char* kDrift = "regional_sampling.no_adapter.steps";
 
 TEST(GoldenRegionalSampling, TrajectoriesWithAndWithoutRegionsAreTheReferenceOnes) {
-  const auto path = golden::find("regional_sampling.safetensors");
-  if (!path) GTEST_SKIP() << "regional_sampling.safetensors is not in this folder";
-  StoredSampling stored(*path);
+  const auto why = golden::missing(golden::model_and({kSampling}));
+  if (!why.empty()) GTEST_SKIP() << why;
+  StoredSampling stored(*golden::find(kSampling));
   expect_trajectory(stored.painted().steps, stored.file.get("no_region_no_adapter/steps"), kDrift);
 
   stored.add_regions();
@@ -158,41 +160,42 @@ TEST(GoldenRegionalSampling, TrajectoriesWithAndWithoutRegionsAreTheReferenceOne
   EXPECT_EQ(golden::max_abs_difference(regional.final_latents, regional.steps.back()), 0.0);
 }
 
-/// The folder of an adapter with the stored block picture, enlarged to the canvas by nearest
-/// neighbours as its note says.
-std::optional<LoadedCondition> golden_condition(const StoredSampling& stored,
-                                                const std::string& kind) {
-  const auto folder = golden::find("t2iadapter_" + kind);
-  if (!folder) return std::nullopt;
+/// The adapter of t2iadapter_`kind` with the stored block picture, enlarged to the canvas by
+/// nearest neighbours as its note says.
+LoadedCondition golden_condition(const StoredSampling& stored, const std::string& kind) {
   const auto [height, width] = stored.canvas();
   for (const auto& info : stored.file.tensors()) {
     if (!info.name.starts_with(kind + "_u8_block")) continue;
     const auto blocks = stored.file.get(info.name).to(torch::kFloat32) / 255.0;
     Condition condition;
     condition.weight = std::stod(stored.text(kind + "_weight"));
-    return LoadedCondition{diffusion::load_adapter(*folder, stored.model),
-                           torch::upsample_nearest2d(blocks, {height, width}), condition};
+    return {diffusion::load_adapter(*golden::find("t2iadapter_" + kind), stored.model),
+            torch::upsample_nearest2d(blocks, {height, width}), condition};
   }
-  return std::nullopt;
+  throw Error(ErrorKind::kFormat, std::string(kSampling) + " has no picture for " + kind);
 }
 
 TEST(GoldenRegionalSampling, AdaptersSteerAsInTheReference) {
-  const auto path = golden::find("regional_sampling.safetensors");
-  if (!path) GTEST_SKIP() << "regional_sampling.safetensors is not in this folder";
-  StoredSampling stored(*path);
+  golden::Names files = {kSampling};
+  for (const std::string folder : {"t2iadapter_keypose/", "t2iadapter_sketch/"}) {
+    files.push_back(folder + "config.json");
+    files.push_back(folder + "diffusion_pytorch_model.safetensors");
+  }
+  const auto why = golden::missing(golden::model_and(files));
+  if (!why.empty()) GTEST_SKIP() << why;
+  StoredSampling stored(*golden::find(kSampling));
   stored.add_regions();
   const auto keypose = golden_condition(stored, "keypose");
   const auto sketch = golden_condition(stored, "sketch");
-  if (!keypose || !sketch) GTEST_SKIP() << "the adapters' folders are not there";
 
   const auto expect_case = [&](const std::string& name, std::vector<LoadedCondition> conditions) {
     SCOPED_TRACE(name);
     const auto painted = stored.painted(std::move(conditions));
     expect_trajectory(painted.steps, stored.file.get(name + "/steps"), kDrift);
   };
-  expect_case("keypose", {*keypose});
-  expect_case("sketch", {*sketch});
-  auto keypose_by_region = *keypose, sketch_by_region = *sketch;
+  expect_case("keypose", {keypose});
+  expect_case("sketch", {sketch});
+  auto keypose_by_region = keypose, sketch_by_region = sketch;
   keypose_by_region.condition.boxes =
       parse_box_weights(stored.text("region_keypose"), stored.canvas());
   sketch_by_region.condition.boxes =
@@ -202,11 +205,13 @@ TEST(GoldenRegionalSampling, AdaptersSteerAsInTheReference) {
 }
 
 TEST(GoldenEdLoraSampling, ATunedConceptIsPaintedAsByTheReference) {
-  const auto path = golden::find("edlora_sampling.safetensors");
-  if (!path) GTEST_SKIP() << "edlora_sampling.safetensors is not in this folder";
-  const io::SafetensorsFile file(*path);
+  const std::string name = "edlora_sampling.safetensors";
+  if (const auto why = golden::missing(golden::model_and({name})); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  const io::SafetensorsFile file(*golden::find(name));
   const auto& meta = file.metadata();
-  if (!golden::find(meta.at("edlora"))) GTEST_SKIP() << meta.at("edlora") << " is not there";
+  if (const auto why = golden::missing({meta.at("edlora")}); !why.empty()) GTEST_SKIP() << why;
   auto model = diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
   const auto delta = concepts::load_concept(*golden::find(meta.at("edlora")));
   const auto alpha = std::stod(meta.at("alpha"));

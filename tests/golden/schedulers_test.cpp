@@ -28,12 +28,11 @@ constexpr double kTrajectoryTolerance = 5e-5;
 class GoldenSchedulers : public testing::Test {
  protected:
   void SetUp() override {
-    const auto tensors = golden::find("schedulers.safetensors");
-    const auto configs = golden::find("schedulers_configs.json");
-    if (!tensors || !configs)
-      GTEST_SKIP() << "no schedulers.safetensors or schedulers_configs.json";
-    file_ = std::make_unique<io::SafetensorsFile>(*tensors);
-    configs_ = diffusion::parse_config(read_text_file(*configs), "schedulers_configs.json");
+    const auto why = golden::missing({"schedulers.safetensors", "schedulers_configs.json"});
+    if (!why.empty()) GTEST_SKIP() << why;
+    file_ = std::make_unique<io::SafetensorsFile>(*golden::find("schedulers.safetensors"));
+    configs_ = diffusion::parse_config(read_text_file(*golden::find("schedulers_configs.json")),
+                                       "schedulers_configs.json");
   }
 
   torch::Tensor get(const std::string& name) const { return file_->get(name).clone(); }

@@ -77,12 +77,11 @@ ConceptDelta read_delta(const SafetensorsFile& file, const std::string& prefix) 
 class GoldenTune : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto data = mos::golden::find("edlora_train.safetensors");
-    const auto model = mos::golden::find("tiny_sd");
-    if (!data) GTEST_SKIP() << "edlora_train.safetensors is not there";
-    if (!model) GTEST_SKIP() << "tiny_sd is not there";
-    file_.emplace(*data);
-    base_ = mos::diffusion::StableDiffusion::load(*model);
+    const std::string data = "edlora_train.safetensors";
+    const auto why = mos::golden::missing(mos::golden::model_and({data}));
+    if (!why.empty()) GTEST_SKIP() << why;
+    file_.emplace(*mos::golden::find(data));
+    base_ = mos::diffusion::StableDiffusion::load(*mos::golden::find("tiny_sd"));
     schedule_.emplace(mos::diffusion::NoiseSchedule::from_config(base_.scheduler_config));
   }
 
@@ -173,7 +172,7 @@ class GoldenTune : public ::testing::Test {
 
 TEST_F(GoldenTune, StartStateIsThatOfTheAuthorsFile) {
   const auto path = mos::golden::find("edlora_init.pth");
-  if (!path) GTEST_SKIP() << "edlora_init.pth is not there";
+  if (!path) GTEST_SKIP() << "not there: edlora_init.pth";
   const auto expected = read_delta(*file_, "init/");
   const auto read = mos::concepts::load_concept(*path);
   ASSERT_EQ(read.words.size(), expected.words.size());
@@ -237,7 +236,8 @@ TEST_F(GoldenTune, LossAndGradientsOfEdLora) {
 }
 
 TEST_F(GoldenTune, LossAndGradientsOfPlainLora) {
-  if (!file_->contains("plainlora/loss")) GTEST_SKIP() << "plainlora is not there";
+  if (!file_->contains("plainlora/loss"))
+    GTEST_SKIP() << "not there: plainlora of edlora_train.safetensors";
   // The recorded run has no noise offset and the attention loss of b_attnreg_full.
   check_loss_and_gradients("plainlora", "plainlora/init/", batch("plainlora_prompts", 0.0),
                            {.attention_weight = 0.01, .full_identity = true});

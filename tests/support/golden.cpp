@@ -16,6 +16,25 @@ std::optional<std::filesystem::path> find(const std::string& name) {
   return path;
 }
 
+std::string missing(const Names& names) {
+  std::string lacking;
+  for (const auto& name : names) {
+    if (!find(name)) lacking += (lacking.empty() ? "not there: " : ", ") + name;
+  }
+  return lacking;
+}
+
+Names model_and(Names more) {
+  for (const char* file :
+       {"model_index.json", "text_encoder/config.json", "text_encoder/model.safetensors",
+        "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json"}) {
+    more.push_back(std::string("tiny_sd/") + file);
+  }
+  return more;
+}
+
 double tolerance(const std::string& quantity, double fallback_floor) {
   constexpr double kAllowedFloors = 20.0;
   if (const auto path = find("noise_floor.json")) {

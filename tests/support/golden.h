@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "mos/base/json.h"
 
@@ -17,6 +18,14 @@ std::filesystem::path directory();
 
 /// The path of `name`, or nothing when this folder has no such file.
 std::optional<std::filesystem::path> find(const std::string& name);
+
+using Names = std::vector<std::string>;
+
+/// Those of `names` that this folder lacks, as a reason to skip a test; empty when it has all.
+std::string missing(const Names& names);
+
+/// What loading tiny_sd reads, and `more`.
+Names model_and(Names more = {});
 
 /// 20 times the difference between float32 and float64 in the reference itself; `fallback` is the
 /// floor (not the tolerance) of quantities that the folder has no measurement of.

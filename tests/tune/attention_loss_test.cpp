@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "mos/base/random.h"
@@ -125,6 +126,17 @@ TEST_F(AttentionLoss, MaskThatCoversEverythingHasNoOutside) {
   EXPECT_EQ(stays.item<double>(), 0.0);
   const auto fills = attention_loss(maps_of(*recorder_, full), SubjectAttention::kFillsMask);
   EXPECT_TRUE(std::isfinite(fills.item<double>()));
+}
+
+TEST(FeatureSize, IsThatOfTheLatentsHalvedAndRoundedUp) {
+  const auto size = [](std::int64_t positions) {
+    const auto [height, width] = mos::nn::feature_size(24, 17, positions);
+    return std::pair(height, width);
+  };
+  EXPECT_EQ(size(24 * 17), std::pair(std::int64_t{24}, std::int64_t{17}));
+  EXPECT_EQ(size(12 * 9), std::pair(std::int64_t{12}, std::int64_t{9}));
+  EXPECT_EQ(size(6 * 5), std::pair(std::int64_t{6}, std::int64_t{5}));  // aspect alone gives 7 x 4
+  EXPECT_THROW(size(28), c10::Error);
 }
 
 TEST(MaskedLoss, IsTheMeanOfWeightedErrorsOfEachPicture) {
