@@ -47,6 +47,8 @@ void check_identity(const std::map<std::string, std::string>& metadata, const Ru
   std::string reason;
   if (differs("base", now.base)) {
     reason = "another base model";
+  } else if (differs("prediction", now.prediction)) {
+    reason = "another prediction type of the base model";
   } else if (differs("data", now.data)) {
     reason = "other pictures, masks or captions";
   } else if (differs("options", now.options)) {
@@ -77,6 +79,7 @@ void save_checkpoint(const std::filesystem::path& path, const RunIdentity& ident
                        {{"run", run.dump()},
                         {"options", identity.options},
                         {"base", identity.base},
+                        {"prediction", identity.prediction},
                         {"data", identity.data}});
 }
 

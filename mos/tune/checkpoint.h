@@ -20,9 +20,10 @@ struct RunState {
 
 /// What must be the same for a run to be continued.
 struct RunIdentity {
-  std::string options;  ///< JSON of all options.
-  std::string base;     ///< Hash of the base model.
-  std::string data;     ///< Hash of the pictures, masks and captions.
+  std::string options;     ///< JSON of all options.
+  std::string base;        ///< diffusion::model_hash of the base model.
+  std::string prediction;  ///< Its scheduler's prediction_type.
+  std::string data;        ///< Hash of the pictures, masks and captions.
 };
 
 /// Writes values, moments and state in one step. Throws mos::Error(kIo).

@@ -105,12 +105,6 @@ class ScopedThreads {
   int before_;
 };
 
-/// What of the base model a run depends on: its weights, and whether they predict the velocity.
-std::string identity_of(const diffusion::StableDiffusion& base) {
-  const auto type = json_value<std::string>(base.scheduler_config, "prediction_type", "epsilon");
-  return diffusion::model_hash(base) + (type == "epsilon" ? "" : " " + type);
-}
-
 /// Runs the steps that are left, with checkpoints and sample pictures.
 class Run {
  public:
@@ -120,7 +114,9 @@ class Run {
         options_(options),
         hooks_(hooks),
         identity_{.options = learning_options(options),
-                  .base = identity_of(base),
+                  .base = diffusion::model_hash(base),
+                  .prediction =
+                      json_value<std::string>(base.scheduler_config, "prediction_type", "epsilon"),
                   .data = dataset_hash(dataset)},
         trainer_(base, dataset, options) {}
 

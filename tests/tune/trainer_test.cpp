@@ -120,6 +120,24 @@ TEST_F(Tuning, RowsAndLoraOfBothNetworksMove) {
   EXPECT_EQ(delta.metadata.at("base_model"), mos::diffusion::model_hash(base_));
 }
 
+TEST_F(Tuning, AnotherPredictionTypeIsAnotherRunOfTheSameBase) {
+  options_.optimiser.steps = 3;
+  mos::CancelToken cancel;
+  TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+  hooks.progress = [&](const mos::Progress&) { cancel.cancel(); };
+  EXPECT_THROW(tune(hooks), mos::Error);
+
+  base_.scheduler_config["prediction_type"] = "v_prediction";
+  try {
+    tune({.checkpoint = folder_ / "run.checkpoint"});
+    FAIL() << "went on with the other prediction";
+  } catch (const mos::Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("prediction type"));
+  }
+  // What a concept says of its base is what sample and fuse compare: the weights alone.
+  EXPECT_EQ(tune().metadata.at("base_model"), mos::diffusion::model_hash(base_));
+}
+
 TEST_F(Tuning, ResumedRunEqualsAnUninterruptedOne) {
   options_.optimiser.steps = 6;
   options_.optimiser.accumulate = 2;
