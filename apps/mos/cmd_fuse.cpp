@@ -64,15 +64,8 @@ struct Job {
   bool dry_run = false;
 };
 
-std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
-  const auto text = flags.take(name);
-  if (!text) return std::nullopt;
-  if (text->empty()) throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", name));
-  return fs::path(*text);
-}
-
 std::vector<fuse::ConceptSource> take_sources(Flags& flags, const KeyOptions& keys) {
-  const auto list = take_path(flags, "concept-list");
+  const auto list = flags.take_path("concept-list");
   if (!list) return fuse::load_sources(flags.words(), keys.unexpected);
   if (!flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "give concept files or --concept-list, not both");
@@ -115,15 +108,15 @@ void check_format(const Job& job) {
 
 Job take_job(Flags& flags) {
   Job job;
-  if (const auto config = take_path(flags, "config")) {
+  if (const auto config = flags.take_path("config")) {
     read_options(read_json_file(*config), config->string(), job.options);
   }
   read_flags(flags, job.options);
-  job.base = take_path(flags, "base").value_or("base");
+  job.base = flags.take_path("base").value_or("base");
   read_flags(flags, job.read);
-  job.out = take_path(flags, "out");
-  job.lora = take_path(flags, "lora");
-  const auto report = take_path(flags, "report");
+  job.out = flags.take_path("out");
+  job.lora = flags.take_path("lora");
+  const auto report = flags.take_path("report");
   if (flags.take_switch("overwrite")) job.existing = Existing::kReplace;
   if (!job.out && !job.lora) {
     throw Error(ErrorKind::kUsage, "mos fuse needs --out DIR, --lora FILE, or both");

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "compute.h"
 #include "conditions.h"
+#include "destination.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
@@ -88,52 +89,6 @@ struct Order {
   bool dry_run = false;
 };
 
-/// Where the pictures of one order go.
-class Destination {
- public:
-  /// `out` is a file when it ends in .png, else a folder. Throws kUsage for other endings.
-  Destination(const fs::path& out, bool several) {
-    const auto ending = out.extension();
-    const bool is_folder = fs::is_directory(out) || (ending.empty() && out != "");
-    if (!is_folder && ending != ".png") {
-      throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a folder or a name that "
-                                                 "ends in .png",
-                                                 out.string()));
-    }
-    folder_ = is_folder ? out : out.parent_path();
-    stem_ = is_folder ? "picture" : out.stem().string();
-    numbered_ = is_folder || several;
-    check_writable();
-  }
-
-  fs::path path(std::uint64_t seed) const {
-    return folder_ / (numbered_ ? fmt::format("{}-{}.png", stem_, seed) : stem_ + ".png");
-  }
-
-  /// The folder appears with its first picture.
-  void make_folder() const {
-    std::error_code code;
-    if (!folder_.empty()) fs::create_directories(folder_, code);
-    if (code) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("cannot create folder {}: {}", folder_.string(), code.message()));
-    }
-  }
-
- private:
-  /// A place that nothing can be written to shows before the work.
-  void check_writable() const {
-    auto nearest = folder_.empty() ? fs::path(".") : folder_;
-    while (!fs::exists(nearest) && nearest.has_parent_path()) nearest = nearest.parent_path();
-    if (!fs::exists(nearest)) nearest = ".";
-    const AtomicFile probe(nearest / (stem_ + ".png"));
-  }
-
-  fs::path folder_;
-  std::string stem_;
-  bool numbered_ = false;
-};
-
 // ---- The command line ----
 
 ConceptUse parse_concept(const std::string& text, double default_scale) {
@@ -151,13 +106,6 @@ std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
   }
   if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
   return uses;
-}
-
-std::optional<fs::path> take_path(Flags& flags, const std::string& name) {
-  const auto text = flags.take(name);
-  if (!text) return std::nullopt;
-  if (text->empty()) throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", name));
-  return fs::path(*text);
 }
 
 void refuse_words(const Flags& flags) {
@@ -195,7 +143,7 @@ void check_order(const Order& order) {
 Order take_order(Flags& flags) {
   Order order;
   auto& settings = order.settings;
-  if (const auto config = take_path(flags, "config")) {
+  if (const auto config = flags.take_path("config")) {
     read_options(read_json_file(*config), config->string(), settings);
   }
   read_flags(flags, settings);
@@ -204,9 +152,9 @@ Order take_order(Flags& flags) {
   order.prompt = flags.take("prompt");
   order.negative_prompt = flags.take("negative-prompt");
   order.regions = flags.take("regions");
-  order.scene = take_path(flags, "scene");
-  order.grid = take_path(flags, "grid");
-  order.out = take_path(flags, "out").value_or(order.out);
+  order.scene = flags.take_path("scene");
+  order.grid = flags.take_path("grid");
+  order.out = flags.take_path("out").value_or(order.out);
   order.conditions = take_conditions(flags);
   order.dry_run = flags.take_switch("dry-run");
   flags.refuse_unknown();
@@ -413,7 +361,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   const auto read = moved_read(flags, record.read, moved_base.has_value());
   const auto uses = concepts_of(record, take_concepts(flags, 1.0));
   auto scene = moved_conditions(flags, record.scene);
-  const auto out = take_path(flags, "out");
+  const auto out = flags.take_path("out");
   const auto keys = take_key_options(flags);
   flags.refuse_unknown();
   refuse_words(flags);
@@ -456,7 +404,7 @@ int run_sample(int argc, char** argv) {
     fmt::print("{}{}{}\n{}", kUsage, kKeyFlagsHelp, flag_help<Settings>(), kConditionHelp);
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }
-  const auto again = take_path(flags, "rerun");
+  const auto again = flags.take_path("rerun");
   return again ? rerun(flags, *again) : sample(flags);
 }
 

@@ -56,6 +56,13 @@ std::optional<std::string> Flags::take(const std::string& name) {
   return found->second;
 }
 
+std::optional<std::filesystem::path> Flags::take_path(const std::string& name) {
+  const auto text = take(name);
+  if (!text) return std::nullopt;
+  if (text->empty()) throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", name));
+  return std::filesystem::path(*text);
+}
+
 bool Flags::take_switch(const std::string& name) {
   const auto text = take(name);
   return text && detail::parse_switch(name, *text);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ class Flags {
 
   /// The value of `name` and marks it as known; nothing when it was not given.
   std::optional<std::string> take(const std::string& name);
+
+  /// The same as a path. Throws kUsage for an empty one.
+  std::optional<std::filesystem::path> take_path(const std::string& name);
 
   /// Whether the switch `name` was given and is not off. A switch that reads no word behind it must
   /// be in the list of flags.cpp. Throws kUsage for a value that is neither on nor off.
