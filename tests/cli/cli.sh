@@ -92,6 +92,17 @@ estimates() {
   holds "and writes nothing" test "$before" = "$(find output | sort)"
 }
 
+# round_trips KOHYA: the file in every other dialect and back is the same file.
+round_trips() {
+  local format
+  for format in mos peft diffusers; do
+    accepts "kohya becomes $format" convert "$1" --to $format --out output/$format.safetensors
+    accepts "$format becomes kohya again" convert output/$format.safetensors --to kohya \
+      --out output/again.safetensors
+    holds "with the same bytes as before" cmp "$1" output/again.safetensors
+  done
+}
+
 finish() {
   printf '%d promises, %d broken\n' "$promises" "$broken"
   [ "$promises" -gt 0 ] && [ "$broken" -eq 0 ]

@@ -9,13 +9,7 @@ layer=down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q
 
 accepts "the authors' file becomes a kohya LoRA" convert "$official" --only lora --to kohya \
   --out output/kohya.safetensors
-for format in mos peft diffusers; do
-  accepts "kohya becomes $format" convert output/kohya.safetensors --to $format \
-    --out output/$format.safetensors
-  accepts "$format becomes kohya again" convert output/$format.safetensors --to kohya \
-    --out output/again.safetensors
-  holds "with the same bytes as before" cmp output/kohya.safetensors output/again.safetensors
-done
+round_trips output/kohya.safetensors
 accepts "the authors' format is written" convert "$official" --to official --out output/one.pth
 accepts "and written again" convert output/one.pth --to official --out output/two.pth
 holds "with the same bytes as before" cmp output/one.pth output/two.pth

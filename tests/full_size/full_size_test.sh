@@ -108,13 +108,7 @@ measures "tuning, batch 1" $tune_limit tune "${common[@]}" --data "$project/base
   --preview-pictures 0 --out output/wizard.safetensors
 accepts "its LoRA alone, as kohya writes it" convert output/wizard.safetensors --only lora \
   --to kohya --out output/kohya.safetensors
-for format in mos peft diffusers; do
-  accepts "kohya becomes $format" convert output/kohya.safetensors --to $format \
-    --out output/$format.safetensors
-  accepts "$format becomes kohya again" convert output/$format.safetensors --to kohya \
-    --out output/again.safetensors
-  holds "with the same bytes as before" cmp output/kohya.safetensors output/again.safetensors
-done
+round_trips output/kohya.safetensors
 
 paint=(sample "${common[@]}" --height 512 --width 512 --steps 2)
 measures "painting with the concept" $sample_limit "${paint[@]}" \
