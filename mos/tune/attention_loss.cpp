@@ -65,7 +65,8 @@ AttentionMaps joined(const std::vector<AttentionMaps>& parts) {
 }
 
 Tensor attention_loss(const AttentionMaps& maps, SubjectAttention subject) {
-  auto total = torch::zeros({}, torch::kFloat32);
+  if (maps.means.empty()) return torch::zeros({}, torch::kFloat32);
+  auto total = torch::zeros({}, maps.masks.options());
   for (const auto& [positions, mean] : maps.means) {
     const auto adjective = mean.select(2, 0), of_subject = mean.select(2, 1);  // [K,N]
     const auto adjective_map = adjective / adjective.max();
@@ -74,7 +75,6 @@ Tensor attention_loss(const AttentionMaps& maps, SubjectAttention subject) {
     const auto outside = (mask == 0).to(torch::kFloat32);
     const bool has_outside = outside.any().item<bool>();
 
-    total = total.to(mean.device());
     if (subject == SubjectAttention::kFillsMask) {
       total = total + torch::mse_loss(subject_map, mask);
     } else if (has_outside) {

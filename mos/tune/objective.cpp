@@ -92,11 +92,4 @@ Tensor weighted_attention_loss(const AttentionMaps& maps, const LossOptions& opt
   return options.attention_weight * attention_loss(maps, subject);
 }
 
-Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
-                   const TuneBatch& batch, const Tensor& context, const LossOptions& options) {
-  const auto terms = tuning_terms(attached, schedule, batch, context, options);
-  if (terms.attention.means.empty()) return terms.denoising;
-  return terms.denoising + weighted_attention_loss(terms.attention, options);
-}
-
 }  // namespace mos::tune

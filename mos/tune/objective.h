@@ -51,9 +51,4 @@ TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedu
 /// The weighted attention regularisation, a float32 scalar.
 torch::Tensor weighted_attention_loss(const AttentionMaps& maps, const LossOptions& options);
 
-/// The loss of one batch: both terms of it, a float32 scalar.
-torch::Tensor tuning_loss(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
-                          const TuneBatch& batch, const torch::Tensor& context,
-                          const LossOptions& options);
-
 }  // namespace mos::tune

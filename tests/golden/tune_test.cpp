@@ -113,7 +113,8 @@ class GoldenTune : public ::testing::Test {
                  const mos::tune::LossOptions& options) {
     const auto context = mos::concepts::encode_prompts(attached.tokens(), attached.tokenizer(),
                                                        attached.text_encoder(), batch.prompts);
-    return mos::tune::tuning_loss(attached, *schedule_, batch, context, options);
+    const auto terms = mos::tune::tuning_terms(attached, *schedule_, batch, context, options);
+    return terms.denoising + mos::tune::weighted_attention_loss(terms.attention, options);
   }
 
   /// |actual − expected| against 20 floors of float32 relative to the largest value.
