@@ -3,62 +3,18 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "mos/nn/kernels/cpu_features.h"
-#include "mos/nn/kernels/fused_attention.h"
+#include "tests/nn/compare.h"
 
 // Every operator is compared, values and gradients, with ATen's own operator in float64.
 
 namespace mos::nn {
 namespace {
 
-using torch::Tensor;
-using TensorList = std::vector<Tensor>;
-using Op = std::function<Tensor(const TensorList&)>;
-
 constexpr double kEps = 1e-5;
-
-double relative_error(const Tensor& actual, const Tensor& expected) {
-  const Tensor wide = expected.to(at::kDouble);
-  return ((actual.to(at::kDouble) - wide).norm() / (wide.norm() + 1e-12)).item<double>();
-}
-
-/// float32 is summed in different orders, bfloat16 results and gradients are rounded to 8 bits, and
-/// LibTorch 2's vectorised erf is right to 1.5e-7, which 1 + erf(x) magnifies for x < 0.
-double tolerance(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 5e-3 : 2e-5; }
-
-/// A leaf with the strides of `value`.
-Tensor leaf(const Tensor& value) { return value.detach().requires_grad_(true); }
-
-/// Values and gradients of `actual` on `inputs` against `reference` on the same numbers in float64.
-void expect_same(const Op& actual, const Op& reference, const TensorList& inputs, double bound) {
-  at::manual_seed(17);
-  TensorList ours;
-  TensorList exact;
-  for (const Tensor& input : inputs) {
-    ours.push_back(leaf(input));
-    exact.push_back(leaf(input.to(at::kDouble)));
-  }
-  const Tensor y = actual(ours);
-  const Tensor expected = reference(exact);
-  ASSERT_EQ(y.sizes(), expected.sizes());
-  EXPECT_EQ(y.scalar_type(), inputs[0].scalar_type());
-  EXPECT_LT(relative_error(y, expected), bound) << "value";
-
-  const Tensor dy = at::randn(y.sizes(), y.options().dtype(at::kFloat)).to(y.scalar_type());
-  y.backward(dy);
-  expected.backward(dy.to(at::kDouble));
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    ASSERT_TRUE(ours[i].grad().defined()) << "input " << i;
-    EXPECT_EQ(ours[i].grad().scalar_type(), inputs[i].scalar_type());
-    EXPECT_LT(relative_error(ours[i].grad(), exact[i].grad()), bound) << "gradient of input " << i;
-  }
-}
 
 Tensor reference_group_norm(const TensorList& in, int64_t groups, Activation activation) {
   const Tensor y = at::group_norm(in[0], groups, in[1], in[2], kEps);
@@ -237,135 +193,6 @@ TEST(ActivationTest, HalfPrecisionIsComputedInFloat32) {
   const Tensor x = at::randn({3, 8}).to(at::kHalf);
   EXPECT_LT(relative_error(nn::silu(x), at::silu(x.to(at::kDouble))), 1e-3);
   EXPECT_EQ(geglu(x).scalar_type(), at::kHalf);
-}
-
-// ---- attention ----------------------------------------------------------------------------------
-
-struct HeadsCase {
-  int64_t batch, heads, queries, keys, width;
-  bool causal;
-};
-
-/// q, k, v as a network makes them: [B,N,H*D] split into heads by a view and a transpose.
-TensorList split_heads(const HeadsCase& c, at::ScalarType dtype) {
-  at::manual_seed(4);
-  TensorList result;
-  for (const int64_t length : {c.queries, c.keys, c.keys}) {
-    result.push_back(at::randn({c.batch, length, c.heads, c.width}).to(dtype).transpose(1, 2));
-  }
-  result[0] = result[0] * 1.5;  // some queries look at few keys
-  return result;
-}
-
-Tensor exact_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
-                       bool causal) {
-  Tensor scores = at::matmul(q.to(at::kDouble), k.to(at::kDouble).transpose(-2, -1)) * scale;
-  if (causal) {
-    const Tensor hidden = at::ones({q.size(2), k.size(2)}, at::kBool).triu(1);
-    scores = scores.masked_fill(hidden, -1e300);
-  }
-  return at::matmul(at::softmax(scores, -1), v.to(at::kDouble));
-}
-
-double default_scale(const Tensor& q) { return 1.0 / std::sqrt(static_cast<double>(q.size(3))); }
-
-const HeadsCase kHeadsCases[] = {
-    {2, 2, 16, 77, 32, false},   {1, 3, 37, 77, 40, false}, {2, 2, 256, 256, 48, false},
-    {1, 1, 70, 300, 160, false}, {1, 2, 5, 3, 64, false},   {1, 4, 77, 77, 48, true},
-    {2, 1, 200, 200, 8, true},   {1, 1, 40, 170, 20, true}, {1, 1, 9, 33, 512, false}};
-
-class Attention : public testing::TestWithParam<std::tuple<HeadsCase, at::ScalarType>> {};
-
-TEST_P(Attention, ValuesAndGradientsMatchFloat64) {
-  const auto& [shape, dtype] = GetParam();
-  AttentionOptions options;
-  options.causal = shape.causal;
-  expect_same([&](const TensorList& in) { return nn::attention(in[0], in[1], in[2], options); },
-              [&](const TensorList& in) {
-                return exact_attention(in[0], in[1], in[2], default_scale(in[0]), options.causal);
-              },
-              split_heads(shape, dtype), dtype == at::kBFloat16 ? 1e-2 : 5e-6);
-}
-
-INSTANTIATE_TEST_SUITE_P(ShapesAndDtypes, Attention,
-                         testing::Combine(testing::ValuesIn(kHeadsCases),
-                                          testing::Values(at::kFloat, at::kBFloat16)));
-
-#if defined(__x86_64__)
-class AttentionUnits : public testing::TestWithParam<HeadsCase> {
- protected:
-  void expect_exact(const kernels::AttentionKernel& kernel) const {
-    const TensorList in = split_heads(GetParam(), at::kBFloat16);
-    const bool causal = GetParam().causal;
-    const double scale = default_scale(in[0]);
-    const Tensor y = kernels::fused::attention_forward(kernel, in[0], in[1], in[2], scale, causal);
-    EXPECT_LT(relative_error(y, exact_attention(in[0], in[1], in[2], scale, causal)), 5e-3);
-  }
-};
-
-TEST_P(AttentionUnits, VectorUnitMatchesFloat64) {
-  if (!kernels::avx512_available()) GTEST_SKIP() << "no AVX-512 BF16";
-  expect_exact(kernels::kAvx512Attention);
-}
-
-TEST_P(AttentionUnits, TilesInSoftwareMatchFloat64) {
-  if (!kernels::avx512_available()) GTEST_SKIP() << "no AVX-512 BF16";
-  expect_exact(kernels::kEmulatedAmxAttention);
-}
-
-TEST_P(AttentionUnits, TilesMatchFloat64) {
-  if (!kernels::amx_available()) GTEST_SKIP() << "no AMX";
-  expect_exact(kernels::kAmxAttention);
-}
-
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionUnits, testing::ValuesIn(kHeadsCases));
-#endif
-
-TEST(AttentionTest, AdditiveMaskAndScaleAreHonoured) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const TensorList in = split_heads({2, 3, 20, 30, 16, false}, dtype);
-    AttentionOptions options;
-    options.scale = 0.5;
-    options.mask = at::randn({2, 1, 20, 30}).to(dtype);
-    const Tensor scores =
-        at::matmul(in[0].to(at::kDouble), in[1].to(at::kDouble).transpose(-2, -1)) * 0.5 +
-        options.mask.to(at::kDouble);
-    const Tensor expected = at::matmul(at::softmax(scores, -1), in[2].to(at::kDouble));
-    EXPECT_LT(relative_error(nn::attention(in[0], in[1], in[2], options), expected),
-              dtype == at::kBFloat16 ? 2e-2 : 5e-6);
-  }
-}
-
-TEST(AttentionTest, ChunksGiveTheSameResultAsOneMatrix) {
-  const TensorList in = split_heads({1, 2, 50, 40, 16, false}, at::kFloat);
-  AttentionOptions chunked;
-  chunked.causal = true;
-  AttentionOptions whole = chunked;
-  chunked.max_score_bytes = 7 * 2 * 40 * 4;  // 7 queries at a time
-  const Tensor expected = nn::attention(in[0], in[1], in[2], whole);
-  EXPECT_LT(relative_error(nn::attention(in[0], in[1], in[2], chunked), expected), 1e-6);
-  const Tensor trained = leaf(in[0]);  // takes another path: all heads at once
-  EXPECT_LT(relative_error(nn::attention(trained, in[1], in[2], chunked), expected), 1e-6);
-}
-
-TEST(AttentionTest, LargeScoresDoNotOverflow) {
-  TensorList in = split_heads({1, 1, 40, 200, 32, false}, at::kBFloat16);
-  in[0] = in[0] * 100;
-  const Tensor y = nn::attention(in[0], in[1], in[2]);
-  EXPECT_LT(relative_error(y, exact_attention(in[0], in[1], in[2], default_scale(in[0]), false)),
-            2e-2);
-}
-
-TEST(AttentionTest, JoiningTheHeadsOfBfloat16ResultsIsFree) {
-  if (!kernels::avx512_available()) GTEST_SKIP() << "no AVX-512 BF16";
-  const TensorList in = split_heads({2, 3, 20, 30, 16, false}, at::kBFloat16);
-  EXPECT_TRUE(nn::attention(in[0], in[1], in[2]).transpose(1, 2).is_contiguous());
-}
-
-TEST(AttentionTest, DifferentWidthsAreRefused) {
-  EXPECT_THROW(
-      nn::attention(at::ones({1, 1, 4, 8}), at::ones({1, 1, 4, 6}), at::ones({1, 1, 4, 6})),
-      c10::Error);
 }
 
 }  // namespace

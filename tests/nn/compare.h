@@ -1,0 +1,54 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <vector>
+
+/// Comparison of an operator, values and gradients, with the same computation in float64.
+namespace mos::nn {
+
+using torch::Tensor;
+using TensorList = std::vector<Tensor>;
+using Op = std::function<Tensor(const TensorList&)>;
+
+inline double relative_error(const Tensor& actual, const Tensor& expected) {
+  const Tensor wide = expected.to(at::kDouble);
+  return ((actual.to(at::kDouble) - wide).norm() / (wide.norm() + 1e-12)).item<double>();
+}
+
+/// float32 is summed in different orders, bfloat16 results and gradients are rounded to 8 bits, and
+/// LibTorch 2's vectorised erf is right to 1.5e-7, which 1 + erf(x) magnifies for x < 0.
+inline double tolerance(at::ScalarType dtype) { return dtype == at::kBFloat16 ? 5e-3 : 2e-5; }
+
+/// A leaf with the strides of `value`.
+inline Tensor leaf(const Tensor& value) { return value.detach().requires_grad_(true); }
+
+/// Values and gradients of `actual` on `inputs` against `reference` on the same numbers in float64.
+inline void expect_same(const Op& actual, const Op& reference, const TensorList& inputs,
+                        double bound) {
+  at::manual_seed(17);
+  TensorList ours;
+  TensorList exact;
+  for (const Tensor& input : inputs) {
+    ours.push_back(leaf(input));
+    exact.push_back(leaf(input.to(at::kDouble)));
+  }
+  const Tensor y = actual(ours);
+  const Tensor expected = reference(exact);
+  ASSERT_EQ(y.sizes(), expected.sizes());
+  EXPECT_EQ(y.scalar_type(), inputs[0].scalar_type());
+  EXPECT_LT(relative_error(y, expected), bound) << "value";
+
+  const Tensor dy = at::randn(y.sizes(), y.options().dtype(at::kFloat)).to(y.scalar_type());
+  y.backward(dy);
+  expected.backward(dy.to(at::kDouble));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    ASSERT_TRUE(ours[i].grad().defined()) << "input " << i;
+    EXPECT_EQ(ours[i].grad().scalar_type(), inputs[i].scalar_type());
+    EXPECT_LT(relative_error(ours[i].grad(), exact[i].grad()), bound) << "gradient of input " << i;
+  }
+}
+
+}  // namespace mos::nn
