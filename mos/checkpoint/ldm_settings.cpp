@@ -236,8 +236,18 @@ LdmConfig read_ldm_config(const std::filesystem::path& path) {
   config.linear_end = json_value(params, "linear_end", config.linear_end);
   config.timesteps = json_value(params, "timesteps", config.timesteps);
   config.scale_factor = json_value(params, "scale_factor", config.scale_factor);
-  const auto& text = child(child(params, "cond_stage_config"), "params");
-  config.text_layer = json_value(text, "layer", config.text_layer);
+  const auto& embedder = child(params, "cond_stage_config");
+  // The default of the original code's FrozenOpenCLIPEmbedder is the last layer.
+  const bool open_clip =
+      json_value<std::string>(embedder, "target", "").ends_with("OpenCLIPEmbedder");
+  config.text_layer =
+      json_value(child(embedder, "params"), "layer", open_clip ? "last" : config.text_layer);
+  if (open_clip && config.text_layer != "last" && config.text_layer != "penultimate") {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("cannot use {}: the text encoder's layer is \"{}\", expected last or "
+                            "penultimate",
+                            path.string(), config.text_layer));
+  }
   return config;
 }
 

@@ -176,7 +176,24 @@ TEST_F(LdmYaml, PredictsTheNoiseUnlessItSaysOtherwise) {
   EXPECT_EQ(read("model:\n  params:\n    timesteps: 1000\n").parameterization, "eps");
 }
 
+std::string with_embedder(const std::string& params) {
+  return "model:\n"
+         "  params:\n"
+         "    cond_stage_config:\n"
+         "      target: ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder\n"
+         "      params:\n"
+         "        freeze: True\n" +
+         params;
+}
+
+TEST_F(LdmYaml, OpenClipEndsAtTheLastLayerUnlessItSaysOtherwise) {
+  EXPECT_EQ(read(with_embedder("")).text_layer, "last");
+  EXPECT_EQ(read(with_embedder("        layer: penultimate\n")).text_layer, "penultimate");
+}
+
 TEST_F(LdmYaml, OfSomethingElseIsRefused) {
+  EXPECT_THAT(error_of(with_embedder("        layer: pooled\n")), HasSubstr("\"pooled\""));
+
   EXPECT_THAT(error_of("train:\n  steps: 3\n"), HasSubstr("no \"model: params:\""));
   EXPECT_THAT(error_of("model:\n  params:\n    parameterization: x0\n"), HasSubstr("x0"));
   EXPECT_THAT(error_of("model: &anchor\n  params: *anchor\n"), HasSubstr("model.yaml"));
