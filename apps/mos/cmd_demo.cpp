@@ -36,6 +36,7 @@ int run_demo(int argc, char** argv) {
   }
   read_flags(flags, options);
   flags.refuse_unknown();
+  flags.refuse_words();
   const auto report = demo::run_demo(options, ProgressBar(), cancel_on_interrupt());
   print_table(report);
   fmt::print("{}/index.html\n", options.out);

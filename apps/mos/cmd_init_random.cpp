@@ -53,6 +53,7 @@ int run_init_random(int argc, char** argv) {
   read_flags(flags, settings);
   const auto out = flags.take("out");
   flags.refuse_unknown();
+  flags.refuse_words();
   if (!out || out->empty()) {
     throw Error(ErrorKind::kUsage, "mos init-random needs --out; see mos init-random --help");
   }

@@ -122,6 +122,7 @@ int run_pretrain(int argc, char** argv) {
     print_stages();
     return flags.has("help") ? 0 : exit_code(ErrorKind::kUsage);
   }
+  flags.refuse_words(1);
   const auto& wanted = flags.words().front();
   std::vector<std::string> names;
   for (const auto& stage : kStages) names.emplace_back(stage.name);

@@ -3,10 +3,8 @@
 #include <torch/version.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 
 #include "command.h"
 #include "compute.h"
@@ -15,9 +13,10 @@
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
-#include "mos/base/log.h"
 #include "mos/diffusion/scheduler.h"
+#include "paint_progress.h"
 #include "picture_record.h"
+#include "rerun.h"
 #include "studio.h"
 #include "terminal.h"
 #include "trial.h"
@@ -91,30 +90,6 @@ struct Order {
 
 // ---- The command line ----
 
-ConceptUse parse_concept(const std::string& text, double default_scale) {
-  const auto equals = text.rfind('=');
-  if (equals == std::string::npos || fs::exists(text)) return {text, "", default_scale};
-  const auto scale = detail::parse_number("concept", text.substr(equals + 1));
-  return {text.substr(0, equals), "", scale};
-}
-
-std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
-  std::vector<ConceptUse> uses;
-  const auto given = flags.take("concept");
-  for (const auto& text : detail::split_list(given.value_or(""))) {
-    uses.push_back(parse_concept(text, default_scale));
-  }
-  if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
-  return uses;
-}
-
-void refuse_words(const Flags& flags) {
-  if (flags.words().empty()) return;
-  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" belongs to no option; put texts with blanks "
-                                             "in quotes",
-                                             flags.words().front()));
-}
-
 /// A short name or a diffusers class; empty is the model's own.
 void check_scheduler(const std::string& name) {
   const auto names = diffusion::scheduler_names();
@@ -158,7 +133,7 @@ Order take_order(Flags& flags) {
   order.conditions = take_conditions(flags);
   order.dry_run = flags.take_switch("dry-run");
   flags.refuse_unknown();
-  refuse_words(flags);
+  flags.refuse_words();
   check_order(order);
   return order;
 }
@@ -193,28 +168,6 @@ region::Scene compose_scene(const Order& order, const diffusion::StableDiffusion
 }
 
 // ---- The work ----
-
-/// Progress over all batches of an order.
-class PaintProgress {
- public:
-  explicit PaintProgress(std::int64_t batches) : batches_(batches) {}
-
-  diffusion::StepCallback of_batch(std::int64_t batch) {
-    return [this, batch](const diffusion::DenoiseStep& step) {
-      const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
-      bar_({.stage = "painting",
-            .step = batch * step.total + step.index + 1,
-            .total = batches_ * step.total,
-            .loss = std::numeric_limits<double>::quiet_NaN(),
-            .seconds = spent.count()});
-    };
-  }
-
- private:
-  std::int64_t batches_;
-  ProgressBar bar_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// A record that lacks only what differs from batch to batch.
 PictureRecord record_of(const Studio& studio, const Settings& settings, region::Scene scene) {
@@ -314,85 +267,6 @@ int sample(Flags& flags) {
     return 0;
   }
   paint(studio, order, destination, work);
-  return 0;
-}
-
-// ---- The same picture again ----
-
-void warn_of_other_versions(const PictureRecord& record) {
-  if (record.program == MOS_VERSION && record.libtorch == TORCH_VERSION) return;
-  log::warn(fmt::format("the picture is from mos {} with LibTorch {}, this is mos {} with {}",
-                        record.program, record.libtorch, MOS_VERSION, TORCH_VERSION));
-}
-
-/// The record's concepts, from `moved` files where there are any.
-std::vector<ConceptUse> concepts_of(const PictureRecord& record,
-                                    const std::vector<ConceptUse>& moved) {
-  auto uses = record.concepts;
-  if (moved.empty()) return uses;
-  if (moved.size() != uses.size()) {
-    throw Error(ErrorKind::kUsage, fmt::format("--concept names {} files, but the picture was made "
-                                               "with {}",
-                                               moved.size(), uses.size()));
-  }
-  for (std::size_t i = 0; i < uses.size(); ++i) uses[i].file = moved[i].file;
-  return uses;
-}
-
-/// How the base is read now. Its hash tells the right weights wherever they lie, so a base that has
-/// moved starts without the record's variant; what it predicts is part of the picture.
-checkpoint::ReadOptions moved_read(Flags& flags, const checkpoint::ReadOptions& recorded,
-                                   bool has_moved) {
-  auto read = has_moved ? checkpoint::ReadOptions() : recorded;
-  read.prediction_type = recorded.prediction_type;
-  read_flags(flags, read);
-  if (read.prediction_type == recorded.prediction_type) return read;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the picture was made with the prediction type \"{}\", --prediction-type "
-                          "is \"{}\"; paint a new one with --prompt or --scene instead",
-                          recorded.prediction_type, read.prediction_type));
-}
-
-int rerun(Flags& flags, const fs::path& picture) {
-  const auto old_bytes = read_text_file(picture);
-  auto record = read_record(picture);
-  const auto moved_base = flags.take("base");
-  const auto base = moved_base.value_or(record.base);
-  const auto read = moved_read(flags, record.read, moved_base.has_value());
-  const auto uses = concepts_of(record, take_concepts(flags, 1.0));
-  auto scene = moved_conditions(flags, record.scene);
-  const auto out = flags.take_path("out");
-  const auto keys = take_key_options(flags);
-  flags.refuse_unknown();
-  refuse_words(flags);
-  const Destination destination(out.value_or(picture), false);
-  warn_of_other_versions(record);
-
-  at::set_num_threads(static_cast<int>(record.threads));
-  const auto device = device_named(record.device);
-  auto studio = open_studio(
-      {base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys, read});
-  record.program = MOS_VERSION;
-  record.libtorch = TORCH_VERSION;
-  PaintProgress progress(1);
-  const region::PaintInputs inputs{{}, load_conditions(studio, scene)};
-  const auto pictures =
-      region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, inputs,
-                              progress.of_batch(0), cancel_on_interrupt());
-  const auto& pixels = pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
-  const bool same = picture_bytes(pixels, record) == old_bytes;
-  const auto differs = fmt::format(
-      "the new picture is not the same as {}: it was made by another "
-      "version, or on a machine that rounds differently",
-      picture.string());
-  if (!same && !out) {
-    throw Error(ErrorKind::kMismatch, differs + "; name a place for the new one with --out");
-  }
-  if (!same) log::warn(differs);
-  destination.make_folder();
-  const auto path = destination.path(record.seed);
-  write_picture(path, pixels, record);
-  fmt::print("{}\n", path.string());
   return 0;
 }
 

@@ -77,6 +77,7 @@ TuneCommand read_command(Flags& flags) {
     command.previews = previews.value_or(beside.replace_extension().string() + "-previews");
   }
   flags.refuse_unknown();
+  flags.refuse_words();
   tune::check_options(command.options);
   return command;
 }

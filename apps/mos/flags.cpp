@@ -68,6 +68,13 @@ bool Flags::take_switch(const std::string& name) {
   return text && detail::parse_switch(name, *text);
 }
 
+void Flags::refuse_words(std::size_t expected) const {
+  if (words_.size() <= expected) return;
+  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" belongs to no option; put texts with blanks "
+                                             "in quotes",
+                                             words_[expected]));
+}
+
 void Flags::refuse_unknown() const {
   for (const auto& [name, value] : values_) {
     if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;

@@ -34,6 +34,9 @@ class Flags {
   /// be in the list of flags.cpp. Throws kUsage for a value that is neither on nor off.
   bool take_switch(const std::string& name);
 
+  /// Throws kUsage naming the first word after the `expected` ones.
+  void refuse_words(std::size_t expected = 0) const;
+
   /// Throws kUsage naming the first flag that nobody took, with the nearest known one.
   void refuse_unknown() const;
 

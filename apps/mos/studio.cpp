@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <utility>
 
 #include "mos/base/error.h"
@@ -77,6 +78,14 @@ void warn_if_cut(const Studio& studio, const std::string& prompt) {
                         tokens, tokenizer.model_max_length()));
 }
 
+ConceptUse parse_concept(const std::string& text, double default_scale) {
+  const auto equals = text.rfind('=');
+  if (equals == std::string::npos || std::filesystem::exists(text))
+    return {text, "", default_scale};
+  const auto scale = detail::parse_number("concept", text.substr(equals + 1));
+  return {text.substr(0, equals), "", scale};
+}
+
 }  // namespace
 
 void check_hash(const std::string& what, const std::string& expected, const std::string& actual) {
@@ -85,6 +94,16 @@ void check_hash(const std::string& what, const std::string& expected, const std:
               fmt::format("{} has changed since the picture was made: its SHA-256 is {}…, the "
                           "record says {}…; name the former one",
                           what, actual.substr(0, 12), expected.substr(0, 12)));
+}
+
+std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
+  std::vector<ConceptUse> uses;
+  const auto given = flags.take("concept");
+  for (const auto& text : detail::split_list(given.value_or(""))) {
+    uses.push_back(parse_concept(text, default_scale));
+  }
+  if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
+  return uses;
 }
 
 Studio open_studio(const StudioOptions& options) {

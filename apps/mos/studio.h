@@ -36,6 +36,9 @@ struct Studio {
   std::vector<Guest> guests;
 };
 
+/// The files of --concept FILE[=SCALE],…; without a scale of its own each has `default_scale`.
+std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale);
+
 /// Loads the base model and adds every concept: words to the text encoder, scale · ΔW to the
 /// weights, in float32 before they become `dtype`.
 /// Throws kIo and kFormat for files, kUsage for words that clash, kMismatch when a concept does not

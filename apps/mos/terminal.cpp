@@ -31,8 +31,7 @@ std::string clock_text(double seconds) {
 std::string bar(std::int64_t step, std::int64_t total) {
   constexpr std::int64_t kWidth = 30;
   const auto filled = std::clamp<std::int64_t>(kWidth * step / total, 0, kWidth);
-  return "[" + std::string(static_cast<std::size_t>(filled), '#') +
-         std::string(static_cast<std::size_t>(kWidth - filled), ' ') + "]";
+  return fmt::format("[{:<{}}]", std::string(static_cast<std::size_t>(filled), '#'), kWidth);
 }
 
 }  // namespace

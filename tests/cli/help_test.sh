@@ -40,6 +40,13 @@ refuses "fuse refuses an unknown option" $exit_usage 'no-such-option' \
 refuses "sample refuses an unknown option" $exit_usage 'no-such-option' \
   sample --base "$tiny_base" --prompt "a dog" --out output/a.png "${unknown[@]}"
 refuses "demo refuses an unknown option" $exit_usage 'no-such-option' demo "${unknown[@]}"
+stray='"stray" belongs to no option'
+refuses "tune refuses a stray word" $exit_usage "$stray" \
+  tune --base "$tiny_base" --data input --out output/a.safetensors stray
+refuses "sample refuses a stray word" $exit_usage "$stray" sample --prompt "a dog" stray
+refuses "demo refuses a stray word" $exit_usage "$stray" demo stray
+refuses "init-random refuses a stray word" $exit_usage "$stray" init-random --out output/model stray
+refuses "pretrain refuses a stray word" $exit_usage "$stray" pretrain vae stray --out output/base
 refuses "the nearest option is suggested" $exit_usage 'stesp.*steps' \
   tune --data input --out output/a.safetensors --base "$tiny_base" --stesp 5
 refuses "an option given twice is refused" $exit_usage 'twice' \
