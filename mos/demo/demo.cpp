@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -86,8 +87,8 @@ tune::TuneOptions tune_options(const DemoOptions& options) {
   return tuning;
 }
 
-TunedConcept tune_one(Workshop& shop, const std::string& name) {
-  const auto dataset = tune::load_dataset(fs::path(shop.options.concepts) / name);
+TunedConcept tune_one(Workshop& shop, const std::string& name,
+                      const tune::ConceptDataset& dataset) {
   const auto options = tune::complete_options(tune_options(shop.options), dataset);
   const auto base = diffusion::StableDiffusion::load(shop.options.base,
                                                      {.dtype = tune::compute_dtype(options.run)});
@@ -146,22 +147,20 @@ region::Scene scene_for(const region::Scene& scene, const std::vector<TunedConce
   return filled;
 }
 
-/// Which concept each region shows: the first whose place stands in its prompt.
+/// Which of the concepts each region shows: the first whose place stands in its prompt.
 std::vector<std::size_t> concepts_of_regions(const region::Scene& scene,
-                                             const std::vector<TunedConcept>& tuned) {
+                                             const std::vector<std::string>& names) {
   std::vector<std::size_t> owners;
   for (const auto& region : scene.regions) {
-    std::size_t owner = 0;
-    while (owner < tuned.size() &&
-           region.prompt.find("{" + tuned[owner].name + "}") == std::string::npos) {
-      ++owner;
-    }
-    if (owner == tuned.size()) {
+    const auto owner = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+      return region.prompt.find("{" + name + "}") != std::string::npos;
+    });
+    if (owner == names.end()) {
       throw Error(ErrorKind::kUsage, fmt::format("region \"{}\" of the scene shows none of the "
                                                  "concepts that are tuned; write {{name}}",
                                                  region.prompt));
     }
-    owners.push_back(owner);
+    owners.push_back(static_cast<std::size_t>(owner - names.begin()));
   }
   return owners;
 }
@@ -175,15 +174,21 @@ region::SampleOptions scene_options(const DemoOptions& options, const region::Sc
   return sample;
 }
 
-Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene) {
-  const auto options = scene_options(shop.options, scene);
+/// The adapters of the scene with their pictures, for every model of the base's architecture.
+region::PaintInputs load_conditions(const Workshop& shop, const Painter& base,
+                                    const region::Scene& scene) {
+  const auto canvas = region::canvas_of(base.model, scene_options(shop.options, scene));
   region::PaintInputs inputs;
   for (const auto& condition : scene.conditions) {
-    inputs.conditions.push_back(region::load_condition(condition, painter.model,
-                                                       region::canvas_of(painter.model, options)));
+    inputs.conditions.push_back(region::load_condition(condition, base.model, canvas));
   }
-  return region::sample_pictures(painter.model, painter.tokens, scene, options, inputs, {},
-                                 shop.cancel);
+  return inputs;
+}
+
+Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene,
+                   const region::PaintInputs& inputs) {
+  return region::sample_pictures(painter.model, painter.tokens, scene,
+                                 scene_options(shop.options, scene), inputs, {}, shop.cancel);
 }
 
 /// The pixels of `box` in every picture, [n,h,w,3].
@@ -240,7 +245,6 @@ Json DemoReport::to_json() const {
 DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress,
                     const CancelToken* cancel) {
   const fs::path out = options.out;
-  fs::create_directories(out);
   const auto template_scene =
       region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1});
   Workshop shop{
@@ -250,18 +254,27 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
       tune::compute_dtype({}),
       eval::ClipScorer::load(fs::path(options.base) / "clip", fs::path(options.base) / "tokenizer"),
       {}};
+  // All that may be wrong with the order is found before the work.
+  const auto owners = concepts_of_regions(template_scene, options.names);
+  std::vector<tune::ConceptDataset> datasets;
+  for (const auto& name : options.names) {
+    datasets.push_back(tune::load_dataset(fs::path(options.concepts) / name));
+  }
+  fs::create_directories(out);
   DemoReport report;
   report.options = write_options(options);
 
   // What the base model makes of the words alone, before it knows any concept.
   auto base = make_painter(shop, nullptr);
+  const auto inputs = load_conditions(shop, base, template_scene);
   io::write_png(out / "base.png",
                 paint(shop, base, "a photo of a cat on the beach")[0].contiguous());
   log::info("first picture: " + (out / "base.png").string());
 
   std::vector<TunedConcept> tuned;
-  for (const auto& name : options.names) {
-    tuned.push_back(tune_one(shop, name));
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    const auto& name = options.names[i];
+    tuned.push_back(tune_one(shop, name, datasets[i]));
     auto& one = tuned.back();
     write_grid(out / (name + "-own.png"), one.own_pictures, one.own_pictures.size(0));
     auto single = make_painter(shop, &one.delta);
@@ -270,7 +283,6 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
     report.concepts.back().lower = alignment(shop, base, one, one.class_word, "lower");
   }
 
-  const auto owners = concepts_of_regions(template_scene, tuned);
   const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
   const auto scene = scene_for(template_scene, tuned, words);
   for (const auto owner : owners) report.regions.push_back({.name = tuned[owner].name});
@@ -282,7 +294,8 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
       (method == "weight" ? of_concept.weight : of_concept.gradient) =
           alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
     }
-    const auto pictures = shop.timed("paint", [&] { return paint_scene(shop, fused, scene); });
+    const auto pictures =
+        shop.timed("paint", [&] { return paint_scene(shop, fused, scene, inputs); });
     write_grid(out / ("scene-" + method + ".png"), pictures, kSceneColumns);
     const auto of_regions = margins(shop, pictures, scene, tuned, owners);
     for (std::size_t r = 0; r < of_regions.size(); ++r) {

@@ -47,6 +47,12 @@ refuses "sample refuses a stray word" $exit_usage "$stray" sample --prompt "a do
 refuses "demo refuses a stray word" $exit_usage "$stray" demo stray
 refuses "init-random refuses a stray word" $exit_usage "$stray" init-random --out output/model stray
 refuses "pretrain refuses a stray word" $exit_usage "$stray" pretrain vae stray --out output/base
+shipped=(--base "$project/base" --concepts "$project/base/concepts" --out output/demo
+  --scene "$project/examples/demo-scene.json")
+refuses "demo refuses a concept that is not there before it tunes the others" $exit_format 'tedy' \
+  demo "${shipped[@]}" --names wizard,teddy,racer,tedy
+refuses "demo refuses a scene with a concept that is not tuned" $exit_usage '\{racer\}' \
+  demo "${shipped[@]}" --names wizard,teddy
 refuses "the nearest option is suggested" $exit_usage 'stesp.*steps' \
   tune --data input --out output/a.safetensors --base "$tiny_base" --stesp 5
 refuses "an option given twice is refused" $exit_usage 'twice' \
