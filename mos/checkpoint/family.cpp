@@ -188,7 +188,7 @@ std::string family_of_text_width(std::int64_t width) {
     case 1024:
       return name_of(Family::kSd2);
     case 2048:
-      return name_of(Family::kSdxl) + ", which is not supported";
+      return fmt::format("{}, which is not supported", name_of(Family::kSdxl));
     default:
       return "a model of another size";
   }
