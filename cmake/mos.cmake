@@ -19,20 +19,33 @@ if(MOS_SANITIZE)
   target_link_options(mos_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
-if(MOS_PRECOMPILED_HEADERS)
-  file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
-  add_library(mos_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
-  target_link_libraries(mos_precompiled PRIVATE mos_flags)
-  target_precompile_headers(mos_precompiled PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
-  target_compile_options(mos_precompiled PRIVATE -fpch-preprocess)  # lets ccache see through it
-endif()
-
-# Lets `target` use the precompiled headers; all targets share one copy, which is half a gigabyte.
-function(mos_use_precompiled target)
+# mos_precompile(<name> [OPTION...]): the headers compiled with these options, half a gigabyte. g++ 14
+# takes them only at the level of optimisation that they were compiled at.
+function(mos_precompile name)
   if(MOS_PRECOMPILED_HEADERS)
-    target_precompile_headers(${target} REUSE_FROM mos_precompiled)
+    file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+    add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+    target_link_libraries(${name} PRIVATE mos_flags)
+    target_precompile_headers(${name} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
+    target_compile_options(${name} PRIVATE ${ARGN} -fpch-preprocess)  # lets ccache see through it
+  endif()
+endfunction()
+
+# mos_use_precompiled(<target> <name>): all targets of the same options share one copy.
+function(mos_use_precompiled target name)
+  if(MOS_PRECOMPILED_HEADERS)
+    target_precompile_headers(${target} REUSE_FROM ${name})
     target_compile_options(${target} PRIVATE -fpch-preprocess)
   endif()
+endfunction()
+
+# Tests and the command line have no hot loops: a quarter of their compile time is saved.
+set(MOS_GLUE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
+mos_precompile(mos_precompiled)
+mos_precompile(mos_precompiled_glue ${MOS_GLUE_OPTIONS})
+function(mos_glue target)
+  target_compile_options(${target} PRIVATE ${MOS_GLUE_OPTIONS})
+  mos_use_precompiled(${target} mos_precompiled_glue)
 endfunction()
 
 # mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder as
@@ -43,7 +56,7 @@ function(mos_library folder)
        ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.cpp)
   if(sources)
     add_library(mos_${folder} STATIC ${sources})
-    mos_use_precompiled(mos_${folder})
+    mos_use_precompiled(mos_${folder} mos_precompiled)
     set(scope PUBLIC)
   else()
     add_library(mos_${folder} INTERFACE)
