@@ -42,7 +42,7 @@ void check(const io::EdgeOptions& edges) {
 
 int run_condition(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help") || argc == 0) {
+  if (flags.take_switch("help") || argc == 0) {
     fmt::print("{}{}", kUsage, flag_help<Settings>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

@@ -31,7 +31,7 @@ bool is_model(const fs::path& path) {
 
 int run_convert(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help")) {
+  if (flags.take_switch("help")) {
     fmt::print("{}{}{}", kUsage, convert_model_help(), kConvertConceptHelp);
     return 0;
   }

@@ -27,7 +27,7 @@ void print_table(const demo::DemoReport& report) {
 int run_demo(int argc, char** argv) {
   Flags flags(argc, argv);
   demo::DemoOptions options;
-  if (flags.take("help")) {
+  if (flags.take_switch("help")) {
     fmt::print(
         "usage: mos demo [options]\n\nTunes, fuses and paints the sample concepts; writes "
         "index.html and report.json.\n\n{}",

@@ -228,7 +228,7 @@ void write_results(const Job& job, const diffusion::StableDiffusion& model,
 
 int run_fuse(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help")) {
+  if (flags.take_switch("help")) {
     print_help();
     return 0;
   }

@@ -45,7 +45,7 @@ checkpoint::ModelConfigs configs_named(const std::string& name) {
 
 int run_init_random(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help") || argc == 0) {
+  if (flags.take_switch("help") || argc == 0) {
     fmt::print("{}{}", kUsage, flag_help<Settings>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

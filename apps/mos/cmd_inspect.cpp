@@ -154,7 +154,7 @@ void print(const Json& report, bool as_json) {
 
 int run_inspect(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help")) {
+  if (flags.take_switch("help")) {
     fmt::print("{}{}", kUsage, flag_help<checkpoint::ReadOptions>());
     return 0;
   }

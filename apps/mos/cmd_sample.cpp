@@ -274,7 +274,7 @@ int sample(Flags& flags) {
 
 int run_sample(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help") || argc == 0) {
+  if (flags.take_switch("help") || argc == 0) {
     fmt::print("{}{}{}\n{}", kUsage, kKeyFlagsHelp, flag_help<Settings>(), kConditionHelp);
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

@@ -147,7 +147,7 @@ void tune_and_save(const TuneCommand& command) {
 
 int run_tune(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help") || argc == 0) {
+  if (flags.take_switch("help") || argc == 0) {
     fmt::print("{}{}\n{}", kUsage, flag_help<checkpoint::ReadOptions>(),
                flag_help<tune::TuneOptions>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;

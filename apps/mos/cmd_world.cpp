@@ -155,7 +155,7 @@ void print_help() {
 
 int run_world(int argc, char** argv) {
   Flags flags(argc, argv);
-  if (flags.take("help")) {
+  if (flags.take_switch("help")) {
     print_help();
     return 0;
   }

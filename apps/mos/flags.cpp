@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <span>
 #include <string_view>
 
@@ -36,7 +37,7 @@ Flags::Flags(int argc, char** argv) {
       continue;
     }
     auto name = argument.substr(2);
-    std::string value;
+    std::optional<std::string> value;
     if (const auto equals = name.find('='); equals != std::string::npos) {
       value = name.substr(equals + 1);
       name.resize(equals);
@@ -50,10 +51,18 @@ Flags::Flags(int argc, char** argv) {
 }
 
 std::optional<std::string> Flags::take(const std::string& name) {
+  const auto found = values_.find(name);
+  if (found != values_.end() && !found->second) {
+    throw Error(ErrorKind::kUsage, fmt::format("--{} needs a value", name));
+  }
+  return take_bare(name);
+}
+
+std::optional<std::string> Flags::take_bare(const std::string& name) {
   known_.push_back(name);
   const auto found = values_.find(name);
   if (found == values_.end()) return std::nullopt;
-  return found->second;
+  return found->second.value_or("");
 }
 
 std::optional<std::filesystem::path> Flags::take_path(const std::string& name) {
@@ -64,7 +73,7 @@ std::optional<std::filesystem::path> Flags::take_path(const std::string& name) {
 }
 
 bool Flags::take_switch(const std::string& name) {
-  const auto text = take(name);
+  const auto text = take_bare(name);
   return text && detail::parse_switch(name, *text);
 }
 
@@ -104,7 +113,7 @@ double parse_number(const std::string& name, const std::string& text) {
   double value = 0;
   const auto* end = text.data() + text.size();
   const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end || text.empty()) {
+  if (result.ec != std::errc() || result.ptr != end || text.empty() || !std::isfinite(value)) {
     throw_bad_value(name, text, "a number");
   }
   return value;

@@ -24,10 +24,14 @@ class Flags {
   const std::vector<std::string>& words() const { return words_; }
   bool has(const std::string& name) const { return values_.contains(name); }
 
-  /// The value of `name` and marks it as known; nothing when it was not given.
+  /// The value of `name` and marks it as known; nothing when it was not given. Throws kUsage when
+  /// it was given without a value.
   std::optional<std::string> take(const std::string& name);
 
-  /// The same as a path. Throws kUsage for an empty one.
+  /// The same for what may stand alone, which is the value "".
+  std::optional<std::string> take_bare(const std::string& name);
+
+  /// The value of `name` as a path. Throws kUsage for an empty one.
   std::optional<std::filesystem::path> take_path(const std::string& name);
 
   /// Whether the switch `name` was given and is not off. A switch that reads no word behind it must
@@ -41,7 +45,7 @@ class Flags {
   void refuse_unknown() const;
 
  private:
-  std::map<std::string, std::string> values_;
+  std::map<std::string, std::optional<std::string>> values_;  ///< Nothing: it stands alone.
   std::vector<std::string> words_;
   std::vector<std::string> known_;
 };
@@ -60,7 +64,9 @@ void parse_value(const std::string& name, const std::string& text, T& field) {
   if constexpr (std::is_same_v<T, bool>) {
     field = parse_switch(name, text);
   } else if constexpr (std::is_integral_v<T>) {
-    field = static_cast<T>(parse_integer(name, text));
+    const auto value = parse_integer(name, text);
+    if (std::is_unsigned_v<T> && value < 0) throw_bad_value(name, text, "0 or a larger number");
+    field = static_cast<T>(value);
   } else if constexpr (std::is_floating_point_v<T>) {
     field = static_cast<T>(parse_number(name, text));
   } else {
@@ -98,7 +104,7 @@ class FlagReader {
   template <typename T>
   void operator()(const std::string& name, T& field, const std::string& /*help*/) {
     const auto flag = detail::flag_name(name);
-    const auto text = flags_.take(flag);
+    const auto text = std::is_same_v<T, bool> ? flags_.take_bare(flag) : flags_.take(flag);
     if (!text) return;
     detail::parse_value(flag, *text, field);
   }

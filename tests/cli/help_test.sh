@@ -57,6 +57,14 @@ refuses "the nearest option is suggested" $exit_usage 'stesp.*steps' \
   tune --data input --out output/a.safetensors --base "$tiny_base" --stesp 5
 refuses "an option given twice is refused" $exit_usage 'twice' \
   fuse --base "$tiny_base" --base "$tiny_base" --out output/model
+refuses "an option without its value is refused" $exit_usage '--prompt needs a value' \
+  sample --base "$tiny_base" --out output/a.png --prompt
+refuses "an option before another one is not its value" $exit_usage '--negative-prompt needs' \
+  sample --base "$tiny_base" --prompt "a dog" --negative-prompt --out output/a.png
+refuses "a seed below 0 is refused" $exit_usage 'seed.*-1.*0 or a larger' \
+  sample --base "$tiny_base" --prompt "a dog" --out output/a.png --seed -1
+refuses "a number that is not finite is refused" $exit_usage 'guidance-scale.*nan.*a number' \
+  sample --base "$tiny_base" --prompt "a dog" --out output/a.png --guidance-scale nan
 refuses "a number that is none is refused" $exit_usage 'many.*whole number' \
   tune --data input --out output/a.safetensors --base "$tiny_base" --steps many
 finish
