@@ -103,10 +103,7 @@ TEST(AttentionTest, AdditiveMaskAndScaleAreHonoured) {
     AttentionOptions options;
     options.scale = 0.5;
     options.mask = at::randn({2, 1, 20, 30}).to(dtype);
-    const Tensor scores =
-        at::matmul(in[0].to(at::kDouble), in[1].to(at::kDouble).transpose(-2, -1)) * 0.5 +
-        options.mask.to(at::kDouble);
-    const Tensor expected = at::matmul(at::softmax(scores, -1), in[2].to(at::kDouble));
+    const Tensor expected = exact_attention(in[0], in[1], in[2], 0.5, false, options.mask);
     EXPECT_LT(relative_error(nn::attention(in[0], in[1], in[2], options), expected),
               dtype == at::kBFloat16 ? 2e-2 : 5e-6);
   }
@@ -128,6 +125,18 @@ TEST_P(Attention, ChunksMatchFloat64) {
         return exact_attention(in[0], in[1], in[2], scale, shape.causal, options.mask);
       },
       split_heads(shape, dtype), dtype == at::kBFloat16 ? 2e-2 : 5e-6);
+}
+
+TEST(AttentionTest, ChunksGiveTheSameResultAsOneMatrix) {
+  const TensorList in = split_heads({1, 2, 50, 40, 16, false}, at::kFloat);
+  AttentionOptions chunked;
+  chunked.causal = true;
+  AttentionOptions whole = chunked;
+  chunked.max_score_bytes = 7 * 2 * 40 * 4;  // less than the scores of a head
+  const Tensor expected = nn::attention(in[0], in[1], in[2], whole);
+  EXPECT_LT(relative_error(nn::attention(in[0], in[1], in[2], chunked), expected), 1e-6);
+  const Tensor trained = leaf(in[0]);
+  EXPECT_LT(relative_error(nn::attention(trained, in[1], in[2], chunked), expected), 1e-6);
 }
 
 // A mask that is learnt, such as a relative position bias, is no constant.
