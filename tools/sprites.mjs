@@ -2,8 +2,8 @@
 //
 //     node tools/sprites.mjs <cache folder>
 //
-// writes <cache>/sprites/<style>/<name>.webp|png for every entry of artwork.json. The packages go
-// to <cache>/packages. Sprites that are there already are left alone, and when all are, npm is
+// writes <cache>/sprites/<style>/<name>.webp|png for every subject of artwork.json in every style
+// of pretraining, and for every concept in its own. The packages go to <cache>/packages. Sprites that are there already are left alone, and when all are, npm is
 // not called at all.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -25,13 +25,18 @@ async function run(command, args, { input, cwd } = {}) {
 /// Every sprite that artwork.json asks for: where it goes and what it is drawn from.
 function wanted(folder) {
   const artwork = JSON.parse(fs.readFileSync(path.join(tools, "artwork.json"), "utf8"));
-  return Object.entries(artwork).flatMap(([style, entries]) =>
-    Object.entries(entries).map(([name, source]) => ({
-      style,
-      source,
-      file: path.join(folder, style, `${name}.${style === "fluent" ? "webp" : "png"}`),
-    })),
+  const sprite = (style, name, source) => ({
+    style,
+    source,
+    file: path.join(folder, style, `${name}.${style === "fluent" ? "webp" : "png"}`),
+  });
+  const subjects = artwork.styles.flatMap((style) =>
+    Object.entries(artwork.subjects).map(([name, source]) => sprite(style, name, source)),
   );
+  const concepts = Object.entries(artwork.concepts).map(([name, { style, source }]) =>
+    sprite(style, name, source),
+  );
+  return [...subjects, ...concepts];
 }
 
 async function installPackages(folder) {
@@ -56,12 +61,15 @@ function fluentFile(modules, codePoints) {
   return found;
 }
 
+/// The icon set of a style, where it has another name.
+const setOf = (style) => (style === "flat" ? "fluent-emoji-flat" : style);
+
 const iconSets = new Map();
 
 function iconSvg(modules, style, codePoints) {
   if (!iconSets.has(style)) {
     const read = (name) =>
-      JSON.parse(fs.readFileSync(path.join(modules, "@iconify-json", style, name), "utf8"));
+      JSON.parse(fs.readFileSync(path.join(modules, "@iconify-json", setOf(style), name), "utf8"));
     iconSets.set(style, { icons: read("icons.json"), chars: read("chars.json") });
   }
   const { icons, chars } = iconSets.get(style);

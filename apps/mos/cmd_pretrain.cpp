@@ -39,7 +39,7 @@ void prepare_data(Flags& flags, const std::filesystem::path& out) {
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
   read_flags(flags, options);
   flags.refuse_unknown();
-  pretrain::Dataset::prepare(out, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::Dataset::prepare(out, options);
 }
 
 void train_vae(Flags& flags, const std::filesystem::path& out) {
@@ -94,8 +94,8 @@ std::string export_flags() {
 }
 
 constexpr std::array kStages = {
-    Stage{"data", "render the pictures and write the tokenizer", prepare_data,
-          flag_help<pretrain::DataOptions>},
+    Stage{"data", "choose the pictures, which are drawn when needed, and write the tokenizer",
+          prepare_data, flag_help<pretrain::DataOptions>},
     Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae,
           flag_help<pretrain::VaeOptions>},
     Stage{"towers", "train the text and the image tower", train_towers,

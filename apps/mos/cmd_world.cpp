@@ -46,6 +46,7 @@ void write_vocabulary(Flags& flags) {
 struct SheetOptions {
   std::int64_t pictures = 64;
   std::int64_t columns = 8;
+  std::int64_t canvas = 0;
   bool held_out = false;
   world::WorldOptions world;
 };
@@ -54,6 +55,7 @@ template <class Visitor>
 void describe(Visitor& visit, SheetOptions& options) {
   visit("pictures", options.pictures, "pictures on the sheet");
   visit("columns", options.columns, "pictures in a row");
+  visit("canvas", options.canvas, "which of the kinds of canvases, counted from 0");
   visit("held_out", options.held_out, "those that pretraining measures on, not those it sees");
   describe(visit, options.world);
 }
@@ -68,8 +70,14 @@ void write_sheet(Flags& flags) {
   }
   { const AtomicFile writable(out); }
   const world::Compositor compositor(world::make_world(options.world), sprites);
-  const auto split = options.held_out ? world::Split::kHeldOut : world::Split::kTrain;
-  io::write_png(out, world::contact_sheet(compositor, split, options.pictures, options.columns));
+  const auto kinds = static_cast<std::int64_t>(compositor.world().canvases.size());
+  if (options.canvas < 0 || options.canvas >= kinds) {
+    throw Error(ErrorKind::kUsage, fmt::format("--canvas is {}, but the world has canvases 0 to {}",
+                                               options.canvas, kinds - 1));
+  }
+  const world::PictureKey first{options.held_out ? world::Split::kHeldOut : world::Split::kTrain, 0,
+                                static_cast<std::size_t>(options.canvas)};
+  io::write_png(out, world::contact_sheet(compositor, first, options.pictures, options.columns));
   fmt::print("{}\n", out.string());
 }
 

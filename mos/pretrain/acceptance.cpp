@@ -103,13 +103,13 @@ class Examiner {
   double prefers_own(const Change& change) {
     std::vector<std::int64_t> indices;
     std::vector<std::string> own, changed;
-    const auto& specs = data_.specs(Split::kHeldOut);
-    for (std::size_t i = 0; i < specs.size(); ++i) {
+    for (std::int64_t i = 0; i < data_.size(Split::kHeldOut); ++i) {
       if (static_cast<std::int64_t>(indices.size()) == options_.swap_pictures) break;
-      const auto other = change(specs[i]);
+      const auto spec = data_.layout(Split::kHeldOut, i).caption;
+      const auto other = change(spec);
       if (!other) continue;
-      indices.push_back(static_cast<std::int64_t>(i));
-      own.push_back(world::caption_text(data_.world(), specs[i]));
+      indices.push_back(i);
+      own.push_back(world::caption_text(data_.world(), spec));
       changed.push_back(world::caption_text(data_.world(), *other));
     }
     if (indices.empty()) return 0.0;
@@ -247,11 +247,10 @@ class Examiner {
   PairFigures judge_held_out_pairs() {
     std::vector<std::int64_t> indices;
     std::vector<std::vector<int>> wanted;
-    const auto& specs = data_.specs(Split::kHeldOut);
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      const auto& subjects = specs[i].subjects;
+    for (std::int64_t i = 0; i < data_.size(Split::kHeldOut); ++i) {
+      const auto subjects = data_.layout(Split::kHeldOut, i).caption.subjects;
       if (subjects.size() != 2) continue;
-      indices.push_back(static_cast<std::int64_t>(i));
+      indices.push_back(i);
       wanted.push_back({subjects[0].class_index, subjects[1].class_index});
     }
     return judge_pairs(data_.batch(Split::kHeldOut, torch::tensor(indices), torch::kFloat32),

@@ -27,9 +27,8 @@ bool suits(const world::CaptionSpec& spec, ConditionKind kind) {
 
 Tensor chosen_indices(const Dataset& data, ConditionKind kind) {
   std::vector<std::int64_t> indices;
-  const auto& specs = data.specs(Split::kHeldOut);
-  for (std::size_t i = 0; i < specs.size() && indices.size() < kPictures; ++i) {
-    if (suits(specs[i], kind)) indices.push_back(static_cast<std::int64_t>(i));
+  for (std::int64_t i = 0; i < data.size(Split::kHeldOut) && indices.size() < kPictures; ++i) {
+    if (suits(data.layout(Split::kHeldOut, i).caption, kind)) indices.push_back(i);
   }
   return torch::tensor(indices);
 }
@@ -65,11 +64,11 @@ class Judge {
  private:
   double judge(const Tensor& picture, std::int64_t index) const {
     if (kind_ == ConditionKind::kSketch) {
-      const auto drawn = data_.pictures(Split::kHeldOut)[index];
+      const auto drawn = data_.pictures(Split::kHeldOut, torch::tensor({index}))[0];
       return edge_agreement(io::edge_picture(picture), io::edge_picture(drawn));
     }
     const auto& compositor = data_.compositor();
-    const auto layout = compositor.layout(Split::kHeldOut, static_cast<std::uint64_t>(index));
+    const auto layout = data_.layout(Split::kHeldOut, index);
     const auto found = subject_box(picture);
     return found ? box_overlap(*found, compositor.subjects(layout).front().box) : 0.0;
   }

@@ -30,10 +30,12 @@ constexpr std::int64_t kMeasureSeed = 99;
 
 Tensor condition_of(const Dataset& data, Split split, std::int64_t index, ConditionKind kind) {
   const auto& compositor = data.compositor();
-  if (kind == ConditionKind::kSketch) return io::edge_picture(data.pictures(split)[index]);
-  const auto layout = compositor.layout(split, static_cast<std::uint64_t>(index));
-  const auto side = data.pictures(split).size(1);
-  return world::keypose_picture(world::poses_of(compositor, layout), side, side);
+  if (kind == ConditionKind::kSketch) {
+    return io::edge_picture(data.pictures(split, torch::tensor({index}))[0]);
+  }
+  const auto [height, width] = data.world().pixels(0);
+  return world::keypose_picture(world::poses_of(compositor, data.layout(split, index)), height,
+                                width);
 }
 
 /// The base, frozen: all workers read the same networks.
@@ -176,8 +178,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   const Dataset data(base);
   const auto latents = open_latents(base, data, progress, cancel);
   const auto frozen = load_frozen(base);
-  const auto config =
-      adapter_config(options, frozen.unet->config(), data.pictures(Split::kTrain).size(1));
+  const auto config = adapter_config(options, frozen.unet->config(), data.world().options.size);
   const auto folder = adapter_folder(base, kind);
   std::filesystem::create_directories(folder);
   write_text_file(folder / "config.json", config.to_json().dump(2) + "\n");

@@ -32,9 +32,8 @@ std::vector<std::string> draw_captions(const Dataset& data, const Tensor& indice
   world::Rng rng(static_cast<std::uint64_t>(seed), Split::kTrain, static_cast<std::uint64_t>(step));
   std::vector<std::string> captions;
   for (std::int64_t i = 0; i < indices.size(0); ++i) {
-    auto spec =
-        data.specs(Split::kTrain)[static_cast<std::size_t>(indices[i].item<std::int64_t>())];
-    world::choose_words(spec, rng);
+    auto spec = data.layout(Split::kTrain, indices[i].item<std::int64_t>(), draw.canvas).caption;
+    world::choose_words(data.world(), spec, rng);
     const bool empty = rng.chance(draw.empty);
     captions.push_back(empty ? "" : world::caption_text(data.world(), spec));
   }

@@ -36,7 +36,8 @@ NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tens
                      at::Generator& generator, TimestepDraw draw);
 
 struct CaptionDraw {
-  double empty = 0.1;  ///< Share of captions that are left empty, for guidance.
+  double empty = 0.1;      ///< Share of captions that are left empty, for guidance.
+  std::size_t canvas = 0;  ///< Of the pictures.
 };
 
 /// Captions of the training pictures `indices` [B], each told in words of its own at every step.

@@ -3,12 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/io/safetensors.h"
 #include "mos/world/vocabulary.h"
 
 namespace mos::pretrain {
@@ -18,21 +17,15 @@ using world::Split;
 
 namespace {
 
-constexpr std::int64_t kChunk = 200;  // pictures between two progress reports
-
 std::filesystem::path options_path(const std::filesystem::path& base) {
   return base / "data" / "options.json";
-}
-
-std::filesystem::path pictures_path(const std::filesystem::path& base) {
-  return base / "data" / "pictures.safetensors";
 }
 
 DataOptions saved_options(const std::filesystem::path& base) {
   const auto path = options_path(base);
   if (!std::filesystem::exists(path)) {
-    throw Error(ErrorKind::kIo, fmt::format("{} holds no pictures to train on; render them with "
-                                            "`mos pretrain data --out {}`",
+    throw Error(ErrorKind::kIo, fmt::format("{} does not say which pictures to train on; run "
+                                            "`mos pretrain data --sprites DIR --out {}`",
                                             base.string(), base.string()));
   }
   DataOptions options;
@@ -40,82 +33,50 @@ DataOptions saved_options(const std::filesystem::path& base) {
   return options;
 }
 
-Tensor render(const world::Compositor& compositor, Split split, std::int64_t count,
-              const ProgressCallback& progress, const CancelToken* cancel) {
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<Tensor> parts;
-  for (std::int64_t done = 0; done < count;) {
-    if (cancel != nullptr) cancel->check();
-    const auto chunk = std::min(kChunk, count - done);
-    parts.push_back(compositor.pictures(split, static_cast<std::uint64_t>(done), chunk));
-    done += chunk;
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    if (progress) {
-      progress({.stage = "rendering pictures",
-                .step = done,
-                .total = count,
-                .loss = std::nan(""),
-                .seconds = spent.count()});
-    }
-  }
-  return torch::cat(parts);
-}
-
-std::vector<world::CaptionSpec> specs_of(const world::Compositor& compositor, Split split,
-                                         std::int64_t count) {
-  std::vector<world::CaptionSpec> specs;
-  for (std::int64_t i = 0; i < count; ++i) {
-    specs.push_back(compositor.layout(split, static_cast<std::uint64_t>(i)).caption);
-  }
-  return specs;
-}
-
 }  // namespace
 
-void Dataset::prepare(const std::filesystem::path& base, const DataOptions& options,
-                      const ProgressCallback& progress, const CancelToken* cancel) {
-  world::write_vocabulary(base / "tokenizer");
+void Dataset::prepare(const std::filesystem::path& base, const DataOptions& options) {
   const auto text = write_options(options).dump(2) + "\n";
-  if (std::filesystem::exists(options_path(base))) {
-    if (read_text_file(options_path(base)) == text) return;
+  const auto path = options_path(base);
+  if (std::filesystem::exists(path) && read_text_file(path) != text) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("{} holds pictures of other options; choose another folder or remove "
-                            "its data folder",
+                fmt::format("{} has been made for pictures of other options; choose another folder "
+                            "or remove its data folder",
                             base.string()));
   }
-  const world::Compositor compositor(world::make_world(options.world), options.sprites);
+  const world::Compositor all_there(world::make_world(options.world), options.sprites);
+  world::write_vocabulary(base / "tokenizer");
   std::filesystem::create_directories(base / "data");
-  io::save_safetensors(
-      pictures_path(base),
-      {{"train", render(compositor, Split::kTrain, options.pictures, progress, cancel)},
-       {"held_out", render(compositor, Split::kHeldOut, options.held_out, progress, cancel)}});
-  write_text_file(options_path(base), text);
+  write_text_file(path, text);
 }
 
 Dataset::Dataset(const std::filesystem::path& base)
     : options_(saved_options(base)),
-      compositor_(world::make_world(options_.world), options_.sprites) {
-  const io::SafetensorsFile file(pictures_path(base));
-  train_ = file.get("train");
-  held_out_ = file.get("held_out");
-  train_specs_ = specs_of(compositor_, Split::kTrain, train_.size(0));
-  held_out_specs_ = specs_of(compositor_, Split::kHeldOut, held_out_.size(0));
+      compositor_(world::make_world(options_.world), options_.sprites) {}
+
+std::int64_t Dataset::size(Split split, std::size_t canvas) const {
+  const auto& kinds = world().canvases;
+  double sum = 0.0;
+  for (const auto& kind : kinds) sum += kind.share;
+  const auto all = split == Split::kTrain ? options_.pictures : options_.held_out;
+  return std::llround(static_cast<double>(all) * kinds.at(canvas).share / sum);
 }
 
-const Tensor& Dataset::pictures(Split split) const {
-  return split == Split::kTrain ? train_ : held_out_;
+world::Layout Dataset::layout(Split split, std::int64_t index, std::size_t canvas) const {
+  return world::layout_of(world(), {split, static_cast<std::uint64_t>(index), canvas});
 }
 
-const std::vector<world::CaptionSpec>& Dataset::specs(Split split) const {
-  return split == Split::kTrain ? train_specs_ : held_out_specs_;
+std::string Dataset::caption(Split split, std::int64_t index, std::size_t canvas) const {
+  return world::caption_text(world(), layout(split, index, canvas).caption);
 }
 
-std::string Dataset::caption(Split split, std::int64_t index) const {
-  return world::caption_text(world(), specs(split).at(static_cast<std::size_t>(index)));
+Tensor Dataset::pictures(Split split, const Tensor& indices, std::size_t canvas) const {
+  return compositor_.pictures(split, indices, canvas);
 }
 
-Tensor Dataset::batch(Split split, const Tensor& indices, torch::ScalarType dtype) const {
-  return to_network(pictures(split).index_select(0, indices), dtype);
+Tensor Dataset::batch(Split split, const Tensor& indices, torch::ScalarType dtype,
+                      std::size_t canvas) const {
+  return to_network(pictures(split, indices, canvas), dtype);
 }
 
 Tensor to_network(const Tensor& pictures, torch::ScalarType dtype) {

@@ -7,16 +7,15 @@
 #include <string>
 #include <vector>
 
-#include "mos/base/progress.h"
 #include "mos/world/compositor.h"
 
 namespace mos::pretrain {
 
-/// What `mos pretrain data` renders, once for all trainings.
+/// Which pictures `mos pretrain` trains on and which it measures on.
 struct DataOptions {
-  std::string sprites;            ///< Folder with a subfolder for each style.
-  std::int64_t pictures = 28000;  ///< For training.
-  std::int64_t held_out = 768;    ///< Of the same world, for measurements only.
+  std::string sprites;             ///< Folder with a subfolder for each style.
+  std::int64_t pictures = 200000;  ///< For training, of all canvases together.
+  std::int64_t held_out = 4000;    ///< Of the same world, for measurements only.
   world::WorldOptions world;
 };
 
@@ -28,35 +27,42 @@ void describe(Visitor& visit, DataOptions& options) {
   describe(visit, options.world);
 }
 
-/// Composites and their descriptions. The pictures come from a memory-mapped file; captions are
-/// worked out again from the world, which also yields wrong captions for a picture.
+/// The pictures of a world and their descriptions. Nothing of it is stored: a picture is drawn when
+/// it is asked for (about a millisecond), and is the same in every run. Pictures of one canvas are
+/// counted from 0, as only they fit into one batch; canvas 0 is the square.
+///
+/// Const members may be called from many threads at once. Each draws with the threads that LibTorch
+/// may use in the caller, so a worker should ask for its own share of a batch and not for all of
+/// it.
 class Dataset {
  public:
-  /// Renders the pictures into `base`/data and writes the tokenizer to `base`/tokenizer. What is
-  /// there already for the same options is kept.
-  static void prepare(const std::filesystem::path& base, const DataOptions& options,
-                      const ProgressCallback& progress, const CancelToken* cancel);
+  /// Writes what a training needs into `base`: data/options.json and the tokenizer. Throws kUsage
+  /// where `base` has been made with other options, kIo where sprites are missing.
+  static void prepare(const std::filesystem::path& base, const DataOptions& options);
 
   /// Throws kIo when `base` holds no data.
   explicit Dataset(const std::filesystem::path& base);
 
-  std::int64_t size(world::Split split) const { return pictures(split).size(0); }
-  const torch::Tensor& pictures(world::Split split) const;  ///< uint8 [N,H,W,3]
-  const std::vector<world::CaptionSpec>& specs(world::Split split) const;
-  std::string caption(world::Split split, std::int64_t index) const;
+  std::size_t canvases() const { return world().canvases.size(); }
+  std::int64_t size(world::Split split, std::size_t canvas = 0) const;
+  /// What picture `index` shows and says; a microsecond.
+  world::Layout layout(world::Split split, std::int64_t index, std::size_t canvas = 0) const;
+  std::string caption(world::Split split, std::int64_t index, std::size_t canvas = 0) const;
   const world::Compositor& compositor() const { return compositor_; }
   const world::World& world() const { return compositor_.world(); }
   const DataOptions& options() const { return options_; }
 
-  /// Pictures [B,3,H,W] in −1…1, channels last.
-  torch::Tensor batch(world::Split split, const torch::Tensor& indices,
-                      torch::ScalarType dtype) const;
+  /// Pictures `indices` int64 [B] of one canvas: uint8 [B,H,W,3].
+  torch::Tensor pictures(world::Split split, const torch::Tensor& indices,
+                         std::size_t canvas = 0) const;
+
+  /// The same as [B,3,H,W] in −1…1, channels last.
+  torch::Tensor batch(world::Split split, const torch::Tensor& indices, torch::ScalarType dtype,
+                      std::size_t canvas = 0) const;
 
  private:
   DataOptions options_;
   world::Compositor compositor_;
-  torch::Tensor train_, held_out_;
-  std::vector<world::CaptionSpec> train_specs_, held_out_specs_;
 };
 
 /// uint8 [B,H,W,3] -> [B,3,H,W] in −1…1, channels last.

@@ -76,8 +76,8 @@ struct TowerLoss {
     auto shown = data.batch(Split::kTrain, indices, torch::kFloat32);
     for (std::int64_t i = 0; i < options.train.batch; ++i) {
       const auto index = indices[i].item<std::int64_t>();
-      auto spec = data.specs(Split::kTrain).at(static_cast<std::size_t>(index));
-      world::choose_words(spec, rng);
+      auto spec = data.layout(Split::kTrain, index).caption;
+      world::choose_words(data.world(), spec, rng);
       if (spec.subjects.size() == 2 && rng.chance(kShowHalf)) {
         const bool right = rng.chance(0.5);
         shown[i].copy_(halves_doubled(shown.narrow(0, i, 1))[right ? 1 : 0][0]);
@@ -129,7 +129,7 @@ double prefers_own(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, co
   std::vector<std::string> own, changed;
   std::vector<std::int64_t> rows;
   for (std::int64_t i = 0; i < images.size(0); ++i) {
-    const auto& spec = data.specs(Split::kHeldOut).at(static_cast<std::size_t>(i));
+    const auto spec = data.layout(Split::kHeldOut, i).caption;
     const auto other = change(spec);
     if (!other) continue;
     rows.push_back(i);
@@ -151,7 +151,7 @@ double recognition(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, co
   }
   std::vector<std::int64_t> rows, classes;
   for (std::int64_t i = 0; i < images.size(0); ++i) {
-    const auto& spec = data.specs(Split::kHeldOut).at(static_cast<std::size_t>(i));
+    const auto spec = data.layout(Split::kHeldOut, i).caption;
     if (spec.subjects.size() != 1) continue;
     rows.push_back(i);
     classes.push_back(spec.subjects[0].class_index);

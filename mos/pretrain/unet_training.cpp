@@ -120,9 +120,8 @@ struct UNetLoss {
 
 Tensor pictures_with_two(const Dataset& data) {
   std::vector<std::int64_t> indices;
-  const auto& specs = data.specs(Split::kTrain);
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (specs[i].subjects.size() == 2) indices.push_back(static_cast<std::int64_t>(i));
+  for (std::int64_t i = 0; i < data.size(Split::kTrain); ++i) {
+    if (data.layout(Split::kTrain, i).caption.subjects.size() == 2) indices.push_back(i);
   }
   return torch::tensor(indices, torch::kInt64);
 }

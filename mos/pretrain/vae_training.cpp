@@ -89,7 +89,8 @@ Tensor sheet(nn::AutoencoderKL& vae, const Dataset& data) {
   const auto pictures = data.batch(Split::kHeldOut, torch::arange(kColumns), kCompute);
   const auto copies = from_network(vae->decode(vae->encode(pictures).mean));
   std::vector<Tensor> cells;
-  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(data.pictures(Split::kHeldOut)[i]);
+  const auto originals = data.pictures(Split::kHeldOut, torch::arange(kColumns));
+  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(originals[i]);
   for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(copies[i]);
   return io::make_grid(cells, kColumns, 2);
 }

@@ -12,19 +12,17 @@ constexpr double kHalfStroke = 0.012;  // shares of the picture's shorter side
 constexpr double kDiscRadius = 0.035;
 constexpr double kSoftness = 0.012;  // of the disc
 
-/// `scale`: of strokes, on a canvas that is longer than the picture's shorter side.
-void draw_pose(Canvas& canvas, const Pose& pose, double scale) {
+void draw_pose(Canvas& canvas, const Pose& pose) {
   const auto share = [&](std::int64_t pixels) {
-    return static_cast<double>(pixels) / static_cast<double>(canvas.size());
+    return static_cast<double>(pixels) / canvas.unit();
   };
   const double top = share(pose.box.top), bottom = share(pose.box.bottom);
   const double left = share(pose.box.left), right = share(pose.box.right);
   const double x = 0.5 * (left + right), y = 0.5 * (top + bottom);
-  const double half = scale * kHalfStroke, radius = scale * kDiscRadius;
-  canvas.rectangle(left, y - half, right, y + half, kBar);
-  canvas.rectangle(x - half, top, x + half, bottom, kSpine);
-  const double end = pose.facing == Pose::Facing::kLeft ? left + radius : right - radius;
-  canvas.ellipse(end, y, radius, radius, kDisc, 1.0, scale * kSoftness);
+  canvas.rectangle(left, y - kHalfStroke, right, y + kHalfStroke, kBar);
+  canvas.rectangle(x - kHalfStroke, top, x + kHalfStroke, bottom, kSpine);
+  const double end = pose.facing == Pose::Facing::kLeft ? left + kDiscRadius : right - kDiscRadius;
+  canvas.ellipse(end, y, kDiscRadius, kDiscRadius, kDisc, 1.0, kSoftness);
 }
 
 }  // namespace
@@ -40,13 +38,11 @@ std::vector<Pose> poses_of(const Compositor& compositor, const Layout& layout) {
 
 torch::Tensor keypose_picture(const std::vector<Pose>& poses, std::int64_t height,
                               std::int64_t width) {
-  Canvas canvas(std::max(height, width));  // which are square
-  const double scale =
-      static_cast<double>(std::min(height, width)) / static_cast<double>(canvas.size());
-  for (const auto& pose : poses) draw_pose(canvas, pose, scale);
-  auto square = torch::empty({canvas.size(), canvas.size(), 3}, torch::kUInt8);
-  store_pixels(canvas, square.data_ptr<std::uint8_t>());
-  return square.narrow(0, 0, height).narrow(1, 0, width).contiguous();
+  Canvas canvas(height, width);
+  for (const auto& pose : poses) draw_pose(canvas, pose);
+  auto picture = torch::empty({height, width, 3}, torch::kUInt8);
+  store_pixels(canvas, picture.data_ptr<std::uint8_t>());
+  return picture;
 }
 
 }  // namespace mos::world

@@ -16,7 +16,8 @@
 namespace mos::world {
 namespace {
 
-constexpr int kPictures = 8;  // of each concept
+constexpr int kPictures = 8;                                   // of each concept
+constexpr double kLeastHeight = 0.60, kGreatestHeight = 0.85;  // of characters and objects
 
 const char* category_name(ConceptCategory category) {
   switch (category) {
@@ -50,10 +51,10 @@ void draw_artwork(Canvas& canvas, const Sprite& artwork, Rng& rng) {
   for (std::int64_t y = 0; y < length; ++y) {
     std::copy_n(artwork.at(top + y, left), 4 * length, crop.at(y, 0));
   }
-  crop = resize(crop, canvas.size(), canvas.size());
+  crop = resize(crop, canvas.rows(), canvas.columns());
   if (rng.chance(0.5)) crop = mirror(crop);
-  for (std::int64_t y = 0; y < canvas.size(); ++y) {
-    for (std::int64_t x = 0; x < canvas.size(); ++x) {
+  for (std::int64_t y = 0; y < canvas.rows(); ++y) {
+    for (std::int64_t x = 0; x < canvas.columns(); ++x) {
       std::copy_n(crop.at(y, x), 3, canvas.pixel(y, x));
     }
   }
@@ -62,22 +63,20 @@ void draw_artwork(Canvas& canvas, const Sprite& artwork, Rng& rng) {
 /// One subject with its shadow.
 void stand(Canvas& canvas, const Sprite& sprite, const Placement& placement,
            std::vector<std::uint8_t>& labels) {
-  const auto side = static_cast<double>(canvas.size());
-  const auto fitted = fit(sprite, placement, canvas.size());
+  const auto fitted = fit(sprite, placement, {canvas.rows(), canvas.columns()});
   const auto& box = fitted.box;
-  draw_shadow(canvas, 0.5 * static_cast<double>(box.left + box.right) / side,
-              (static_cast<double>(box.bottom) - 1.0) / side,
-              0.45 * static_cast<double>(box.right - box.left) / side);
+  draw_shadow(canvas, 0.5 * static_cast<double>(box.left + box.right) / canvas.unit(),
+              (static_cast<double>(box.bottom) - 1.0) / canvas.unit(),
+              0.45 * static_cast<double>(box.right - box.left) / canvas.unit());
   paste(canvas, fitted, labels, 1);
 }
 
 ConceptPicture finish(const Canvas& canvas, const std::vector<std::uint8_t>& covered,
                       std::uint8_t concept_label, const std::string& caption) {
-  const auto size = canvas.size();
   ConceptPicture result;
-  result.picture = torch::empty({size, size, 3}, torch::kUInt8);
+  result.picture = torch::empty({canvas.rows(), canvas.columns(), 3}, torch::kUInt8);
   store_pixels(canvas, result.picture.data_ptr<std::uint8_t>());
-  result.mask = torch::empty({size, size, 1}, torch::kUInt8);
+  result.mask = torch::empty({canvas.rows(), canvas.columns(), 1}, torch::kUInt8);
   std::transform(covered.begin(), covered.end(), result.mask.data_ptr<std::uint8_t>(),
                  [concept_label](std::uint8_t label) {
                    return static_cast<std::uint8_t>(label == concept_label ? 255 : 0);
@@ -103,14 +102,14 @@ ConceptPicture draw_subject(const World& world, const Sprite& sprite, const Samp
   spec.background_index = (number / 2 * 3 + (scene ? 0 : 1)) % backgrounds;
   spec.prefix = number % 4 == 0 ? 1 : 0;
 
-  Canvas canvas(world.options.size);
+  Canvas canvas(world.options.size, world.options.size);
   draw_background(canvas, world, spec, rng.next());
   Placement place;
-  place.height = rng.range(world.options.one_height_min, world.options.one_height_max);
+  place.height = rng.range(kLeastHeight, kGreatestHeight);
   place.x = 0.5 + rng.range(-0.1, 0.1);
   place.feet = rng.range(std::max(0.86, place.height + 0.02), 0.95);
   place.flip = number % 4 >= 2;
-  std::vector<std::uint8_t> labels(static_cast<std::size_t>(canvas.size() * canvas.size()));
+  std::vector<std::uint8_t> labels(static_cast<std::size_t>(canvas.rows() * canvas.columns()));
   stand(canvas, sprite, place, labels);
   return finish(canvas, labels, 1,
                 caption_text(spec, {"a " + joined_words(sample)}, background_phrase(world, spec)));
@@ -119,13 +118,13 @@ ConceptPicture draw_subject(const World& world, const Sprite& sprite, const Samp
 /// A scene: empty in every second picture, with a subject of the world in the others.
 ConceptPicture draw_place(const World& world, const std::filesystem::path& sprites,
                           const SampleConcept& sample, int number, Rng& rng) {
-  Canvas canvas(world.options.size);
+  Canvas canvas(world.options.size, world.options.size);
   if (sample.style == "drawn") {
     draw_scene(canvas, SceneKind::kLavender, rng);
   } else {
     draw_artwork(canvas, load(sprites, sample.style, sample.name, world), rng);
   }
-  std::vector<std::uint8_t> labels(static_cast<std::size_t>(canvas.size() * canvas.size()));
+  std::vector<std::uint8_t> labels(static_cast<std::size_t>(canvas.rows() * canvas.columns()));
   CaptionSpec spec;
   spec.prefix = number % 4 == 0 ? 1 : 0;
   if (number % 2 == 0)

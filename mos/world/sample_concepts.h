@@ -34,7 +34,7 @@ struct ConceptPicture {
   std::string caption;
 };
 
-/// Pictures 0 … count - 1 of a concept, on backgrounds (or, for scenes, with subjects) of the first
+/// Pictures 0 … count - 1 of a concept, on backgrounds (or, for scenes, with subjects) of the
 /// world. Throws kIo when a sprite is missing.
 std::vector<ConceptPicture> draw_concept(const SampleConcept& sample,
                                          const std::filesystem::path& sprite_folder, int count);

@@ -6,7 +6,9 @@
 
 namespace mos::world {
 
-/// Draws a scene over the whole canvas: smooth, a few large shapes, different in every draw.
+/// Draws a scene over the whole canvas, of whatever shape: a few large shapes with clear edges and
+/// small things on the ground, in another light in every draw. What subjects stand on begins above
+/// 0.8 of the height.
 void draw_scene(Canvas& canvas, SceneKind kind, Rng& rng);
 
 /// A plain colour with a little light from above.

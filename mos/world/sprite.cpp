@@ -169,27 +169,28 @@ Sprite rotate(const Sprite& sprite, double degrees) {
   return result;
 }
 
-Fitted fit(const Sprite& sprite, const Placement& placement, std::int64_t size) {
-  const auto side = static_cast<double>(size);
+Fitted fit(const Sprite& sprite, const Placement& placement, const PictureSize& picture) {
+  const auto [rows, columns] = picture;
+  const auto unit = static_cast<double>(std::min(rows, columns));
   const double aspect = static_cast<double>(sprite.width) / static_cast<double>(sprite.height);
   const double height = std::min(placement.height, placement.max_width / aspect);
-  const auto pixels = [side, size](double share) {
-    return std::clamp<std::int64_t>(std::llround(share * side), 1, size);
+  const auto pixels = [unit](double share, std::int64_t most) {
+    return std::clamp<std::int64_t>(std::llround(share * unit), 1, most);
   };
-  Fitted fitted{resize(sprite, pixels(height), pixels(height * aspect)), {}};
+  Fitted fitted{resize(sprite, pixels(height, rows), pixels(height * aspect, columns)), {}};
   if (placement.flip) fitted.sprite = mirror(fitted.sprite);
   if (placement.degrees != 0.0) {
     fitted.sprite = rotate(fitted.sprite, placement.degrees);
-    if (fitted.sprite.height > size || fitted.sprite.width > size) {
-      fitted.sprite = resize(fitted.sprite, std::min(size, fitted.sprite.height),
-                             std::min(size, fitted.sprite.width));
+    if (fitted.sprite.height > rows || fitted.sprite.width > columns) {
+      fitted.sprite = resize(fitted.sprite, std::min(rows, fitted.sprite.height),
+                             std::min(columns, fitted.sprite.width));
     }
   }
   const auto top = std::clamp<std::int64_t>(
-      std::llround(placement.feet * side) - fitted.sprite.height, 0, size - fitted.sprite.height);
+      std::llround(placement.feet * unit) - fitted.sprite.height, 0, rows - fitted.sprite.height);
   const auto left = std::clamp<std::int64_t>(
-      std::llround(placement.x * side - 0.5 * static_cast<double>(fitted.sprite.width)), 0,
-      size - fitted.sprite.width);
+      std::llround(placement.x * unit - 0.5 * static_cast<double>(fitted.sprite.width)), 0,
+      columns - fitted.sprite.width);
   fitted.box = {top, left, top + fitted.sprite.height, left + fitted.sprite.width};
   return fitted;
 }
@@ -200,7 +201,8 @@ void paste(Canvas& canvas, const Fitted& fitted, std::vector<std::uint8_t>& labe
   for (std::int64_t y = 0; y < sprite.height; ++y) {
     const float* source = sprite.at(y, 0);
     float* target = canvas.pixel(box.top + y, box.left);
-    std::uint8_t* row = &labels[static_cast<std::size_t>((box.top + y) * canvas.size() + box.left)];
+    std::uint8_t* row =
+        &labels[static_cast<std::size_t>((box.top + y) * canvas.columns() + box.left)];
     for (std::int64_t x = 0; x < sprite.width; ++x, source += 4, target += 3) {
       const float rest = 1.0f - source[3];
       for (int c = 0; c < 3; ++c) target[c] = source[c] + rest * target[c];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -40,7 +41,7 @@ Sprite mirror(const Sprite& sprite);
 /// Turned counter-clockwise about its middle; the result is as large as the turned corners need.
 Sprite rotate(const Sprite& sprite, double degrees);
 
-/// Where a subject stands. Lengths are shares of the picture's side.
+/// Where a subject stands. Lengths are shares of the picture's shorter side, as on a Canvas.
 struct Placement {
   double x = 0.5;       ///< Middle.
   double feet = 0.9;    ///< Lower edge.
@@ -58,15 +59,18 @@ struct Box {
   std::int64_t right = 0;
 };
 
-/// The sprite as large as `placement` wants it on a picture of `size` pixels, and its box there,
-/// which is inside the picture whatever `placement` says.
+/// Rows and columns of a picture.
+using PictureSize = std::array<std::int64_t, 2>;
+
+/// The sprite as large as `placement` wants it on a picture, and its box there, which is inside the
+/// picture whatever `placement` says.
 struct Fitted {
   Sprite sprite;
   Box box;
 };
-Fitted fit(const Sprite& sprite, const Placement& placement, std::int64_t size);
+Fitted fit(const Sprite& sprite, const Placement& placement, const PictureSize& picture);
 
-/// Lays a fitted sprite over the canvas and writes `label` into `labels` [size, size] where it
+/// Lays a fitted sprite over the canvas and writes `label` into `labels` [rows, columns] where it
 /// covers at least half of a pixel.
 void paste(Canvas& canvas, const Fitted& fitted, std::vector<std::uint8_t>& labels,
            std::uint8_t label);

@@ -23,7 +23,7 @@ constexpr const char* kPromptWords = R"(
   portrait poster render scene view close closeup cropped good bad bright dark clean dirty cool nice
   weird large small tiny huge little big tall short long wide old new young modern ancient style
   quality detailed simple plain beautiful pretty cute funny happy sad angry smiling sleeping watercolor
-  oil pencil digital clay wooden plastic paper glass golden silver metal stone soft shiny colorful
+  oil pencil digital clay wooden plastic paper glass golden silver metal stone rendered render soft shiny colorful
   colourful low high resolution blurry pixelated jpeg corrupted worst best many few some one two three
   four five several both all no not without with only other another same different
   man woman boy girl child baby person people human character hero king queen prince knight pirate
@@ -41,11 +41,11 @@ constexpr const char* kPromptWords = R"(
   bathroom bedroom office restaurant market stage
   place landscape sky cloud clouds sun moon star stars rain rainbow storm lightning fog wind ice fire
   smoke water wave waves river ocean island coast shore sand hill hills valley cliff cave rock rocks
-  field grass leaf leaves bush wood woods jungle swamp waterfall volcano glacier space planet mountain
+  flower flowers field grass leaf leaves bush wood woods jungle swamp waterfall volcano glacier space planet mountain
   lavender dawn dusk day morning evening noon midnight spring summer autumn winter season
   food fruit bread cheese meat soup salad rice egg milk coffee tea juice chocolate candy cookie pie
   orange lemon cherry grape peach pear tomato carrot potato onion corn
-  vehicle bike motorcycle taxi van wagon ship submarine plane jet spaceship racer wheel engine
+  vehicle boat bike motorcycle taxi van wagon ship submarine plane jet spaceship racer wheel engine
   color colour brown cyan violet turquoise beige gold dark light pale bright
   wearing holding riding driving sitting standing walking running jumping flying swimming dancing
   playing eating drinking reading looking watching sleeping waiting working fighting singing
@@ -135,7 +135,6 @@ std::vector<std::string> vocabulary_words() {
   std::set<std::string> words(words_of_captions.begin(), words_of_captions.end());
   std::istringstream stream(kPromptWords);
   for (std::string word; stream >> word;) words.insert(word);
-  for (const auto& entry : all_classes()) words.insert(entry.name);
   return {words.begin(), words.end()};
 }
 

@@ -20,8 +20,8 @@ std::vector<std::string> vocabulary_words();
 /// Writes a tokenizer directory in CLIP's format (vocab.json, merges.txt, special_tokens_map.json,
 /// tokenizer_config.json): 256 bytes, 256 bytes at the end of a word, the merges of
 /// vocabulary_words(), <|startoftext|> and <|endoftext|>. The same bytes every time. Throws kIo.
-/// The longest caption has 24 tokens, and text encoders cost what their positions cost, so texts
-/// end after 32 instead of CLIP's 77 unless told.
-void write_vocabulary(const std::filesystem::path& directory, std::int64_t model_max_length = 32);
+/// The longest caption has 30 tokens, and text encoders cost what their positions cost, so texts
+/// end after 40 instead of CLIP's 77 unless told.
+void write_vocabulary(const std::filesystem::path& directory, std::int64_t model_max_length = 40);
 
 }  // namespace mos::world

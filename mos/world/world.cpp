@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 
 namespace mos::world {
@@ -23,51 +25,79 @@ void check_share(double value, const char* name) {
               fmt::format("the world's option {} is {}, but must be within 0 and 1", name, value));
 }
 
-void check_heights(double low, double high, const char* name) {
-  if (low > 0.0 && low <= high && high < 1.0) return;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the world's heights {}_min {} and {}_max {} must rise within 0 and 1",
-                          name, low, name, high));
-}
-
 }  // namespace
 
 const std::vector<SubjectClass>& all_classes() {
   using enum Category;
-  // The first 32 differ most in silhouette and colour; the order is part of the data's definition.
+  // The first 120 are those that are told apart best at 60 pixels in every style; the order is part
+  // of the data's definition.
   static const std::vector<SubjectClass> classes = {
-      {"lion", kAnimal},      {"panda", kAnimal},    {"penguin", kAnimal},
-      {"cat", kAnimal},       {"bear", kAnimal},     {"rabbit", kAnimal},
-      {"pig", kAnimal},       {"elephant", kAnimal}, {"frog", kAnimal},
-      {"owl", kAnimal},       {"fish", kAnimal},     {"octopus", kAnimal},
-      {"turtle", kAnimal},    {"man", kPerson},      {"woman", kPerson},
-      {"princess", kPerson},  {"chef", kPerson},     {"robot", kThing},
-      {"ghost", kThing},      {"snowman", kThing},   {"castle", kBuilding},
-      {"house", kBuilding},   {"tree", kPlant},      {"flower", kPlant},
-      {"mushroom", kPlant},   {"apple", kFood},      {"hamburger", kFood},
-      {"cake", kFood},        {"car", kVehicle},     {"bus", kVehicle},
-      {"rocket", kVehicle},   {"guitar", kThing},
-
-      {"dog", kAnimal},       {"fox", kAnimal},      {"tiger", kAnimal},
-      {"cow", kAnimal},       {"duck", kAnimal},     {"rooster", kAnimal},
-      {"crab", kAnimal},      {"whale", kAnimal},    {"dinosaur", kAnimal},
-      {"dragon", kAnimal},    {"unicorn", kAnimal},  {"horse", kAnimal},
-      {"butterfly", kAnimal}, {"alien", kPerson},    {"astronaut", kPerson},
-      {"cactus", kPlant},     {"banana", kFood},     {"strawberry", kFood},
-      {"pizza", kFood},       {"pumpkin", kFood},    {"truck", kVehicle},
-      {"train", kVehicle},    {"boat", kVehicle},    {"helicopter", kVehicle},
-      {"airplane", kVehicle}, {"tractor", kVehicle}, {"drum", kThing},
-      {"trumpet", kThing},    {"ball", kThing},      {"clock", kThing},
-      {"umbrella", kThing},   {"camera", kThing},    {"balloon", kThing},
-      {"gift", kThing},       {"cup", kThing},       {"tent", kBuilding},
-
-      {"monkey", kAnimal},    {"koala", kAnimal},    {"hedgehog", kAnimal},
-      {"snail", kAnimal},     {"bee", kAnimal},      {"watermelon", kFood},
-      {"pineapple", kFood},   {"cupcake", kFood},    {"donut", kFood},
-      {"bicycle", kVehicle},  {"violin", kThing},    {"bell", kThing},
-      {"crown", kThing},      {"chair", kThing},
+      {"lion", kAnimal},        {"tiger", kAnimal},       {"panda", kAnimal},
+      {"penguin", kAnimal},     {"cat", kAnimal},         {"dog", kAnimal},
+      {"bear", kAnimal},        {"rabbit", kAnimal},      {"pig", kAnimal},
+      {"elephant", kAnimal},    {"frog", kAnimal},        {"owl", kAnimal},
+      {"fish", kAnimal},        {"octopus", kAnimal},     {"turtle", kAnimal},
+      {"fox", kAnimal},         {"cow", kAnimal},         {"duck", kAnimal},
+      {"rooster", kAnimal},     {"crab", kAnimal},        {"whale", kAnimal},
+      {"dinosaur", kAnimal},    {"dragon", kAnimal},      {"unicorn", kAnimal},
+      {"horse", kAnimal},       {"monkey", kAnimal},      {"koala", kAnimal},
+      {"hedgehog", kAnimal},    {"snail", kAnimal},       {"bee", kAnimal},
+      {"butterfly", kAnimal},   {"ladybug", kAnimal},     {"parrot", kAnimal},
+      {"flamingo", kAnimal},    {"shark", kAnimal},       {"snake", kAnimal},
+      {"giraffe", kAnimal},     {"zebra", kAnimal},       {"camel", kAnimal},
+      {"sheep", kAnimal},       {"squirrel", kAnimal},    {"gorilla", kAnimal},
+      {"man", kPerson},         {"woman", kPerson},       {"princess", kPerson},
+      {"chef", kPerson},        {"astronaut", kPerson},   {"farmer", kPerson},
+      {"firefighter", kPerson}, {"policeman", kPerson},   {"mermaid", kPerson},
+      {"vampire", kPerson},     {"zombie", kPerson},      {"santa", kPerson},
+      {"superhero", kPerson},   {"ninja", kPerson},       {"clown", kPerson},
+      {"detective", kPerson},   {"robot", kPerson},       {"ghost", kPerson},
+      {"alien", kPerson},       {"snowman", kPerson},     {"apple", kFood},
+      {"banana", kFood},        {"strawberry", kFood},    {"watermelon", kFood},
+      {"pineapple", kFood},     {"lemon", kFood},         {"avocado", kFood},
+      {"carrot", kFood},        {"pretzel", kFood},       {"cheese", kFood},
+      {"hamburger", kFood},     {"pizza", kFood},         {"donut", kFood},
+      {"cake", kFood},          {"cupcake", kFood},       {"lollipop", kFood},
+      {"tree", kPlant},         {"palm", kPlant},         {"cactus", kPlant},
+      {"sunflower", kPlant},    {"rose", kPlant},         {"mushroom", kPlant},
+      {"pumpkin", kPlant},      {"car", kVehicle},        {"bus", kVehicle},
+      {"firetruck", kVehicle},  {"ambulance", kVehicle},  {"tractor", kVehicle},
+      {"train", kVehicle},      {"motorcycle", kVehicle}, {"airplane", kVehicle},
+      {"helicopter", kVehicle}, {"rocket", kVehicle},     {"sailboat", kVehicle},
+      {"ship", kVehicle},       {"ufo", kVehicle},        {"castle", kBuilding},
+      {"house", kBuilding},     {"church", kBuilding},    {"tent", kBuilding},
+      {"tower", kBuilding},     {"pagoda", kBuilding},    {"statue", kBuilding},
+      {"guitar", kThing},       {"violin", kThing},       {"drum", kThing},
+      {"trumpet", kThing},      {"ball", kThing},         {"clock", kThing},
+      {"umbrella", kThing},     {"camera", kThing},       {"balloon", kThing},
+      {"gift", kThing},         {"bell", kThing},         {"crown", kThing},
+      {"chair", kThing},        {"book", kThing},         {"telephone", kThing},
+      {"chick", kAnimal},       {"swan", kAnimal},        {"dolphin", kAnimal},
+      {"peacock", kAnimal},     {"mouse", kAnimal},       {"wolf", kAnimal},
+      {"deer", kAnimal},        {"crocodile", kAnimal},   {"spider", kAnimal},
+      {"kangaroo", kAnimal},    {"builder", kPerson},     {"cowboy", kPerson},
+      {"skull", kPerson},       {"cherry", kFood},        {"croissant", kFood},
+      {"taco", kFood},          {"popcorn", kFood},       {"tulip", kPlant},
+      {"clover", kPlant},       {"taxi", kVehicle},       {"truck", kVehicle},
+      {"bicycle", kVehicle},    {"scooter", kVehicle},    {"skateboard", kVehicle},
+      {"fountain", kBuilding},  {"hut", kBuilding},       {"temple", kBuilding},
+      {"factory", kBuilding},   {"basketball", kThing},   {"key", kThing},
+      {"television", kThing},   {"backpack", kThing},     {"hat", kThing},
+      {"diamond", kThing},      {"anchor", kThing},       {"trophy", kThing},
+      {"bomb", kThing},         {"heart", kThing},        {"star", kThing},
+      {"lantern", kThing},
   };
   return classes;
+}
+
+const std::vector<Style>& all_styles() {
+  // What is not named is nearly always the first.
+  static const std::vector<Style> styles = {
+      {.name = "3d", .folder = "fluent", .share = 0.6, .named = 0.5},
+      {.name = "cartoon", .folder = "noto", .share = 0.4, .named = 0.9},
+      {.name = "flat", .folder = "flat", .share = 0.3, .named = 0.9},
+  };
+  return styles;
 }
 
 const std::vector<Scene>& all_scenes() {
@@ -99,11 +129,30 @@ const std::vector<Colour>& all_colours() {
   return colours;
 }
 
+const std::vector<CanvasKind>& all_canvases() {
+  static const std::vector<CanvasKind> canvases = {
+      {.height = 1.0, .width = 1.0, .share = 0.50, .subjects = {0.05, 0.70, 0.25, 0.0}},
+      {.height = 1.0, .width = 1.5, .share = 0.15, .subjects = {0.05, 0.25, 0.65, 0.05}},
+      {.height = 1.0, .width = 2.0, .share = 0.14, .subjects = {0.04, 0.16, 0.50, 0.30}},
+      {.height = 1.0, .width = 3.0, .share = 0.13, .subjects = {0.04, 0.08, 0.18, 0.70}},
+      {.height = 1.5, .width = 1.0, .share = 0.08, .subjects = {0.06, 0.74, 0.20, 0.0}},
+  };
+  return canvases;
+}
+
 const std::vector<std::string>& reserved_subjects() {
   static const std::vector<std::string> names = {
       "genie",  "supervillain", "guard",         "lobster",         "sauropod", "saxophone", "moai",
       "teapot", "mount fuji",   "desert island", "bridge at night", "volcano",  "candyland"};
   return names;
+}
+
+std::array<std::int64_t, 2> World::pixels(std::size_t canvas) const {
+  const auto& kind = canvases.at(canvas);
+  const auto length = [this](double share) {
+    return std::llround(share * static_cast<double>(options.size));
+  };
+  return {length(kind.height), length(kind.width)};
 }
 
 World make_world(const WorldOptions& options) {
@@ -112,17 +161,13 @@ World make_world(const WorldOptions& options) {
                                                "has 16 to 4096",
                                                options.size));
   }
-  check_share(options.no_subject, "no_subject");
-  check_share(options.two_subjects, "two_subjects");
-  check_share(options.no_subject + options.two_subjects, "no_subject + two_subjects");
   check_share(options.plain_background, "plain_background");
-  check_share(options.aside, "aside");
-  check_heights(options.one_height_min, options.one_height_max, "one_height");
-  check_heights(options.two_height_min, options.two_height_max, "two_height");
   return {.options = options,
           .classes = first(all_classes(), options.classes, "classes"),
+          .styles = first(all_styles(), options.styles, "styles"),
           .scenes = first(all_scenes(), options.scenes, "scenes"),
-          .colours = first(all_colours(), options.colours, "colours")};
+          .colours = first(all_colours(), options.colours, "colours"),
+          .canvases = first(all_canvases(), options.canvases, "canvases")};
 }
 
 }  // namespace mos::world

@@ -13,10 +13,18 @@ namespace mos::world {
 enum class Category { kAnimal, kPerson, kFood, kPlant, kVehicle, kBuilding, kThing };
 
 /// One kind of subject. `name` is the word of the captions, one token of the vocabulary, and the
-/// name of the sprite file.
+/// name of the sprite file of every style.
 struct SubjectClass {
   std::string name;
   Category category = Category::kThing;
+};
+
+/// How the subjects of a picture are drawn: "3d" in "a 3d picture of a lion".
+struct Style {
+  std::string name;
+  std::string folder;  ///< Of its sprites.
+  double share = 1.0;  ///< How often it is drawn, beside the other styles' shares.
+  double named = 0.5;  ///< Share of its captions that name it.
 };
 
 enum class SceneKind {
@@ -48,38 +56,36 @@ struct Colour {
   Rgb rgb{};
 };
 
+/// A kind of canvas. Sides are multiples of WorldOptions::size.
+struct CanvasKind {
+  double height = 1.0;
+  double width = 1.0;
+  double share = 1.0;  ///< Of all pictures, beside the other kinds' shares.
+  std::array<double, 4> subjects{0.0, 1.0, 0.0, 0.0};  ///< Shares of pictures with 0 to 3 subjects.
+};
+
 /// How large the world is and how its pictures are laid out.
 struct WorldOptions {
-  std::int64_t size = 128;         ///< Pixels of a side.
-  std::int64_t classes = 32;       ///< The first so many of the class list.
-  std::int64_t scenes = 8;         ///< The first so many of the scene list.
-  std::int64_t colours = 8;        ///< The first so many of the colour list.
-  double no_subject = 0.05;        ///< Share of pictures with a background only.
-  double two_subjects = 0.45;      ///< Share of pictures with two subjects; the rest has one.
+  std::int64_t size = 128;         ///< Pixels of the shorter side.
+  std::int64_t classes = 120;      ///< The first so many of the class list.
+  std::int64_t styles = 2;         ///< The first so many of the style list.
+  std::int64_t scenes = 12;        ///< The first so many of the scene list.
+  std::int64_t colours = 10;       ///< The first so many of the colour list.
+  std::int64_t canvases = 5;       ///< The first so many of the canvas list.
   double plain_background = 0.35;  ///< Share of pictures on a plain colour instead of a scene.
-  double one_height_min = 0.60;    ///< Height of a single subject, as a share of the picture's.
-  double one_height_max = 0.85;
-  double two_height_min = 0.48;  ///< Height of each of two subjects.
-  double two_height_max = 0.62;
-  double aside = 0.10;  ///< Share of single subjects that are as small as one of two, on one side.
-  double rotation_degrees = 0.0;  ///< Subjects are turned by up to so much.
-  std::int64_t seed = 1;          ///< Another seed, other pictures.
+  double rotation_degrees = 0.0;   ///< Subjects are turned by up to so much.
+  std::int64_t seed = 1;           ///< Another seed, other pictures.
 };
 
 template <class Visitor>
 void describe(Visitor& visit, WorldOptions& options) {
-  visit("size", options.size, "pixels of a side of the pictures");
+  visit("size", options.size, "pixels of the shorter side of the pictures");
   visit("classes", options.classes, "kinds of subjects");
+  visit("styles", options.styles, "styles that subjects are drawn in");
   visit("scenes", options.scenes, "kinds of scenes");
   visit("colours", options.colours, "plain background colours");
-  visit("no_subject", options.no_subject, "share of pictures without a subject");
-  visit("two_subjects", options.two_subjects, "share of pictures with two subjects");
+  visit("canvases", options.canvases, "kinds of canvases, the square one first");
   visit("plain_background", options.plain_background, "share of pictures on a plain colour");
-  visit("one_height_min", options.one_height_min, "least height of a single subject");
-  visit("one_height_max", options.one_height_max, "greatest height of a single subject");
-  visit("two_height_min", options.two_height_min, "least height of one of two subjects");
-  visit("two_height_max", options.two_height_max, "greatest height of one of two subjects");
-  visit("aside", options.aside, "share of single subjects that are small and on one side");
   visit("rotation_degrees", options.rotation_degrees, "greatest rotation of a subject");
   visit("seed", options.seed, "another seed, other pictures");
 }
@@ -88,18 +94,25 @@ void describe(Visitor& visit, WorldOptions& options) {
 struct World {
   WorldOptions options;
   std::vector<SubjectClass> classes;
+  std::vector<Style> styles;
   std::vector<Scene> scenes;
   std::vector<Colour> colours;
+  std::vector<CanvasKind> canvases;
+
+  /// Rows and columns of a canvas in pixels.
+  std::array<std::int64_t, 2> pixels(std::size_t canvas) const;
 };
 
-/// The world of `options`. Throws kUsage when it asks for more than there is, or for shares and
-/// heights outside 0…1.
+/// The world of `options`. Throws kUsage when it asks for more than there is, or for shares outside
+/// 0…1.
 World make_world(const WorldOptions& options = {});
 
 /// Everything a world can grow to.
 const std::vector<SubjectClass>& all_classes();
+const std::vector<Style>& all_styles();
 const std::vector<Scene>& all_scenes();
 const std::vector<Colour>& all_colours();
+const std::vector<CanvasKind>& all_canvases();
 
 /// Subjects and scenes that stay unseen by pretraining and by the sample concepts, so that they can
 /// serve as fresh concepts in evaluations.

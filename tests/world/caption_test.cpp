@@ -5,13 +5,14 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/io/image.h"
 #include "mos/text/clip_tokenizer.h"
-#include "mos/world/compositor.h"
+#include "mos/world/layout.h"
 #include "mos/world/sample_concepts.h"
 #include "mos/world/vocabulary.h"
 #include "tests/support/temp_dir.h"
@@ -26,8 +27,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr int kLion = 0;
-constexpr int kPanda = 1;
-constexpr int kElephant = 7;
+constexpr int kPanda = 2;
+constexpr int kElephant = 9;
 
 std::string file_bytes(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -80,6 +81,44 @@ TEST(Caption, SwappingSidesExchangesTheSubjects) {
   EXPECT_EQ(other.value().subjects[0].side, SideWord::kRight);
 }
 
+TEST(Caption, ThreeSubjectsAreNamedWithTheirPlaces) {
+  const auto world = make_world();
+  auto spec = lion_and_panda(PairTemplate::kBothSides);
+  spec.subjects.push_back({.class_index = kElephant});
+  const auto text = [&](TripleTemplate triple) {
+    spec.triple = triple;
+    return caption_text(world, spec);
+  };
+  EXPECT_EQ(text(TripleTemplate::kAllPlaces),
+            "a lion on the left, a panda in the middle and an elephant on the right on the beach");
+  EXPECT_EQ(text(TripleTemplate::kMiddleFirst),
+            "a panda in the middle, a lion on the left and an elephant on the right on the beach");
+  EXPECT_EQ(text(TripleTemplate::kBetween), "a panda between a lion and an elephant on the beach");
+  EXPECT_EQ(text(TripleTemplate::kList), "a lion, a panda and an elephant on the beach");
+  EXPECT_FALSE(swap_sides(spec).has_value()) << "a list names no places";
+  spec.triple = TripleTemplate::kBetween;
+  EXPECT_EQ(caption_text(world, *swap_sides(spec)),
+            "an elephant between a lion and a panda on the beach");
+  spec.triple = TripleTemplate::kAllPlaces;
+  EXPECT_EQ(caption_text(world, *swap_sides(spec)),
+            "an elephant on the left, a panda in the middle and a lion on the right on the beach");
+}
+
+TEST(Caption, AStyleIsNamedBeforeOrAfterAndCanBeExchanged) {
+  const auto world = make_world();
+  CaptionSpec spec{.subjects = {{.class_index = kLion}}, .style = 1, .prefix = 1};
+  EXPECT_EQ(caption_text(world, spec), "a photo of a lion on a red background");
+  EXPECT_FALSE(swap_style(spec, 2).has_value()) << "it is not named";
+  spec.style_words = StyleWords::kPrefix;
+  EXPECT_EQ(caption_text(world, spec), "a cartoon picture of a lion on a red background");
+  spec.style_words = StyleWords::kSuffix;
+  EXPECT_EQ(caption_text(world, spec), "a photo of a lion on a red background, cartoon style");
+  EXPECT_EQ(caption_text(world, *swap_style(spec, 2)),
+            "a photo of a lion on a red background, 3d style");
+  spec.subjects.clear();
+  EXPECT_EQ(caption_text(world, spec), "a photo of a red background") << "backgrounds have none";
+}
+
 TEST(Caption, SwappingASubjectLeavesTheRest) {
   const auto world = make_world();
   const auto spec = swap_subject(lion_and_panda(PairTemplate::kLeftOf), 1, kElephant);
@@ -100,9 +139,9 @@ TEST(World, RefusesImpossibleOptions) {
                                 {.classes = 0},
                                 {.scenes = 13},
                                 {.colours = 11},
-                                {.no_subject = -0.1},
-                                {.no_subject = 0.6, .two_subjects = 0.6},
-                                {.one_height_min = 0.9, .one_height_max = 0.5},
+                                {.styles = 4},
+                                {.canvases = 0},
+                                {.plain_background = -0.1},
                                 {.size = 0}};
   for (const auto& options : wrong) {
     try {
@@ -112,6 +151,14 @@ TEST(World, RefusesImpossibleOptions) {
       EXPECT_EQ(error.kind(), ErrorKind::kUsage);
     }
   }
+}
+
+Json artwork() { return read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json"); }
+
+/// The first code point of a drawing: "1f9d1" of "1f9d1-200d-1f373". What follows is a variation.
+std::string first_code_point(const Json& source) {
+  const auto text = source.get<std::string>();
+  return text.substr(0, text.find('-'));
 }
 
 TEST(World, ReservedSubjectsAreNowhere) {
@@ -125,23 +172,46 @@ TEST(World, ReservedSubjectsAreNowhere) {
   const std::vector<std::string> code_points = {"1f9de", "1f9b9", "1f482", "1f99e", "1f995",
                                                 "1f3b7", "1f5ff", "1fad6", "1f5fb", "1f3dd",
                                                 "1f309", "1f30b", "1f36c"};
-  const auto artwork = read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json");
-  for (const auto& [style, entries] : artwork.items()) {
-    for (const auto& [name, source] : entries.items()) {
-      EXPECT_THAT(reserved, Not(Contains(name)));
-      if (!source.is_string()) continue;
-      const auto text = source.get<std::string>();
-      EXPECT_THAT(code_points, Not(Contains(text.substr(0, text.find('-'))))) << name;
-    }
+  const auto drawings = artwork();
+  for (const auto& [name, source] : drawings.at("subjects").items()) {
+    EXPECT_THAT(reserved, Not(Contains(name)));
+    EXPECT_THAT(code_points, Not(Contains(first_code_point(source)))) << name;
+  }
+  for (const auto& [name, entry] : drawings.at("concepts").items()) {
+    EXPECT_THAT(reserved, Not(Contains(name)));
+    if (!entry.at("source").is_string()) continue;
+    EXPECT_THAT(code_points, Not(Contains(first_code_point(entry.at("source"))))) << name;
   }
 }
 
-TEST(World, ArtworkHasEverySubjectAndConcept) {
-  const auto artwork = read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json");
-  for (const auto& entry : all_classes()) EXPECT_TRUE(artwork["fluent"].contains(entry.name));
+TEST(World, SampleConceptsAreNoSubjectsInAnyStyle) {
+  const auto drawings = artwork();
+  std::vector<std::string> names, code_points;
+  for (const auto& [name, entry] : drawings.at("concepts").items()) {
+    names.push_back(name);
+    if (entry.at("source").is_string()) code_points.push_back(first_code_point(entry.at("source")));
+  }
+  EXPECT_EQ(code_points.size(), 4u);
+  for (const auto& [name, source] : drawings.at("subjects").items()) {
+    EXPECT_THAT(names, Not(Contains(name)));
+    EXPECT_THAT(code_points, Not(Contains(first_code_point(source)))) << name;
+  }
+  for (const auto& entry : all_classes()) EXPECT_THAT(names, Not(Contains(entry.name)));
+}
+
+TEST(World, ArtworkHasEverySubjectStyleAndConceptOnce) {
+  const auto drawings = artwork();
+  std::set<std::string> sources;
+  for (const auto& entry : all_classes()) {
+    ASSERT_TRUE(drawings["subjects"].contains(entry.name)) << entry.name;
+    sources.insert(drawings["subjects"][entry.name].get<std::string>());
+  }
+  EXPECT_EQ(sources.size(), all_classes().size()) << "two subjects have one drawing";
+  EXPECT_EQ(drawings["subjects"].size(), all_classes().size());
+  for (const auto& style : all_styles()) EXPECT_THAT(drawings["styles"], Contains(style.folder));
   for (const auto& sample : sample_concepts()) {
     if (sample.style == "drawn") continue;
-    EXPECT_TRUE(artwork[sample.style].contains(sample.name)) << sample.name;
+    EXPECT_EQ(drawings["concepts"][sample.name]["style"], sample.style);
   }
 }
 
@@ -195,15 +265,16 @@ TEST_F(VocabularyTest, TheSameBytesEveryTime) {
 
 TEST_F(VocabularyTest, CaptionsFitIntoATextOneTokenAWord) {
   const auto clip = tokenizer();
-  const SyntheticSprites sprites;
-  const Compositor compositor(make_world({.classes = 60, .scenes = 12, .colours = 10}),
-                              sprites.folder());
-  for (const auto& caption : compositor.captions(Split::kTrain, 0, 500)) {
+  const auto world = make_world({.classes = 160, .styles = 3});
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const auto caption =
+        caption_text(world, layout_of(world, {.index = i, .canvas = i % 5}).caption);
     const auto ids = clip.encode(caption);
     EXPECT_LE(static_cast<std::int64_t>(ids.size()), clip.model_max_length()) << caption;
     std::istringstream stream(caption);
     std::size_t words =
         2 + static_cast<std::size_t>(std::count(caption.begin(), caption.end(), ','));
+    if (caption.find("3d") != std::string::npos) ++words;  // a digit is a token of its own
     for (std::string word; stream >> word;) ++words;
     EXPECT_EQ(ids.size(), words) << caption;
   }

@@ -52,9 +52,9 @@ TEST(KeyposePicture, AWiderPictureHasTheSameStrokesInTheSamePlaces) {
 
 TEST(PosesOf, AreTheBoxesOfTheDrawnSubjects) {
   const SyntheticSprites sprites;
-  const Compositor compositor(make_world({.two_subjects = 0.95}), sprites.folder());
+  const Compositor compositor(make_world({.classes = 20}), sprites.folder());
   for (std::uint64_t i = 0; i < 6; ++i) {
-    const auto layout = compositor.layout(Split::kTrain, i);
+    const auto layout = layout_of(compositor.world(), {.index = i, .canvas = i % 5});
     const auto drawn = compositor.draw(layout).subjects;
     const auto poses = poses_of(compositor, layout);
     ASSERT_EQ(poses.size(), drawn.size());

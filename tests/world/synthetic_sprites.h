@@ -34,8 +34,12 @@ inline torch::Tensor disc(std::uint8_t red, std::uint8_t green, std::uint8_t blu
 class SyntheticSprites {
  public:
   SyntheticSprites() {
+    const auto& first = all_styles()[0].folder;
     for (std::size_t i = 0; i < all_classes().size(); ++i) {
-      write("fluent", all_classes()[i].name, static_cast<std::uint8_t>(i));
+      write(first, all_classes()[i].name, static_cast<std::uint8_t>(i));
+    }
+    for (std::size_t style = 1; style < all_styles().size(); ++style) {
+      link_all(first, all_styles()[style].folder);
     }
     for (const auto& sample : sample_concepts()) write(sample.style, sample.name, 200);
   }
@@ -49,6 +53,14 @@ class SyntheticSprites {
   void write(const std::string& style, const std::string& name, std::uint8_t green) {
     std::filesystem::create_directories(folder_ / style);
     io::write_png(folder_ / style / (name + ".png"), disc(255, green, 255));
+  }
+
+  /// Every style has the same discs.
+  void link_all(const std::string& from, const std::string& style) {
+    std::filesystem::create_directories(folder_ / style);
+    for (const auto& file : std::filesystem::directory_iterator(folder_ / from)) {
+      std::filesystem::create_hard_link(file.path(), folder_ / style / file.path().filename());
+    }
   }
 
   TempDir folder_;
