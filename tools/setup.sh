@@ -14,6 +14,11 @@ base_packages=(librsvg2-bin nodejs npm ca-certificates)  # artwork for the base 
 bench_packages=(libbenchmark-dev)
 check_packages=(clang-format shellcheck)
 trixie_packages=(debootstrap)
+clients_packages=(  # what tests/clients/requirements.txt stands on
+  python3-venv python3-torch python3-pil python3-importlib-metadata python3-filelock
+  python3-fsspec python3-packaging python3-psutil python3-regex python3-requests python3-tqdm
+  python3-typing-extensions python3-yaml
+)
 
 project_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 build_root=${MOS_BUILD_ROOT:-$project_root/build}

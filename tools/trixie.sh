@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Builds and tests the project in a Debian 13 (trixie) root of its own, as root.
-#   trixie.sh FOLDER        FOLDER/root is made on the first call and used again afterwards
-# Exit status: that of the tests; 77 when such a root cannot be made or used here.
+# Runs a command of ./run in a Debian 13 (trixie) root of its own, as root.
+#   trixie.sh FOLDER COMMAND...   FOLDER/root is made on the first call and used again afterwards
+# Exit status: that of the command; 77 when such a root cannot be made or used here.
 # Mounts live in a mount namespace of this script, so nothing is left behind however it ends.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 folder=$1
+shift
 root=$folder/root
+certificates=/etc/ssl/certs/ca-certificates.crt
 
 cannot() { fail "$exit_unavailable" "cannot test on Debian 13 here: $*"; }
 
@@ -49,9 +51,9 @@ make_root() {
   echo 'APT::Keep-Downloaded-Packages "false";' >"$folder/partial/etc/apt/apt.conf.d/91lean"
   printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' >"$folder/partial/etc/dpkg/dpkg.cfg.d/lean"
-  if [[ $uri == https:* && -e /etc/ssl/certs/ca-certificates.crt ]]; then
+  if [ -e "$certificates" ]; then
     mkdir -p "$folder/partial/etc/ssl/certs"
-    cp -L /etc/ssl/certs/ca-certificates.crt "$folder/partial/etc/ssl/certs/"
+    cp -L "$certificates" "$folder/partial$certificates"
   fi
   mv "$folder/partial" "$root"
 }
@@ -68,17 +70,19 @@ enter_root() {
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
   exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     TERM="${TERM:-dumb}" MOS_BUILD_ROOT=/build CCACHE_DIR=/build/ccache \
-    http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" /mixofshow/run test
+    http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" PIP_CERT="$certificates" \
+    /mixofshow/run "$@"
 }
 
 [ "$(id -u)" -eq 0 ] || cannot "it takes root (chroot and mounts)"
-if [ "${2:-}" = --enter ]; then
-  enter_root
+if [ "$1" = --enter ]; then
+  shift
+  enter_root "$@"
 fi
 mkdir -p "$folder"
 exec 9>"$folder/lock"
 flock --nonblock 9 || cannot "another run is using $root"
 unshare --mount true 2>/dev/null || cannot "mounts are not permitted (unshare --mount)"
 [ -d "$root" ] || make_root
-say "test on Debian 13 in $root"
-unshare --mount --propagation private "${BASH_SOURCE[0]}" "$folder" --enter
+say "./run $* on Debian 13 in $root"
+unshare --mount --propagation private "${BASH_SOURCE[0]}" "$folder" --enter "$@"
