@@ -33,6 +33,29 @@ Tensor draw_noise(at::IntArrayRef shape, double offset, at::Generator& generator
   return noise + offset * randn({shape[0], 1, 1}, generator);
 }
 
+/// Samples of the VAE's posteriors, with N(0,1) numbers `spread`, and the pictures' masks.
+void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector<Tensor>& spread,
+                  TuneBatch& batch) {
+  std::vector<Tensor> latents, picture_masks, subject_masks;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    latents.push_back(pictures[i].mean + pictures[i].deviation * spread[i]);
+    picture_masks.push_back(pictures[i].picture_mask);
+    subject_masks.push_back(pictures[i].subject_mask);
+    batch.has_subject.push_back(pictures[i].has_subject);
+  }
+  batch.latents = torch::stack(latents);
+  batch.picture_masks = torch::stack(picture_masks);
+  batch.subject_masks = torch::stack(subject_masks);
+}
+
+TuneBatch to_device(TuneBatch batch, torch::Device device) {
+  for (auto* tensor : {&batch.latents, &batch.noise, &batch.timesteps, &batch.picture_masks,
+                       &batch.subject_masks}) {
+    *tensor = tensor->to(device);
+  }
+  return batch;
+}
+
 }  // namespace
 
 std::string concept_phrase(const WordOptions& words) {
@@ -96,32 +119,27 @@ std::int64_t Trainer::picture_at(std::int64_t position) {
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {
+  const auto alone = alone_where_shares_are();
   auto generator = generator_for(options_.run.seed, Draw::kStep, static_cast<std::uint64_t>(index));
+  const auto shape = latents_.latent_shape();
   TuneBatch batch;
-  std::vector<Tensor> latents, noise, picture_masks, subject_masks;
+  std::vector<PictureVariant> pictures;
+  std::vector<Tensor> spread, noise;
   for (std::int64_t i = 0; i < options_.optimiser.batch; ++i) {
     const auto position = index * options_.optimiser.batch + i;
     const auto picture = picture_at(position);
     const auto kept = latents_.variants(picture);
-    const auto variant = kept == 0 ? position : uniform_int(generator, 0, kept - 1);
-    const auto encoded = latents_.get(picture, variant);
-
+    pictures.push_back({picture, kept == 0 ? position : uniform_int(generator, 0, kept - 1)});
     const auto prompt =
         draw_prompt(captions_[static_cast<std::size_t>(picture)], options_.captions, generator);
     batch.prompts.push_back(fill_placeholder(prompt, phrase_));
-    latents.push_back(encoded.mean + encoded.deviation * randn(encoded.mean.sizes(), generator));
-    noise.push_back(draw_noise(encoded.mean.sizes(), options_.loss.noise_offset, generator));
-    picture_masks.push_back(encoded.picture_mask);
-    subject_masks.push_back(encoded.subject_mask);
-    batch.has_subject.push_back(encoded.has_subject);
+    spread.push_back(randn(shape, generator));
+    noise.push_back(draw_noise(shape, options_.loss.noise_offset, generator));
   }
-  const auto device = compute_.device();
-  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator).to(device);
-  batch.latents = torch::stack(latents).to(device);
-  batch.noise = torch::stack(noise).to(device);
-  batch.picture_masks = torch::stack(picture_masks).to(device);
-  batch.subject_masks = torch::stack(subject_masks).to(device);
-  return batch;
+  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator);
+  batch.noise = torch::stack(noise);
+  add_pictures(latents_.get(pictures, shares_.one_thread_each()), spread, batch);
+  return to_device(batch, compute_.device());
 }
 
 bool Trainer::text_is_fixed() const {
@@ -176,6 +194,7 @@ double Trainer::add_gradients(const TuneBatch& batch) {
 }
 
 double Trainer::step() {
+  const auto alone = alone_where_shares_are();
   double loss = 0.0;
   for (std::int64_t i = 0; i < options_.optimiser.accumulate; ++i) {
     loss += add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
@@ -203,6 +222,15 @@ void Trainer::freeze_rows_at_threshold() {
   if (attached_.mean_row_norm() < threshold) return;
   state_.rows_frozen = true;
   optimiser_.freeze(kRows);
+}
+
+std::int64_t Trainer::dividing_threads() const { return has_shares() ? 0 : at::get_num_threads(); }
+
+bool Trainer::has_shares() const { return options_.optimiser.batch > share_size_; }
+
+/// What this thread does between the shares must not depend on the number of threads either.
+std::optional<ScopedThreads> Trainer::alone_where_shares_are() const {
+  return has_shares() ? std::make_optional<ScopedThreads>(1) : std::nullopt;
 }
 
 void Trainer::save(const std::filesystem::path& path, const RunIdentity& identity) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
 #include "mos/tune/shares.h"
+#include "mos/tune/threads.h"
 
 namespace mos::tune {
 
@@ -34,10 +36,16 @@ class Trainer {
   const RunState& state() const { return state_; }
   AttachedConcept& attached() { return attached_; }
 
+  /// The CPU threads that one operation is divided among, on which the last bits of sums depend; 0
+  /// where each thread computes shares of a batch alone and their number changes nothing.
+  std::int64_t dividing_threads() const;
+
   void save(const std::filesystem::path& path, const RunIdentity& identity) const;
   void resume(const std::filesystem::path& path, const RunIdentity& identity);
 
  private:
+  bool has_shares() const;
+  std::optional<ScopedThreads> alone_where_shares_are() const;
   std::int64_t picture_at(std::int64_t position);
   double add_gradients(const TuneBatch& batch);
   torch::Tensor encode(AttachedConcept& attached, std::span<const std::string> prompts) const;

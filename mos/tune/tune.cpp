@@ -1,6 +1,5 @@
 #include "mos/tune/tune.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 #include <torch/version.h>
@@ -16,6 +15,7 @@
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/preview.h"
+#include "mos/tune/threads.h"
 #include "mos/tune/trainer.h"
 
 namespace mos::tune {
@@ -90,20 +90,6 @@ std::map<std::string, std::string> metadata_of(const TuneOptions& options,
           {"program", "mixofshow " + hooks.program_version},
           {"libtorch", TORCH_VERSION}};
 }
-
-/// Another number of threads for its lifetime; 0 changes nothing.
-class ScopedThreads {
- public:
-  explicit ScopedThreads(std::int64_t threads) : before_(at::get_num_threads()) {
-    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
-  }
-  ~ScopedThreads() { at::set_num_threads(before_); }
-  ScopedThreads(const ScopedThreads&) = delete;
-  ScopedThreads& operator=(const ScopedThreads&) = delete;
-
- private:
-  int before_;
-};
 
 /// Runs the steps that are left, with checkpoints and sample pictures.
 class Run {
