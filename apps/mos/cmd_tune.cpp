@@ -119,6 +119,66 @@ void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset
       fmt::format("measured on {} of {} steps, {:.2f} s each", kTrialSteps, steps, step));
 }
 
+fs::path checkpoint_of(const TuneCommand& command) { return command.out.string() + ".checkpoint"; }
+
+/// Throws unless a file of this name can be made where it shall stand.
+void check_file(const fs::path& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} is a folder, expected the name of a file; "
+                                               "choose another one with --out",
+                                               path.string()));
+  }
+  const AtomicFile writable(path);
+}
+
+/// Throws unless the folder is there or can be made.
+void check_folder(const fs::path& folder) {
+  std::error_code unknown;
+  if (fs::is_directory(folder, unknown)) return check_file(folder / "step.png");
+  if (fs::exists(folder, unknown)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} is a file, expected a folder for the sample "
+                                               "pictures; choose another one with --previews",
+                                               folder.string()));
+  }
+  auto parent = fs::absolute(folder / "").parent_path();  // without a slash at its end
+  const auto name = parent.filename();
+  do {
+    parent = parent.parent_path();
+  } while (!fs::exists(parent, unknown));
+  check_file(parent / name);
+}
+
+/// Every place that the run will write to, before the work: what can be seen now must not be the
+/// end of hours.
+void check_places(const TuneCommand& command) {
+  check_file(command.out);
+  check_file(checkpoint_of(command));
+  if (command.options.run.preview_pictures > 0) check_folder(command.previews);
+  std::error_code not_there;
+  if (fs::equivalent(command.out, command.base, not_there)) {
+    throw Error(ErrorKind::kUsage, fmt::format("--out is {}, which is the base model; choose "
+                                               "another name",
+                                               command.out.string()));
+  }
+}
+
+/// The checkpoint goes last, when the concept is on disk.
+void save(const TuneCommand& command, const concepts::ConceptDelta& delta) {
+  const auto checkpoint = checkpoint_of(command);
+  try {
+    concepts::save_concept(command.out, delta);
+  } catch (const Error& error) {
+    if (!fs::exists(checkpoint)) throw;
+    throw Error(error.kind(), fmt::format("{}. The run is kept in {}: when that is mended, the "
+                                          "same command writes the concept",
+                                          error.what(), checkpoint.string()));
+  }
+  std::error_code code;
+  fs::remove(checkpoint, code);
+  if (code) log::warn(fmt::format("cannot remove {}: {}", checkpoint.string(), code.message()));
+}
+
 void tune_and_save(const TuneCommand& command) {
   Stopwatch watch;
   const auto& options = command.options;
@@ -126,20 +186,20 @@ void tune_and_save(const TuneCommand& command) {
       command.data,
       {.use_masks = options.pictures.use_masks, .use_captions = options.captions.use_captions});
   const auto complete = tune::complete_options(options, dataset);
-  { const AtomicFile writable(command.out); }  // a folder we cannot write to shows before the work
+  check_places(command);
 
   const auto base = diffusion::StableDiffusion::load(
       command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});
   if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
-                        .checkpoint = command.out.string() + ".checkpoint",
+                        .checkpoint = checkpoint_of(command),
+                        .fresh = command.fresh,
                         .preview_folder = command.previews,
                         .program_version = MOS_VERSION};
-  if (command.fresh) fs::remove(hooks.checkpoint);
   hooks.progress = ProgressBar();
   log::info(fmt::format("tuning {} on {} pictures{}", command.out.stem().string(),
                         dataset.pictures.size(), dataset.has_masks() ? " with masks" : ""));
-  concepts::save_concept(command.out, tune::tune_concept(base, dataset, complete, hooks));
+  save(command, tune::tune_concept(base, dataset, complete, hooks));
   fmt::print("{}\n", command.out.string());
 }
 

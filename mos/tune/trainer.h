@@ -34,6 +34,8 @@ class Trainer {
   TuneBatch draw_batch(std::int64_t index);
 
   const RunState& state() const { return state_; }
+  /// The sample pictures of the present step are all there.
+  void note_previews() { state_.previewed = state_.step; }
   AttachedConcept& attached() { return attached_; }
 
   /// The CPU threads that one operation is divided among, on which the last bits of sums depend; 0
