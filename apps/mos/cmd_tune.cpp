@@ -9,6 +9,8 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/tune/caption_check.h"
+#include "mos/tune/latents.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"
@@ -24,14 +26,16 @@ constexpr const char* kUsage =
     "\n"
     "Learns a concept from pictures: FOLDER holds images/ and, if you have them, masks/, "
     "captions/\n"
-    "and concept.json. Ctrl-C saves; the same command goes on from there.\n"
+    "and concept.json; folders of kohya and OneTrainer are read too (docs/pictures.md). Ctrl-C "
+    "saves;\n"
+    "the same command goes on from there.\n"
     "\n"
     "  --data FOLDER            the pictures\n"
     "  --out FILE               the concept file to write\n"
     "  --base MODEL             the base model: a diffusers directory or a single file [base]\n"
     "  --config FILE            options from a JSON file; flags go over it\n"
     "  --previews DIR           where sample pictures go [FILE without its ending + -previews]\n"
-    "  --check                  only check the pictures\n"
+    "  --check                  only check the pictures and captions; the other options may stay\n"
     "  --dry-run                only say how long it will take and how much memory\n"
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
@@ -66,7 +70,7 @@ TuneCommand read_command(Flags& flags) {
   read_flags(flags, command.options);
   const auto previews = flags.take("previews");
   command.data = required(flags, "data");
-  if (!command.only_check) {
+  if (!command.only_check || flags.has("out")) {
     command.out = required(flags, "out");
     if (command.out.extension() != ".safetensors") {
       throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a name that ends in "
@@ -82,15 +86,34 @@ TuneCommand read_command(Flags& flags) {
   return command;
 }
 
+void show_warnings(const tune::ConceptDataset& dataset) {
+  for (const auto& warning : dataset.warnings) log::warn(warning);
+}
+
+/// What the base model has to say of words, captions and shapes; without one captions are measured
+/// as every Stable Diffusion 1.x and 2.x does.
+void check_on_base(const TuneCommand& command, const tune::ConceptDataset& dataset) {
+  const bool has_words = !command.options.words.words.empty() || !dataset.words.empty();
+  if (!has_words && command.options.words.kind == "ed_lora") return;  // may come with the next call
+  const auto complete = tune::complete_options(command.options, dataset);
+  if (!fs::exists(command.base)) {
+    tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
+    return;
+  }
+  const auto base = diffusion::StableDiffusion::shapes(command.base, command.read);
+  tune::warn_of_captions(dataset, complete, base.tokenizer);
+  tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
+                     base.downscale());
+}
+
 int check_only(const TuneCommand& command) {
-  const tune::DatasetOptions which{.use_masks = command.options.pictures.use_masks,
-                                   .use_captions = command.options.captions.use_captions};
-  const auto problems = tune::check_dataset(command.data, which);
+  const auto [dataset, problems] =
+      tune::check_dataset(command.data, tune::dataset_options(command.options));
+  show_warnings(dataset);
   for (const auto& problem : problems) fmt::print("{}\n", problem);
   if (!problems.empty()) return exit_code(ErrorKind::kFormat);
-  const auto dataset = tune::load_dataset(command.data, which);
-  fmt::print("{}: {} pictures{}, nothing wrong\n", command.data.string(), dataset.pictures.size(),
-             dataset.has_masks() ? " with masks" : "");
+  check_on_base(command, dataset);
+  fmt::print("{}: {}, nothing wrong\n", command.data.string(), dataset.summary());
   return 0;
 }
 
@@ -182,9 +205,8 @@ void save(const TuneCommand& command, const concepts::ConceptDelta& delta) {
 void tune_and_save(const TuneCommand& command) {
   Stopwatch watch;
   const auto& options = command.options;
-  const auto dataset = tune::load_dataset(
-      command.data,
-      {.use_masks = options.pictures.use_masks, .use_captions = options.captions.use_captions});
+  const auto dataset = tune::load_dataset(command.data, tune::dataset_options(options));
+  show_warnings(dataset);
   const auto complete = tune::complete_options(options, dataset);
   check_places(command);
 
@@ -197,8 +219,7 @@ void tune_and_save(const TuneCommand& command) {
                         .preview_folder = command.previews,
                         .program_version = MOS_VERSION};
   hooks.progress = ProgressBar();
-  log::info(fmt::format("tuning {} on {} pictures{}", command.out.stem().string(),
-                        dataset.pictures.size(), dataset.has_masks() ? " with masks" : ""));
+  log::info(fmt::format("tuning {} on {}", command.out.stem().string(), dataset.summary()));
   save(command, tune::tune_concept(base, dataset, complete, hooks));
   fmt::print("{}\n", command.out.string());
 }

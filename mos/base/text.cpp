@@ -1,10 +1,17 @@
 #include "mos/base/text.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cctype>
+#include <span>
 
 namespace mos {
 
 namespace {
+
+constexpr std::string_view kBlank = " \t\r\n";
 
 /// Letters beyond ASCII count as letters: their bytes are above 127.
 bool is_word_byte(char c) {
@@ -48,6 +55,38 @@ std::string replaced_word(std::string_view text, std::string_view word, std::str
     copied = at + word.size();
   }
   return result += text.substr(copied);
+}
+
+std::string trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(kBlank);
+  if (first == text.npos) return {};
+  return std::string(text.substr(first, text.find_last_not_of(kBlank) - first + 1));
+}
+
+std::string lower_ascii(std::string text) {
+  for (auto& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
+std::vector<std::string> split_words(std::string_view text) {
+  constexpr std::string_view kSeparators = " \t\r\n,";
+  std::vector<std::string> words;
+  for (auto begin = text.find_first_not_of(kSeparators); begin != text.npos;) {
+    const auto end = std::min(text.find_first_of(kSeparators, begin), text.size());
+    words.emplace_back(text.substr(begin, end - begin));
+    begin = text.find_first_not_of(kSeparators, end);
+  }
+  return words;
+}
+
+std::string listed(const std::vector<std::string>& items, std::size_t most,
+                   std::string_view separator) {
+  const auto shown = std::min(most, items.size());
+  auto text = fmt::format("{}", fmt::join(std::span(items).first(shown), separator));
+  if (shown < items.size()) text += fmt::format(" and {} more", items.size() - shown);
+  return text;
 }
 
 }  // namespace mos

@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/io/exif.h"
 #include "mos/io/image_codecs.h"
 #include "mos/io/mapped_file.h"
 
@@ -32,6 +33,17 @@ std::string beginning_of(std::string_view bytes) {
   return text;
 }
 
+/// The pixels as they are stored.
+Image decode(std::string_view bytes, const std::string& origin) {
+  if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
+  if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
+  if (is_webp(bytes)) return decode_webp(bytes, origin);
+  throw Error(ErrorKind::kFormat,
+              fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
+                          bytes.empty() ? "it is empty"
+                                        : fmt::format("starts with {}", beginning_of(bytes))));
+}
+
 }  // namespace
 
 void throw_damaged(const std::string& origin, const std::string& reason) {
@@ -53,13 +65,9 @@ Image read_image(const std::filesystem::path& path) {
 }
 
 Image decode_image(std::string_view bytes, const std::string& origin) {
-  if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
-  if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
-  if (is_webp(bytes)) return decode_webp(bytes, origin);
-  throw Error(ErrorKind::kFormat,
-              fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
-                          bytes.empty() ? "it is empty"
-                                        : fmt::format("starts with {}", beginning_of(bytes))));
+  auto image = decode(bytes, origin);
+  image.pixels = upright(image.pixels, exif_orientation(bytes, image.text));
+  return image;
 }
 
 void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,

@@ -5,7 +5,8 @@
 
 #include "mos/io/image.h"
 
-/// One decoder for each kind of picture; read_image chooses among them.
+/// One decoder for each kind of picture, which gives the pixels as they are stored; read_image
+/// chooses among them and turns what comes back.
 namespace mos::io {
 
 /// Each throws mos::Error(kFormat) naming `origin` when `bytes` are damaged or too large.

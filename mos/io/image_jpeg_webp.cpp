@@ -2,10 +2,7 @@
 #include <turbojpeg.h>
 #include <webp/decode.h>
 
-#include <algorithm>
-#include <array>
 #include <memory>
-#include <optional>
 
 #include "mos/io/image_codecs.h"
 
@@ -14,83 +11,6 @@ namespace {
 
 const unsigned char* raw(std::string_view bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
-}
-
-/// Unsigned 16- and 32-bit values of a TIFF block, in its own byte order; nothing outside it.
-class TiffBlock {
- public:
-  explicit TiffBlock(std::string_view bytes) : bytes_(bytes) {}
-
-  bool valid() const { return bytes_.starts_with("II*\0") || bytes_.starts_with("MM"); }
-
-  std::optional<std::uint32_t> integer(std::size_t offset, std::size_t size) const {
-    if (offset > bytes_.size() || size > bytes_.size() - offset) return std::nullopt;
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-      const auto position = bytes_[0] == 'I' ? offset + size - 1 - i : offset + i;
-      value = value << 8 | static_cast<unsigned char>(bytes_[position]);
-    }
-    return value;
-  }
-
- private:
-  std::string_view bytes_;
-};
-
-/// The orientation tag of an EXIF block, 1 (upright) when there is none.
-std::uint32_t exif_orientation(std::string_view tiff_bytes) {
-  constexpr std::uint32_t kOrientationTag = 0x0112;
-  constexpr std::size_t kEntryBytes = 12;
-  const TiffBlock tiff(tiff_bytes);
-  if (!tiff.valid()) return 1;
-  const std::size_t directory = tiff.integer(4, 4).value_or(0);
-  const auto entries = tiff.integer(directory, 2).value_or(0);
-  for (std::size_t i = 0; i < entries; ++i) {
-    const auto entry = directory + 2 + i * kEntryBytes;
-    if (tiff.integer(entry, 2) == kOrientationTag) return tiff.integer(entry + 8, 2).value_or(1);
-  }
-  return 1;
-}
-
-/// Walks the segments before the image data to the EXIF one.
-std::uint32_t jpeg_orientation(std::string_view bytes) {
-  constexpr std::string_view kExifPrefix("Exif\0\0", 6);
-  constexpr unsigned char kApp1 = 0xe1, kStartOfScan = 0xda;
-  std::size_t position = 2;
-  while (position + 4 <= bytes.size() && raw(bytes)[position] == 0xff) {
-    const auto marker = raw(bytes)[position + 1];
-    if (marker == kStartOfScan) break;
-    const auto length =
-        static_cast<std::size_t>(raw(bytes)[position + 2] << 8 | raw(bytes)[position + 3]);
-    const auto segment = bytes.substr(position + 4, length < 2 ? 0 : length - 2);
-    if (marker == kApp1 && segment.starts_with(kExifPrefix)) {
-      return exif_orientation(segment.substr(kExifPrefix.size()));
-    }
-    position += 2 + length;
-  }
-  return 1;
-}
-
-/// [H, W, C] turned upright; orientations 2-8 as in EXIF 2.3, table of tag 274.
-torch::Tensor upright(const torch::Tensor& pixels, std::uint32_t orientation) {
-  switch (orientation) {
-    case 2:
-      return pixels.flip(1);
-    case 3:
-      return pixels.flip({0, 1});
-    case 4:
-      return pixels.flip(0);
-    case 5:
-      return pixels.transpose(0, 1).contiguous();
-    case 6:
-      return pixels.transpose(0, 1).flip(1);
-    case 7:
-      return pixels.transpose(0, 1).flip({0, 1});
-    case 8:
-      return pixels.transpose(0, 1).flip(0);
-    default:
-      return pixels;
-  }
 }
 
 }  // namespace
@@ -119,7 +39,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& origin) {
       throw_damaged(origin, fmt::format("damaged JPEG ({})", reason));
     }
   }
-  return {.pixels = upright(pixels, jpeg_orientation(bytes)), .text = {}};
+  return {.pixels = pixels, .text = {}};
 }
 
 Image decode_webp(std::string_view bytes, const std::string& origin) {

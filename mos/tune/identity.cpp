@@ -19,6 +19,8 @@ std::string dataset_hash(const ConceptDataset& dataset) {
   for (const auto& picture : dataset.pictures) {
     add_text(picture.name);
     add_text(picture.caption.text);
+    for (const auto& other : picture.caption.others) add_text(other);
+    if (picture.repeats > 1) add_text(std::to_string(picture.repeats));
     for (const auto& image : {picture.pixels, picture.mask}) {
       if (!image.defined()) continue;
       const auto bytes = image.contiguous();

@@ -1,7 +1,13 @@
 #include "mos/tune/latents.h"
 
-#include <utility>
+#include <fmt/core.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/framing.h"
@@ -19,9 +25,27 @@ Tensor at_latent_size(const Tensor& mask, std::int64_t side) {
 
 }  // namespace
 
+void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, std::int64_t size,
+                  std::int64_t cell) {
+  std::vector<std::string> thin;
+  for (const auto& picture : dataset.pictures) {
+    const auto height = picture.pixels.size(0), width = picture.pixels.size(1);
+    const auto side = thinnest_side(height, width, size, options);
+    if (side >= cell) continue;
+    thin.push_back(fmt::format("{} ({}x{} becomes {} thin)", picture.name, width, height, side));
+  }
+  if (thin.empty()) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("on a canvas of {} pixels these pictures are thinner than the {} pixels "
+                          "that the model sees as one; crop them: {}",
+                          size, cell, listed(thin)));
+}
+
 LatentSource::LatentSource(const ConceptDataset& dataset, nn::AutoencoderKL vae,
                            const PictureOptions& options, std::int64_t size, std::uint64_t seed)
-    : dataset_(dataset), vae_(std::move(vae)), options_(options), size_(size), seed_(seed) {}
+    : dataset_(dataset), vae_(std::move(vae)), options_(options), size_(size), seed_(seed) {
+  check_shapes(dataset, options, size, vae_->config().downscale());
+}
 
 std::int64_t LatentSource::variants(std::int64_t picture) const {
   const auto& pixels = dataset_.pictures[static_cast<std::size_t>(picture)].pixels;

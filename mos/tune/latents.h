@@ -37,11 +37,17 @@ struct PictureVariant {
 using ForEach =
     std::function<void(std::size_t count, const std::function<void(std::size_t)>& work)>;
 
+/// Throws mos::Error(kMismatch) naming the pictures that can become thinner than `cell` pixels, the
+/// side of one latent position, on a canvas of size × size: nothing of them would be learned.
+void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, std::int64_t size,
+                  std::int64_t cell);
+
 /// Frames and encodes pictures when they are first asked for, and keeps what it encoded. What comes
 /// back depends on seed, picture and variant alone.
 class LatentSource {
  public:
   /// `size`: canvas side in pixels, a multiple of the VAE's downscale. `dataset` is not copied.
+  /// Throws as check_shapes does.
   LatentSource(const ConceptDataset& dataset, nn::AutoencoderKL vae, const PictureOptions& options,
                std::int64_t size, std::uint64_t seed);
 

@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
+#include "mos/tune/captions.h"
 
 namespace mos::tune {
 
@@ -36,10 +38,19 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t low) {
 void check_words(const WordOptions& words) {
   check_choice("kind", words.kind, {"ed_lora", "lora"});
   check_range("random_sigma", words.random_sigma, 0, 100);
-  if (!words.initializers.empty() && !words.words.empty() &&
-      words.initializers.size() != words.words.size()) {
+  const auto names = separate_words(words.words), starts = separate_words(words.initializers);
+  for (auto word = names.begin(); word != names.end(); ++word) {
+    if (std::find(names.begin(), word, *word) != word) {
+      refuse(fmt::format("the word {} is given twice", *word));
+    }
+    if (word->find(kPlaceholder) != word->npos) {
+      refuse(fmt::format("{} stands for the concept in captions and cannot be in its word {}",
+                         kPlaceholder, *word));
+    }
+  }
+  if (!starts.empty() && !names.empty() && starts.size() != names.size()) {
     refuse(fmt::format("there are {} initializers for {} words; give one for each word",
-                       words.initializers.size(), words.words.size()));
+                       starts.size(), names.size()));
   }
 }
 
@@ -83,12 +94,21 @@ void check_run(const RunOptions& run) {
 
 }  // namespace
 
+std::vector<std::string> separate_words(const std::vector<std::string>& entries) {
+  std::vector<std::string> words;
+  for (const auto& entry : entries) {
+    for (auto& word : split_words(replaced(entry, ">+", "> "))) words.push_back(std::move(word));
+  }
+  return words;
+}
+
 void check_options(const TuneOptions& options) {
   check_words(options.words);
   check_pictures(options.pictures);
   check_at_least("keep", options.captions.keep, 0);
   check_choice("templates", options.captions.templates,
                {"auto", "photo", "character", "painting", "none"});
+  check_choice("caption_lines", options.captions.lines, {"first", "any", "all"});
   check_range("caption_dropout", options.captions.dropout, 0, 1);
   check_at_least("rank", options.lora.rank, 0);
   check_range("lora_scale", options.lora.scale, -100, 100);

@@ -14,7 +14,8 @@ struct WordOptions {
   /// ed_lora: one embedding row for each cross-attention layer and word. lora: one row for each
   /// word, or none without words.
   std::string kind = "ed_lora";
-  /// The concept's words, adjective first ("<potter1>", "<potter2>"). Empty: from concept.json.
+  /// The concept's words, adjective first ("<potter1>", "<potter2>"), or several in an entry (see
+  /// separate_words). Empty: from concept.json.
   std::vector<std::string> words;
   /// Start of each word's rows: "<rand-SIGMA>" or a word that is one token of the vocabulary.
   /// Empty: <rand-random_sigma>, and the class word for the last.
@@ -46,6 +47,9 @@ struct CaptionOptions {
   /// around captions that a file gives.
   std::string templates = "auto";
   double dropout = 0.0;  ///< Part of the captions that become empty.
+  /// Of a caption file with several lines: the first that has text (as the authors and kohya), any
+  /// (one is drawn each time, as OneTrainer), or all as one caption.
+  std::string lines = "first";
 };
 
 struct LoraOptions {
@@ -102,13 +106,17 @@ struct TuneOptions {
   RunOptions run;
 };
 
+/// The words that `entries` name, which blanks and commas separate, and the plus sign of the
+/// authors' files between two in angle brackets ("<potter1>+<potter2>", "<rand-0.013>+man").
+std::vector<std::string> separate_words(const std::vector<std::string>& entries);
+
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.
 void check_options(const TuneOptions& options);
 
 template <class Visitor>
 void describe(Visitor& visit, TuneOptions& o) {
   visit("kind", o.words.kind, "ed_lora (rows for each layer) or lora (one row or none)");
-  visit("words", o.words.words, "the concept's words, e.g. <potter1> <potter2>");
+  visit("words", o.words.words, "the concept's words, e.g. \"<potter1> <potter2>\"");
   visit("initializers", o.words.initializers, "start of each word: <rand-0.013> or a word");
   visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)");
   visit("class_word", o.words.class_word, "what the concept is one of, e.g. man");
@@ -120,12 +128,13 @@ void describe(Visitor& visit, TuneOptions& o) {
   visit("scale_max", o.pictures.scale_max, "largest random scale of framing object");
   visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored");
   visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)");
-  visit("use_masks", o.pictures.use_masks, "read the folder masks");
+  visit("use_masks", o.pictures.use_masks, "read the masks of pictures");
 
-  visit("use_captions", o.captions.use_captions, "read the folder captions");
+  visit("use_captions", o.captions.use_captions, "read the captions of pictures");
   visit("shuffle", o.captions.shuffle, "shuffle the comma-separated parts of captions");
   visit("keep", o.captions.keep, "parts at the start of a caption that stay in place");
   visit("templates", o.captions.templates, "auto, photo, character, painting or none");
+  visit("caption_lines", o.captions.lines, "of a caption with several: first, any (drawn) or all");
   visit("caption_dropout", o.captions.dropout, "part of the captions that become empty");
 
   visit("rank", o.lora.rank, "LoRA rank (0: tune only the words)");

@@ -56,6 +56,16 @@ TuneBatch to_device(TuneBatch batch, torch::Device device) {
   return batch;
 }
 
+/// The picture at each place of a round, in which every picture comes as often as it repeats.
+std::vector<std::int64_t> round_of(const ConceptDataset& dataset) {
+  std::vector<std::int64_t> round;
+  for (std::size_t i = 0; i < dataset.pictures.size(); ++i) {
+    const auto repeats = static_cast<std::size_t>(dataset.pictures[i].repeats);
+    round.insert(round.end(), repeats, static_cast<std::int64_t>(i));
+  }
+  return round;
+}
+
 }  // namespace
 
 std::string concept_phrase(const WordOptions& words) {
@@ -79,7 +89,7 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
                  const TuneOptions& options)
     : options_(options),
       phrase_(concept_phrase(options.words)),
-      pictures_(static_cast<std::int64_t>(dataset.pictures.size())),
+      round_(round_of(dataset)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
       schedule_(diffusion::NoiseSchedule::from_config(base.scheduler_config)),
       attached_({base.tokenizer, base.text_encoder, base.unet},
@@ -108,14 +118,15 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
 }
 
 std::int64_t Trainer::picture_at(std::int64_t position) {
-  const auto epoch = position / pictures_;
+  const auto length = static_cast<std::int64_t>(round_.size());
+  const auto epoch = position / length;
   if (epoch != epoch_) {
     auto generator =
         generator_for(options_.run.seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
-    order_ = permutation(generator, pictures_);
+    order_ = permutation(generator, length);
     epoch_ = epoch;
   }
-  return order_[static_cast<std::size_t>(position % pictures_)];
+  return round_[static_cast<std::size_t>(order_[static_cast<std::size_t>(position % length)])];
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {

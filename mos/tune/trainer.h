@@ -57,9 +57,9 @@ class Trainer {
 
   TuneOptions options_;
   std::string phrase_;
-  std::vector<Caption> captions_;  ///< Of each picture.
-  std::int64_t pictures_;
-  torch::TensorOptions compute_;  ///< Dtype and device of the U-Net's inputs.
+  std::vector<Caption> captions_;    ///< Of each picture.
+  std::vector<std::int64_t> round_;  ///< Every picture as often as it repeats.
+  torch::TensorOptions compute_;     ///< Dtype and device of the U-Net's inputs.
   diffusion::NoiseSchedule schedule_;
   AttachedConcept attached_;
   std::int64_t share_size_;  ///< Pictures of one share of a batch.

@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/nn/kernels/cpu_features.h"
+#include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
 #include "mos/tune/threads.h"
@@ -27,28 +28,14 @@ std::vector<std::string> default_initializers(const WordOptions& words) {
   return initializers;
 }
 
-void check_captions(const TuneOptions& options, const ConceptDataset& dataset) {
-  const auto& words = options.words.words;
-  std::vector<std::string> lacking;
-  for (const auto& picture : dataset.pictures) {
-    const auto prompt = fill_placeholder(picture.caption.text, concept_phrase(options.words));
-    const bool has_all = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
-      return prompt.find(word) != std::string::npos;
-    });
-    if (!has_all) lacking.push_back(picture.name);
-  }
-  if (lacking.empty()) return;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the captions of {} lack the concept; write <TOK> or {} where it stands",
-                          fmt::join(lacking, ", "), fmt::join(words, " ")));
-}
-
 }  // namespace
 
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
-  if (words.words.empty()) words.words = dataset.words;
+  words.words = separate_words(words.words.empty() ? dataset.words : words.words);
+  words.initializers = separate_words(words.initializers);
   if (words.class_word.empty()) words.class_word = dataset.class_word;
+  if (words.class_word.empty() && words.words.empty()) words.class_word = dataset.phrase;
   if (words.words.empty() && words.kind == "ed_lora") {
     throw Error(ErrorKind::kUsage,
                 "the concept has no words; name them with --words \"<fox1>,<fox2>\" or in "
@@ -63,7 +50,7 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
     options.captions.templates = dataset.templates;
   }
   check_options(options);
-  check_captions(options, dataset);
+  check_captions(dataset, options);
   return options;
 }
 
@@ -85,7 +72,9 @@ concepts::ConceptDelta tune_concept(const diffusion::StableDiffusion& base,
     throw Error(ErrorKind::kUsage, "there are no pictures to tune on");
   }
   const ScopedThreads threads(options.run.threads);
-  return Run(base, dataset, complete_options(options, dataset), hooks).finish();
+  const auto complete = complete_options(options, dataset);
+  warn_of_captions(dataset, complete, base.tokenizer);
+  return Run(base, dataset, complete, hooks).finish();
 }
 
 }  // namespace mos::tune

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <map>
 
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
@@ -19,7 +20,10 @@ using mos::tune::TuneOptions;
 using mos::tune::testing::tiny_dataset;
 using mos::tune::testing::tiny_model;
 using mos::tune::testing::tiny_options;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   ASSERT_EQ(a.words.size(), b.words.size());
@@ -257,6 +261,60 @@ TEST_F(Tuning, SavedConceptComesBack) {
 TEST_F(Tuning, CaptionWithoutTheConceptIsRefusedByName) {
   dataset_.pictures[1].caption.text = "a bear";
   EXPECT_THAT(refusal(), HasSubstr("captions of 1 lack"));
+}
+
+TEST_F(Tuning, CaptionThatCutsOffTheConceptIsRefusedByName) {
+  dataset_.pictures[1].caption = {"a very long text before the <TOK>", true, {}};
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("captions of 1"), HasSubstr("24 tokens")));
+}
+
+TEST_F(Tuning, WordsSplitAtBlanksAndCommasWhereverTheyStand) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"<a1> <a2>"},
+                                                {"<a1>,<a2>"},
+                                                {" <a1> ,", "<a2>\n"},
+                                                {"<a1>+<a2>"}}) {
+    options_.words.words = words;
+    options_.words.initializers = {words[0].find('+') == std::string::npos ? "<rand-0.01> man"
+                                                                           : "<rand-0.01>+man"};
+    const auto complete = mos::tune::complete_options(options_, dataset_);
+    EXPECT_THAT(complete.words.words, ElementsAre("<a1>", "<a2>"));
+    EXPECT_THAT(complete.words.initializers, ElementsAre("<rand-0.01>", "man"));
+  }
+  options_.words.words = {"<a1> <a1>"};
+  EXPECT_THAT(refusal(), HasSubstr("<a1> is given twice"));
+  options_.words.words = {"a<TOK>", "b"};
+  EXPECT_THAT(refusal(), HasSubstr("<TOK> stands for the concept"));
+}
+
+TEST_F(Tuning, ConceptWithoutWordsIsCalledAsItsFolderWas) {
+  options_.words.kind = "lora";
+  dataset_.words.clear();
+  dataset_.class_word.clear();
+  dataset_.phrase = "s b";
+  EXPECT_EQ(mos::tune::complete_options(options_, dataset_).words.class_word, "s b");
+  dataset_.phrase.clear();
+  EXPECT_THAT(refusal(), HasSubstr("class word"));
+}
+
+TEST_F(Tuning, PicturesComeAsOftenInARoundAsTheyRepeat) {
+  dataset_.pictures[1].repeats = 3;
+  dataset_.pictures[0].caption = {"<TOK> a", true, {}};
+  dataset_.pictures[1].caption = {"<TOK> b", true, {}};
+  dataset_.pictures[2].caption = {"<TOK> c", true, {}};
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  mos::tune::Trainer trainer(base_, dataset_, complete);
+  std::map<char, int> seen;
+  for (std::int64_t batch = 0; batch < 10; ++batch) {  // four rounds of five
+    for (const auto& prompt : trainer.draw_batch(batch).prompts) ++seen[prompt.back()];
+  }
+  EXPECT_THAT(seen, ElementsAre(Pair('a', 4), Pair('b', 12), Pair('c', 4)));
+}
+
+TEST_F(Tuning, PictureThinnerThanOneLatentPositionIsRefusedByName) {
+  dataset_.pictures[2].pixels = torch::zeros({16, 300, 3}, torch::kUInt8);
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("2 (300x16 becomes 2 thin)"), HasSubstr("crop")));
+  dataset_.pictures[2].pixels = torch::zeros({40, 300, 3}, torch::kUInt8);
+  EXPECT_EQ(refusal(), "");
 }
 
 TEST_F(Tuning, InitializerOfSeveralTokensIsRefused) {
