@@ -118,10 +118,9 @@ void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& ord
 
 void cast(ConceptDelta& delta, torch::ScalarType dtype) {
   for (auto& word : delta.words) word.rows = word.rows.to(dtype);
-  for (auto* pairs : {&delta.text_encoder, &delta.unet}) {
-    for (auto& [layer, pair] : *pairs) {
-      pair.down = pair.down.to(dtype);
-      pair.up = pair.up.to(dtype);
+  for (auto* updates : {&delta.text_encoder, &delta.unet}) {
+    for (auto& [layer, update] : *updates) {
+      update.for_each_tensor([dtype](torch::Tensor& tensor) { tensor = tensor.to(dtype); });
     }
   }
 }

@@ -8,11 +8,4 @@ std::string ConceptDelta::phrase() const {
   return text;
 }
 
-torch::Tensor lora_update(const LoraPair& pair) {
-  const auto up = pair.up.to(torch::kFloat32), down = pair.down.to(torch::kFloat32);
-  auto shape = down.sizes().vec();
-  shape[0] = up.size(0);
-  return (up.flatten(1).matmul(down.flatten(1)) * pair.scale).view(shape);
-}
-
 }  // namespace mos::concepts

@@ -20,11 +20,13 @@ namespace {
 /// Width of the text that the concept's words or layers are made for; 0: nothing tells.
 std::int64_t text_width(const ConceptDelta& delta) {
   if (!delta.words.empty()) return delta.words.front().rows.size(1);
-  for (const auto& [layer, pair] : delta.unet) {
-    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) return pair.down.size(1);
+  for (const auto& [layer, update] : delta.unet) {
+    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) {
+      return update.low_rank().down.size(1);
+    }
   }
-  for (const auto& [layer, pair] : delta.text_encoder) {
-    if (layer.ends_with(".q_proj")) return pair.down.size(1);
+  for (const auto& [layer, update] : delta.text_encoder) {
+    if (layer.ends_with(".q_proj")) return update.low_rank().down.size(1);
   }
   return 0;
 }
@@ -33,8 +35,8 @@ std::int64_t text_width(const ConceptDelta& delta) {
 template <class ValueOf>
 Json distinct(const ConceptDelta& delta, const ValueOf& value_of) {
   std::set<double> values;
-  for (const auto* pairs : {&delta.text_encoder, &delta.unet}) {
-    for (const auto& [layer, pair] : *pairs) values.insert(value_of(pair));
+  for (const auto* updates : {&delta.text_encoder, &delta.unet}) {
+    for (const auto& [layer, update] : *updates) values.insert(value_of(update.low_rank()));
   }
   Json list = Json::array();
   for (const double value : values) list.push_back(value);
@@ -57,9 +59,9 @@ std::string kind_of(std::string_view layer) {
 }
 
 /// How many layers of each kind: "attn2.to_k" 16, "conv1" 22.
-Json layer_kinds(const LoraPairs& pairs) {
+Json layer_kinds(const LayerUpdates& updates) {
   std::map<std::string, std::int64_t> counts;
-  for (const auto& [layer, pair] : pairs) ++counts[kind_of(layer)];
+  for (const auto& [layer, update] : updates) ++counts[kind_of(layer)];
   return counts;
 }
 
@@ -67,7 +69,8 @@ const char* network_type(const ConceptFile& file) {
   const auto& delta = file.delta;
   if (delta.unet.empty() && delta.text_encoder.empty()) return "embedding";
   const bool has_patches = std::any_of(delta.unet.begin(), delta.unet.end(), [](const auto& entry) {
-    return entry.second.down.dim() == 4 && entry.second.down.size(2) > 1;
+    const auto& down = entry.second.low_rank().down;
+    return down.dim() == 4 && down.size(2) > 1;
   });
   return has_patches ? "LoCon (LoRA with 3x3 convolutions)" : "LoRA";
 }
@@ -84,9 +87,8 @@ Json words_json(const ConceptDelta& delta) {
 
 void add_lora(Json& report, const ConceptDelta& delta) {
   if (delta.unet.empty() && delta.text_encoder.empty()) return;
-  report["ranks"] =
-      distinct(delta, [](const LoraPair& p) { return static_cast<double>(p.rank()); });
-  report["alphas"] = distinct(delta, [](const LoraPair& p) { return p.alpha(); });
+  report["ranks"] = distinct(delta, [](const LowRank& p) { return static_cast<double>(p.rank()); });
+  report["alphas"] = distinct(delta, [](const LowRank& p) { return p.alpha(); });
   report["text_encoder_layers"] = layer_kinds(delta.text_encoder);
   report["unet_layers"] = layer_kinds(delta.unet);
 }
@@ -134,9 +136,9 @@ std::optional<KeyReport> compare_with_base(const io::TensorFile& file,
   auto sorted = sort_concept_keys(file);
   if (!is_concept_file(sorted)) return std::nullopt;
   auto& keys = sorted.keys;
-  const auto compare = [&keys](torch::nn::Module& model, Network network, LoraPairs& pairs) {
-    leave_out_absent_layers(model, network, pairs, keys);
-    leave_out_other_shapes(model, network, pairs, keys);
+  const auto compare = [&keys](torch::nn::Module& model, Network network, LayerUpdates& updates) {
+    leave_out_absent_layers(model, network, updates, keys);
+    leave_out_other_shapes(model, network, updates, keys);
   };
   compare(*base.text_encoder, Network::kTextEncoder, sorted.delta.text_encoder);
   compare(*base.unet, Network::kUNet, sorted.delta.unet);

@@ -14,15 +14,14 @@ namespace mos::concepts {
 
 namespace {
 
-/// Files may store the factors of a 1×1 convolution flat, or those of a linear layer as 1×1.
-bool fits(const nn::LoraLayer& layer, const LoraPair& pair) {
-  return layer.in_features() == pair.down.numel() / pair.rank() &&
-         layer.out_features() == pair.up.size(0);
+bool fits(const nn::LoraLayer& layer, const LayerUpdate& update) {
+  const bool has_bias = layer.bias.defined() || !update.bias_difference().defined();
+  return has_bias && update.fits(layer.weight.sizes());
 }
 
-std::string misfit_text(const nn::LoraLayer& layer, const LoraPair& pair) {
-  return fmt::format("LoRA down {} and up {}, layer is {}", io::shape_text(pair.down.sizes()),
-                     io::shape_text(pair.up.sizes()), io::shape_text(layer.weight.sizes()));
+std::string misfit_text(const nn::LoraLayer& layer, const LayerUpdate& update) {
+  return fmt::format("{}, layer is {}{}", update.shapes(), io::shape_text(layer.weight.sizes()),
+                     layer.bias.defined() ? "" : " without a bias");
 }
 
 /// `factor` [n,…] with as many dimensions as the layer's weight.
@@ -31,31 +30,27 @@ torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& fac
   return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
-/// ΔW in float32 with the shape of the layer's weight, where that is.
-torch::Tensor update_of(const nn::LoraLayer& layer, const LoraPair& pair) {
-  return lora_update(pair).view(layer.weight.sizes()).to(layer.weight.device());
-}
-
-/// W + merge_scale · ΔW in float32.
-torch::Tensor merged_weight(const nn::LoraLayer& layer, const LoraPair& pair, double merge_scale) {
-  return layer.weight.detach().to(torch::kFloat32) + merge_scale * update_of(layer, pair);
+/// b + merge_scale · Δb in float32.
+torch::Tensor merged_bias(const nn::LoraLayer& layer, const torch::Tensor& change,
+                          double merge_scale) {
+  return layer.bias.detach().to(torch::kFloat32) + merge_scale * change.to(layer.bias.device());
 }
 
 }  // namespace
 
-std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPairs& pairs,
+std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpdates& updates,
                                         const std::string& origin) {
   std::map<std::string, nn::LoraLayer*> by_name;
   nn::for_each_lora_layer(
       model, [&](const std::string& name, nn::LoraLayer& layer) { by_name[name] = &layer; });
   std::vector<nn::LoraLayer*> layers;
   std::vector<std::string> wrong;
-  for (const auto& [name, pair] : pairs) {
+  for (const auto& [name, update] : updates) {
     const auto found = by_name.find(name);
     if (found == by_name.end()) {
       wrong.push_back(name + " (no such layer)");
-    } else if (!fits(*found->second, pair)) {
-      wrong.push_back(fmt::format("{} ({})", name, misfit_text(*found->second, pair)));
+    } else if (!fits(*found->second, update)) {
+      wrong.push_back(fmt::format("{} ({})", name, misfit_text(*found->second, update)));
     } else {
       layers.push_back(found->second);
     }
@@ -64,39 +59,40 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPair
     throw Error(ErrorKind::kMismatch,
                 fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
                             "{}; use the base model it was tuned on",
-                            origin, wrong.size(), pairs.size(), fmt::join(wrong, ", ")));
+                            origin, wrong.size(), updates.size(), fmt::join(wrong, ", ")));
   }
   return layers;
 }
 
-void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
+void leave_out_absent_layers(torch::nn::Module& model, Network network, LayerUpdates& updates,
                              KeyReport& keys) {
   std::set<std::string> known;
   nn::for_each_lora_layer(
       model, [&](const std::string& name, const nn::LoraLayer&) { known.insert(name); });
-  std::erase_if(pairs, [&](const auto& entry) {
+  std::erase_if(updates, [&](const auto& entry) {
     if (known.contains(entry.first)) return false;
     keys.reject(layer_target(network, entry.first));
     return true;
   });
 }
 
-void leave_out_other_shapes(torch::nn::Module& model, Network network, LoraPairs& pairs,
+void leave_out_other_shapes(torch::nn::Module& model, Network network, LayerUpdates& updates,
                             KeyReport& keys) {
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
-    const auto found = pairs.find(name);
-    if (found == pairs.end() || fits(layer, found->second)) return;
+    const auto found = updates.find(name);
+    if (found == updates.end() || fits(layer, found->second)) return;
     keys.misfit(layer_target(network, name), misfit_text(layer, found->second));
-    pairs.erase(found);
+    updates.erase(found);
   });
 }
 
-void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+void attach_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                  const std::string& origin) {
-  const auto layers = find_layers(model, pairs, origin);
+  const auto layers = find_layers(model, updates, origin);
   std::size_t i = 0;
-  for (const auto& [name, pair] : pairs) {
+  for (const auto& [name, update] : updates) {
     auto& layer = *layers[i++];
+    const auto& pair = update.low_rank();
     layer.attach_lora(with_dims_of(layer.weight, pair.down), with_dims_of(layer.weight, pair.up));
     layer.lora_scale = pair.scale * merge_scale;
   }
@@ -112,52 +108,77 @@ void set_lora_scale(torch::nn::Module& model, double scale) {
       model, [scale](const std::string&, nn::LoraLayer& layer) { layer.lora_scale = scale; });
 }
 
-void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                 const std::string& origin) {
-  const auto layers = find_layers(model, pairs, origin);
+  const auto layers = find_layers(model, updates, origin);
   torch::NoGradGuard no_grad;
   std::size_t i = 0;
-  for (const auto& [name, pair] : pairs) {
+  for (const auto& [name, update] : updates) {
     auto& layer = *layers[i++];
-    layer.weight.copy_(merged_weight(layer, pair, merge_scale));
+    layer.weight.copy_(update.apply_to(layer.weight, merge_scale));
+    const auto bias = update.bias_difference();
+    if (bias.defined()) layer.bias.copy_(merged_bias(layer, bias, merge_scale));
   }
 }
+
+namespace {
+
+/// Sums what all of `loras` change in one layer.
+void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const ScaledLora> loras,
+                 torch::ScalarType dtype) {
+  torch::Tensor weight, bias;
+  for (const auto& lora : loras) {
+    const auto found = lora.updates->find(name);
+    if (found == lora.updates->end()) continue;
+    if (!weight.defined()) weight = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
+    weight += lora.merge_scale * found->second.difference(layer.weight);
+    const auto change = found->second.bias_difference();
+    if (!change.defined()) continue;
+    if (!bias.defined()) bias = layer.bias.to(torch::kFloat32, false, /*copy=*/true);
+    bias += lora.merge_scale * change.to(bias.device());
+  }
+  if (weight.defined()) layer.weight.set_data(weight.to(dtype));
+  if (bias.defined()) layer.bias.set_data(bias.to(dtype));
+}
+
+}  // namespace
 
 void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
                  torch::ScalarType dtype) {
   torch::NoGradGuard no_grad;
-  for (const auto& lora : loras) find_layers(model, *lora.pairs, lora.origin);  // all fit, or none
+  for (const auto& lora : loras) find_layers(model, *lora.updates, lora.origin);  // all, or none
   nn::for_each_lora_layer(model, [&](const std::string& name, nn::LoraLayer& layer) {
-    torch::Tensor sum;
-    for (const auto& lora : loras) {
-      const auto found = lora.pairs->find(name);
-      if (found == lora.pairs->end()) continue;
-      if (!sum.defined()) sum = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
-      sum += lora.merge_scale * update_of(layer, found->second);
-    }
-    if (sum.defined()) layer.weight.set_data(sum.to(dtype));
+    merge_layer(name, layer, loras, dtype);
   });
 }
 
-ScopedMerge::ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
-                         const std::string& origin)
-    : layers_(find_layers(model, pairs, origin)) {
+ScopedMerge::ScopedMerge(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
+                         const std::string& origin) {
+  const auto layers = find_layers(model, updates, origin);
   std::size_t i = 0;
-  for (const auto& [name, pair] : pairs) {
-    auto& weight = layers_[i]->weight;
-    former_.push_back(weight.detach());
-    weight.set_data(merged_weight(*layers_[i++], pair, merge_scale));
+  for (const auto& [name, update] : updates) {
+    auto& layer = *layers[i++];
+    former_.push_back({&layer, layer.weight.detach(), {}});
+    layer.weight.set_data(update.apply_to(layer.weight, merge_scale));
+    const auto bias = update.bias_difference();
+    if (!bias.defined()) continue;
+    former_.back().bias = layer.bias.detach();
+    layer.bias.set_data(merged_bias(layer, bias, merge_scale));
   }
 }
 
 ScopedMerge::~ScopedMerge() {
-  for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i]->weight.set_data(former_[i]);
+  for (const auto& former : former_) {
+    former.layer->weight.set_data(former.weight);
+    if (former.bias.defined()) former.layer->bias.set_data(former.bias);
+  }
 }
 
-LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted) {
-  LoraPairs kept;
-  for (const auto& [name, pair] : pairs) {
-    if (wanted(name)) kept.emplace(name, pair);
+LayerUpdates filter(const LayerUpdates& updates,
+                    const std::function<bool(const std::string&)>& wanted) {
+  LayerUpdates kept;
+  for (const auto& [name, update] : updates) {
+    if (wanted(name)) kept.emplace(name, update);
   }
   return kept;
 }

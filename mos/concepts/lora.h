@@ -15,41 +15,43 @@
 
 namespace mos::concepts {
 
-/// The layers of `model` that `pairs` names, in the order of `pairs`.
-/// Throws kMismatch listing every name that the model lacks and every pair of another shape:
+/// The layers of `model` that `updates` names, in the order of `updates`.
+/// Throws kMismatch listing every name that the model lacks and every update of another shape:
 /// the concept was tuned on another base model.
-std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LoraPairs& pairs,
+std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpdates& updates,
                                         const std::string& origin);
 
-/// Takes out of `pairs` what is for layers that `model` lacks; their keys become unexpected ones.
-void leave_out_absent_layers(torch::nn::Module& model, Network network, LoraPairs& pairs,
+/// Takes out of `updates` what is for layers that `model` lacks; their keys become unexpected ones.
+void leave_out_absent_layers(torch::nn::Module& model, Network network, LayerUpdates& updates,
                              KeyReport& keys);
 
-/// Takes out of `pairs` what does not fit its layer of `model`; their keys become wrong ones.
-void leave_out_other_shapes(torch::nn::Module& model, Network network, LoraPairs& pairs,
+/// Takes out of `updates` what does not fit its layer of `model`; their keys become wrong ones.
+void leave_out_other_shapes(torch::nn::Module& model, Network network, LayerUpdates& updates,
                             KeyReport& keys);
 
-/// Attaches every pair to its layer as trainable factors that alias the pair's tensors, with
-/// lora_scale = pair.scale · merge_scale.
-void attach_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+/// Attaches every pair of factors to its layer, as trainable ones that alias the pair's tensors,
+/// with lora_scale = pair.scale · merge_scale. Throws kMismatch for updates that are no such pair.
+void attach_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                  const std::string& origin);
 void detach_lora(torch::nn::Module& model);
 /// Sets lora_scale of every attached LoRA.
 void set_lora_scale(torch::nn::Module& model, double scale);
 
-/// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept).
-void merge_lora(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+/// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept), and to the
+/// biases what changes in them.
+void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                 const std::string& origin);
 
-/// A LoRA on its way into a model.
+/// Updates on their way into a model.
 struct ScaledLora {
-  const LoraPairs* pairs = nullptr;
+  const LayerUpdates* updates = nullptr;
   double merge_scale = 1.0;
   std::string origin;  ///< For messages.
 };
 
 /// Merges all of them, layer by layer: each changed weight is summed in float32 and then becomes
-/// `dtype`, so memory is that of the model and of one layer.
+/// `dtype`, so memory is that of the model and of one layer. Updates that depend on the weight
+/// (DoRA) are those of the weight as it was.
 void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
                  torch::ScalarType dtype);
 
@@ -57,18 +59,22 @@ void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
 /// merged ones are float32, whatever the model keeps its weights in.
 class ScopedMerge {
  public:
-  ScopedMerge(torch::nn::Module& model, const LoraPairs& pairs, double merge_scale,
+  ScopedMerge(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
               const std::string& origin);
   ~ScopedMerge();
   ScopedMerge(const ScopedMerge&) = delete;
   ScopedMerge& operator=(const ScopedMerge&) = delete;
 
  private:
-  std::vector<nn::LoraLayer*> layers_;
-  std::vector<torch::Tensor> former_;
+  struct Former {
+    nn::LoraLayer* layer = nullptr;
+    torch::Tensor weight, bias;
+  };
+  std::vector<Former> former_;
 };
 
-/// The pairs whose layer name satisfies `wanted`; tensors are aliased.
-LoraPairs filter(const LoraPairs& pairs, const std::function<bool(const std::string&)>& wanted);
+/// The updates whose layer name satisfies `wanted`; tensors are aliased.
+LayerUpdates filter(const LayerUpdates& updates,
+                    const std::function<bool(const std::string&)>& wanted);
 
 }  // namespace mos::concepts

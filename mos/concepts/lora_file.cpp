@@ -6,25 +6,13 @@
 #include <cmath>
 #include <optional>
 
+#include "mos/concepts/dense_matrix.h"
+
 namespace mos::concepts {
 
 using torch::Tensor;
 
 namespace {
-
-std::string_view what(LoraPart part) {
-  switch (part) {
-    case LoraPart::kDown:
-      return "down";
-    case LoraPart::kUp:
-      return "up";
-    case LoraPart::kMid:
-      return "mid";
-    case LoraPart::kAlpha:
-      return "alpha";
-  }
-  return "";
-}
 
 bool is_matrix_or_kernel(const Tensor& factor) {
   return (factor.dim() == 2 || factor.dim() == 4) && factor.numel() > 0 &&
@@ -38,15 +26,6 @@ bool is_pointwise(const Tensor& factor) {
 bool multiplies(const Tensor& up, const Tensor& down) {
   return is_matrix_or_kernel(down) && is_matrix_or_kernel(up) && is_pointwise(up) &&
          up.size(1) == down.size(0);
-}
-
-/// LyCORIS LoCon, `use_tucker`: the convolutions down 1×1, mid k×k and up 1×1 in a row. The first
-/// two are one k×k convolution [r,channels,k,k].
-Tensor with_mid(const Tensor& down, const Tensor& mid) {
-  const auto first = down.flatten(1).to(torch::kFloat32);  // [r',channels]
-  const auto kernel = mid.to(torch::kFloat32).flatten(2);  // [r,r',k·k]
-  const auto product = torch::einsum("rsk,sc->rck", {kernel, first});
-  return product.reshape({mid.size(0), first.size(1), mid.size(2), mid.size(3)});
 }
 
 bool fits_mid(const Tensor& down, const Tensor& mid) {
@@ -78,14 +57,15 @@ double peft_scale(const Json& config, const std::string& layer, std::int64_t ran
 }
 
 /// In the dtype of `down` where that holds the number exactly.
-Tensor alpha_tensor(const LoraPair& pair) {
+Tensor alpha_tensor(const LowRank& pair) {
   const auto exact = torch::tensor(static_cast<float>(pair.alpha()));
   const auto narrow = exact.to(pair.down.scalar_type());
   return narrow.to(torch::kFloat32).equal(exact) ? narrow : exact;
 }
 
-void put_pairs(io::StateDict& dict, LoraKey key, const LoraPairs& pairs) {
-  for (const auto& [layer, pair] : pairs) {
+void put_pairs(io::StateDict& dict, LoraKey key, const LayerUpdates& updates) {
+  for (const auto& [layer, update] : updates) {
+    const auto& pair = update.low_rank();
     key.layer = layer;
     const auto put = [&](LoraPart part, const Tensor& tensor) {
       key.part = part;
@@ -99,11 +79,12 @@ void put_pairs(io::StateDict& dict, LoraKey key, const LoraPairs& pairs) {
 }
 
 /// One network's LoraConfig. The first pair gives the defaults, the others are patterns.
-void put_config(Json& metadata, Network network, const LoraPairs& pairs) {
-  if (pairs.empty()) return;
-  const auto& first = pairs.begin()->second;
+void put_config(Json& metadata, Network network, const LayerUpdates& updates) {
+  if (updates.empty()) return;
+  const auto& first = updates.begin()->second.low_rank();
   Json ranks = Json::object(), alphas = Json::object(), targets = Json::array();
-  for (const auto& [layer, pair] : pairs) {
+  for (const auto& [layer, update] : updates) {
+    const auto& pair = update.low_rank();
     targets.push_back(layer);
     if (pair.rank() != first.rank()) ranks[layer] = pair.rank();
     if (pair.alpha() != first.alpha()) alphas[layer] = pair.alpha();
@@ -118,9 +99,9 @@ void put_config(Json& metadata, Network network, const LoraPairs& pairs) {
   put("target_modules", std::move(targets));
 }
 
-bool all_scales_are_one(const LoraPairs& pairs) {
-  return std::all_of(pairs.begin(), pairs.end(),
-                     [](const auto& entry) { return entry.second.scale == 1.0; });
+bool all_scales_are_one(const LayerUpdates& updates) {
+  return std::all_of(updates.begin(), updates.end(),
+                     [](const auto& entry) { return entry.second.low_rank().scale == 1.0; });
 }
 
 }  // namespace
@@ -130,8 +111,9 @@ std::string layer_target(Network network, std::string_view layer) {
 }
 
 ConceptDelta with_folded_scales(ConceptDelta delta) {
-  for (auto* pairs : {&delta.text_encoder, &delta.unet}) {
-    for (auto& [layer, pair] : *pairs) {
+  for (auto* updates : {&delta.text_encoder, &delta.unet}) {
+    for (auto& [layer, update] : *updates) {
+      auto& pair = update.low_rank();
       if (pair.scale != 1.0) pair.up = pair.up.to(torch::kFloat32) * pair.scale;
       pair.scale = 1.0;
     }
@@ -158,9 +140,9 @@ class Pairing {
       : parts_(parts), target_(std::move(target)), report_(report) {}
 
   /// `config` may be null.
-  std::optional<LoraPair> pair(const std::string& layer, const Json& config) {
+  std::optional<LowRank> pair(const std::string& layer, const Json& config) {
     if (!has_both_halves()) return std::nullopt;
-    LoraPair result{.down = tensor(LoraPart::kDown), .up = tensor(LoraPart::kUp)};
+    LowRank result{.down = tensor(LoraPart::kDown), .up = tensor(LoraPart::kUp)};
     if (has(LoraPart::kMid)) {
       const auto& mid = tensor(LoraPart::kMid);
       if (!fits_mid(result.down, mid)) return refuse_shapes();
@@ -187,24 +169,25 @@ class Pairing {
     bool both = true;
     for (const auto part : {LoraPart::kDown, LoraPart::kUp}) {
       if (has(part)) continue;
-      report_.missing.push_back(
-          fmt::format("the {} factor of {}, beside {}", what(part), target_, known));
+      report_.missing.push_back(fmt::format("the {} factor of {}, beside {}",
+                                            part == LoraPart::kDown ? "down" : "up", target_,
+                                            known));
       both = false;
     }
     return both;
   }
 
-  std::optional<LoraPair> refuse_shapes() {
+  std::optional<LowRank> refuse_shapes() {
     std::string shapes;
     for (const auto& [part, found] : parts_) {
-      shapes += fmt::format("{}{} {}", shapes.empty() ? "" : ", ", what(part),
+      shapes += fmt::format("{}{} {}", shapes.empty() ? "" : ", ", name_of(part),
                             io::shape_text(found.second.sizes()));
     }
     report_.wrong.push_back(fmt::format("{} ({} do not multiply)", target_, shapes));
     return std::nullopt;
   }
 
-  std::optional<LoraPair> refuse_alpha() {
+  std::optional<LowRank> refuse_alpha() {
     const auto& [key, alpha] = parts_.at(LoraPart::kAlpha);
     report_.wrong.push_back(
         fmt::format("{} (alpha must be one finite number, but is a tensor of shape {})", key,

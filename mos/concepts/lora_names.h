@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "mos/concepts/layer_update.h"
+
 /// The names that LoRA tensors have in files: one table for all programs that write them.
 namespace mos::concepts {
 
@@ -16,13 +18,6 @@ enum class LoraDialect {
   kDiffusers,  ///< `unet.<layer>.lora.down.weight`, `….lora_linear_layer.down.weight` for text.
   kDiffusersOld,  ///< `unet.<attention>.processor.to_q_lora.down.weight`.
   kPeft,          ///< `unet.<layer>.lora_A.weight`, also below `base_model.model.`.
-};
-
-enum class LoraPart {
-  kDown,
-  kUp,
-  kMid,  ///< LoCon with Tucker decomposition: a k×k kernel between two 1×1 ones.
-  kAlpha,
 };
 
 /// What a key says. `layer` is the dotted name of diffusers or transformers.

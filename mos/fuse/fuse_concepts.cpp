@@ -19,7 +19,7 @@
 namespace mos::fuse {
 
 using concepts::ConceptTokens;
-using concepts::LoraPairs;
+using concepts::LayerUpdates;
 using diffusion::StableDiffusion;
 
 namespace {
@@ -98,26 +98,26 @@ class Fusion {
 
  private:
   FusionStage text_stage() const {
-    std::vector<LoraPairs> pairs;
+    std::vector<LayerUpdates> updates;
     std::vector<double> scales;
     for (const auto& source : sources_) {
-      pairs.push_back(source.delta.text_encoder);
+      updates.push_back(source.delta.text_encoder);
       scales.push_back(source.text_encoder_scale);
     }
-    return {*model_.text_encoder, std::move(pairs), std::move(scales),
+    return {*model_.text_encoder, std::move(updates), std::move(scales),
             stage_options("text_encoder", /*text_fed=*/true)};
   }
 
   FusionStage unet_stage(const char* name, bool text_fed) const {
-    std::vector<LoraPairs> pairs;
+    std::vector<LayerUpdates> updates;
     std::vector<double> scales;
     for (const auto& source : sources_) {
-      pairs.push_back(concepts::filter(source.delta.unet, [text_fed](const std::string& layer) {
+      updates.push_back(concepts::filter(source.delta.unet, [text_fed](const std::string& layer) {
         return reads_text(layer) == text_fed;
       }));
       scales.push_back(source.unet_scale);
     }
-    return {*model_.unet, std::move(pairs), std::move(scales), stage_options(name, text_fed)};
+    return {*model_.unet, std::move(updates), std::move(scales), stage_options(name, text_fed)};
   }
 
   StageOptions stage_options(const char* name, bool text_fed) const {
@@ -150,7 +150,7 @@ class Fusion {
     const StageClock clock("text_encoder");
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       step("text encoder", i, sources_.size());
-      const concepts::ScopedMerge merged(*model_.text_encoder, stage.pairs(i), stage.scale(i),
+      const concepts::ScopedMerge merged(*model_.text_encoder, stage.updates(i), stage.scale(i),
                                          sources_[i].name);
       stage.add(capture_text_encoder(model_, tokens_, prompts_of(sources_[i]), stage.layers()));
     }
@@ -176,7 +176,7 @@ class Fusion {
     const auto noise = sampling_noise();
     const auto steps_each = static_cast<std::size_t>(options_.samples * options_.steps);
     for (std::size_t i = 0; i < sources_.size(); ++i) {
-      const concepts::ScopedMerge merged(*model_.unet, stage.pairs(i), stage.scale(i),
+      const concepts::ScopedMerge merged(*model_.unet, stage.updates(i), stage.scale(i),
                                          sources_[i].name);
       const SamplingRun run{.prompt = prompts_of(sources_[i]).prompts.front(),
                             .noise = noise,
@@ -208,23 +208,24 @@ class Fusion {
 
   /// Solves, writes the result into the network, and keeps it.
   void finish(const FusionStage& stage, const StageClock& clock, torch::nn::Module& network,
-              LoraPairs& fused) {
+              LayerUpdates& fused) {
     if (cancel_ != nullptr) cancel_->check();
-    auto pairs = stage.solve(result_.report);
-    concepts::merge_lora(network, pairs, 1.0, "the fused update");
-    fused.merge(pairs);
+    auto updates = stage.solve(result_.report);
+    concepts::merge_lora(network, updates, 1.0, "the fused update");
+    fused.merge(updates);
     result_.report.stages.push_back(clock.stop());
   }
 
   template <class LoraOf>
-  void fuse_weights(const char* stage, torch::nn::Module& network, LoraPairs& fused,
+  void fuse_weights(const char* stage, torch::nn::Module& network, LayerUpdates& fused,
                     const LoraOf& lora_of) {
     const auto weights = normalized_weights(options_.weights, sources_.size());
     std::map<std::string, std::vector<LowRankUpdate>> updates;
     for (std::size_t i = 0; i < sources_.size(); ++i) {
-      const auto [pairs, scale] = lora_of(sources_[i]);
-      for (const auto& [layer, pair] : pairs) {
-        updates.try_emplace(layer, sources_.size()).first->second[i] = scaled_update(pair, scale);
+      const auto [of_concept, scale] = lora_of(sources_[i]);
+      for (const auto& [layer, update] : of_concept) {
+        updates.try_emplace(layer, sources_.size()).first->second[i] =
+            scaled_update(update.low_rank(), scale);
       }
     }
     nn::for_each_lora_layer(network, [&](const std::string& name, nn::LoraLayer& layer) {

@@ -10,11 +10,11 @@
 
 namespace mos::fuse {
 
-using concepts::LoraPair;
-using concepts::LoraPairs;
+using concepts::LayerUpdates;
+using concepts::LowRank;
 using torch::Tensor;
 
-LoraPair plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape) {
+LowRank plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape) {
   const auto rank = update.down.size(0);
   auto down_shape = weight_shape.vec();
   down_shape[0] = rank;
@@ -27,18 +27,18 @@ LoraPair plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape
   return {.down = as_factor(update.down, down_shape), .up = as_factor(update.up, up_shape)};
 }
 
-LowRankUpdate scaled_update(const LoraPair& pair, double merge_scale) {
+LowRankUpdate scaled_update(const LowRank& pair, double merge_scale) {
   return {.up = pair.up.detach().flatten(1).to(torch::kCPU, torch::kFloat64),
           .down = pair.down.detach().flatten(1).to(torch::kCPU, torch::kFloat64) *
                   (pair.scale * merge_scale)};
 }
 
-FusionStage::FusionStage(torch::nn::Module& network, std::vector<LoraPairs> pairs,
+FusionStage::FusionStage(torch::nn::Module& network, std::vector<LayerUpdates> updates,
                          std::vector<double> scales, StageOptions options)
-    : pairs_(std::move(pairs)), scales_(std::move(scales)), options_(std::move(options)) {
+    : updates_(std::move(updates)), scales_(std::move(scales)), options_(std::move(options)) {
   LayerNames wanted;
-  for (const auto& of_concept : pairs_) {
-    for (const auto& [layer, pair] : of_concept) wanted.insert(layer);
+  for (const auto& of_concept : updates_) {
+    for (const auto& [layer, update] : of_concept) wanted.insert(layer);
   }
   std::vector<std::pair<std::string, const nn::LoraLayer*>> patch_readers;
   nn::for_each_lora_layer(network, [&](const std::string& name, nn::LoraLayer& layer) {
@@ -79,14 +79,14 @@ void FusionStage::choose_patch_readers(
 }
 
 LowRankUpdate FusionStage::update_of(std::size_t index, const std::string& layer) const {
-  const auto found = pairs_[index].find(layer);
-  if (found == pairs_[index].end()) return {};
-  return scaled_update(found->second, scales_[index]);
+  const auto found = updates_[index].find(layer);
+  if (found == updates_[index].end()) return {};
+  return scaled_update(found->second.low_rank(), scales_[index]);
 }
 
 Tensor FusionStage::prior_of(const std::string& layer) const {
   std::vector<Tensor> parts = {wishes_.at(layer).moments().slice(0, 0, 0)};
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+  for (std::size_t i = 0; i < updates_.size(); ++i) {
     const auto update = update_of(i, layer);
     if (!update.empty()) parts.push_back(options_.prior_share * update.down);
   }
@@ -130,8 +130,8 @@ FusionStage::Solved FusionStage::solve_site(const std::string& name, const Site&
   return solved;
 }
 
-LoraPairs FusionStage::solve(FusionReport& report) const {
-  LoraPairs fused;
+LayerUpdates FusionStage::solve(FusionReport& report) const {
+  LayerUpdates fused;
   for (const auto& [name, site] : sites_) {
     const auto solved = solve_site(name, site);
     for (const auto& [layer, m] : solved.updates) {
@@ -143,11 +143,11 @@ LoraPairs FusionStage::solve(FusionReport& report) const {
   return fused;
 }
 
-void FusionStage::average(LoraPairs& fused, FusionReport& report) const {
-  const auto weights = normalized_weights({}, pairs_.size());
+void FusionStage::average(LayerUpdates& fused, FusionReport& report) const {
+  const auto weights = normalized_weights({}, updates_.size());
   for (const auto& layer : averaged_) {
     std::vector<LowRankUpdate> updates;
-    for (std::size_t i = 0; i < pairs_.size(); ++i) updates.push_back(update_of(i, layer));
+    for (std::size_t i = 0; i < updates_.size(); ++i) updates.push_back(update_of(i, layer));
     const auto update = weighted_sum(updates, weights);
     report.layers.push_back({.stage = options_.name, .layer = layer, .rank = update.down.size(0)});
     fused.emplace(layer, plain_lora(update, shapes_.at(layer)));

@@ -33,8 +33,9 @@ struct StageOptions {
 /// one after the other; their moments wait in a file, so what stays in memory is the result.
 class FusionStage {
  public:
-  /// `pairs` and `scales` (merge_scale) of each concept; a layer takes part if any concept has it.
-  FusionStage(torch::nn::Module& network, std::vector<concepts::LoraPairs> pairs,
+  /// `updates` and `scales` (merge_scale) of each concept; a layer takes part if any concept has
+  /// it.
+  FusionStage(torch::nn::Module& network, std::vector<concepts::LayerUpdates> updates,
               std::vector<double> scales, StageOptions options);
 
   bool empty() const { return shapes_.empty(); }
@@ -42,14 +43,14 @@ class FusionStage {
   const LayerNames& layers() const { return layers_; }
   /// Convolutions whose moments need more memory than there is: the equal average of the concepts.
   const LayerNames& averaged() const { return averaged_; }
-  const concepts::LoraPairs& pairs(std::size_t index) const { return pairs_[index]; }
+  const concepts::LayerUpdates& updates(std::size_t index) const { return updates_[index]; }
   double scale(std::size_t index) const { return scales_[index]; }
 
   /// The inputs of the next concept, by site.
   void add(const SiteGrams& grams);
 
   /// The fused update of every layer as a plain LoRA of scale 1; appends to the report.
-  concepts::LoraPairs solve(FusionReport& report) const;
+  concepts::LayerUpdates solve(FusionReport& report) const;
 
  private:
   struct Site {
@@ -61,7 +62,7 @@ class FusionStage {
   void observe(const std::string& name, const nn::LoraLayer& layer);
   /// Decides which of these convolutions are observed.
   void choose_patch_readers(std::vector<std::pair<std::string, const nn::LoraLayer*>> layers);
-  void average(concepts::LoraPairs& fused, FusionReport& report) const;
+  void average(concepts::LayerUpdates& fused, FusionReport& report) const;
 
   LowRankUpdate update_of(std::size_t index, const std::string& layer) const;
   torch::Tensor prior_of(const std::string& layer) const;  ///< stack_i(prior_share · down_i)
@@ -75,7 +76,7 @@ class FusionStage {
   Solved solve_site(const std::string& name, const Site& site) const;
   void report_site(const Site& site, const Solved& solved, FusionReport& report) const;
 
-  std::vector<concepts::LoraPairs> pairs_;
+  std::vector<concepts::LayerUpdates> updates_;
   std::vector<double> scales_;
   StageOptions options_;
   LayerNames layers_;
@@ -87,9 +88,9 @@ class FusionStage {
 };
 
 /// An update in float32 for a layer with a weight of this shape ([O,I] or [O,channels,k,k]).
-concepts::LoraPair plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape);
+concepts::LowRank plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape);
 
 /// ΔW of `pair` times merge_scale, the factors in `down` and float64.
-LowRankUpdate scaled_update(const concepts::LoraPair& pair, double merge_scale);
+LowRankUpdate scaled_update(const concepts::LowRank& pair, double merge_scale);
 
 }  // namespace mos::fuse

@@ -15,7 +15,8 @@
 namespace mos::tune {
 
 using concepts::ConceptDelta;
-using concepts::LoraPairs;
+using concepts::LayerUpdates;
+using concepts::LowRank;
 using torch::Tensor;
 
 namespace {
@@ -71,18 +72,18 @@ Tensor start_down(std::int64_t rank, const nn::LoraLayer& layer, at::Generator& 
          bound;
 }
 
-LoraPairs start_pairs(torch::nn::Module& model, const TuneOptions& options,
-                      std::uint64_t& next_draw) {
-  LoraPairs pairs;
+LayerUpdates start_pairs(torch::nn::Module& model, const TuneOptions& options,
+                         std::uint64_t& next_draw) {
+  LayerUpdates pairs;
   if (options.lora.rank == 0) return pairs;
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
     if (!is_tuned(name, options.lora.where == "all")) return;
     auto generator = generator_for(options.run.seed, Draw::kStart, next_draw++);
     auto up_shape = layer.weight.sizes().vec();
     up_shape[1] = options.lora.rank;
-    pairs[name] = {.down = start_down(options.lora.rank, layer, generator),
-                   .up = torch::zeros(up_shape),
-                   .scale = options.lora.scale};
+    pairs[name] = LowRank{.down = start_down(options.lora.rank, layer, generator),
+                          .up = torch::zeros(up_shape),
+                          .scale = options.lora.scale};
   });
   return pairs;
 }
@@ -94,10 +95,11 @@ Tensor leaf(const Tensor& value, torch::Device device) {
 }
 
 /// Makes leaves of all factors, in the shape of their layer, and names them.
-std::vector<NamedParameter> make_leaves(LoraPairs& pairs, const std::string& part,
+std::vector<NamedParameter> make_leaves(LayerUpdates& updates, const std::string& part,
                                         torch::Device device) {
   std::vector<NamedParameter> parameters;
-  for (auto& [layer, pair] : pairs) {
+  for (auto& [layer, update] : updates) {
+    auto& pair = update.low_rank();
     pair.down = leaf(pair.down, device);
     pair.up = leaf(pair.up, device);
     parameters.push_back({fmt::format("{}/{}.lora_down.weight", part, layer), pair.down});
@@ -106,12 +108,13 @@ std::vector<NamedParameter> make_leaves(LoraPairs& pairs, const std::string& par
   return parameters;
 }
 
-LoraPairs copied(const LoraPairs& pairs) {
-  LoraPairs copy;
-  for (const auto& [layer, pair] : pairs) {
-    copy[layer] = {.down = pair.down.detach().cpu().clone(),
-                   .up = pair.up.detach().cpu().clone(),
-                   .scale = pair.scale};
+LayerUpdates copied(const LayerUpdates& updates) {
+  LayerUpdates copy;
+  for (const auto& [layer, update] : updates) {
+    const auto& pair = update.low_rank();
+    copy[layer] = LowRank{.down = pair.down.detach().cpu().clone(),
+                          .up = pair.up.detach().cpu().clone(),
+                          .scale = pair.scale};
   }
   return copy;
 }

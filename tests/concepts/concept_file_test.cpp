@@ -19,6 +19,7 @@ using mos::ErrorKind;
 using mos::concepts::ConceptDelta;
 using mos::concepts::ConceptFormat;
 using mos::concepts::ConceptWord;
+using mos::concepts::LowRank;
 using mos::io::StateDict;
 using mos::io::TorchValue;
 using testing::ElementsAre;
@@ -38,9 +39,9 @@ class ConceptFiles : public testing::Test {
   /// of 2.
   ConceptDelta lora(torch::ScalarType dtype) {
     ConceptDelta delta;
-    delta.unet[kQuery] = {random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
-    delta.unet[kConv] = {random({4, 8, 3, 3}, dtype), random({8, 4, 1, 1}, dtype), 0.7};
-    delta.text_encoder[kText] = {random({3, 6}, dtype), random({24, 3}, dtype), 1.0};
+    delta.unet[kQuery] = LowRank{random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
+    delta.unet[kConv] = LowRank{random({4, 8, 3, 3}, dtype), random({8, 4, 1, 1}, dtype), 0.7};
+    delta.text_encoder[kText] = LowRank{random({3, 6}, dtype), random({24, 3}, dtype), 1.0};
     return delta;
   }
 
@@ -103,9 +104,9 @@ TEST_F(ConceptFiles, TheAuthorsFileHasTheScaleInItsFactors) {
   ASSERT_NE(params->find("new_concept_embedding"), nullptr);
   const auto read = mos::concepts::load_concept(path);
   EXPECT_TRUE(read.words[1].rows.equal(delta.words[1].rows));
-  EXPECT_EQ(read.unet.at(kConv).scale, 1.0);
-  EXPECT_TRUE(torch::allclose(lora_update(read.unet.at(kConv)), lora_update(delta.unet.at(kConv)),
-                              1e-5, 1e-6));
+  EXPECT_EQ(read.unet.at(kConv).low_rank().scale, 1.0);
+  EXPECT_TRUE(torch::allclose(lora_update(read.unet.at(kConv).low_rank()),
+                              lora_update(delta.unet.at(kConv).low_rank()), 1e-5, 1e-6));
 }
 
 TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
@@ -118,17 +119,17 @@ TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
   const auto delta = mos::concepts::load_concept(path);
   const auto picture = random({1, 3, 6, 6});
   const auto expected = torch::conv2d(torch::conv2d(torch::conv2d(picture, down), mid), up);
-  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, lora_update(delta.unet.at(kConv))), expected,
-                              1e-4, 1e-4));
+  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, lora_update(delta.unet.at(kConv).low_rank())),
+                              expected, 1e-4, 1e-4));
 }
 
 TEST_F(ConceptFiles, KohyasScaleIsAlphaOverRank) {
   const std::string name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
   StateDict dict = {{name + ".lora_down.weight", random({4, 8})},
                     {name + ".lora_up.weight", random({8, 4})}};
-  EXPECT_EQ(mos::concepts::load_concept(save(dict)).unet.at(kQuery).scale, 1.0);
+  EXPECT_EQ(mos::concepts::load_concept(save(dict)).unet.at(kQuery).low_rank().scale, 1.0);
   dict[name + ".alpha"] = torch::tensor(std::int64_t{1});  // as sd-scripts' extraction writes it
-  const auto pair = mos::concepts::load_concept(save(dict)).unet.at(kQuery);
+  const auto pair = mos::concepts::load_concept(save(dict)).unet.at(kQuery).low_rank();
   EXPECT_EQ(pair.scale, 0.25);
   const auto expected =
       0.25 * dict.at(name + ".lora_up.weight").matmul(dict.at(name + ".lora_down.weight"));
@@ -140,13 +141,13 @@ TEST_F(ConceptFiles, PeftsScaleIsReadFromItsConfiguration) {
   const auto path = save(
       {{layer + ".lora_A.weight", random({4, 8})}, {layer + ".lora_B.weight", random({8, 4})}});
   mos::write_text_file(folder_ / "adapter_config.json", R"({"r": 4, "lora_alpha": 16})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).scale, 4.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 4.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "alpha_pattern": {"attn1.to_q": 8}})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).scale, 2.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 2.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "use_rslora": true})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).scale, 8.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 8.0);
 }
 
 TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {

@@ -13,23 +13,25 @@ namespace {
 
 using mos::concepts::ConceptDelta;
 using mos::concepts::foreign_kind;
+using mos::concepts::LayerUpdates;
 using mos::concepts::LoraCollector;
 using mos::concepts::LoraDialect;
-using mos::concepts::LoraPairs;
 using mos::concepts::LoraPart;
+using mos::concepts::LowRank;
 using mos::concepts::Network;
 using mos::concepts::parse_lora_key;
 using testing::HasSubstr;
 
 /// A pair of rank 1 for every layer of a network, in the layer's own shape.
-LoraPairs every_layer(torch::nn::Module& network) {
-  LoraPairs pairs;
+LayerUpdates every_layer(torch::nn::Module& network) {
+  LayerUpdates pairs;
   mos::nn::for_each_lora_layer(network, [&](const std::string& name, mos::nn::LoraLayer& layer) {
     auto down = layer.weight.sizes().vec(), up = std::vector<std::int64_t>(down.size(), 1);
     up[0] = down[0];
     down[0] = 1;
     const auto seed = static_cast<float>(pairs.size() + 1);
-    pairs[name] = {.down = torch::full(down, seed), .up = torch::full(up, -seed), .scale = 0.5};
+    pairs[name] =
+        LowRank{.down = torch::full(down, seed), .up = torch::full(up, -seed), .scale = 0.5};
   });
   return pairs;
 }
@@ -67,13 +69,14 @@ const ConceptDelta& stable_diffusion_2() {
   return delta;
 }
 
-void expect_same(const LoraPairs& actual, const LoraPairs& expected) {
+void expect_same(const LayerUpdates& actual, const LayerUpdates& expected) {
   ASSERT_EQ(actual.size(), expected.size());
-  for (const auto& [layer, pair] : expected) {
+  for (const auto& [layer, update] : expected) {
     ASSERT_TRUE(actual.contains(layer)) << layer;
-    EXPECT_TRUE(actual.at(layer).down.equal(pair.down)) << layer;
-    EXPECT_TRUE(actual.at(layer).up.equal(pair.up)) << layer;
-    EXPECT_EQ(actual.at(layer).scale, pair.scale) << layer;
+    const auto &pair = update.low_rank(), &read = actual.at(layer).low_rank();
+    EXPECT_TRUE(read.down.equal(pair.down)) << layer;
+    EXPECT_TRUE(read.up.equal(pair.up)) << layer;
+    EXPECT_EQ(read.scale, pair.scale) << layer;
   }
 }
 
@@ -114,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(LoraNames, EveryDialect,
 TEST(LoraNames, FlatNamesOfAModelAreDistinct) {
   for (const auto* delta : {&stable_diffusion_1(), &stable_diffusion_2()}) {
     std::set<std::string> flat;
-    for (const auto& [layer, pair] : delta->unet) flat.insert(mos::concepts::flat_name(layer));
+    for (const auto& [layer, update] : delta->unet) flat.insert(mos::concepts::flat_name(layer));
     EXPECT_EQ(flat.size(), delta->unet.size());
   }
 }

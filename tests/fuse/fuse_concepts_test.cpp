@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using mos::ErrorKind;
 using mos::concepts::ConceptDelta;
+using mos::concepts::LowRank;
 using mos::diffusion::StableDiffusion;
 using mos::fuse::ConceptSource;
 using mos::fuse::FuseOptions;
@@ -25,12 +26,12 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 /// LoRA on every attention layer of one network.
-mos::concepts::LoraPairs random_pairs(torch::nn::Module& network, at::Generator& generator) {
-  mos::concepts::LoraPairs pairs;
+mos::concepts::LayerUpdates random_pairs(torch::nn::Module& network, at::Generator& generator) {
+  mos::concepts::LayerUpdates pairs;
   mos::nn::for_each_lora_layer(network, [&](const std::string& name, mos::nn::LoraLayer& layer) {
     if (name.find("attn") == std::string::npos) return;
-    pairs[name] = {.down = 0.3 * mos::randn({2, layer.in_features()}, generator),
-                   .up = 0.3 * mos::randn({layer.out_features(), 2}, generator)};
+    pairs[name] = LowRank{.down = 0.3 * mos::randn({2, layer.in_features()}, generator),
+                          .up = 0.3 * mos::randn({layer.out_features(), 2}, generator)};
   });
   return pairs;
 }
@@ -54,15 +55,15 @@ ConceptSource random_locon(const std::string& name, std::uint64_t seed) {
   auto model = mos::tiny::model();
   auto generator = mos::seeded_generator(seed);
   const auto every_layer = [&](torch::nn::Module& network) {
-    mos::concepts::LoraPairs pairs;
+    mos::concepts::LayerUpdates pairs;
     mos::nn::for_each_lora_layer(
         network, [&](const std::string& layer_name, mos::nn::LoraLayer& layer) {
           auto down = layer.weight.sizes().vec(), up = std::vector<std::int64_t>(down.size(), 1);
           up[0] = down[0];
           up[1] = down[0] = 2;
-          pairs[layer_name] = {.down = 0.1 * mos::randn(down, generator),
-                               .up = 0.1 * mos::randn(up, generator),
-                               .scale = 0.5};
+          pairs[layer_name] = LowRank{.down = 0.1 * mos::randn(down, generator),
+                                      .up = 0.1 * mos::randn(up, generator),
+                                      .scale = 0.5};
         });
     return pairs;
   };
@@ -144,11 +145,12 @@ TEST(FuseConcepts, AModelKeptInFloat16IsFusedInFloat32) {
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const auto from_half = fuse_concepts(half, sources, quick()).delta;
   const auto expected = fuse_concepts(same, sources, quick()).delta;
-  const auto difference = [](const mos::concepts::LoraPairs& a, const mos::concepts::LoraPairs& b) {
+  const auto difference = [](const mos::concepts::LayerUpdates& a,
+                             const mos::concepts::LayerUpdates& b) {
     double largest = 0.0;
-    for (const auto& [layer, pair] : a) {
-      const auto wanted = mos::concepts::lora_update(b.at(layer));
-      const auto error = (mos::concepts::lora_update(pair) - wanted).norm() / wanted.norm();
+    for (const auto& [layer, update] : a) {
+      const auto wanted = lora_update(b.at(layer).low_rank());
+      const auto error = (lora_update(update.low_rank()) - wanted).norm() / wanted.norm();
       largest = std::max(largest, error.item<double>());
     }
     return largest;
@@ -206,8 +208,8 @@ TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
     if (!layer.fits.empty()) continue;
     ++averaged;
     const auto expected = before.at(layer.layer + ".weight") +
-                          0.5 * lora_update(sources[0].delta.unet.at(layer.layer)) +
-                          0.5 * lora_update(sources[1].delta.unet.at(layer.layer));
+                          0.5 * lora_update(sources[0].delta.unet.at(layer.layer).low_rank()) +
+                          0.5 * lora_update(sources[1].delta.unet.at(layer.layer).low_rank());
     EXPECT_TRUE(torch::allclose(base.at(layer.layer + ".weight"), expected, 0.0, 1e-5))
         << layer.layer;
   }
@@ -227,7 +229,9 @@ TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {
     save_concept(file, result.delta);
     const auto loaded = mos::concepts::load_concept(file);
     EXPECT_EQ(loaded.words.size(), 4U);
-    for (const auto& [layer, pair] : loaded.unet) EXPECT_EQ(pair.rank(), 4) << layer;
+    for (const auto& [layer, update] : loaded.unet) {
+      EXPECT_EQ(update.low_rank().rank(), 4) << layer;
+    }
 
     auto base = mos::tiny::model();
     merge_lora(*base.text_encoder, loaded.text_encoder, 1.0, "the file");
@@ -307,7 +311,7 @@ TEST(FuseConcepts, LayersThatOnlyOneConceptTouchesAreFusedToo) {
   sources[1].delta.unet.erase(only);
   auto model = mos::tiny::model();
   const auto result = fuse_concepts(model, sources, quick());
-  EXPECT_EQ(result.delta.unet.at(only).rank(), 2);
+  EXPECT_EQ(result.delta.unet.at(only).low_rank().rank(), 2);
   for (const auto& layer : result.report.layers) {
     if (layer.stage != "text_encoder") continue;
     EXPECT_EQ(layer.fits[0].before, 0.0) << layer.layer;

@@ -79,7 +79,8 @@ TEST(Rename, RefusesWhatItCannotDo) {
 TEST(LoadSources, TriggerWordsStandBehindAnEqualsSign) {
   const mos::TempDir folder;
   mos::concepts::ConceptDelta lora;
-  lora.unet["mid_block.attentions.0.proj_in"] = {torch::ones({1, 4}), torch::ones({4, 1})};
+  lora.unet["mid_block.attentions.0.proj_in"] =
+      mos::concepts::LowRank{torch::ones({1, 4}), torch::ones({4, 1})};
   lora.metadata["ss_tag_frequency"] = R"({"10_dog": {"sks dog": 9, "grass": 2}})";
   const auto file = (folder / "dog.safetensors").string();
   mos::concepts::write_concept(file, lora, mos::concepts::ConceptFormat::kKohya);

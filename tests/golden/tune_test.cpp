@@ -16,7 +16,7 @@
 namespace {
 
 using mos::concepts::ConceptDelta;
-using mos::concepts::LoraPairs;
+using mos::concepts::LayerUpdates;
 using mos::io::SafetensorsFile;
 using mos::tune::AttachedConcept;
 using torch::Tensor;
@@ -49,10 +49,10 @@ bool has_prefix(const std::string& text, const std::string& prefix) {
   return text.rfind(prefix, 0) == 0;
 }
 
-/// Adds one tensor of a flattened `delta_state_dict` to `pairs`.
-void add_factor(LoraPairs& pairs, const std::string& key, const Tensor& value) {
+/// Adds one tensor of a flattened `delta_state_dict` to `updates`.
+void add_factor(LayerUpdates& updates, const std::string& key, const Tensor& value) {
   const auto dot = key.find(".lora_");
-  auto& pair = pairs[key.substr(0, dot)];
+  auto& pair = updates[key.substr(0, dot)].low_rank();
   (key.find("lora_down", dot) != std::string::npos ? pair.down : pair.up) = value.clone();
 }
 
@@ -181,8 +181,8 @@ TEST_F(GoldenTune, StartStateIsThatOfTheAuthorsFile) {
     EXPECT_TRUE(word.rows.equal(file_->get("init/new_concept_embedding/" + word.word)));
   }
   ASSERT_EQ(read.unet.size(), expected.unet.size());
-  for (const auto& [layer, pair] : read.unet) {
-    EXPECT_TRUE(pair.down.equal(expected.unet.at(layer).down)) << layer;
+  for (const auto& [layer, update] : read.unet) {
+    EXPECT_TRUE(update.low_rank().down.equal(expected.unet.at(layer).low_rank().down)) << layer;
   }
 }
 
@@ -196,10 +196,11 @@ TEST_F(GoldenTune, LoraSitsOnTheLayersOfTheReference) {
   const auto expected = read_delta(*file_, "init/");
   for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
     ASSERT_EQ((start.*part).size(), (expected.*part).size());
-    for (const auto& [layer, pair] : expected.*part) {
+    for (const auto& [layer, update] : expected.*part) {
       ASSERT_TRUE((start.*part).contains(layer)) << layer;
-      EXPECT_EQ((start.*part).at(layer).down.sizes(), pair.down.sizes()) << layer;
-      EXPECT_EQ((start.*part).at(layer).up.sizes(), pair.up.sizes()) << layer;
+      const auto& started = (start.*part).at(layer).low_rank();
+      EXPECT_EQ(started.down.sizes(), update.low_rank().down.sizes()) << layer;
+      EXPECT_EQ(started.up.sizes(), update.low_rank().up.sizes()) << layer;
     }
   }
   ASSERT_EQ(start.words.size(), expected.words.size());
@@ -254,11 +255,11 @@ double rate_of(const std::string& key) {
 std::map<std::string, Tensor> flattened(const ConceptDelta& delta) {
   std::map<std::string, Tensor> flat;
   for (const auto& word : delta.words) flat["new_concept_embedding/" + word.word] = word.rows;
-  for (const auto& [part, pairs] :
+  for (const auto& [part, updates] :
        {std::pair{"text_encoder/", &delta.text_encoder}, std::pair{"unet/", &delta.unet}}) {
-    for (const auto& [layer, pair] : *pairs) {
-      flat[part + layer + ".lora_down.weight"] = pair.down;
-      flat[part + layer + ".lora_up.weight"] = pair.up;
+    for (const auto& [layer, update] : *updates) {
+      flat[part + layer + ".lora_down.weight"] = update.low_rank().down;
+      flat[part + layer + ".lora_up.weight"] = update.low_rank().up;
     }
   }
   return flat;

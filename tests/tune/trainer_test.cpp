@@ -32,9 +32,10 @@ void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   }
   for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
     ASSERT_EQ((a.*part).size(), (b.*part).size());
-    for (const auto& [layer, pair] : a.*part) {
-      EXPECT_TRUE(pair.down.equal((b.*part).at(layer).down)) << layer;
-      EXPECT_TRUE(pair.up.equal((b.*part).at(layer).up)) << layer;
+    for (const auto& [layer, update] : a.*part) {
+      const auto &pair = update.low_rank(), &other = (b.*part).at(layer).low_rank();
+      EXPECT_TRUE(pair.down.equal(other.down)) << layer;
+      EXPECT_TRUE(pair.up.equal(other.up)) << layer;
     }
   }
 }
@@ -116,7 +117,9 @@ TEST_F(Tuning, RowsAndLoraOfBothNetworksMove) {
   EXPECT_FALSE(delta.words[1].rows[0].equal(delta.words[1].rows[1]));  // layers differ
   for (const auto* pairs : {&delta.text_encoder, &delta.unet}) {
     double moved = 0;
-    for (const auto& [layer, pair] : *pairs) moved += pair.up.abs().sum().item<double>();
+    for (const auto& [layer, update] : *pairs) {
+      moved += update.low_rank().up.abs().sum().item<double>();
+    }
     EXPECT_GT(moved, 0);
   }
   EXPECT_EQ(delta.metadata.at("class_word"), "man");
@@ -203,8 +206,8 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
   const auto pairs = trainer.attached().snapshot().unet;
   trainer.step();
   EXPECT_TRUE(trainer.attached().snapshot().words[0].rows.equal(rows));
-  EXPECT_FALSE(
-      trainer.attached().snapshot().unet.begin()->second.up.equal(pairs.begin()->second.up));
+  EXPECT_FALSE(trainer.attached().snapshot().unet.begin()->second.low_rank().up.equal(
+      pairs.begin()->second.low_rank().up));
 }
 
 TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
@@ -235,8 +238,10 @@ TEST_F(Tuning, FixedTextIsTheSameTextThatWouldBeEncoded) {
   const auto cached = tune();
   options_.optimiser.text_rate = 1e-30;  // encoded at every step, but not moved
   const auto encoded = tune();
-  for (const auto& [layer, pair] : cached.unet) {
-    EXPECT_TRUE(torch::allclose(pair.up, encoded.unet.at(layer).up, 1e-3, 1e-6)) << layer;
+  for (const auto& [layer, update] : cached.unet) {
+    EXPECT_TRUE(
+        torch::allclose(update.low_rank().up, encoded.unet.at(layer).low_rank().up, 1e-3, 1e-6))
+        << layer;
   }
 }
 
