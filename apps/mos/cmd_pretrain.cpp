@@ -22,8 +22,7 @@ namespace {
 /// The options of a stage as they were when it started, overwritten by what the flags say now, and
 /// saved again: a resumed run needs no flags.
 template <class Options>
-Options stage_options(Flags& flags, const std::filesystem::path& folder) {
-  Options options;
+Options stage_options(Flags& flags, const std::filesystem::path& folder, Options options = {}) {
   const auto path = folder / "options.json";
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
   read_flags(flags, options);
@@ -48,9 +47,11 @@ void train_vae(Flags& flags, const std::filesystem::path& out) {
   pretrain::train_vae(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
+template <pretrain::TowerRole kRole>
 void train_towers(Flags& flags, const std::filesystem::path& out) {
-  const auto options = stage_options<pretrain::TowerOptions>(flags, out / "towers");
-  pretrain::train_towers(out, options, ProgressBar(), cancel_on_interrupt());
+  const auto options =
+      stage_options(flags, out / pretrain::folder_of(kRole), pretrain::tower_options(kRole));
+  pretrain::train_towers(out, kRole, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void train_unet(Flags& flags, const std::filesystem::path& out) {
@@ -82,6 +83,14 @@ void export_base(Flags& flags, const std::filesystem::path& out) {
   fmt::print("{}\n", target);
 }
 
+template <pretrain::TowerRole kRole>
+std::string tower_flags() {
+  auto options = pretrain::tower_options(kRole);
+  FlagHelp help;
+  describe(help, options);
+  return help.text();
+}
+
 struct Stage {
   const char* name;
   const char* summary;
@@ -98,8 +107,10 @@ constexpr std::array kStages = {
           prepare_data, flag_help<pretrain::DataOptions>},
     Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae,
           flag_help<pretrain::VaeOptions>},
-    Stage{"towers", "train the text and the image tower", train_towers,
-          flag_help<pretrain::TowerOptions>},
+    Stage{"towers", "train the text and the image tower",
+          train_towers<pretrain::TowerRole::kTowers>, tower_flags<pretrain::TowerRole::kTowers>},
+    Stage{"judge", "train the towers that judge the pictures, and nothing else",
+          train_towers<pretrain::TowerRole::kJudge>, tower_flags<pretrain::TowerRole::kJudge>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
           flag_help<pretrain::UNetOptions>},
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,

@@ -247,13 +247,12 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   const fs::path out = options.out;
   const auto template_scene =
       region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1});
-  Workshop shop{
-      options,
-      progress,
-      cancel,
-      tune::compute_dtype({}),
-      eval::ClipScorer::load(fs::path(options.base) / "clip", fs::path(options.base) / "tokenizer"),
-      {}};
+  Workshop shop{options,
+                progress,
+                cancel,
+                tune::compute_dtype({}),
+                eval::ClipScorer::load_judge(options.base),
+                {}};
   // All that may be wrong with the order is found before the work.
   const auto owners = concepts_of_regions(template_scene, options.names);
   std::vector<tune::ConceptDataset> datasets;

@@ -52,6 +52,12 @@ ClipScorer ClipScorer::load(const std::filesystem::path& directory,
   return {std::move(model), text::CLIPTokenizer::from_directory(tokenizer_directory)};
 }
 
+ClipScorer ClipScorer::load_judge(const std::filesystem::path& base) {
+  const auto judge = base / "judge";
+  if (std::filesystem::exists(judge)) return load(judge, judge);
+  return load(base / "clip", base / "tokenizer");
+}
+
 Tensor ClipScorer::image_embeds(const Tensor& pictures) {
   torch::NoGradGuard no_grad;
   return model_->image_embeds(clip_pixels(pictures, model_->vision_config().image_size));

@@ -28,6 +28,10 @@ class ClipScorer {
   static ClipScorer load(const std::filesystem::path& directory,
                          const std::filesystem::path& tokenizer_directory);
 
+  /// Who judges the pictures of a base model: `base`/judge, which has a tokenizer of its own, or,
+  /// where there is none, `base`/clip with the model's tokenizer.
+  static ClipScorer load_judge(const std::filesystem::path& base);
+
   /// uint8 [B,H,W,3] -> unit vectors [B,D] float32.
   torch::Tensor image_embeds(const torch::Tensor& pictures);
   /// Unit vectors [B,D] float32.
