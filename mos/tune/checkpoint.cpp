@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 
 namespace mos::tune {
@@ -103,13 +104,16 @@ RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& i
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{} has {} in another shape", origin, parameter.name));
     }
+    io::check_finite(saved, origin, parameter.name);
     parameter.value.copy_(saved);
   }
   io::StateDict moments;
   const std::string prefix = kMoments;
   for (const auto& tensor : file.tensors()) {
     if (tensor.name.rfind(prefix, 0) == 0) {
-      moments[tensor.name.substr(prefix.size())] = file.get(tensor.name);
+      auto& moment = moments[tensor.name.substr(prefix.size())];
+      moment = file.get(tensor.name);
+      io::check_finite(moment, origin, tensor.name);
     }
   }
   optimiser.load(moments, state.step);
