@@ -213,7 +213,7 @@ void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
   if (job.lora) concepts::write_concept(*job.lora, result.delta, job.lora_format);
-  write_text_file(job.report, full_report(job, result).dump(2) + "\n");
+  write_text_file(job.report, json_text(full_report(job, result), 2) + "\n");
   const auto total = result.report.total();
   if (total.before > 0.0) {
     fmt::print("error of the concepts' outputs: {:.4g} in the base model, {:.4g} fused\n",

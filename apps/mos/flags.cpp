@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <span>
 #include <string_view>
+
+#include "mos/base/text.h"
 
 namespace mos::app {
 
@@ -32,6 +32,11 @@ bool is_value(const std::string& name, std::string_view next) {
 Flags::Flags(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (!is_utf8(argument)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
+                              printable(argument)));
+    }
     if (!argument.starts_with("--")) {
       words_.push_back(argument);
       continue;
@@ -100,23 +105,15 @@ void throw_bad_value(const std::string& name, const std::string& text, const cha
 }
 
 std::int64_t parse_integer(const std::string& name, const std::string& text) {
-  std::int64_t value = 0;
-  const auto* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end || text.empty()) {
-    throw_bad_value(name, text, "a whole number");
-  }
-  return value;
+  const auto value = number_in<std::int64_t>(text);
+  if (!value) throw_bad_value(name, text, "a whole number");
+  return *value;
 }
 
 double parse_number(const std::string& name, const std::string& text) {
-  double value = 0;
-  const auto* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end || text.empty() || !std::isfinite(value)) {
-    throw_bad_value(name, text, "a number");
-  }
-  return value;
+  const auto value = number_in<double>(text);
+  if (!value) throw_bad_value(name, text, "a number");
+  return *value;
 }
 
 bool parse_switch(const std::string& name, const std::string& text) {

@@ -98,7 +98,7 @@ void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
   text::CLIPTokenizer::Texts tokenizer;
   for (const auto& [name, text] : json.items()) {
     const auto prefix = std::string(kTokenizerFolder) + "/";
-    if (!text.is_string()) throw_json_type_error(name, text);
+    if (!text.is_string()) throw_json_type_error(name, text, "a text");
     if (name.starts_with(prefix)) {
       tokenizer[name.substr(prefix.size())] = text;
     } else {
@@ -199,7 +199,7 @@ std::string own_settings(const Checkpoint& checkpoint) {
     const bool vocabulary = name == "vocab.json" || name == "merges.txt";
     if (!known || !vocabulary) json[fmt::format("{}/{}", kTokenizerFolder, name)] = text;
   }
-  return json.dump();
+  return json_text(json);
 }
 
 /// The tensors of the original layout, each made of its pieces when it is written.

@@ -8,8 +8,10 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
+#include "mos/io/finite.h"
 
 namespace mos::concepts {
 namespace fs = std::filesystem;
@@ -22,7 +24,12 @@ constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in 
 void sort_words(ConceptDelta& delta, const std::string& origin) {
   const auto recorded = delta.metadata.find(kWordOrder);
   if (recorded == delta.metadata.end()) return;
-  const auto order = parse_json(recorded->second, origin + ": metadata \"words\"");
+  const auto where = origin + ": metadata \"words\"";
+  std::vector<std::string> order;
+  if (!assign_json(parse_json(recorded->second, where), order)) {
+    throw Error(ErrorKind::kFormat, fmt::format("{} is {}, expected a list of words", where,
+                                                printable(recorded->second)));
+  }
   const auto position = [&](const ConceptWord& word) {
     return std::find(order.begin(), order.end(), word.word) - order.begin();
   };
@@ -67,6 +74,19 @@ void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
   }
 }
 
+/// Everything in a concept is small and read several times, so it is looked at here, once.
+void check_values(const ConceptFile& file) {
+  for (const auto& word : file.delta.words) {
+    io::check_finite(word.rows, file.origin, word.word);
+  }
+  for (const auto* pairs : {&file.delta.text_encoder, &file.delta.unet}) {
+    for (const auto& [layer, pair] : *pairs) {
+      io::check_finite(pair.down, file.origin, layer + " (down)");
+      io::check_finite(pair.up, file.origin, layer + " (up)");
+    }
+  }
+}
+
 }  // namespace
 
 ConceptFile sort_concept_keys(const io::TensorFile& file) {
@@ -105,6 +125,7 @@ bool is_concept_file(const ConceptFile& file) {
 ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
   auto file = sort_concept_keys(io::read_tensor_file(path));
   check_keys(file.keys, file.origin, unexpected);
+  check_values(file);
   return file;
 }
 

@@ -34,7 +34,8 @@ ConceptFile sort_concept_keys(const io::TensorFile& file);
 bool is_concept_file(const ConceptFile& file);
 
 /// Reads a file and checks its keys.
-/// Throws mos::Error: kIo, kFormat (no such file, damaged file), or kMismatch as check_keys does.
+/// Throws mos::Error: kIo, kFormat (no such file, damaged file, NaN or infinity in a tensor that is
+/// used), or kMismatch as check_keys does.
 ConceptFile read_concept_file(const std::filesystem::path& path,
                               UnexpectedKeys unexpected = UnexpectedKeys::kRefuse);
 

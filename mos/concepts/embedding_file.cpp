@@ -50,6 +50,10 @@ std::string shape_complaint(const std::string& key, const Tensor& tensor) {
                      io::shape_text(tensor.sizes()));
 }
 
+std::string nameless(const std::string& key) {
+  return fmt::format("{} (an embedding without a name, which no prompt can hold)", key);
+}
+
 /// Rows [L·n,C] of a tensor of ours or the authors': [L,C], or [L,n,C].
 std::optional<ConceptWord> official_word(const std::string& name, const Tensor& tensor) {
   const bool fits =
@@ -174,6 +178,10 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
     rows.push_back(word->rows);
   }
   if (!fits || rows.size() != kXtiLayers.size()) return;
+  if (file_word_.empty()) {
+    report.wrong.push_back(nameless(kXtiLayers.front()));
+    return;
+  }
   delta.words.push_back({file_word_, torch::cat(rows), rows.front().size(0)});
   for (const auto& [key, tensor] : layers_) report.matched.push_back({key, file_word_});
 }
@@ -183,7 +191,9 @@ void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
     auto word = vector.dialect == EmbeddingDialect::kOfficial
                     ? official_word(vector.word, vector.tensor)
                     : shared_word(vector.word, vector.tensor);
-    if (word) {
+    if (word && word->word.empty()) {
+      report.wrong.push_back(nameless(vector.key));
+    } else if (word) {
       delta.words.push_back(std::move(*word));
       report.matched.push_back({vector.key, vector.word});
     } else {

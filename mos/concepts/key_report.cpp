@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::concepts {
 
@@ -18,12 +19,12 @@ std::string KeyReport::summary() const {
 std::string KeyReport::listing() const {
   std::string text;
   for (const auto& use : matched)
-    text += fmt::format("matched     {} -> {}\n", use.key, use.target);
-  for (const auto& key : missing) text += fmt::format("missing     {}\n", key);
-  for (const auto& key : unexpected) text += fmt::format("unexpected  {}\n", key);
-  for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", reason);
+    text += fmt::format("matched     {} -> {}\n", printable(use.key), printable(use.target));
+  for (const auto& key : missing) text += fmt::format("missing     {}\n", printable(key));
+  for (const auto& key : unexpected) text += fmt::format("unexpected  {}\n", printable(key));
+  for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", printable(reason));
   for (const auto& [what, keys] : foreign) {
-    for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", key, what);
+    for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", printable(key), what);
   }
   return text;
 }

@@ -1,9 +1,12 @@
 #include "mos/concepts/lora_names.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::concepts {
 
@@ -97,6 +100,7 @@ constexpr auto kComponents = std::to_array<std::string_view>({
     "token_embedding",
     "position_embedding",
     "final_layer_norm",
+    "text_projection",
 });
 
 /// Beginnings of layer names, for keys that do not say the network.
@@ -187,7 +191,18 @@ std::string_view name_of(Network network) {
   return network == Network::kUNet ? "unet" : "text_encoder";
 }
 
-std::optional<LoraKey> parse_lora_key(std::string_view key) {
+namespace {
+
+/// Throws kUsage for a layer that a reader of the flat name would take for another one.
+std::string unambiguous_flat_name(const std::string& layer) {
+  auto flat = flat_name(layer);
+  if (dotted_name(flat) == layer) return flat;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the layer {} cannot be named as kohya does: {} would mean {}",
+                          printable(layer), printable(flat), printable(dotted_name(flat))));
+}
+
+std::optional<LoraKey> read_key(std::string_view key) {
   const auto* suffix =
       std::find_if(kSuffixes.begin(), kSuffixes.end(),
                    [key](const SuffixRule& rule) { return key.ends_with(rule.text); });
@@ -212,6 +227,25 @@ std::optional<LoraKey> parse_lora_key(std::string_view key) {
   return result;
 }
 
+/// Whether the key means the same when it is written and read again. A layer's name could begin or
+/// end like a prefix or suffix of another dialect; no layer of a model does.
+bool comes_back(const LoraKey& key) {
+  const bool kohya = key.dialect == LoraDialect::kKohya;
+  if (kohya && dotted_name(flat_name(key.layer)) != key.layer) return false;
+  auto written = key;
+  if (key.part == LoraPart::kMid) written.part = LoraPart::kDown;
+  if (key.dialect == LoraDialect::kDiffusersOld) written.dialect = LoraDialect::kDiffusers;
+  const auto again = read_key(format_lora_key(written));
+  return again == written;
+}
+
+}  // namespace
+
+std::optional<LoraKey> parse_lora_key(std::string_view key) {
+  auto result = read_key(key);
+  return result && comes_back(*result) ? result : std::nullopt;
+}
+
 std::string format_lora_key(const LoraKey& key) {
   if (key.part == LoraPart::kMid) {
     throw Error(ErrorKind::kUsage, "the middle factor of a Tucker decomposition is only read");
@@ -224,7 +258,7 @@ std::string format_lora_key(const LoraKey& key) {
     text = name_of(key.network);
     text += key.dialect == LoraDialect::kOfficial ? '/' : '.';
   }
-  text += kohya ? flat_name(key.layer) : key.layer;
+  text += kohya ? unambiguous_flat_name(key.layer) : key.layer;
   return text +=
          key.part == LoraPart::kAlpha ? ".alpha" : ending(key.dialect, key.network, key.part);
 }

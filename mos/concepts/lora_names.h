@@ -26,6 +26,8 @@ struct LoraKey {
   Network network = Network::kUNet;
   std::string layer;
   LoraPart part = LoraPart::kDown;
+
+  bool operator==(const LoraKey&) const = default;
 };
 
 /// "kohya", "diffusers", …
@@ -33,11 +35,13 @@ std::string_view name_of(LoraDialect dialect);
 /// "text_encoder" or "unet", the folder of a diffusers directory.
 std::string_view name_of(Network network);
 
-/// Reads a key of any dialect; nothing when it is none.
+/// Reads a key of any dialect; nothing when it is none, or when its layer has a name that would not
+/// come back from writing and reading it.
 std::optional<LoraKey> parse_lora_key(std::string_view key);
 
 /// Writes a key in its dialect. kMid and kDiffusersOld are only read.
-/// Throws mos::Error(kUsage) for those.
+/// Throws mos::Error(kUsage) for those, and for a layer that kohya's names cannot tell from
+/// another.
 std::string format_lora_key(const LoraKey& key);
 
 /// `down_blocks.0.attentions.0.proj_in` -> `down_blocks_0_attentions_0_proj_in`, as kohya does.

@@ -8,6 +8,7 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::region {
 
@@ -40,7 +41,7 @@ std::string without_brackets(const std::string& field, const std::string& region
     throw Error(ErrorKind::kUsage,
                 fmt::format("region \"{}\": \"{}\" must stand in brackets; expected "
                             "[prompt]-*-[negative prompt]-*-[top, left, bottom, right]",
-                            region, text));
+                            printable(region), printable(text)));
   }
   return text.substr(1, text.size() - 2);
 }
@@ -48,20 +49,14 @@ std::string without_brackets(const std::string& field, const std::string& region
 std::vector<double> numbers_of(const std::string& text, const std::string& region) {
   std::vector<double> numbers;
   for (const auto& part : split(text, ",")) {
-    std::size_t used = 0;
     const auto word = trimmed(part);
-    double number = 0.0;
-    try {
-      number = std::stod(word, &used);
-    } catch (const std::exception&) {
-      used = 0;
-    }
-    if (word.empty() || used != word.size()) {
+    const auto number = number_in<double>(word);
+    if (!number) {
       throw Error(ErrorKind::kUsage, fmt::format("region \"{}\": \"{}\" is not a number in the box "
                                                  "[top, left, bottom, right]",
-                                                 region, word));
+                                                 printable(region), printable(word)));
     }
-    numbers.push_back(number);
+    numbers.push_back(*number);
   }
   return numbers;
 }
@@ -177,9 +172,10 @@ FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width) 
 
 Box make_box(const std::vector<double>& numbers, Canvas canvas) {
   if (numbers.size() != 4) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
-                            fmt::join(numbers, ", "), numbers.size()));
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
+                    printable(fmt::format("{}", fmt::join(numbers, ", "))), numbers.size()));
   }
   const bool fractions =
       std::all_of(numbers.begin(), numbers.end(), [](double x) { return x <= 1.0; });
@@ -278,12 +274,12 @@ std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas)
       throw Error(ErrorKind::kUsage,
                   fmt::format("\"{}\" is no weight of a box; expected [top, left, bottom, "
                               "right]-weight",
-                              whole));
+                              printable(whole)));
     }
     const auto box = numbers_of(without_brackets(whole.substr(0, close + 1), whole), whole);
     const auto weight = numbers_of(whole.substr(close + 2), whole);
     if (weight.size() != 1) {
-      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" has several weights", whole));
+      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" has several weights", printable(whole)));
     }
     weights.push_back({make_box(box, canvas), weight.front()});
   }
@@ -299,7 +295,7 @@ std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas)
       throw Error(ErrorKind::kUsage,
                   fmt::format("region \"{}\" has {} parts, expected three: [prompt]-*-[negative "
                               "prompt]-*-[top, left, bottom, right]",
-                              whole, fields.size()));
+                              printable(whole), fields.size()));
     }
     Region region;
     region.prompt = without_brackets(fields[0], whole);

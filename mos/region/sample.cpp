@@ -1,5 +1,8 @@
 #include "mos/region/sample.h"
 
+#include <fmt/core.h>
+
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -43,11 +46,24 @@ SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::Conce
   return texts;
 }
 
-void check_count(const SampleOptions& options) {
-  if (options.count < 1) throw Error(ErrorKind::kUsage, "--count must be at least 1");
-}
-
 }  // namespace
+
+void check_options(const SampleOptions& options) {
+  const auto require = [](bool holds, const std::string& message) {
+    if (!holds) throw Error(ErrorKind::kUsage, message);
+  };
+  constexpr double kLargestGuidance = 1000.0;
+  require(options.height >= 0 && options.width >= 0, "height and width must not be below 0");
+  require(options.steps >= 1, fmt::format("steps is {}, expected at least 1", options.steps));
+  require(options.count >= 1 && options.count <= kMostAtATime,
+          fmt::format("{} pictures at a time are not possible, expected 1 to {}", options.count,
+                      kMostAtATime));
+  require(std::abs(options.guidance_scale) <= kLargestGuidance,
+          fmt::format("guidance_scale is {}, expected {} at most", options.guidance_scale,
+                      kLargestGuidance));
+  require(options.eta >= 0.0 && options.eta <= 1.0,
+          fmt::format("eta is {}, expected 0 to 1", options.eta));
+}
 
 Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options) {
   const auto own = model.unet->config().sample_size * model.downscale();
@@ -57,7 +73,7 @@ Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& o
 Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
-  check_count(options);
+  check_options(options);
   torch::NoGradGuard no_grad;
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);

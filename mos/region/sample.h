@@ -37,6 +37,12 @@ void describe(Visitor& visit, SampleOptions& options) {
   visit("count", options.count, "pictures");
 }
 
+/// Pictures of one batch, as far as any memory goes.
+inline constexpr std::int64_t kMostAtATime = 1024;
+
+/// Throws kUsage naming the first option that is impossible on any model.
+void check_options(const SampleOptions& options);
+
 /// The canvas of `options`, with the model's own size for what is 0.
 Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options);
 

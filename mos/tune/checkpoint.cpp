@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
+#include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 
 namespace mos::tune {
@@ -46,22 +47,26 @@ RunState parse_state(const std::string& text, const std::string& origin) {
   return state;
 }
 
-void copy_values(const io::SafetensorsFile& file, const AttachedConcept& attached) {
+void copy_values(const io::SafetensorsFile& file, const AttachedConcept& attached,
+                 const std::string& origin) {
   for (auto& parameter : attached.parameters()) {
     const auto saved = file.get(kValues + parameter.name);
     if (saved.sizes() != parameter.value.sizes()) {
       throw Error(ErrorKind::kMismatch, parameter.name + " has another shape in it");
     }
+    io::check_finite(saved, origin, parameter.name);
     parameter.value.copy_(saved);
   }
 }
 
-io::StateDict moments_of(const io::SafetensorsFile& file) {
+io::StateDict moments_of(const io::SafetensorsFile& file, const std::string& origin) {
   io::StateDict moments;
   const std::string prefix = kMoments;
   for (const auto& tensor : file.tensors()) {
     if (tensor.name.starts_with(prefix)) {
-      moments[tensor.name.substr(prefix.size())] = file.get(tensor.name);
+      auto& moment = moments[tensor.name.substr(prefix.size())];
+      moment = file.get(tensor.name);
+      io::check_finite(moment, origin, tensor.name);
     }
   }
   return moments;
@@ -104,8 +109,8 @@ RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& i
     check_identity(file.metadata(), identity, origin);
     is_this_run = true;
     const auto state = parse_state(file.metadata().at("run"), origin);
-    copy_values(file, attached);
-    optimiser.load(moments_of(file), state.step);
+    copy_values(file, attached, origin);
+    optimiser.load(moments_of(file, origin), state.step);
     return state;
   } catch (const Error& error) {
     const bool damaged =

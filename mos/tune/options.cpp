@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/tune/captions.h"
@@ -83,7 +84,7 @@ void check_optimiser(const OptimiserOptions& optimiser) {
 void check_run(const RunOptions& run) {
   constexpr std::int64_t kMostPreviewSteps = 1000;
   check_choice("dtype", run.dtype, {"auto", "float32", "bfloat16"});
-  check_at_least("threads", run.threads, 0);
+  check_range("threads", static_cast<double>(run.threads), 0, static_cast<double>(kMostThreads));
   check_at_least("checkpoint_every", run.checkpoint_every, 0);
   check_at_least("preview_every", run.preview_every, 0);
   check_at_least("preview_pictures", run.preview_pictures, 0);

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
@@ -178,6 +180,70 @@ TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
     write_concept(folder_ / name, delta, format);
     expect_word(folder_ / name, "toy");
   }
+}
+
+TEST_F(ConceptFiles, AWordWithoutATextIsRefused) {
+  const auto rows = random({2, 6});
+  EXPECT_THAT(refusal({{"", rows}}), HasSubstr("without a name"));
+  const auto nameless = save({{"emb_params", rows}}, {{"name", ""}});
+  try {
+    EXPECT_NE(mos::concepts::load_concept(nameless).words.at(0).word, "");
+  } catch (const mos::Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("without a name"));
+  }
+  // A file of torch.save that is one tensor and nothing else.
+  mos::io::save_torch_file(folder_ / "bare.pt", {rows});
+  EXPECT_THROW(mos::concepts::load_concept(folder_ / "bare.pt"), mos::Error);
+}
+
+TEST_F(ConceptFiles, WordsInTheMetadataMustBeAListOfTexts) {
+  const auto rows = random({1, 6});
+  for (const char* words : {R"({"<a>": 1})", "1", R"([["<a>"]])", "[1]", "{"}) {
+    const auto path = save({{"new_concept_embedding/<a>", rows}}, {{"words", words}});
+    try {
+      mos::concepts::load_concept(path);
+      ADD_FAILURE() << words;
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat) << words;
+      EXPECT_THAT(error.what(), HasSubstr("metadata \"words\"")) << words;
+    }
+  }
+}
+
+TEST_F(ConceptFiles, NanAndInfinityAreRefusedWithFileAndTensor) {
+  const auto message = [&](const StateDict& dict) {
+    try {
+      mos::concepts::load_concept(save(dict));
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+      return std::string(error.what());
+    }
+    return std::string("was taken");
+  };
+  const auto with = [](torch::Tensor tensor, double value) {
+    tensor.view({-1})[-1] = value;
+    return tensor;
+  };
+  for (const double value : {NAN, INFINITY, -INFINITY}) {
+    const auto word = message({{"new_concept_embedding/<a>", with(random({2, 6}), value)}});
+    EXPECT_THAT(word, HasSubstr("file.safetensors"));
+    EXPECT_THAT(word, HasSubstr("tensor <a>"));
+    auto pair = kohya();
+    for (auto& [key, tensor] : pair) {
+      if (key.find("mid_block_resnets") != key.npos && key.ends_with("lora_up.weight")) {
+        tensor = with(tensor.clone(), value);
+      }
+    }
+    EXPECT_THAT(message(pair), HasSubstr(std::string(kConv) + " (up)"));
+  }
+}
+
+TEST_F(ConceptFiles, MiddleKernelsThatMultiplyBeyondAnyModelAreRefused) {
+  const std::string layer = "lora_unet_mid_block_resnets_0_conv1.";
+  EXPECT_THAT(refusal({{layer + "lora_down.weight", random({1, 60'000, 1, 1})},
+                       {layer + "lora_mid.weight", random({60'000, 1, 3, 3})},
+                       {layer + "lora_up.weight", random({1, 60'000, 1, 1})}}),
+              HasSubstr("multiply to more than"));
 }
 
 TEST_F(ConceptFiles, XtiHasRowsForEveryLayer) {

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "mos/base/file.h"
+#include "mos/io/image_codecs.h"
 #include "tests/io/bytes.h"
 #include "tests/support/temp_dir.h"
 
@@ -24,14 +25,14 @@ torch::Tensor gradient(std::int64_t height, std::int64_t width, std::int64_t cha
 }
 
 /// A JPEG whose left half is dark and whose right half is bright, top row darker still.
-std::string jpeg_bytes(int width, int height) {
+std::string jpeg_bytes(int width, int height, int flags = 0) {
   auto pixels = torch::full({height, width, 3}, 40, torch::kUInt8);
   pixels.slice(1, width / 2).fill_(200);
   unsigned char* data = nullptr;
   unsigned long size = 0;
   auto* encoder = tjInitCompress();
   tjCompress2(encoder, pixels.data_ptr<std::uint8_t>(), width, 0, height, TJPF_RGB, &data, &size,
-              TJSAMP_444, 95, 0);
+              TJSAMP_444, 95, flags);
   std::string bytes(reinterpret_cast<const char*>(data), size);
   tjFree(data);
   tjDestroy(encoder);
@@ -189,6 +190,34 @@ TEST(ReadImage, RefusesPicturesThatAreCutOrImpossiblyLarge) {
               HasSubstr("cannot read x"));
 }
 
+TEST(ReadImage, BoundsThePixelsBeforeItTakesMemory) {
+  using mos::io::kMaxPixels;
+  EXPECT_THAT(error_of(ErrorKind::kFormat,
+                       [] { mos::io::allocate_pixels(kMaxPixels / 1000 + 1, 1000, 4, "x"); }),
+              HasSubstr("cannot read x: a picture of 1000 x 200001 pixels is not possible"));
+  for (const auto height : {std::int64_t{0}, std::int64_t{-1}, INT64_MAX}) {
+    EXPECT_NE(error_of(ErrorKind::kFormat, [&] { mos::io::allocate_pixels(height, 2, 3, "x"); }),
+              "");
+  }
+}
+
+TEST(ReadImage, PassesOverTextsThatAreTooLong) {
+  const auto png = encode_png(gradient(2, 2, 3),
+                              {{"a", "short"}, {"b", std::string(std::size_t{5} << 20, 'x')}});
+  const auto text = decode_image(png, "x").text;
+  EXPECT_EQ(text, (std::map<std::string, std::string>{{"a", "short"}}));
+}
+
+TEST(ReadImage, RefusesAJpegOfCountlessScans) {
+  const auto progressive = jpeg_bytes(64, 64, TJFLAG_PROGRESSIVE);
+  EXPECT_EQ(decode_image(progressive, "x").pixels.size(0), 64);
+  const auto last = progressive.rfind("\xff\xda");
+  auto bomb = progressive.substr(0, last);
+  for (int i = 0; i < 120; ++i) bomb += progressive.substr(last, progressive.size() - 2 - last);
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image(bomb + "\xff\xd9", "x"); }),
+              HasSubstr("scans, more than 100"));
+}
+
 TEST(ReadImage, ReadsJpeg) {
   const auto pixels = decode_image(jpeg_bytes(32, 16), "memory").pixels;
   ASSERT_EQ(pixels.sizes(), (std::vector<std::int64_t>{16, 32, 3}));
@@ -337,6 +366,24 @@ TEST(Pixels, GoToTheRangeOfTheVaeAndBack) {
   EXPECT_TRUE(mos::io::to_uint8_hwc(chw).equal(pixels));
   EXPECT_TRUE(mos::io::to_uint8_hwc(chw.unsqueeze(0)).equal(pixels));
   EXPECT_EQ(mos::io::to_uint8_hwc(torch::full({3, 1, 1}, 9.0)).max().item<int>(), 255);
+}
+
+TEST(Pixels, LargePicturesBecomeRgbAndNarrowInPartsAsSmallOnesDo) {
+  const std::int64_t width = 4096, height = 4200;  // more than is computed with at a time
+  const auto rgba = gradient(height, width, 4);
+  const auto rgb = mos::io::to_rgb(rgba);
+  const auto wide = mos::io::resize_area(rgb, height, 16);
+  for (const std::int64_t top : {0, 255, 256, 2047, 4096, 4199}) {
+    const auto row = rgba.slice(0, top, top + 1);
+    EXPECT_TRUE(rgb.slice(0, top, top + 1).equal(mos::io::to_rgb(row))) << top;
+    EXPECT_LE((wide.slice(0, top, top + 1).to(torch::kInt32) -
+               mos::io::resize_area(mos::io::to_rgb(row), 1, 16).to(torch::kInt32))
+                  .abs()
+                  .max()
+                  .item<int>(),
+              1)
+        << top;  // sums in another order may round to the next level
+  }
 }
 
 TEST(Pixels, BecomeRgbWhateverTheyWere) {
