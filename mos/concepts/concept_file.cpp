@@ -79,10 +79,11 @@ void check_values(const ConceptFile& file) {
   for (const auto& word : file.delta.words) {
     io::check_finite(word.rows, file.origin, word.word);
   }
-  for (const auto* pairs : {&file.delta.text_encoder, &file.delta.unet}) {
-    for (const auto& [layer, pair] : *pairs) {
-      io::check_finite(pair.down, file.origin, layer + " (down)");
-      io::check_finite(pair.up, file.origin, layer + " (up)");
+  for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
+    for (auto [layer, update] : *updates) {
+      update.for_each_tensor([&, &name = layer](const torch::Tensor& part) {
+        io::check_finite(part, file.origin, name);
+      });
     }
   }
 }
