@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
+#include "mos/checkpoint/family.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
 
@@ -67,6 +68,16 @@ void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
   }
 }
 
+/// Networks have hundreds of keys, of which none means anything in a concept: what they are says
+/// more.
+void refuse_model(const io::TensorFile& file) {
+  const auto identity = checkpoint::identify(file.tensors);
+  if (!identity) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{} is no concept but a {} ({}); expected words, a LoRA or an embedding",
+                          file.path.string(), name_of(identity->part), name_of(identity->family)));
+}
+
 }  // namespace
 
 ConceptFile sort_concept_keys(const io::TensorFile& file) {
@@ -103,7 +114,9 @@ bool is_concept_file(const ConceptFile& file) {
 }
 
 ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
-  auto file = sort_concept_keys(io::read_tensor_file(path));
+  const auto tensors = io::read_tensor_file(path);
+  auto file = sort_concept_keys(tensors);
+  if (!is_concept_file(file)) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);
   return file;
 }

@@ -6,14 +6,11 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/names.h"
 
 namespace mos::io {
 namespace {
-
-std::string join(const std::vector<std::string>& parts) {
-  return fmt::format("{}", fmt::join(parts, ", "));
-}
 
 bool allows(const KeyPredicate& predicate, const std::string& key) {
   return predicate && predicate(key);
@@ -100,7 +97,7 @@ std::string shape_text(torch::IntArrayRef shape) {
 std::string LoadReport::summary() const {
   auto text = fmt::format("{} loaded", loaded.size());
   const auto add = [&text](const char* label, const std::vector<std::string>& keys) {
-    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, join(keys));
+    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, listed(keys));
   };
   add("missing", missing);
   add("unexpected", unexpected);
