@@ -142,6 +142,7 @@ Job take_job(Flags& flags) {
   fuse::check_options(job.options, job.sources.size());
   job.options = fuse::complete_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
+  for (const auto& sentence : fuse::shared_triggers(job.sources)) log::warn(sentence);
   check_format(job);
   return job;
 }

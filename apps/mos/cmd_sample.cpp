@@ -267,6 +267,7 @@ int sample(Flags& flags) {
       open_studio({settings.base, order.concepts, "", device, dtype, order.keys, settings.read});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
+  region::check_boxes(studio.model, scene);
   auto conditions = load_conditions(studio, scene);
   const Work work{record_of(studio, settings, std::move(scene)), {{}, std::move(conditions)}};
   if (order.dry_run) {

@@ -4,6 +4,9 @@
 #include <array>
 #include <span>
 #include <string_view>
+#include <system_error>
+
+#include "mos/base/text.h"
 
 #include "mos/base/text.h"
 
@@ -19,6 +22,13 @@ constexpr std::array<std::string_view, 6> kSwitchValues = {"true", "on", "1", "f
 
 bool contains(std::span<const std::string_view> list, std::string_view text) {
   return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+/// Whether `text`, or what stands before its last "=", is something in the file system.
+bool is_there(const std::string& text) {
+  std::error_code ignored;
+  return std::filesystem::exists(text, ignored) ||
+         std::filesystem::exists(text.substr(0, text.rfind('=')), ignored);
 }
 
 /// Whether `next` is the value of the flag `name`.
@@ -131,6 +141,22 @@ std::vector<std::string> split_list(const std::string& text) {
     begin = comma + 1;
   }
   return parts;
+}
+
+std::vector<std::string> split_paths(const std::string& text) {
+  std::vector<std::string> paths;
+  for (std::size_t begin = 0; begin < text.size();) {
+    auto end = text.size();  // the longest name that is there, else up to the next comma
+    while (!is_there(trimmed(text.substr(begin, end - begin)))) {
+      const auto before = end > begin ? text.rfind(',', end - 1) : text.npos;
+      if (before == text.npos || before < begin) break;
+      end = before;
+    }
+    auto path = trimmed(text.substr(begin, end - begin));
+    if (!path.empty()) paths.push_back(std::move(path));
+    begin = end + 1;
+  }
+  return paths;
 }
 
 std::string flag_name(std::string field) {

@@ -5,6 +5,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/key_map.h"
 #include "mos/checkpoint/ldm_settings.h"
@@ -82,7 +83,7 @@ void take_averaged(io::TensorFile& file) {
   throw Error(ErrorKind::kMismatch,
               fmt::format("the averaged weights of {} are not complete: {} is missing; leave out "
                           "--ema",
-                          file.path.string(), fmt::join(missing, ", ")));
+                          file.path.string(), listed(missing)));
 }
 
 LdmConfig config_for(const fs::path& file, const ReadOptions& options) {

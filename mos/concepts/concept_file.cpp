@@ -9,6 +9,7 @@
 #include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
+#include "mos/checkpoint/family.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
 #include "mos/io/finite.h"
@@ -88,6 +89,16 @@ void check_values(const ConceptFile& file) {
   }
 }
 
+/// Networks have hundreds of keys, of which none means anything in a concept: what they are says
+/// more.
+void refuse_model(const io::TensorFile& file) {
+  const auto identity = checkpoint::identify(file.tensors);
+  if (!identity) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{} is no concept but a {} ({}); expected words, a LoRA or an embedding",
+                          file.path.string(), name_of(identity->part), name_of(identity->family)));
+}
+
 }  // namespace
 
 ConceptFile sort_concept_keys(const io::TensorFile& file) {
@@ -124,7 +135,9 @@ bool is_concept_file(const ConceptFile& file) {
 }
 
 ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
-  auto file = sort_concept_keys(io::read_tensor_file(path));
+  const auto tensors = io::read_tensor_file(path);
+  auto file = sort_concept_keys(tensors);
+  if (!is_concept_file(file)) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);
   check_values(file);
   return file;

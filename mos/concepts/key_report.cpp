@@ -1,7 +1,6 @@
 #include "mos/concepts/key_report.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
@@ -72,7 +71,7 @@ void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKe
     throw Error(
         ErrorKind::kMismatch,
         fmt::format("{} is not a concept file we can use; {} keys do not fit: {}{}", origin,
-                    reasons.size(), fmt::join(reasons, ", "),
+                    reasons.size(), listed(reasons),
                     only_unexpected ? "; --allow-unexpected leaves unexpected keys out" : ""));
   }
   if (report.matched.empty()) {

@@ -1,12 +1,12 @@
 #include "mos/concepts/lora.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <map>
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/concepts/lora_file.h"
 #include "mos/io/state_dict.h"
 
@@ -59,7 +59,7 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
     throw Error(ErrorKind::kMismatch,
                 fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
                             "{}; use the base model it was tuned on",
-                            origin, wrong.size(), updates.size(), fmt::join(wrong, ", ")));
+                             origin, wrong.size(), updates.size(), listed(wrong)));
   }
   return layers;
 }

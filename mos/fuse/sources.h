@@ -40,4 +40,8 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
 /// base model knows already), or if a concept has no words and no phrase to show it by.
 void check_words(const std::vector<ConceptSource>& sources, std::span<const std::string> taken);
 
+/// A sentence for each two concepts of which one answers whenever the other is called, because all
+/// words of its phrase are in the other's. Empty: every prompt tells them apart.
+std::vector<std::string> shared_triggers(const std::vector<ConceptSource>& sources);
+
 }  // namespace mos::fuse

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/finite.h"
 #include "mos/io/names.h"
 
@@ -15,10 +16,6 @@ namespace {
 const std::string& shown(const std::string& origin) {
   static const std::string kUnnamed = "the file";
   return origin.empty() ? kUnnamed : origin;
-}
-
-std::string join(const std::vector<std::string>& parts) {
-  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 bool allows(const KeyPredicate& predicate, const std::string& key) {
@@ -110,7 +107,7 @@ std::string shape_text(torch::IntArrayRef shape) {
 std::string LoadReport::summary() const {
   auto text = fmt::format("{} loaded", loaded.size());
   const auto add = [&text](const char* label, const std::vector<std::string>& keys) {
-    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, join(keys));
+    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, listed(keys));
   };
   add("missing", missing);
   add("unexpected", unexpected);

@@ -16,13 +16,6 @@ namespace {
 
 constexpr std::string_view kFieldSeparator = "-*-";
 
-std::string trimmed(std::string text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
-  while (!text.empty() && blank(text.back())) text.pop_back();
-  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), blank));
-  return text;
-}
-
 std::vector<std::string> split(const std::string& text, std::string_view separator) {
   std::vector<std::string> parts;
   std::size_t begin = 0;

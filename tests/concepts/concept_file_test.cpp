@@ -320,6 +320,15 @@ TEST_F(ConceptFiles, UnexpectedKeysAreNamedOrLeftOut) {
   EXPECT_EQ(file.delta.unet.size(), 2U);
 }
 
+TEST_F(ConceptFiles, OfManyKeysThatMeanNothingAFewAreNamedAndTheRestCounted) {
+  auto dict = kohya();
+  for (int i = 100; i < 200; ++i) dict["key" + std::to_string(i)] = random({1});
+  const auto message = refusal(dict);
+  EXPECT_THAT(message, HasSubstr("100 keys do not fit: key100"));
+  EXPECT_THAT(message, HasSubstr("key104 (not part of a concept) and 95 more"));
+  EXPECT_THAT(message, testing::Not(HasSubstr("key105")));
+}
+
 TEST_F(ConceptFiles, ATensorOfAModelIsNoWord) {
   EXPECT_THAT(refusal({{"conv_in.weight", random({8, 4})}}), HasSubstr("conv_in.weight"));
   EXPECT_THAT(refusal({{"apples", random({2, 6})}, {"pears", random({2, 6})}}),
