@@ -24,11 +24,13 @@ bool contains(std::span<const std::string_view> list, std::string_view text) {
   return std::find(list.begin(), list.end(), text) != list.end();
 }
 
-/// Whether `text`, or what stands before its last "=", is something in the file system.
+/// Whether `text`, or what stands before a value at its end, is something in the file system.
 bool is_there(const std::string& text) {
   std::error_code ignored;
-  return std::filesystem::exists(text, ignored) ||
-         std::filesystem::exists(text.substr(0, text.rfind('=')), ignored);
+  if (std::filesystem::exists(text, ignored)) return true;
+  const auto equals = text.rfind('=');
+  return equals != text.npos && text.find(',', equals) == text.npos &&
+         std::filesystem::exists(text.substr(0, equals), ignored);
 }
 
 /// Whether `next` is the value of the flag `name`.
