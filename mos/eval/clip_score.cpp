@@ -75,6 +75,16 @@ ImageAlignment image_alignment(const Tensor& generated, const Tensor& references
   return {cosines.mean().item<double>(), cosines.select(1, 0).mean().item<double>()};
 }
 
+double leave_one_out_alignment(const Tensor& references) {
+  const auto count = references.size(0);
+  if (count < 2) {
+    throw Error(ErrorKind::kUsage, "how alike pictures are among themselves takes two at least");
+  }
+  const auto cosines = positive_cosines(references, references).to(torch::kFloat64);
+  const auto others = cosines.sum() - cosines.diag().sum();
+  return (others / static_cast<double>(count * (count - 1))).item<double>();
+}
+
 double text_alignment(const Tensor& generated, const Tensor& text) {
   return kClipScoreFactor * positive_cosines(generated, text.view({1, -1})).mean().item<double>();
 }

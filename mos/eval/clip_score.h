@@ -49,6 +49,10 @@ struct ImageAlignment {
 };
 ImageAlignment image_alignment(const torch::Tensor& generated, const torch::Tensor& references);
 
+/// How alike the pictures of one thing are, embeddings [N,D]: mean of max(cos, 0) of each with the
+/// others. What its painted pictures can reach at best. Throws kUsage for fewer than two.
+double leave_one_out_alignment(const torch::Tensor& references);
+
 /// Text alignment (CLIPScore): 2.5 · mean of max(cos, 0), embeddings [G,D] against one text [D].
 double text_alignment(const torch::Tensor& generated, const torch::Tensor& text);
 

@@ -29,7 +29,7 @@ constexpr std::int64_t kSheetColumns = 16;
 constexpr std::int64_t kPart = 200;  // pictures painted between two looks at the cancel token
 
 /// What is asked of a base; docs/base.md says where the figures come from.
-constexpr double kMostFrechet = 1e9;
+constexpr double kMostFrechet = kNoBound;
 constexpr double kLeastSharpness = 0.85, kMostSharpness = 1.15;
 
 /// A prompt and what should be seen in its picture.
@@ -308,6 +308,12 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
   const torch::NoGradGuard no_grad;
   Examiner examiner(base, options, progress, cancel);
   auto rows = examiner.rows();
+  io::write_png(base / "acceptance.png", examiner.sheet());
+  return rows;
+}
+
+void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
+                      const std::vector<AcceptanceRow>& rows) {
   Json figures = Json::array();
   for (const auto& row : rows) {
     figures.push_back({{"name", row.name},
@@ -320,19 +326,27 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                        {"options", write_options(options)},
                        {"figures", figures}};
   write_text_file(base / "acceptance.json", report.dump(2) + "\n");
-  io::write_png(base / "acceptance.png", examiner.sheet());
-  return rows;
 }
+
+namespace {
+
+std::string wanted(const AcceptanceRow& row) {
+  const bool below = row.most < kNoBound;
+  if (row.least > 0.0 && below) {
+    return fmt::format("wanted {:.3g} to {:.3g}", row.least, row.most);
+  }
+  if (row.least > 0.0) return fmt::format("wanted at least {:.3g}", row.least);
+  return below ? fmt::format("wanted at most {:.4g}", row.most) : "";
+}
+
+}  // namespace
 
 std::string acceptance_table(const std::vector<AcceptanceRow>& rows) {
   std::string text;
   for (const auto& row : rows) {
-    const auto wanted = row.least > 0.0 && row.most < 1e9
-                            ? fmt::format("{:.3g} to {:.3g}", row.least, row.most)
-                        : row.least > 0.0 ? fmt::format("at least {:.3g}", row.least)
-                                          : fmt::format("at most {:.4g}", row.most);
-    text += fmt::format("{:<52} {:>8.3f}   wanted {:<14} {}\n", row.name, row.value, wanted,
-                        row.passed() ? "ok" : "no");
+    const bool bounded = row.least > 0.0 || row.most < kNoBound;
+    text += fmt::format("{:<52} {:>8.3f}   {:<22} {}\n", row.name, row.value, wanted(row),
+                        bounded ? (row.passed() ? "ok" : "no") : "");
   }
   return text;
 }

@@ -35,17 +35,19 @@ void describe(Visitor& visit, AcceptanceOptions& options) {
   visit("seed", options.seed, "start of the random numbers");
 }
 
-/// One figure and what is asked of it.
+constexpr double kNoBound = 1e9;
+
+/// One figure and what is asked of it; without a bound it is told and not judged.
 struct AcceptanceRow {
   std::string name;
   double value = 0.0;
   double least = 0.0;
-  double most = 1e9;
+  double most = kNoBound;
   bool passed() const { return value >= least && value <= most; }
 };
 
-/// Measures the latest checkpoints of `base` by its judge, writes `base`/acceptance.json and
-/// `base`/acceptance.png (painted pictures: single subjects, pairs).
+/// Measures the latest checkpoints of `base` by its judge, and writes `base`/acceptance.png
+/// (painted pictures: single subjects, pairs).
 ///
 /// - Judge: how often it is right itself, on held-out pictures.
 /// - Caption swaps: prefers_own_caption.
@@ -56,6 +58,10 @@ struct AcceptanceRow {
 std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);
+
+/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record.
+void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
+                      const std::vector<AcceptanceRow>& rows);
 
 /// An aligned table for the terminal.
 std::string acceptance_table(const std::vector<AcceptanceRow>& rows);

@@ -58,11 +58,4 @@ double laplacian_energy(const Tensor& pictures) {
   return laplacian.to(torch::kFloat64).square().mean().item<double>();
 }
 
-double leave_one_out_alignment(const Tensor& embeds) {
-  const auto count = embeds.size(0);
-  const auto cosines = embeds.mm(embeds.t()).clamp_min(0.0).to(torch::kFloat64);
-  const auto others = cosines.sum() - cosines.diag().sum();
-  return (others / static_cast<double>(count * (count - 1))).item<double>();
-}
-
 }  // namespace mos::pretrain

@@ -14,8 +14,4 @@ double frechet_distance(const torch::Tensor& a, const torch::Tensor& b);
 /// (0.299 R + 0.587 G + 0.114 B, 0…1) over the inner pixels of pictures uint8 [B,H,W,3].
 double laplacian_energy(const torch::Tensor& pictures);
 
-/// How alike pictures of one thing are: mean cosine, none below 0, of each of the unit vectors
-/// [N,D] with the others.
-double leave_one_out_alignment(const torch::Tensor& embeds);
-
 }  // namespace mos::pretrain

@@ -75,15 +75,5 @@ TEST(LaplacianEnergy, SlopesHaveNoneAndBlurTakesItAway) {
   EXPECT_LT(laplacian_energy(pixels(blurred)), 0.3 * laplacian_energy(pixels(noise)));
 }
 
-TEST(LeaveOneOutAlignment, IsTheMeanOfTheOthersCosines) {
-  const auto unit = [](double degrees) {
-    const double angle = degrees * 3.14159265358979 / 180.0;
-    return torch::tensor({std::cos(angle), std::sin(angle)});
-  };
-  const auto embeds = torch::stack({unit(0.0), unit(60.0), unit(180.0)});
-  // cos 60° = 0.5 between the first two; 120° and 180° count as nothing.
-  EXPECT_NEAR(leave_one_out_alignment(embeds.to(torch::kFloat32)), 2.0 * 0.5 / 6.0, 1e-6);
-}
-
 }  // namespace
 }  // namespace mos::pretrain
