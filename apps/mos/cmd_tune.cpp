@@ -7,8 +7,10 @@
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
+#include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"
@@ -36,6 +38,15 @@ constexpr const char* kUsage =
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
 
+std::string method_help() {
+  std::string text =
+      "Methods, of which each sets the options below; your own options go over it:\n";
+  for (const auto& method : tune::methods()) {
+    text += fmt::format("  {:<24} {}\n", method.name, method.summary);
+  }
+  return text;
+}
+
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
   fs::path data, out, base, previews;
@@ -52,6 +63,18 @@ fs::path required(Flags& flags, const std::string& name) {
   throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
 }
 
+/// The method first, whoever names it, and over it what the file and the flags say.
+tune::TuneOptions read_tune_options(Flags& flags, const fs::path& base) {
+  const auto file = flags.take("config");
+  const auto config = file ? read_json_file(*file) : Json::object();
+  const auto of_config =
+      config.is_object() ? json_value<std::string>(config, "method", "") : std::string();
+  auto options = tune::method_options(flags.take("method").value_or(of_config), base);
+  if (file) read_options(config, *file, options);
+  read_flags(flags, options);
+  return options;
+}
+
 TuneCommand read_command(Flags& flags) {
   TuneCommand command;
   command.only_check = flags.take_switch("check");
@@ -59,11 +82,7 @@ TuneCommand read_command(Flags& flags) {
   command.fresh = flags.take_switch("fresh");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
-  tune::read_base_defaults(command.base, command.options);
-  if (const auto config = flags.take("config")) {
-    read_options(read_json_file(*config), *config, command.options);
-  }
-  read_flags(flags, command.options);
+  command.options = read_tune_options(flags, command.base);
   const auto previews = flags.take("previews");
   command.data = required(flags, "data");
   if (!command.only_check) {
@@ -208,7 +227,7 @@ void tune_and_save(const TuneCommand& command) {
 int run_tune(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take_switch("help") || argc == 0) {
-    fmt::print("{}{}\n{}", kUsage, flag_help<checkpoint::ReadOptions>(),
+    fmt::print("{}{}\n{}\n{}", kUsage, method_help(), flag_help<checkpoint::ReadOptions>(),
                flag_help<tune::TuneOptions>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
-#include "mos/base/json.h"
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
@@ -43,13 +42,19 @@ void check_captions(const TuneOptions& options, const ConceptDataset& dataset) {
                           fmt::join(lacking, ", "), fmt::join(words, " ")));
 }
 
+/// Without words such a concept would learn nothing, or not what its method is about.
+bool needs_words(const TuneOptions& options) {
+  return options.words.rows == "per_layer" || options.weights.rank == 0;
+}
+
 }  // namespace
 
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
-  if (words.words.empty()) words.words = dataset.words;
+  const bool has_rows = words.rows != "none";  // plain words are no business of a data folder
+  if (words.words.empty() && has_rows) words.words = dataset.words;
   if (words.class_word.empty()) words.class_word = dataset.class_word;
-  if (words.words.empty() && words.kind == "ed_lora") {
+  if (words.words.empty() && needs_words(options)) {
     throw Error(ErrorKind::kUsage,
                 "the concept has no words; name them with --words \"<fox1>,<fox2>\" or in "
                 "concept.json");
@@ -58,18 +63,13 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
     throw Error(ErrorKind::kUsage,
                 "a concept without words needs a class word; name it with --class-word");
   }
-  if (words.initializers.empty()) words.initializers = default_initializers(words);
+  if (words.initializers.empty() && has_rows) words.initializers = default_initializers(words);
   if (!dataset.templates.empty() && options.captions.templates == "auto") {
     options.captions.templates = dataset.templates;
   }
   check_options(options);
   check_captions(options, dataset);
   return options;
-}
-
-void read_base_defaults(const std::filesystem::path& base, TuneOptions& options) {
-  const auto path = base / "tune_defaults.json";
-  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
 }
 
 torch::ScalarType compute_dtype(const RunOptions& run) {

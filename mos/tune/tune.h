@@ -31,10 +31,6 @@ struct TuneHooks {
 /// Throws mos::Error(kUsage) if the words are still unknown or a caption lacks the concept.
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset);
 
-/// Values of `tune_defaults.json` in a base model's folder over `options`; nothing happens without
-/// the file. Flags and config files are read after it.
-void read_base_defaults(const std::filesystem::path& base, TuneOptions& options);
-
 /// The dtype that `run.dtype` asks for; auto is bfloat16 where this processor has kernels for it.
 torch::ScalarType compute_dtype(const RunOptions& run);
 
