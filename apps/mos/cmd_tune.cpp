@@ -7,10 +7,12 @@
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
+#include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/latents.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"
@@ -40,6 +42,15 @@ constexpr const char* kUsage =
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
 
+std::string method_help() {
+  std::string text =
+      "Methods, of which each sets the options below; your own options go over it:\n";
+  for (const auto& method : tune::methods()) {
+    text += fmt::format("  {:<24} {}\n", method.name, method.summary);
+  }
+  return text;
+}
+
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
   fs::path data, out, base, previews;
@@ -56,6 +67,18 @@ fs::path required(Flags& flags, const std::string& name) {
   throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
 }
 
+/// The method first, whoever names it, and over it what the file and the flags say.
+tune::TuneOptions read_tune_options(Flags& flags, const fs::path& base) {
+  const auto file = flags.take("config");
+  const auto config = file ? read_json_file(*file) : Json::object();
+  const auto of_config =
+      config.is_object() ? json_value<std::string>(config, "method", "") : std::string();
+  auto options = tune::method_options(flags.take("method").value_or(of_config), base);
+  if (file) read_options(config, *file, options);
+  read_flags(flags, options);
+  return options;
+}
+
 TuneCommand read_command(Flags& flags) {
   TuneCommand command;
   command.only_check = flags.take_switch("check");
@@ -63,11 +86,7 @@ TuneCommand read_command(Flags& flags) {
   command.fresh = flags.take_switch("fresh");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
-  tune::read_base_defaults(command.base, command.options);
-  if (const auto config = flags.take("config")) {
-    read_options(read_json_file(*config), *config, command.options);
-  }
-  read_flags(flags, command.options);
+  command.options = read_tune_options(flags, command.base);
   const auto previews = flags.take("previews");
   command.data = required(flags, "data");
   if (!command.only_check || flags.has("out")) {
@@ -94,7 +113,7 @@ void show_warnings(const tune::ConceptDataset& dataset) {
 /// as every Stable Diffusion 1.x and 2.x does.
 void check_on_base(const TuneCommand& command, const tune::ConceptDataset& dataset) {
   const bool has_words = !command.options.words.words.empty() || !dataset.words.empty();
-  if (!has_words && command.options.words.kind == "ed_lora") return;  // may come with the next call
+  if (!has_words && tune::needs_words(command.options)) return;  // may come with the next call
   const auto complete = tune::complete_options(command.options, dataset);
   if (!fs::exists(command.base)) {
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
@@ -229,7 +248,7 @@ void tune_and_save(const TuneCommand& command) {
 int run_tune(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take_switch("help") || argc == 0) {
-    fmt::print("{}{}\n{}", kUsage, flag_help<checkpoint::ReadOptions>(),
+    fmt::print("{}{}\n{}\n{}", kUsage, method_help(), flag_help<checkpoint::ReadOptions>(),
                flag_help<tune::TuneOptions>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

@@ -41,7 +41,7 @@ RunState parse_state(const std::string& text, const std::string& origin) {
   const auto run = parse_json(text, origin);
   const RunState state{.step = json_required<std::int64_t>(run, "step"),
                        .previewed = json_required<std::int64_t>(run, "previewed"),
-                       .rows_frozen = json_required<bool>(run, "rows_frozen"),
+                       .frozen = json_required<std::set<std::string>>(run, "frozen"),
                        .smoothed_loss = json_required<double>(run, "smoothed_loss")};
   if (state.step < 0) throw Error(ErrorKind::kFormat, fmt::format("its step is {}", state.step));
   return state;
@@ -92,7 +92,7 @@ void save_checkpoint(const std::filesystem::path& path, const RunIdentity& ident
   for (const auto& [name, moment] : optimiser.state()) dict[kMoments + name] = moment;
   const Json run = {{"step", state.step},
                     {"previewed", state.previewed},
-                    {"rows_frozen", state.rows_frozen},
+                    {"frozen", state.frozen},
                     {"smoothed_loss", state.smoothed_loss}};
   auto metadata = entries_of(identity);
   metadata["run"] = run.dump();

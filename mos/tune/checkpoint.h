@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 
 #include "mos/io/state_dict.h"
@@ -14,9 +15,9 @@
 namespace mos::tune {
 
 struct RunState {
-  std::int64_t step = 0;       ///< Optimiser steps done.
-  std::int64_t previewed = 0;  ///< The last step whose sample pictures are all there.
-  bool rows_frozen = false;    ///< The words reached their norm.
+  std::int64_t step = 0;         ///< Optimiser steps done.
+  std::int64_t previewed = 0;    ///< The last step whose sample pictures are all there.
+  std::set<std::string> frozen;  ///< The groups that reached their norm.
   double smoothed_loss = 0.0;
 };
 

@@ -10,6 +10,7 @@
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/tune/captions.h"
+#include "mos/tune/plan.h"
 
 namespace mos::tune {
 
@@ -37,7 +38,7 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t low) {
 }
 
 void check_words(const WordOptions& words) {
-  check_choice("kind", words.kind, {"ed_lora", "lora"});
+  check_choice("rows", words.rows, word_rows_names());
   check_range("random_sigma", words.random_sigma, 0, 100);
   const auto names = separate_words(words.words), starts = separate_words(words.initializers);
   for (auto word = names.begin(); word != names.end(); ++word) {
@@ -63,6 +64,21 @@ void check_pictures(const PictureOptions& pictures) {
   check_range("scale_max", pictures.scale_max, pictures.scale_min, 1);
   check_range("flip_probability", pictures.flip_probability, 0, 1);
   check_at_least("variants", pictures.variants, 0);
+}
+
+void check_weights(const WeightOptions& weights) {
+  check_at_least("rank", weights.rank, 0);
+  check_range("lora_scale", weights.scale, -100, 100);
+  check_choice("where", weights.where, selector_names());
+  check_choice("lora_start", weights.start, down_start_names());
+  check_range("kv_drop", weights.kv_drop, 0, 1);
+}
+
+void check_loss(const LossOptions& loss) {
+  check_range("noise_offset", loss.noise_offset, 0, 10);
+  check_range("attention_weight", loss.attention_weight, 0, 1e6);
+  check_range("density_weight", loss.density_weight, 0, 1e6);
+  check_range("density_bandwidth", loss.density_bandwidth, 0.01, 100);
 }
 
 void check_optimiser(const OptimiserOptions& optimiser) {
@@ -104,6 +120,7 @@ std::vector<std::string> separate_words(const std::vector<std::string>& entries)
 }
 
 void check_options(const TuneOptions& options) {
+  method_named(options.method);
   check_words(options.words);
   check_pictures(options.pictures);
   check_at_least("keep", options.captions.keep, 0);
@@ -111,11 +128,8 @@ void check_options(const TuneOptions& options) {
                {"auto", "photo", "character", "painting", "none"});
   check_choice("caption_lines", options.captions.lines, {"first", "any", "all"});
   check_range("caption_dropout", options.captions.dropout, 0, 1);
-  check_at_least("rank", options.lora.rank, 0);
-  check_range("lora_scale", options.lora.scale, -100, 100);
-  check_choice("lora_where", options.lora.where, {"attention", "all"});
-  check_range("noise_offset", options.loss.noise_offset, 0, 10);
-  check_range("attention_weight", options.loss.attention_weight, 0, 1e6);
+  check_weights(options.weights);
+  check_loss(options.loss);
   check_optimiser(options.optimiser);
   check_run(options.run);
 }

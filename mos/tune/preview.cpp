@@ -82,7 +82,7 @@ void write_previews(const std::filesystem::path& folder, std::int64_t step,
     const auto prompt = fill_placeholder(run.preview_prompts[p], concept_phrase(options.words));
     std::vector<Tensor> cells;
     for (const auto scale : run.preview_scales) {
-      const ScopedLoraScale scaled(attached, scale * options.lora.scale, options.lora.scale);
+      const ScopedLoraScale scaled(attached, scale * options.weights.scale, options.weights.scale);
       const diffusion::DenoiseInputs inputs{.unet = base.unet,
                                             .scheduler = scheduler.get(),
                                             .steps = run.preview_steps,

@@ -106,7 +106,7 @@ void Run::report(double seconds) const {
 }
 
 std::map<std::string, std::string> Run::metadata() const {
-  std::map<std::string, std::string> entries = {{"kind", options_.words.kind},
+  std::map<std::string, std::string> entries = {{"method", options_.method},
                                                 {"class_word", options_.words.class_word},
                                                 {"base_model", identity_.base},
                                                 {"data", identity_.data},

@@ -87,6 +87,11 @@ void ShareRunner::for_each(std::size_t count,
   }
 }
 
+void ShareRunner::for_each_network(const std::function<void(AttachedConcept&)>& visit) {
+  visit(first_);
+  for (auto& replica : replicas_) visit(*replica);
+}
+
 ForEach ShareRunner::one_thread_each() {
   return [this](std::size_t count, const std::function<void(std::size_t)>& work) {
     for_each(count, [&work](AttachedConcept&, std::size_t i) { work(i); });

@@ -35,6 +35,9 @@ class ShareRunner {
   /// the order of the shares: the number of threads changes nothing.
   double add_gradients(std::int64_t shares, const ShareTerms& terms, const JointLoss& joint);
 
+  /// The concept in its first networks and in every replica, one after the other.
+  void for_each_network(const std::function<void(AttachedConcept&)>& visit);
+
   /// Other work for the same threads, each part in one thread alone. Valid as long as this is.
   ForEach one_thread_each();
 

@@ -12,14 +12,13 @@
 #include "mos/concepts/tokens.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/draws.h"
+#include "mos/tune/plan.h"
 
 namespace mos::tune {
 
 using torch::Tensor;
 
 namespace {
-
-enum Group : std::size_t { kRows, kTextLora, kUNetLora };  // order of the optimiser's groups
 
 constexpr std::size_t kMostKeptTexts = 512;
 constexpr double kLossSmoothing = 0.95;
@@ -46,6 +45,21 @@ void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector
   batch.latents = torch::stack(latents);
   batch.picture_masks = torch::stack(picture_masks);
   batch.subject_masks = torch::stack(subject_masks);
+}
+
+/// The optimiser's groups: those of `attached`, at the rates of `plan`.
+/// Throws kUsage when nothing would move.
+std::vector<ParameterGroup> rated_groups(const AttachedConcept& attached, const TuningPlan& plan) {
+  std::vector<ParameterGroup> groups;
+  bool any = false;
+  for (const auto& group : attached.groups()) {
+    const auto rate = plan.group(group.name).rate;
+    groups.push_back({group.parameters, rate});
+    any = any || (rate > 0 && !group.parameters.empty());
+  }
+  if (any) return groups;
+  throw Error(ErrorKind::kUsage,
+              "nothing would be trained: there are no words, or the ranks and rates are zero");
 }
 
 TuneBatch to_device(TuneBatch batch, torch::Device device) {
@@ -88,6 +102,7 @@ std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOp
 Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
                  const TuneOptions& options)
     : options_(options),
+      plan_(plan_of(options)),
       phrase_(concept_phrase(options.words)),
       round_(round_of(dataset)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
@@ -101,18 +116,11 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
                                      ceil_div(options.optimiser.batch, share_size_))),
       latents_(dataset, base.vae, options.pictures, canvas_size(base, options.pictures),
                options.run.seed),
-      optimiser_({{attached_.rows(), options.optimiser.embedding_rate},
-                  {attached_.text_lora(), options.optimiser.text_rate},
-                  {attached_.unet_lora(), options.optimiser.unet_rate}},
-                 {.beta1 = options.optimiser.beta1,
-                  .beta2 = options.optimiser.beta2,
-                  .weight_decay = options.optimiser.weight_decay}) {
-  const auto trained = attached_.rows().size() * (options.optimiser.embedding_rate > 0) +
-                       attached_.text_lora().size() * (options.optimiser.text_rate > 0) +
-                       attached_.unet_lora().size() * (options.optimiser.unet_rate > 0);
-  if (trained == 0) {
-    throw Error(ErrorKind::kUsage,
-                "nothing would be trained: there are no words, or the ranks and rates are zero");
+      optimiser_(rated_groups(attached_, plan_), {.beta1 = options.optimiser.beta1,
+                                                  .beta2 = options.optimiser.beta2,
+                                                  .weight_decay = options.optimiser.weight_decay}) {
+  if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
+    density_.emplace(attached_.text_encoder()->token_embedding(), plan_.terms.density_bandwidth);
   }
   for (const auto& picture : dataset.pictures) captions_.push_back(picture.caption);
 }
@@ -154,9 +162,13 @@ TuneBatch Trainer::draw_batch(std::int64_t index) {
 }
 
 bool Trainer::text_is_fixed() const {
-  const bool rows_fixed =
-      attached_.rows().empty() || state_.rows_frozen || options_.optimiser.embedding_rate == 0;
-  return rows_fixed && (attached_.text_lora().empty() || options_.optimiser.text_rate == 0);
+  const auto is_fixed = [&](std::string_view group) {
+    const auto& parameters = attached_.group(group).parameters;
+    return std::none_of(parameters.begin(), parameters.end(), [](const NamedParameter& parameter) {
+      return parameter.value.requires_grad();
+    });
+  };
+  return is_fixed(kWordGroup) && is_fixed(kTextGroup);
 }
 
 Tensor Trainer::encode(AttachedConcept& attached, std::span<const std::string> prompts) const {
@@ -206,10 +218,12 @@ double Trainer::add_gradients(const TuneBatch& batch) {
 
 double Trainer::step() {
   const auto alone = alone_where_shares_are();
-  double loss = 0.0;
+  switch_off(dropped_layers());
+  double loss = add_gradients_of_terms();
   for (std::int64_t i = 0; i < options_.optimiser.accumulate; ++i) {
     loss += add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
   }
+  switch_off({});
   if (!std::isfinite(loss)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the loss is no number any more at step {}; lower the learning rates",
@@ -218,7 +232,7 @@ double Trainer::step() {
   const auto steps = static_cast<double>(options_.optimiser.steps);
   const bool linear = options_.optimiser.decay == "linear";
   optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
-  freeze_rows_at_threshold();
+  freeze_groups_at_norm();
 
   state_.smoothed_loss =
       state_.step == 0 ? loss
@@ -227,12 +241,41 @@ double Trainer::step() {
   return loss;
 }
 
-void Trainer::freeze_rows_at_threshold() {
-  const auto threshold = options_.optimiser.norm_threshold;
-  if (state_.rows_frozen || attached_.rows().empty() || threshold == 0) return;
-  if (attached_.mean_row_norm() < threshold) return;
-  state_.rows_frozen = true;
-  optimiser_.freeze(kRows);
+/// Drawn anew for each step.
+std::set<std::string> Trainer::dropped_layers() const {
+  std::set<std::string> dropped;
+  if (plan_.kv_drop == 0) return dropped;
+  auto generator =
+      generator_for(options_.run.seed, Draw::kDrop, static_cast<std::uint64_t>(state_.step));
+  for (auto& layer : attached_.kv_layers()) {
+    if (happens(generator, plan_.kv_drop)) dropped.insert(std::move(layer));
+  }
+  return dropped;
+}
+
+void Trainer::switch_off(const std::set<std::string>& layers) {
+  if (plan_.kv_drop == 0) return;
+  shares_.for_each_network([&](AttachedConcept& attached) { attached.switch_off(layers); });
+}
+
+double Trainer::add_gradients_of_terms() {
+  if (!density_) return 0.0;
+  const auto& rows = attached_.group(kWordGroup).parameters.front().value;
+  if (!rows.requires_grad()) return 0.0;
+  const auto loss = plan_.terms.density_weight * token_density_loss(*density_, rows);
+  loss.backward();
+  return loss.item<double>();
+}
+
+void Trainer::freeze_groups_at_norm() {
+  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
+    const auto& group = attached_.groups()[i];
+    const auto threshold = plan_.group(group.name).freeze_at_norm;
+    if (threshold == 0 || group.parameters.empty() || state_.frozen.contains(group.name)) continue;
+    if (mean_norm(group) < threshold) continue;
+    state_.frozen.insert(group.name);
+    optimiser_.freeze(i);
+  }
 }
 
 std::int64_t Trainer::dividing_threads() const { return has_shares() ? 0 : at::get_num_threads(); }
@@ -250,7 +293,9 @@ void Trainer::save(const std::filesystem::path& path, const RunIdentity& identit
 
 void Trainer::resume(const std::filesystem::path& path, const RunIdentity& identity) {
   state_ = load_checkpoint(path, identity, attached_, optimiser_);
-  if (state_.rows_frozen) optimiser_.freeze(kRows);
+  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
+    if (state_.frozen.contains(attached_.groups()[i].name)) optimiser_.freeze(i);
+  }
 }
 
 }  // namespace mos::tune

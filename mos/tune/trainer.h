@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,8 +16,10 @@
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/shares.h"
 #include "mos/tune/threads.h"
+#include "mos/tune/token_density.h"
 
 namespace mos::tune {
 
@@ -53,9 +56,13 @@ class Trainer {
   torch::Tensor encode(AttachedConcept& attached, std::span<const std::string> prompts) const;
   torch::Tensor kept_text_states(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
-  void freeze_rows_at_threshold();
+  std::set<std::string> dropped_layers() const;
+  void switch_off(const std::set<std::string>& layers);
+  double add_gradients_of_terms();
+  void freeze_groups_at_norm();
 
   TuneOptions options_;
+  TuningPlan plan_;
   std::string phrase_;
   std::vector<Caption> captions_;    ///< Of each picture.
   std::vector<std::int64_t> round_;  ///< Every picture as often as it repeats.
@@ -65,6 +72,7 @@ class Trainer {
   std::int64_t share_size_;  ///< Pictures of one share of a batch.
   ShareRunner shares_;
   LatentSource latents_;
+  std::optional<TokenDensity> density_;
   AdamW optimiser_;
   RunState state_;
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
-#include "mos/base/json.h"
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
@@ -30,13 +29,18 @@ std::vector<std::string> default_initializers(const WordOptions& words) {
 
 }  // namespace
 
+bool needs_words(const TuneOptions& options) {
+  return options.words.rows == "per_layer" || options.weights.rank == 0;
+}
+
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
-  words.words = separate_words(words.words.empty() ? dataset.words : words.words);
+  const bool has_rows = words.rows != "none";  // plain words are no business of a data folder
+  words.words = separate_words(words.words.empty() && has_rows ? dataset.words : words.words);
   words.initializers = separate_words(words.initializers);
   if (words.class_word.empty()) words.class_word = dataset.class_word;
   if (words.class_word.empty() && words.words.empty()) words.class_word = dataset.phrase;
-  if (words.words.empty() && words.kind == "ed_lora") {
+  if (words.words.empty() && needs_words(options)) {
     throw Error(ErrorKind::kUsage,
                 "the concept has no words; name them with --words \"<fox1>,<fox2>\" or in "
                 "concept.json");
@@ -45,18 +49,13 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
     throw Error(ErrorKind::kUsage,
                 "a concept without words needs a class word; name it with --class-word");
   }
-  if (words.initializers.empty()) words.initializers = default_initializers(words);
+  if (words.initializers.empty() && has_rows) words.initializers = default_initializers(words);
   if (!dataset.templates.empty() && options.captions.templates == "auto") {
     options.captions.templates = dataset.templates;
   }
   check_options(options);
   check_captions(dataset, options);
   return options;
-}
-
-void read_base_defaults(const std::filesystem::path& base, TuneOptions& options) {
-  const auto path = base / "tune_defaults.json";
-  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
 }
 
 torch::ScalarType compute_dtype(const RunOptions& run) {

@@ -26,14 +26,14 @@ struct TuneHooks {
   std::string program_version;           ///< For the metadata.
 };
 
+/// Whether a concept needs words of its own: without any it would learn nothing, or not what its
+/// method is about.
+bool needs_words(const TuneOptions& options);
+
 /// `options` completed from what the dataset says about itself: words, class word, initializers and
 /// templates where the options leave them open.
 /// Throws mos::Error(kUsage) if the words are still unknown or a caption lacks the concept.
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset);
-
-/// Values of `tune_defaults.json` in a base model's folder over `options`; nothing happens without
-/// the file. Flags and config files are read after it.
-void read_base_defaults(const std::filesystem::path& base, TuneOptions& options);
 
 /// The dtype that `run.dtype` asks for; auto is bfloat16 where this processor has kernels for it.
 torch::ScalarType compute_dtype(const RunOptions& run);

@@ -137,7 +137,7 @@ TEST_F(Run, StartsAnewWhenAskedAndReplacesTheCheckpoint) {
 
 TEST_F(Run, OfOtherOptionsIsRefusedByTheirName) {
   stop_after(0, {.checkpoint = checkpoint_});
-  options_.lora.rank = 2;
+  options_.weights.rank = 2;
   expect_refusal(ErrorKind::kMismatch, HasSubstr("\"rank\" 4 instead of 2"));
 }
 

@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/threads.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"
@@ -196,12 +197,13 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
   {
     mos::tune::Trainer probe(base_, dataset_, complete);
     probe.step();
-    freezing.optimiser.norm_threshold = probe.attached().mean_row_norm() - 1e-6;
+    freezing.optimiser.norm_threshold =
+        mos::tune::mean_norm(probe.attached().group("words")) - 1e-6;
   }
 
   mos::tune::Trainer trainer(base_, dataset_, freezing);
   trainer.step();
-  EXPECT_TRUE(trainer.state().rows_frozen);
+  EXPECT_TRUE(trainer.state().frozen.contains("words"));
   const auto rows = trainer.attached().snapshot().words[0].rows;
   const auto pairs = trainer.attached().snapshot().unet;
   trainer.step();
@@ -211,14 +213,14 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
 }
 
 TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
-  options_.words.kind = "lora";
+  options_.words.rows = "shared";
   const auto delta = tune();
   EXPECT_EQ(delta.words[0].rows.size(0), 1);
   EXPECT_FALSE(delta.unet.empty());
 }
 
 TEST_F(Tuning, PlainLoraNeedsNoWords) {
-  options_.words.kind = "lora";
+  options_.words.rows = "shared";
   dataset_.words.clear();
   const auto delta = tune();
   EXPECT_TRUE(delta.words.empty());
@@ -226,7 +228,7 @@ TEST_F(Tuning, PlainLoraNeedsNoWords) {
 }
 
 TEST_F(Tuning, RankZeroTunesTheWordsAlone) {
-  options_.lora.rank = 0;
+  options_.weights.rank = 0;
   const auto delta = tune();
   EXPECT_TRUE(delta.unet.empty() && delta.text_encoder.empty());
   EXPECT_FALSE(delta.words[0].rows[0].equal(delta.words[0].rows[1]));
@@ -292,7 +294,7 @@ TEST_F(Tuning, WordsSplitAtBlanksAndCommasWhereverTheyStand) {
 }
 
 TEST_F(Tuning, ConceptWithoutWordsIsCalledAsItsFolderWas) {
-  options_.words.kind = "lora";
+  options_.words.rows = "none";
   dataset_.words.clear();
   dataset_.class_word.clear();
   dataset_.phrase = "s b";
@@ -334,17 +336,16 @@ TEST_F(Tuning, ImpossibleOptionsAreNamed) {
   options_.pictures.size = 30;
   EXPECT_THAT(refusal(), HasSubstr("\"size\""));
   options_ = tiny_options();
-  options_.words.kind = "edlora";
-  EXPECT_THAT(refusal(), HasSubstr("ed_lora"));
+  options_.words.rows = "per-layer";
+  EXPECT_THAT(refusal(), HasSubstr("per_layer"));
 }
 
 TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {
-  const mos::TempDir base;
-  TuneOptions options;
-  mos::tune::read_base_defaults(base.path(), options);  // a base need not have any
-  EXPECT_EQ(options.optimiser.steps, TuneOptions().optimiser.steps);
+  const mos::TempDir base;  // need not have any
+  EXPECT_EQ(mos::tune::method_options("", base.path()).optimiser.steps,
+            TuneOptions().optimiser.steps);
   mos::write_text_file(base / "tune_defaults.json", R"({"steps": 300, "random_sigma": 0.035})");
-  mos::tune::read_base_defaults(base.path(), options);
+  const auto options = mos::tune::method_options("", base.path());
   EXPECT_EQ(options.optimiser.steps, 300);
   const auto complete = mos::tune::complete_options(options, tiny_dataset());
   EXPECT_THAT(complete.words.initializers, ::testing::ElementsAre("<rand-0.035>", "man"));
