@@ -55,6 +55,7 @@ std::string method_help() {
 struct TuneCommand {
   fs::path data, out, base, previews;
   checkpoint::ReadOptions read;
+  bool names_base = false;  ///< Whether a flag did, or it is the usual place.
   bool only_check = false;
   bool dry_run = false;
   bool fresh = false;
@@ -84,6 +85,7 @@ TuneCommand read_command(Flags& flags) {
   command.only_check = flags.take_switch("check");
   command.dry_run = flags.take_switch("dry-run");
   command.fresh = flags.take_switch("fresh");
+  command.names_base = flags.has("base");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
   command.options = read_tune_options(flags, command.base);
@@ -115,7 +117,7 @@ void check_on_base(const TuneCommand& command, const tune::ConceptDataset& datas
   const bool has_words = !command.options.words.words.empty() || !dataset.words.empty();
   if (!has_words && tune::needs_words(command.options)) return;  // may come with the next call
   const auto complete = tune::complete_options(command.options, dataset);
-  if (!fs::exists(command.base)) {
+  if (!command.names_base && !fs::exists(command.base)) {
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }
