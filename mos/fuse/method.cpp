@@ -1,0 +1,101 @@
+#include "mos/fuse/method.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/text_distance.h"
+
+namespace mos::fuse {
+
+// Each in a file of methods/.
+std::unique_ptr<MergeMethod> make_gradient();
+std::unique_ptr<MergeMethod> make_lbfgs();
+std::unique_ptr<MergeMethod> make_weighted_sum();
+
+namespace {
+
+constexpr auto kMethods = std::to_array<MethodInfo>({
+    {.name = "gradient",
+     .help = "gradient fusion: what each concept's inputs ask for, solved exactly",
+     .weighting = Weighting::kImportance,
+     .make = make_gradient},
+    {.name = "lbfgs",
+     .help = "gradient fusion as the authors' code runs it, L-BFGS that is stopped early",
+     .weighting = Weighting::kImportance,
+     .make = make_lbfgs},
+    {.name = "weight",
+     .help = "weight fusion (Eq. 2): the mean of the updates",
+     .weighting = Weighting::kFractions,
+     .make = make_weighted_sum},
+});
+
+std::vector<std::string> names() {
+  std::vector<std::string> result;
+  for (const auto& info : kMethods) result.emplace_back(info.name);
+  return result;
+}
+
+[[noreturn]] void throw_bad_weights(std::size_t given, std::size_t concepts, const char* wanted) {
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the weights of {} concepts must be as many numbers, {}; {} were given",
+                          concepts, wanted, given));
+}
+
+}  // namespace
+
+std::span<const MethodInfo> methods() { return kMethods; }
+
+const MethodInfo& method_info(const std::string& name) {
+  const auto found =
+      std::ranges::find_if(kMethods, [&](const MethodInfo& info) { return info.name == name; });
+  if (found != kMethods.end()) return *found;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("method must be one of {}, not \"{}\"{}", fmt::join(names(), ", "), name,
+                          did_you_mean(name, names())));
+}
+
+std::unique_ptr<MergeMethod> make_method(const std::string& name, const Json& options) {
+  auto method = method_info(name).make();
+  JsonReader reader(options);
+  FieldVisitorOf visitor(reader);
+  method->describe(visitor);
+  reader.refuse_unknown("the method " + name);
+  method->check();
+  return method;
+}
+
+Json options_of(MergeMethod& method) {
+  JsonWriter writer;
+  FieldVisitorOf visitor(writer);
+  method.describe(visitor);
+  return writer.take();
+}
+
+std::vector<double> concept_weights(Weighting weighting, std::span<const double> given,
+                                    std::size_t concepts) {
+  std::vector<double> weights(given.begin(), given.end());
+  if (given.empty()) weights.assign(concepts, 1.0);
+  const bool numbers = weights.size() == concepts &&
+                       std::ranges::all_of(weights, [](double w) { return std::isfinite(w); });
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  if (weighting == Weighting::kFactors) {
+    if (!numbers) throw_bad_weights(given.size(), concepts, "one for each");
+    return weights;
+  }
+  if (!numbers || sum <= 0.0 || !std::isfinite(sum) || std::ranges::min(weights) < 0.0) {
+    throw_bad_weights(given.size(), concepts, "none negative and not all zero");
+  }
+  if (weighting == Weighting::kFractions) {
+    for (double& weight : weights) weight /= sum;
+  }
+  return weights;
+}
+
+}  // namespace mos::fuse
