@@ -15,8 +15,13 @@
 namespace mos::fuse {
 
 // Each in a file of methods/.
+std::unique_ptr<MergeMethod> make_dare();
 std::unique_ptr<MergeMethod> make_gradient();
 std::unique_ptr<MergeMethod> make_lbfgs();
+std::unique_ptr<MergeMethod> make_magnitude();
+std::unique_ptr<MergeMethod> make_ssr();
+std::unique_ptr<MergeMethod> make_svd();
+std::unique_ptr<MergeMethod> make_ties();
 std::unique_ptr<MergeMethod> make_weighted_sum();
 
 namespace {
@@ -34,6 +39,36 @@ constexpr auto kMethods = std::to_array<MethodInfo>({
      .help = "weight fusion (Eq. 2): the mean of the updates",
      .weighting = Weighting::kFractions,
      .make = make_weighted_sum},
+    {.name = "sum",
+     .help = "the sum of the updates",
+     .weighting = Weighting::kFactors,
+     .make = make_weighted_sum},
+    {.name = "concat",
+     .help = "the sum as one LoRA with the concepts' factors side by side",
+     .weighting = Weighting::kFactors,
+     .forms = Forms::kLowRank,
+     .make = make_weighted_sum},
+    {.name = "svd",
+     .help = "the sum, cut to its leading singular values",
+     .weighting = Weighting::kFactors,
+     .make = make_svd},
+    {.name = "ties",
+     .help = "TIES: largest entries, one sign for each, the mean of those that agree",
+     .weighting = Weighting::kFactors,
+     .make = make_ties},
+    {.name = "dare",
+     .help = "DARE: random entries, scaled up, then their sum or TIES",
+     .weighting = Weighting::kFactors,
+     .make = make_dare},
+    {.name = "magnitude",
+     .help = "the sum of the largest entries",
+     .weighting = Weighting::kFactors,
+     .make = make_magnitude},
+    {.name = "ssr",
+     .help = "SSR-Merge: a router between the LoRAs, from what they read",
+     .weighting = Weighting::kImportance,
+     .forms = Forms::kLowRank,
+     .make = make_ssr},
 });
 
 std::vector<std::string> names() {

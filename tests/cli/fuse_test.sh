@@ -16,6 +16,9 @@ refuses "a rename of a word that nobody has" $exit_usage '<nobody>' \
   "${fuse[@]}" --out output/model --rename '<nobody>=<somebody>' "$first"
 refuses "an unknown method" $exit_usage 'magic' \
   fuse --base "$tiny_base" --method magic --out output/model "$first"
+refuses "an option of another method, with those that have it" $exit_usage \
+  '--density is no option of the method weight, but of ties, dare, magnitude' \
+  "${fuse[@]}" --density 0.5 --out output/model "$first"
 refuses "steps of recording where nothing is recorded" $exit_usage '--steps is no option.*weight' \
   "${fuse[@]}" --steps 5 --out output/model "$first"
 refuses "a negative share" $exit_usage 'none negative' \
@@ -38,9 +41,16 @@ refuses "an unknown option in a file, with the nearest" $exit_usage 'methd.*meth
 echo '{"method": ' >input/options.json
 refuses "an option file that is no JSON" $exit_format 'options.json' \
   "${fuse[@]}" --config input/options.json --out output/model "$first"
+echo '{"density": 0.5}' >input/options.json
+refuses "an option of another method in a file" $exit_usage 'density.*no option of the method weight' \
+  "${fuse[@]}" --config input/options.json --out output/model "$first"
 echo '{"method": "magic"}' >input/options.json
 refuses "an unknown method in a file" $exit_usage 'one of gradient.*magic' \
   fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
+echo '{"method": "ties", "density": 0.5}' >input/options.json
+accepts "a flag overrules the method of a file, and other options hold" fuse --base "$tiny_base" \
+  --config input/options.json --method dare --lora output/dare.safetensors "$first"
+holds "the LoRA says so" grep -aq 'method..:..dare.*density..:0.5' output/dare.safetensors
 echo '{"method": "gradient", "steps": "many"}' >input/options.json
 refuses "an option of another type" $exit_format 'steps' \
   fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
@@ -64,7 +74,7 @@ holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
 accepts "fuse --help lists the methods" fuse --help
-for method in gradient lbfgs weight; do
+for method in gradient lbfgs weight sum concat svd ties dare magnitude ssr; do
   holds "the help has the method $method" grep -q "^  $method " <<<"$out"
 done
 finish
