@@ -36,6 +36,20 @@ const char* label(LayerKind kind) {
   return kind == LayerKind::kCrossAttention ? "cross-attention" : "U-Net";
 }
 
+/// A method that knows pairs of factors alone gets no other update.
+void check_forms(const MethodInfo& method, const ConceptSource& source) {
+  if (method.forms == Forms::kAny) return;
+  for (const auto* updates : {&source.delta.text_encoder, &source.delta.unet}) {
+    for (const auto& [layer, update] : *updates) {
+      if (update.is_low_rank()) continue;
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("the method {} merges LoRA pairs alone, and {} has {} for {}; take "
+                              "another method, such as gradient or svd",
+                              method.name, source.name, update.shapes(), layer));
+    }
+  }
+}
+
 /// Every LoRA finds its layer, before any work is done.
 void check_fit(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
@@ -229,6 +243,7 @@ FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSour
   const torch::NoGradGuard no_grad;
   check_options(options, sources.size());
   check_fit(model, sources);
+  for (const auto& source : sources) check_forms(method_info(options.method), source);
   const auto complete = complete_options(options, sources.size());
   auto result = Fusion(model, sources, complete, StageProgress(progress, cancel)).run();
   Json phrases = Json::array();

@@ -98,10 +98,11 @@ const MethodInfo& method_info(const std::string& name) {
 
 std::unique_ptr<MergeMethod> make_method(const std::string& name, const Json& options) {
   auto method = method_info(name).make();
-  JsonReader reader(options);
+  const auto origin = "the method " + name;
+  JsonReader reader(options, origin);
   FieldVisitorOf visitor(reader);
   method->describe(visitor);
-  reader.refuse_unknown("the method " + name);
+  reader.refuse_unknown();
   method->check();
   return method;
 }
