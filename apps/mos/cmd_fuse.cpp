@@ -7,6 +7,7 @@
 #include "command.h"
 #include "concept_keys.h"
 #include "flags.h"
+#include "fuse_options.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
@@ -47,7 +48,7 @@ void print_help() {
       "{}{}{}",
       "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
       "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
-      flag_help<checkpoint::ReadOptions>(), flag_help<fuse::FuseOptions>());
+      flag_help<checkpoint::ReadOptions>(), fuse_options_help());
 }
 
 /// What the command line says, checked as far as is possible without the model.
@@ -108,10 +109,7 @@ void check_format(const Job& job) {
 
 Job take_job(Flags& flags) {
   Job job;
-  if (const auto config = flags.take_path("config")) {
-    read_options(read_json_file(*config), config->string(), job.options);
-  }
-  read_flags(flags, job.options);
+  job.options = take_fuse_options(flags);
   job.base = flags.take_path("base").value_or("base");
   read_flags(flags, job.read);
   job.out = flags.take_path("out");
@@ -192,22 +190,31 @@ void check_writable(const Job& job) {
 void estimate(const Job& job, diffusion::StableDiffusion& model, double loading) {
   constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   auto options = job.options;
-  options.steps = std::min(options.steps, kTrialSteps);
-  options.samples = 1;
+  options.record.steps = std::min(options.record.steps, kTrialSteps);
+  options.record.samples = 1;
   options.weights.clear();
   Stopwatch watch;
-  double showing = 0.0, step = 0.0;  // stages 1 and 2; one step of stage 3
+  double recording = 0.0, step = 0.0, merging = 0.0;
   fuse::fuse_concepts(model, {job.sources.front()}, options, [&](const Progress& progress) {
     const double lap = watch.lap();
-    (progress.stage.starts_with("sampling") ? step : showing) = lap;
+    if (progress.stage.starts_with("sampling")) {
+      step = lap;
+    } else {
+      (progress.stage.starts_with("recording") ? recording : merging) += lap;
+    }
   });
-  const double solving = watch.lap();
+  merging += watch.lap();
   const auto concepts = static_cast<double>(job.sources.size());
+  const auto& record = job.options.record;
+  if (recording + step == 0.0) {
+    print_estimate(loading + merging * concepts, "measured on the first concept");
+    return;
+  }
   const auto steps =
-      step > 0.0 ? concepts * static_cast<double>(job.options.steps * job.options.samples) : 0.0;
-  print_estimate(loading + solving + showing * concepts + step * steps,
-                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each", options.steps,
-                             steps, step));
+      step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
+  print_estimate(loading + merging + recording * concepts + step * steps,
+                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
+                             options.record.steps, steps, step));
 }
 
 void write_results(const Job& job, const diffusion::StableDiffusion& model,

@@ -119,7 +119,7 @@ concepts::ConceptDelta fuse_all(Workshop& shop, const std::vector<TunedConcept>&
   for (const auto& one : tuned) sources.push_back({.name = one.name, .delta = one.delta});
   fuse::FuseOptions options;
   options.method = method;
-  options.seed = shop.options.seed;
+  options.record.seed = shop.options.seed;
   auto result = shop.timed("fuse " + method, [&] {
     return fuse::fuse_concepts(model, sources, options, shop.progress, shop.cancel);
   });
@@ -226,17 +226,11 @@ double alignment(Workshop& shop, Painter& painter, const TunedConcept& tuned,
 Json DemoReport::to_json() const {
   Json json = {{"concepts", Json::array()}, {"regions", Json::array()}};
   for (const auto& c : concepts) {
-    json["concepts"].push_back({{"name", c.name},
-                                {"image_alignment",
-                                 {{"lower", c.lower},
-                                  {"single", c.single},
-                                  {"weight", c.weight},
-                                  {"gradient", c.gradient}}}});
+    Json alignment = {{"lower", c.lower}, {"single", c.single}};
+    for (const auto& [method, value] : c.fused) alignment[method] = value;
+    json["concepts"].push_back({{"name", c.name}, {"image_alignment", alignment}});
   }
-  for (const auto& r : regions) {
-    json["regions"].push_back(
-        {{"name", r.name}, {"margin", {{"weight", r.weight}, {"gradient", r.gradient}}}});
-  }
+  for (const auto& r : regions) json["regions"].push_back({{"name", r.name}, {"margin", r.margin}});
   json["seconds"] = seconds;
   json["options"] = options;
   return json;
@@ -259,8 +253,10 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   for (const auto& name : options.names) {
     datasets.push_back(tune::load_dataset(fs::path(options.concepts) / name));
   }
+  for (const auto& method : options.methods) fuse::method_info(method);
   fs::create_directories(out);
   DemoReport report;
+  report.methods = options.methods;
   report.options = write_options(options);
 
   // What the base model makes of the words alone, before it knows any concept.
@@ -285,12 +281,11 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
   const auto scene = scene_for(template_scene, tuned, words);
   for (const auto owner : owners) report.regions.push_back({.name = tuned[owner].name});
-  for (const std::string method : {"weight", "gradient"}) {
+  for (const auto& method : options.methods) {
     const auto delta = fuse_all(shop, tuned, method);
     auto fused = make_painter(shop, &delta);
     for (std::size_t i = 0; i < tuned.size(); ++i) {
-      auto& of_concept = report.concepts[i];
-      (method == "weight" ? of_concept.weight : of_concept.gradient) =
+      report.concepts[i].fused[method] =
           alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
     }
     const auto pictures =
@@ -298,7 +293,7 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
     write_grid(out / ("scene-" + method + ".png"), pictures, kSceneColumns);
     const auto of_regions = margins(shop, pictures, scene, tuned, owners);
     for (std::size_t r = 0; r < of_regions.size(); ++r) {
-      (method == "weight" ? report.regions[r].weight : report.regions[r].gradient) = of_regions[r];
+      report.regions[r].margin[method] = of_regions[r];
     }
   }
   report.seconds = shop.seconds;

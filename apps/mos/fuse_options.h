@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "flags.h"
+#include "mos/fuse/options.h"
+
+/// The options of `mos fuse` that depend on the method.
+namespace mos::app {
+
+/// From --config and from flags, which overrule it. Throws mos::Error(kUsage) for an option that
+/// the chosen method does not take, naming the methods that do.
+fuse::FuseOptions take_fuse_options(Flags& flags);
+
+/// Their help: every method with its options.
+std::string fuse_options_help();
+
+}  // namespace mos::app
