@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,8 @@ struct ConceptSource {
   double text_encoder_scale = 1.0;  ///< The authors' text_encoder_alpha.
   double unet_scale = 1.0;          ///< The authors' unet_alpha.
 
-  concepts::KeyReport keys = {};  ///< What became of the file's keys.
+  concepts::KeyReport keys = {};    ///< What became of the file's keys.
+  std::filesystem::path file = {};  ///< Empty: it came from no file.
 
   std::string prompt_phrase() const { return phrase.empty() ? delta.phrase() : phrase; }
 };

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/runtime.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/tune/adamw.h"
 #include "mos/tune/attached_concept.h"
@@ -16,7 +17,6 @@
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
 #include "mos/tune/shares.h"
-#include "mos/tune/threads.h"
 
 namespace mos::tune {
 

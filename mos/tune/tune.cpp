@@ -7,11 +7,11 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/runtime.h"
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
-#include "mos/tune/threads.h"
 
 namespace mos::tune {
 
