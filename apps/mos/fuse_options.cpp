@@ -42,10 +42,11 @@ fuse::FuseOptions read_config(const std::filesystem::path& path,
 
 }  // namespace
 
-fuse::FuseOptions take_fuse_options(Flags& flags) {
+fuse::FuseOptions take_fuse_options(Flags& flags,
+                                    const std::optional<std::filesystem::path>& config) {
   fuse::FuseOptions options;
   const auto method = flags.take("method");
-  if (const auto config = flags.take_path("config")) options = read_config(*config, method);
+  if (config) options = read_config(*config, method);
   if (method) options.method = fuse::method_info(*method).name;
   for (const auto& option : fuse::special_options()) {
     const auto flag = detail::flag_name(option);

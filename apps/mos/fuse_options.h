@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
 
 #include "flags.h"
@@ -8,9 +10,10 @@
 /// The options of `mos fuse` that depend on the method.
 namespace mos::app {
 
-/// From --config and from flags, which overrule it. Throws mos::Error(kUsage) for an option that
+/// From the file `config`, if any, and from flags, which overrule it. Throws mos::Error(kUsage) for an option that
 /// the chosen method does not take, naming the methods that do.
-fuse::FuseOptions take_fuse_options(Flags& flags);
+fuse::FuseOptions take_fuse_options(Flags& flags,
+                                    const std::optional<std::filesystem::path>& config);
 
 /// Their help: every method with its options.
 std::string fuse_options_help();

@@ -10,6 +10,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/outputs.h"
 #include "mos/base/text.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/demo/painter.h"
@@ -221,6 +222,40 @@ double alignment(Workshop& shop, Painter& painter, const TunedConcept& tuned,
   return eval::image_alignment(shop.scorer.image_embeds(pictures), tuned.references).all_pairs;
 }
 
+constexpr const char* kReportFile = "report.json";
+constexpr const char* kSceneFile = "scene.json";
+
+void write_report(const fs::path& out, const DemoReport& report) {
+  write_text_file(out / kReportFile, report.to_json().dump(2) + "\n");
+}
+
+bool is_report(const fs::path& path) {
+  const auto json = read_json_file(path);
+  return json.contains("concepts") && json.contains("regions") && json.contains("options");
+}
+
+/// The demo goes into a new folder, an empty one, or that of an earlier demo.
+void check_place(const DemoOptions& options) {
+  const fs::path out = options.out;
+  std::error_code code;
+  const bool is_used = fs::is_directory(out, code) && !fs::is_empty(out, code);
+  if (is_used && !fs::exists(out / kReportFile, code)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} holds something else than a demo; choose "
+                                               "another --out",
+                                               options.out));
+  }
+  Outputs outputs;
+  outputs.read("--scene", options.scene);
+  const FileKind any = {"a scene", [](const fs::path&) { return true; }};
+  for (const auto& [name, kind] :
+       {std::pair{kReportFile, FileKind{"the report of a demo", is_report}},
+        std::pair{kSceneFile, any}}) {
+    outputs.write(
+        FileOutput{.name = "--out", .path = out / name, .kind = kind, .makes_folder = true});
+  }
+  outputs.check();
+}
+
 }  // namespace
 
 Json DemoReport::to_json() const {
@@ -254,10 +289,12 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
     datasets.push_back(tune::load_dataset(fs::path(options.concepts) / name));
   }
   for (const auto& method : options.methods) fuse::method_info(method);
-  fs::create_directories(out);
+  check_place(options);
+  make_folders(out);
   DemoReport report;
   report.methods = options.methods;
   report.options = write_options(options);
+  write_report(out, report);  // so the next demo knows the folder for one, however far this comes
 
   // What the base model makes of the words alone, before it knows any concept.
   auto base = make_painter(shop, nullptr);
@@ -297,8 +334,8 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
     }
   }
   report.seconds = shop.seconds;
-  write_text_file(out / "scene.json", region::scene_to_json(scene).dump(2) + "\n");
-  write_text_file(out / "report.json", report.to_json().dump(2) + "\n");
+  write_text_file(out / kSceneFile, region::scene_to_json(scene).dump(2) + "\n");
+  write_report(out, report);
   write_text_file(out / "index.html", report_page(report));
   return report;
 }

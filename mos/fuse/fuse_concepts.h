@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct ConceptSource {
   double text_encoder_scale = 1.0;  ///< The authors' text_encoder_alpha.
   double unet_scale = 1.0;          ///< The authors' unet_alpha.
 
-  concepts::KeyReport keys = {};  ///< What became of the file's keys.
+  concepts::KeyReport keys = {};    ///< What became of the file's keys.
+  std::filesystem::path file = {};  ///< Empty: it came from no file.
 
   std::string prompt_phrase() const { return phrase.empty() ? delta.phrase() : phrase; }
 };

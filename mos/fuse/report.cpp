@@ -1,9 +1,9 @@
 #include "mos/fuse/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
-
-#include "mos/base/runtime.h"
 
 namespace mos::fuse {
 
@@ -85,9 +85,7 @@ Json FusionReport::to_json() const {
   }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {
-    Json entry = {{"stage", stage.stage},
-                  {"seconds", stage.seconds},
-                  {"peak_memory_bytes", stage.peak_memory}};
+    Json entry = {{"stage", stage.stage}};
     if (measured) entry["total"] = fit_json(total(stage.stage));
     json["stages"].push_back(std::move(entry));
   }
@@ -96,12 +94,24 @@ Json FusionReport::to_json() const {
   return json;
 }
 
-StageClock::StageClock(std::string stage) : stage_(std::move(stage)), started_(now()) {
-  reset_peak_memory();
+std::string FusionReport::measured() const {
+  constexpr double kGigabyte = 1e9;
+  double seconds = 0.0;
+  std::int64_t memory = 0;
+  std::vector<std::string> parts;
+  for (const auto& stage : stages) {
+    seconds += stage.seconds;
+    memory = std::max(memory, stage.peak_memory);
+    parts.push_back(fmt::format("{} {:.1f}", stage.stage, stage.seconds));
+  }
+  return fmt::format("{:.1f} s ({}), at most {:.1f} GB of memory", seconds, fmt::join(parts, ", "),
+                     static_cast<double>(memory) / kGigabyte);
 }
 
+StageClock::StageClock(std::string stage) : stage_(std::move(stage)), started_(now()) {}
+
 StageReport StageClock::stop() const {
-  return {.stage = stage_, .seconds = now() - started_, .peak_memory = peak_memory()};
+  return {.stage = stage_, .seconds = now() - started_, .peak_memory = peak_.bytes()};
 }
 
 }  // namespace mos::fuse

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mos/base/json.h"
+#include "mos/base/runtime.h"
 #include "mos/fuse/fit.h"
 
 namespace mos::fuse {
@@ -41,7 +42,11 @@ struct FusionReport {
   /// The same for one concept.
   ConceptFit total_of_concept(std::size_t index) const;
 
+  /// The results: the same for the same inputs. What was measured on the way is not in it.
   Json to_json() const;
+
+  /// "12.3 s (text_encoder 1.2, …), at most 1.9 GB of memory".
+  std::string measured() const;
 };
 
 /// Wall time and peak memory from construction on.
@@ -53,6 +58,7 @@ class StageClock {
  private:
   std::string stage_;
   double started_;
+  PeakMemory peak_;
 };
 
 }  // namespace mos::fuse
