@@ -82,14 +82,6 @@ int wanted_threads() {
 
 }  // namespace
 
-void set_threads(std::int64_t count) {
-  if (count < 1 || count > kMostThreads) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("{} threads are not possible, expected 1 to {}", count, kMostThreads));
-  }
-  at::set_num_threads(static_cast<int>(count));
-}
-
 std::string blas_library() {
   void* symbol = dlsym(RTLD_DEFAULT, "sgemm_");
   Dl_info info{};
