@@ -73,7 +73,8 @@ using LazyDict = std::map<std::string, LazyTensor>;
 /// `tensor` as it is.
 LazyTensor lazy_tensor(torch::Tensor tensor);
 
-/// Writes `tensors` as save_safetensors does, each one made, written and let go in turn.
+/// Writes `tensors` as save_safetensors does, each one made, written and let go in turn. Numbers
+/// that become zero in their dtype are warned of; throws kMismatch where some become infinite.
 void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
