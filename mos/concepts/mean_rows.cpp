@@ -22,7 +22,10 @@ double relative_change(const Tensor& before, const Tensor& after) {
 
 /// The same words under names that no prompt has yet.
 std::vector<ConceptWord> renamed(std::vector<ConceptWord> words) {
-  for (auto& word : words) word.word += "(mean)";
+  for (auto& word : words) {
+    word.word += "(mean)";
+    word.alias.clear();
+  }
   return words;
 }
 
