@@ -11,7 +11,6 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_writer.h"
-#include "mos/concepts/lora_file.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
 #include "terminal.h"
@@ -36,6 +35,7 @@ void print_help() {
       "  --{:<22} write the fused model: a directory, or one file (.safetensors)\n"
       "  --{:<22} write the same as a plain LoRA with the concept words\n"
       "  --{:<22} its format: {} [by its ending]\n"
+      "  --{:<22} rank for each concept where some are no plain LoRA [64]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
       "  --{:<22} concepts from the authors' JSON list instead of file names\n"
       "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
@@ -45,8 +45,8 @@ void print_help() {
       "  --{:<22} replace --out if it exists\n"
       "  --{:<22} only say how long it will take and how much memory\n"
       "{}{}{}",
-      "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
-      "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
+      "base", "out", "lora", "lora-format", kLoraFormats, "lora-rank", "report", "concept-list",
+      "text-scales", "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
       flag_help<checkpoint::ReadOptions>(), flag_help<fuse::FuseOptions>());
 }
 
@@ -59,6 +59,7 @@ struct Job {
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
   concepts::ConceptFormat lora_format = concepts::ConceptFormat::kMos;
+  std::int64_t lora_rank = 64;
   KeyOptions keys;
   fuse::FuseOptions options;
   bool dry_run = false;
@@ -94,16 +95,33 @@ void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
   fuse::rename_words(sources, renames);
 }
 
+bool changes_biases(const concepts::ConceptDelta& delta) {
+  const auto any = [](const concepts::LayerUpdates& updates) {
+    return std::any_of(updates.begin(), updates.end(),
+                       [](const auto& entry) { return entry.second.bias_difference().defined(); });
+  };
+  return any(delta.text_encoder) || any(delta.unet);
+}
+
 /// What --lora cannot hold shows before the work.
 void check_format(const Job& job) {
   if (!job.lora) return;
   concepts::ConceptDelta all;
   for (const auto& source : job.sources) {
     all.words.insert(all.words.end(), source.delta.words.begin(), source.delta.words.end());
-    all.text_encoder.insert(source.delta.text_encoder.begin(), source.delta.text_encoder.end());
-    all.unet.insert(source.delta.unet.begin(), source.delta.unet.end());
   }
-  concepts::check_holds(job.lora_format, concepts::with_folded_scales(std::move(all)), *job.lora);
+  const bool holds_biases = concepts::forms_held_by(job.lora_format) == concepts::HeldForms::kAll;
+  for (const auto& source : job.sources) {
+    if (!holds_biases && changes_biases(source.delta)) {
+      throw Error(
+          ErrorKind::kMismatch,
+          fmt::format("{} changes biases, for which a LoRA of this format has no place; write "
+                      "--lora-format mos or kohya, or a model with --out",
+                      source.name));
+    }
+  }
+  all.unet["any"] = concepts::LowRank{};  // the fused LoRA: pairs of scale 1
+  concepts::check_holds(job.lora_format, all, *job.lora);
 }
 
 Job take_job(Flags& flags) {
@@ -134,6 +152,10 @@ Job take_job(Flags& flags) {
     job.lora_format =
         format ? concepts::concept_format(*format) : concepts::format_of_ending(*job.lora);
   }
+  if (const auto rank = flags.take("lora-rank")) {
+    detail::parse_value("lora-rank", *rank, job.lora_rank);
+    if (job.lora_rank < 1) throw Error(ErrorKind::kUsage, "--lora-rank must be from 1 on");
+  }
   job.sources = take_sources(flags, job.keys);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
@@ -142,6 +164,7 @@ Job take_job(Flags& flags) {
   fuse::check_options(job.options, job.sources.size());
   job.options = fuse::complete_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
+  fuse::warn_of_same_triggers(job.sources);
   check_format(job);
   return job;
 }
@@ -209,10 +232,21 @@ void estimate(const Job& job, diffusion::StableDiffusion& model, double loading)
                              steps, step));
 }
 
+/// As pairs of factors, whatever forms the concepts have.
+void write_lora(const Job& job, const concepts::ConceptDelta& delta) {
+  using concepts::HeldForms;
+  const bool holds_biases = concepts::forms_held_by(job.lora_format) == HeldForms::kAll;
+  const auto rank = job.lora_rank * static_cast<std::int64_t>(job.sources.size());
+  const auto reduced = concepts::reduced_to(
+      holds_biases ? HeldForms::kPairsAndBiases : HeldForms::kPairs, delta, rank);
+  if (reduced.layers > 0) fmt::print("{}\n", concepts::cost_text(reduced, rank));
+  concepts::write_concept(*job.lora, reduced.delta, job.lora_format);
+}
+
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
-  if (job.lora) concepts::write_concept(*job.lora, result.delta, job.lora_format);
+  if (job.lora) write_lora(job, result.delta);
   write_text_file(job.report, full_report(job, result).dump(2) + "\n");
   const auto total = result.report.total();
   if (total.before > 0.0) {

@@ -12,6 +12,7 @@
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
+#include "mos/fuse/dense_sources.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
 #include "mos/fuse/weight_fusion.h"
@@ -310,8 +311,10 @@ FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSour
   check_options(options, sources.size());
   check_fit(model, sources);
   const auto complete = complete_options(options, sources.size());
-  Fusion fusion(model, sources, complete, progress, cancel);
+  const auto pairs = factored_sources(model, sources);
+  Fusion fusion(model, pairs, complete, progress, cancel);
   auto result = options.method == "weight" ? fusion.by_weights() : fusion.by_gradients();
+  finish_dense(model, sources, normalized_weights(options.weights, sources.size()), result.delta);
   Json phrases = Json::array();
   for (const auto& source : sources) phrases.push_back(source.prompt_phrase());
   result.delta.metadata["concepts"] = phrases.dump();

@@ -11,6 +11,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/log.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/training_metadata.h"
 
@@ -19,9 +20,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// By its own name or by the one that its author gave it.
+bool is_called(const concepts::ConceptWord& own, const std::string& word) {
+  return own.word == word || (!own.alias.empty() && own.alias == word);
+}
+
 bool has_word(const ConceptSource& source, const std::string& word) {
   return std::any_of(source.delta.words.begin(), source.delta.words.end(),
-                     [&](const auto& own) { return own.word == word; });
+                     [&](const auto& own) { return is_called(own, word); });
 }
 
 /// `phrase` with the whole word `from` (between spaces) written `to`.
@@ -64,10 +70,11 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
   std::istringstream words(phrase);
   for (std::string word; words >> word;) {
     const auto& known = source.delta.words;
-    const auto found =
-        std::find_if(known.begin(), known.end(), [&](const auto& own) { return own.word == word; });
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&](const auto& own) { return is_called(own, word); });
     if (found != known.end()) {
       ordered.push_back(*found);
+      ordered.back().word = word;  // an author's name, where that is how it stands in the phrase
     } else if (word.front() == '<') {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{}: the phrase has the word {}, but {} does not; it has \"{}\"",
@@ -169,9 +176,23 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
                                                 rename.concept_number)));
     }
     for (auto& word : chosen->delta.words) {
-      if (word.word == rename.from) word.word = rename.to;
+      if (is_called(word, rename.from)) word.word = rename.to;
     }
     chosen->phrase = replace_word(chosen->phrase, rename.from, rename.to);
+  }
+}
+
+void warn_of_same_triggers(const std::vector<ConceptSource>& sources) {
+  std::map<std::string, std::string> owner;
+  for (const auto& source : sources) {
+    if (!source.delta.words.empty()) continue;
+    const auto [entry, fresh] = owner.try_emplace(source.phrase, source.name);
+    if (fresh) continue;
+    log::warn(
+        fmt::format("{} and {} both answer to \"{}\": the fused model will mix them wherever these "
+                    "words stand, and no region can tell them apart; train one of them on other "
+                    "words",
+                    entry->second, source.name, source.phrase));
   }
 }
 
