@@ -102,12 +102,13 @@ void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const
   const bool layers_fit =
       count == word.layers() * word.vectors && (word.layers() == 1 || word.layers() == layers_);
   if (word.rows.size(1) != width || !layers_fit) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("concept word {} has {} rows of width {} (for {}), but this model has {} "
-                            "cross-attention layers and text of width {}; use the base model it "
-                            "was tuned on",
-                            word.word, count, word.rows.size(1),
-                            checkpoint::family_of_text_width(word.rows.size(1)), layers_, width));
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("concept word {} has {} rows of width {} (for {}), but this model has {} "
+                    "cross-attention layers and text of width {}; use the base model it "
+                    "was tuned on",
+                    word.word, count, word.rows.size(1),
+                    checkpoint::family_of_text_width(word.rows.size(1)), layers_, width));
   }
   const auto known = [&](const BoundWord& other) { return other.word == word.word; };
   if (std::any_of(words_.begin(), words_.end(), known)) {

@@ -48,15 +48,15 @@ void check_fit(StableDiffusion& model, const std::vector<ConceptSource>& sources
 }
 
 ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
-  const auto layers = model.unet->cross_attention_count();
-  auto tokens = model.concepts.is_null() ? ConceptTokens(layers)
-                                         : ConceptTokens::from_json(model.concepts, layers);
+  auto tokens = concepts::known_words(model);
   std::vector<std::string> taken;
   for (const auto& word : tokens.words()) taken.push_back(word.word);
   check_words(sources, taken);
+  std::vector<concepts::ConceptWord> words;
   for (const auto& source : sources) {
-    tokens.add(source.delta.words, model.tokenizer, model.text_encoder);
+    words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
   }
+  tokens.add(words, model.tokenizer, model.text_encoder);
   if (!tokens.words().empty()) model.concepts = tokens.to_json();
   return tokens;
 }
