@@ -146,11 +146,7 @@ int main(int argc, char** argv) try {
                      "usage: fusion_settings BASE PICTURES CONCEPT … -- [SETTING …]");
   }
   const fs::path base = argv[1];
-  Study study{base,
-              mos::tune::compute_dtype({}),
-              mos::eval::ClipScorer::load(base / "clip", base / "tokenizer"),
-              {},
-              {}};
+  Study study{base, mos::tune::compute_dtype({}), mos::eval::ClipScorer::load_judge(base), {}, {}};
   for (const auto& file : files) study.subjects.push_back(study.load(file, argv[2]));
   study.run(settings);
   return 0;

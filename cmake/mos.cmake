@@ -15,7 +15,7 @@ separate_arguments(torch_cxx_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(mos_flags INTERFACE ${torch_cxx_flags})
 if(MOS_SANITIZE)
   target_compile_options(mos_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
-                                             -fno-sanitize=vptr)
+                                             -fno-sanitize=vptr -fno-sanitize-recover=undefined)
   target_link_options(mos_flags INTERFACE -fsanitize=address,undefined)
 endif()
 

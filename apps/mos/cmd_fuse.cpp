@@ -164,7 +164,7 @@ Job take_job(Flags& flags) {
   fuse::check_options(job.options, job.sources.size());
   job.options = fuse::complete_options(job.options, job.sources.size());
   fuse::check_words(job.sources, {});
-  fuse::warn_of_same_triggers(job.sources);
+  for (const auto& sentence : fuse::shared_triggers(job.sources)) log::warn(sentence);
   check_format(job);
   return job;
 }
@@ -247,7 +247,7 @@ void write_results(const Job& job, const diffusion::StableDiffusion& model,
                    const fuse::FusionResult& result) {
   if (job.out) model.save(*job.out, job.existing);
   if (job.lora) write_lora(job, result.delta);
-  write_text_file(job.report, full_report(job, result).dump(2) + "\n");
+  write_text_file(job.report, json_text(full_report(job, result), 2) + "\n");
   const auto total = result.report.total();
   if (total.before > 0.0) {
     fmt::print("error of the concepts' outputs: {:.4g} in the base model, {:.4g} fused\n",

@@ -12,6 +12,7 @@
 #include "command.h"
 #include "flags.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/describe.h"
 #include "mos/concepts/describe.h"
 #include "mos/diffusion/adapter.h"
@@ -119,34 +120,28 @@ Json fit_onto(const fs::path& path, diffusion::StableDiffusion& base) {
 
 // ---- What is printed ----
 
-/// Trainers keep whole lists of captions in the metadata; --json has them in full.
-std::string shortened(const std::string& text) {
-  constexpr std::size_t kShown = 160;
-  if (text.size() <= kShown) return text;
-  auto end = kShown;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // UTF-8
-  return fmt::format("{}... ({} bytes)", text.substr(0, end), text.size());
-}
-
 /// One line for each entry; those of nested objects are set in.
 void print_lines(const Json& report, const std::string& margin) {
   for (const auto& [key, value] : report.items()) {
     if (value.is_object()) {
-      fmt::print("{}{}:\n", margin, key);
+      fmt::print("{}{}:\n", margin, printable(key));
       print_lines(value, margin + "  ");
     } else if (key == "problems") {  // each in full: they are what was asked for
       fmt::print("{}{}:\n", margin, key);
-      for (const auto& problem : value) fmt::print("{}  {}\n", margin, problem.get<std::string>());
+      for (const auto& problem : value) {
+        fmt::print("{}  {}\n", margin, printable(problem.get<std::string>()));
+      }
     } else {
-      fmt::print("{}{}: {}\n", margin, key,
-                 shortened(value.is_string() ? value.get<std::string>() : value.dump()));
+      // Trainers keep whole lists of captions in the metadata; --json has them in full.
+      fmt::print("{}{}: {}\n", margin, printable(key),
+                 value.is_string() ? printable(value.get<std::string>()) : quoted(value));
     }
   }
 }
 
 void print(const Json& report, bool as_json) {
   if (as_json) {
-    fmt::print("{}\n", report.dump(2));
+    fmt::print("{}\n", json_text(report, 2));
   } else {
     print_lines(report, "");
   }

@@ -1,16 +1,20 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 
 #include "command.h"
 #include "flags.h"
 #include "mos/base/describe.h"
+#include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/demo/concept_trial.h"
 #include "mos/pretrain/acceptance.h"
 #include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/export.h"
+#include "mos/pretrain/judge.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
@@ -22,8 +26,7 @@ namespace {
 /// The options of a stage as they were when it started, overwritten by what the flags say now, and
 /// saved again: a resumed run needs no flags.
 template <class Options>
-Options stage_options(Flags& flags, const std::filesystem::path& folder) {
-  Options options;
+Options stage_options(Flags& flags, const std::filesystem::path& folder, Options options = {}) {
   const auto path = folder / "options.json";
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
   read_flags(flags, options);
@@ -48,9 +51,11 @@ void train_vae(Flags& flags, const std::filesystem::path& out) {
   pretrain::train_vae(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
+template <pretrain::TowerRole kRole>
 void train_towers(Flags& flags, const std::filesystem::path& out) {
-  const auto options = stage_options<pretrain::TowerOptions>(flags, out / "towers");
-  pretrain::train_towers(out, options, ProgressBar(), cancel_on_interrupt());
+  const auto options =
+      stage_options(flags, out / pretrain::folder_of(kRole), pretrain::tower_options(kRole));
+  pretrain::train_towers(out, kRole, options, ProgressBar(), cancel_on_interrupt());
 }
 
 void train_unet(Flags& flags, const std::filesystem::path& out) {
@@ -67,12 +72,51 @@ void train_adapter(Flags& flags, const std::filesystem::path& out) {
   pretrain::train_adapter(out, options, ProgressBar(), cancel_on_interrupt());
 }
 
+/// What is asked of the sample concepts: all together, none of them for itself.
+std::vector<pretrain::AcceptanceRow> concept_rows(const std::string& concepts,
+                                                  const std::filesystem::path& out) {
+  demo::TrialOptions trial{
+      .base = (out / "export").string(), .concepts = concepts, .out = (out / "concepts").string()};
+  for (const auto& prompt : pretrain::background_prompts(pretrain::Dataset(out).world())) {
+    trial.backgrounds.push_back(prompt.substr(std::string("a photo ").size()));
+  }
+  std::vector<pretrain::AcceptanceRow> rows;
+  double alone = 0.0, in_places = 0.0, told = 0.0, all = 0.0, placed = 0.0, slowest = 0.0;
+  for (const auto& figures : demo::try_concepts(trial, ProgressBar(), cancel_on_interrupt())) {
+    rows.push_back(
+        {"concept " + figures.name + ": alignment over its own pictures'", figures.alone, 0.0});
+    alone += figures.alone;
+    all += 1.0;
+    slowest = std::max(slowest, figures.tuning_seconds);
+    if (!figures.placed) continue;
+    in_places += figures.in_places;
+    told += figures.places_told;
+    placed += 1.0;
+  }
+  rows.push_back({"concepts: alignment over their own pictures'", alone / all, 0.90});
+  rows.push_back({"concepts: the same on the beach and in the snow", in_places / placed, 0.85});
+  rows.push_back({"concepts: beach and snow recognised", told / placed, 0.90});
+  rows.push_back({"concepts: seconds of the slowest tuning", slowest, 0.0, 90.0});
+  return rows;
+}
+
 void accept(Flags& flags, const std::filesystem::path& out) {
   pretrain::AcceptanceOptions options;
+  const auto concepts = flags.take("concepts");
   read_flags(flags, options);
   flags.refuse_unknown();
-  fmt::print("{}", pretrain::acceptance_table(
-                       pretrain::accept(out, options, ProgressBar(), cancel_on_interrupt())));
+  if (concepts && !std::filesystem::exists(out / "export")) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("concepts are tuned on {}, which is not there; write it with `mos "
+                            "pretrain export --out {}`",
+                            (out / "export").string(), out.string()));
+  }
+  auto rows = pretrain::accept(out, options, ProgressBar(), cancel_on_interrupt());
+  if (concepts) {
+    for (auto& row : concept_rows(*concepts, out)) rows.push_back(std::move(row));
+  }
+  pretrain::write_acceptance(out, options, rows);
+  fmt::print("{}", pretrain::acceptance_table(rows));
 }
 
 void export_base(Flags& flags, const std::filesystem::path& out) {
@@ -82,12 +126,26 @@ void export_base(Flags& flags, const std::filesystem::path& out) {
   fmt::print("{}\n", target);
 }
 
+template <pretrain::TowerRole kRole>
+std::string tower_flags() {
+  auto options = pretrain::tower_options(kRole);
+  FlagHelp help;
+  describe(help, options);
+  return help.text();
+}
+
 struct Stage {
   const char* name;
   const char* summary;
   void (*run)(Flags&, const std::filesystem::path&);
   std::string (*flags)();
 };
+
+std::string accept_flags() {
+  return fmt::format("  --{:<22} {}\n", "concepts",
+                     "folder of concepts to tune on OUT/export and to measure, too") +
+         flag_help<pretrain::AcceptanceOptions>();
+}
 
 std::string export_flags() {
   return fmt::format("  --{:<22} {}\n", "to", "the diffusers directory to write [OUT/export]");
@@ -98,14 +156,15 @@ constexpr std::array kStages = {
           prepare_data, flag_help<pretrain::DataOptions>},
     Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae,
           flag_help<pretrain::VaeOptions>},
-    Stage{"towers", "train the text and the image tower", train_towers,
-          flag_help<pretrain::TowerOptions>},
+    Stage{"towers", "train the text and the image tower",
+          train_towers<pretrain::TowerRole::kTowers>, tower_flags<pretrain::TowerRole::kTowers>},
+    Stage{"judge", "train the towers that judge the pictures, and nothing else",
+          train_towers<pretrain::TowerRole::kJudge>, tower_flags<pretrain::TowerRole::kJudge>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
           flag_help<pretrain::UNetOptions>},
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,
           flag_help<pretrain::AdapterOptions>},
-    Stage{"accept", "measure whether the base is good enough", accept,
-          flag_help<pretrain::AcceptanceOptions>},
+    Stage{"accept", "measure whether the base is good enough", accept, accept_flags},
     Stage{"export", "write it as a diffusers directory", export_base, export_flags},
 };
 

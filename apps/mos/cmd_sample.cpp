@@ -51,6 +51,8 @@ constexpr const char* kUsage =
     "                           --condition say where files are that have moved\n"
     "\n";
 
+constexpr std::int64_t kMostPictures = 1'000'000;  // of one order, painted batch by batch
+
 /// Options that --config can set too.
 struct Settings {
   std::string base = "base";
@@ -105,9 +107,15 @@ void check_order(const Order& order) {
   if (!order.prompt && !order.scene && !order.regions) {
     throw Error(ErrorKind::kUsage, "mos sample needs --prompt or --scene; see mos sample --help");
   }
-  if (settings.sample.count < 1 || settings.batch < 1 || settings.columns < 0) {
-    throw Error(ErrorKind::kUsage, "--count and --batch must be at least 1, --columns not below 0");
+  if (settings.sample.count < 1 || settings.sample.count > kMostPictures || settings.batch < 1 ||
+      settings.columns < 0) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--count must be 1 to {}, --batch at least 1, --columns not below 0",
+                            kMostPictures));
   }
+  auto batch = settings.sample;
+  batch.count = std::min(batch.count, settings.batch);
+  region::check_options(batch);
   check_scheduler(settings.sample.scheduler);
   if (order.grid && order.grid->extension() != ".png") {
     throw Error(ErrorKind::kUsage, fmt::format("--grid is {}, expected a name that ends in .png",
@@ -259,9 +267,9 @@ int sample(Flags& flags) {
       open_studio({settings.base, order.concepts, "", device, dtype, order.keys, settings.read});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
+  region::check_boxes(studio.model, scene);
   auto conditions = load_conditions(studio, scene);
   const Work work{record_of(studio, settings, std::move(scene)), {{}, std::move(conditions)}};
-  record_text(work.record);  // throws for texts that are none
   if (order.dry_run) {
     estimate(studio, order, work, watch.lap());
     return 0;

@@ -7,8 +7,12 @@
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
+#include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/tune/caption_check.h"
+#include "mos/tune/latents.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 #include "terminal.h"
@@ -24,17 +28,28 @@ constexpr const char* kUsage =
     "\n"
     "Learns a concept from pictures: FOLDER holds images/ and, if you have them, masks/, "
     "captions/\n"
-    "and concept.json. Ctrl-C saves; the same command goes on from there.\n"
+    "and concept.json; folders of kohya and OneTrainer are read too (docs/pictures.md). Ctrl-C "
+    "saves;\n"
+    "the same command goes on from there.\n"
     "\n"
     "  --data FOLDER            the pictures\n"
     "  --out FILE               the concept file to write\n"
     "  --base MODEL             the base model: a diffusers directory or a single file [base]\n"
     "  --config FILE            options from a JSON file; flags go over it\n"
     "  --previews DIR           where sample pictures go [FILE without its ending + -previews]\n"
-    "  --check                  only check the pictures\n"
+    "  --check                  only check the pictures and captions; the other options may stay\n"
     "  --dry-run                only say how long it will take and how much memory\n"
     "  --fresh                  do not take up a checkpoint\n"
     "\n";
+
+std::string method_help() {
+  std::string text =
+      "Methods, of which each sets the options below; your own options go over it:\n";
+  for (const auto& method : tune::methods()) {
+    text += fmt::format("  {:<24} {}\n", method.name, method.summary);
+  }
+  return text;
+}
 
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
@@ -52,6 +67,18 @@ fs::path required(Flags& flags, const std::string& name) {
   throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
 }
 
+/// The method first, whoever names it, and over it what the file and the flags say.
+tune::TuneOptions read_tune_options(Flags& flags, const fs::path& base) {
+  const auto file = flags.take("config");
+  const auto config = file ? read_json_file(*file) : Json::object();
+  const auto of_config =
+      config.is_object() ? json_value<std::string>(config, "method", "") : std::string();
+  auto options = tune::method_options(flags.take("method").value_or(of_config), base);
+  if (file) read_options(config, *file, options);
+  read_flags(flags, options);
+  return options;
+}
+
 TuneCommand read_command(Flags& flags) {
   TuneCommand command;
   command.only_check = flags.take_switch("check");
@@ -59,14 +86,10 @@ TuneCommand read_command(Flags& flags) {
   command.fresh = flags.take_switch("fresh");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
-  tune::read_base_defaults(command.base, command.options);
-  if (const auto config = flags.take("config")) {
-    read_options(read_json_file(*config), *config, command.options);
-  }
-  read_flags(flags, command.options);
+  command.options = read_tune_options(flags, command.base);
   const auto previews = flags.take("previews");
   command.data = required(flags, "data");
-  if (!command.only_check) {
+  if (!command.only_check || flags.has("out")) {
     command.out = required(flags, "out");
     if (command.out.extension() != ".safetensors") {
       throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a name that ends in "
@@ -82,15 +105,34 @@ TuneCommand read_command(Flags& flags) {
   return command;
 }
 
+void show_warnings(const tune::ConceptDataset& dataset) {
+  for (const auto& warning : dataset.warnings) log::warn(warning);
+}
+
+/// What the base model has to say of words, captions and shapes; without one captions are measured
+/// as every Stable Diffusion 1.x and 2.x does.
+void check_on_base(const TuneCommand& command, const tune::ConceptDataset& dataset) {
+  const bool has_words = !command.options.words.words.empty() || !dataset.words.empty();
+  if (!has_words && tune::needs_words(command.options)) return;  // may come with the next call
+  const auto complete = tune::complete_options(command.options, dataset);
+  if (!fs::exists(command.base)) {
+    tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
+    return;
+  }
+  const auto base = diffusion::StableDiffusion::shapes(command.base, command.read);
+  tune::warn_of_captions(dataset, complete, base.tokenizer);
+  tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
+                     base.downscale());
+}
+
 int check_only(const TuneCommand& command) {
-  const tune::DatasetOptions which{.use_masks = command.options.pictures.use_masks,
-                                   .use_captions = command.options.captions.use_captions};
-  const auto problems = tune::check_dataset(command.data, which);
+  const auto [dataset, problems] =
+      tune::check_dataset(command.data, tune::dataset_options(command.options));
+  show_warnings(dataset);
   for (const auto& problem : problems) fmt::print("{}\n", problem);
   if (!problems.empty()) return exit_code(ErrorKind::kFormat);
-  const auto dataset = tune::load_dataset(command.data, which);
-  fmt::print("{}: {} pictures{}, nothing wrong\n", command.data.string(), dataset.pictures.size(),
-             dataset.has_masks() ? " with masks" : "");
+  check_on_base(command, dataset);
+  fmt::print("{}: {}, nothing wrong\n", command.data.string(), dataset.summary());
   return 0;
 }
 
@@ -119,27 +161,85 @@ void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset
       fmt::format("measured on {} of {} steps, {:.2f} s each", kTrialSteps, steps, step));
 }
 
+fs::path checkpoint_of(const TuneCommand& command) { return command.out.string() + ".checkpoint"; }
+
+/// Throws unless a file of this name can be made where it shall stand.
+void check_file(const fs::path& path) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} is a folder, expected the name of a file; "
+                                               "choose another one with --out",
+                                               path.string()));
+  }
+  const AtomicFile writable(path);
+}
+
+/// Throws unless the folder is there or can be made.
+void check_folder(const fs::path& folder) {
+  std::error_code unknown;
+  if (fs::is_directory(folder, unknown)) return check_file(folder / "step.png");
+  if (fs::exists(folder, unknown)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} is a file, expected a folder for the sample "
+                                               "pictures; choose another one with --previews",
+                                               folder.string()));
+  }
+  auto parent = fs::absolute(folder / "").parent_path();  // without a slash at its end
+  const auto name = parent.filename();
+  do {
+    parent = parent.parent_path();
+  } while (!fs::exists(parent, unknown));
+  check_file(parent / name);
+}
+
+/// Every place that the run will write to, before the work: what can be seen now must not be the
+/// end of hours.
+void check_places(const TuneCommand& command) {
+  check_file(command.out);
+  check_file(checkpoint_of(command));
+  if (command.options.run.preview_pictures > 0) check_folder(command.previews);
+  std::error_code not_there;
+  if (fs::equivalent(command.out, command.base, not_there)) {
+    throw Error(ErrorKind::kUsage, fmt::format("--out is {}, which is the base model; choose "
+                                               "another name",
+                                               command.out.string()));
+  }
+}
+
+/// The checkpoint goes last, when the concept is on disk.
+void save(const TuneCommand& command, const concepts::ConceptDelta& delta) {
+  const auto checkpoint = checkpoint_of(command);
+  try {
+    concepts::save_concept(command.out, delta);
+  } catch (const Error& error) {
+    if (!fs::exists(checkpoint)) throw;
+    throw Error(error.kind(), fmt::format("{}. The run is kept in {}: when that is mended, the "
+                                          "same command writes the concept",
+                                          error.what(), checkpoint.string()));
+  }
+  std::error_code code;
+  fs::remove(checkpoint, code);
+  if (code) log::warn(fmt::format("cannot remove {}: {}", checkpoint.string(), code.message()));
+}
+
 void tune_and_save(const TuneCommand& command) {
   Stopwatch watch;
   const auto& options = command.options;
-  const auto dataset = tune::load_dataset(
-      command.data,
-      {.use_masks = options.pictures.use_masks, .use_captions = options.captions.use_captions});
+  const auto dataset = tune::load_dataset(command.data, tune::dataset_options(options));
+  show_warnings(dataset);
   const auto complete = tune::complete_options(options, dataset);
-  { const AtomicFile writable(command.out); }  // a folder we cannot write to shows before the work
+  check_places(command);
 
   const auto base = diffusion::StableDiffusion::load(
       command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});
   if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
-                        .checkpoint = command.out.string() + ".checkpoint",
+                        .checkpoint = checkpoint_of(command),
+                        .fresh = command.fresh,
                         .preview_folder = command.previews,
                         .program_version = MOS_VERSION};
-  if (command.fresh) fs::remove(hooks.checkpoint);
   hooks.progress = ProgressBar();
-  log::info(fmt::format("tuning {} on {} pictures{}", command.out.stem().string(),
-                        dataset.pictures.size(), dataset.has_masks() ? " with masks" : ""));
-  concepts::save_concept(command.out, tune::tune_concept(base, dataset, complete, hooks));
+  log::info(fmt::format("tuning {} on {}", command.out.stem().string(), dataset.summary()));
+  save(command, tune::tune_concept(base, dataset, complete, hooks));
   fmt::print("{}\n", command.out.string());
 }
 
@@ -148,7 +248,7 @@ void tune_and_save(const TuneCommand& command) {
 int run_tune(int argc, char** argv) {
   Flags flags(argc, argv);
   if (flags.take_switch("help") || argc == 0) {
-    fmt::print("{}{}\n{}", kUsage, flag_help<checkpoint::ReadOptions>(),
+    fmt::print("{}{}\n{}\n{}", kUsage, method_help(), flag_help<checkpoint::ReadOptions>(),
                flag_help<tune::TuneOptions>());
     return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
   }

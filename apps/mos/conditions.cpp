@@ -12,9 +12,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
+using Split = std::vector<std::string> (*)(const std::string&);
+
 /// A list with one entry for each adapter, or an empty one.
-std::vector<std::string> take_list(Flags& flags, const std::string& name, std::size_t adapters) {
-  const auto entries = detail::split_list(flags.take(name).value_or(""));
+std::vector<std::string> take_list(Flags& flags, const std::string& name, std::size_t adapters,
+                                   Split split = detail::split_list) {
+  const auto entries = split(flags.take(name).value_or(""));
   if (entries.empty() || entries.size() == adapters) return entries;
   throw Error(ErrorKind::kUsage,
               fmt::format("--{} has {} entries for {} adapters; give one for each", name,
@@ -63,8 +66,8 @@ const char* const kConditionHelp =
 
 ConditionFlags take_conditions(Flags& flags) {
   ConditionFlags result;
-  const auto adapters = detail::split_list(flags.take("adapter").value_or(""));
-  const auto pictures = take_list(flags, "condition", adapters.size());
+  const auto adapters = detail::split_paths(flags.take("adapter").value_or(""));
+  const auto pictures = take_list(flags, "condition", adapters.size(), detail::split_paths);
   if (pictures.size() != adapters.size()) {
     throw Error(ErrorKind::kUsage, "--adapter needs a picture for each adapter: --condition FILE");
   }
@@ -104,7 +107,7 @@ std::vector<region::Condition> place_conditions(const ConditionFlags& flags,
 region::Scene moved_conditions(Flags& flags, region::Scene scene) {
   for (const auto& [name, field] : {std::pair{"adapter", &region::Condition::adapter},
                                     std::pair{"condition", &region::Condition::picture}}) {
-    const auto moved = take_list(flags, name, scene.conditions.size());
+    const auto moved = take_list(flags, name, scene.conditions.size(), detail::split_paths);
     for (std::size_t i = 0; i < moved.size(); ++i) scene.conditions[i].*field = moved[i];
   }
   return scene;

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <span>
 #include <string_view>
+#include <system_error>
+
+#include "mos/base/text.h"
 
 namespace mos::app {
 
@@ -21,6 +22,15 @@ bool contains(std::span<const std::string_view> list, std::string_view text) {
   return std::find(list.begin(), list.end(), text) != list.end();
 }
 
+/// Whether `text`, or what stands before a value at its end, is something in the file system.
+bool is_there(const std::string& text) {
+  std::error_code ignored;
+  if (std::filesystem::exists(text, ignored)) return true;
+  const auto equals = text.rfind('=');
+  return equals != text.npos && text.find(',', equals) == text.npos &&
+         std::filesystem::exists(text.substr(0, equals), ignored);
+}
+
 /// Whether `next` is the value of the flag `name`.
 bool is_value(const std::string& name, std::string_view next) {
   if (next.starts_with("--")) return false;
@@ -32,6 +42,11 @@ bool is_value(const std::string& name, std::string_view next) {
 Flags::Flags(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (!is_utf8(argument)) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
+                              printable(argument)));
+    }
     if (!argument.starts_with("--")) {
       words_.push_back(argument);
       continue;
@@ -100,23 +115,15 @@ void throw_bad_value(const std::string& name, const std::string& text, const cha
 }
 
 std::int64_t parse_integer(const std::string& name, const std::string& text) {
-  std::int64_t value = 0;
-  const auto* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end || text.empty()) {
-    throw_bad_value(name, text, "a whole number");
-  }
-  return value;
+  const auto value = number_in<std::int64_t>(text);
+  if (!value) throw_bad_value(name, text, "a whole number");
+  return *value;
 }
 
 double parse_number(const std::string& name, const std::string& text) {
-  double value = 0;
-  const auto* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
-  if (result.ec != std::errc() || result.ptr != end || text.empty() || !std::isfinite(value)) {
-    throw_bad_value(name, text, "a number");
-  }
-  return value;
+  const auto value = number_in<double>(text);
+  if (!value) throw_bad_value(name, text, "a number");
+  return *value;
 }
 
 bool parse_switch(const std::string& name, const std::string& text) {
@@ -134,6 +141,22 @@ std::vector<std::string> split_list(const std::string& text) {
     begin = comma + 1;
   }
   return parts;
+}
+
+std::vector<std::string> split_paths(const std::string& text) {
+  std::vector<std::string> paths;
+  for (std::size_t begin = 0; begin < text.size();) {
+    auto end = text.size();  // the longest name that is there, else up to the next comma
+    while (!is_there(trimmed(text.substr(begin, end - begin)))) {
+      const auto before = end > begin ? text.rfind(',', end - 1) : text.npos;
+      if (before == text.npos || before < begin) break;
+      end = before;
+    }
+    auto path = trimmed(text.substr(begin, end - begin));
+    if (!path.empty()) paths.push_back(std::move(path));
+    begin = end + 1;
+  }
+  return paths;
 }
 
 std::string flag_name(std::string field) {

@@ -58,6 +58,9 @@ std::int64_t parse_integer(const std::string& name, const std::string& text);
 double parse_number(const std::string& name, const std::string& text);
 bool parse_switch(const std::string& name, const std::string& text);
 std::vector<std::string> split_list(const std::string& text);
+/// The same for paths, of which each may end in =VALUE: a comma in the name of a file or folder
+/// that is there separates nothing.
+std::vector<std::string> split_paths(const std::string& text);
 
 template <typename T>
 void parse_value(const std::string& name, const std::string& text, T& field) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "compute.h"
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 
 namespace {
@@ -96,7 +98,7 @@ std::string first_line(std::string_view text) {
 }
 
 int report(ErrorKind kind, const std::string& message) {
-  fmt::print(stderr, "mos: {}\n", message);
+  fmt::print(stderr, "mos: {}\n", mos::printable(message, mos::kLongestMessage));
   return mos::exit_code(kind);
 }
 
@@ -115,6 +117,9 @@ int main(int argc, char** argv) {
     const bool memory = message.find("memory") != std::string::npos;
     fmt::print(stderr, "mos: LibTorch failed: {}\n", message);
     return memory ? mos::exit_code(ErrorKind::kDevice) : 1;
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
+                                              error.code().message()));
   } catch (const std::bad_alloc&) {
     return report(ErrorKind::kDevice, "there is not enough memory for this");
   } catch (const std::exception& error) {

@@ -7,6 +7,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/runtime.h"
 #include "mos/base/sha256.h"
 #include "mos/io/image.h"
 #include "mos/io/mapped_file.h"
@@ -38,14 +39,6 @@ Json to_json(const PictureRecord& record) {
   return json;
 }
 
-std::string dump(const Json& json, int indent) {
-  try {
-    return json.dump(indent);
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorKind::kUsage, "a prompt or a path is not valid UTF-8");
-  }
-}
-
 PictureRecord from_json(const Json& json, const std::string& origin) {
   if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
   if (json.contains("seeds")) {
@@ -72,7 +65,8 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   record.threads = json_required<std::int64_t>(json, "threads");
   record.seed = json_required<std::uint64_t>(json, "seed");
   const auto first = record.options.seed;
-  if (record.threads < 1 || record.options.count < 1 || record.seed < first ||
+  region::check_options(record.options);
+  if (record.threads < 1 || record.threads > kMostThreads || record.seed < first ||
       record.seed - first >= static_cast<std::uint64_t>(record.options.count)) {
     throw Error(ErrorKind::kFormat, origin + " holds impossible numbers");
   }
@@ -81,9 +75,11 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
 
 }  // namespace
 
-std::string record_text(const PictureRecord& record) { return dump(to_json(record), -1); }
+std::string record_text(const PictureRecord& record) { return json_text(to_json(record)); }
 
-std::string sidecar_text(const PictureRecord& record) { return dump(to_json(record), 2) + "\n"; }
+std::string sidecar_text(const PictureRecord& record) {
+  return json_text(to_json(record), 2) + "\n";
+}
 
 PictureRecord read_record(const fs::path& picture) {
   const auto image = io::read_image(picture);
@@ -116,7 +112,7 @@ void write_grid(const fs::path& path, const std::vector<torch::Tensor>& pictures
   json.erase("seed");
   json["seeds"] = Json::array();
   for (std::size_t i = 0; i < pictures.size(); ++i) json["seeds"].push_back(record.seed + i);
-  io::write_png(path, io::make_grid(pictures, columns, kGridGap), {{kKeyword, dump(json, -1)}});
+  io::write_png(path, io::make_grid(pictures, columns, kGridGap), {{kKeyword, json_text(json)}});
 }
 
 std::string file_hash(const fs::path& path) {

@@ -36,7 +36,6 @@ struct PictureRecord {
   std::uint64_t seed = 0;  ///< Of this picture.
 };
 
-/// Throws kUsage when a prompt or path is not UTF-8.
 std::string record_text(const PictureRecord& record);
 /// As record_text, for the file beside the picture and its readers.
 std::string sidecar_text(const PictureRecord& record);

@@ -1,6 +1,5 @@
 #include "rerun.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <torch/version.h>
 
@@ -9,6 +8,7 @@
 #include "destination.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/runtime.h"
 #include "paint_progress.h"
 #include "picture_record.h"
 #include "studio.h"
@@ -70,7 +70,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   const Destination destination(out.value_or(picture), false);
   warn_of_other_versions(record);
 
-  at::set_num_threads(static_cast<int>(record.threads));
+  set_threads(record.threads);
   const auto device = device_named(record.device);
   auto studio = open_studio(
       {base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys, read});

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "mos/base/error.h"
@@ -15,6 +17,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
+#include "mos/text/prompt_syntax.h"
 
 namespace mos::app {
 namespace {
@@ -90,8 +93,10 @@ void warn_if_cut(const Studio& studio, const std::string& prompt) {
 
 ConceptUse parse_concept(const std::string& text, double default_scale) {
   const auto equals = text.rfind('=');
-  if (equals == std::string::npos || std::filesystem::exists(text))
+  std::error_code ignored;
+  if (equals == std::string::npos || std::filesystem::exists(text, ignored)) {
     return {text, "", default_scale};
+  }
   const auto scale = detail::parse_number("concept", text.substr(equals + 1));
   return {text.substr(0, equals), "", scale};
 }
@@ -109,7 +114,7 @@ void check_hash(const std::string& what, const std::string& expected, const std:
 std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
   std::vector<ConceptUse> uses;
   const auto given = flags.take("concept");
-  for (const auto& text : detail::split_list(given.value_or(""))) {
+  for (const auto& text : detail::split_paths(given.value_or(""))) {
     uses.push_back(parse_concept(text, default_scale));
   }
   if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
@@ -152,8 +157,11 @@ Studio open_studio(const StudioOptions& options) {
 }
 
 void check_words(const Studio& studio, const region::Scene& scene) {
-  std::vector<std::string> prompts = {scene.prompt};
-  for (const auto& region : scene.regions) prompts.push_back(region.prompt);
+  std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
+  for (const auto& region : scene.regions) {
+    prompts.push_back(region.prompt);
+    prompts.push_back(region.negative_prompt);
+  }
   for (const auto& guest : studio.guests) {
     const auto is_called = [&](const std::string& prompt) {
       const auto has = [&](const std::string& word) {
@@ -167,11 +175,13 @@ void check_words(const Studio& studio, const region::Scene& scene) {
                 fmt::format("no prompt has a word of the concept {}; write {} where it shall be",
                             guest.file, fmt::join(guest.words, " ")));
   }
-  prompts.push_back(scene.negative_prompt);
-  for (const auto& region : scene.regions) prompts.push_back(region.negative_prompt);
+  std::set<std::string> said;
   for (const auto& prompt : prompts) {
     refuse_unknown_words(studio, prompt);
     warn_if_cut(studio, prompt);
+    for (const auto& sentence : text::foreign_syntax(prompt)) {
+      if (said.insert(sentence).second) log::warn(sentence);
+    }
   }
 }
 

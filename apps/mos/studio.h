@@ -46,8 +46,9 @@ std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale);
 /// fit the base model or a hash is another one.
 Studio open_studio(const StudioOptions& options);
 
-/// Throws kUsage if no prompt of `scene` has a word of a concept that was asked for, or if a prompt
-/// has a word like `<cat1>` that nothing defines.
+/// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
+/// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
+/// are cut and of what other programs would not read as plain words.
 void check_words(const Studio& studio, const region::Scene& scene);
 
 /// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.

@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 
 /// One field list per options struct feeds the command line, its help, JSON files and run records.
@@ -22,38 +23,33 @@
 /// std::string, std::vector of those, or std::optional<…> of those (JSON null, flag not given).
 namespace mos {
 
-template <typename T>
-void read_json_field(const Json& value, const std::string& name, T& field) {
-  try {
-    field = value.get<T>();
-  } catch (const nlohmann::json::exception&) {
-    throw_json_type_error(name, value);
-  }
-}
-
 /// Sets the fields that `object` names and remembers every name, so that others can be refused.
 class JsonReader {
  public:
-  explicit JsonReader(const Json& object) : object_(object) {}
+  /// `origin` is what messages call the object.
+  JsonReader(const Json& object, const std::string& origin) : object_(object), origin_(origin) {}
 
   template <typename T>
   void operator()(const std::string& name, T& field, const std::string& /*help*/) {
     known_.push_back(name);
     const auto found = object_.find(name);
-    if (found != object_.end() && !found->is_null()) read_json_field(*found, name, field);
+    if (found == object_.end() || assign_json(*found, field)) return;
+    throw Error(ErrorKind::kFormat, fmt::format("{}: \"{}\" is {}, expected {}", origin_, name,
+                                                quoted(*found), json_type_name(field)));
   }
 
   /// Throws kUsage naming the first key that no field has.
-  void refuse_unknown(const std::string& origin) const {
+  void refuse_unknown() const {
     for (const auto& [key, value] : object_.items()) {
       if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-      throw Error(ErrorKind::kUsage, fmt::format("{} has an unknown option \"{}\"{}", origin, key,
-                                                 did_you_mean(key, known_)));
+      throw Error(ErrorKind::kUsage, fmt::format("{} has an unknown option \"{}\"{}", origin_,
+                                                 printable(key), did_you_mean(key, known_)));
     }
   }
 
  private:
   const Json& object_;
+  const std::string& origin_;
   std::vector<std::string> known_;
 };
 
@@ -70,15 +66,16 @@ class JsonWriter {
 };
 
 /// Overwrites the fields of `options` that `object` names. Throws kUsage on unknown keys and
-/// kFormat on values of another type.
+/// kFormat on values that are not of the field's type as they stand (see assign_json), the rules
+/// that flags have.
 template <class Options>
 void read_options(const Json& object, const std::string& origin, Options& options) {
   if (!object.is_object()) {
     throw Error(ErrorKind::kFormat, origin + " must hold a JSON object of options");
   }
-  JsonReader reader(object);
+  JsonReader reader(object, origin);
   describe(reader, options);
-  reader.refuse_unknown(origin);
+  reader.refuse_unknown();
 }
 
 template <class Options>

@@ -1,6 +1,11 @@
 #include "mos/base/error.h"
 
+#include "mos/base/text.h"
+
 namespace mos {
+
+Error::Error(ErrorKind kind, const std::string& message)
+    : std::runtime_error(printable(message, kLongestMessage)), kind_(kind) {}
 
 int exit_code(ErrorKind kind) {
   switch (kind) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -15,11 +16,15 @@ enum class ErrorKind {
   kCancelled,  ///< The user stopped the work.
 };
 
+/// Longer messages lose their middle: the keys of a model fit, a hostile file's names do not.
+inline constexpr std::size_t kLongestMessage = std::size_t{1} << 16;
+
 /// The one exception of this project. The message is one sentence for the user: what we did, what
-/// we saw, what we expected, what to try. Caught once per command.
+/// we saw, what we expected, what to try. It is printable UTF-8 in one line whatever was quoted in
+/// it (see printable() in base/text.h). Caught once per command.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  Error(ErrorKind kind, const std::string& message);
   ErrorKind kind() const { return kind_; }
 
  private:

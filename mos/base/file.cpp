@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "mos/base/error.h"
 
@@ -17,6 +17,10 @@ namespace mos {
 namespace fs = std::filesystem;
 
 namespace {
+
+/// Of a file that is read whole: no settings, caption, vocabulary or picture of ours is near it,
+/// and devices (/dev/zero) have no end.
+constexpr std::size_t kLongestText = std::size_t{1} << 30;
 
 fs::path temporary_beside(const fs::path& path) {
   const auto name = fmt::format(".{}.{}.part", path.filename().string(), ::getpid());
@@ -35,7 +39,17 @@ std::string read_text_file(const fs::path& path) {
     throw Error(ErrorKind::kIo,
                 fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
   }
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  std::string text;
+  std::vector<char> part(std::size_t{1} << 16);
+  while (stream.read(part.data(), static_cast<std::streamsize>(part.size())) ||
+         stream.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > kLongestText) {
+      throw Error(ErrorKind::kIo, fmt::format("cannot read {}: it is longer than {} bytes",
+                                              path.string(), kLongestText));
+    }
+  }
+  return text;
 }
 
 AtomicFile::AtomicFile(fs::path path)

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
+#include <fmt/core.h>
 #include <malloc.h>
 #include <sched.h>
 
@@ -10,7 +11,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 
 namespace mos {
 
@@ -25,11 +28,19 @@ int usable_cores() {
 
 int wanted_threads() {
   const char* asked = std::getenv("OMP_NUM_THREADS");
-  const int threads = asked == nullptr ? 0 : std::atoi(asked);
-  return threads > 0 ? threads : usable_cores();
+  const auto threads = number_in<std::int64_t>(asked == nullptr ? "" : asked).value_or(0);
+  return threads > 0 ? static_cast<int>(std::min(threads, kMostThreads)) : usable_cores();
 }
 
 }  // namespace
+
+void set_threads(std::int64_t count) {
+  if (count < 1 || count > kMostThreads) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} threads are not possible, expected 1 to {}", count, kMostThreads));
+  }
+  at::set_num_threads(static_cast<int>(count));
+}
 
 std::string blas_library() {
   void* symbol = dlsym(RTLD_DEFAULT, "sgemm_");

@@ -11,6 +11,13 @@ namespace mos {
 /// Call once at the start of main, before the first tensor.
 void set_up_runtime();
 
+/// More threads are refused: no machine is larger, and the OpenMP runtime ends the whole process
+/// where the system gives no more.
+inline constexpr std::int64_t kMostThreads = 1024;
+
+/// Threads of LibTorch's operations from now on. Throws mos::Error(kUsage) outside 1…kMostThreads.
+void set_threads(std::int64_t count);
+
 /// The library that answers sgemm_, e.g. "/usr/lib/x86_64-linux-gnu/openblas-openmp/libblas.so.3".
 std::string blas_library();
 

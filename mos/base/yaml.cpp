@@ -1,187 +1,139 @@
 #include "mos/base/yaml.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/mark.h>
+#include <yaml-cpp/parser.h>
 
-#include <charconv>
-#include <vector>
+#include <algorithm>
+#include <array>
+#include <sstream>
 
 #include "mos/base/error.h"
+#include "mos/base/json_builder.h"
+#include "mos/base/text.h"
 
 namespace mos {
 namespace {
 
-struct Line {
-  std::size_t number = 0;
-  std::size_t indent = 0;
-  std::string_view text;
-};
+[[noreturn]] void fail(const std::string& origin, const YAML::Mark& mark,
+                       const std::string& reason) {
+  const auto line = mark.is_null() ? std::string() : fmt::format(", line {}", mark.line + 1);
+  throw Error(ErrorKind::kFormat, fmt::format("cannot read {}{}: {}", origin, line, reason));
+}
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\r')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\r')) text.remove_suffix(1);
+/// A scalar without quotes by the core schema of YAML 1.2 (section 10.3.2); octal and hexadecimal
+/// numbers stay text.
+Json plain_value(const std::string& text) {
+  constexpr auto kNull = std::to_array<std::string_view>({"", "~", "null", "Null", "NULL"});
+  constexpr auto kTrue = std::to_array<std::string_view>({"true", "True", "TRUE"});
+  constexpr auto kFalse = std::to_array<std::string_view>({"false", "False", "FALSE"});
+  const auto is_one_of = [&text](const auto& list) {
+    return std::find(list.begin(), list.end(), text) != list.end();
+  };
+  if (is_one_of(kNull)) return nullptr;
+  if (is_one_of(kTrue)) return true;
+  if (is_one_of(kFalse)) return false;
+  auto number = std::string_view(text);
+  if (number.size() > 1 && number[0] == '+' && number[1] != '-') number.remove_prefix(1);
+  if (const auto whole = number_in<std::int64_t>(number)) return *whole;
+  if (const auto real = number_in<double>(number)) return *real;
   return text;
 }
 
-/// Cuts a comment off: a # at the start or behind a space, outside of quotes.
-std::string_view without_comment(std::string_view text) {
-  char quote = '\0';
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quote != '\0') {
-      if (c == quote) quote = '\0';
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-    } else if (c == '#' && (i == 0 || text[i - 1] == ' ')) {
-      return text.substr(0, i);
-    }
-  }
-  return text;
-}
-
-class YamlReader {
+class YamlEvents : public YAML::EventHandler {
  public:
-  YamlReader(std::string_view text, const std::string& origin) : origin_(origin) {
-    std::size_t number = 0;
-    while (!text.empty()) {
-      const auto whole = text.substr(0, text.find('\n'));
-      text.remove_prefix(std::min(text.size(), whole.size() + 1));
-      ++number;
-      const auto content = without_comment(whole);
-      const auto start = content.find_first_not_of(' ');
-      if (trimmed(content).empty()) continue;
-      lines_.push_back({number, start, trimmed(content)});
-      if (content[start] == '\t') fail(lines_.back(), "it is indented with a tab");
-    }
-    if (!lines_.empty() && lines_.front().text == "---") next_ = 1;
+  explicit YamlEvents(const std::string& origin) : origin_(origin), builder_(origin) {}
+
+  Json take() { return builder_.take(); }
+
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1) fail(origin_, mark, "it holds several documents, expected one");
+  }
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
+    if (wants_key()) fail(origin_, mark, "a key is missing");
+    add(nullptr);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
+    fail(origin_, mark, "aliases (*name) are not read; write the value in their place");
   }
 
-  Json read() {
-    if (next_ == lines_.size()) return nullptr;
-    auto value = block(lines_[next_].indent);
-    if (next_ != lines_.size()) fail(lines_[next_], "its indentation fits nothing above");
-    return value;
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
+                const std::string& value) override {
+    check_tag(mark, tag);
+    if (wants_key()) {
+      builder_.key(value);
+      has_key_ = true;
+      return;
+    }
+    const bool in_quotes = tag == kQuoted;
+    add(in_quotes ? Json(value) : plain_value(value));
   }
+
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
+                       YAML::EmitterStyle::value /*style*/) override {
+    check_container(mark, tag);
+    builder_.open_array();
+  }
+  void OnSequenceEnd() override { builder_.close(); }
+
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
+                  YAML::EmitterStyle::value /*style*/) override {
+    check_container(mark, tag);
+    builder_.open_object();
+  }
+  void OnMapEnd() override { builder_.close(); }
 
  private:
-  [[noreturn]] void fail(const Line& line, const std::string& reason) const {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("cannot read {}, line {}: {}", origin_, line.number, reason));
+  static constexpr std::string_view kPlain = "?";   // yaml-cpp's tag where the text has none
+  static constexpr std::string_view kQuoted = "!";  // and for a scalar in quotes
+
+  bool wants_key() const { return builder_.in_object() && !has_key_; }
+
+  void check_tag(const YAML::Mark& mark, const std::string& tag) const {
+    if (tag.empty() || tag == kPlain || tag == kQuoted) return;
+    fail(origin_, mark, fmt::format("the tag {} is not read", printable(tag)));
   }
 
-  static bool is_item(const Line& line) { return line.text == "-" || line.text.starts_with("- "); }
-
-  /// The lines from here on that have this indentation, and what is below them.
-  Json block(std::size_t indent) {
-    const bool list = is_item(lines_[next_]);
-    Json value = list ? Json::array() : Json::object();
-    while (next_ < lines_.size() && lines_[next_].indent == indent &&
-           is_item(lines_[next_]) == list) {
-      if (list) {
-        value.push_back(item());
-      } else {
-        entry(value);
-      }
-    }
-    return value;
+  void check_container(const YAML::Mark& mark, const std::string& tag) {
+    check_tag(mark, tag);
+    if (wants_key()) fail(origin_, mark, "a key is a list or a mapping, expected a text");
+    has_key_ = false;
   }
 
-  /// "- value" or "- key: value", whose other keys stand below the first one.
-  Json item() {
-    auto& line = lines_[next_];
-    const auto rest = trimmed(line.text.substr(1));
-    if (rest.empty()) {
-      ++next_;
-      return below(line.indent + 1);
-    }
-    if (key_end(rest) == std::string_view::npos) {
-      ++next_;
-      return scalar(rest, line);
-    }
-    line.indent += line.text.size() - rest.size();
-    line.text = rest;
-    return block(line.indent);
-  }
-
-  void entry(Json& object) {
-    const auto line = lines_[next_++];
-    const auto end = key_end(line.text);
-    if (end == std::string_view::npos) fail(line, "expected \"key: value\"");
-    const auto key = scalar_text(line.text.substr(0, end));
-    const auto rest = trimmed(line.text.substr(end + 1));
-    if (object.contains(key)) fail(line, fmt::format("\"{}\" stands there twice", key));
-    // Lists may stand as far left as their key.
-    const bool list_here =
-        next_ < lines_.size() && lines_[next_].indent == line.indent && is_item(lines_[next_]);
-    object[key] = rest.empty() ? below(line.indent + (list_here ? 0 : 1)) : scalar(rest, line);
-  }
-
-  Json below(std::size_t least_indent) {
-    if (next_ == lines_.size() || lines_[next_].indent < least_indent) return nullptr;
-    return block(lines_[next_].indent);
-  }
-
-  static std::size_t key_end(std::string_view text) {
-    char quote = '\0';
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      const char c = text[i];
-      if (quote != '\0') {
-        if (c == quote) quote = '\0';
-      } else if ((c == '"' || c == '\'') && i == 0) {
-        quote = c;
-      } else if (c == ':' && (i + 1 == text.size() || text[i + 1] == ' ')) {
-        return i;
-      }
-    }
-    return std::string_view::npos;
-  }
-
-  static std::string scalar_text(std::string_view text) {
-    const bool quoted = text.size() >= 2 && text.front() == text.back() &&
-                        (text.front() == '"' || text.front() == '\'');
-    return std::string(quoted ? text.substr(1, text.size() - 2) : text);
-  }
-
-  Json scalar(std::string_view text, const Line& line) const {
-    if (text.front() == '"' || text.front() == '\'') return scalar_text(text);
-    if (text.front() == '[') return bracketed(text, line);
-    if (text.find_first_of("&*!|>{%@`") == 0) {
-      if (text == "{}") return Json::object();
-      fail(line, fmt::format("a value that starts with {} is not read here", text.front()));
-    }
-    if (text == "null" || text == "~") return nullptr;
-    if (text == "true" || text == "True") return true;
-    if (text == "false" || text == "False") return false;
-    const auto* end = text.data() + text.size();
-    std::int64_t whole = 0;
-    if (std::from_chars(text.data(), end, whole).ptr == end) return whole;
-    double number = 0;
-    if (std::from_chars(text.data(), end, number).ptr == end) return number;
-    return std::string(text);
-  }
-
-  Json bracketed(std::string_view text, const Line& line) const {
-    if (text.back() != ']') fail(line, "a list in brackets must end on its line");
-    Json list = Json::array();
-    auto rest = text.substr(1, text.size() - 2);
-    while (!trimmed(rest).empty()) {
-      const auto comma = std::min(rest.find(','), rest.size());
-      const auto value = trimmed(rest.substr(0, comma));
-      if (value.empty() || value.front() == '[') fail(line, "its list is none that is read here");
-      list.push_back(scalar(value, line));
-      rest.remove_prefix(std::min(rest.size(), comma + 1));
-    }
-    return list;
+  void add(Json value) {
+    builder_.add(std::move(value));
+    has_key_ = false;
   }
 
   const std::string& origin_;
-  std::vector<Line> lines_;
-  std::size_t next_ = 0;
+  JsonBuilder builder_;
+  bool has_key_ = false;  ///< The value of a key comes next.
+  int documents_ = 0;
 };
 
 }  // namespace
 
 Json parse_yaml(std::string_view text, const std::string& origin) {
-  return YamlReader(text, origin).read();
+  const auto nowhere = YAML::Mark::null_mark();
+  if (text.size() > kMaxYamlBytes) {
+    fail(origin, nowhere,
+         fmt::format("it has {} bytes, more than the {} that YAML may have here", text.size(),
+                     kMaxYamlBytes));
+  }
+  if (!is_utf8(text)) fail(origin, nowhere, "it is not UTF-8");
+  std::istringstream stream{std::string(text)};
+  YamlEvents events(origin);
+  try {
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(events)) continue;
+  } catch (const YAML::Exception& error) {
+    fail(origin, error.mark, error.msg);
+  }
+  return events.take();
 }
 
 }  // namespace mos

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 
 #include "mos/base/error.h"
+#include "mos/base/folder.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors_header.h"
@@ -102,9 +104,15 @@ Json describe_model_folder(const fs::path& directory) {
 bool is_model_folder(const fs::path& directory) { return fs::exists(directory / kIndexFile); }
 
 fs::path weights_in(const fs::path& directory) {
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const auto ending = entry.path().extension();
-    if (ending == ".safetensors" || ending == ".bin") return entry.path();
+  auto entries = entries_of(directory);
+  // The plain name before those of variants ("model.safetensors", "model.fp16.safetensors").
+  std::stable_sort(entries.begin(), entries.end(), [](const fs::path& a, const fs::path& b) {
+    return a.native().size() < b.native().size();
+  });
+  for (const char* ending : {".safetensors", ".bin"}) {
+    for (const auto& path : entries) {
+      if (path.extension() == ending) return path;
+    }
   }
   throw Error(ErrorKind::kFormat,
               fmt::format("cannot inspect {}: it has neither model_index.json nor weights",

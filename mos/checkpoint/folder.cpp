@@ -5,6 +5,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/tensor_file.h"
@@ -57,7 +58,7 @@ std::set<std::string> shards_of(const Json& index, const fs::path& path) {
     if (name.empty() || fs::path(name).has_parent_path()) {
       throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: the shard of {} is {}, expected "
                                                   "the name of a file beside it",
-                                                  path.string(), key, value.dump()));
+                                                  path.string(), printable(key), quoted(value)));
     }
     const bool is_new = shards.insert(name).second;
     if (is_new && !fs::exists(path.parent_path() / name)) absent.push_back(name);

@@ -29,7 +29,7 @@ void put(std::map<std::string, std::string>& texts, const Checkpoint& checkpoint
   const auto source = checkpoint.source_texts.find(name);
   const bool unchanged =
       source != checkpoint.source_texts.end() && parse_config(source->second, name) == value;
-  texts[name] = unchanged ? source->second : value.dump(2) + "\n";
+  texts[name] = unchanged ? source->second : json_text(value, 2) + "\n";
 }
 
 Json take(Checkpoint& checkpoint, const std::map<std::string, std::string>& texts,
@@ -77,7 +77,7 @@ void check_index(const Checkpoint& checkpoint) {
     if (*entry == expected) continue;
     throw Error(ErrorKind::kFormat,
                 fmt::format("{}: {} is {}, expected {}", (checkpoint.origin / kIndexFile).string(),
-                            part.folder, entry->dump(), expected.dump()));
+                            part.folder, quoted(*entry), quoted(expected)));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/key_map.h"
 #include "mos/checkpoint/ldm_settings.h"
@@ -82,7 +83,7 @@ void take_averaged(io::TensorFile& file) {
   throw Error(ErrorKind::kMismatch,
               fmt::format("the averaged weights of {} are not complete: {} is missing; leave out "
                           "--ema",
-                          file.path.string(), fmt::join(missing, ", ")));
+                          file.path.string(), listed(missing)));
 }
 
 LdmConfig config_for(const fs::path& file, const ReadOptions& options) {
@@ -98,7 +99,7 @@ void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
   text::CLIPTokenizer::Texts tokenizer;
   for (const auto& [name, text] : json.items()) {
     const auto prefix = std::string(kTokenizerFolder) + "/";
-    if (!text.is_string()) throw_json_type_error(name, text);
+    if (!text.is_string()) throw_json_type_error(name, text, "a text");
     if (name.starts_with(prefix)) {
       tokenizer[name.substr(prefix.size())] = text;
     } else {
@@ -199,7 +200,7 @@ std::string own_settings(const Checkpoint& checkpoint) {
     const bool vocabulary = name == "vocab.json" || name == "merges.txt";
     if (!known || !vocabulary) json[fmt::format("{}/{}", kTokenizerFolder, name)] = text;
   }
-  return json.dump();
+  return json_text(json);
 }
 
 /// The tensors of the original layout, each made of its pieces when it is written.

@@ -8,10 +8,12 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_collector.h"
 #include "mos/concepts/numbered_file.h"
+#include "mos/io/finite.h"
 
 namespace mos::concepts {
 namespace fs = std::filesystem;
@@ -24,7 +26,12 @@ constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in 
 void sort_words(ConceptDelta& delta, const std::string& origin) {
   const auto recorded = delta.metadata.find(kWordOrder);
   if (recorded == delta.metadata.end()) return;
-  const auto order = parse_json(recorded->second, origin + ": metadata \"words\"");
+  const auto where = origin + ": metadata \"words\"";
+  std::vector<std::string> order;
+  if (!assign_json(parse_json(recorded->second, where), order)) {
+    throw Error(ErrorKind::kFormat, fmt::format("{} is {}, expected a list of words", where,
+                                                printable(recorded->second)));
+  }
   const auto position = [&](const ConceptWord& word) {
     return std::find(order.begin(), order.end(), word.word) - order.begin();
   };
@@ -79,6 +86,27 @@ void add(ConceptFile more, ConceptFile& file) {
   file.delta.unet.merge(more.delta.unet);
   for (auto& use : more.keys.matched) file.keys.matched.push_back(std::move(use));
   for (auto& key : more.keys.unexpected) file.keys.unexpected.push_back(std::move(key));
+}
+
+/// Everything in a concept is small and read several times, so it is looked at here, once.
+void check_values(const ConceptFile& file) {
+  for (const auto& word : file.delta.words) {
+    io::check_finite(word.rows, file.origin, word.word);
+  }
+  const auto check = [&](const std::string& layer, std::string_view part,
+                         const torch::Tensor& tensor) {
+    io::check_finite(tensor, file.origin, fmt::format("{} ({})", layer, part));
+  };
+  for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
+    for (const auto& [layer, update] : *updates) {
+      if (const auto* dense = update.dense()) {
+        for (const auto& [part, tensor] : dense->parts) check(layer, name_of(part), tensor);
+      } else {
+        check(layer, "down", update.low_rank().down);
+        check(layer, "up", update.low_rank().up);
+      }
+    }
+  }
 }
 
 /// A model given as a concept has hundreds of keys that do not fit; what it is says it all.
@@ -142,6 +170,7 @@ ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
   auto file = sort_concept_keys(tensors);
   if (file.keys.matched.empty()) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);
+  check_values(file);
   for (const auto& beside : companions_of(tensors)) {
     auto more = read_concept_file(beside, unexpected);
     log::info(fmt::format("{} belongs to {} and is read with it", beside.string(), file.origin));

@@ -37,8 +37,8 @@ ConceptFile sort_concept_keys(const io::TensorFile& file);
 bool is_concept_file(const ConceptFile& file);
 
 /// Reads a file and those that belong to it, and checks their keys.
-/// Throws mos::Error: kIo, kFormat (no such file, damaged file), kMismatch as check_keys does and
-/// for models, which are named for what they are.
+/// Throws mos::Error: kIo, kFormat (no such file, damaged file, NaN or infinity in a tensor that is
+/// used), kMismatch as check_keys does and for models, which are named for what they are.
 ConceptFile read_concept_file(const std::filesystem::path& path,
                               UnexpectedKeys unexpected = UnexpectedKeys::kRefuse);
 

@@ -50,6 +50,10 @@ std::string shape_complaint(const std::string& key, const Tensor& tensor) {
                      io::shape_text(tensor.sizes()));
 }
 
+std::string nameless(const std::string& key) {
+  return fmt::format("{} (an embedding without a name, which no prompt can hold)", key);
+}
+
 /// Rows [L·n,C] of a tensor of ours or the authors': [L,C], or [L,n,C].
 std::optional<ConceptWord> official_word(const std::string& name, const Tensor& tensor) {
   const bool fits =
@@ -177,6 +181,10 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
     rows.push_back(word->rows);
   }
   if (!fits || rows.size() != kXtiLayers.size()) return;
+  if (file_word_.empty()) {
+    report.wrong.push_back(nameless(kXtiLayers.front()));
+    return;
+  }
   delta.words.push_back(named_as_the_file({"", torch::cat(rows), rows.front().size(0)}, kAnyName));
   for (const auto& [key, tensor] : layers_) report.matched.push_back({key, file_word_});
 }
@@ -196,14 +204,16 @@ void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
     auto word = vector.dialect == EmbeddingDialect::kOfficial
                     ? official_word(vector.word, vector.tensor)
                     : shared_word(vector.word, vector.tensor);
-    if (word) {
-      if (vector.word.empty()) {
-        // The first programs kept several words in one file, each under its own name.
-        const bool alone =
-            of_the_file == 1 || vector.inner_name.empty() || vector.inner_name == kAnyName;
-        word->word = vector.inner_name;
-        if (alone) word = named_as_the_file(std::move(*word), vector.inner_name);
-      }
+    if (word && vector.word.empty()) {
+      // The first programs kept several words in one file, each under its own name.
+      const bool alone =
+          of_the_file == 1 || vector.inner_name.empty() || vector.inner_name == kAnyName;
+      word->word = vector.inner_name;
+      if (alone) word = named_as_the_file(std::move(*word), vector.inner_name);
+    }
+    if (word && word->word.empty()) {
+      report.wrong.push_back(nameless(vector.key));
+    } else if (word) {
       report.matched.push_back({vector.key, word->word});
       delta.words.push_back(std::move(*word));
     } else {

@@ -1,12 +1,12 @@
 #include "mos/concepts/key_report.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 
 namespace mos::concepts {
 
@@ -21,12 +21,14 @@ std::string KeyReport::summary() const {
 std::string KeyReport::listing() const {
   std::string text;
   for (const auto& use : matched)
-    text += fmt::format("matched     {} -> {}\n", use.key, use.target);
-  for (const auto& key : missing) text += fmt::format("missing     {}\n", key);
-  for (const auto& [key, why] : unexpected) text += fmt::format("unexpected  {} ({})\n", key, why);
-  for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", reason);
+    text += fmt::format("matched     {} -> {}\n", printable(use.key), printable(use.target));
+  for (const auto& key : missing) text += fmt::format("missing     {}\n", printable(key));
+  for (const auto& [key, why] : unexpected) {
+    text += fmt::format("unexpected  {} ({})\n", printable(key), printable(why));
+  }
+  for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", printable(reason));
   for (const auto& [what, keys] : foreign) {
-    for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", key, what);
+    for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", printable(key), what);
   }
   return text;
 }
@@ -55,16 +57,6 @@ void KeyReport::misfit(const std::string& target, const std::string& reason) {
   for (const auto& key : take_matched(target)) {
     wrong.push_back(fmt::format("{} ({})", key, reason));
   }
-}
-
-std::string shortened_list(const std::vector<std::string>& reasons) {
-  constexpr std::size_t kShown = 12;
-  const auto shown = std::min(reasons.size(), kShown);
-  auto text = fmt::format("{}", fmt::join(reasons.begin(), reasons.begin() + shown, ", "));
-  if (reasons.size() > shown) {
-    text += fmt::format(" and {} more (mos inspect names them all)", reasons.size() - shown);
-  }
-  return text;
 }
 
 namespace {
@@ -109,7 +101,7 @@ void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKe
     throw Error(
         ErrorKind::kMismatch,
         fmt::format("{} is not a concept file we can use; {} keys do not fit: {}{}", origin,
-                    reasons.size(), shortened_list(reasons),
+                    reasons.size(), listed(reasons),
                     only_unexpected ? "; --allow-unexpected leaves unexpected keys out" : ""));
   }
   if (report.matched.empty()) {

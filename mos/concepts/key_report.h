@@ -45,10 +45,6 @@ struct KeyReport {
 /// What shall happen to keys that mean nothing to us.
 enum class UnexpectedKeys { kRefuse, kLeaveOut };
 
-/// What is wrong with a list of keys, in one line that can be read: the first of them, and how many
-/// more there are.
-std::string shortened_list(const std::vector<std::string>& reasons);
-
 /// Throws mos::Error(kMismatch) naming `origin` and keys that are missing or wrong, the kind of
 /// network if it is one that we do not apply, and unexpected keys. kLeaveOut: unexpected keys and
 /// those of other networks are left out with a warning, as long as anything else is there.

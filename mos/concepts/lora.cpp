@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/concepts/lora_collector.h"
 #include "mos/io/state_dict.h"
 
@@ -59,7 +60,7 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
     throw Error(ErrorKind::kMismatch,
                 fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
                             "{}; use the base model it was tuned on",
-                            origin, wrong.size(), updates.size(), shortened_list(wrong)));
+                            origin, wrong.size(), updates.size(), listed(wrong)));
   }
   return layers;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 
 #include "mos/io/state_dict.h"
@@ -57,6 +58,34 @@ std::optional<double> number_in(const Tensor& tensor) {
 std::string described(LoraPart part) {
   if (part == LoraPart::kDown) return "the down factor";
   return part == LoraPart::kUp ? "the up factor" : std::string(name_of(part));
+}
+
+/// Numbers that the middle kernels of a whole file may multiply to, or any other matrix by itself,
+/// 1 GB of float32. A LoCon of rank 64 on every convolution of Stable Diffusion makes 40 million; a
+/// small file can claim factors whose product is beyond any memory.
+constexpr std::int64_t kMaxElements = std::int64_t{1} << 28;
+
+/// The product of `sizes`, or one more than may be.
+std::int64_t bounded_product(std::initializer_list<std::int64_t> sizes) {
+  std::int64_t product = 1;
+  for (const auto size : sizes) {
+    if (size > kMaxElements / std::max<std::int64_t>(product, 1)) return kMaxElements + 1;
+    product *= size;
+  }
+  return product;
+}
+
+/// Numbers of the kernel that a Tucker decomposition becomes; 0 for another update.
+std::int64_t elements_of_core(const LayerUpdate& update) {
+  const auto* dense = update.dense();
+  if (dense == nullptr || !dense->has(LoraPart::kMid)) return 0;
+  const auto &mid = dense->parts.at(LoraPart::kMid), &down = dense->parts.at(LoraPart::kDown);
+  return bounded_product({mid.size(0), down.size(1), mid.size(2), mid.size(3)});
+}
+
+bool is_beyond_memory(const LayerUpdate& update) {
+  const auto shape = update.features();
+  return !update.is_low_rank() && shape && bounded_product({shape->out, shape->in}) > kMaxElements;
 }
 
 /// The update of one layer out of its parts; reports what is amiss and then gives nothing.
@@ -199,12 +228,21 @@ void LoraCollector::finish(const PeftConfigs& configs, ConceptDelta& delta,
     report.wrong.push_back(fmt::format("the adapters {} (a file can hold one to be used here)",
                                        fmt::join(adapters_, ", ")));
   }
+  std::int64_t core_elements = 0;
   for (const auto& [place, parts] : layers_) {
     const auto& [network, layer] = place;
     const auto config = configs.find(network);
     auto update = Assembly(parts, layer_target(network, layer), report)
                       .update(layer, config == configs.end() ? nullptr : &config->second);
     if (!update) continue;
+    core_elements += elements_of_core(*update);
+    if (core_elements > kMaxElements || is_beyond_memory(*update)) {
+      report.wrong.push_back(
+          fmt::format("{} (its factors multiply to more than {} numbers, which no model has layers "
+                      "for)",
+                      layer_target(network, layer), kMaxElements));
+      break;
+    }
     (network == Network::kUNet ? delta.unet : delta.text_encoder)
         .emplace(layer, std::move(*update));
   }

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/concepts/numbered_layers.h"
 
 namespace mos::concepts {
@@ -133,6 +134,7 @@ constexpr auto kComponents = std::to_array<std::string_view>({
     "token_embedding",
     "position_embedding",
     "final_layer_norm",
+    "text_projection",
 });
 
 /// Beginnings of layer names, for keys that do not say the network.
@@ -266,7 +268,9 @@ std::string_view name_of(LoraPart part) {
   return text.substr(0, text.find('.'));
 }
 
-std::optional<LoraKey> parse_lora_key(std::string_view full_key) {
+namespace {
+
+std::optional<LoraKey> read_key(std::string_view full_key) {
   const auto [key, adapter] = without_adapter(full_key);
   const auto* suffix =
       std::find_if(kSuffixes.begin(), kSuffixes.end(),
@@ -296,6 +300,25 @@ std::optional<LoraKey> parse_lora_key(std::string_view full_key) {
   const bool old = suffix->dialect == LoraDialect::kDiffusersOld;
   if (old && !rename_old_projection(result.layer, result.network)) return std::nullopt;
   return result;
+}
+
+/// Whether the key means the same when it is written and read again. A layer's name could begin or
+/// end like a prefix or suffix of another dialect; no layer of a model does.
+bool comes_back(const LoraKey& key) {
+  const bool kohya = key.dialect == LoraDialect::kKohya;
+  if (kohya && dotted_name(flat_name(key.layer)) != key.layer) return false;
+  auto written = key;
+  written.adapter.clear();
+  const bool is_written = !ending(key.dialect, key.network, key.part).empty();
+  if (!is_written) written.dialect = LoraDialect::kOfficial;
+  return read_key(format_lora_key(written)) == written;
+}
+
+}  // namespace
+
+std::optional<LoraKey> parse_lora_key(std::string_view key) {
+  auto result = read_key(key);
+  return result && comes_back(*result) ? result : std::nullopt;
 }
 
 std::string format_lora_key(const LoraKey& key) {

@@ -30,8 +30,10 @@ struct LoraKey {
   Network network = Network::kUNet;
   std::string layer;
   LoraPart part = LoraPart::kDown;
-  std::string adapter =
-      {};  ///< PEFT's name of it, where the key has one: `lora_A.<adapter>.weight`.
+  /// PEFT's name of it, where the key has one: `lora_A.<adapter>.weight`.
+  std::string adapter = {};
+
+  bool operator==(const LoraKey&) const = default;
 };
 
 /// "kohya", "diffusers", …
@@ -39,12 +41,13 @@ std::string_view name_of(LoraDialect dialect);
 /// "text_encoder" or "unet", the folder of a diffusers directory.
 std::string_view name_of(Network network);
 
-/// Reads a key of any dialect; nothing when it is none.
+/// Reads a key of any dialect; nothing when it is none, or when its layer has a name that would not
+/// come back from writing and reading it.
 std::optional<LoraKey> parse_lora_key(std::string_view key);
 
 /// Writes a key in its dialect; kOfficial and kKohya have names for every part, kDiffusers for
-/// kDown and kUp, kPeft for kMagnitude too. Throws mos::Error: kUsage for other parts and dialects,
-/// which are only read, kMismatch for a layer whose name does not come back from kohya's.
+/// kDown and kUp, kPeft for kMagnitude too. Throws mos::Error(kUsage) for other parts and dialects,
+/// which are only read, and for a layer that kohya's names cannot tell from another.
 std::string format_lora_key(const LoraKey& key);
 
 /// `down_blocks.0.attentions.0.proj_in` -> `down_blocks_0_attentions_0_proj_in`, as kohya does.

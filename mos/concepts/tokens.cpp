@@ -10,6 +10,7 @@
 #include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
 #include "mos/diffusion/pipeline.h"
+#include "mos/text/byte_pairs.h"
 
 namespace mos::concepts {
 
@@ -60,20 +61,24 @@ text::PiecedText BoundWord::tokens_of_layer(std::int64_t l) const {
 ConceptTokens ConceptTokens::from_json(const Json& config, std::int64_t layers) {
   ConceptTokens tokens(layers);
   for (const auto& [word, entry] : config.items()) {
+    if (word.empty()) throw Error(ErrorKind::kFormat, "a concept word of the model has no text");
     const auto ids = json_required<std::vector<std::int64_t>>(entry, "concept_token_ids");
     const auto names = json_required<std::vector<std::string>>(entry, "concept_token_names");
     const auto vectors = json_value<std::int64_t>(entry, kVectors, 1);
     const auto rows = static_cast<std::int64_t>(ids.size());
     bool consecutive = !ids.empty() && ids.size() == names.size() && vectors > 0 &&
-                       (rows == vectors || rows == vectors * layers);
+                       vectors <= rows && (rows == vectors || rows == vectors * layers) &&
+                       ids.front() >= 0 && ids.front() <= text::kLargestTokenId;
     for (std::int64_t i = 0; consecutive && i < rows; ++i) {
       consecutive = ids[static_cast<std::size_t>(i)] == ids.front() + i;
     }
     if (!consecutive) {
-      throw Error(ErrorKind::kFormat,
-                  fmt::format("concept word {} has {} token ids and {} names; expected {} or {} of "
-                              "each, ids in sequence",
-                              word, ids.size(), names.size(), vectors, vectors * layers));
+      throw Error(
+          ErrorKind::kFormat,
+          fmt::format("concept word {} has {} token ids and {} names; expected one of each "
+                      "for every token of it, or for every token and each of {} layers, ids "
+                      "in sequence",
+                      printable(word), ids.size(), names.size(), layers));
     }
     tokens.words_.push_back({word, ids.front(), rows, names, vectors});
   }
@@ -109,6 +114,9 @@ void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const
                     "was tuned on",
                     word.word, count, word.rows.size(1),
                     checkpoint::family_of_text_width(word.rows.size(1)), layers_, width));
+  }
+  if (word.word.empty()) {
+    throw Error(ErrorKind::kUsage, "a concept word has no text, so no prompt can hold it; name it");
   }
   const auto known = [&](const BoundWord& other) { return other.word == word.word; };
   if (std::any_of(words_.begin(), words_.end(), known)) {

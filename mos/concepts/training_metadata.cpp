@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "mos/base/error.h"
+
 namespace mos::concepts {
 
 namespace {
@@ -36,15 +38,22 @@ constexpr auto kEntries = std::to_array<Entry>({
 });
 constexpr std::size_t kShownTags = 8;
 
-/// {folder: {tag: count}} summed over the folders; damaged JSON has no tags.
-std::map<std::string, std::int64_t> tag_counts(const std::string& text) {
-  std::map<std::string, std::int64_t> counts;
-  const auto folders = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+/// {folder: {tag: count}} summed over the folders; damaged JSON has no tags. The sums are doubles,
+/// which no count can overflow.
+std::map<std::string, double> tag_counts(const std::string& text) {
+  std::map<std::string, double> counts;
+  Json folders;
+  try {
+    folders = parse_json(text, "ss_tag_frequency");
+  } catch (const Error&) {
+    return counts;  // what a trainer left there is a hint at most
+  }
   if (!folders.is_object()) return counts;
   for (const auto& folder : folders) {
     if (!folder.is_object()) continue;
     for (const auto& [tag, count] : folder.items()) {
-      if (count.is_number_integer()) counts[tag] += count.get<std::int64_t>();
+      std::int64_t number = 0;
+      if (assign_json(count, number)) counts[tag] += static_cast<double>(number);
     }
   }
   return counts;
@@ -67,7 +76,7 @@ std::vector<std::string> trained_phrases(const std::map<std::string, std::string
   const auto tags = metadata.find("ss_tag_frequency");
   if (tags == metadata.end()) return {};
   const auto counts = tag_counts(tags->second);
-  std::vector<std::pair<std::string, std::int64_t>> sorted(counts.begin(), counts.end());
+  std::vector<std::pair<std::string, double>> sorted(counts.begin(), counts.end());
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<std::string> phrases;

@@ -16,6 +16,7 @@
 #include "mos/eval/clip_score.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/image.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/tune.h"
 
 namespace mos::demo {
@@ -79,8 +80,7 @@ void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t colum
 // ---- Client: one concept from its pictures ----
 
 tune::TuneOptions tune_options(const DemoOptions& options) {
-  tune::TuneOptions tuning;
-  tune::read_base_defaults(options.base, tuning);
+  auto tuning = tune::method_options("", options.base);
   if (options.tune_steps > 0) tuning.optimiser.steps = options.tune_steps;
   tuning.run.seed = options.seed;
   tuning.run.preview_pictures = 0;  // the demo paints its own
@@ -247,13 +247,12 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   const fs::path out = options.out;
   const auto template_scene =
       region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1});
-  Workshop shop{
-      options,
-      progress,
-      cancel,
-      tune::compute_dtype({}),
-      eval::ClipScorer::load(fs::path(options.base) / "clip", fs::path(options.base) / "tokenizer"),
-      {}};
+  Workshop shop{options,
+                progress,
+                cancel,
+                tune::compute_dtype({}),
+                eval::ClipScorer::load_judge(options.base),
+                {}};
   // All that may be wrong with the order is found before the work.
   const auto owners = concepts_of_regions(template_scene, options.names);
   std::vector<tune::ConceptDataset> datasets;

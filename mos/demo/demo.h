@@ -15,7 +15,7 @@
 namespace mos::demo {
 
 struct DemoOptions {
-  std::string base = "base";               ///< Diffusers directory with `clip/` beside it.
+  std::string base = "base";               ///< Diffusers directory with its judge.
   std::string concepts = "base/concepts";  ///< Folders that `mos tune` reads.
   std::string out = "out/demo";
   std::string scene = "examples/demo-scene.json";
@@ -30,7 +30,7 @@ struct DemoOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, DemoOptions& o) {
-  visit("base", o.base, "base model, a diffusers directory with its CLIP towers in clip/");
+  visit("base", o.base, "base model, a diffusers directory with its judge in judge/ (or clip/)");
   visit("concepts", o.concepts, "folder of concept folders");
   visit("out", o.out, "where everything goes");
   visit("scene", o.scene, "region file; \"{name}\" in a prompt stands for that concept's words");

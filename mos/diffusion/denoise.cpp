@@ -110,7 +110,13 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
 
 std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
                                        std::int64_t width) {
+  constexpr std::int64_t kLargestSide = 16384;  // of what can be read again: io::kMaxPixels
   const auto factor = model.downscale();
+  if (height > kLargestSide || width > kLargestSide) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot make a picture of {} × {} pixels: {} are the most for a side",
+                            height, width, kLargestSide));
+  }
   if (height < 1 || width < 1 || height % factor != 0 || width % factor != 0) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("cannot make a picture of {} × {} pixels: this model needs multiples "

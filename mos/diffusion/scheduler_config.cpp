@@ -43,7 +43,7 @@ SchedulerConfig::SchedulerConfig(Json values, std::string class_name)
 
 void SchedulerConfig::refuse(const std::string& key, const std::string& expected) const {
   throw Error(ErrorKind::kFormat, fmt::format("{} does not have {} = {}: expected {}", class_name_,
-                                              key, values_.at(key).dump(), expected));
+                                              key, quoted(values_.at(key)), expected));
 }
 
 std::string SchedulerConfig::take_choice(const std::string& key, const std::string& fallback,
@@ -59,7 +59,7 @@ void SchedulerConfig::pin(const std::string& key, const Json& only) {
   taken_.push_back(key);
   const auto found = values_.find(key);
   if (found == values_.end() || found->is_null() || *found == only) return;
-  refuse(key, only.dump());
+  refuse(key, quoted(only));
 }
 
 NoiseSchedule SchedulerConfig::take_noise_schedule() {

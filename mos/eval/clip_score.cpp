@@ -52,6 +52,12 @@ ClipScorer ClipScorer::load(const std::filesystem::path& directory,
   return {std::move(model), text::CLIPTokenizer::from_directory(tokenizer_directory)};
 }
 
+ClipScorer ClipScorer::load_judge(const std::filesystem::path& base) {
+  const auto judge = base / "judge";
+  if (std::filesystem::exists(judge)) return load(judge, judge);
+  return load(base / "clip", base / "tokenizer");
+}
+
 Tensor ClipScorer::image_embeds(const Tensor& pictures) {
   torch::NoGradGuard no_grad;
   return model_->image_embeds(clip_pixels(pictures, model_->vision_config().image_size));
@@ -67,6 +73,16 @@ Tensor ClipScorer::text_embeds(std::span<const std::string> texts) {
 ImageAlignment image_alignment(const Tensor& generated, const Tensor& references) {
   const auto cosines = positive_cosines(generated, references);  // [G,R]
   return {cosines.mean().item<double>(), cosines.select(1, 0).mean().item<double>()};
+}
+
+double leave_one_out_alignment(const Tensor& references) {
+  const auto count = references.size(0);
+  if (count < 2) {
+    throw Error(ErrorKind::kUsage, "how alike pictures are among themselves takes two at least");
+  }
+  const auto cosines = positive_cosines(references, references).to(torch::kFloat64);
+  const auto others = cosines.sum() - cosines.diag().sum();
+  return (others / static_cast<double>(count * (count - 1))).item<double>();
 }
 
 double text_alignment(const Tensor& generated, const Tensor& text) {

@@ -28,6 +28,10 @@ class ClipScorer {
   static ClipScorer load(const std::filesystem::path& directory,
                          const std::filesystem::path& tokenizer_directory);
 
+  /// Who judges the pictures of a base model: `base`/judge, which has a tokenizer of its own, or,
+  /// where there is none, `base`/clip with the model's tokenizer.
+  static ClipScorer load_judge(const std::filesystem::path& base);
+
   /// uint8 [B,H,W,3] -> unit vectors [B,D] float32.
   torch::Tensor image_embeds(const torch::Tensor& pictures);
   /// Unit vectors [B,D] float32.
@@ -44,6 +48,10 @@ struct ImageAlignment {
   double first_reference = 0.0;  ///< Against the first reference alone, as the paper's script did.
 };
 ImageAlignment image_alignment(const torch::Tensor& generated, const torch::Tensor& references);
+
+/// How alike the pictures of one thing are, embeddings [N,D]: mean of max(cos, 0) of each with the
+/// others. What its painted pictures can reach at best. Throws kUsage for fewer than two.
+double leave_one_out_alignment(const torch::Tensor& references);
 
 /// Text alignment (CLIPScore): 2.5 · mean of max(cos, 0), embeddings [G,D] against one text [D].
 double text_alignment(const torch::Tensor& generated, const torch::Tensor& text);

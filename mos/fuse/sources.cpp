@@ -6,12 +6,13 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 #include <sstream>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
-#include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/training_metadata.h"
 
@@ -182,20 +183,6 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
   }
 }
 
-void warn_of_same_triggers(const std::vector<ConceptSource>& sources) {
-  std::map<std::string, std::string> owner;
-  for (const auto& source : sources) {
-    if (!source.delta.words.empty()) continue;
-    const auto [entry, fresh] = owner.try_emplace(source.phrase, source.name);
-    if (fresh) continue;
-    log::warn(
-        fmt::format("{} and {} both answer to \"{}\": the fused model will mix them wherever these "
-                    "words stand, and no region can tell them apart; train one of them on other "
-                    "words",
-                    entry->second, source.name, source.phrase));
-  }
-}
-
 void check_words(const std::vector<ConceptSource>& sources, std::span<const std::string> taken) {
   std::map<std::string, std::string> owner;
   for (const auto& word : taken) owner[word] = "the base model";
@@ -216,6 +203,28 @@ void check_words(const std::vector<ConceptSource>& sources, std::span<const std:
                       entry->second, source.name, word.word, i + 1, word.word));
     }
   }
+}
+
+std::vector<std::string> shared_triggers(const std::vector<ConceptSource>& sources) {
+  std::vector<std::string> sentences;
+  const auto words_of = [](const ConceptSource& source) {
+    const auto words = split_words(lower_ascii(source.prompt_phrase()));
+    return std::set<std::string>(words.begin(), words.end());
+  };
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    for (std::size_t j = i + 1; j < sources.size(); ++j) {
+      const auto one = words_of(sources[i]), other = words_of(sources[j]);
+      const bool within = std::includes(one.begin(), one.end(), other.begin(), other.end());
+      const bool around = std::includes(other.begin(), other.end(), one.begin(), one.end());
+      if (!within && !around) continue;
+      const auto& shared = within ? sources[j] : sources[i];
+      sentences.push_back(fmt::format(
+          "{} and {} both answer to \"{}\", so they will mix wherever it stands in a prompt; call "
+          "one of them by other words that it was trained on, or train it with words of its own",
+          sources[i].name, sources[j].name, shared.prompt_phrase()));
+    }
+  }
+  return sentences;
 }
 
 }  // namespace mos::fuse

@@ -36,12 +36,12 @@ Rename parse_rename(const std::string& text);
 /// Gives words new names. Throws mos::Error(kUsage) for a word that no concept has.
 void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> renames);
 
-/// Says which concepts without words of their own answer to the same trigger words, and what will
-/// come of it.
-void warn_of_same_triggers(const std::vector<ConceptSource>& sources);
-
 /// Throws mos::Error(kUsage) if two concepts use one word, if one uses a word of `taken` (those the
 /// base model knows already), or if a concept has no words and no phrase to show it by.
 void check_words(const std::vector<ConceptSource>& sources, std::span<const std::string> taken);
+
+/// A sentence for each two concepts of which one answers whenever the other is called, because all
+/// words of its phrase are in the other's. Empty: every prompt tells them apart.
+std::vector<std::string> shared_triggers(const std::vector<ConceptSource>& sources);
 
 }  // namespace mos::fuse

@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/io/exif.h"
 #include "mos/io/image_codecs.h"
 #include "mos/io/mapped_file.h"
 
@@ -32,6 +33,17 @@ std::string beginning_of(std::string_view bytes) {
   return text;
 }
 
+/// The pixels as they are stored.
+Image decode(std::string_view bytes, const std::string& origin) {
+  if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
+  if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
+  if (is_webp(bytes)) return decode_webp(bytes, origin);
+  throw Error(ErrorKind::kFormat,
+              fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
+                          bytes.empty() ? "it is empty"
+                                        : fmt::format("starts with {}", beginning_of(bytes))));
+}
+
 }  // namespace
 
 void throw_damaged(const std::string& origin, const std::string& reason) {
@@ -53,13 +65,9 @@ Image read_image(const std::filesystem::path& path) {
 }
 
 Image decode_image(std::string_view bytes, const std::string& origin) {
-  if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
-  if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
-  if (is_webp(bytes)) return decode_webp(bytes, origin);
-  throw Error(ErrorKind::kFormat,
-              fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
-                          bytes.empty() ? "it is empty"
-                                        : fmt::format("starts with {}", beginning_of(bytes))));
+  auto image = decode(bytes, origin);
+  image.pixels = upright(image.pixels, exif_orientation(bytes, image.text));
+  return image;
 }
 
 void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
@@ -67,15 +75,36 @@ void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
   write_text_file(path, encode_png(pixels, text));
 }
 
+namespace {
+
+/// Rows of a picture of this width that are computed with at a time: float32 takes four times the
+/// memory of bytes, and a formula several copies of it.
+std::int64_t rows_at_a_time(std::int64_t width) {
+  constexpr std::int64_t kPixelsAtATime = std::int64_t{1} << 20;
+  return std::max<std::int64_t>(1, kPixelsAtATime / std::max<std::int64_t>(1, width));
+}
+
+torch::Tensor over_white(const torch::Tensor& rgba) {
+  const auto colour = rgba.slice(2, 0, 3).to(torch::kFloat32);
+  const auto alpha = rgba.slice(2, 3, 4).to(torch::kFloat32) / 255.0;
+  return (colour * alpha + 255.0 * (1.0 - alpha)).round().to(torch::kUInt8);
+}
+
+}  // namespace
+
 torch::Tensor to_rgb(const torch::Tensor& pixels) {
   TORCH_CHECK(pixels.dim() == 3, "to_rgb takes [H, W, C], got ", pixels.sizes());
   const auto channels = pixels.size(2);
   if (channels == 3) return pixels;
   if (channels == 1) return pixels.expand({-1, -1, 3}).contiguous();
   TORCH_CHECK(channels == 4, "to_rgb takes 1, 3 or 4 channels, got ", channels);
-  const auto colour = pixels.slice(2, 0, 3).to(torch::kFloat32);
-  const auto alpha = pixels.slice(2, 3, 4).to(torch::kFloat32) / 255.0;
-  return (colour * alpha + 255.0 * (1.0 - alpha)).round().to(torch::kUInt8);
+  const auto height = pixels.size(0), rows = rows_at_a_time(pixels.size(1));
+  auto rgb = torch::empty({height, pixels.size(1), 3}, torch::kUInt8);
+  for (std::int64_t top = 0; top < height; top += rows) {
+    const auto bottom = std::min(top + rows, height);
+    rgb.slice(0, top, bottom).copy_(over_white(pixels.slice(0, top, bottom)));
+  }
+  return rgb;
 }
 
 torch::Tensor to_float_chw(const Image& image) {

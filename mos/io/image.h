@@ -19,7 +19,7 @@ struct Image {
 };
 
 /// Reads a PNG, JPEG or WebP picture, recognised by its content. 16-bit samples become 8-bit,
-/// palettes become RGB(A), the EXIF orientation of a JPEG is applied.
+/// palettes become RGB(A), and the picture is turned as its EXIF block asks (see exif.h).
 /// Throws mos::Error: kIo when the file cannot be opened, kFormat when it is not a whole picture.
 Image read_image(const std::filesystem::path& path);
 

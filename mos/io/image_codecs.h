@@ -5,7 +5,8 @@
 
 #include "mos/io/image.h"
 
-/// One decoder for each kind of picture; read_image chooses among them.
+/// One decoder for each kind of picture, which gives the pixels as they are stored; read_image
+/// chooses among them and turns what comes back.
 namespace mos::io {
 
 /// Each throws mos::Error(kFormat) naming `origin` when `bytes` are damaged or too large.
@@ -13,8 +14,9 @@ Image decode_png(std::string_view bytes, const std::string& origin);
 Image decode_jpeg(std::string_view bytes, const std::string& origin);
 Image decode_webp(std::string_view bytes, const std::string& origin);
 
-/// Pictures with more pixels than this are refused before memory is taken (256 megapixels).
-inline constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;
+/// Pictures with more pixels than this are refused before memory is taken: that of the largest
+/// sensors, and 800 MB as RGBA.
+inline constexpr std::int64_t kMaxPixels = 200'000'000;
 
 /// uint8 [height, width, channels]. Throws mos::Error(kFormat) beyond kMaxPixels.
 torch::Tensor allocate_pixels(std::int64_t height, std::int64_t width, std::int64_t channels,

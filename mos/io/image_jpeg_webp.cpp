@@ -2,95 +2,41 @@
 #include <turbojpeg.h>
 #include <webp/decode.h>
 
-#include <algorithm>
-#include <array>
 #include <memory>
-#include <optional>
 
 #include "mos/io/image_codecs.h"
 
 namespace mos::io {
 namespace {
 
+/// Scans of one JPEG: encoders make 10 of a progressive picture, and each one costs as much time as
+/// the whole picture, whatever is in it.
+constexpr std::size_t kMaxScans = 100;
+
 const unsigned char* raw(std::string_view bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
 }
 
-/// Unsigned 16- and 32-bit values of a TIFF block, in its own byte order; nothing outside it.
-class TiffBlock {
- public:
-  explicit TiffBlock(std::string_view bytes) : bytes_(bytes) {}
-
-  bool valid() const { return bytes_.starts_with("II*\0") || bytes_.starts_with("MM"); }
-
-  std::optional<std::uint32_t> integer(std::size_t offset, std::size_t size) const {
-    if (offset > bytes_.size() || size > bytes_.size() - offset) return std::nullopt;
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-      const auto position = bytes_[0] == 'I' ? offset + size - 1 - i : offset + i;
-      value = value << 8 | static_cast<unsigned char>(bytes_[position]);
-    }
-    return value;
-  }
-
- private:
-  std::string_view bytes_;
-};
-
-/// The orientation tag of an EXIF block, 1 (upright) when there is none.
-std::uint32_t exif_orientation(std::string_view tiff_bytes) {
-  constexpr std::uint32_t kOrientationTag = 0x0112;
-  constexpr std::size_t kEntryBytes = 12;
-  const TiffBlock tiff(tiff_bytes);
-  if (!tiff.valid()) return 1;
-  const std::size_t directory = tiff.integer(4, 4).value_or(0);
-  const auto entries = tiff.integer(directory, 2).value_or(0);
-  for (std::size_t i = 0; i < entries; ++i) {
-    const auto entry = directory + 2 + i * kEntryBytes;
-    if (tiff.integer(entry, 2) == kOrientationTag) return tiff.integer(entry + 8, 2).value_or(1);
-  }
-  return 1;
-}
-
-/// Walks the segments before the image data to the EXIF one.
-std::uint32_t jpeg_orientation(std::string_view bytes) {
-  constexpr std::string_view kExifPrefix("Exif\0\0", 6);
-  constexpr unsigned char kApp1 = 0xe1, kStartOfScan = 0xda;
-  std::size_t position = 2;
-  while (position + 4 <= bytes.size() && raw(bytes)[position] == 0xff) {
+/// How many scans there are before the end of the picture. Within a scan, 0xff begins a marker only
+/// if neither 0 nor a restart follows.
+std::size_t jpeg_scans(std::string_view bytes) {
+  constexpr unsigned char kStuffed = 0x00, kFirstRestart = 0xd0, kLastRestart = 0xd7;
+  constexpr unsigned char kEndOfImage = 0xd9, kStartOfScan = 0xda, kFill = 0xff;
+  std::size_t scans = 0;
+  auto position = bytes.find('\xff', 2);
+  while (position < bytes.size() && bytes.size() - position >= 4) {
     const auto marker = raw(bytes)[position + 1];
-    if (marker == kStartOfScan) break;
-    const auto length =
-        static_cast<std::size_t>(raw(bytes)[position + 2] << 8 | raw(bytes)[position + 3]);
-    const auto segment = bytes.substr(position + 4, length < 2 ? 0 : length - 2);
-    if (marker == kApp1 && segment.starts_with(kExifPrefix)) {
-      return exif_orientation(segment.substr(kExifPrefix.size()));
+    if (marker == kEndOfImage) break;
+    std::size_t next = position + 2;
+    if (marker == kFill) {
+      next = position + 1;
+    } else if (marker != kStuffed && (marker < kFirstRestart || marker > kLastRestart)) {
+      next += static_cast<std::size_t>(raw(bytes)[position + 2] << 8 | raw(bytes)[position + 3]);
     }
-    position += 2 + length;
+    if (marker == kStartOfScan) ++scans;
+    position = bytes.find('\xff', next);
   }
-  return 1;
-}
-
-/// [H, W, C] turned upright; orientations 2-8 as in EXIF 2.3, table of tag 274.
-torch::Tensor upright(const torch::Tensor& pixels, std::uint32_t orientation) {
-  switch (orientation) {
-    case 2:
-      return pixels.flip(1);
-    case 3:
-      return pixels.flip({0, 1});
-    case 4:
-      return pixels.flip(0);
-    case 5:
-      return pixels.transpose(0, 1).contiguous();
-    case 6:
-      return pixels.transpose(0, 1).flip(1);
-    case 7:
-      return pixels.transpose(0, 1).flip({0, 1});
-    case 8:
-      return pixels.transpose(0, 1).flip(0);
-    default:
-      return pixels;
-  }
+  return scans;
 }
 
 }  // namespace
@@ -108,6 +54,10 @@ Image decode_jpeg(std::string_view bytes, const std::string& origin) {
   if (colour_space == TJCS_CMYK || colour_space == TJCS_YCCK) {
     throw_damaged(origin, "it is a CMYK JPEG; convert it to RGB");
   }
+  if (const auto scans = jpeg_scans(bytes); scans > kMaxScans) {
+    throw_damaged(origin, fmt::format("it is a JPEG of {} scans, more than {}; save it anew", scans,
+                                      kMaxScans));
+  }
   const bool grey = colour_space == TJCS_GRAY;
   auto pixels = allocate_pixels(height, width, grey ? 1 : 3, origin);
   const int status = tjDecompress2(decoder.get(), raw(bytes), size, pixels.data_ptr<std::uint8_t>(),
@@ -119,7 +69,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& origin) {
       throw_damaged(origin, fmt::format("damaged JPEG ({})", reason));
     }
   }
-  return {.pixels = upright(pixels, jpeg_orientation(bytes)), .text = {}};
+  return {.pixels = pixels, .text = {}};
 }
 
 Image decode_webp(std::string_view bytes, const std::string& origin) {

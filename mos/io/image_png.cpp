@@ -7,12 +7,19 @@
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/image_codecs.h"
 
 /// libpng reports errors with longjmp, so every function that calls setjmp below holds only
 /// trivial local variables; whatever owns memory lives in the objects passed to it.
 namespace mos::io {
 namespace {
+
+/// Bytes of one text of a PNG once it is unpacked, and how many texts: the record of a scene with a
+/// hundred regions has 40 kB. libpng passes larger ones over; its own limits let a picture of 300
+/// bytes take gigabytes.
+constexpr png_alloc_size_t kMaxTextBytes = std::size_t{4} << 20;
+constexpr png_uint_32 kMaxTexts = 64;
 
 /// State shared with libpng's callbacks.
 struct PngStream {
@@ -76,6 +83,8 @@ struct PngWriter {
 bool read_header(PngReader& reader) {
   if (setjmp(png_jmpbuf(reader.png)) != 0) return false;
   png_set_read_fn(reader.png, &reader.stream, on_read);
+  png_set_chunk_malloc_max(reader.png, kMaxTextBytes);
+  png_set_chunk_cache_max(reader.png, kMaxTexts);
   png_read_info(reader.png, reader.info);
   png_set_expand(reader.png);  // palettes, tRNS, fewer than 8 bits
   png_set_scale_16(reader.png);
@@ -104,7 +113,7 @@ std::vector<png_bytep> row_pointers(const torch::Tensor& pixels) {
   return rows;
 }
 
-/// tEXt and zTXt are Latin-1 by the standard; iTXt is UTF-8.
+/// tEXt and zTXt are Latin-1 by the standard; iTXt is UTF-8, and Latin-1 where it breaks it.
 std::string utf8_of_latin1(std::string_view text) {
   std::string result;
   for (const char c : text) {
@@ -129,7 +138,8 @@ std::map<std::string, std::string> text_of(const PngReader& reader) {
     const bool utf8 = entry.compression >= PNG_ITXT_COMPRESSION_NONE;
     const std::string_view text(entry.text == nullptr ? "" : entry.text,
                                 utf8 ? entry.itxt_length : entry.text_length);
-    result[entry.key] = utf8 ? std::string(text) : utf8_of_latin1(text);
+    result[utf8_of_latin1(entry.key)] =
+        utf8 && is_utf8(text) ? std::string(text) : utf8_of_latin1(text);
   }
   return result;
 }

@@ -53,15 +53,31 @@ void check(const torch::Tensor& image, std::int64_t height, std::int64_t width) 
   TORCH_CHECK(height > 0 && width > 0 && image.numel() > 0, "resizing takes positive sizes");
 }
 
+/// Larger pictures are made narrower in parts, because a copy of them in float32 takes gigabytes.
+constexpr std::int64_t kPixelsAtATime = std::int64_t{1} << 24;
+
+/// [H, W, C] of any type to float32 [H, width, C].
+torch::Tensor with_width(const torch::Tensor& planes, std::int64_t width, const Filter& filter) {
+  const auto columns = filter_matrix(planes.size(1), width, filter);
+  const auto height = planes.size(0);
+  const auto rows = std::max<std::int64_t>(1, kPixelsAtATime / planes.size(1));
+  if (rows >= height) return torch::matmul(columns, planes.to(torch::kFloat32));
+  auto result = torch::empty({height, width, planes.size(2)});
+  for (std::int64_t top = 0; top < height; top += rows) {
+    const auto part = planes.slice(0, top, std::min(top + rows, height));
+    result.slice(0, top, top + part.size(0))
+        .copy_(torch::matmul(columns, part.to(torch::kFloat32)));
+  }
+  return result;
+}
+
 torch::Tensor resample(const torch::Tensor& image, std::int64_t height, std::int64_t width,
                        const Filter& filter) {
   check(image, height, width);
   const auto planes = image.dim() == 3 ? image : image.unsqueeze(2);
   const auto channels = planes.size(2);
-  auto values = planes.to(torch::kFloat32);
-  if (width != planes.size(1)) {
-    values = torch::matmul(filter_matrix(planes.size(1), width, filter), values);  // [H, w, C]
-  }
+  auto values = width == planes.size(1) ? planes.to(torch::kFloat32)
+                                        : with_width(planes, width, filter);  // [H, w, C]
   if (height != planes.size(0)) {
     const auto rows = filter_matrix(planes.size(0), height, filter);
     values = torch::matmul(rows, values.reshape({planes.size(0), width * channels}))

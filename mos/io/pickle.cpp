@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "mos/base/text.h"
 #include "mos/io/pickle_machine.h"
 #include "mos/io/pickle_objects.h"
 #include "mos/io/pickle_opcodes.h"
@@ -248,7 +249,7 @@ class PickleReader : private PickleMachine {
       fail(
           fmt::format("it asks for {}, which is refused because it could run code; only tensors "
                       "and plain containers are read",
-                      global));
+                      printable(global)));
     }
     push(Kind::kGlobal).text = std::move(global);
   }

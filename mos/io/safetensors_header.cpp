@@ -4,22 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <tuple>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 
 namespace mos::io {
 namespace {
 
-/// Looks keys up in logarithmic time, which our order-keeping Json does not: a hostile header may
-/// hold millions of them.
-using SortedJson = nlohmann::json;
-
 constexpr const char* kMetadataKey = "__metadata__";
-constexpr int kMaxDepth = 3;  // header > tensor > shape
-constexpr std::size_t kMaxDimensions = 64;
+constexpr std::size_t kMaxDimensions = 64;      // c10's own limit for most operations
+constexpr std::size_t kMaxTensors = 1'000'000;  // Stable Diffusion has some 1,100
 
 constexpr std::array<std::pair<std::string_view, torch::ScalarType>, 10> kDtypes = {{
     {"F64", torch::kFloat64},
@@ -34,178 +31,289 @@ constexpr std::array<std::pair<std::string_view, torch::ScalarType>, 10> kDtypes
     {"BOOL", torch::kBool},
 }};
 
-class HeaderParser {
- public:
-  HeaderParser(std::string_view json, std::uint64_t data_bytes, const std::string& origin)
-      : json_(json), data_bytes_(data_bytes), origin_(origin) {}
+std::optional<torch::ScalarType> dtype_named(std::string_view text) {
+  for (const auto& [name, dtype] : kDtypes) {
+    if (name == text) return dtype;
+  }
+  return std::nullopt;
+}
 
-  SafetensorsHeader parse() {
-    const SortedJson root = parse_json_strictly();
-    if (!root.is_object()) fail("its header is not a JSON object");
-    SafetensorsHeader header;
-    for (const auto& [name, value] : root.items()) {
-      if (name == kMetadataKey) {
-        header.metadata = parse_metadata(value);
-      } else {
-        header.tensors.push_back(parse_tensor(name, value));
-      }
+template <typename... Args>
+[[noreturn]] void fail(const std::string& origin, fmt::format_string<Args...> text,
+                       Args&&... args) {
+  throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin,
+                                              fmt::format(text, std::forward<Args>(args)...)));
+}
+
+/// Takes the header from the events of the JSON parser, in linear time and with no more memory than
+/// its tensors need: values that mean nothing are refused where they stand.
+class HeaderEvents : public nlohmann::json_sax<Json> {
+ public:
+  explicit HeaderEvents(const std::string& origin) : origin_(origin) {}
+
+  SafetensorsHeader take() { return std::move(header_); }
+
+  bool start_object(std::size_t /*unknown*/) override {
+    if (level_ == Level::kTop) {
+      level_ = Level::kHeader;
+    } else if (level_ == Level::kHeader && name_ == kMetadataKey) {
+      if (has_metadata_) fail_twice(name_);
+      has_metadata_ = true;
+      level_ = Level::kMetadata;
+    } else if (level_ == Level::kHeader) {
+      begin_tensor();
+    } else {
+      refuse("an object");
     }
-    check_layout(header.tensors);
-    return header;
+    return true;
+  }
+
+  bool end_object() override {
+    if (level_ == Level::kTensor) finish_tensor();
+    level_ = level_ == Level::kHeader ? Level::kTop : Level::kHeader;
+    return true;
+  }
+
+  bool start_array(std::size_t /*unknown*/) override {
+    const bool is_list = level_ == Level::kTensor && (field_ == kShape || field_ == kOffsets);
+    if (!is_list) refuse("a list");
+    level_ = Level::kList;
+    return true;
+  }
+
+  bool end_array() override {
+    level_ = Level::kTensor;
+    return true;
+  }
+
+  bool key(std::string& name) override {
+    switch (level_) {
+      case Level::kHeader:
+        name_ = std::move(name);
+        break;
+      case Level::kMetadata:
+        metadata_key_ = std::move(name);
+        break;
+      default:
+        begin_field(name);
+        break;
+    }
+    return true;
+  }
+
+  bool string(std::string& text) override {
+    if (level_ == Level::kMetadata) {
+      if (!header_.metadata.emplace(metadata_key_, std::move(text)).second) {
+        fail_twice(metadata_key_);
+      }
+    } else if (level_ == Level::kTensor && field_ == kDtype) {
+      const auto dtype = dtype_named(text);
+      if (!dtype) {
+        fail(origin_, "tensor \"{}\" has the unknown dtype \"{}\"", shown_name(), printable(text));
+      }
+      header_.tensors.back().dtype = *dtype;
+    } else {
+      refuse(fmt::format("\"{}\"", printable(text)));
+    }
+    return true;
+  }
+
+  bool number_unsigned(std::uint64_t number) override {
+    if (level_ != Level::kList) refuse(fmt::format("{}", number));
+    if (field_ == kShape) {
+      add_size(number);
+    } else {
+      add_offset(number);
+    }
+    return true;
+  }
+
+  bool null() override { refuse("null"); }
+  bool boolean(bool value) override { refuse(value ? "true" : "false"); }
+  bool number_integer(std::int64_t number) override { refuse(fmt::format("{}", number)); }
+  bool number_float(double /*number*/, const std::string& text) override {
+    refuse(printable(text));
+  }
+  bool binary(Json::binary_t& /*value*/) override { refuse("bytes"); }
+
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::json::exception& error) override {
+    fail(origin_, "its header is not valid JSON ({})", printable(error.what()));
   }
 
  private:
-  template <typename... Args>
-  [[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) const {
-    throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin_,
-                                                fmt::format(text, std::forward<Args>(args)...)));
+  /// What is open.
+  enum class Level { kTop, kHeader, kMetadata, kTensor, kList };
+  /// Places in kFieldNames.
+  static constexpr std::size_t kDtype = 0, kShape = 1, kOffsets = 2;
+  static constexpr std::array<std::string_view, 3> kFieldNames = {"dtype", "shape", "data_offsets"};
+
+  std::string shown_name() const { return printable(name_); }
+
+  [[noreturn]] void fail_twice(std::string_view key) const {
+    fail(origin_, "its header has the key \"{}\" twice", printable(key));
   }
 
-  /// JSON without duplicate keys and without deep nesting, both of which the JSON library allows.
-  SortedJson parse_json_strictly() const {
-    std::array<std::set<std::string>, kMaxDepth + 1> keys;
-    const auto check = [&](int depth, SortedJson::parse_event_t event, SortedJson& value) {
-      if (depth > kMaxDepth) fail("its header is nested too deeply");
-      const auto level = static_cast<std::size_t>(depth);
-      if (event == SortedJson::parse_event_t::object_start && depth < kMaxDepth)
-        keys[level + 1].clear();
-      if (event == SortedJson::parse_event_t::key &&
-          !keys[level].insert(value.get<std::string>()).second) {
-        fail("its header has the key \"{}\" twice", value.get<std::string>());
-      }
-      return true;
-    };
-    try {
-      return SortedJson::parse(json_.begin(), json_.end(), check);
-    } catch (const nlohmann::json::exception& error) {
-      fail("its header is not valid JSON ({})", error.what());
+  /// A value where it means nothing.
+  [[noreturn]] void refuse(std::string_view value) const {
+    switch (level_) {
+      case Level::kTop:
+        fail(origin_, "its header is not a JSON object");
+      case Level::kHeader:
+        if (name_ == kMetadataKey) fail(origin_, "{} is not a JSON object", kMetadataKey);
+        fail(origin_, "the header entry of tensor \"{}\" is not a JSON object", shown_name());
+      case Level::kMetadata:
+        fail(origin_, "{} has a value for \"{}\" that is no string", kMetadataKey,
+             printable(metadata_key_));
+      case Level::kTensor:
+        if (field_ == kDtype) fail(origin_, "tensor \"{}\" has no dtype", shown_name());
+        fail(origin_, "tensor \"{}\" has no list \"{}\"", shown_name(), kFieldNames[field_]);
+      case Level::kList:
+        break;
     }
+    fail(origin_, "tensor \"{}\" has {} in \"{}\", expected whole numbers from 0", shown_name(),
+         value, kFieldNames[field_]);
   }
 
-  std::map<std::string, std::string> parse_metadata(const SortedJson& value) const {
-    if (!value.is_object()) fail("{} is not a JSON object", kMetadataKey);
-    std::map<std::string, std::string> metadata;
-    for (const auto& [key, text] : value.items()) {
-      if (!text.is_string()) fail("{} has a value for \"{}\" that is no string", kMetadataKey, key);
-      metadata[key] = text.get<std::string>();
+  void begin_tensor() {
+    if (header_.tensors.size() >= kMaxTensors) {
+      fail(origin_, "it has more than {} tensors, which no model needs", kMaxTensors);
     }
-    return metadata;
+    header_.tensors.emplace_back().name = name_;
+    has_.fill(false);
+    offsets_ = 0;
+    level_ = Level::kTensor;
   }
 
-  TensorInfo parse_tensor(const std::string& name, const SortedJson& value) const {
-    if (!value.is_object()) fail("the header entry of tensor \"{}\" is not a JSON object", name);
-    for (const auto& [key, ignored] : value.items()) {
-      if (key != "dtype" && key != "shape" && key != "data_offsets") {
-        fail("tensor \"{}\" has an unknown header field \"{}\"", name, key);
-      }
+  void begin_field(const std::string& name) {
+    const auto* const found = std::find(kFieldNames.begin(), kFieldNames.end(), name);
+    if (found == kFieldNames.end()) {
+      fail(origin_, "tensor \"{}\" has an unknown header field \"{}\"", shown_name(),
+           printable(name));
     }
-    TensorInfo info;
-    info.name = name;
-    info.dtype = parse_dtype(name, value);
-    for (const auto size : integers(name, value, "shape")) {
-      if (size > static_cast<std::uint64_t>(INT64_MAX)) {
-        fail("tensor \"{}\" has the impossible size {}", name, size);
-      }
-      info.shape.push_back(static_cast<std::int64_t>(size));
-    }
-    if (info.shape.size() > kMaxDimensions) {
-      fail("tensor \"{}\" has {} dimensions, more than {}", name, info.shape.size(),
-           kMaxDimensions);
-    }
-    const auto offsets = integers(name, value, "data_offsets");
-    if (offsets.size() != 2) {
-      fail("tensor \"{}\" has {} data_offsets, expected 2", name, offsets.size());
-    }
-    info.begin = offsets[0];
-    info.end = offsets[1];
-    check_range(info);
-    return info;
+    field_ = static_cast<std::size_t>(found - kFieldNames.begin());
+    if (std::exchange(has_[field_], true)) fail_twice(name);
   }
 
-  torch::ScalarType parse_dtype(const std::string& name, const SortedJson& value) const {
-    const auto field = value.find("dtype");
-    if (field == value.end() || !field->is_string()) fail("tensor \"{}\" has no dtype", name);
-    const auto text = field->get<std::string>();
-    for (const auto& [known, dtype] : kDtypes) {
-      if (known == text) return dtype;
+  void add_size(std::uint64_t size) {
+    auto& shape = header_.tensors.back().shape;
+    if (!std::in_range<std::int64_t>(size)) {
+      fail(origin_, "tensor \"{}\" has the impossible size {}", shown_name(), size);
     }
-    fail("tensor \"{}\" has the unknown dtype \"{}\"", name, text);
+    if (shape.size() >= kMaxDimensions) {
+      fail(origin_, "tensor \"{}\" has more than {} dimensions", shown_name(), kMaxDimensions);
+    }
+    shape.push_back(static_cast<std::int64_t>(size));
   }
 
-  std::vector<std::uint64_t> integers(const std::string& name, const SortedJson& value,
-                                      const char* key) const {
-    const auto field = value.find(key);
-    if (field == value.end() || !field->is_array()) {
-      fail("tensor \"{}\" has no list \"{}\"", name, key);
-    }
-    std::vector<std::uint64_t> result;
-    for (const auto& item : *field) {
-      if (!item.is_number_unsigned()) {
-        fail("tensor \"{}\" has {} in \"{}\", expected whole numbers from 0", name, item.dump(),
-             key);
-      }
-      result.push_back(item.get<std::uint64_t>());
-    }
-    return result;
+  void add_offset(std::uint64_t offset) {
+    auto& tensor = header_.tensors.back();
+    if (offsets_ == 0) tensor.begin = offset;
+    if (offsets_ == 1) tensor.end = offset;
+    if (++offsets_ > 2) fail_offsets();
   }
 
-  /// Offsets in order and inside the file, and as many bytes as shape and dtype need.
-  void check_range(const TensorInfo& info) const {
-    if (info.begin > info.end) {
-      fail("tensor \"{}\" ends at byte {} before it begins at {}", info.name, info.end, info.begin);
-    }
-    if (info.end > data_bytes_) {
-      fail(
-          "tensor \"{}\" ends at byte {} of the data, but there are only {}; the file may be "
-          "incomplete: fetch it again",
-          info.name, info.end, data_bytes_);
-    }
-    const std::uint64_t element_size = c10::elementSize(info.dtype);
-    std::uint64_t bytes = element_size;
-    std::uint64_t extent = element_size;  // what the strides need, also when a size is 0
-    bool overflow = false;
-    for (const auto size : info.shape) {
-      const auto count = static_cast<std::uint64_t>(size);
-      bytes *= count;
-      overflow =
-          overflow || __builtin_mul_overflow(extent, std::max<std::uint64_t>(count, 1), &extent);
-    }
-    if (overflow) {
-      fail("tensor \"{}\" has the shape {}, whose size in bytes overflows", info.name,
-           shape_text(info.shape));
-    }
-    if (bytes != info.end - info.begin) {
-      fail("tensor \"{}\" of dtype {} and shape {} needs {} bytes but has {}", info.name,
-           *dtype_name(info.dtype), shape_text(info.shape), bytes, info.end - info.begin);
-    }
+  [[noreturn]] void fail_offsets() const {
+    fail(origin_, "tensor \"{}\" has {} data_offsets, expected 2", shown_name(),
+         offsets_ > 2 ? "more than 2" : fmt::format("{}", offsets_));
   }
 
-  /// Sorts by offset; the data then has to be adjacent from 0 to the end of the file.
-  void check_layout(std::vector<TensorInfo>& tensors) const {
-    std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
-      return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
-    });
-    std::uint64_t position = 0;
-    const TensorInfo* previous = nullptr;
-    for (const auto& info : tensors) {
-      if (info.begin < position) {
-        fail("the data of tensors \"{}\" and \"{}\" overlap", previous->name, info.name);
-      }
-      if (info.begin > position) {
-        fail("there is a gap of {} bytes before tensor \"{}\"", info.begin - position, info.name);
-      }
-      position = info.end;
-      previous = &info;
+  void finish_tensor() {
+    if (!has_[kDtype]) fail(origin_, "tensor \"{}\" has no dtype", shown_name());
+    for (const auto field : {kShape, kOffsets}) {
+      if (has_[field]) continue;
+      fail(origin_, "tensor \"{}\" has no list \"{}\"", shown_name(), kFieldNames[field]);
     }
-    if (position != data_bytes_) {
-      fail("{} bytes after the last tensor belong to none", data_bytes_ - position);
-    }
+    if (offsets_ != 2) fail_offsets();
   }
 
-  std::string_view json_;
-  std::uint64_t data_bytes_;
   const std::string& origin_;
+  SafetensorsHeader header_;
+  Level level_ = Level::kTop;
+  std::string name_, metadata_key_;
+  std::size_t field_ = kDtype;
+  std::array<bool, kFieldNames.size()> has_{};  ///< Fields of the tensor that is open.
+  int offsets_ = 0;                             ///< How many of its offsets.
+  bool has_metadata_ = false;
 };
+
+/// Offsets in order and inside the file, and as many bytes as shape and dtype need.
+void check_range(const TensorInfo& info, std::uint64_t data_bytes, const std::string& origin) {
+  const auto name = printable(info.name);
+  if (info.begin > info.end) {
+    fail(origin, "tensor \"{}\" ends at byte {} before it begins at {}", name, info.end,
+         info.begin);
+  }
+  if (info.end > data_bytes) {
+    fail(origin,
+         "tensor \"{}\" ends at byte {} of the data, but there are only {}; the file may be "
+         "incomplete: fetch it again",
+         name, info.end, data_bytes);
+  }
+  const std::uint64_t element_size = c10::elementSize(info.dtype);
+  std::uint64_t bytes = element_size;
+  std::uint64_t extent = element_size;  // what the strides need, also when a size is 0
+  bool overflow = false;
+  for (const auto size : info.shape) {
+    const auto count = static_cast<std::uint64_t>(size);
+    bytes *= count;
+    overflow =
+        overflow || __builtin_mul_overflow(extent, std::max<std::uint64_t>(count, 1), &extent);
+  }
+  if (overflow) {
+    fail(origin, "tensor \"{}\" has the shape {}, whose size in bytes overflows", name,
+         shape_text(info.shape));
+  }
+  if (bytes != info.end - info.begin) {
+    fail(origin, "tensor \"{}\" of dtype {} and shape {} needs {} bytes but has {}", name,
+         *dtype_name(info.dtype), shape_text(info.shape), bytes, info.end - info.begin);
+  }
+}
+
+void check_names(const std::vector<TensorInfo>& tensors, const std::string& origin) {
+  std::vector<std::string_view> names;
+  for (const auto& info : tensors) names.push_back(info.name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) {
+    fail(origin, "its header has the key \"{}\" twice", printable(*twice));
+  }
+}
+
+/// Sorts by offset; the data then has to be adjacent from 0 to the end of the file.
+void check_layout(std::vector<TensorInfo>& tensors, std::uint64_t data_bytes,
+                  const std::string& origin) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  std::uint64_t position = 0;
+  const TensorInfo* previous = nullptr;
+  for (const auto& info : tensors) {
+    if (info.begin < position) {
+      fail(origin, "the data of tensors \"{}\" and \"{}\" overlap", printable(previous->name),
+           printable(info.name));
+    }
+    if (info.begin > position) {
+      fail(origin, "there is a gap of {} bytes before tensor \"{}\"", info.begin - position,
+           printable(info.name));
+    }
+    position = info.end;
+    previous = &info;
+  }
+  if (position != data_bytes) {
+    fail(origin, "{} bytes after the last tensor belong to none", data_bytes - position);
+  }
+}
+
+/// `text` as a JSON string. Throws kUsage when it is not UTF-8.
+std::string json_string(const std::string& text) {
+  if (!is_utf8(text)) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("cannot write names or metadata that are not UTF-8 (\"{}\")", printable(text)));
+  }
+  return Json(text).dump();
+}
 
 }  // namespace
 
@@ -218,31 +326,44 @@ std::optional<std::string_view> dtype_name(torch::ScalarType dtype) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t data_bytes,
                                            const std::string& origin) {
-  return HeaderParser(json, data_bytes, origin).parse();
+  HeaderEvents events(origin);
+  Json::sax_parse(json, &events);
+  auto header = events.take();
+  for (const auto& info : header.tensors) check_range(info, data_bytes, origin);
+  check_names(header.tensors, origin);
+  check_layout(header.tensors, data_bytes, origin);
+  return header;
 }
 
 std::string format_safetensors_header(const SafetensorsHeader& header) {
-  Json root = Json::object();
-  if (!header.metadata.empty()) root[kMetadataKey] = header.metadata;
+  std::string text = "{";
+  const auto begin_entry = [&text](const std::string& key) {
+    text += fmt::format("{}{}:", text.size() == 1 ? "" : ",", json_string(key));
+  };
+  if (!header.metadata.empty()) {
+    begin_entry(kMetadataKey);
+    text += '{';
+    const char* comma = "";
+    for (const auto& [key, value] : header.metadata) {
+      text +=
+          fmt::format("{}{}:{}", std::exchange(comma, ","), json_string(key), json_string(value));
+    }
+    text += '}';
+  }
   for (const auto& info : header.tensors) {
     const auto dtype = dtype_name(info.dtype);
     if (!dtype || info.name == kMetadataKey) {
       throw Error(ErrorKind::kUsage,
-                  fmt::format("cannot write tensor \"{}\": safetensors has no such {}", info.name,
-                              dtype ? "name" : "dtype"));
+                  fmt::format("cannot write tensor \"{}\": safetensors has no such {}",
+                              printable(info.name), dtype ? "name" : "dtype"));
     }
-    root[info.name] = {
-        {"dtype", *dtype}, {"shape", info.shape}, {"data_offsets", {info.begin, info.end}}};
+    begin_entry(info.name);
+    text += fmt::format(R"({{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", *dtype,
+                        fmt::join(info.shape, ","), info.begin, info.end);
   }
-  try {
-    auto text = root.dump();
-    text.resize((text.size() + 7) / 8 * 8, ' ');
-    return text;
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(
-        ErrorKind::kUsage,
-        fmt::format("cannot write names or metadata that are not UTF-8 ({})", error.what()));
-  }
+  text += '}';
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  return text;
 }
 
 }  // namespace mos::io

@@ -6,13 +6,16 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
+#include "mos/io/finite.h"
 #include "mos/io/names.h"
 
 namespace mos::io {
 namespace {
 
-std::string join(const std::vector<std::string>& parts) {
-  return fmt::format("{}", fmt::join(parts, ", "));
+const std::string& shown(const std::string& origin) {
+  static const std::string kUnnamed = "the file";
+  return origin.empty() ? kUnnamed : origin;
 }
 
 bool allows(const KeyPredicate& predicate, const std::string& key) {
@@ -29,9 +32,14 @@ StateDict parameters_and_buffers(const torch::nn::Module& module) {
   return dict;
 }
 
-/// Pairs of (destination, source) that fit, and the fate of every key.
+struct Copy {
+  std::string key;  ///< Of the file.
+  torch::Tensor target, source;
+};
+
+/// What fits, and the fate of every key.
 struct LoadPlan {
-  std::vector<std::pair<torch::Tensor, torch::Tensor>> copies;
+  std::vector<Copy> copies;
   LoadReport report;
   bool acceptable = true;
 };
@@ -52,7 +60,7 @@ LoadPlan plan_load(StateDict unfilled, StateDict& dict, const LoadOptions& optio
       continue;
     }
     if (target->second.sizes() == tensor.sizes()) {
-      plan.copies.emplace_back(target->second, std::move(tensor));
+      plan.copies.push_back({key, target->second, std::move(tensor)});
       plan.report.loaded.push_back(key);
     } else {
       plan.report.mismatched.push_back(fmt::format("{} ({} in the file, {} in the model)", key,
@@ -75,9 +83,8 @@ LoadPlan acceptable_plan(const torch::nn::Module& module, StateDict& dict,
   auto plan = plan_load(parameters_and_buffers(module), dict, options);
   if (!plan.acceptable) {
     throw Error(ErrorKind::kMismatch,
-                fmt::format("the tensors of {} do not fit {}: {}",
-                            options.origin.empty() ? "the file" : options.origin, module.name(),
-                            plan.report.summary()));
+                fmt::format("the tensors of {} do not fit {}: {}", shown(options.origin),
+                            module.name(), plan.report.summary()));
   }
   return plan;
 }
@@ -100,7 +107,7 @@ std::string shape_text(torch::IntArrayRef shape) {
 std::string LoadReport::summary() const {
   auto text = fmt::format("{} loaded", loaded.size());
   const auto add = [&text](const char* label, const std::vector<std::string>& keys) {
-    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, join(keys));
+    if (!keys.empty()) text += fmt::format("; {} {}: {}", keys.size(), label, listed(keys));
   };
   add("missing", missing);
   add("unexpected", unexpected);
@@ -111,13 +118,13 @@ std::string LoadReport::summary() const {
 LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options) {
   auto plan = acceptable_plan(module, dict, options);
   torch::NoGradGuard no_grad;
-  for (auto& [target, source] : plan.copies) {
+  for (auto& [key, target, source] : plan.copies) {
     if (options.new_memory) {
       const auto dtype = options.new_dtype.value_or(source.scalar_type());
       target.set_data(
           torch::empty(source.sizes(), torch::TensorOptions(*options.new_memory).dtype(dtype)));
     }
-    target.copy_(source);
+    if (!copy_finite(target, source)) throw_not_finite(shown(options.origin), key);
     source.reset();
   }
   return std::move(plan.report);
@@ -127,7 +134,7 @@ void share_weights(const torch::nn::Module& from, torch::nn::Module& to) {
   auto weights = state_dict_of(from);
   auto plan =
       acceptable_plan(to, weights, {.allow_unexpected = matches_any({"*"}), .origin = from.name()});
-  for (auto& [target, source] : plan.copies) target.set_data(source);
+  for (auto& [key, target, source] : plan.copies) target.set_data(source);
 }
 
 LoadReport compare(const torch::nn::Module& module, const StateDict& dict) {

@@ -44,7 +44,8 @@ struct LoadReport {
 /// device, one tensor after the other; each is let go when it has been copied. Keys of older
 /// dialects are renamed by io/names. Nothing is written unless all fits. Throws
 /// mos::Error(kMismatch) that lists all missing, unexpected and mismatched keys, unless `options`
-/// allows them; a wrong shape is never allowed.
+/// allows them; a wrong shape is never allowed. Throws kFormat when a tensor holds NaN or infinity,
+/// which is seen while it is copied: then a part of `module` has been filled.
 LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOptions& options = {});
 
 /// What load_into would report; nothing is written.

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/mapped_file.h"
 #include "mos/io/mapped_tensor.h"
 #include "mos/io/pickle.h"
@@ -21,8 +22,12 @@ using Kind = PickleNode::Kind;
 
 /// Deeper values are refused: a pickle can contain itself.
 constexpr int kMaxDepth = 64;
-/// More values than this are refused: a small pickle can repeat itself exponentially.
+/// More values than this are refused: a small pickle can repeat itself exponentially. So it can
+/// with one long text, which is why the bytes of all texts, and of the names that tensors get from
+/// the dictionaries around them, are counted too.
 constexpr std::int64_t kMaxValues = 2'000'000;
+constexpr std::size_t kMaxTextBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxDimensions = 64;  // c10's own limit for most operations
 
 constexpr std::string_view kZipSignature("PK\x03\x04", 4);
 /// The first pickle of the older layout, protocol byte left out: 0x1950a86a20f9469cfc6c.
@@ -47,8 +52,6 @@ constexpr std::array<std::pair<std::string_view, torch::ScalarType>, 10> kStorag
 bool lies_inside(const std::vector<std::int64_t>& sizes, const std::vector<std::int64_t>& strides,
                  std::int64_t offset, std::int64_t numel) {
   __extension__ using Wide = __int128;  // products of two 64-bit numbers fit
-  constexpr std::size_t kMaxDimensions = 64;
-  if (sizes.size() > kMaxDimensions) return false;
   const bool empty = std::find(sizes.begin(), sizes.end(), 0) != sizes.end();
   Wide elements = 1, last = offset;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
@@ -136,7 +139,7 @@ class TorchFileReader {
 
   [[noreturn]] void fail_storage(const std::string& key) const {
     fail(fmt::format("the data of storage \"{}\" is damaged or incomplete; fetch the file again",
-                     key));
+                     printable(key)));
   }
 
   // Persistent ids are ('storage', type, key, location, elements) and, in old files, a view.
@@ -158,7 +161,7 @@ class TorchFileReader {
     for (const auto& [known, dtype] : kStorageTypes) {
       if (known == name) return dtype;
     }
-    fail(fmt::format("{} is not a type of storage", name));
+    fail(fmt::format("{} is not a type of storage", printable(name)));
   }
 
   /// All elements of a storage as a vector, made once.
@@ -186,6 +189,7 @@ class TorchFileReader {
 
   std::vector<std::int64_t> integers(const PickleNode& node) const {
     std::vector<std::int64_t> result;
+    if (node.items.size() > kMaxDimensions) fail("a tensor has an impossible shape");
     for (const auto* item : node.items) {
       if (item->kind != Kind::kInt || item->integer < 0) fail("a tensor has an impossible shape");
       result.push_back(item->integer);
@@ -212,6 +216,13 @@ class TorchFileReader {
     return storage.as_strided(sizes, strides, offset);
   }
 
+  /// As UTF-8: Python 2 pickled its strings as bytes of any kind.
+  std::string text(const PickleNode& node) {
+    text_bytes_ += node.text.size();
+    if (text_bytes_ > kMaxTextBytes) fail("its texts are too long");
+    return is_utf8(node.text) ? node.text : printable(node.text, std::string::npos);
+  }
+
   TorchValue convert(const PickleNode& node, int depth) {
     if (depth > kMaxDepth) fail("its values are nested too deeply");
     if (++values_ > kMaxValues) fail("it holds too many values");
@@ -224,7 +235,7 @@ class TorchFileReader {
         return {node.number};
       case Kind::kText:
       case Kind::kGlobal:
-        return {node.text};
+        return {text(node)};
       case Kind::kTensor:
         return {tensor(node)};
       case Kind::kStorage:
@@ -254,7 +265,7 @@ class TorchFileReader {
       if (!is_name && key.kind != Kind::kInt) {
         fail("a dictionary has a key that is neither text nor a whole number");
       }
-      auto name = is_name ? key.text : fmt::format("{}", key.integer);
+      auto name = is_name ? text(key) : fmt::format("{}", key.integer);
       auto value = convert(*node.items[i + 1], depth + 1);
       const auto [place, is_new] = places.emplace(name, dict.size());
       if (is_new) {
@@ -271,25 +282,45 @@ class TorchFileReader {
   std::map<std::string, std::string_view> storage_bytes_;
   std::map<std::string, torch::Tensor> storages_;
   std::int64_t values_ = 0;
+  std::size_t text_bytes_ = 0;
 };
 
-void flatten_into(StateDict& result, const TorchValue& value, const std::string& path) {
-  const auto child = [&path](const std::string& name) {
-    return path.empty() ? name : path + "/" + name;
-  };
-  if (const auto* tensor = std::get_if<torch::Tensor>(&value.value)) {
-    if (!result.emplace(path, *tensor).second) {
-      throw Error(ErrorKind::kFormat,
-                  fmt::format("two tensors of the file are called \"{}\"", path));
+class Flattening {
+ public:
+  void add(const TorchValue& value, const std::string& path) {
+    if (const auto* tensor = std::get_if<torch::Tensor>(&value.value)) {
+      if (!result_.emplace(path, *tensor).second) {
+        fail(fmt::format("two tensors of the file are called \"{}\"", printable(path)));
+      }
+    } else if (const auto* list = std::get_if<TorchValue::List>(&value.value)) {
+      for (std::size_t i = 0; i < list->size(); ++i) {
+        add_below(path, fmt::format("{}", i), (*list)[i]);
+      }
+    } else if (const auto* dict = std::get_if<TorchValue::Dict>(&value.value)) {
+      for (const auto& [name, item] : *dict) add_below(path, name, item);
     }
-  } else if (const auto* list = std::get_if<TorchValue::List>(&value.value)) {
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      flatten_into(result, (*list)[i], child(fmt::format("{}", i)));
-    }
-  } else if (const auto* dict = std::get_if<TorchValue::Dict>(&value.value)) {
-    for (const auto& [name, item] : *dict) flatten_into(result, item, child(name));
   }
-}
+
+  StateDict take() { return std::move(result_); }
+
+ private:
+  [[noreturn]] static void fail(const std::string& reason) {
+    throw Error(ErrorKind::kFormat, reason);
+  }
+
+  void add_below(const std::string& path, const std::string& name, const TorchValue& value) {
+    const bool holds_tensors = std::holds_alternative<torch::Tensor>(value.value) ||
+                               std::holds_alternative<TorchValue::List>(value.value) ||
+                               std::holds_alternative<TorchValue::Dict>(value.value);
+    if (!holds_tensors) return;
+    name_bytes_ += path.size() + name.size() + 1;
+    if (name_bytes_ > kMaxTextBytes) fail("the names of the file's tensors are too long");
+    add(value, path.empty() ? name : path + "/" + name);
+  }
+
+  StateDict result_;
+  std::size_t name_bytes_ = 0;
+};
 
 }  // namespace
 
@@ -307,9 +338,9 @@ TorchValue read_torch_file(const std::filesystem::path& path) {
 }
 
 StateDict flatten_tensors(const TorchValue& value) {
-  StateDict result;
-  flatten_into(result, value, "");
-  return result;
+  Flattening flattening;
+  flattening.add(value, "");
+  return flattening.take();
 }
 
 }  // namespace mos::io

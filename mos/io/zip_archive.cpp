@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 /// Layouts as in PKWARE's APPNOTE 6.3.9, sections 4.3.7, 4.3.12, 4.3.14-4.3.16, 4.5.3.
 namespace mos::io {
@@ -37,11 +38,13 @@ class ZipReader {
       const auto comment_length = integer(position + 32, 2);
       const std::string name(slice(position + kEntryBytes, name_length));
       if (integer(position + 10, 2) != 0) {
-        fail(fmt::format("its part {} is compressed, which torch.save does not do", name));
+        fail(fmt::format("its part {} is compressed, which torch.save does not do",
+                         printable(name)));
       }
       const auto data =
           entry_data(position, slice(position + kEntryBytes + name_length, extra_length));
-      if (!result.emplace(name, data).second) fail(fmt::format("it holds {} twice", name));
+      if (!result.emplace(name, data).second)
+        fail(fmt::format("it holds {} twice", printable(name)));
       position += kEntryBytes + name_length + extra_length + comment_length;
     }
     return result;

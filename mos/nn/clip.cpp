@@ -6,6 +6,7 @@
 #include <array>
 
 #include "mos/base/error.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/ops.h"
 #include "mos/nn/parameter.h"
 
@@ -30,15 +31,15 @@ void read_tower(const Json& config, ClipTowerConfig& c) {
                             activation));
   }
   c.hidden_act = activation == "gelu" ? ClipActivation::kGelu : ClipActivation::kQuickGelu;
-  const bool possible = c.hidden_size > 0 && c.hidden_size <= 65536 && c.intermediate_size > 0 &&
-                        c.num_hidden_layers > 0 && c.num_hidden_layers <= 256 &&
-                        c.num_attention_heads > 0 && c.hidden_size % c.num_attention_heads == 0 &&
-                        c.layer_norm_eps > 0;
+  const bool possible = is_count(c.hidden_size, kLargestWidth) &&
+                        is_count(c.intermediate_size, kLargestWidth) &&
+                        is_count(c.num_hidden_layers, kMostLayers) && c.num_attention_heads > 0 &&
+                        c.hidden_size % c.num_attention_heads == 0 && c.layer_norm_eps > 0;
   if (!possible) {
-    throw Error(
-        ErrorKind::kFormat,
-        "CLIP config: hidden_size, intermediate_size and num_hidden_layers must be positive "
-        "and num_attention_heads must divide hidden_size");
+    throw Error(ErrorKind::kFormat,
+                "CLIP config: hidden_size, intermediate_size and num_hidden_layers must be "
+                "positive and not "
+                "larger than in any network, and num_attention_heads must divide hidden_size");
   }
 }
 
@@ -227,9 +228,13 @@ ClipTextConfig ClipTextConfig::from_json(const Json& config) {
   c.max_position_embeddings =
       json_value(config, "max_position_embeddings", c.max_position_embeddings);
   c.eos_token_id = json_value(config, "eos_token_id", c.eos_token_id);
-  if (c.vocab_size < 1 || c.max_position_embeddings < 2) {
-    throw Error(ErrorKind::kFormat,
-                "CLIP text config: vocab_size and max_position_embeddings must be positive");
+  if (!is_count(c.vocab_size, kLargestVocabulary) || c.max_position_embeddings < 2 ||
+      c.max_position_embeddings > kLargestWidth) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("CLIP text config: vocab_size is {} and max_position_embeddings {}, "
+                    "expected 1 to {} and 2 to {}",
+                    c.vocab_size, c.max_position_embeddings, kLargestVocabulary, kLargestWidth));
   }
   return c;
 }
@@ -240,7 +245,8 @@ ClipVisionConfig ClipVisionConfig::from_json(const Json& config) {
   c.num_channels = json_value(config, "num_channels", c.num_channels);
   c.image_size = json_value(config, "image_size", c.image_size);
   c.patch_size = json_value(config, "patch_size", c.patch_size);
-  if (c.num_channels < 1 || c.patch_size < 1 || c.image_size < c.patch_size) {
+  if (!is_count(c.num_channels, kLargestWidth) || !is_count(c.image_size, kLargestWidth) ||
+      !is_count(c.patch_size, c.image_size)) {
     throw Error(ErrorKind::kFormat,
                 "CLIP vision config: num_channels and patch_size must be positive and image_size "
                 "at least patch_size");
@@ -297,7 +303,11 @@ CLIPModelImpl::CLIPModelImpl(const ClipTextConfig& text, const ClipVisionConfig&
 
 std::shared_ptr<CLIPModelImpl> CLIPModelImpl::from_json(const Json& config) {
   const auto width = json_value<std::int64_t>(config, "projection_dim", 512);
-  if (width < 1) throw Error(ErrorKind::kFormat, "CLIP config: projection_dim must be positive");
+  if (!is_count(width, kLargestWidth)) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("CLIP config: projection_dim is {}, expected 1 to {}", width, kLargestWidth));
+  }
   return std::make_shared<CLIPModelImpl>(
       ClipTextConfig::from_json(json_value<Json>(config, "text_config", Json::object())),
       ClipVisionConfig::from_json(json_value<Json>(config, "vision_config", Json::object())),

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/ops.h"
 
 namespace mos::nn {
@@ -51,7 +52,7 @@ ControlNetConfig ControlNetConfig::from_json(const Json& config) {
                        widths.size()));
   }
   for (const auto width : widths) {
-    if (width < 1 || width > 65536) {
+    if (!is_count(width, kLargestWidth)) {
       refuse(fmt::format("conditioning_embedding_out_channels has {}", width));
     }
   }
@@ -61,8 +62,8 @@ ControlNetConfig ControlNetConfig::from_json(const Json& config) {
   const auto order =
       json_value<std::string>(config, "controlnet_conditioning_channel_order", "rgb");
   if (order != "rgb" && order != "bgr") {
-    refuse(fmt::format("controlnet_conditioning_channel_order is \"{}\", expected rgb or bgr",
-                       order));
+    refuse(
+        fmt::format("controlnet_conditioning_channel_order is \"{}\", expected rgb or bgr", order));
   }
   result.reads_bgr = order == "bgr";
   result.global_pool_conditions = json_value(config, "global_pool_conditions", false);

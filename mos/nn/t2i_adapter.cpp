@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/linear.h"
 
 namespace mos::nn {
@@ -16,8 +17,6 @@ using torch::nn::ModuleList;
 namespace {
 
 constexpr std::int64_t kLightReduction = 4;  // diffusers: mid_channels = out_channels // 4
-constexpr std::int64_t kLargestWidth = 65536;
-constexpr std::int64_t kMostLevels = 16;
 constexpr const char* kFullName = "full_adapter";
 constexpr const char* kLightName = "light_adapter";
 
@@ -63,7 +62,7 @@ void check_values(const T2IAdapterConfig& c) {
   if (c.in_channels != 1 && c.in_channels != 3) {
     bad(fmt::format("in_channels is {}, expected 1 (grey pictures) or 3", c.in_channels));
   }
-  if (c.channels.empty() || std::ssize(c.channels) > kMostLevels) {
+  if (c.channels.empty() || c.channels.size() > kMostLevels) {
     bad(fmt::format("channels has {} levels, expected 1…{}", c.channels.size(), kMostLevels));
   }
   for (const auto width : c.channels) {

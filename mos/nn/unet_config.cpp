@@ -6,12 +6,11 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/nn/limits.h"
 
 namespace mos::nn {
 
 namespace {
-
-constexpr std::int64_t kLargestWidth = 65536;  ///< Of anything; more is a damaged config.
 
 /// A config entry that is one number for all levels or a list with one for each.
 std::vector<std::int64_t> per_level(const Json& config, const std::string& key,
@@ -83,7 +82,7 @@ void refuse_unsupported(const Json& config) {
     if (found == config.end() || found->is_null() || *found == value) continue;
     throw Error(ErrorKind::kFormat,
                 fmt::format("U-Net config: \"{}\": {} is not supported, expected {}", key,
-                            found->dump(), value.dump()));
+                            quoted(*found), quoted(value)));
   }
 }
 
@@ -92,17 +91,18 @@ void check_values(const UNetConfig& c) {
     throw Error(ErrorKind::kFormat, "U-Net config: " + what);
   };
   for (const auto size : {c.in_channels, c.out_channels, c.sample_size, c.cross_attention_dim}) {
-    if (size >= 1 && size <= kLargestWidth) continue;
+    if (is_count(size, kLargestWidth)) continue;
     bad(
         fmt::format("in_channels, out_channels, sample_size and cross_attention_dim must lie in "
                     "1…{}, but one is {}",
                     kLargestWidth, size));
   }
-  if (c.norm_num_groups < 1 || !(c.norm_eps > 0))
+  if (!is_count(c.norm_num_groups, kLargestWidth) || !(c.norm_eps > 0))
     bad("norm_num_groups and norm_eps must be positive");
+  std::int64_t blocks = 0;
   for (std::size_t i = 0; i < c.block_out_channels.size(); ++i) {
     const auto channels = c.block_out_channels[i];
-    if (channels < 1 || channels > kLargestWidth || channels % c.norm_num_groups != 0) {
+    if (!is_count(channels, kLargestWidth) || channels % c.norm_num_groups != 0) {
       bad(fmt::format(
           "block_out_channels has {}, expected a positive multiple of norm_num_groups {}", channels,
           c.norm_num_groups));
@@ -110,11 +110,14 @@ void check_values(const UNetConfig& c) {
     if (c.heads[i] < 1 || channels % c.heads[i] != 0) {
       bad(fmt::format("{} channels cannot be split into {} attention heads", channels, c.heads[i]));
     }
-    if (c.layers_per_block[i] < 1 || c.layers_per_block[i] > 64 || c.transformer_depth[i] < 1 ||
-        c.transformer_depth[i] > 64) {
-      bad("layers_per_block and transformer_layers_per_block must lie in 1…64");
+    if (!is_count(c.layers_per_block[i], kMostLayers) ||
+        !is_count(c.transformer_depth[i], kMostLayers)) {
+      bad(fmt::format("layers_per_block and transformer_layers_per_block must lie in 1…{}",
+                      kMostLayers));
     }
+    blocks += c.layers_per_block[i] * c.transformer_depth[i];
   }
+  if (blocks > kMostBlocks) bad(fmt::format("it has {} transformer blocks", blocks));
 }
 
 }  // namespace
@@ -127,7 +130,11 @@ UNetConfig UNetConfig::from_json(const Json& config) {
   c.sample_size = json_value<std::int64_t>(config, "sample_size", 64);
   c.block_out_channels = json_required<std::vector<std::int64_t>>(config, "block_out_channels");
   const auto levels = c.block_out_channels.size();
-  if (levels == 0) throw Error(ErrorKind::kFormat, "U-Net config: block_out_channels is empty");
+  if (levels == 0 || levels > kMostLevels) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("U-Net config: block_out_channels has {} levels, expected 1…{}", levels,
+                            kMostLevels));
+  }
   c.layers_per_block = per_level(config, "layers_per_block", 2, levels);
   c.down_has_attention =
       attention_levels(config, "down_block_types", {"CrossAttnDownBlock2D", "DownBlock2D"}, levels);

@@ -5,6 +5,7 @@
 
 #include "mos/base/error.h"
 #include "mos/nn/attention.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/norm.h"
 #include "mos/nn/ops.h"
 #include "mos/nn/resnet.h"
@@ -201,17 +202,18 @@ VaeConfig VaeConfig::from_json(const Json& config) {
   c.layers_per_block = json_value<std::int64_t>(config, "layers_per_block", 1);
   c.norm_num_groups = json_value<std::int64_t>(config, "norm_num_groups", 32);
   c.scaling_factor = json_value<double>(config, "scaling_factor", 0.18215);
-  const bool positive = c.in_channels > 0 && c.out_channels > 0 && c.latent_channels > 0 &&
-                        c.layers_per_block > 0 && c.layers_per_block <= 64 &&
-                        c.norm_num_groups > 0 && c.scaling_factor > 0 &&
-                        !c.block_out_channels.empty() && c.block_out_channels.size() <= 16;
-  if (!positive) {
+  const bool possible =
+      is_count(c.in_channels, kLargestWidth) && is_count(c.out_channels, kLargestWidth) &&
+      is_count(c.latent_channels, kLargestWidth) && is_count(c.layers_per_block, kMostLayers) &&
+      is_count(c.norm_num_groups, kLargestWidth) && c.scaling_factor > 0 &&
+      !c.block_out_channels.empty() && c.block_out_channels.size() <= kMostLevels;
+  if (!possible) {
     throw Error(ErrorKind::kFormat,
                 "VAE config: channels, layers_per_block, norm_num_groups and scaling_factor must "
-                "be positive");
+                "be positive and not larger than in any network");
   }
   for (const auto channels : c.block_out_channels) {
-    if (channels < 1 || channels > 65536 || channels % c.norm_num_groups != 0) {
+    if (!is_count(channels, kLargestWidth) || channels % c.norm_num_groups != 0) {
       throw Error(ErrorKind::kFormat,
                   fmt::format("VAE config: block_out_channels has {}, expected a positive multiple "
                               "of norm_num_groups {}",

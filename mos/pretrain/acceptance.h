@@ -12,8 +12,11 @@ namespace mos::pretrain {
 
 struct AcceptanceOptions {
   std::int64_t swap_pictures = 128;     ///< Held-out pictures for each caption-swap test.
-  std::int64_t pictures_per_class = 2;  ///< Generated, for each class.
-  std::int64_t pairs = 48;              ///< Generated pictures with two subjects.
+  std::int64_t judged = 1000;           ///< Held-out pictures for each figure of the judge itself.
+  std::int64_t pictures = 2000;         ///< Painted for the Fréchet distance and the sharpness.
+  std::int64_t pictures_per_class = 1;  ///< Painted of each class in each style.
+  std::int64_t pairs = 160;             ///< Painted pictures with two subjects, of each canvas.
+  std::int64_t triples = 120;           ///< Painted pictures with three subjects.
   std::int64_t steps = 25;
   double guidance = 4.0;
   std::int64_t seed = 1;
@@ -22,33 +25,43 @@ struct AcceptanceOptions {
 template <class Visitor>
 void describe(Visitor& visit, AcceptanceOptions& options) {
   visit("swap_pictures", options.swap_pictures, "held-out pictures for each caption-swap test");
-  visit("pictures_per_class", options.pictures_per_class, "generated pictures for each class");
-  visit("pairs", options.pairs, "generated pictures with two subjects");
+  visit("judged", options.judged, "held-out pictures for each figure of the judge itself");
+  visit("pictures", options.pictures, "painted for the Frechet distance and the sharpness");
+  visit("pictures_per_class", options.pictures_per_class, "painted of each class in each style");
+  visit("pairs", options.pairs, "painted pictures with two subjects, of each canvas");
+  visit("triples", options.triples, "painted pictures with three subjects");
   visit("steps", options.steps, "sampling steps");
   visit("guidance", options.guidance, "guidance scale");
   visit("seed", options.seed, "start of the random numbers");
 }
 
-/// One figure and what is asked of it.
+constexpr double kNoBound = 1e9;
+
+/// One figure and what is asked of it; without a bound it is told and not judged.
 struct AcceptanceRow {
   std::string name;
   double value = 0.0;
-  double wanted = 0.0;
-  bool passed() const { return value > wanted; }
+  double least = 0.0;
+  double most = kNoBound;
+  bool passed() const { return value >= least && value <= most; }
 };
 
-/// Measures the latest checkpoints of `base`, writes `base`/acceptance.json and
-/// `base`/acceptance.png (the generated pictures).
+/// Measures the latest checkpoints of `base` by its judge, and writes `base`/acceptance.png
+/// (painted pictures: single subjects, pairs).
 ///
-/// - Caption swaps: share of held-out pictures whose denoising error, averaged over four timesteps
-///   in 300…800 with fixed noise, is lower with their own caption than with one that has a subject
-///   (or the sides) exchanged.
-/// - Recognition: the image tower's nearest caption among all classes (or backgrounds, or ordered
-///   pairs of classes) is the one that the picture was made from.
+/// - Judge: how often it is right itself, on held-out pictures.
+/// - Caption swaps: prefers_own_caption.
+/// - Fréchet distance of the judge's features, and sharpness (laplacian_energy): pictures painted
+///   from held-out square pictures' captions, against these pictures.
+/// - Recognition: subjects piece by piece from left to right, background and style of the whole.
 /// - Adapters that are trained: adapter_effect; pictures to look at in effect.png of their folders.
 std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);
+
+/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record.
+void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
+                      const std::vector<AcceptanceRow>& rows);
 
 /// An aligned table for the terminal.
 std::string acceptance_table(const std::vector<AcceptanceRow>& rows);

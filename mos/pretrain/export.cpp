@@ -34,7 +34,6 @@ Json model_index() {
   };
   return {{"_class_name", "StableDiffusionPipeline"},
           {"_diffusers_version", "0.19.3"},
-          {"clip", of("transformers", "CLIPModel")},
           {"feature_extractor", Json::array({nullptr, nullptr})},
           {"requires_safety_checker", false},
           {"safety_checker", Json::array({nullptr, nullptr})},
@@ -71,7 +70,7 @@ Json training_record(const std::filesystem::path& base) {
   Json record = Json::object();
   record["data"] = read_json_file(base / "data" / "options.json");
   record["data"].erase("sprites");
-  for (const char* stage : {"vae", "vae_decoder", "towers", "unet"}) {
+  for (const char* stage : {"vae", "vae_decoder", "towers", "judge", "unet"}) {
     if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);
   }
   for (const auto kind : trained_adapters(base)) {
@@ -88,8 +87,10 @@ Json training_record(const std::filesystem::path& base) {
 void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
   AtomicDirectory directory(target, Existing::kReplace);
   const auto& out = directory.path();
-  const auto clip_config = read_json_file(base / "towers" / "config.json");
-  write_model(out / "clip", "model.safetensors", *load_towers(base), clip_config);
+  const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
+  write_model(out / "judge", "model.safetensors", *load_towers(base, TowerRole::kJudge),
+              read_json_file(base / "judge" / "config.json"));
+  tokenizer.save(out / "judge");
   write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base, torch::kFloat32),
               read_json_file(base / "unet" / "text_config.json"));
   write_model(out / "vae", "diffusion_pytorch_model.safetensors", *load_vae(base),
@@ -104,7 +105,7 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   std::filesystem::create_directories(out / "scheduler");
   write_json(out / "scheduler" / "scheduler_config.json",
              read_json_file(base / "unet" / "scheduler_config.json"));
-  text::CLIPTokenizer::from_directory(base / "tokenizer").save(out / "tokenizer");
+  tokenizer.save(out / "tokenizer");
   write_json(out / "model_index.json", model_index());
   write_json(out / "training_record.json", training_record(base));
   const auto sheet = base / "acceptance.png";

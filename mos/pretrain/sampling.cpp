@@ -65,8 +65,12 @@ Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
                        const SampleOptions& options, const std::optional<Steering>& steering) {
   const torch::NoGradGuard no_grad;
   const auto& config = model.unet->config();
-  const std::vector<std::int64_t> shape = {config.in_channels, config.sample_size,
-                                           config.sample_size};
+  const auto levels = static_cast<std::int64_t>(model.vae->config().block_out_channels.size());
+  const auto latent = [&](std::int64_t pixels) {
+    return pixels > 0 ? pixels >> (levels - 1) : config.sample_size;
+  };
+  const std::vector<std::int64_t> shape = {config.in_channels, latent(options.height),
+                                           latent(options.width)};
   const double scaling = model.vae->config().scaling_factor;
   const auto total = static_cast<std::int64_t>(prompts.size());
   std::vector<Tensor> pictures;

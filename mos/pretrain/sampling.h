@@ -23,6 +23,7 @@ struct SampleOptions {
   double guidance = 4.0;
   std::int64_t batch = 16;
   std::uint64_t seed = 1;
+  std::int64_t height = 0, width = 0;  ///< Pixels; 0: the base's square.
 };
 
 /// The networks of a base model, none of them owned.

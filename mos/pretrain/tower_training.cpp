@@ -1,12 +1,13 @@
 #include "mos/pretrain/tower_training.h"
 
 #include <algorithm>
-#include <array>
 
 #include "mos/base/file.h"
 #include "mos/base/random.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
+#include "mos/pretrain/judge.h"
+#include "mos/pretrain/tower_views.h"
 
 namespace mos::pretrain {
 
@@ -20,10 +21,11 @@ constexpr auto kCompute = torch::kBFloat16;
 constexpr double kMaxScale = 100.0;  // CLIP's bound on the inverse temperature
 constexpr std::int64_t kRetrievalAmong = 256;
 constexpr std::int64_t kTowerBatch = 64;  // for measurements
-constexpr double kSwapSides = 0.9;        // of the wrong captions where sides are named
-/// Share of the pictures with two subjects of which only a half is shown: what judges one subject
-/// of a pair must have seen such pictures.
-constexpr double kShowHalf = 0.4;
+constexpr std::int64_t kMeasured = 512;   // held-out pictures for figures of the towers
+constexpr std::int64_t kJudged = 600;     // and for each of the judge's
+constexpr double kSwapSides = 0.6;        // of the wrong captions where sides are named
+constexpr double kSwapStyle = 0.4;        // of the others where a style is named
+constexpr std::uint64_t kJudgesPictures = 1ULL << 40;  // the first of them
 
 struct WrongCaption {
   CaptionSpec spec;
@@ -33,6 +35,10 @@ struct WrongCaption {
 WrongCaption wrong_caption(const world::World& world, const CaptionSpec& spec, world::Rng& rng) {
   if (rng.chance(kSwapSides)) {
     if (const auto swapped = world::swap_sides(spec)) return {*swapped, true};
+  }
+  if (rng.chance(kSwapStyle)) {
+    const auto styles = static_cast<int>(world.styles.size());
+    if (const auto swapped = world::swap_style(spec, styles)) return {*swapped};
   }
   if (spec.subjects.empty()) {
     auto other = spec;
@@ -60,42 +66,65 @@ Tensor same_words(const std::vector<std::string>& captions) {
   return same;
 }
 
+/// What pictures are told to be: int64 [B], −1 where nothing is to be told.
+struct Labels {
+  Tensor subject, style, background;
+};
+
+Labels labels_of(const world::World& world, const std::vector<CaptionSpec>& specs) {
+  std::vector<std::int64_t> subject, style, background;
+  for (const auto& spec : specs) {
+    const auto count = spec.subjects.size();
+    subject.push_back(count == 1 ? spec.subjects[0].class_index : -1);
+    style.push_back(count > 0 ? spec.style : -1);
+    background.push_back(background_of(world, spec));
+  }
+  return {torch::tensor(subject), torch::tensor(style), torch::tensor(background)};
+}
+
 struct TowerLoss {
   nn::CLIPModel clip;
   const text::CLIPTokenizer& tokenizer;
   const Dataset& data;
-  const TowerOptions& options;
-  EpochOrder order;
+  ViewDraw draw;
+  Tensor prompts;  // ids of subjects, styles, backgrounds
 
   Tensor operator()(std::int64_t step) {
-    const auto indices = order.batch(step, options.train.batch);
-    world::Rng rng(static_cast<std::uint64_t>(options.train.seed), Split::kTrain,
+    const auto views = draw_views(data, draw, step);
+    world::Rng rng(static_cast<std::uint64_t>(draw.seed), Split::kHeldOut,
                    static_cast<std::uint64_t>(step));
     std::vector<std::string> captions, wrong;
-    auto sides = torch::zeros({options.train.batch}, torch::kBool);
-    auto shown = data.batch(Split::kTrain, indices, torch::kFloat32);
-    for (std::int64_t i = 0; i < options.train.batch; ++i) {
-      const auto index = indices[i].item<std::int64_t>();
-      auto spec = data.layout(Split::kTrain, index).caption;
-      world::choose_words(data.world(), spec, rng);
-      if (spec.subjects.size() == 2 && rng.chance(kShowHalf)) {
-        const bool right = rng.chance(0.5);
-        shown[i].copy_(halves_doubled(shown.narrow(0, i, 1))[right ? 1 : 0][0]);
-        spec.subjects = {spec.subjects[right ? 1 : 0]};
-      }
+    auto sides = torch::zeros({draw.batch}, torch::kBool);
+    for (const auto& spec : views.specs) {
       const auto other = wrong_caption(data.world(), spec, rng);
+      sides[static_cast<std::int64_t>(captions.size())] = other.exchanges_sides;
       captions.push_back(world::caption_text(data.world(), spec));
       wrong.push_back(world::caption_text(data.world(), other.spec));
-      sides[i] = other.exchanges_sides;
     }
     const auto same = same_words(captions);
     captions.insert(captions.end(), wrong.begin(), wrong.end());
     const auto texts =
         clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
-    const auto pictures = tower_pictures(shown, clip).to(kCompute);
-    const auto images = clip->image_embeds(pictures).to(torch::kFloat32);
-    return contrastive_loss(images, texts[0], texts[1], same, sides,
-                            clip->logit_scale().clamp_max(kMaxScale));
+    const auto pixels = tower_pictures(views.pictures, clip).to(kCompute);
+    const auto images = clip->image_embeds(pixels).to(torch::kFloat32);
+    const auto scale = clip->logit_scale().clamp_max(kMaxScale);
+    return contrastive_loss(images, texts[0], texts[1], same, sides, scale) +
+           recognition(images, views.specs, scale);
+  }
+
+  /// The words of single things are learnt by telling each from all others.
+  Tensor recognition(const Tensor& images, const std::vector<CaptionSpec>& specs,
+                     const Tensor& scale) {
+    const auto& world = data.world();
+    const auto labels = labels_of(world, specs);
+    const auto embeds = clip->text_embeds(prompts).to(torch::kFloat32);
+    const auto subjects = static_cast<std::int64_t>(world.classes.size());
+    const auto styles = static_cast<std::int64_t>(world.styles.size());
+    const auto rest = embeds.size(0) - subjects - styles;
+    return recognition_loss(images, embeds.narrow(0, 0, subjects), labels.subject, scale) +
+           recognition_loss(images, embeds.narrow(0, subjects, styles), labels.style, scale) +
+           recognition_loss(images, embeds.narrow(0, subjects + styles, rest), labels.background,
+                            scale);
   }
 };
 
@@ -143,41 +172,68 @@ double prefers_own(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, co
   return share(right > wrong);
 }
 
-double recognition(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, const Dataset& data,
-                   const Tensor& images) {
-  std::vector<std::string> captions;
-  for (const auto& subject : data.world().classes) {
-    captions.push_back("a photo of " + world::with_article(subject.name));
+Tensor prompt_ids(const text::CLIPTokenizer& tokenizer, const world::World& world) {
+  auto prompts = subject_prompts(world);
+  for (const auto& more : {style_prompts(world), background_prompts(world)}) {
+    prompts.insert(prompts.end(), more.begin(), more.end());
   }
-  std::vector<std::int64_t> rows, classes;
-  for (std::int64_t i = 0; i < images.size(0); ++i) {
-    const auto spec = data.layout(Split::kHeldOut, i).caption;
-    if (spec.subjects.size() != 1) continue;
-    rows.push_back(i);
-    classes.push_back(spec.subjects[0].class_index);
-  }
-  const auto texts = embed_texts(clip, tokenizer, captions);
-  const auto found = images.index_select(0, torch::tensor(rows)).mm(texts.t()).argmax(1);
-  return share(found == torch::tensor(classes));
+  return token_ids(tokenizer, prompts);
+}
+
+Json measure(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer, const Dataset& data) {
+  const auto figures = measure_towers(clip, tokenizer, data);
+  Judge judge(clip, tokenizer, data.world());
+  const auto judged = measure_judge(judge, data, kJudged);
+  return {{"retrieval_256", figures.retrieval},
+          {"swapped_subject", figures.swapped},
+          {"swapped_sides", figures.sides},
+          {"swapped_style", figures.style},
+          {"single", judged.single},
+          {"both", judged.both},
+          {"three", judged.three},
+          {"background", judged.background},
+          {"style", judged.style}};
 }
 
 }  // namespace
 
+TowerOptions tower_options(TowerRole role) {
+  TowerOptions options;
+  if (role == TowerRole::kTowers) return options;
+  options.train.seed = 20;
+  options.hidden = 160;
+  options.layers = 5;
+  options.heads = 5;
+  options.text_hidden = 128;
+  options.text_layers = 3;
+  options.text_heads = 4;
+  options.projection = 96;
+  return options;
+}
+
+const char* folder_of(TowerRole role) { return role == TowerRole::kTowers ? "towers" : "judge"; }
+
 Json clip_config_json(const TowerOptions& options, const text::CLIPTokenizer& tokenizer) {
-  const auto tower = [&options] {
-    return Json{{"hidden_size", options.hidden},       {"intermediate_size", 4 * options.hidden},
-                {"num_hidden_layers", options.layers}, {"num_attention_heads", options.heads},
-                {"hidden_act", "quick_gelu"},          {"layer_norm_eps", 1e-5},
+  const auto or_image = [](std::int64_t own, std::int64_t image) { return own > 0 ? own : image; };
+  const auto tower = [&options](std::int64_t hidden, std::int64_t layers, std::int64_t heads) {
+    return Json{{"hidden_size", hidden},
+                {"intermediate_size", 4 * hidden},
+                {"num_hidden_layers", layers},
+                {"num_attention_heads", heads},
+                {"hidden_act", "quick_gelu"},
+                {"layer_norm_eps", 1e-5},
                 {"projection_dim", options.projection}};
   };
-  Json text = tower();
+  Json text = tower(or_image(options.text_hidden, options.hidden),
+                    or_image(options.text_layers, options.layers),
+                    or_image(options.text_heads, options.heads));
   text["model_type"] = "clip_text_model";
   text["vocab_size"] = tokenizer.base_vocab_size();
   text["max_position_embeddings"] = tokenizer.model_max_length();
   text["bos_token_id"] = tokenizer.bos_id();
   text["eos_token_id"] = tokenizer.eos_id();
   text["pad_token_id"] = tokenizer.pad_id();
-  Json vision = tower();
+  Json vision = tower(options.hidden, options.layers, options.heads);
   vision["model_type"] = "clip_vision_model";
   vision["num_channels"] = 3;
   vision["image_size"] = options.image_size;
@@ -203,15 +259,6 @@ Tensor token_ids(const text::CLIPTokenizer& tokenizer, const std::vector<std::st
   return full ? ids : ids.narrow(1, 0, std::min(longest, ids.size(1))).contiguous();
 }
 
-std::array<Tensor, 2> halves_doubled(const Tensor& pictures) {
-  std::array<Tensor, 2> doubled;
-  const auto halves = pictures.chunk(2, 3);
-  for (std::size_t side = 0; side < 2; ++side) {
-    doubled[side] = torch::cat({halves[side], halves[side].flip({3})}, 3);
-  }
-  return doubled;
-}
-
 Tensor tower_pictures(const Tensor& pictures, const nn::CLIPModel& clip) {
   const auto side = clip->vision_config().image_size;
   auto x = pictures.to(torch::kFloat32).mul(0.5).add(0.5);
@@ -235,10 +282,18 @@ Tensor contrastive_loss(const Tensor& pictures, const Tensor& captions, const Te
   return loss + confusion.sum() / named.sum().clamp_min(1.0);
 }
 
+Tensor recognition_loss(const Tensor& pictures, const Tensor& prompts, const Tensor& labels,
+                        const Tensor& scale) {
+  const auto told = labels.ge(0).nonzero().squeeze(1);
+  if (told.size(0) == 0) return torch::zeros({}, pictures.options());
+  const auto logits = scale * pictures.index_select(0, told).mm(prompts.t());
+  return torch::cross_entropy_loss(logits, labels.index_select(0, told));
+}
+
 TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
                             const Dataset& data) {
   const torch::NoGradGuard no_grad;
-  const auto count = data.size(Split::kHeldOut);
+  const auto count = std::min(kMeasured, data.size(Split::kHeldOut));
   const auto images =
       embed_pictures(clip, data.batch(Split::kHeldOut, torch::arange(count), torch::kFloat32));
   std::vector<std::string> captions;
@@ -258,23 +313,20 @@ TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& toke
     const int which = rng.below(static_cast<int>(spec.subjects.size()));
     return world::swap_subject(spec, which, other_class(data.world(), spec, rng));
   };
+  const auto other_style = [&](const CaptionSpec& spec) {
+    return world::swap_style(spec, static_cast<int>(data.world().styles.size()));
+  };
   return {.retrieval = static_cast<double>(right) / static_cast<double>(found.size(0)),
-          .recognition = recognition(clip, tokenizer, data, images),
           .swapped = prefers_own(clip, tokenizer, data, images, exchange),
-          .sides = prefers_own(clip, tokenizer, data, images, world::swap_sides)};
+          .sides = prefers_own(clip, tokenizer, data, images, world::swap_sides),
+          .style = prefers_own(clip, tokenizer, data, images, other_style)};
 }
 
-Tensor best_caption(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
-                    const Tensor& pictures, const std::vector<std::string>& captions) {
-  const torch::NoGradGuard no_grad;
-  return embed_pictures(clip, pictures).mm(embed_texts(clip, tokenizer, captions).t()).argmax(1);
-}
-
-void train_towers(const std::filesystem::path& base, const TowerOptions& options,
+void train_towers(const std::filesystem::path& base, TowerRole role, const TowerOptions& options,
                   const ProgressCallback& progress, const CancelToken* cancel) {
   const Dataset data(base);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
-  const auto folder = base / "towers";
+  const auto folder = base / folder_of(role);
   const auto config = clip_config_json(options, tokenizer);
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
@@ -282,20 +334,16 @@ void train_towers(const std::filesystem::path& base, const TowerOptions& options
   FlatAdamW optimizer(*clip, {.weight_decay = options.train.weight_decay,
                               .average = options.train.average,
                               .working_dtype = kCompute});
-  TowerLoss loss{clip, tokenizer, data, options,
-                 EpochOrder(data.size(Split::kTrain), options.train.seed)};
-  const auto measure = [&](std::int64_t) {
-    const auto figures = measure_towers(clip, tokenizer, data);
-    return Json{{"retrieval_256", figures.retrieval},
-                {"recognition", figures.recognition},
-                {"swapped_subject", figures.swapped},
-                {"swapped_sides", figures.sides}};
-  };
-  train(optimizer, {.stage = "towers",
+  const ViewDraw draw{.batch = options.train.batch,
+                      .side = options.image_size,
+                      .seed = options.train.seed,
+                      .first = role == TowerRole::kJudge ? kJudgesPictures : 0};
+  TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world())};
+  train(optimizer, {.stage = folder_of(role),
                     .folder = folder,
                     .options = options.train,
                     .losses = {loss},  // every picture of a batch is compared with every caption
-                    .measure = measure,
+                    .measure = [&](std::int64_t) { return measure(clip, tokenizer, data); },
                     .progress = progress,
                     .cancel = cancel});
   const torch::NoGradGuard no_grad;
@@ -304,8 +352,8 @@ void train_towers(const std::filesystem::path& base, const TowerOptions& options
   write_text_file(folder / "config.json", config.dump(2) + "\n");
 }
 
-nn::CLIPModel load_towers(const std::filesystem::path& base) {
-  const auto folder = base / "towers";
+nn::CLIPModel load_towers(const std::filesystem::path& base, TowerRole role) {
+  const auto folder = base / folder_of(role);
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(read_json_file(folder / "config.json")));
   const auto path = folder / "model.safetensors";
   io::load_into(*clip, io::load_safetensors(path), {.origin = path.string()});

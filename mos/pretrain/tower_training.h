@@ -2,7 +2,6 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -15,22 +14,39 @@
 
 namespace mos::pretrain {
 
+/// The towers whose text half starts the U-Net's text encoder and whose image half lends its
+/// features to the other trainings, or the judge, which is of another size and seed, sees other
+/// pictures and has no part in any training.
+enum class TowerRole { kTowers, kJudge };
+
 struct TowerOptions {
-  TrainOptions train{.steps = 2300, .batch = 112, .learning_rate = 1e-3, .average = 0.995};
+  TrainOptions train{.steps = 2600, .batch = 128, .learning_rate = 1e-3, .average = 0.995};
   std::int64_t hidden = 192;
   std::int64_t layers = 4;
   std::int64_t heads = 4;
+  std::int64_t text_hidden = 0;  ///< 0: as the image tower.
+  std::int64_t text_layers = 0;
+  std::int64_t text_heads = 0;
   std::int64_t projection = 128;
   std::int64_t image_size = 64;
   std::int64_t patch = 8;
 };
 
+/// What `role` is trained with unless told otherwise.
+TowerOptions tower_options(TowerRole role);
+
+/// "towers" or "judge": the folder in a base's working folder.
+const char* folder_of(TowerRole role);
+
 template <class Visitor>
 void describe(Visitor& visit, TowerOptions& options) {
   describe(visit, options.train);
-  visit("hidden", options.hidden, "width of both towers");
-  visit("layers", options.layers, "layers of each tower");
-  visit("heads", options.heads, "attention heads");
+  visit("hidden", options.hidden, "width of the image tower");
+  visit("layers", options.layers, "its layers");
+  visit("heads", options.heads, "its attention heads");
+  visit("text_hidden", options.text_hidden, "width of the text tower; 0: as the image tower");
+  visit("text_layers", options.text_layers, "its layers; 0: as the image tower");
+  visit("text_heads", options.text_heads, "its attention heads; 0: as the image tower");
   visit("projection", options.projection, "width of the common space");
   visit("image_size", options.image_size, "side of the pictures that the image tower sees");
   visit("patch", options.patch, "side of its patches");
@@ -44,10 +60,6 @@ Json clip_config_json(const TowerOptions& options, const text::CLIPTokenizer& to
 torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
                         const std::vector<std::string>& captions, bool full = false);
 
-/// The left and the right half of pictures [B,3,H,W], each beside its mirror image, so that it
-/// fills a picture: what judges one of two subjects looks at these.
-std::array<torch::Tensor, 2> halves_doubled(const torch::Tensor& pictures);
-
 /// Pictures [B,3,H,W] in −1…1 as the image tower takes them: its size, CLIP's mean and deviation.
 torch::Tensor tower_pictures(const torch::Tensor& pictures, const nn::CLIPModel& clip);
 
@@ -59,26 +71,28 @@ torch::Tensor contrastive_loss(const torch::Tensor& pictures, const torch::Tenso
                                const torch::Tensor& wrong, const torch::Tensor& same,
                                const torch::Tensor& sides, const torch::Tensor& scale);
 
+/// Cross entropy of telling `labels` int64 [B] among prompts [N,D] by pictures [B,D]; pictures
+/// whose label is negative do not count.
+torch::Tensor recognition_loss(const torch::Tensor& pictures, const torch::Tensor& prompts,
+                               const torch::Tensor& labels, const torch::Tensor& scale);
+
 struct TowerFigures {
-  double retrieval = 0.0;    ///< 256-way, picture to caption.
-  double recognition = 0.0;  ///< Class of pictures with one subject, among all classes.
-  double swapped = 0.0;      ///< Caption against the same with one subject exchanged.
-  double sides = 0.0;        ///< Caption against the same with left and right exchanged.
+  double retrieval = 0.0;  ///< 256-way, picture to caption.
+  double swapped = 0.0;    ///< Caption against the same with one subject exchanged.
+  double sides = 0.0;      ///< Caption against the same with left and right exchanged.
+  double style = 0.0;      ///< Caption against the same with the style exchanged.
 };
 
-/// On the held-out pictures.
+/// On the held-out square pictures.
 TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
                             const Dataset& data);
 
-/// The most similar of `captions` for each picture [B,3,H,W] in −1…1: int64 [B].
-torch::Tensor best_caption(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
-                           const torch::Tensor& pictures, const std::vector<std::string>& captions);
-
-/// Trains `base`/towers and writes model.safetensors and config.json there.
-void train_towers(const std::filesystem::path& base, const TowerOptions& options,
+/// Trains `base`/towers or `base`/judge and writes model.safetensors and config.json there; resumes
+/// from its checkpoint.
+void train_towers(const std::filesystem::path& base, TowerRole role, const TowerOptions& options,
                   const ProgressCallback& progress, const CancelToken* cancel);
 
 /// The finished towers of `base`.
-nn::CLIPModel load_towers(const std::filesystem::path& base);
+nn::CLIPModel load_towers(const std::filesystem::path& base, TowerRole role = TowerRole::kTowers);
 
 }  // namespace mos::pretrain

@@ -14,7 +14,9 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
+#include "mos/base/text.h"
 #include "mos/base/workers.h"
+#include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 
 namespace mos::pretrain {
@@ -31,11 +33,13 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& folder) {
 
 std::int64_t step_of(const io::SafetensorsFile& file) {
   const auto found = file.metadata().find("step");
-  if (found == file.metadata().end()) {
+  const auto step =
+      found == file.metadata().end() ? std::nullopt : number_in<std::int64_t>(found->second);
+  if (!step || *step < 0) {
     throw Error(ErrorKind::kFormat,
                 file.path().string() + " is no training checkpoint: its metadata has no step");
   }
-  return std::stoll(found->second);
+  return *step;
 }
 
 class Clock {
@@ -79,7 +83,9 @@ class Loop {
     const auto path = checkpoint_path(run_.folder);
     if (!std::filesystem::exists(path)) return;
     const io::SafetensorsFile file(path);
-    optimizer_.load_state(io::load_safetensors(path), step_of(file));
+    const auto state = io::load_safetensors(path);
+    for (const auto& [name, tensor] : state) io::check_finite(tensor, path.string(), name);
+    optimizer_.load_state(state, step_of(file));
     log::info(fmt::format("{}: continuing after step {}", run_.stage, optimizer_.steps()));
   }
 

@@ -8,19 +8,13 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::region {
 
 namespace {
 
 constexpr std::string_view kFieldSeparator = "-*-";
-
-std::string trimmed(std::string text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
-  while (!text.empty() && blank(text.back())) text.pop_back();
-  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), blank));
-  return text;
-}
 
 std::vector<std::string> split(const std::string& text, std::string_view separator) {
   std::vector<std::string> parts;
@@ -40,7 +34,7 @@ std::string without_brackets(const std::string& field, const std::string& region
     throw Error(ErrorKind::kUsage,
                 fmt::format("region \"{}\": \"{}\" must stand in brackets; expected "
                             "[prompt]-*-[negative prompt]-*-[top, left, bottom, right]",
-                            region, text));
+                            printable(region), printable(text)));
   }
   return text.substr(1, text.size() - 2);
 }
@@ -48,20 +42,14 @@ std::string without_brackets(const std::string& field, const std::string& region
 std::vector<double> numbers_of(const std::string& text, const std::string& region) {
   std::vector<double> numbers;
   for (const auto& part : split(text, ",")) {
-    std::size_t used = 0;
     const auto word = trimmed(part);
-    double number = 0.0;
-    try {
-      number = std::stod(word, &used);
-    } catch (const std::exception&) {
-      used = 0;
-    }
-    if (word.empty() || used != word.size()) {
+    const auto number = number_in<double>(word);
+    if (!number) {
       throw Error(ErrorKind::kUsage, fmt::format("region \"{}\": \"{}\" is not a number in the box "
                                                  "[top, left, bottom, right]",
-                                                 region, word));
+                                                 printable(region), printable(word)));
     }
-    numbers.push_back(number);
+    numbers.push_back(*number);
   }
   return numbers;
 }
@@ -177,9 +165,10 @@ FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width) 
 
 Box make_box(const std::vector<double>& numbers, Canvas canvas) {
   if (numbers.size() != 4) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
-                            fmt::join(numbers, ", "), numbers.size()));
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
+                    printable(fmt::format("{}", fmt::join(numbers, ", "))), numbers.size()));
   }
   const bool fractions =
       std::all_of(numbers.begin(), numbers.end(), [](double x) { return x <= 1.0; });
@@ -279,12 +268,12 @@ std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas)
       throw Error(ErrorKind::kUsage,
                   fmt::format("\"{}\" is no weight of a box; expected [top, left, bottom, "
                               "right]-weight",
-                              whole));
+                              printable(whole)));
     }
     const auto box = numbers_of(without_brackets(whole.substr(0, close + 1), whole), whole);
     const auto weight = numbers_of(whole.substr(close + 2), whole);
     if (weight.size() != 1) {
-      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" has several weights", whole));
+      throw Error(ErrorKind::kUsage, fmt::format("\"{}\" has several weights", printable(whole)));
     }
     weights.push_back({make_box(box, canvas), weight.front()});
   }
@@ -300,7 +289,7 @@ std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas)
       throw Error(ErrorKind::kUsage,
                   fmt::format("region \"{}\" has {} parts, expected three: [prompt]-*-[negative "
                               "prompt]-*-[top, left, bottom, right]",
-                              whole, fields.size()));
+                              printable(whole), fields.size()));
     }
     Region region;
     region.prompt = without_brackets(fields[0], whole);

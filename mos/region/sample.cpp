@@ -1,11 +1,16 @@
 #include "mos/region/sample.h"
 
+#include <fmt/core.h>
+
+#include <cmath>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/region/regional_attention.h"
 
 namespace mos::region {
@@ -43,21 +48,71 @@ SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::Conce
   return texts;
 }
 
-void check_count(const SampleOptions& options) {
-  if (options.count < 1) throw Error(ErrorKind::kUsage, "--count must be at least 1");
+/// The level of the U-Net with the largest features that read a text; 0 has the latents' size.
+std::size_t finest_attention(const nn::UNetConfig& config) {
+  const auto levels = config.block_out_channels.size();
+  std::size_t level = 0;
+  while (level + 1 < levels && !config.down_has_attention[level] &&
+         !config.up_has_attention[levels - 1 - level]) {
+    ++level;
+  }
+  return level;
 }
 
 }  // namespace
+
+void check_options(const SampleOptions& options) {
+  const auto require = [](bool holds, const std::string& message) {
+    if (!holds) throw Error(ErrorKind::kUsage, message);
+  };
+  constexpr double kLargestGuidance = 1000.0;
+  require(options.height >= 0 && options.width >= 0, "height and width must not be below 0");
+  require(options.steps >= 1, fmt::format("steps is {}, expected at least 1", options.steps));
+  require(options.count >= 1 && options.count <= kMostAtATime,
+          fmt::format("{} pictures at a time are not possible, expected 1 to {}", options.count,
+                      kMostAtATime));
+  require(std::abs(options.guidance_scale) <= kLargestGuidance,
+          fmt::format("guidance_scale is {}, expected {} at most", options.guidance_scale,
+                      kLargestGuidance));
+  require(options.eta >= 0.0 && options.eta <= 1.0,
+          fmt::format("eta is {}, expected 0 to 1", options.eta));
+}
 
 Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options) {
   const auto own = model.unet->config().sample_size * model.downscale();
   return {options.height == 0 ? own : options.height, options.width == 0 ? own : options.width};
 }
 
+void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene) {
+  const auto canvas = scene.canvas.value();
+  const auto level = finest_attention(model.unet->config());
+  auto cell = model.downscale();
+  auto height = canvas.height / cell, width = canvas.width / cell;
+  for (std::size_t i = 0; i < level; ++i) {
+    height = (height + 1) / 2;
+    width = (width + 1) / 2;
+    cell *= 2;
+  }
+  std::vector<std::string> small;
+  for (std::size_t i = 0; i < scene.regions.size(); ++i) {
+    const auto& [top, left, bottom, right] = scene.regions[i].box;
+    if (!on_features(scene.regions[i].box, height, width).empty()) continue;
+    const auto h = static_cast<double>(canvas.height), w = static_cast<double>(canvas.width);
+    small.push_back(fmt::format("{} \"{}\" with the box [{:g}, {:g}, {:g}, {:g}]", i + 1,
+                                scene.regions[i].prompt, top * h, left * w, bottom * h, right * w));
+  }
+  if (small.empty()) return;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("a box must cover a position of the finest layer, which is {} x {} pixels "
+                  "between multiples of {}; too small for anything to be painted: region {}",
+                  cell, cell, cell, listed(small)));
+}
+
 Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
-  check_count(options);
+  check_options(options);
   torch::NoGradGuard no_grad;
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);

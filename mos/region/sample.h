@@ -37,8 +37,18 @@ void describe(Visitor& visit, SampleOptions& options) {
   visit("count", options.count, "pictures");
 }
 
+/// Pictures of one batch, as far as any memory goes.
+inline constexpr std::int64_t kMostAtATime = 1024;
+
+/// Throws kUsage naming the first option that is impossible on any model.
+void check_options(const SampleOptions& options);
+
 /// The canvas of `options`, with the model's own size for what is 0.
 Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options);
+
+/// Throws kUsage naming the regions of `scene`, whose canvas is known, with a box that covers no
+/// whole position of any cross-attention layer: nobody would read their prompts.
+void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene);
 
 /// What a scene is painted with beside its words.
 struct PaintInputs {

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <queue>
+#include <tuple>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/text/clean_text.h"
 
 namespace mos::text {
@@ -14,7 +18,6 @@ namespace {
 constexpr std::string_view kEndOfWord = "</w>";
 constexpr std::string_view kVersionLine = "#version: 0.2";
 constexpr std::int64_t kNoId = -1;
-constexpr std::int64_t kLargestPossibleId = 100'000'000;
 
 /// The printable character that stands for each byte (`bytes_to_unicode` of GPT-2): itself where
 /// it is printable Latin-1, else the next free one from U+0100.
@@ -99,15 +102,14 @@ void BytePairs::read_vocabulary(const std::string& text, const std::string& orig
   const auto fail = [&origin](const std::string& reason) {
     throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: {}", origin, reason));
   };
-  // Not our order-keeping Json, whose objects look keys up in linear time.
-  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json(text, origin);
   if (!json.is_object() || json.empty()) fail("expected an object of tokens and their ids");
-  for (const auto& [token, id] : json.items()) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 ||
-        id.get<std::int64_t>() > kLargestPossibleId) {
-      fail(fmt::format("token \"{}\" has the impossible id {}", token, id.dump()));
+  for (const auto& [token, value] : json.items()) {
+    std::int64_t id = 0;
+    if (!assign_json(value, id) || id < 0 || id > kLargestTokenId) {
+      fail(fmt::format("token \"{}\" has the impossible id {}", printable(token), quoted(value)));
     }
-    add(token, id.get<std::int64_t>());
+    add(token, id);
   }
 }
 
@@ -130,6 +132,85 @@ void BytePairs::read_merges(std::string_view text, const std::string& origin) {
   });
 }
 
+/// The symbols of one piece while pairs of them are merged. Each pass of the definition merges
+/// every occurrence of the pair with the lowest rank, from left to right; a queue of the pairs by
+/// rank and place finds them without looking through the whole piece, which a long one would make
+/// quadratic.
+class BytePairs::Merging {
+ public:
+  Merging(const BytePairs& rules, std::vector<std::int64_t> symbols)
+      : rules_(rules), symbols_(std::move(symbols)) {
+    for (std::size_t i = 0; i < symbols_.size(); ++i) {
+      previous_.push_back(i == 0 ? kNowhere : i - 1);
+      next_.push_back(i + 1);
+    }
+    for (std::size_t i = 0; i + 1 < symbols_.size(); ++i) queue_pair(i);
+  }
+
+  void run() {
+    while (!queue_.empty()) {
+      const auto rank = queue_.top().rank;
+      std::vector<std::size_t> changed;
+      for (; !queue_.empty() && queue_.top().rank == rank; queue_.pop()) {
+        if (merge(queue_.top())) changed.push_back(queue_.top().place);
+      }
+      for (const auto place : changed) {  // what they make is for the passes after this one
+        if (symbols_[place] == kGone) continue;
+        queue_pair(place);
+        if (previous_[place] != kNowhere) queue_pair(previous_[place]);
+      }
+    }
+  }
+
+  void append_to(std::vector<std::int64_t>& ids, std::int64_t unknown_id) const {
+    for (std::size_t i = 0; i < symbols_.size(); i = next_[i]) {
+      ids.push_back(symbols_[i] == kNoId ? unknown_id : symbols_[i]);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kNowhere = SIZE_MAX;
+  static constexpr std::int64_t kGone = -2;  ///< Part of the symbol before it now.
+
+  /// A pair as it was when it was queued.
+  struct Candidate {
+    std::int64_t rank;
+    std::size_t place;
+    std::int64_t left, right, merged;
+    bool operator>(const Candidate& other) const {
+      return std::tie(rank, place) > std::tie(other.rank, other.place);
+    }
+  };
+
+  void queue_pair(std::size_t place) {
+    const auto right = next_[place];
+    if (right >= symbols_.size()) return;
+    const auto* rule = rules_.find_merge(symbols_[place], symbols_[right]);
+    if (rule != nullptr) {
+      queue_.push({rule->rank, place, symbols_[place], symbols_[right], rule->merged});
+    }
+  }
+
+  /// False when the pair is not there any more.
+  bool merge(const Candidate& pair) {
+    const auto right = next_[pair.place];
+    if (symbols_[pair.place] != pair.left || right >= symbols_.size() ||
+        symbols_[right] != pair.right) {
+      return false;
+    }
+    symbols_[pair.place] = pair.merged;
+    symbols_[right] = kGone;
+    next_[pair.place] = next_[right];
+    if (next_[right] < symbols_.size()) previous_[next_[right]] = pair.place;
+    return true;
+  }
+
+  const BytePairs& rules_;
+  std::vector<std::int64_t> symbols_;
+  std::vector<std::size_t> previous_, next_;  ///< Of the symbols that are left.
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue_;
+};
+
 const BytePairs::Merge* BytePairs::find_merge(std::int64_t left, std::int64_t right) const {
   const auto found = merges_.find({left, right});
   return found == merges_.end() ? nullptr : &found->second;
@@ -142,26 +223,9 @@ void BytePairs::encode(std::string_view piece, std::int64_t unknown_id,
   if (!piece.empty()) {
     symbols.back() = last_byte_ids_[static_cast<unsigned char>(piece.back())];
   }
-  while (symbols.size() > 1) {
-    const Merge* best = nullptr;
-    Pair best_pair;
-    for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
-      const auto* merge = find_merge(symbols[i], symbols[i + 1]);
-      if (merge != nullptr && (best == nullptr || merge->rank < best->rank)) {
-        best = merge;
-        best_pair = {symbols[i], symbols[i + 1]};
-      }
-    }
-    if (best == nullptr) break;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < symbols.size(); ++i) {
-      const bool merges = i + 1 < symbols.size() && Pair{symbols[i], symbols[i + 1]} == best_pair;
-      symbols[kept++] = merges ? best->merged : symbols[i];
-      if (merges) ++i;
-    }
-    symbols.resize(kept);
-  }
-  for (const auto symbol : symbols) ids.push_back(symbol == kNoId ? unknown_id : symbol);
+  Merging merging(*this, std::move(symbols));
+  merging.run();
+  merging.append_to(ids, unknown_id);
 }
 
 std::optional<std::int64_t> BytePairs::id(std::string_view token) const {

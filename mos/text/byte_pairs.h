@@ -12,6 +12,9 @@
 
 namespace mos::text {
 
+/// Larger ids are refused: no vocabulary is near it, and sums with it stay numbers.
+inline constexpr std::int64_t kLargestTokenId = 100'000'000;
+
 /// Byte pair encoding with a fixed vocabulary, as in `vocab.json` and `merges.txt` of CLIP: every
 /// byte is a printable character, and `</w>` closes the last symbol of a word.
 class BytePairs {
@@ -42,6 +45,7 @@ class BytePairs {
   std::string merges_text() const;
 
  private:
+  class Merging;
   struct Merge {
     std::int64_t rank;
     std::int64_t merged;

@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/text/byte_pairs.h"
 #include "mos/text/clean_text.h"
 #include "mos/text/clip_merges.h"
@@ -106,9 +107,9 @@ void CLIPTokenizer::read_configuration(const Texts& texts, const std::string& or
       }
     }
     if (json->contains("model_max_length")) {
-      const auto& length = (*json)["model_max_length"];
-      if (length.is_number_integer() && length.get<std::int64_t>() <= kLongestSequence) {
-        model_max_length_ = length.get<std::int64_t>();
+      std::int64_t length = 0;
+      if (assign_json((*json)["model_max_length"], length) && length <= kLongestSequence) {
+        model_max_length_ = length;
       }
     }
     if (model_max_length_ < 3) {
@@ -122,11 +123,13 @@ void CLIPTokenizer::read_configuration(const Texts& texts, const std::string& or
 void CLIPTokenizer::read_added_tokens(const Texts& texts, const std::string& origin) {
   const auto added_path = origin + "/added_tokens.json";
   if (const auto json = object_if_present(texts, "added_tokens.json", origin)) {
-    for (const auto& [token, id] : json->items()) {
-      if (!id.is_number_integer()) {
-        fail(added_path, fmt::format("the id of \"{}\" is not a number", token));
+    for (const auto& [token, value] : json->items()) {
+      std::int64_t id = 0;
+      if (!assign_json(value, id)) {
+        fail(added_path, fmt::format("the id of \"{}\" is {}, expected a whole number",
+                                     printable(token), quoted(value)));
       }
-      register_added(token, id.get<std::int64_t>(), added_path);
+      register_added(token, id, added_path);
     }
   }
   const auto config_path = origin + "/tokenizer_config.json";
@@ -134,29 +137,32 @@ void CLIPTokenizer::read_added_tokens(const Texts& texts, const std::string& ori
   if (!config || !config->contains("added_tokens_decoder")) return;
   for (const auto& [key, value] : (*config)["added_tokens_decoder"].items()) {
     const auto token = token_text(value);
-    const bool is_number =
-        !key.empty() && key.size() < 10 &&
-        std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!token || !is_number) {
-      fail(config_path, fmt::format("added_tokens_decoder has a bad entry \"{}\"", key));
+    const auto id = number_in<std::int64_t>(key);
+    if (!token || !id) {
+      fail(config_path, fmt::format("added_tokens_decoder has a bad entry \"{}\"", printable(key)));
     }
-    register_added(*token, std::stoll(key), config_path);
+    register_added(*token, *id, config_path);
   }
 }
 
 void CLIPTokenizer::register_added(const std::string& token, std::int64_t id,
                                    const std::string& origin) {
+  if (token.empty()) fail(origin, fmt::format("the added token with the id {} has no text", id));
   if (const auto known = token_id(token)) {
     if (*known != id) {
-      fail(origin, fmt::format("the token \"{}\" has two ids, {} and {}", token, *known, id));
+      fail(origin,
+           fmt::format("the token \"{}\" has two ids, {} and {}", printable(token), *known, id));
     }
   } else {
-    const auto same_id = std::find_if(added_.begin(), added_.end(),
-                                      [id](const auto& entry) { return entry.second == id; });
-    if (token.empty() || id < base_vocab_size() || same_id != added_.end()) {
-      fail(origin, fmt::format("the added token \"{}\" has the id {}, which is taken", token, id));
+    if (id < base_vocab_size() || added_ids_.contains(id)) {
+      fail(origin, fmt::format("the added token \"{}\" has the id {}, which is taken",
+                               printable(token), id));
     }
-    added_.emplace(token, id);
+    if (id > kLargestTokenId) {
+      fail(origin,
+           fmt::format("the added token \"{}\" has the impossible id {}", printable(token), id));
+    }
+    put_added(token, id);
   }
   cut_out(token);
 }
@@ -165,7 +171,8 @@ void CLIPTokenizer::resolve_special_tokens(const std::string& origin) {
   const auto resolve = [&](const char* role, const std::string& token) {
     const auto id = token_id(token);
     if (!id || token.empty()) {
-      fail(origin, fmt::format("the {} token \"{}\" is not in the vocabulary", role, token));
+      fail(origin,
+           fmt::format("the {} token \"{}\" is not in the vocabulary", role, printable(token)));
     }
     cut_out(token);
     return *id;
@@ -177,11 +184,11 @@ void CLIPTokenizer::resolve_special_tokens(const std::string& origin) {
   for (const auto& token : special_.additional) resolve("additional", token);
 }
 
-void CLIPTokenizer::cut_out(const std::string& token) {
-  auto& same_start = registered_[token.front()];
-  if (std::find(same_start.begin(), same_start.end(), token) != same_start.end()) return;
-  const auto longer = [](const auto& a, const auto& b) { return a.size() > b.size(); };
-  same_start.insert(std::upper_bound(same_start.begin(), same_start.end(), token, longer), token);
+void CLIPTokenizer::cut_out(const std::string& token) { registered_[token.front()].insert(token); }
+
+void CLIPTokenizer::put_added(const std::string& token, std::int64_t id) {
+  added_.emplace(token, id);
+  added_ids_.insert(id);
 }
 
 /// The longest registered token that `text` starts with; empty if there is none.
@@ -271,7 +278,7 @@ void CLIPTokenizer::check_free(const std::string& token) const {
 std::int64_t CLIPTokenizer::add_token(const std::string& token) {
   check_free(token);
   const auto id = vocab_size();
-  added_.emplace(token, id);
+  put_added(token, id);
   cut_out(token);
   return id;
 }
@@ -280,6 +287,7 @@ std::int64_t CLIPTokenizer::reserve_token(const std::string& name) {
   check_free(name);
   const auto id = vocab_size();
   reserved_.emplace(name, id);
+  added_ids_.insert(id);
   return id;
 }
 
@@ -287,7 +295,7 @@ void CLIPTokenizer::withdraw_token(const std::string& name) {
   auto token = added_.extract(name);
   if (token.empty()) return;
   reserved_.insert(std::move(token));
-  std::erase(registered_[name.front()], name);
+  registered_[name.front()].erase(name);
 }
 
 bool CLIPTokenizer::is_taken(std::string_view name) const {
@@ -300,11 +308,7 @@ std::optional<std::int64_t> CLIPTokenizer::token_id(std::string_view token) cons
 }
 
 std::int64_t CLIPTokenizer::vocab_size() const {
-  auto largest = base_->largest_id();
-  for (const auto* tokens : {&added_, &reserved_}) {
-    for (const auto& [token, id] : *tokens) largest = std::max(largest, id);
-  }
-  return largest + 1;
+  return std::max(base_->largest_id(), added_ids_.empty() ? -1 : *added_ids_.rbegin()) + 1;
 }
 
 std::int64_t CLIPTokenizer::base_vocab_size() const { return base_->largest_id() + 1; }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -110,6 +111,7 @@ class CLIPTokenizer {
   void read_added_tokens(const Texts& texts, const std::string& origin);
   void register_added(const std::string& token, std::int64_t id, const std::string& origin);
   void resolve_special_tokens(const std::string& origin);
+  void put_added(const std::string& token, std::int64_t id);
   void cut_out(const std::string& token);
   void check_free(const std::string& token) const;
   std::vector<std::int64_t> framed(std::vector<std::int64_t> ids) const;
@@ -120,8 +122,14 @@ class CLIPTokenizer {
   std::shared_ptr<const BytePairs> base_;
   std::map<std::string, std::int64_t, std::less<>> added_;
   std::map<std::string, std::int64_t, std::less<>> reserved_;
+  std::set<std::int64_t> added_ids_;
+  struct LongerFirst {
+    bool operator()(const std::string& a, const std::string& b) const {
+      return a.size() != b.size() ? a.size() > b.size() : a < b;
+    }
+  };
   /// Tokens cut out before byte pair encoding by first byte, the longest first.
-  std::map<char, std::vector<std::string>> registered_;
+  std::map<char, std::set<std::string, LongerFirst>> registered_;
   SpecialTokens special_;
   std::int64_t bos_id_ = 0;
   std::int64_t eos_id_ = 0;

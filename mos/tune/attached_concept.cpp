@@ -2,15 +2,17 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <string_view>
+#include <stdexcept>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/concepts/lora.h"
 #include "mos/tune/draws.h"
+#include "mos/tune/plan.h"
 
 namespace mos::tune {
 
@@ -52,38 +54,30 @@ Tensor start_row(const TunedNetworks& networks, const std::string& initializer,
   return table[ids[0]].detach().to(torch::kCPU, torch::kFloat32).clone();
 }
 
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
-/// The layers that get LoRA: every attention projection, or everything linear around it.
-bool is_tuned(const std::string& layer, bool all) {
-  if (all) return contains(layer, ".attentions.") || contains(layer, "encoder.layers.");
-  return contains(layer, ".self_attn.") || contains(layer, ".attn1.") || contains(layer, ".attn2.");
-}
-
-/// Kaiming-uniform with a = √5: bounds ±1/√I.
-Tensor start_down(std::int64_t rank, const nn::LoraLayer& layer, at::Generator& generator) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(layer.in_features()));
+Tensor start_down(const WeightPlan& plan, const nn::LoraLayer& layer, at::Generator& generator) {
   auto shape = layer.weight.sizes().vec();
-  shape[0] = rank;
+  shape[0] = plan.rank;
+  if (plan.start == DownStart::kGaussian) {
+    return randn(shape, generator) / static_cast<double>(plan.rank);
+  }
+  const double bound = 1.0 / std::sqrt(static_cast<double>(layer.in_features()));
   return torch::rand(shape, generator, torch::TensorOptions().dtype(torch::kFloat32)) *
              (2 * bound) -
          bound;
 }
 
-LayerUpdates start_pairs(torch::nn::Module& model, const TuneOptions& options,
+LayerUpdates start_pairs(torch::nn::Module& model, const WeightPlan& plan, std::uint64_t seed,
                          std::uint64_t& next_draw) {
   LayerUpdates pairs;
-  if (options.lora.rank == 0) return pairs;
+  if (plan.rank == 0) return pairs;
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
-    if (!is_tuned(name, options.lora.where == "all")) return;
-    auto generator = generator_for(options.run.seed, Draw::kStart, next_draw++);
+    if (!selects(plan.where, name)) return;
+    auto generator = generator_for(seed, Draw::kStart, next_draw++);
     auto up_shape = layer.weight.sizes().vec();
-    up_shape[1] = options.lora.rank;
-    pairs[name] = LowRank{.down = start_down(options.lora.rank, layer, generator),
+    up_shape[1] = plan.rank;
+    pairs[name] = LowRank{.down = start_down(plan, layer, generator),
                           .up = torch::zeros(up_shape),
-                          .scale = options.lora.scale};
+                          .scale = plan.scale};
   });
   return pairs;
 }
@@ -124,17 +118,28 @@ LayerUpdates copied(const LayerUpdates& updates) {
 ConceptDelta start_values(const TunedNetworks& networks, const TuneOptions& options) {
   auto text_encoder = networks.text_encoder;
   auto unet = networks.unet;
+  const auto plan = plan_of(options);
+  const auto seed = options.run.seed;
   ConceptDelta delta;
   std::uint64_t next_draw = 0;
-  const auto layers = options.words.kind == "ed_lora" ? unet->cross_attention_count() : 1;
-  for (std::size_t i = 0; i < options.words.words.size(); ++i) {
-    auto generator = generator_for(options.run.seed, Draw::kStart, next_draw++);
+  const auto words = plan.rows == WordRows::kNone ? 0 : options.words.words.size();
+  const auto layers = plan.rows == WordRows::kPerLayer ? unet->cross_attention_count() : 1;
+  for (std::size_t i = 0; i < words; ++i) {
+    auto generator = generator_for(seed, Draw::kStart, next_draw++);
     const auto row = start_row(networks, options.words.initializers.at(i), generator);
     delta.words.push_back({options.words.words[i], row.expand({layers, -1}).clone()});
   }
-  delta.text_encoder = start_pairs(*text_encoder, options, next_draw);
-  delta.unet = start_pairs(*unet, options, next_draw);
+  delta.text_encoder = start_pairs(*text_encoder, plan.weights, seed, next_draw);
+  delta.unet = start_pairs(*unet, plan.weights, seed, next_draw);
   return delta;
+}
+
+double mean_norm(const TrainedGroup& group) {
+  std::vector<Tensor> norms;
+  for (const auto& parameter : group.parameters) {
+    norms.push_back(parameter.value.detach().flatten(1).norm(2, {-1}));
+  }
+  return torch::cat(norms).mean().item<double>();
 }
 
 AttachedConcept::AttachedConcept(TunedNetworks networks, const ConceptDelta& start)
@@ -148,13 +153,14 @@ AttachedConcept::AttachedConcept(TunedNetworks networks, const ConceptDelta& sta
   const auto device = networks_.text_encoder->token_embedding().device();
   networks_.text_encoder->set_concept_rows({});
   tokens_.add(delta_.words, networks_.tokenizer, networks_.text_encoder);
+  std::vector<NamedParameter> rows;
   if (!delta_.words.empty()) {
-    const auto rows = leaf(networks_.text_encoder->concept_rows(), device);
-    networks_.text_encoder->set_concept_rows(rows);
-    rows_.push_back({"new_concept_embedding", rows});
+    rows.push_back({"new_concept_embedding", leaf(networks_.text_encoder->concept_rows(), device)});
+    networks_.text_encoder->set_concept_rows(rows.front().value);
   }
-  text_lora_ = make_leaves(delta_.text_encoder, "text_encoder", device);
-  unet_lora_ = make_leaves(delta_.unet, "unet", device);
+  groups_ = {{std::string(kWordGroup), std::move(rows)},
+             {std::string(kTextGroup), make_leaves(delta_.text_encoder, "text_encoder", device)},
+             {std::string(kUNetGroup), make_leaves(delta_.unet, "unet", device)}};
   concepts::attach_lora(*networks_.text_encoder, delta_.text_encoder, 1.0, "the start state");
   concepts::attach_lora(*networks_.unet, delta_.unet, 1.0, "the start state");
 }
@@ -175,11 +181,35 @@ AttachedConcept::~AttachedConcept() {
   networks_.text_encoder->set_concept_rows(former_rows_);
 }
 
+const TrainedGroup& AttachedConcept::group(std::string_view name) const {
+  const auto found = std::find_if(groups_.begin(), groups_.end(),
+                                  [&](const TrainedGroup& group) { return group.name == name; });
+  if (found == groups_.end()) throw std::out_of_range(std::string(name));
+  return *found;
+}
+
 std::vector<NamedParameter> AttachedConcept::parameters() const {
-  auto all = rows_;
-  all.insert(all.end(), text_lora_.begin(), text_lora_.end());
-  all.insert(all.end(), unet_lora_.begin(), unet_lora_.end());
+  std::vector<NamedParameter> all;
+  for (const auto& group : groups_) {
+    all.insert(all.end(), group.parameters.begin(), group.parameters.end());
+  }
   return all;
+}
+
+std::vector<std::string> AttachedConcept::kv_layers() const {
+  std::vector<std::string> layers;
+  for (const auto& [layer, pair] : delta_.unet) {
+    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) layers.push_back(layer);
+  }
+  return layers;
+}
+
+void AttachedConcept::switch_off(const std::set<std::string>& unet_layers) {
+  nn::for_each_lora_layer(*networks_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
+    const auto pair = delta_.unet.find(name);
+    if (pair == delta_.unet.end()) return;
+    layer.lora_scale = unet_layers.contains(name) ? 0.0 : pair->second.scale;
+  });
 }
 
 ConceptDelta AttachedConcept::snapshot() const {
@@ -187,18 +217,14 @@ ConceptDelta AttachedConcept::snapshot() const {
   std::int64_t from = 0;
   for (const auto& word : delta_.words) {
     const auto count = word.rows.size(0);
-    const auto rows = rows_.front().value.detach().narrow(0, from, count).cpu().clone();
+    const auto& all_rows = group(kWordGroup).parameters.front().value;
+    const auto rows = all_rows.detach().narrow(0, from, count).cpu().clone();
     copy.words.push_back({word.word, rows});
     from += count;
   }
   copy.text_encoder = copied(delta_.text_encoder);
   copy.unet = copied(delta_.unet);
   return copy;
-}
-
-double AttachedConcept::mean_row_norm() const {
-  if (rows_.empty()) return 0.0;
-  return rows_.front().value.detach().norm(2, {-1}).mean().item<double>();
 }
 
 }  // namespace mos::tune

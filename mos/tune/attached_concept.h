@@ -2,7 +2,9 @@
 
 #include <torch/types.h>
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
@@ -32,6 +34,15 @@ struct NamedParameter {
   torch::Tensor value;  ///< A leaf.
 };
 
+/// What is trained together, under a name of plan.h.
+struct TrainedGroup {
+  std::string name;
+  std::vector<NamedParameter> parameters;
+};
+
+/// Mean length of the rows [n,…] of its parameters. Required: it has some.
+double mean_norm(const TrainedGroup& group);
+
 /// A concept under training in the frozen networks. Its rows and LoRA factors are float32 leaves
 /// that require grad; every other weight does not. The destructor takes the LoRA and the rows out
 /// of the networks again.
@@ -46,19 +57,21 @@ class AttachedConcept {
   AttachedConcept(const AttachedConcept&) = delete;
   AttachedConcept& operator=(const AttachedConcept&) = delete;
 
-  /// One tensor with the rows of all words, [rows,C]; none without words.
-  const std::vector<NamedParameter>& rows() const { return rows_; }
-  const std::vector<NamedParameter>& text_lora() const { return text_lora_; }
-  const std::vector<NamedParameter>& unet_lora() const { return unet_lora_; }
+  /// Words (one tensor with the rows of all, [rows,C], none without words), text encoder, U-Net.
+  const std::vector<TrainedGroup>& groups() const { return groups_; }
+  /// Throws std::out_of_range for a name that is none of the groups.
+  const TrainedGroup& group(std::string_view name) const;
 
-  /// All of them: rows, LoRA of the text encoder, LoRA of the U-Net.
+  /// Those of all groups, in their order.
   std::vector<NamedParameter> parameters() const;
+
+  /// The layers of the U-Net with a LoRA on K or V of cross-attention, in order of their names.
+  std::vector<std::string> kv_layers() const;
+  /// Switches the LoRA of these layers of the U-Net off, and that of all others on.
+  void switch_off(const std::set<std::string>& unet_layers);
 
   /// The present values, copied.
   concepts::ConceptDelta snapshot() const;
-
-  /// Mean norm of the concept rows, 0 without words.
-  double mean_row_norm() const;
 
   const text::CLIPTokenizer& tokenizer() const { return networks_.tokenizer; }
   const concepts::ConceptTokens& tokens() const { return tokens_; }
@@ -70,7 +83,7 @@ class AttachedConcept {
   torch::Tensor former_rows_;
   concepts::ConceptTokens tokens_;
   concepts::ConceptDelta delta_;  ///< Its LoRA tensors are the leaves.
-  std::vector<NamedParameter> rows_, text_lora_, unet_lora_;
+  std::vector<TrainedGroup> groups_;
 };
 
 }  // namespace mos::tune

@@ -1,13 +1,18 @@
 #include "mos/tune/captions.h"
 
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
+#include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/text/text_file.h"
 #include "mos/tune/draws.h"
 
 namespace mos::tune {
@@ -42,30 +47,39 @@ const std::map<std::string, std::vector<std::string>>& template_sets() {
   return sets;
 }
 
-std::string trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
-}
-
-std::vector<std::string> split_at_commas(const std::string& text) {
-  std::vector<std::string> parts;
-  std::size_t from = 0;
-  while (from <= text.size()) {
-    const auto comma = std::min(text.find(',', from), text.size());
-    auto part = trimmed(std::string_view(text).substr(from, comma - from));
-    if (!part.empty()) parts.push_back(std::move(part));
-    from = comma + 1;
-  }
-  return parts;
+/// Draws nothing where there is no choice.
+const std::string& draw_caption(const Caption& caption, at::Generator& generator) {
+  if (caption.others.empty()) return caption.text;
+  const auto place = uniform_int(generator, 0, static_cast<std::int64_t>(caption.others.size()));
+  return place == 0 ? caption.text : caption.others[static_cast<std::size_t>(place - 1)];
 }
 
 }  // namespace
 
+std::vector<std::string> read_caption_lines(const std::filesystem::path& path) {
+  constexpr std::uintmax_t kMostBytes = 64 << 10;  // text encoders read some 400
+  std::error_code ignored;
+  const auto bytes = std::filesystem::file_size(path, ignored);
+  if (!ignored && bytes > kMostBytes) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("has {} bytes, a caption has at most {}", bytes, kMostBytes));
+  }
+  std::istringstream text(text::text_of_file(read_text_file(path)));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) {
+    line = trimmed(line);
+    if (!line.empty()) lines.push_back(std::move(line));
+  }
+  if (lines.empty()) throw Error(ErrorKind::kFormat, "is empty; expected one line of text");
+  return lines;
+}
+
 std::string fill_placeholder(std::string_view text, std::string_view phrase) {
   std::string single;
   for (const char letter : trimmed(replaced(std::string(text), kPlaceholder, phrase))) {
-    if (letter != ' ' || single.empty() || single.back() != ' ') single += letter;
+    const bool is_blank = letter == ' ' || letter == '\t' || letter == '\n' || letter == '\r';
+    if (!is_blank) single += letter;
+    if (is_blank && single.back() != ' ') single += ' ';
   }
   return single;
 }
@@ -78,8 +92,20 @@ const std::vector<std::string>& caption_templates(const std::string& name) {
   return found->second;
 }
 
+std::vector<std::string> caption_parts(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t from = 0;
+  while (from <= text.size()) {
+    const auto comma = std::min(text.find(',', from), text.size());
+    auto part = trimmed(std::string_view(text).substr(from, comma - from));
+    if (!part.empty()) parts.push_back(std::move(part));
+    from = comma + 1;
+  }
+  return parts;
+}
+
 std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Generator& generator) {
-  auto parts = split_at_commas(caption);
+  auto parts = caption_parts(caption);
   const auto fixed = std::min(static_cast<std::size_t>(keep), parts.size());
   const std::vector<std::string> loose(parts.begin() + static_cast<std::ptrdiff_t>(fixed),
                                        parts.end());
@@ -90,16 +116,20 @@ std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Gen
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+const std::vector<std::string>& templates_of(const Caption& caption,
+                                             const CaptionOptions& options) {
+  const auto automatic = caption.from_file ? "none" : "photo";
+  return caption_templates(options.templates == "auto" ? automatic : options.templates);
+}
+
 std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
                         at::Generator& generator) {
   if (happens(generator, options.dropout)) return "";
-  const auto text =
-      options.shuffle ? shuffle_parts(caption.text, options.keep, generator) : caption.text;
-  const auto automatic = caption.from_file ? "none" : "photo";
-  const auto& sentences =
-      caption_templates(options.templates == "auto" ? automatic : options.templates);
-  const auto chosen = uniform_int(generator, 0, static_cast<std::int64_t>(sentences.size()) - 1);
-  auto prompt = sentences[static_cast<std::size_t>(chosen)];
+  const auto& chosen = draw_caption(caption, generator);
+  const auto text = options.shuffle ? shuffle_parts(chosen, options.keep, generator) : chosen;
+  const auto& sentences = templates_of(caption, options);
+  const auto place = uniform_int(generator, 0, static_cast<std::int64_t>(sentences.size()) - 1);
+  auto prompt = sentences[static_cast<std::size_t>(place)];
   prompt.replace(prompt.find("{}"), 2, text);
   return prompt;
 }

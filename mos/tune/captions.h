@@ -2,6 +2,7 @@
 
 #include <ATen/core/Generator.h>
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,16 +22,28 @@ std::string fill_placeholder(std::string_view text, std::string_view phrase);
 /// photographs, after the prompt sets that CLIP was tested with), painting (styles), none.
 const std::vector<std::string>& caption_templates(const std::string& name);
 
-/// The comma-separated parts of `caption` in random order behind the first `keep`.
+/// The comma-separated parts of `caption`.
+std::vector<std::string> caption_parts(const std::string& caption);
+
+/// These parts in random order behind the first `keep`.
 std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Generator& generator);
 
 /// A caption with the placeholder in it, and whether a file gave it.
 struct Caption {
   std::string text;
   bool from_file = false;
+  std::vector<std::string>
+      others;  ///< More captions of the picture, each drawn as often as `text`.
 };
 
-/// Dropout, shuffling and template of one training prompt.
+/// The lines of a caption file that have text, trimmed: at least one. Throws mos::Error: kIo, or
+/// kFormat when it is not UTF-8, has no text or is longer than a caption can be.
+std::vector<std::string> read_caption_lines(const std::filesystem::path& path);
+
+/// The templates that `options` mean for `caption`.
+const std::vector<std::string>& templates_of(const Caption& caption, const CaptionOptions& options);
+
+/// Dropout, choice among several captions, shuffling and template of one training prompt.
 std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
                         at::Generator& generator);
 

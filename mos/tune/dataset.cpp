@@ -4,11 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
+#include <numeric>
 
 #include "mos/base/error.h"
-#include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
@@ -24,24 +23,13 @@ namespace {
 constexpr std::int64_t kSmallestSide = 16;  // pixels; less cannot show a concept
 constexpr int kMaskThreshold = 127;         // brighter is subject
 
-bool is_picture(const fs::path& path) {
-  auto ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || ending == ".webp";
-}
-
-/// Visible files of `folder` by name without ending, sorted; none if the folder is not there.
-std::multimap<std::string, fs::path> files_by_name(const fs::path& folder) {
-  std::multimap<std::string, fs::path> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto& path = entry.path();
-    if (entry.is_regular_file() && path.filename().string().front() != '.') {
-      files.emplace(path.stem().string(), path);
-    }
+/// Words in a list or in one text.
+std::vector<std::string> words_of(const Json& description) {
+  const auto found = description.find("words");
+  if (found == description.end() || !found->is_string()) {
+    return separate_words(json_value<std::vector<std::string>>(description, "words", {}));
   }
-  return files;
+  return separate_words({found->get<std::string>()});
 }
 
 /// Reads a folder and collects what is wrong with it.
@@ -50,30 +38,24 @@ class DatasetReader {
   DatasetReader(fs::path folder, const DatasetOptions& options)
       : folder_(std::move(folder)), options_(options) {}
 
-  ConceptDataset read() {
-    std::error_code error;
-    if (!fs::is_directory(folder_, error)) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("there is no folder {}; expected one with images/ and, if you have "
-                              "them, masks/ and captions/",
-                              folder_.string()));
-    }
+  DatasetCheck read() {
+    auto found = find_pictures(folder_, options_);
+    problems_ = std::move(found.problems);
     dataset_.folder = folder_;
+    dataset_.phrase = found.phrase;
+    dataset_.warnings = std::move(found.warnings);
     attempt(folder_ / "concept.json", [&] { read_description(); });
-    read_pictures();
-    if (options_.use_masks)
-      match("masks", [&](auto& picture, auto& path) { read_mask(picture, path); });
-    if (options_.use_captions) {
-      match("captions", [&](auto& picture, auto& path) { read_caption(picture, path); });
+    for (const auto& files : found.pictures) {
+      attempt(files.picture, [&] { read_picture(files); });
     }
-    return std::move(dataset_);
+    make_coprime();
+    report_other_lines();
+    return {std::move(dataset_), std::move(problems_)};
   }
-
-  std::vector<std::string> take_problems() { return std::move(problems_); }
 
  private:
   void problem(const fs::path& path, const std::string& what) {
-    problems_.push_back(fmt::format("{}: {}", path.lexically_relative(folder_).string(), what));
+    problems_.push_back(fmt::format("{}: {}", name_within(folder_, path), what));
   }
 
   /// Runs `work`; a failure becomes a problem of `path`.
@@ -94,62 +76,37 @@ class DatasetReader {
       problem(path, "is not a JSON object");
       return;
     }
-    dataset_.words = json_value<std::vector<std::string>>(json, "words", {});
+    const std::vector<std::string> known = {"words", "class_word", "templates", "caption",
+                                            "name",  "category",   "style"};
+    for (const auto& [key, value] : json.items()) {
+      if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+      dataset_.warnings.push_back(
+          fmt::format("concept.json: \"{}\" means nothing here{}", key, did_you_mean(key, known)));
+    }
+    dataset_.words = words_of(json);
     dataset_.class_word = json_value<std::string>(json, "class_word", "");
     dataset_.templates = json_value<std::string>(json, "templates", "");
     caption_ = json_value<std::string>(json, "caption", std::string(kPlaceholder));
   }
 
-  void read_pictures() {
-    const bool has_images = fs::is_directory(folder_ / "images");
-    const auto images = has_images ? folder_ / "images" : folder_;
-    for (const auto& [name, path] : files_by_name(images)) {
-      if (!is_picture(path)) {
-        if (has_images) problem(path, "is no picture; expected .png, .jpg or .webp");
-        continue;
-      }
-      if (!dataset_.pictures.empty() && dataset_.pictures.back().name == name) {
-        problem(path, "has the same name as another picture");
-        continue;
-      }
-      attempt(path, [&] { read_picture(name, path); });
+  void read_picture(const PictureFiles& files) {
+    TrainingPicture picture{.name = files.name,
+                            .pixels = io::to_rgb(io::read_image(files.picture).pixels),
+                            .mask = {},
+                            .caption = {.text = caption_},
+                            .repeats = files.repeats};
+    const auto height = picture.pixels.size(0), width = picture.pixels.size(1);
+    if (std::min(height, width) < kSmallestSide) {
+      problem(files.picture, fmt::format("is only {}x{} pixels, expected at least {} on each side",
+                                         width, height, kSmallestSide));
     }
-    if (dataset_.pictures.empty() && problems_.empty()) {
-      problems_.push_back(fmt::format("{}: holds no pictures", images.string()));
+    if (!files.mask.empty()) {
+      attempt(files.mask, [&] { read_mask(picture, files.mask); });
     }
-  }
-
-  void read_picture(const std::string& name, const fs::path& path) {
-    auto pixels = io::to_rgb(io::read_image(path).pixels);
-    if (std::min(pixels.size(0), pixels.size(1)) < kSmallestSide) {
-      problem(path, fmt::format("is only {}x{} pixels, expected at least {} on each side",
-                                pixels.size(1), pixels.size(0), kSmallestSide));
-      return;
+    if (!files.caption.empty()) {
+      attempt(files.caption, [&] { read_caption(picture, files.caption); });
     }
-    dataset_.pictures.push_back({name, std::move(pixels), {}, {caption_, false}});
-  }
-
-  /// Calls `use` for every file of a subfolder with the picture of its name.
-  template <class Use>
-  void match(const char* subfolder, Use use) {
-    for (const auto& [name, path] : files_by_name(folder_ / subfolder)) {
-      const auto& wanted = name;
-      const auto picture =
-          std::find_if(dataset_.pictures.begin(), dataset_.pictures.end(),
-                       [&](const TrainingPicture& other) { return other.name == wanted; });
-      if (picture == dataset_.pictures.end()) {
-        problem(path, "belongs to no picture" + did_you_mean(name, picture_names()));
-      } else {
-        const auto& file = path;
-        attempt(file, [&] { use(*picture, file); });
-      }
-    }
-  }
-
-  std::vector<std::string> picture_names() const {
-    std::vector<std::string> names;
-    for (const auto& picture : dataset_.pictures) names.push_back(picture.name);
-    return names;
+    dataset_.pictures.push_back(std::move(picture));
   }
 
   void read_mask(TrainingPicture& picture, const fs::path& path) {
@@ -183,28 +140,60 @@ class DatasetReader {
   }
 
   void read_caption(TrainingPicture& picture, const fs::path& path) {
-    const auto text = read_text_file(path);
-    const auto line = with_placeholder(text.substr(0, text.find('\n')));
-    if (line.empty()) {
-      problem(path, "is empty; expected one line of text");
-    } else {
-      picture.caption = {line, true};
+    auto lines = read_caption_lines(path);
+    if (lines.size() > 1 && options_.caption_lines == "first") {
+      with_other_lines_.push_back(name_within(folder_, path));
+      lines.resize(1);
+    } else if (options_.caption_lines == "all") {
+      lines = {fmt::format("{}", fmt::join(lines, " "))};
     }
+    for (auto& line : lines) line = with_placeholder(line);
+    picture.caption = {lines.front(), true, {lines.begin() + 1, lines.end()}};
   }
 
-  /// `caption` with the placeholder instead of the words of concept.json.
+  /// `caption` with the placeholder instead of the concept's words. What kohya calls the concept
+  /// counts where it has no other name.
   std::string with_placeholder(const std::string& caption) const {
+    const auto& words = options_.words.empty() ? dataset_.words : options_.words;
     auto text = fill_placeholder(caption, kPlaceholder);
-    const auto phrase = fmt::format("{}", fmt::join(dataset_.words, " "));
-    return phrase.empty() ? text : replaced(std::move(text), phrase, kPlaceholder);
+    if (!words.empty()) {
+      text = replaced(std::move(text), fmt::format("{}", fmt::join(words, " ")), kPlaceholder);
+    }
+    const bool is_named = text.find(kPlaceholder) != text.npos ||
+                          std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+                            return has_word(text, word);
+                          });
+    if (is_named || dataset_.phrase.empty()) return text;
+    return replaced_word(text, dataset_.phrase, kPlaceholder);
+  }
+
+  /// 10 and 10 times is once each, 10 and 5 times is twice and once.
+  void make_coprime() {
+    std::int64_t common = 0;
+    for (const auto& picture : dataset_.pictures) common = std::gcd(common, picture.repeats);
+    for (auto& picture : dataset_.pictures) picture.repeats /= common;
+  }
+
+  void report_other_lines() {
+    if (with_other_lines_.empty()) return;
+    dataset_.warnings.push_back(fmt::format(
+        "of captions with several lines only the first is read: {}; --caption-lines any draws one "
+        "each time, all joins them",
+        listed(with_other_lines_)));
   }
 
   fs::path folder_;
   DatasetOptions options_;
   ConceptDataset dataset_;
   std::string caption_ = std::string(kPlaceholder);
+  std::vector<std::string> with_other_lines_;  ///< Captions.
   std::vector<std::string> problems_;
 };
+
+template <class Counted>
+std::int64_t count(const std::vector<TrainingPicture>& pictures, Counted counted) {
+  return std::count_if(pictures.begin(), pictures.end(), counted);
+}
 
 }  // namespace
 
@@ -213,21 +202,47 @@ bool ConceptDataset::has_masks() const {
                      [](const TrainingPicture& picture) { return picture.mask.defined(); });
 }
 
-std::vector<std::string> check_dataset(const fs::path& folder, const DatasetOptions& options) {
-  DatasetReader reader(folder, options);
-  reader.read();
-  return reader.take_problems();
+std::string ConceptDataset::summary() const {
+  const auto masks = count(pictures, [](const auto& picture) { return picture.mask.defined(); });
+  const auto captions =
+      count(pictures, [](const auto& picture) { return picture.caption.from_file; });
+  auto text = fmt::format("{} picture{}", pictures.size(), pictures.size() == 1 ? "" : "s");
+  if (masks > 0) text += fmt::format(", {} with a mask", masks);
+  if (captions > 0) text += fmt::format(", {} with a caption", captions);
+  std::map<std::string, std::int64_t> repeats;  // by folder
+  for (const auto& picture : pictures) {
+    repeats[picture.name.substr(0, picture.name.find('/'))] = picture.repeats;
+  }
+  const bool differ = std::any_of(pictures.begin(), pictures.end(), [&](const auto& picture) {
+    return picture.repeats != pictures.front().repeats;
+  });
+  if (differ) {
+    for (const auto& [name, times] : repeats) text += fmt::format("; {}: {}x", name, times);
+  }
+  if (!phrase.empty()) text += fmt::format("; \"{}\" stands for the concept", phrase);
+  return text;
+}
+
+DatasetCheck check_dataset(const fs::path& folder, const DatasetOptions& options) {
+  return DatasetReader(folder, options).read();
 }
 
 ConceptDataset load_dataset(const fs::path& folder, const DatasetOptions& options) {
-  DatasetReader reader(folder, options);
-  auto dataset = reader.read();
-  const auto problems = reader.take_problems();
+  auto [dataset, problems] = check_dataset(folder, options);
   if (!problems.empty()) {
-    throw Error(ErrorKind::kFormat, fmt::format("the pictures in {} cannot be used: {}",
-                                                folder.string(), fmt::join(problems, "; ")));
+    constexpr std::size_t kMostNamed = 20;
+    throw Error(ErrorKind::kFormat,
+                fmt::format("the pictures in {} cannot be used: {}", folder.string(),
+                            listed(problems, kMostNamed, "; ")));
   }
-  return dataset;
+  return std::move(dataset);
+}
+
+DatasetOptions dataset_options(const TuneOptions& options) {
+  return {.use_masks = options.pictures.use_masks,
+          .use_captions = options.captions.use_captions,
+          .caption_lines = options.captions.lines,
+          .words = separate_words(options.words.words)};
 }
 
 }  // namespace mos::tune

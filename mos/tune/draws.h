@@ -15,6 +15,7 @@ enum class Draw : std::uint64_t {
   kStep = 3,     ///< Everything else of one batch; index = batch.
   kStart = 4,    ///< Start values of rows and LoRA; index = tensor.
   kPreview = 5,  ///< Starting noise of sample pictures; index = picture.
+  kDrop = 6,     ///< Which LoRA is off; index = optimiser step.
 };
 
 at::Generator generator_for(std::uint64_t seed, Draw purpose, std::uint64_t index);

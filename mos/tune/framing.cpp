@@ -67,6 +67,16 @@ bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& op
   return options.framing == "object" || height != width;
 }
 
+std::int64_t thinnest_side(std::int64_t height, std::int64_t width, std::int64_t size,
+                           const PictureOptions& options) {
+  const bool is_object = options.framing == "object";
+  const auto side = static_cast<double>(size) * (is_object ? options.scale_min : 1.0);
+  const bool square_only = (is_object || (options.framing == "character" && height <= width)) &&
+                           options.crop_probability >= 1.0;
+  const auto target = fitted({.height = height, .width = square_only ? height : width}, side);
+  return std::min(target.height, target.width);
+}
+
 FramedPicture apply_framing(const Framing& framing, const Tensor& pixels, const Tensor& mask,
                             std::int64_t size) {
   const auto& source = framing.source;

@@ -35,6 +35,10 @@ Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
 /// Whether draw_framing can return different framings for a height × width picture.
 bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& options);
 
+/// The fewest pixels that the shorter side of a height × width picture can get on the canvas.
+std::int64_t thinnest_side(std::int64_t height, std::int64_t width, std::int64_t size,
+                           const PictureOptions& options);
+
 /// A picture and its masks on the canvas.
 struct FramedPicture {
   torch::Tensor pixels;        ///< [3,size,size] float32 in -1…1; black outside the picture.

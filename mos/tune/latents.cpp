@@ -1,5 +1,13 @@
 #include "mos/tune/latents.h"
 
+#include <fmt/core.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/framing.h"
@@ -17,30 +25,64 @@ Tensor at_latent_size(const Tensor& mask, std::int64_t side) {
 
 }  // namespace
 
+void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, std::int64_t size,
+                  std::int64_t cell) {
+  std::vector<std::string> thin;
+  for (const auto& picture : dataset.pictures) {
+    const auto height = picture.pixels.size(0), width = picture.pixels.size(1);
+    const auto side = thinnest_side(height, width, size, options);
+    if (side >= cell) continue;
+    thin.push_back(fmt::format("{} ({}x{} becomes {} thin)", picture.name, width, height, side));
+  }
+  if (thin.empty()) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("on a canvas of {} pixels these pictures are thinner than the {} pixels "
+                          "that the model sees as one; crop them: {}",
+                          size, cell, listed(thin)));
+}
+
 LatentSource::LatentSource(const ConceptDataset& dataset, nn::AutoencoderKL vae,
                            const PictureOptions& options, std::int64_t size, std::uint64_t seed)
-    : dataset_(dataset), vae_(std::move(vae)), options_(options), size_(size), seed_(seed) {}
+    : dataset_(dataset), vae_(std::move(vae)), options_(options), size_(size), seed_(seed) {
+  check_shapes(dataset, options, size, vae_->config().downscale());
+}
 
 std::int64_t LatentSource::variants(std::int64_t picture) const {
   const auto& pixels = dataset_.pictures[static_cast<std::size_t>(picture)].pixels;
   return is_random(pixels.size(0), pixels.size(1), options_) ? options_.variants : 1;
 }
 
-EncodedPicture LatentSource::get(std::int64_t picture, std::int64_t variant) {
-  if (variants(picture) == 0) return encode(picture, variant);
-  const std::pair key(picture, variant);
-  auto found = kept_.find(key);
-  if (found == kept_.end()) found = kept_.emplace(key, encode(picture, variant)).first;
-  return found->second;
+std::vector<std::int64_t> LatentSource::latent_shape() const {
+  const auto side = size_ / vae_->config().downscale();
+  return {vae_->config().latent_channels, side, side};
 }
 
-EncodedPicture LatentSource::encode(std::int64_t picture, std::int64_t variant) {
+std::vector<EncodedPicture> LatentSource::get(std::span<const PictureVariant> wanted,
+                                              const ForEach& for_each) {
+  std::map<PictureVariant, EncodedPicture> found;
+  std::vector<std::pair<const PictureVariant, EncodedPicture>*> missing;
+  for (const auto& which : wanted) {
+    const auto kept = kept_.find(which);
+    const auto [place, is_new] =
+        found.emplace(which, kept == kept_.end() ? EncodedPicture() : kept->second);
+    if (is_new && kept == kept_.end()) missing.push_back(&*place);
+  }
+  for_each(missing.size(), [&](std::size_t i) { missing[i]->second = encode(missing[i]->first); });
+  for (const auto* entry : missing) {
+    if (variants(entry->first.picture) > 0) kept_.insert(*entry);
+  }
+  std::vector<EncodedPicture> pictures;
+  for (const auto& which : wanted) pictures.push_back(found.at(which));
+  return pictures;
+}
+
+EncodedPicture LatentSource::encode(const PictureVariant& which) const {
   constexpr std::uint64_t kManyVariants = std::uint64_t{1} << 32;
   torch::NoGradGuard no_grad;
-  const auto& source = dataset_.pictures[static_cast<std::size_t>(picture)];
-  auto generator = generator_for(
-      seed_, Draw::kFraming,
-      static_cast<std::uint64_t>(picture) * kManyVariants + static_cast<std::uint64_t>(variant));
+  const auto& source = dataset_.pictures[static_cast<std::size_t>(which.picture)];
+  const auto index = static_cast<std::uint64_t>(which.picture) * kManyVariants +
+                     static_cast<std::uint64_t>(which.variant);
+  auto generator = generator_for(seed_, Draw::kFraming, index);
   const auto framing =
       draw_framing(source.pixels.size(0), source.pixels.size(1), size_, options_, generator);
   const auto framed = apply_framing(framing, source.pixels, source.mask, size_);

@@ -2,9 +2,13 @@
 
 #include <torch/types.h>
 
+#include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
-#include <utility>
+#include <span>
+#include <vector>
 
 #include "mos/nn/vae.h"
 #include "mos/tune/dataset.h"
@@ -21,11 +25,29 @@ struct EncodedPicture {
   bool has_subject = false;    ///< Whether the mask selects anything at this size.
 };
 
+/// Which framing of which picture.
+struct PictureVariant {
+  std::int64_t picture = 0;
+  std::int64_t variant = 0;
+
+  auto operator<=>(const PictureVariant&) const = default;
+};
+
+/// Calls work(0) … work(count − 1), perhaps several at a time.
+using ForEach =
+    std::function<void(std::size_t count, const std::function<void(std::size_t)>& work)>;
+
+/// Throws mos::Error(kMismatch) naming the pictures that can become thinner than `cell` pixels, the
+/// side of one latent position, on a canvas of size × size: nothing of them would be learned.
+void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, std::int64_t size,
+                  std::int64_t cell);
+
 /// Frames and encodes pictures when they are first asked for, and keeps what it encoded. What comes
 /// back depends on seed, picture and variant alone.
 class LatentSource {
  public:
   /// `size`: canvas side in pixels, a multiple of the VAE's downscale. `dataset` is not copied.
+  /// Throws as check_shapes does.
   LatentSource(const ConceptDataset& dataset, nn::AutoencoderKL vae, const PictureOptions& options,
                std::int64_t size, std::uint64_t seed);
 
@@ -33,17 +55,21 @@ class LatentSource {
   /// is not kept.
   std::int64_t variants(std::int64_t picture) const;
 
-  EncodedPicture get(std::int64_t picture, std::int64_t variant);
+  /// One for each of `wanted`, in its order; those that are not kept are encoded by `for_each`.
+  std::vector<EncodedPicture> get(std::span<const PictureVariant> wanted, const ForEach& for_each);
+
+  /// [C,h,w] of what get() gives.
+  std::vector<std::int64_t> latent_shape() const;
 
  private:
-  EncodedPicture encode(std::int64_t picture, std::int64_t variant);
+  EncodedPicture encode(const PictureVariant& which) const;
 
   const ConceptDataset& dataset_;
-  nn::AutoencoderKL vae_;
+  mutable nn::AutoencoderKL vae_;  ///< Encoding changes nothing in it.
   PictureOptions options_;
   std::int64_t size_;
   std::uint64_t seed_;
-  std::map<std::pair<std::int64_t, std::int64_t>, EncodedPicture> kept_;
+  std::map<PictureVariant, EncodedPicture> kept_;
 };
 
 }  // namespace mos::tune

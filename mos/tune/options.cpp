@@ -6,7 +6,11 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
+#include "mos/tune/captions.h"
+#include "mos/tune/plan.h"
 
 namespace mos::tune {
 
@@ -34,12 +38,21 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t low) {
 }
 
 void check_words(const WordOptions& words) {
-  check_choice("kind", words.kind, {"ed_lora", "lora"});
+  check_choice("rows", words.rows, word_rows_names());
   check_range("random_sigma", words.random_sigma, 0, 100);
-  if (!words.initializers.empty() && !words.words.empty() &&
-      words.initializers.size() != words.words.size()) {
+  const auto names = separate_words(words.words), starts = separate_words(words.initializers);
+  for (auto word = names.begin(); word != names.end(); ++word) {
+    if (std::find(names.begin(), word, *word) != word) {
+      refuse(fmt::format("the word {} is given twice", *word));
+    }
+    if (word->find(kPlaceholder) != word->npos) {
+      refuse(fmt::format("{} stands for the concept in captions and cannot be in its word {}",
+                         kPlaceholder, *word));
+    }
+  }
+  if (!starts.empty() && !names.empty() && starts.size() != names.size()) {
     refuse(fmt::format("there are {} initializers for {} words; give one for each word",
-                       words.initializers.size(), words.words.size()));
+                       starts.size(), names.size()));
   }
 }
 
@@ -51,6 +64,21 @@ void check_pictures(const PictureOptions& pictures) {
   check_range("scale_max", pictures.scale_max, pictures.scale_min, 1);
   check_range("flip_probability", pictures.flip_probability, 0, 1);
   check_at_least("variants", pictures.variants, 0);
+}
+
+void check_weights(const WeightOptions& weights) {
+  check_at_least("rank", weights.rank, 0);
+  check_range("lora_scale", weights.scale, -100, 100);
+  check_choice("where", weights.where, selector_names());
+  check_choice("lora_start", weights.start, down_start_names());
+  check_range("kv_drop", weights.kv_drop, 0, 1);
+}
+
+void check_loss(const LossOptions& loss) {
+  check_range("noise_offset", loss.noise_offset, 0, 10);
+  check_range("attention_weight", loss.attention_weight, 0, 1e6);
+  check_range("density_weight", loss.density_weight, 0, 1e6);
+  check_range("density_bandwidth", loss.density_bandwidth, 0.01, 100);
 }
 
 void check_optimiser(const OptimiserOptions& optimiser) {
@@ -72,7 +100,7 @@ void check_optimiser(const OptimiserOptions& optimiser) {
 void check_run(const RunOptions& run) {
   constexpr std::int64_t kMostPreviewSteps = 1000;
   check_choice("dtype", run.dtype, {"auto", "float32", "bfloat16"});
-  check_at_least("threads", run.threads, 0);
+  check_range("threads", static_cast<double>(run.threads), 0, static_cast<double>(kMostThreads));
   check_at_least("checkpoint_every", run.checkpoint_every, 0);
   check_at_least("preview_every", run.preview_every, 0);
   check_at_least("preview_pictures", run.preview_pictures, 0);
@@ -83,18 +111,25 @@ void check_run(const RunOptions& run) {
 
 }  // namespace
 
+std::vector<std::string> separate_words(const std::vector<std::string>& entries) {
+  std::vector<std::string> words;
+  for (const auto& entry : entries) {
+    for (auto& word : split_words(replaced(entry, ">+", "> "))) words.push_back(std::move(word));
+  }
+  return words;
+}
+
 void check_options(const TuneOptions& options) {
+  method_named(options.method);
   check_words(options.words);
   check_pictures(options.pictures);
   check_at_least("keep", options.captions.keep, 0);
   check_choice("templates", options.captions.templates,
                {"auto", "photo", "character", "painting", "none"});
+  check_choice("caption_lines", options.captions.lines, {"first", "any", "all"});
   check_range("caption_dropout", options.captions.dropout, 0, 1);
-  check_at_least("rank", options.lora.rank, 0);
-  check_range("lora_scale", options.lora.scale, -100, 100);
-  check_choice("lora_where", options.lora.where, {"attention", "all"});
-  check_range("noise_offset", options.loss.noise_offset, 0, 10);
-  check_range("attention_weight", options.loss.attention_weight, 0, 1e6);
+  check_weights(options.weights);
+  check_loss(options.loss);
   check_optimiser(options.optimiser);
   check_run(options.run);
 }

@@ -11,10 +11,11 @@
 namespace mos::tune {
 
 struct WordOptions {
-  /// ed_lora: one embedding row for each cross-attention layer and word. lora: one row for each
-  /// word, or none without words.
-  std::string kind = "ed_lora";
-  /// The concept's words, adjective first ("<potter1>", "<potter2>"). Empty: from concept.json.
+  /// per_layer: each word has an embedding row for each cross-attention layer. shared: one row for
+  /// all layers. none: words are plain text that the vocabulary has.
+  std::string rows = "per_layer";
+  /// The concept's words, adjective first ("<potter1>", "<potter2>"), or several in an entry (see
+  /// separate_words). Empty: from concept.json.
   std::vector<std::string> words;
   /// Start of each word's rows: "<rand-SIGMA>" or a word that is one token of the vocabulary.
   /// Empty: <rand-random_sigma>, and the class word for the last.
@@ -46,19 +47,26 @@ struct CaptionOptions {
   /// around captions that a file gives.
   std::string templates = "auto";
   double dropout = 0.0;  ///< Part of the captions that become empty.
+  /// Of a caption file with several lines: the first that has text (as the authors and kohya), any
+  /// (one is drawn each time, as OneTrainer), or all as one caption.
+  std::string lines = "first";
 };
 
-struct LoraOptions {
-  std::int64_t rank = 4;            ///< 0: only the words are tuned (textual inversion, P+).
+struct WeightOptions {
+  std::int64_t rank = 4;            ///< 0: only the words are tuned (Textual Inversion, P+).
   double scale = 1.0;               ///< The authors' alpha: a plain factor on up · down.
-  std::string where = "attention";  ///< attention, or all linear and 1×1 convolution layers.
+  std::string where = "attention";  ///< attention, or transformers: all that is linear in them.
+  std::string start = "kaiming";    ///< Of LoRA's down: kaiming or gaussian, see plan.h.
+  double kv_drop = 0.0;             ///< How often LoRA on K and V of cross-attention is off.
 };
 
 struct LossOptions {
   bool mask_loss = true;  ///< Weigh the error by the subject mask where there is one.
   double noise_offset = 0.01;
   double attention_weight = 0.01;  ///< Of the attention regularisation; 0: off.
-  bool full_identity = false;  ///< The subject's attention shall fill the mask, not only stay in.
+  bool full_identity = false;   ///< The subject's attention shall fill the mask, not only stay in.
+  double density_weight = 0.0;  ///< Of the token density term, see token_density.h; 0: off.
+  double density_bandwidth = 0.5;
 };
 
 struct OptimiserOptions {
@@ -93,22 +101,28 @@ struct RunOptions {
 };
 
 struct TuneOptions {
+  std::string method = "ed_lora";  ///< Whose options these were; changes nothing by itself.
   WordOptions words;
   PictureOptions pictures;
   CaptionOptions captions;
-  LoraOptions lora;
+  WeightOptions weights;
   LossOptions loss;
   OptimiserOptions optimiser;
   RunOptions run;
 };
+
+/// The words that `entries` name, which blanks and commas separate, and the plus sign of the
+/// authors' files between two in angle brackets ("<potter1>+<potter2>", "<rand-0.013>+man").
+std::vector<std::string> separate_words(const std::vector<std::string>& entries);
 
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.
 void check_options(const TuneOptions& options);
 
 template <class Visitor>
 void describe(Visitor& visit, TuneOptions& o) {
-  visit("kind", o.words.kind, "ed_lora (rows for each layer) or lora (one row or none)");
-  visit("words", o.words.words, "the concept's words, e.g. <potter1> <potter2>");
+  visit("method", o.method, "a row of docs/tuning.md; sets the options below");
+  visit("rows", o.words.rows, "of each word: per_layer, shared (one) or none (plain text)");
+  visit("words", o.words.words, "the concept's words, e.g. \"<potter1> <potter2>\"");
   visit("initializers", o.words.initializers, "start of each word: <rand-0.013> or a word");
   visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)");
   visit("class_word", o.words.class_word, "what the concept is one of, e.g. man");
@@ -120,22 +134,27 @@ void describe(Visitor& visit, TuneOptions& o) {
   visit("scale_max", o.pictures.scale_max, "largest random scale of framing object");
   visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored");
   visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)");
-  visit("use_masks", o.pictures.use_masks, "read the folder masks");
+  visit("use_masks", o.pictures.use_masks, "read the masks of pictures");
 
-  visit("use_captions", o.captions.use_captions, "read the folder captions");
+  visit("use_captions", o.captions.use_captions, "read the captions of pictures");
   visit("shuffle", o.captions.shuffle, "shuffle the comma-separated parts of captions");
   visit("keep", o.captions.keep, "parts at the start of a caption that stay in place");
   visit("templates", o.captions.templates, "auto, photo, character, painting or none");
+  visit("caption_lines", o.captions.lines, "of a caption with several: first, any (drawn) or all");
   visit("caption_dropout", o.captions.dropout, "part of the captions that become empty");
 
-  visit("rank", o.lora.rank, "LoRA rank (0: tune only the words)");
-  visit("lora_scale", o.lora.scale, "factor on the low-rank update");
-  visit("lora_where", o.lora.where, "attention, or all layers of the transformers");
+  visit("rank", o.weights.rank, "LoRA rank (0: tune only the words)");
+  visit("lora_scale", o.weights.scale, "factor on the low-rank update");
+  visit("where", o.weights.where, "weights that change: attention, or all of the transformers");
+  visit("lora_start", o.weights.start, "start of LoRA's down: kaiming or gaussian");
+  visit("kv_drop", o.weights.kv_drop, "how often LoRA on cross-attention's K and V is off");
 
   visit("mask_loss", o.loss.mask_loss, "weigh the error by the subject mask");
   visit("noise_offset", o.loss.noise_offset, "shift of whole channels of the noise");
   visit("attention_weight", o.loss.attention_weight, "of the attention regularisation (0: off)");
   visit("full_identity", o.loss.full_identity, "the subject's attention fills the mask");
+  visit("density_weight", o.loss.density_weight, "of the token density term (0: off)");
+  visit("density_bandwidth", o.loss.density_bandwidth, "of its kernel");
 
   visit("steps", o.optimiser.steps, "optimiser steps");
   visit("batch", o.optimiser.batch, "pictures in a batch");

@@ -72,19 +72,30 @@ std::vector<Tensor> ShareRunner::trained(const AttachedConcept& attached) const 
   return values;
 }
 
-/// Each share in the same thread and networks at every call.
-void ShareRunner::for_each(std::int64_t shares,
+/// Each index in the same thread and networks at every call.
+void ShareRunner::for_each(std::size_t count,
                            const std::function<void(AttachedConcept&, std::size_t)>& work) {
   const auto threads = replicas_.size() + 1;
   const auto of_worker = [&](std::size_t worker) {
     auto& attached = worker == 0 ? first_ : *replicas_[worker - 1];
-    for (auto i = worker; i < static_cast<std::size_t>(shares); i += threads) work(attached, i);
+    for (auto i = worker; i < count; i += threads) work(attached, i);
   };
   if (workers_) {
     workers_->run(of_worker);
   } else {
     of_worker(0);
   }
+}
+
+void ShareRunner::for_each_network(const std::function<void(AttachedConcept&)>& visit) {
+  visit(first_);
+  for (auto& replica : replicas_) visit(*replica);
+}
+
+ForEach ShareRunner::one_thread_each() {
+  return [this](std::size_t count, const std::function<void(std::size_t)>& work) {
+    for_each(count, [&work](AttachedConcept&, std::size_t i) { work(i); });
+  };
 }
 
 void ShareRunner::add(const Gradients& gradients) {
@@ -99,7 +110,7 @@ void ShareRunner::add(const Gradients& gradients) {
 double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
                                   const JointLoss& joint) {
   std::vector<TuningTerms> outputs(static_cast<std::size_t>(shares));
-  for_each(shares, [&](AttachedConcept& attached, std::size_t i) {
+  for_each(outputs.size(), [&](AttachedConcept& attached, std::size_t i) {
     outputs[i] = terms(attached, static_cast<std::int64_t>(i));
   });
 
@@ -115,7 +126,7 @@ double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
   }
 
   std::vector<Gradients> gradients(outputs.size());
-  for_each(shares, [&](AttachedConcept& attached, std::size_t i) {
+  for_each(outputs.size(), [&](AttachedConcept& attached, std::size_t i) {
     gradients[i] = backward(outputs[i], leaves[i], trained(attached));
     outputs[i].attention = {};
   });

@@ -10,6 +10,7 @@
 #include "mos/base/workers.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/tune/attached_concept.h"
+#include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
 
 /// The gradient of a batch from shares of it, several at a time.
@@ -34,11 +35,17 @@ class ShareRunner {
   /// the order of the shares: the number of threads changes nothing.
   double add_gradients(std::int64_t shares, const ShareTerms& terms, const JointLoss& joint);
 
+  /// The concept in its first networks and in every replica, one after the other.
+  void for_each_network(const std::function<void(AttachedConcept&)>& visit);
+
+  /// Other work for the same threads, each part in one thread alone. Valid as long as this is.
+  ForEach one_thread_each();
+
  private:
   using Gradients = std::vector<torch::Tensor>;  ///< Undefined where a parameter has no part.
 
-  void for_each(std::int64_t shares,
-                const std::function<void(AttachedConcept&, std::size_t share)>& work);
+  void for_each(std::size_t count,
+                const std::function<void(AttachedConcept&, std::size_t index)>& work);
   Gradients trained(const AttachedConcept& attached) const;
   void add(const Gradients& gradients);
 

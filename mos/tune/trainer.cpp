@@ -12,14 +12,13 @@
 #include "mos/concepts/tokens.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/draws.h"
+#include "mos/tune/plan.h"
 
 namespace mos::tune {
 
 using torch::Tensor;
 
 namespace {
-
-enum Group : std::size_t { kRows, kTextLora, kUNetLora };  // order of the optimiser's groups
 
 constexpr std::size_t kMostKeptTexts = 512;
 constexpr double kLossSmoothing = 0.95;
@@ -31,6 +30,54 @@ Tensor draw_noise(at::IntArrayRef shape, double offset, at::Generator& generator
   auto noise = randn(shape, generator);
   if (offset == 0) return noise;
   return noise + offset * randn({shape[0], 1, 1}, generator);
+}
+
+/// Samples of the VAE's posteriors, with N(0,1) numbers `spread`, and the pictures' masks.
+void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector<Tensor>& spread,
+                  TuneBatch& batch) {
+  std::vector<Tensor> latents, picture_masks, subject_masks;
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    latents.push_back(pictures[i].mean + pictures[i].deviation * spread[i]);
+    picture_masks.push_back(pictures[i].picture_mask);
+    subject_masks.push_back(pictures[i].subject_mask);
+    batch.has_subject.push_back(pictures[i].has_subject);
+  }
+  batch.latents = torch::stack(latents);
+  batch.picture_masks = torch::stack(picture_masks);
+  batch.subject_masks = torch::stack(subject_masks);
+}
+
+/// The optimiser's groups: those of `attached`, at the rates of `plan`.
+/// Throws kUsage when nothing would move.
+std::vector<ParameterGroup> rated_groups(const AttachedConcept& attached, const TuningPlan& plan) {
+  std::vector<ParameterGroup> groups;
+  bool any = false;
+  for (const auto& group : attached.groups()) {
+    const auto rate = plan.group(group.name).rate;
+    groups.push_back({group.parameters, rate});
+    any = any || (rate > 0 && !group.parameters.empty());
+  }
+  if (any) return groups;
+  throw Error(ErrorKind::kUsage,
+              "nothing would be trained: there are no words, or the ranks and rates are zero");
+}
+
+TuneBatch to_device(TuneBatch batch, torch::Device device) {
+  for (auto* tensor : {&batch.latents, &batch.noise, &batch.timesteps, &batch.picture_masks,
+                       &batch.subject_masks}) {
+    *tensor = tensor->to(device);
+  }
+  return batch;
+}
+
+/// The picture at each place of a round, in which every picture comes as often as it repeats.
+std::vector<std::int64_t> round_of(const ConceptDataset& dataset) {
+  std::vector<std::int64_t> round;
+  for (std::size_t i = 0; i < dataset.pictures.size(); ++i) {
+    const auto repeats = static_cast<std::size_t>(dataset.pictures[i].repeats);
+    round.insert(round.end(), repeats, static_cast<std::int64_t>(i));
+  }
+  return round;
 }
 
 }  // namespace
@@ -55,8 +102,9 @@ std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOp
 Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
                  const TuneOptions& options)
     : options_(options),
+      plan_(plan_of(options)),
       phrase_(concept_phrase(options.words)),
-      pictures_(static_cast<std::int64_t>(dataset.pictures.size())),
+      round_(round_of(dataset)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
       schedule_(diffusion::NoiseSchedule::from_config(base.scheduler_config)),
       attached_({base.tokenizer, base.text_encoder, base.unet},
@@ -68,66 +116,59 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
                                      ceil_div(options.optimiser.batch, share_size_))),
       latents_(dataset, base.vae, options.pictures, canvas_size(base, options.pictures),
                options.run.seed),
-      optimiser_({{attached_.rows(), options.optimiser.embedding_rate},
-                  {attached_.text_lora(), options.optimiser.text_rate},
-                  {attached_.unet_lora(), options.optimiser.unet_rate}},
-                 {.beta1 = options.optimiser.beta1,
-                  .beta2 = options.optimiser.beta2,
-                  .weight_decay = options.optimiser.weight_decay}) {
-  const auto trained = attached_.rows().size() * (options.optimiser.embedding_rate > 0) +
-                       attached_.text_lora().size() * (options.optimiser.text_rate > 0) +
-                       attached_.unet_lora().size() * (options.optimiser.unet_rate > 0);
-  if (trained == 0) {
-    throw Error(ErrorKind::kUsage,
-                "nothing would be trained: there are no words, or the ranks and rates are zero");
+      optimiser_(rated_groups(attached_, plan_), {.beta1 = options.optimiser.beta1,
+                                                  .beta2 = options.optimiser.beta2,
+                                                  .weight_decay = options.optimiser.weight_decay}) {
+  if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
+    density_.emplace(attached_.text_encoder()->token_embedding(), plan_.terms.density_bandwidth);
   }
   for (const auto& picture : dataset.pictures) captions_.push_back(picture.caption);
 }
 
 std::int64_t Trainer::picture_at(std::int64_t position) {
-  const auto epoch = position / pictures_;
+  const auto length = static_cast<std::int64_t>(round_.size());
+  const auto epoch = position / length;
   if (epoch != epoch_) {
     auto generator =
         generator_for(options_.run.seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
-    order_ = permutation(generator, pictures_);
+    order_ = permutation(generator, length);
     epoch_ = epoch;
   }
-  return order_[static_cast<std::size_t>(position % pictures_)];
+  return round_[static_cast<std::size_t>(order_[static_cast<std::size_t>(position % length)])];
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {
+  const auto alone = alone_where_shares_are();
   auto generator = generator_for(options_.run.seed, Draw::kStep, static_cast<std::uint64_t>(index));
+  const auto shape = latents_.latent_shape();
   TuneBatch batch;
-  std::vector<Tensor> latents, noise, picture_masks, subject_masks;
+  std::vector<PictureVariant> pictures;
+  std::vector<Tensor> spread, noise;
   for (std::int64_t i = 0; i < options_.optimiser.batch; ++i) {
     const auto position = index * options_.optimiser.batch + i;
     const auto picture = picture_at(position);
     const auto kept = latents_.variants(picture);
-    const auto variant = kept == 0 ? position : uniform_int(generator, 0, kept - 1);
-    const auto encoded = latents_.get(picture, variant);
-
+    pictures.push_back({picture, kept == 0 ? position : uniform_int(generator, 0, kept - 1)});
     const auto prompt =
         draw_prompt(captions_[static_cast<std::size_t>(picture)], options_.captions, generator);
     batch.prompts.push_back(fill_placeholder(prompt, phrase_));
-    latents.push_back(encoded.mean + encoded.deviation * randn(encoded.mean.sizes(), generator));
-    noise.push_back(draw_noise(encoded.mean.sizes(), options_.loss.noise_offset, generator));
-    picture_masks.push_back(encoded.picture_mask);
-    subject_masks.push_back(encoded.subject_mask);
-    batch.has_subject.push_back(encoded.has_subject);
+    spread.push_back(randn(shape, generator));
+    noise.push_back(draw_noise(shape, options_.loss.noise_offset, generator));
   }
-  const auto device = compute_.device();
-  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator).to(device);
-  batch.latents = torch::stack(latents).to(device);
-  batch.noise = torch::stack(noise).to(device);
-  batch.picture_masks = torch::stack(picture_masks).to(device);
-  batch.subject_masks = torch::stack(subject_masks).to(device);
-  return batch;
+  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator);
+  batch.noise = torch::stack(noise);
+  add_pictures(latents_.get(pictures, shares_.one_thread_each()), spread, batch);
+  return to_device(batch, compute_.device());
 }
 
 bool Trainer::text_is_fixed() const {
-  const bool rows_fixed =
-      attached_.rows().empty() || state_.rows_frozen || options_.optimiser.embedding_rate == 0;
-  return rows_fixed && (attached_.text_lora().empty() || options_.optimiser.text_rate == 0);
+  const auto is_fixed = [&](std::string_view group) {
+    const auto& parameters = attached_.group(group).parameters;
+    return std::none_of(parameters.begin(), parameters.end(), [](const NamedParameter& parameter) {
+      return parameter.value.requires_grad();
+    });
+  };
+  return is_fixed(kWordGroup) && is_fixed(kTextGroup);
 }
 
 Tensor Trainer::encode(AttachedConcept& attached, std::span<const std::string> prompts) const {
@@ -176,10 +217,13 @@ double Trainer::add_gradients(const TuneBatch& batch) {
 }
 
 double Trainer::step() {
-  double loss = 0.0;
+  const auto alone = alone_where_shares_are();
+  switch_off(dropped_layers());
+  double loss = add_gradients_of_terms();
   for (std::int64_t i = 0; i < options_.optimiser.accumulate; ++i) {
     loss += add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
   }
+  switch_off({});
   if (!std::isfinite(loss)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the loss is no number any more at step {}; lower the learning rates",
@@ -188,7 +232,7 @@ double Trainer::step() {
   const auto steps = static_cast<double>(options_.optimiser.steps);
   const bool linear = options_.optimiser.decay == "linear";
   optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
-  freeze_rows_at_threshold();
+  freeze_groups_at_norm();
 
   state_.smoothed_loss =
       state_.step == 0 ? loss
@@ -197,12 +241,50 @@ double Trainer::step() {
   return loss;
 }
 
-void Trainer::freeze_rows_at_threshold() {
-  const auto threshold = options_.optimiser.norm_threshold;
-  if (state_.rows_frozen || attached_.rows().empty() || threshold == 0) return;
-  if (attached_.mean_row_norm() < threshold) return;
-  state_.rows_frozen = true;
-  optimiser_.freeze(kRows);
+/// Drawn anew for each step.
+std::set<std::string> Trainer::dropped_layers() const {
+  std::set<std::string> dropped;
+  if (plan_.kv_drop == 0) return dropped;
+  auto generator =
+      generator_for(options_.run.seed, Draw::kDrop, static_cast<std::uint64_t>(state_.step));
+  for (auto& layer : attached_.kv_layers()) {
+    if (happens(generator, plan_.kv_drop)) dropped.insert(std::move(layer));
+  }
+  return dropped;
+}
+
+void Trainer::switch_off(const std::set<std::string>& layers) {
+  if (plan_.kv_drop == 0) return;
+  shares_.for_each_network([&](AttachedConcept& attached) { attached.switch_off(layers); });
+}
+
+double Trainer::add_gradients_of_terms() {
+  if (!density_) return 0.0;
+  const auto& rows = attached_.group(kWordGroup).parameters.front().value;
+  if (!rows.requires_grad()) return 0.0;
+  const auto loss = plan_.terms.density_weight * token_density_loss(*density_, rows);
+  loss.backward();
+  return loss.item<double>();
+}
+
+void Trainer::freeze_groups_at_norm() {
+  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
+    const auto& group = attached_.groups()[i];
+    const auto threshold = plan_.group(group.name).freeze_at_norm;
+    if (threshold == 0 || group.parameters.empty() || state_.frozen.contains(group.name)) continue;
+    if (mean_norm(group) < threshold) continue;
+    state_.frozen.insert(group.name);
+    optimiser_.freeze(i);
+  }
+}
+
+std::int64_t Trainer::dividing_threads() const { return has_shares() ? 0 : at::get_num_threads(); }
+
+bool Trainer::has_shares() const { return options_.optimiser.batch > share_size_; }
+
+/// What this thread does between the shares must not depend on the number of threads either.
+std::optional<ScopedThreads> Trainer::alone_where_shares_are() const {
+  return has_shares() ? std::make_optional<ScopedThreads>(1) : std::nullopt;
 }
 
 void Trainer::save(const std::filesystem::path& path, const RunIdentity& identity) const {
@@ -211,7 +293,9 @@ void Trainer::save(const std::filesystem::path& path, const RunIdentity& identit
 
 void Trainer::resume(const std::filesystem::path& path, const RunIdentity& identity) {
   state_ = load_checkpoint(path, identity, attached_, optimiser_);
-  if (state_.rows_frozen) optimiser_.freeze(kRows);
+  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
+    if (state_.frozen.contains(attached_.groups()[i].name)) optimiser_.freeze(i);
+  }
 }
 
 }  // namespace mos::tune

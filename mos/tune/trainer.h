@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,7 +16,10 @@
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/shares.h"
+#include "mos/tune/threads.h"
+#include "mos/tune/token_density.h"
 
 namespace mos::tune {
 
@@ -32,29 +37,42 @@ class Trainer {
   TuneBatch draw_batch(std::int64_t index);
 
   const RunState& state() const { return state_; }
+  /// The sample pictures of the present step are all there.
+  void note_previews() { state_.previewed = state_.step; }
   AttachedConcept& attached() { return attached_; }
+
+  /// The CPU threads that one operation is divided among, on which the last bits of sums depend; 0
+  /// where each thread computes shares of a batch alone and their number changes nothing.
+  std::int64_t dividing_threads() const;
 
   void save(const std::filesystem::path& path, const RunIdentity& identity) const;
   void resume(const std::filesystem::path& path, const RunIdentity& identity);
 
  private:
+  bool has_shares() const;
+  std::optional<ScopedThreads> alone_where_shares_are() const;
   std::int64_t picture_at(std::int64_t position);
   double add_gradients(const TuneBatch& batch);
   torch::Tensor encode(AttachedConcept& attached, std::span<const std::string> prompts) const;
   torch::Tensor kept_text_states(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
-  void freeze_rows_at_threshold();
+  std::set<std::string> dropped_layers() const;
+  void switch_off(const std::set<std::string>& layers);
+  double add_gradients_of_terms();
+  void freeze_groups_at_norm();
 
   TuneOptions options_;
+  TuningPlan plan_;
   std::string phrase_;
-  std::vector<Caption> captions_;  ///< Of each picture.
-  std::int64_t pictures_;
-  torch::TensorOptions compute_;  ///< Dtype and device of the U-Net's inputs.
+  std::vector<Caption> captions_;    ///< Of each picture.
+  std::vector<std::int64_t> round_;  ///< Every picture as often as it repeats.
+  torch::TensorOptions compute_;     ///< Dtype and device of the U-Net's inputs.
   diffusion::NoiseSchedule schedule_;
   AttachedConcept attached_;
   std::int64_t share_size_;  ///< Pictures of one share of a batch.
   ShareRunner shares_;
   LatentSource latents_;
+  std::optional<TokenDensity> density_;
   AdamW optimiser_;
   RunState state_;
 

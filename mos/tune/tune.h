@@ -18,28 +18,33 @@ namespace mos::tune {
 struct TuneHooks {
   ProgressCallback progress;  ///< After every step, with the smoothed loss.
   const CancelToken* cancel = nullptr;
-  std::filesystem::path checkpoint;      ///< Taken up if it is there; empty: none is written.
+  /// Taken up if it is there; empty: none is written. A finished run leaves it, of its last step:
+  /// who has the concept on disk removes it.
+  std::filesystem::path checkpoint;
+  bool fresh = false;  ///< Start anew: the first checkpoint replaces one that is there.
   std::filesystem::path preview_folder;  ///< Gets the sample pictures; empty: none are made.
   std::string program_version;           ///< For the metadata.
 };
+
+/// Whether a concept needs words of its own: without any it would learn nothing, or not what its
+/// method is about.
+bool needs_words(const TuneOptions& options);
 
 /// `options` completed from what the dataset says about itself: words, class word, initializers and
 /// templates where the options leave them open.
 /// Throws mos::Error(kUsage) if the words are still unknown or a caption lacks the concept.
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset);
 
-/// Values of `tune_defaults.json` in a base model's folder over `options`; nothing happens without
-/// the file. Flags and config files are read after it.
-void read_base_defaults(const std::filesystem::path& base, TuneOptions& options);
-
 /// The dtype that `run.dtype` asks for; auto is bfloat16 where this processor has kernels for it.
 torch::ScalarType compute_dtype(const RunOptions& run);
 
 /// Tunes a concept on `base`, whose weights stay as they are. The result depends on base, dataset
-/// and options alone: also when the run was interrupted and went on from its checkpoint.
-/// When cancelled, writes the checkpoint and throws mos::Error(kCancelled). A finished run removes
-/// it. Throws mos::Error: kUsage for options that fit neither each other nor the model, kMismatch
-/// for a checkpoint of another run.
+/// and options alone: also when the run was interrupted and went on from its checkpoint. (Without
+/// `micro_batch` also on the number of threads, which the metadata then names.) A checkpoint or a
+/// sample picture that cannot be written is a warning.
+/// When cancelled, writes the checkpoint and throws mos::Error(kCancelled). Throws mos::Error:
+/// kUsage for options that fit neither each other nor the model, kMismatch for a checkpoint of
+/// another run, kFormat for a damaged one.
 concepts::ConceptDelta tune_concept(const diffusion::StableDiffusion& base,
                                     const ConceptDataset& dataset, const TuneOptions& options,
                                     const TuneHooks& hooks = {});

@@ -1,10 +1,16 @@
 #include "mos/world/scene_parts.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <numbers>
 
 namespace mos::world {
 namespace {
+
+constexpr std::array<Sky, 3> kDaySkies = {{{{0.30f, 0.60f, 0.94f}, {0.78f, 0.91f, 1.0f}},
+                                           {{0.45f, 0.72f, 0.97f}, {0.90f, 0.96f, 1.0f}},
+                                           {{0.40f, 0.66f, 0.90f}, {0.99f, 0.93f, 0.84f}}}};
 
 constexpr Rgb kWhite{1.0f, 1.0f, 1.0f};
 constexpr Rgb kBlack{0.0f, 0.0f, 0.0f};
@@ -57,6 +63,17 @@ Line level_line(double level) {
 
 Line lowered(Line line, double distance) {
   return [line = std::move(line), distance](double x) { return line(x) + distance; };
+}
+
+void day(Canvas& canvas, Rng& rng, double horizon, double lowest_cloud) {
+  const auto& sky = kDaySkies[static_cast<std::size_t>(rng.below(kDaySkies.size()))];
+  const auto bottom = vary(sky.bottom, rng);
+  canvas.gradient(vary(sky.top, rng), bottom, horizon);
+  clouds(canvas, rng, lowest_cloud, mix(bottom, {0.70f, 0.76f, 0.86f}, 0.5));
+}
+
+double across(const Canvas& canvas, Rng& rng, double low, double high) {
+  return canvas.width() * rng.range(low, high);
 }
 
 void sun(Canvas& canvas, double x, double y, double radius, const Rgb& colour) {

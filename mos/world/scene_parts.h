@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cmath>
 #include <functional>
 #include <span>
 
@@ -28,6 +27,17 @@ Line level_line(double level);
 
 /// `line`, moved down by `distance`.
 Line lowered(Line line, double distance);
+
+/// A sky from zenith to horizon.
+struct Sky {
+  Rgb top{}, bottom{};
+};
+
+/// A sky of daylight down to `horizon`, with clouds down to `lowest_cloud`.
+void day(Canvas& canvas, Rng& rng, double horizon, double lowest_cloud);
+
+/// A share of the canvas's width.
+double across(const Canvas& canvas, Rng& rng, double low, double high);
 
 /// A disc in a glow.
 void sun(Canvas& canvas, double x, double y, double radius, const Rgb& colour);

@@ -74,6 +74,16 @@ refuses "a result that is no .safetensors" $exit_usage '.safetensors' \
   "${tune[@]}" --steps 1 --out output/a.png
 refuses "a folder that cannot be written" $exit_format '/proc/a.safetensors' \
   "${tune[@]}" --steps 1 --out /proc/a.safetensors
+mkdir -p output/folder.safetensors
+refuses "a folder in the place of the result" $exit_usage 'folder.safetensors is a folder' \
+  "${tune[@]}" --steps 1 --out output/folder.safetensors
+touch output/file
+refuses "a file in the place of the pictures" $exit_usage 'output/file is a file' \
+  tune --base "$tiny_base" --data input/data --previews output/file --out output/a.safetensors
+long=output/$(printf 'x%.0s' {1..240}).safetensors
+refuses "a name that leaves no room for the checkpoint's" $exit_format 'too long' \
+  "${tune[@]}" --steps 1 --out "$long"
+rm -r output/folder.safetensors output/file
 refuses "a base model that is not there" $exit_format 'input/absent' \
   tune --base input/absent --data input/data --out output/a.safetensors
 
@@ -90,4 +100,24 @@ holds "Ctrl-C saves and ends with 130, unless the run was quicker" test $status 
 accepts "the same command goes on" "${tune[@]}" --out output/parts.safetensors
 holds "an interrupted run gives the same concept" \
   cmp output/whole.safetensors output/parts.safetensors
+holds "and takes the checkpoint away" test ! -e output/parts.safetensors.checkpoint
+
+# A folder that appears in the place of the result while the run goes on.
+"$mos" "${tune[@]}" --out output/late.safetensors 2>stderr &
+tuning=$!
+while kill -0 $tuning 2>/dev/null && [ ! -e output/late.safetensors.checkpoint ]; do sleep 0.02; done
+mkdir output/late.safetensors
+wait $tuning
+status=$?
+holds "a result that cannot be written ends with 3" test $status -eq $exit_format
+holds "it says where the run is kept" grep -q 'kept in output/late.safetensors.checkpoint' stderr
+rmdir output/late.safetensors
+accepts "the same command writes it" "${tune[@]}" --out output/late.safetensors
+holds "and it is the same concept" cmp output/whole.safetensors output/late.safetensors
+
+head -c 200 output/whole.safetensors >output/whole.safetensors.checkpoint
+refuses "a damaged checkpoint" $exit_format 'checkpoint.*--fresh' \
+  "${tune[@]}" --out output/whole.safetensors
+accepts "starting anew" "${tune[@]}" --out output/whole.safetensors --fresh
+holds "gives the same concept" cmp output/whole.safetensors output/late.safetensors
 finish

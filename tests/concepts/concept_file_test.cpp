@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
@@ -182,6 +184,63 @@ TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
   }
 }
 
+TEST_F(ConceptFiles, AWordWithoutATextIsCalledAsItsFile) {
+  const auto rows = random({2, 6});
+  EXPECT_EQ(mos::concepts::load_concept(save({{"", rows}})).phrase(), "file");
+  const auto nameless = save({{"emb_params", rows}}, {{"name", ""}});
+  EXPECT_EQ(mos::concepts::load_concept(nameless).phrase(), "file");
+}
+
+TEST_F(ConceptFiles, WordsInTheMetadataMustBeAListOfTexts) {
+  const auto rows = random({1, 6});
+  for (const char* words : {R"({"<a>": 1})", "1", R"([["<a>"]])", "[1]", "{"}) {
+    const auto path = save({{"new_concept_embedding/<a>", rows}}, {{"words", words}});
+    try {
+      mos::concepts::load_concept(path);
+      ADD_FAILURE() << words;
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat) << words;
+      EXPECT_THAT(error.what(), HasSubstr("metadata \"words\"")) << words;
+    }
+  }
+}
+
+TEST_F(ConceptFiles, NanAndInfinityAreRefusedWithFileAndTensor) {
+  const auto message = [&](const StateDict& dict) {
+    try {
+      mos::concepts::load_concept(save(dict));
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+      return std::string(error.what());
+    }
+    return std::string("was taken");
+  };
+  const auto with = [](torch::Tensor tensor, double value) {
+    tensor.view({-1})[-1] = value;
+    return tensor;
+  };
+  for (const double value : {NAN, INFINITY, -INFINITY}) {
+    const auto word = message({{"new_concept_embedding/<a>", with(random({2, 6}), value)}});
+    EXPECT_THAT(word, HasSubstr("file.safetensors"));
+    EXPECT_THAT(word, HasSubstr("tensor <a>"));
+    auto pair = kohya();
+    for (auto& [key, tensor] : pair) {
+      if (key.find("mid_block_resnets") != key.npos && key.ends_with("lora_up.weight")) {
+        tensor = with(tensor.clone(), value);
+      }
+    }
+    EXPECT_THAT(message(pair), HasSubstr(std::string(kConv) + " (up)"));
+  }
+}
+
+TEST_F(ConceptFiles, MiddleKernelsThatMultiplyBeyondAnyModelAreRefused) {
+  const std::string layer = "lora_unet_mid_block_resnets_0_conv1.";
+  EXPECT_THAT(refusal({{layer + "lora_down.weight", random({1, 60'000, 1, 1})},
+                       {layer + "lora_mid.weight", random({60'000, 1, 3, 3})},
+                       {layer + "lora_up.weight", random({1, 60'000, 1, 1})}}),
+              HasSubstr("multiply to more than"));
+}
+
 TEST_F(ConceptFiles, XtiHasRowsForEveryLayer) {
   const ConceptDelta delta{.words = {ConceptWord{"toy", random({32, 6}), 2}}};
   write_concept(folder_ / "x.safetensors", delta, ConceptFormat::kXti);
@@ -254,6 +313,15 @@ TEST_F(ConceptFiles, UnexpectedKeysAreNamedOrLeftOut) {
       mos::concepts::read_concept_file(save(dict), mos::concepts::UnexpectedKeys::kLeaveOut);
   EXPECT_EQ(file.keys.summary(), "9 keys matched, 0 missing, 2 unexpected");
   EXPECT_EQ(file.delta.unet.size(), 2U);
+}
+
+TEST_F(ConceptFiles, OfManyKeysThatMeanNothingAFewAreNamedAndTheRestCounted) {
+  auto dict = kohya();
+  for (int i = 100; i < 200; ++i) dict["key" + std::to_string(i)] = random({1});
+  const auto message = refusal(dict);
+  EXPECT_THAT(message, HasSubstr("100 keys do not fit: key100"));
+  EXPECT_THAT(message, HasSubstr("key104 (not part of a concept) and 95 more"));
+  EXPECT_THAT(message, testing::Not(HasSubstr("key105")));
 }
 
 TEST_F(ConceptFiles, ATensorOfAModelIsNoWord) {

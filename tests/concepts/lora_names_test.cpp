@@ -15,9 +15,11 @@ namespace {
 
 using mos::concepts::ConceptDelta;
 using mos::concepts::foreign_kind;
+using mos::concepts::format_lora_key;
 using mos::concepts::LayerUpdates;
 using mos::concepts::LoraCollector;
 using mos::concepts::LoraDialect;
+using mos::concepts::LoraKey;
 using mos::concepts::LoraPart;
 using mos::concepts::LowRank;
 using mos::concepts::Network;
@@ -184,6 +186,22 @@ TEST(LoraNames, KeysOfOtherProgramsAreUnderstood) {
     EXPECT_EQ(key->layer, example.layer);
     EXPECT_EQ(key->part, example.part) << example.key;
   }
+}
+
+TEST(LoraNames, WhatWouldNotComeBackFromWritingIsNoKey) {
+  for (const auto* key : {"text_encoder/base_model.model.attn1.lora.down.weight",
+                          "unet.base_model.model.base_model.model.mlp.to_k.lora_up.weight",
+                          "unet.base_model.model.base_model.model.attn1.alpha",
+                          "lora_unet_down.blocks_0.lora_down.weight"}) {
+    EXPECT_EQ(parse_lora_key(key), std::nullopt) << key;
+  }
+}
+
+TEST(LoraNames, ALayerThatAFlatNameWouldConfuseIsNotWrittenSo) {
+  LoraKey key{.dialect = LoraDialect::kKohya, .layer = "down_blocks.0.attn_x"};
+  EXPECT_THROW(format_lora_key(key), mos::Error);
+  key.dialect = LoraDialect::kPeft;
+  EXPECT_EQ(parse_lora_key(format_lora_key(key)), key);
 }
 
 TEST(LoraNames, OtherKeysAreNone) {

@@ -29,6 +29,13 @@ TEST(ImageAlignment, OppositeDirectionsCountAsZeroNotNegative) {
   EXPECT_NEAR(alignment.first_reference, 0.0, 1e-12);
 }
 
+TEST(LeaveOneOutAlignment, IsTheMeanCosineWithTheOthers) {
+  // cos 60° between the first two; opposite directions and 120° count as nothing.
+  const auto pictures = torch::stack({direction(0), direction(60), direction(180)});
+  EXPECT_NEAR(leave_one_out_alignment(pictures), 2.0 * 0.5 / 6.0, 1e-12);
+  EXPECT_THROW(leave_one_out_alignment(pictures.narrow(0, 0, 1)), Error);
+}
+
 TEST(TextAlignment, IsClipScore) {
   EXPECT_NEAR(text_alignment(direction(60).unsqueeze(0), direction(0)), 2.5 * 0.5, 1e-12);
 }

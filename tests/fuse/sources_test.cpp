@@ -48,6 +48,27 @@ TEST(Words, AConceptWithoutWordsNeedsAPhrase) {
   EXPECT_NO_THROW(mos::fuse::check_words({wordless}, {}));
 }
 
+TEST(SharedTriggers, OneThatAnswersWheneverTheOtherIsCalledIsSaid) {
+  const auto sentences = [](const std::string& one, const std::string& other) {
+    std::vector sources{source("A", {}), source("B", {})};
+    sources[0].phrase = one;
+    sources[1].phrase = other;
+    return mos::fuse::shared_triggers(sources);
+  };
+  using testing::ElementsAre;
+  using testing::IsEmpty;
+  EXPECT_THAT(sentences("sks bear", "sks bear"),
+              ElementsAre(HasSubstr("A and B both answer to \"sks bear\"")));
+  EXPECT_THAT(sentences("sks bear", "Bear, SKS"), ElementsAre(HasSubstr("both answer")));
+  EXPECT_THAT(sentences("mycat cat", "cat"), ElementsAre(HasSubstr("answer to \"cat\"")));
+  EXPECT_THAT(sentences("<a1> <a2>", "<a1> <a2> man"), ElementsAre(HasSubstr("<a1> <a2>\"")));
+  EXPECT_THAT(sentences("mycat cat", "hero cat"), IsEmpty());
+  EXPECT_THAT(sentences("<a1> <a2>", "<b1> <b2>"), IsEmpty());
+  EXPECT_THAT(mos::fuse::shared_triggers(
+                  {source("cat", {"<a1>"}), source("dog", {"<b1>"}), source("fox", {"<c1>"})}),
+              IsEmpty());
+}
+
 TEST(Rename, ReachesTheLastConceptWithTheWordOrTheNumberedOne) {
   std::vector sources{source("cat", {"<a1>"}), source("dog", {"<a1>"})};
   sources[1].phrase = "<a1> dog";

@@ -11,6 +11,7 @@
 #include "mos/io/safetensors.h"
 #include "mos/tune/adamw.h"
 #include "mos/tune/objective.h"
+#include "mos/tune/plan.h"
 #include "tests/support/golden.h"
 
 namespace {
@@ -130,8 +131,8 @@ class GoldenTune : public ::testing::Test {
                                  const std::string& prefix) {
     expect_close(loss.detach(), prefix + "loss");
     std::size_t compared = 0;
-    for (const auto* part : {&attached.text_lora(), &attached.unet_lora()}) {
-      for (const auto& parameter : *part) {
+    for (const auto name : {mos::tune::kTextGroup, mos::tune::kUNetGroup}) {
+      for (const auto& parameter : attached.group(name).parameters) {
         const auto key = prefix + "grad/" + parameter.name;
         if (!file_->contains(key)) continue;
         expect_close(parameter.value.grad(), key);
@@ -142,7 +143,8 @@ class GoldenTune : public ::testing::Test {
 
     const auto ids = file_->get(prefix + "emb_grad_rows");
     const auto ordinary = base_.text_encoder->token_embedding().grad();
-    const auto all = torch::cat({ordinary, attached.rows().front().value.grad()});
+    const auto all = torch::cat(
+        {ordinary, attached.group(mos::tune::kWordGroup).parameters.front().value.grad()});
     expect_close(all.index_select(0, ids), prefix + "emb_grad");
     EXPECT_EQ((all.abs().sum(1) != 0).sum().item<std::int64_t>(), ids.numel()) << prefix;
   }
@@ -190,7 +192,7 @@ TEST_F(GoldenTune, LoraSitsOnTheLayersOfTheReference) {
   mos::tune::TuneOptions options;
   options.words.words = split(file_->metadata().at("new_concept_token"), '+');
   options.words.initializers = split(file_->metadata().at("initializer_token"), '+');
-  options.lora.rank = std::stoll(file_->metadata().at("rank"));
+  options.weights.rank = std::stoll(file_->metadata().at("rank"));
   const auto start =
       mos::tune::start_values({base_.tokenizer, base_.text_encoder, base_.unet}, options);
   const auto expected = read_delta(*file_, "init/");
@@ -286,9 +288,10 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     if (!file_->contains(name + "/losses4")) continue;
     const auto attached = attach("init/");
     watch_ordinary_words();
-    mos::tune::AdamW optimiser({{attached->rows(), kRowRate},
-                                {attached->text_lora(), kTextRate},
-                                {attached->unet_lora(), kUNetRate}},
+    const auto& words = attached->group(mos::tune::kWordGroup);
+    mos::tune::AdamW optimiser({{words.parameters, kRowRate},
+                                {attached->group(mos::tune::kTextGroup).parameters, kTextRate},
+                                {attached->group(mos::tune::kUNetGroup).parameters, kUNetRate}},
                                {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
     const auto norms = file_->get(name + "/norm_mean4");
@@ -301,7 +304,7 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
       loss.backward();
       if (i == 0) expect_loss_and_gradients(*attached, loss, name + "/");
       optimiser.step(1.0 - static_cast<double>(i) / kDecaySteps);
-      EXPECT_NEAR(attached->mean_row_norm(), norms[i].item<double>(), 1e-4) << name << " " << i;
+      EXPECT_NEAR(mos::tune::mean_norm(words), norms[i].item<double>(), 1e-4) << name << " " << i;
       if (i == 0) expect_same_values(*file_, name + "/step1/", attached->snapshot(), 1);
     }
     expect_same_values(*file_, name + "/step4/", attached->snapshot(), 4);

@@ -4,7 +4,10 @@
 #include <turbojpeg.h>
 #include <webp/encode.h>
 
+#include <functional>
+
 #include "mos/base/file.h"
+#include "mos/io/image_codecs.h"
 #include "tests/io/bytes.h"
 #include "tests/support/temp_dir.h"
 
@@ -22,28 +25,91 @@ torch::Tensor gradient(std::int64_t height, std::int64_t width, std::int64_t cha
 }
 
 /// A JPEG whose left half is dark and whose right half is bright, top row darker still.
-std::string jpeg_bytes(int width, int height) {
+std::string jpeg_bytes(int width, int height, int flags = 0) {
   auto pixels = torch::full({height, width, 3}, 40, torch::kUInt8);
   pixels.slice(1, width / 2).fill_(200);
   unsigned char* data = nullptr;
   unsigned long size = 0;
   auto* encoder = tjInitCompress();
   tjCompress2(encoder, pixels.data_ptr<std::uint8_t>(), width, 0, height, TJPF_RGB, &data, &size,
-              TJSAMP_444, 95, 0);
+              TJSAMP_444, 95, flags);
   std::string bytes(reinterpret_cast<const char*>(data), size);
   tjFree(data);
   tjDestroy(encoder);
   return bytes;
 }
 
-/// The same with an EXIF segment that holds only the orientation.
-std::string with_orientation(const std::string& jpeg, char orientation) {
-  const std::string tiff = std::string("MM\0*\0\0\0\10", 8) + std::string("\0\1", 2) +
-                           std::string("\1\22\0\3\0\0\0\1\0", 9) + orientation +
-                           std::string("\0\0\0\0\0\0", 6);
-  const auto segment = std::string("Exif\0\0", 6) + tiff;
+/// An EXIF block with nothing but the orientation.
+std::string exif(char orientation) {
+  return std::string("MM\0*\0\0\0\10", 8) + std::string("\0\1", 2) +
+         std::string("\1\22\0\3\0\0\0\1\0", 9) + orientation + std::string("\0\0\0\0\0\0", 6);
+}
+
+/// The same with the bytes of every number the other way round.
+std::string little_endian_exif(char orientation) {
+  return std::string("II*\0\10\0\0\0", 8) + std::string("\1\0", 2) +
+         std::string("\22\1\3\0\1\0\0\0", 8) + orientation + std::string("\0\0\0\0\0\0\0", 7);
+}
+
+std::string jpeg_with(const std::string& jpeg, const std::string& block) {
+  const auto segment = std::string("Exif\0\0", 6) + block;
   return jpeg.substr(0, 2) + "\xff\xe1" + std::string(1, '\0') +
          static_cast<char>(segment.size() + 2) + segment + jpeg.substr(2);
+}
+
+std::string number(std::size_t value, int bytes, bool little) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i) {
+    const int place = little ? i : bytes - 1 - i;
+    text += static_cast<char>(value >> (8 * place) & 0xff);
+  }
+  return text;
+}
+
+/// `png` with the chunk eXIf behind its header; its checksum is PNG's CRC-32.
+std::string png_with(const std::string& png, const std::string& block) {
+  constexpr std::size_t kHeaderEnd = 33;
+  const auto data = "eXIf" + block;
+  std::uint32_t crc = 0xffffffff;
+  for (const char c : data) {
+    crc ^= static_cast<unsigned char>(c);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return png.substr(0, kHeaderEnd) + number(block.size(), 4, false) + data +
+         number(~crc & 0xffffffff, 4, false) + png.substr(kHeaderEnd);
+}
+
+std::string webp_bytes(const torch::Tensor& pixels) {
+  std::uint8_t* data = nullptr;
+  const auto width = static_cast<int>(pixels.size(1)), height = static_cast<int>(pixels.size(0));
+  const int channels = static_cast<int>(pixels.size(2));
+  const auto encode = channels == 4 ? WebPEncodeLosslessRGBA : WebPEncodeLosslessRGB;
+  const auto size = encode(pixels.data_ptr<std::uint8_t>(), width, height, width * channels, &data);
+  std::string bytes(reinterpret_cast<const char*>(data), size);
+  WebPFree(data);
+  return bytes;
+}
+
+/// `webp` (a picture of height x width) in the extended layout with the chunk EXIF at its end.
+std::string webp_with(const std::string& webp, std::size_t height, std::size_t width,
+                      const std::string& block) {
+  constexpr char kHasExif = 8;
+  auto chunks = "VP8X" + number(10, 4, true) + kHasExif + std::string(3, '\0') +
+                number(width - 1, 3, true) + number(height - 1, 3, true) + webp.substr(12) +
+                "EXIF" + number(block.size(), 4, true) + block;
+  if (chunks.size() % 2 == 1) chunks += '\0';
+  return "RIFF" + number(chunks.size() + 4, 4, true) + "WEBP" + chunks;
+}
+
+/// How ImageMagick writes a block into the text of a PNG.
+std::string raw_profile(const std::string& block) {
+  std::string text = "\nexif\n      " + std::to_string(block.size());
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(block[i]);
+    if (i % 36 == 0) text += '\n';
+    for (const int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+  }
+  return text + "\n";
 }
 
 TEST(Png, PixelsAndTextsComeBack) {
@@ -124,6 +190,34 @@ TEST(ReadImage, RefusesPicturesThatAreCutOrImpossiblyLarge) {
               HasSubstr("cannot read x"));
 }
 
+TEST(ReadImage, BoundsThePixelsBeforeItTakesMemory) {
+  using mos::io::kMaxPixels;
+  EXPECT_THAT(error_of(ErrorKind::kFormat,
+                       [] { mos::io::allocate_pixels(kMaxPixels / 1000 + 1, 1000, 4, "x"); }),
+              HasSubstr("cannot read x: a picture of 1000 x 200001 pixels is not possible"));
+  for (const auto height : {std::int64_t{0}, std::int64_t{-1}, INT64_MAX}) {
+    EXPECT_NE(error_of(ErrorKind::kFormat, [&] { mos::io::allocate_pixels(height, 2, 3, "x"); }),
+              "");
+  }
+}
+
+TEST(ReadImage, PassesOverTextsThatAreTooLong) {
+  const auto png = encode_png(gradient(2, 2, 3),
+                              {{"a", "short"}, {"b", std::string(std::size_t{5} << 20, 'x')}});
+  const auto text = decode_image(png, "x").text;
+  EXPECT_EQ(text, (std::map<std::string, std::string>{{"a", "short"}}));
+}
+
+TEST(ReadImage, RefusesAJpegOfCountlessScans) {
+  const auto progressive = jpeg_bytes(64, 64, TJFLAG_PROGRESSIVE);
+  EXPECT_EQ(decode_image(progressive, "x").pixels.size(0), 64);
+  const auto last = progressive.rfind("\xff\xda");
+  auto bomb = progressive.substr(0, last);
+  for (int i = 0; i < 120; ++i) bomb += progressive.substr(last, progressive.size() - 2 - last);
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image(bomb + "\xff\xd9", "x"); }),
+              HasSubstr("scans, more than 100"));
+}
+
 TEST(ReadImage, ReadsJpeg) {
   const auto pixels = decode_image(jpeg_bytes(32, 16), "memory").pixels;
   ASSERT_EQ(pixels.sizes(), (std::vector<std::int64_t>{16, 32, 3}));
@@ -131,31 +225,72 @@ TEST(ReadImage, ReadsJpeg) {
   EXPECT_NEAR(pixels[8][28][2].item<int>(), 200, 3);
 }
 
-TEST(ReadImage, TurnsJpegsUpright) {
-  const auto jpeg = jpeg_bytes(32, 16);
-  const auto plain = decode_image(jpeg, "memory").pixels;
-  const auto turned = [&](char orientation) {
-    return decode_image(with_orientation(jpeg, orientation), "memory").pixels;
+/// Each orientation of EXIF 2.3, and what turns such a picture upright.
+void expect_all_turned(const std::function<torch::Tensor(char)>& decoded) {
+  const auto plain = decoded(1);
+  EXPECT_TRUE(decoded(2).equal(plain.flip(1)));
+  EXPECT_TRUE(decoded(3).equal(plain.rot90(2)));
+  EXPECT_TRUE(decoded(4).equal(plain.flip(0)));
+  EXPECT_TRUE(decoded(5).equal(plain.transpose(0, 1)));
+  EXPECT_TRUE(decoded(6).equal(plain.rot90(-1)));  // clockwise
+  EXPECT_TRUE(decoded(7).equal(plain.rot90(2).transpose(0, 1)));
+  EXPECT_TRUE(decoded(8).equal(plain.rot90(1)));
+  EXPECT_TRUE(decoded(6).is_contiguous());
+  for (const char impossible : {'\0', '\11', '\143'}) EXPECT_TRUE(decoded(impossible).equal(plain));
+}
+
+TEST(ReadImage, TurnsEveryKindOfPictureUpright) {
+  const auto pixels = gradient(4, 6, 3);
+  const auto jpeg = jpeg_bytes(32, 16), png = encode_png(pixels), webp = webp_bytes(pixels);
+  for (const auto& block_of : {exif, little_endian_exif}) {
+    expect_all_turned([&](char orientation) {
+      return decode_image(jpeg_with(jpeg, block_of(orientation)), "x").pixels;
+    });
+    expect_all_turned([&](char orientation) {
+      return decode_image(png_with(png, block_of(orientation)), "x").pixels;
+    });
+    expect_all_turned([&](char orientation) {
+      return decode_image(webp_with(webp, 4, 6, block_of(orientation)), "x").pixels;
+    });
+  }
+}
+
+TEST(ReadImage, TurnsPicturesWhoseExifIsATextOfThePngOrHasItsPrefix) {
+  const auto pixels = gradient(4, 6, 3);
+  const auto prefixed = [](char orientation) {
+    return std::string("Exif\0\0", 6) + exif(orientation);
   };
-  EXPECT_TRUE(turned(1).equal(plain));
-  EXPECT_TRUE(turned(3).equal(plain.rot90(2)));
-  EXPECT_TRUE(turned(6).equal(plain.rot90(-1)));  // clockwise
-  EXPECT_TRUE(turned(8).equal(plain.rot90(1)));
-  EXPECT_TRUE(turned(2).equal(plain.flip(1)));
-  EXPECT_TRUE(turned(5).equal(plain.transpose(0, 1)));
-  EXPECT_TRUE(turned(99).equal(plain)) << "an impossible orientation is ignored";
+  for (const char* key : {"Raw profile type exif", "Raw profile type APP1"}) {
+    expect_all_turned([&](char orientation) {
+      return decode_image(encode_png(pixels, {{key, raw_profile(prefixed(orientation))}}), "x")
+          .pixels;
+    });
+  }
+  expect_all_turned([&](char orientation) {
+    return decode_image(webp_with(webp_bytes(pixels), 4, 6, prefixed(orientation)), "x").pixels;
+  });
+}
+
+TEST(ReadImage, LeavesAPictureWithDamagedExifAsItIs) {
+  const auto pixels = gradient(4, 6, 3);
+  const auto whole = exif(6);
+  for (std::size_t length = 0; length < 20; ++length) {
+    const auto block = whole.substr(0, length);
+    EXPECT_TRUE(decode_image(png_with(encode_png(pixels), block), "x").pixels.equal(pixels));
+    EXPECT_TRUE(decode_image(webp_with(webp_bytes(pixels), 4, 6, block), "x").pixels.equal(pixels));
+    EXPECT_TRUE(
+        decode_image(encode_png(pixels, {{"Raw profile type exif", raw_profile(block)}}), "x")
+            .pixels.equal(pixels));
+  }
+  const std::map<std::string, std::string> nonsense = {{"Raw profile type exif", "no hex at all"}};
+  EXPECT_TRUE(decode_image(encode_png(pixels, nonsense), "x").pixels.equal(pixels));
 }
 
 TEST(ReadImage, ReadsWebpWithAndWithoutAlpha) {
   for (const int channels : {3, 4}) {
     auto pixels = gradient(6, 10, channels);
     if (channels == 4) pixels.select(2, 3).fill_(128);
-    std::uint8_t* data = nullptr;
-    const auto encode = channels == 4 ? WebPEncodeLosslessRGBA : WebPEncodeLosslessRGB;
-    const auto size = encode(pixels.data_ptr<std::uint8_t>(), 10, 6, 10 * channels, &data);
-    const std::string bytes(reinterpret_cast<const char*>(data), size);
-    WebPFree(data);
-    EXPECT_TRUE(decode_image(bytes, "memory").pixels.equal(pixels)) << channels;
+    EXPECT_TRUE(decode_image(webp_bytes(pixels), "memory").pixels.equal(pixels)) << channels;
   }
 }
 
@@ -231,6 +366,24 @@ TEST(Pixels, GoToTheRangeOfTheVaeAndBack) {
   EXPECT_TRUE(mos::io::to_uint8_hwc(chw).equal(pixels));
   EXPECT_TRUE(mos::io::to_uint8_hwc(chw.unsqueeze(0)).equal(pixels));
   EXPECT_EQ(mos::io::to_uint8_hwc(torch::full({3, 1, 1}, 9.0)).max().item<int>(), 255);
+}
+
+TEST(Pixels, LargePicturesBecomeRgbAndNarrowInPartsAsSmallOnesDo) {
+  const std::int64_t width = 4096, height = 4200;  // more than is computed with at a time
+  const auto rgba = gradient(height, width, 4);
+  const auto rgb = mos::io::to_rgb(rgba);
+  const auto wide = mos::io::resize_area(rgb, height, 16);
+  for (const std::int64_t top : {0, 255, 256, 2047, 4096, 4199}) {
+    const auto row = rgba.slice(0, top, top + 1);
+    EXPECT_TRUE(rgb.slice(0, top, top + 1).equal(mos::io::to_rgb(row))) << top;
+    EXPECT_LE((wide.slice(0, top, top + 1).to(torch::kInt32) -
+               mos::io::resize_area(mos::io::to_rgb(row), 1, 16).to(torch::kInt32))
+                  .abs()
+                  .max()
+                  .item<int>(),
+              1)
+        << top;  // sums in another order may round to the next level
+  }
 }
 
 TEST(Pixels, BecomeRgbWhateverTheyWere) {

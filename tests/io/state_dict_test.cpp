@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <torch/nn/module.h>
 
+#include <cmath>
+
+#include "mos/io/finite.h"
 #include "mos/io/names.h"
 #include "tests/io/bytes.h"
 
@@ -46,6 +49,53 @@ TEST(LoadInto, FillsParametersAndBuffersInTheirOwnDtype) {
   EXPECT_TRUE(dict.at("attention.position_ids").equal(torch::arange(3).view({1, 3})));
   EXPECT_EQ(dict.at("bias").scalar_type(), torch::kBFloat16);
   EXPECT_EQ(dict.at("bias")[0].item<float>(), 0.5F);
+}
+
+TEST(LoadInto, NanAndInfinityAreRefusedWithFileAndTensor) {
+  for (const auto dtype : {torch::kFloat64, torch::kFloat32, torch::kFloat16, torch::kBFloat16}) {
+    for (const double value : {NAN, -NAN, INFINITY, -INFINITY}) {
+      auto dict = fitting();
+      dict["attention.to_q"] = dict["attention.to_q"].to(dtype);
+      dict["attention.to_q"][1][0] = value;
+      Model model;
+      const auto message = error_of(ErrorKind::kFormat, [&] {
+        load_into(model, dict, {.origin = "unet/model.safetensors"});
+      });
+      EXPECT_THAT(message, HasSubstr("unet/model.safetensors: the tensor attention.to_q holds NaN"))
+          << dtype << value;
+    }
+  }
+}
+
+TEST(Finite, CopiesAndSeesOneBadValueAnywhere) {
+  const std::int64_t count = 300'001;  // several parts and a rest
+  for (const auto dtype : {torch::kFloat64, torch::kFloat32, torch::kFloat16, torch::kBFloat16}) {
+    auto values = torch::linspace(-65504, 65504, count).to(dtype);
+    auto copy = torch::empty({count}, torch::kBFloat16);
+    EXPECT_TRUE(mos::io::copy_finite(copy, values)) << dtype;
+    EXPECT_TRUE(copy.equal(values.to(torch::kBFloat16))) << dtype;
+    for (const std::int64_t place : {std::int64_t{0}, count / 2, count - 1}) {
+      auto bad = values.clone();
+      bad[place] = NAN;
+      EXPECT_FALSE(mos::io::copy_finite(copy, bad)) << dtype << place;
+      EXPECT_FALSE(mos::io::is_finite(bad)) << dtype << place;
+    }
+  }
+}
+
+TEST(Finite, TakesTensorsOfEveryKindAndLayout) {
+  EXPECT_TRUE(mos::io::is_finite(torch::arange(3)));
+  EXPECT_TRUE(mos::io::is_finite(torch::zeros({0})));
+  auto matrix = torch::ones({3, 4});
+  matrix[0][3] = INFINITY;
+  EXPECT_FALSE(mos::io::is_finite(matrix.t()));
+  EXPECT_TRUE(mos::io::is_finite(matrix.slice(1, 0, 3)));
+  auto target = torch::zeros({3, 3});
+  EXPECT_TRUE(mos::io::copy_finite(target, matrix.slice(1, 0, 3).t()));
+  EXPECT_TRUE(target.equal(torch::ones({3, 3})));
+  auto whole = torch::zeros({3}, torch::kInt64);
+  EXPECT_TRUE(mos::io::copy_finite(whole, torch::arange(3)));
+  EXPECT_TRUE(whole.equal(torch::arange(3)));
 }
 
 TEST(LoadInto, ListsEveryKeyThatDoesNotFitAndChangesNothing) {

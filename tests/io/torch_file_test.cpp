@@ -220,6 +220,32 @@ TEST(TorchFile, RefusesValuesThatContainThemselvesOrGrowWithoutEnd) {
   EXPECT_THAT(message_for_pickle(bomb), HasSubstr("too many values"));
 }
 
+TEST(TorchFile, BoundsWhatOneLongTextAddsUpTo) {
+  const std::string again("h\0", 2);
+  std::string values = text(std::string(1'000'000, 'x')) + std::string("q\0", 2) + "0](";
+  for (int i = 0; i < 100; ++i) values += again;
+  EXPECT_THAT(message_for_pickle(values + "e"), HasSubstr("texts are too long"));
+  std::string keys = "}" + text(std::string(1'000'000, 'x')) + "](";
+  for (int i = 0; i < 100; ++i) {
+    keys += tensor(storage("FloatStorage", "0", 6), 0, number(6), number(1));
+  }
+  const auto value = read_pickle(keys + "es");
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { mos::io::flatten_tensors(value); }),
+              HasSubstr("names of the file's tensors are too long"));
+}
+
+TEST(TorchFile, BoundsTheDimensionsOfATensor) {
+  std::string many;
+  for (int i = 0; i < 65; ++i) many += number(1);
+  EXPECT_THAT(message_for_pickle(tensor(storage("FloatStorage", "0", 6), 0, many, many)),
+              HasSubstr("impossible shape"));
+}
+
+TEST(TorchFile, TextsOfPython2BecomeUtf8) {
+  const auto value = read_pickle("}" + std::string("U\4caf\xe9", 6) + "K\1s");
+  EXPECT_NE(value.find("caf\\xe9"), nullptr);
+}
+
 TEST(TorchFile, RefusesDamagedPickles) {
   for (const std::string pickle :
        {"", "t", "h\5", "X\xff\xff\xff\x7fxx", "K", "0", "N0", "(", "}(Nu", "Iabc\n", "cno-newline",

@@ -89,16 +89,6 @@ TEST(MinSnrWeights, FollowThePaper) {
   EXPECT_TRUE(min_snr_weights(velocity, 0.0).eq(1.0).all().item<bool>());  // no cap, no weights
 }
 
-TEST(HalvesDoubled, ShowEachSideBesideItsMirrorImage) {
-  const auto picture = torch::arange(8.0).view({1, 1, 2, 4});  // rows 0 1 2 3 and 4 5 6 7
-  const auto [left, right] = halves_doubled(picture);
-  const auto rows = [](std::vector<float> values) {
-    return torch::tensor(values).view({1, 1, 2, 4});
-  };
-  EXPECT_TRUE(torch::equal(left, rows({0, 1, 1, 0, 4, 5, 5, 4})));
-  EXPECT_TRUE(torch::equal(right, rows({2, 3, 3, 2, 6, 7, 7, 6})));
-}
-
 TEST(ContrastiveLoss, PrefersRightPairsAndForgivesEqualCaptions) {
   const auto eye = torch::eye(4);
   const auto none = torch::zeros({4, 4}, torch::kBool);

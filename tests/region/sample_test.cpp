@@ -163,5 +163,43 @@ TEST(Sample, ImpossibleSizesAndCountsAreRefused) {
   EXPECT_EQ(kind_of([&] { studio.latents(plain("cat"), options); }), ErrorKind::kUsage);
 }
 
+TEST(Boxes, ThatNoLayerCanSeeAreRefusedByNumberAndPrompt) {
+  // One latent position of the tiny model is 2x2 pixels, and the finest layer reads texts.
+  Studio studio;
+  const auto refusal = [&](const Box& box) -> std::string {
+    auto scene = with_regions({{"a", "", {0.0, 0.0, 1.0, 0.5}}, {"b", "", box}});
+    scene.canvas = Canvas{16, 32};
+    try {
+      check_boxes(studio.model, scene);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(refusal(make_box({0, 0, 2, 2}, {16, 32})), "");
+  EXPECT_EQ(refusal(make_box({14, 30, 16, 32}, {16, 32})), "");
+  for (const auto& pixels : {std::vector<double>{0, 0, 1.5, 32}, {0, 0, 16, 1.5}, {1, 1, 3, 3}}) {
+    const auto message = refusal(make_box(pixels, {16, 32}));
+    EXPECT_NE(message.find("region 2 \"b\""), std::string::npos) << message;
+    EXPECT_NE(message.find("2 x 2 pixels"), std::string::npos) << message;
+  }
+}
+
+TEST(Boxes, AreMeasuredOnTheFinestLayerThatReadsTexts) {
+  Studio studio;
+  auto config = tiny::unet_config();
+  config["down_block_types"] = {"DownBlock2D", "CrossAttnDownBlock2D"};
+  config["up_block_types"] = {"CrossAttnUpBlock2D", "UpBlock2D"};
+  studio.model =
+      diffusion::StableDiffusion::create(tiny::tokenizer(), tiny::text_encoder_config(),
+                                         tiny::vae_config(), config, tiny::scheduler_config());
+  auto scene = with_regions({{"a", "", make_box({0, 0, 2, 2}, {16, 16})}});
+  scene.canvas = Canvas{16, 16};
+  EXPECT_THROW(check_boxes(studio.model, scene), Error);
+  scene.regions[0].box = make_box({4, 4, 8, 8}, {16, 16});
+  EXPECT_NO_THROW(check_boxes(studio.model, scene));
+}
+
 }  // namespace
 }  // namespace mos::region

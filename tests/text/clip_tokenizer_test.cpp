@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <chrono>
+
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
@@ -150,6 +152,90 @@ TEST_F(SmallTokenizer, RefusesFilesThatContradictEachOther) {
   EXPECT_THAT(message(), HasSubstr("\"<end>\" is not in the vocabulary"));
   write("special_tokens_map.json", R"({"model_max_length": 2})");
   EXPECT_THAT(message(), HasSubstr("model_max_length"));
+}
+
+TEST_F(SmallTokenizer, RefusesIdsThatNoVocabularyHas) {
+  for (const char* id : {"9223372036854775807", "-1", "100000001", "15.5", "\"15\"", "null"}) {
+    write("added_tokens.json", fmt::format(R"({{"<x>": {}}})", id));
+    EXPECT_THAT(message(), HasSubstr("\"<x>\"")) << id;
+  }
+  write("added_tokens.json", R"({"": 15})");
+  EXPECT_THAT(message(), HasSubstr("has no text"));
+  write("added_tokens.json", "{}");
+  for (const char* id : {"", "x", "15 ", "9223372036854775808", "-1"}) {
+    write("tokenizer_config.json", fmt::format(R"({{"bos_token": "<bos>", "eos_token": "<eos>",
+          "unk_token": "<eos>", "added_tokens_decoder": {{"{}": {{"content": "<x>"}}}}}})",
+                                               id));
+    EXPECT_NE(message(), "") << id;
+  }
+}
+
+/// The definition of byte pair encoding, one pass over all symbols for each merge.
+std::vector<std::int64_t> encoded_by_passes(const CLIPTokenizer& tokenizer,
+                                            const std::vector<std::string>& merges,
+                                            const std::string& word) {
+  std::vector<std::string> symbols;
+  for (const char c : word) symbols.emplace_back(1, c);
+  symbols.back() += "</w>";
+  for (bool merged = true; merged;) {
+    merged = false;
+    for (const auto& merge : merges) {
+      const auto left = merge.substr(0, merge.find(' ')), right = merge.substr(left.size() + 1);
+      std::vector<std::string> next;
+      for (std::size_t i = 0; i < symbols.size(); ++i) {
+        const bool fits = i + 1 < symbols.size() && symbols[i] == left && symbols[i + 1] == right;
+        next.push_back(fits ? left + right : symbols[i]);
+        if (fits) ++i;
+      }
+      if (next.size() == symbols.size()) continue;
+      symbols = next;
+      merged = true;
+      break;  // the pair with the lowest rank first, again
+    }
+  }
+  std::vector<std::int64_t> ids;
+  for (const auto& symbol : symbols) ids.push_back(tokenizer.token_id(symbol).value());
+  return ids;
+}
+
+TEST(BytePairEncoding, IsTheOneOfThePassesInWhateverOrderTheMergesAre) {
+  const std::vector<std::string> merges = {"ab c", "a b",   "b a",     "aa a", "a a</w>",
+                                           "c c",  "cc cc", "b b</w>", "a a",  "abc a"};
+  CLIPTokenizer::Texts texts;
+  Json vocabulary = Json::object();
+  const auto add = [&](const std::string& token) {
+    if (!vocabulary.contains(token)) vocabulary[token] = vocabulary.size();
+  };
+  for (const char* c : {"a", "b", "c"}) {
+    add(c);
+    add(std::string(c) + "</w>");
+  }
+  texts["merges.txt"] = "#version: 0.2\n";
+  for (const auto& merge : merges) {
+    texts["merges.txt"] += merge + "\n";
+    add(merge.substr(0, merge.find(' ')) + merge.substr(merge.find(' ') + 1));
+  }
+  add("<|startoftext|>");
+  add("<|endoftext|>");
+  texts["vocab.json"] = vocabulary.dump();
+  const auto tokenizer = CLIPTokenizer::from_texts(texts, "memory");
+  std::uint32_t state = 1;
+  for (int i = 0; i < 2000; ++i) {
+    std::string word;
+    for (int length = 1 + i % 14; length > 0; --length) {
+      state = state * 1664525 + 1013904223;
+      word += static_cast<char>('a' + (state >> 16) % 3);
+    }
+    EXPECT_EQ(tokenizer.encode_words(word), encoded_by_passes(tokenizer, merges, word)) << word;
+  }
+}
+
+TEST(BytePairEncoding, ALongWordTakesNoQuadraticTime) {
+  std::string word;
+  for (int i = 0; i < 300'000; ++i) word += "abcdefghijklmnop"[(i * 7 + i / 5) % 16];
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_GT(CLIPTokenizer::clip().encode(word).size(), 10'000U);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST_F(SmallTokenizer, RefusesFilesThatAreNoVocabulary) {

@@ -1,7 +1,10 @@
 #include "mos/tune/dataset.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <map>
 #include <set>
 
 #include "mos/base/error.h"
@@ -17,10 +20,14 @@ namespace {
 namespace fs = std::filesystem;
 using mos::tune::check_dataset;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Lt;
+using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
@@ -44,7 +51,7 @@ class Dataset : public ::testing::Test {
     return mask;
   }
 
-  std::vector<std::string> problems() { return check_dataset(folder_.path()); }
+  std::vector<std::string> problems() { return check_dataset(folder_.path()).problems; }
 
   mos::TempDir folder_;
 };
@@ -96,7 +103,7 @@ TEST_F(Dataset, ColouredMaskIsRefused) {
 
 TEST_F(Dataset, EmptyFolderIsRefused) {
   const mos::TempDir empty;
-  EXPECT_THAT(check_dataset(empty.path()), ElementsAre(HasSubstr("no pictures")));
+  EXPECT_THAT(check_dataset(empty.path()).problems, ElementsAre(HasSubstr("no pictures")));
   fs::remove_all(folder_ / "images");
   fs::create_directories(folder_ / "images");
   EXPECT_THROW(mos::tune::load_dataset(folder_.path()), mos::Error);
@@ -109,6 +116,85 @@ TEST_F(Dataset, MissingFolderIsAnIoError) {
   } catch (const mos::Error& error) {
     EXPECT_EQ(error.kind(), mos::ErrorKind::kIo);
   }
+}
+
+TEST_F(Dataset, WordsStandInAListOrInOneText) {
+  for (const char* words : {R"(["<fox1>", "<fox2>"])", R"("<fox1> <fox2>")", R"("<fox1>,<fox2>")",
+                            R"(["<fox1> <fox2>"])", R"([" <fox1>, <fox2> "])"}) {
+    mos::write_text_file(folder_ / "concept.json", fmt::format(R"({{"words": {}}})", words));
+    EXPECT_THAT(mos::tune::load_dataset(folder_.path()).words, ElementsAre("<fox1>", "<fox2>"));
+  }
+}
+
+TEST_F(Dataset, UnknownKeyOfTheDescriptionIsSaid) {
+  mos::write_text_file(folder_ / "concept.json", R"({"words": ["<f1>"], "clas_word": "fox"})");
+  EXPECT_THAT(check_dataset(folder_.path()).dataset.warnings,
+              Contains(AllOf(HasSubstr("clas_word"), HasSubstr("class_word"))));
+}
+
+TEST_F(Dataset, CaptionOfSeveralLinesIsItsFirstWithTextAndTheRestIsSaid) {
+  mos::write_text_file(folder_ / "captions/a.txt", "\r\n \t\r\na <TOK>\tin  snow\r\nred hat\r\n");
+  const auto dataset = mos::tune::load_dataset(folder_.path());
+  EXPECT_EQ(dataset.pictures[0].caption.text, "a <TOK> in snow");
+  EXPECT_THAT(dataset.pictures[0].caption.others, IsEmpty());
+  EXPECT_THAT(dataset.warnings,
+              ElementsAre(AllOf(HasSubstr("only the first"), HasSubstr("captions/a.txt"))));
+}
+
+TEST_F(Dataset, LinesOfACaptionAreChoicesOrOneTextWhereAskedFor) {
+  mos::write_text_file(folder_ / "captions/a.txt", "a <TOK>\n\n<fox1> <fox2>, red hat\n");
+  auto any = mos::tune::load_dataset(folder_.path(), {.caption_lines = "any"});
+  EXPECT_EQ(any.pictures[0].caption.text, "a <TOK>");
+  EXPECT_THAT(any.pictures[0].caption.others, ElementsAre("<TOK>, red hat"));
+  EXPECT_THAT(any.warnings, IsEmpty());
+  const auto all = mos::tune::load_dataset(folder_.path(), {.caption_lines = "all"});
+  EXPECT_EQ(all.pictures[0].caption.text, "a <TOK> <TOK>, red hat");
+}
+
+TEST_F(Dataset, CaptionLosesItsByteOrderMark) {
+  mos::write_text_file(folder_ / "captions/a.txt", "\xef\xbb\xbf<TOK>, snow");
+  EXPECT_EQ(mos::tune::load_dataset(folder_.path()).pictures[0].caption.text, "<TOK>, snow");
+}
+
+TEST_F(Dataset, CaptionsInOtherEncodingsAreNamed) {
+  using namespace std::string_view_literals;
+  for (const auto bytes : {"\xff\xfe<\0T\0"sv, "caf\xe9 <TOK>"sv, "\x93<TOK>\x94"sv, "<\0T\0"sv}) {
+    mos::write_text_file(folder_ / "captions/a.txt", bytes);
+    EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("captions/a.txt"), HasSubstr("UTF-8"))));
+  }
+}
+
+TEST_F(Dataset, CaptionAsLongAsABookIsRefused) {
+  mos::write_text_file(folder_ / "captions/a.txt", std::string(100'000, 'a'));
+  EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("captions/a.txt"), HasSubstr("100000"))));
+}
+
+TEST_F(Dataset, SummaryCountsWhatIsThere) {
+  EXPECT_EQ(mos::tune::load_dataset(folder_.path()).summary(),
+            "2 pictures, 1 with a mask, 1 with a caption");
+}
+
+TEST_F(Dataset, BrokenLinkIsAProblem) {
+  fs::create_symlink("nowhere.png", folder_ / "images/c.png");
+  EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("images/c.png"), HasSubstr("link"))));
+}
+
+TEST_F(Dataset, MaskIsTurnedAsItsPictureIs) {
+  // Both are stored lying; what stands in the mask selects what stands in the picture.
+  const auto pixels = torch::full({20, 24, 3}, 90, torch::kUInt8);
+  auto stored = torch::zeros({20, 24, 1}, torch::kUInt8);
+  stored.narrow(1, 0, 6).fill_(255);
+  const std::string block("MM\0*\0\0\0\10\0\1\1\22\0\3\0\0\0\1\0\6\0\0\0\0\0\0", 26);
+  const auto profile = [&] {
+    std::string text = "\nexif\n26\n";
+    for (const char c : block) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return std::map<std::string, std::string>{{"Raw profile type exif", text}};
+  }();
+  mos::io::write_png(folder_ / "images/a.png", pixels, profile);
+  mos::io::write_png(folder_ / "masks/a.png", stored, profile);
+  const auto dataset = mos::tune::load_dataset(folder_.path());
+  EXPECT_EQ(dataset.pictures[0].pixels.size(0), 24);
+  EXPECT_TRUE(dataset.pictures[0].mask.equal(stored.squeeze(2).rot90(-1)));
 }
 
 TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
@@ -143,6 +229,27 @@ TEST(Framing, WholePictureFillsTheLongSideWithoutCropping) {
   EXPECT_EQ(framing.source.height, 60);
 }
 
+TEST(Framing, KnowsHowThinAPictureCanBecome) {
+  for (const char* kind : {"character", "object", "fit"}) {
+    for (const double crop : {0.0, 0.5, 1.0}) {
+      mos::tune::PictureOptions options;
+      options.framing = kind;
+      options.crop_probability = crop;
+      for (const auto& [height, width] : {std::pair{400, 20}, std::pair{20, 400}}) {
+        const auto least = mos::tune::thinnest_side(height, width, 64, options);
+        std::int64_t thinnest = 64;
+        for (std::uint64_t draw = 0; draw < 300; ++draw) {
+          auto generator = mos::tune::generator_for(1, mos::tune::Draw::kFraming, draw);
+          const auto target = mos::tune::draw_framing(height, width, 64, options, generator).target;
+          thinnest = std::min({thinnest, target.height, target.width});
+        }
+        EXPECT_GE(thinnest, least) << kind << crop << height;
+        EXPECT_LE(thinnest, least + 1) << kind << crop << height;
+      }
+    }
+  }
+}
+
 TEST(Captions, PlaceholderBecomesTheWords) {
   EXPECT_EQ(mos::tune::fill_placeholder(" a  <TOK>, <TOK>! ", "<a1> <a2>"),
             "a <a1> <a2>, <a1> <a2>!");
@@ -162,6 +269,20 @@ TEST(Captions, TemplatesSurroundMereWordsButNotCaptionsOfTheirOwn) {
   const mos::tune::CaptionOptions options;
   EXPECT_NE(mos::tune::draw_prompt({"<TOK>", false}, options, generator), "<TOK>");
   EXPECT_EQ(mos::tune::draw_prompt({"<TOK> at sea", true}, options, generator), "<TOK> at sea");
+}
+
+TEST(Captions, EachOfSeveralIsDrawnAndOneAloneDrawsNothing) {
+  mos::tune::CaptionOptions options;
+  options.shuffle = false;
+  options.templates = "none";
+  std::map<std::string, int> drawn;
+  auto generator = mos::seeded_generator(5);
+  for (int i = 0; i < 300; ++i) {
+    ++drawn[mos::tune::draw_prompt({"a <TOK>", true, {"<TOK>, b", "c <TOK>"}}, options, generator)];
+  }
+  EXPECT_THAT(drawn, UnorderedElementsAre(Pair("a <TOK>", AllOf(Gt(60), Lt(140))),
+                                          Pair("<TOK>, b", AllOf(Gt(60), Lt(140))),
+                                          Pair("c <TOK>", AllOf(Gt(60), Lt(140)))));
 }
 
 TEST(Captions, EveryTemplateHasOnePlaceForTheCaption) {

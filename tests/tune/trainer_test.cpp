@@ -1,13 +1,15 @@
 #include "mos/tune/trainer.h"
 
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <map>
 
 #include "mos/base/error.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/tune/plan.h"
+#include "mos/tune/threads.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"
 
@@ -19,7 +21,10 @@ using mos::tune::TuneOptions;
 using mos::tune::testing::tiny_dataset;
 using mos::tune::testing::tiny_model;
 using mos::tune::testing::tiny_options;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 
 void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   ASSERT_EQ(a.words.size(), b.words.size());
@@ -64,21 +69,20 @@ TEST_F(Tuning, SameSeedGivesTheSameConceptAndAnotherSeedAnother) {
   EXPECT_FALSE(first.words[0].rows.equal(tune().words[0].rows));
 }
 
-TEST_F(Tuning, SharesOfABatchLearnTheSameInOneThreadAndInTwo) {
-  options_.optimiser.batch = 3;
+TEST_F(Tuning, SharesOfABatchLearnTheSameWithAnyNumberOfThreads) {
+  options_.optimiser.batch = 5;
   options_.optimiser.micro_batch = 2;
+  options_.loss.attention_weight = 0.5;
   const auto complete = mos::tune::complete_options(options_, dataset_);
-  const auto learn = [&](int threads) {
-    at::set_num_threads(threads);
+  const auto learn = [&](std::int64_t threads) {
+    const mos::tune::ScopedThreads scope(threads);
     mos::tune::Trainer trainer(base_, dataset_, complete);
-    at::set_num_threads(1);  // what is not divided into shares, such as the VAE, is the same then
     for (int step = 0; step < 3; ++step) trainer.step();
     return trainer.attached().snapshot();
   };
-  const auto before = at::get_num_threads();
-  const auto one = learn(1), two = learn(2);
-  at::set_num_threads(before);
-  expect_same(one, two);
+  const auto one = learn(1);
+  expect_same(one, learn(2));
+  expect_same(one, learn(3));
 }
 
 TEST_F(Tuning, SharesOfABatchHaveTheGradientOfTheWhole) {
@@ -135,7 +139,8 @@ TEST_F(Tuning, AnotherPredictionTypeIsAnotherRunOfTheSameBase) {
     tune({.checkpoint = folder_ / "run.checkpoint"});
     FAIL() << "went on with the other prediction";
   } catch (const mos::Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("prediction type"));
+    EXPECT_THAT(error.what(), HasSubstr("scheduler"));
+    EXPECT_THAT(error.what(), HasSubstr("\"v_prediction\""));
   }
   // What a concept says of its base is what sample and fuse compare: the weights alone.
   EXPECT_EQ(tune().metadata.at("base_model"), mos::diffusion::model_hash(base_));
@@ -154,7 +159,7 @@ TEST_F(Tuning, ResumedRunEqualsAnUninterruptedOne) {
     EXPECT_THROW(tune(hooks), mos::Error);
     EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
     expect_same(tune({.checkpoint = hooks.checkpoint}), whole);
-    EXPECT_FALSE(std::filesystem::exists(hooks.checkpoint));
+    std::filesystem::remove(hooks.checkpoint);
   }
 }
 
@@ -186,33 +191,19 @@ TEST_F(Tuning, CancellingSavesAndSaysSo) {
   EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
 }
 
-TEST_F(Tuning, CheckpointOfOtherOptionsIsRefusedByName) {
-  mos::CancelToken cancel;
-  cancel.cancel();
-  const auto checkpoint = folder_ / "run.checkpoint";
-  EXPECT_THROW(tune({.cancel = &cancel, .checkpoint = checkpoint}), mos::Error);
-  options_.lora.rank = 2;
-  try {
-    tune({.checkpoint = checkpoint});
-    FAIL();
-  } catch (const mos::Error& error) {
-    EXPECT_EQ(error.kind(), mos::ErrorKind::kMismatch);
-    EXPECT_THAT(error.what(), HasSubstr("\"rank\" 4 instead of 2"));
-  }
-}
-
 TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
   const auto complete = mos::tune::complete_options(options_, dataset_);
   auto freezing = complete;
   {
     mos::tune::Trainer probe(base_, dataset_, complete);
     probe.step();
-    freezing.optimiser.norm_threshold = probe.attached().mean_row_norm() - 1e-6;
+    freezing.optimiser.norm_threshold =
+        mos::tune::mean_norm(probe.attached().group("words")) - 1e-6;
   }
 
   mos::tune::Trainer trainer(base_, dataset_, freezing);
   trainer.step();
-  EXPECT_TRUE(trainer.state().rows_frozen);
+  EXPECT_TRUE(trainer.state().frozen.contains("words"));
   const auto rows = trainer.attached().snapshot().words[0].rows;
   const auto pairs = trainer.attached().snapshot().unet;
   trainer.step();
@@ -222,14 +213,14 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
 }
 
 TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
-  options_.words.kind = "lora";
+  options_.words.rows = "shared";
   const auto delta = tune();
   EXPECT_EQ(delta.words[0].rows.size(0), 1);
   EXPECT_FALSE(delta.unet.empty());
 }
 
 TEST_F(Tuning, PlainLoraNeedsNoWords) {
-  options_.words.kind = "lora";
+  options_.words.rows = "shared";
   dataset_.words.clear();
   const auto delta = tune();
   EXPECT_TRUE(delta.words.empty());
@@ -237,7 +228,7 @@ TEST_F(Tuning, PlainLoraNeedsNoWords) {
 }
 
 TEST_F(Tuning, RankZeroTunesTheWordsAlone) {
-  options_.lora.rank = 0;
+  options_.weights.rank = 0;
   const auto delta = tune();
   EXPECT_TRUE(delta.unet.empty() && delta.text_encoder.empty());
   EXPECT_FALSE(delta.words[0].rows[0].equal(delta.words[0].rows[1]));
@@ -279,6 +270,60 @@ TEST_F(Tuning, CaptionWithoutTheConceptIsRefusedByName) {
   EXPECT_THAT(refusal(), HasSubstr("captions of 1 lack"));
 }
 
+TEST_F(Tuning, CaptionThatCutsOffTheConceptIsRefusedByName) {
+  dataset_.pictures[1].caption = {"a very long text before the <TOK>", true, {}};
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("captions of 1"), HasSubstr("24 tokens")));
+}
+
+TEST_F(Tuning, WordsSplitAtBlanksAndCommasWhereverTheyStand) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"<a1> <a2>"},
+                                                {"<a1>,<a2>"},
+                                                {" <a1> ,", "<a2>\n"},
+                                                {"<a1>+<a2>"}}) {
+    options_.words.words = words;
+    options_.words.initializers = {words[0].find('+') == std::string::npos ? "<rand-0.01> man"
+                                                                           : "<rand-0.01>+man"};
+    const auto complete = mos::tune::complete_options(options_, dataset_);
+    EXPECT_THAT(complete.words.words, ElementsAre("<a1>", "<a2>"));
+    EXPECT_THAT(complete.words.initializers, ElementsAre("<rand-0.01>", "man"));
+  }
+  options_.words.words = {"<a1> <a1>"};
+  EXPECT_THAT(refusal(), HasSubstr("<a1> is given twice"));
+  options_.words.words = {"a<TOK>", "b"};
+  EXPECT_THAT(refusal(), HasSubstr("<TOK> stands for the concept"));
+}
+
+TEST_F(Tuning, ConceptWithoutWordsIsCalledAsItsFolderWas) {
+  options_.words.rows = "none";
+  dataset_.words.clear();
+  dataset_.class_word.clear();
+  dataset_.phrase = "s b";
+  EXPECT_EQ(mos::tune::complete_options(options_, dataset_).words.class_word, "s b");
+  dataset_.phrase.clear();
+  EXPECT_THAT(refusal(), HasSubstr("class word"));
+}
+
+TEST_F(Tuning, PicturesComeAsOftenInARoundAsTheyRepeat) {
+  dataset_.pictures[1].repeats = 3;
+  dataset_.pictures[0].caption = {"<TOK> a", true, {}};
+  dataset_.pictures[1].caption = {"<TOK> b", true, {}};
+  dataset_.pictures[2].caption = {"<TOK> c", true, {}};
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  mos::tune::Trainer trainer(base_, dataset_, complete);
+  std::map<char, int> seen;
+  for (std::int64_t batch = 0; batch < 10; ++batch) {  // four rounds of five
+    for (const auto& prompt : trainer.draw_batch(batch).prompts) ++seen[prompt.back()];
+  }
+  EXPECT_THAT(seen, ElementsAre(Pair('a', 4), Pair('b', 12), Pair('c', 4)));
+}
+
+TEST_F(Tuning, PictureThinnerThanOneLatentPositionIsRefusedByName) {
+  dataset_.pictures[2].pixels = torch::zeros({16, 300, 3}, torch::kUInt8);
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("2 (300x16 becomes 2 thin)"), HasSubstr("crop")));
+  dataset_.pictures[2].pixels = torch::zeros({40, 300, 3}, torch::kUInt8);
+  EXPECT_EQ(refusal(), "");
+}
+
 TEST_F(Tuning, InitializerOfSeveralTokensIsRefused) {
   options_.words.initializers = {"<rand-0.01>", "bear"};
   EXPECT_THAT(refusal(), HasSubstr("\"bear\""));
@@ -291,17 +336,16 @@ TEST_F(Tuning, ImpossibleOptionsAreNamed) {
   options_.pictures.size = 30;
   EXPECT_THAT(refusal(), HasSubstr("\"size\""));
   options_ = tiny_options();
-  options_.words.kind = "edlora";
-  EXPECT_THAT(refusal(), HasSubstr("ed_lora"));
+  options_.words.rows = "per-layer";
+  EXPECT_THAT(refusal(), HasSubstr("per_layer"));
 }
 
 TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {
-  const mos::TempDir base;
-  TuneOptions options;
-  mos::tune::read_base_defaults(base.path(), options);  // a base need not have any
-  EXPECT_EQ(options.optimiser.steps, TuneOptions().optimiser.steps);
+  const mos::TempDir base;  // need not have any
+  EXPECT_EQ(mos::tune::method_options("", base.path()).optimiser.steps,
+            TuneOptions().optimiser.steps);
   mos::write_text_file(base / "tune_defaults.json", R"({"steps": 300, "random_sigma": 0.035})");
-  mos::tune::read_base_defaults(base.path(), options);
+  const auto options = mos::tune::method_options("", base.path());
   EXPECT_EQ(options.optimiser.steps, 300);
   const auto complete = mos::tune::complete_options(options, tiny_dataset());
   EXPECT_THAT(complete.words.initializers, ::testing::ElementsAre("<rand-0.035>", "man"));

@@ -1,0 +1,146 @@
+#include "mos/demo/concept_trial.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/json.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/demo/painter.h"
+#include "mos/eval/clip_score.h"
+#include "mos/io/image.h"
+#include "mos/tune/tune.h"
+
+namespace mos::demo {
+
+namespace fs = std::filesystem;
+using torch::Tensor;
+
+namespace {
+
+class Trial {
+ public:
+  Trial(const TrialOptions& options, const ProgressCallback& progress, const CancelToken* cancel)
+      : options_(options),
+        progress_(progress),
+        cancel_(cancel),
+        scorer_(eval::ClipScorer::load_judge(options.base)) {
+    std::vector<std::string> prompts;
+    for (const auto& background : options.backgrounds) prompts.push_back("a photo " + background);
+    for (const auto& place : options.places) numbers_.push_back(number_of(place));
+    if (!prompts.empty()) backgrounds_ = scorer_.text_embeds(prompts);
+  }
+
+  TrialFigures operator()(const fs::path& folder) {
+    TrialFigures figures{.name = folder.filename().string()};
+    const auto dataset = tune::load_dataset(folder);
+    const auto delta = tune(dataset, figures);
+    std::vector<Tensor> own;
+    for (const auto& picture : dataset.pictures) own.push_back(picture.pixels);
+    const auto references = scorer_.image_embeds(torch::stack(own));
+    figures.among_themselves = eval::leave_one_out_alignment(references);
+
+    auto painter = load_painter(options_.base, tune::compute_dtype({}), &delta);
+    const auto category = read_json_file(folder / "concept.json").value("category", "object");
+    figures.placed = category != "scene";
+    const auto photo = (figures.placed ? "a photo of a " : "a photo of ") + delta.phrase();
+    const auto alone = scorer_.image_embeds(pictures(painter, photo, figures.name));
+    figures.alone = eval::image_alignment(alone, references).all_pairs / figures.among_themselves;
+    if (figures.placed) place(painter, photo, references, figures);
+    return figures;
+  }
+
+ private:
+  std::int64_t number_of(const std::string& place) const {
+    const auto& all = options_.backgrounds;
+    const auto found = std::find(all.begin(), all.end(), place);
+    if (found == all.end()) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("concepts were to be painted \"{}\", which is none of the {} "
+                              "backgrounds that the judge shall tell apart",
+                              place, all.size()));
+    }
+    return found - all.begin();
+  }
+
+  concepts::ConceptDelta tune(const tune::ConceptDataset& dataset, TrialFigures& figures) {
+    tune::TuneOptions tuning;
+    tune::read_base_defaults(options_.base, tuning);
+    if (options_.tune_steps > 0) tuning.optimiser.steps = options_.tune_steps;
+    tuning.run.seed = options_.seed;
+    tuning.run.preview_pictures = 0;
+    const auto complete = tune::complete_options(tuning, dataset);
+    const auto base = diffusion::StableDiffusion::load(
+        options_.base, {.dtype = tune::compute_dtype(complete.run)});
+    tune::TuneHooks hooks;
+    hooks.cancel = cancel_;
+    hooks.progress = [&](Progress report) {
+      report.stage = "tuning " + figures.name;
+      if (progress_) progress_(report);
+    };
+    const auto start = std::chrono::steady_clock::now();
+    auto delta = tune::tune_concept(base, dataset, complete, hooks);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    figures.tuning_seconds = spent.count();
+    concepts::save_concept(fs::path(options_.out) / (figures.name + ".safetensors"), delta);
+    return delta;
+  }
+
+  Tensor pictures(Painter& painter, const std::string& prompt, const std::string& name) {
+    region::SampleOptions sample;
+    sample.steps = options_.steps;
+    sample.guidance_scale = options_.guidance_scale;
+    sample.seed = options_.seed;
+    sample.count = options_.pictures;
+    const auto painted = paint(painter, prompt, sample, cancel_);
+    io::write_png(fs::path(options_.out) / (name + ".png"),
+                  io::make_grid(painted.unbind(0), painted.size(0), 4));
+    return painted;
+  }
+
+  void place(Painter& painter, const std::string& photo, const Tensor& references,
+             TrialFigures& figures) {
+    double alignment = 0.0, told = 0.0;
+    for (std::size_t i = 0; i < options_.places.size(); ++i) {
+      const auto name = fmt::format("{}-place-{}", figures.name, i + 1);
+      const auto embeds =
+          scorer_.image_embeds(pictures(painter, photo + " " + options_.places[i], name));
+      alignment += eval::image_alignment(embeds, references).all_pairs;
+      const auto seen = embeds.mm(backgrounds_.t()).argmax(1);
+      told += seen.eq(numbers_[i]).to(torch::kFloat64).mean().item<double>();
+    }
+    const auto places = static_cast<double>(std::max<std::size_t>(1, options_.places.size()));
+    figures.in_places = alignment / places / figures.among_themselves;
+    figures.places_told = told / places;
+  }
+
+  const TrialOptions& options_;
+  const ProgressCallback& progress_;
+  const CancelToken* cancel_;
+  eval::ClipScorer scorer_;
+  std::vector<std::int64_t> numbers_;  ///< Of the places among the backgrounds.
+  Tensor backgrounds_;                 ///< [N,D]
+};
+
+}  // namespace
+
+std::vector<TrialFigures> try_concepts(const TrialOptions& options,
+                                       const ProgressCallback& progress,
+                                       const CancelToken* cancel) {
+  Trial trial(options, progress, cancel);
+  std::vector<fs::path> folders;
+  for (const auto& entry : fs::directory_iterator(options.concepts)) {
+    if (entry.is_directory()) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  fs::create_directories(options.out);
+  std::vector<TrialFigures> figures;
+  for (const auto& folder : folders) figures.push_back(trial(folder));
+  return figures;
+}
+
+}  // namespace mos::demo

@@ -1,0 +1,161 @@
+#include "mos/text/prompt_syntax.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+namespace mos::text {
+namespace {
+
+constexpr std::string_view kNone;
+
+bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
+bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+bool is_word_letter(char c) { return is_letter(c) || is_digit(c) || c == '_'; }
+
+bool is_number(std::string_view text) {
+  const auto allowed = [](char c) { return is_digit(c) || c == '.' || c == '-' || c == ' '; };
+  return std::any_of(text.begin(), text.end(), is_digit) &&
+         std::all_of(text.begin(), text.end(), allowed);
+}
+
+/// The first part from `open` to the next `close` without another `open` in it whose inside `is`.
+template <class Is>
+std::string_view bracketed(std::string_view prompt, char open, char close, Is is) {
+  auto begin = prompt.npos;
+  for (std::size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] == open) begin = i;
+    if (prompt[i] != close || begin == prompt.npos) continue;
+    if (is(prompt.substr(begin + 1, i - begin - 1))) return prompt.substr(begin, i - begin + 1);
+    begin = prompt.npos;
+  }
+  return kNone;
+}
+
+/// `<lora:name:0.8>`.
+std::string_view file_tag(std::string_view prompt) {
+  return bracketed(prompt, '<', '>', [](std::string_view inside) {
+    const auto colon = inside.find(':');
+    return colon != inside.npos && colon > 0 &&
+           std::all_of(inside.begin(), inside.begin() + colon, is_letter);
+  });
+}
+
+/// ComfyUI's `embedding:name`.
+std::string_view embedding_tag(std::string_view prompt) {
+  constexpr std::string_view kStart = "embedding:";
+  const auto begin = prompt.find(kStart);
+  if (begin == prompt.npos || (begin > 0 && is_word_letter(prompt[begin - 1]))) return kNone;
+  const auto end = std::min(prompt.find_first_of(" ,)", begin), prompt.size());
+  return end > begin + kStart.size() ? prompt.substr(begin, end - begin) : kNone;
+}
+
+/// `(word:1.4)`, `((word))`, and InvokeAI's `(word)1.4`, `(word)++`, `word++`.
+std::string_view weight(std::string_view prompt) {
+  const auto ends_in_number = [](std::string_view inside) {
+    const auto colon = inside.rfind(':');
+    return colon != inside.npos && is_number(inside.substr(colon + 1));
+  };
+  const auto part = bracketed(prompt, '(', ')', ends_in_number);
+  if (!part.empty()) return part;
+  for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+    const auto pair = prompt.substr(i, 2);
+    const bool is_raised =
+        pair == "++" && i > 0 && (is_letter(prompt[i - 1]) || prompt[i - 1] == ')');
+    const bool has_factor = pair[0] == ')' && is_digit(pair[1]);
+    if (pair == "((" || pair == "[[" || is_raised || has_factor) return pair;
+  }
+  return kNone;
+}
+
+/// `[from:to:0.5]`, `[a|b]`.
+std::string_view change(std::string_view prompt) {
+  return bracketed(prompt, '[', ']', [](std::string_view inside) {
+    const auto colon = inside.rfind(':');
+    return inside.find('|') != inside.npos ||
+           (colon != inside.npos && is_number(inside.substr(colon + 1)));
+  });
+}
+
+/// `{red|blue}`, `__colour__`.
+std::string_view choice(std::string_view prompt) {
+  const auto part = bracketed(
+      prompt, '{', '}', [](std::string_view inside) { return inside.find('|') != inside.npos; });
+  if (!part.empty()) return part;
+  const auto begin = prompt.find("__");
+  if (begin == prompt.npos || begin + 2 >= prompt.size()) return kNone;
+  const auto end = std::find_if_not(prompt.begin() + begin + 2, prompt.end(), is_word_letter);
+  const auto name = prompt.substr(begin, static_cast<std::size_t>(end - prompt.begin()) - begin);
+  return name.size() > 4 && name.ends_with("__") ? name : kNone;
+}
+
+/// AND or BREAK among words in small letters.
+std::string_view joiner(std::string_view prompt) {
+  if (std::none_of(prompt.begin(), prompt.end(), [](char c) { return c >= 'a' && c <= 'z'; })) {
+    return kNone;
+  }
+  for (const std::string_view word : {"AND", "BREAK"}) {
+    const auto begin = prompt.find(word);
+    if (begin == prompt.npos) continue;
+    const auto end = begin + word.size();
+    const bool is_tail = begin > 0 && is_word_letter(prompt[begin - 1]);
+    const bool is_head = end < prompt.size() && is_word_letter(prompt[end]);
+    if (!is_tail && !is_head) return prompt.substr(begin, word.size());
+  }
+  return kNone;
+}
+
+/// `\(`, which means a bracket that is no weight.
+std::string_view escape(std::string_view prompt) {
+  for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+    if (prompt[i] == '\\' && (prompt[i + 1] == '(' || prompt[i + 1] == ')')) {
+      return prompt.substr(i, 2);
+    }
+  }
+  return kNone;
+}
+
+/// `lora:bear:0.8` as a value of --concept.
+std::string as_option(std::string_view tag) {
+  auto name = tag.substr(tag.find(':') + 1);
+  name.remove_suffix(1);
+  const auto colon = name.rfind(':');
+  if (colon == name.npos || !is_number(name.substr(colon + 1))) {
+    return fmt::format("{}.safetensors", name);
+  }
+  return fmt::format("{}.safetensors={}", name.substr(0, colon), name.substr(colon + 1));
+}
+
+struct Kind {
+  std::string_view (*find)(std::string_view);
+  const char* advice;  ///< Behind "… is read as plain text".
+};
+constexpr std::array kKinds = {
+    Kind{embedding_tag, "; write the word alone and give its file with --concept"},
+    Kind{weight, ", since words have no weights here; leave brackets and numbers out"},
+    Kind{change, ", since a prompt is the same in every step"},
+    Kind{choice, ", since nothing is drawn by chance in a prompt"},
+    Kind{joiner, "; what stands beside each other is best said with --regions or --scene"},
+    Kind{escape, ", backslash included; brackets need none here"},
+};
+
+}  // namespace
+
+std::vector<std::string> foreign_syntax(std::string_view prompt) {
+  std::vector<std::string> sentences;
+  if (const auto tag = file_tag(prompt); !tag.empty()) {
+    sentences.push_back(fmt::format("{} is read as plain text; give the file with --concept {}",
+                                    tag, as_option(tag)));
+  }
+  for (const auto& kind : kKinds) {
+    const auto part = kind.find(prompt);
+    if (!part.empty()) {
+      sentences.push_back(fmt::format("{} is read as plain text{}", part, kind.advice));
+    }
+  }
+  return sentences;
+}
+
+}  // namespace mos::text

@@ -1,0 +1,171 @@
+#include "mos/tune/caption_check.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/base/text.h"
+#include "mos/text/prompt_syntax.h"
+#include "mos/tune/captions.h"
+#include "mos/tune/trainer.h"
+
+namespace mos::tune {
+
+namespace {
+
+/// Calls `use` with every caption of every picture.
+void for_each_caption(const ConceptDataset& dataset,
+                      const std::function<void(const std::string& name, const Caption&)>& use) {
+  for (const auto& picture : dataset.pictures) {
+    auto caption = picture.caption;
+    const auto others = std::move(caption.others);
+    use(picture.name, caption);
+    for (const auto& text : others) use(picture.name, {text, caption.from_file, {}});
+  }
+}
+
+void note(std::vector<std::string>& names, const std::string& name) {
+  if (names.empty() || names.back() != name) names.push_back(name);
+}
+
+/// `caption` with the parts that name the concept as far behind as shuffling can bring them.
+std::string with_late_concept(const std::string& caption, const TuneOptions& options) {
+  if (!options.captions.shuffle) return caption;
+  auto parts = caption_parts(caption);
+  const auto fixed = std::min(static_cast<std::size_t>(options.captions.keep), parts.size());
+  const auto& words = options.words.words;
+  const auto is_other = [&](const std::string& part) {
+    return part.find(kPlaceholder) == part.npos &&
+           std::none_of(words.begin(), words.end(),
+                        [&](const std::string& word) { return has_word(part, word); });
+  };
+  std::stable_partition(parts.begin() + static_cast<std::ptrdiff_t>(fixed), parts.end(), is_other);
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+/// Tokens of a prompt in which every word of the concept is one token.
+struct Reach {
+  std::int64_t tokens = 0;  ///< With begin and end.
+  bool has_concept = true;  ///< Whether every word is among those that are read.
+};
+
+class ReachMeter {
+ public:
+  ReachMeter(text::CLIPTokenizer tokenizer, const WordOptions& words)
+      : tokenizer_(std::move(tokenizer)), words_(words.words), phrase_(concept_phrase(words)) {
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      stand_ins_.push_back(fmt::format("<|caption check {}|>", i));
+      ids_.push_back(tokenizer_.add_token(stand_ins_.back()));
+    }
+  }
+
+  /// Of the longest prompt that `caption` can become.
+  Reach measure(const Caption& caption, const TuneOptions& options) const {
+    const auto length = [&](const std::string& sentence) {
+      return tokenizer_.encode(sentence).size();
+    };
+    const auto& sentences = templates_of(caption, options.captions);
+    const auto longest =
+        std::max_element(sentences.begin(), sentences.end(),
+                         [&](const auto& a, const auto& b) { return length(a) < length(b); });
+    return measure(replaced(*longest, "{}", with_late_concept(caption.text, options)));
+  }
+
+ private:
+  Reach measure(const std::string& prompt) const {
+    auto text = fill_placeholder(prompt, phrase_);
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      text = replaced_word(text, words_[i], stand_ins_[i]);
+    }
+    const auto all = tokenizer_.encode(text), read = tokenizer_.encode_padded(text);
+    const auto is_read = [&](std::int64_t id) {
+      return std::find(read.begin(), read.end(), id) != read.end();
+    };
+    return {static_cast<std::int64_t>(all.size()), std::all_of(ids_.begin(), ids_.end(), is_read)};
+  }
+
+  text::CLIPTokenizer tokenizer_;
+  std::vector<std::string> words_;
+  std::string phrase_;
+  std::vector<std::string> stand_ins_;
+  std::vector<std::int64_t> ids_;
+};
+
+/// What other programs would not read as plain words: the pictures, and an example.
+std::vector<std::string> foreign_parts(const ConceptDataset& dataset, const RunOptions& run) {
+  std::vector<std::string> names;
+  std::string example;
+  for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
+    const auto sentences = text::foreign_syntax(caption.text);
+    if (sentences.empty()) return;
+    if (names.empty()) example = sentences.front();
+    note(names, name);
+  });
+  std::vector<std::string> sentences;
+  if (!names.empty()) {
+    sentences.push_back(fmt::format("in the captions of {}: {}", listed(names), example));
+  }
+  for (const auto& prompt : run.preview_prompts) {
+    for (const auto& sentence : text::foreign_syntax(prompt)) {
+      sentences.push_back(fmt::format("in the preview prompt \"{}\": {}", prompt, sentence));
+    }
+  }
+  return sentences;
+}
+
+}  // namespace
+
+void check_captions(const ConceptDataset& dataset, const TuneOptions& options) {
+  const auto& words = options.words.words;
+  const auto phrase = concept_phrase(options.words);
+  std::vector<std::string> lacking;
+  for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
+    const auto prompt = fill_placeholder(caption.text, phrase);
+    const bool has_all = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+      return has_word(prompt, word);
+    });
+    if (!has_all) note(lacking, name);
+  });
+  if (lacking.empty()) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the captions of {} lack the concept; write <TOK> or {} where it stands",
+                          listed(lacking), fmt::join(words, " ")));
+}
+
+std::vector<std::string> weigh_captions(const ConceptDataset& dataset, const TuneOptions& options,
+                                        const text::CLIPTokenizer& tokenizer) {
+  const ReachMeter meter(tokenizer, options.words);
+  const auto most = tokenizer.model_max_length();
+  std::vector<std::string> cut, lost;
+  for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
+    const auto reach = meter.measure(caption, options);
+    if (reach.tokens > most) note(cut, fmt::format("{} ({})", name, reach.tokens));
+    if (!reach.has_concept) note(lost, name);
+  });
+  if (!lost.empty()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("in the captions of {} the concept {} behind the {} tokens that "
+                            "the text encoder reads; write it at the beginning{}",
+                            listed(lost), options.captions.shuffle ? "can stand" : "stands", most,
+                            options.captions.shuffle ? ", or --shuffle false" : ""));
+  }
+  auto warnings = foreign_parts(dataset, options.run);
+  if (!cut.empty()) {
+    warnings.push_back(
+        fmt::format("captions are longer than the {} tokens that the text encoder reads, and what "
+                    "is behind them has no effect: {}",
+                    most, listed(cut)));
+  }
+  return warnings;
+}
+
+void warn_of_captions(const ConceptDataset& dataset, const TuneOptions& options,
+                      const text::CLIPTokenizer& tokenizer) {
+  for (const auto& warning : weigh_captions(dataset, options, tokenizer)) log::warn(warning);
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,130 @@
+#include "mos/tune/identity.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/json.h"
+
+namespace mos::tune {
+
+namespace {
+
+/// FNV-1a over names, captions and bytes.
+std::string dataset_hash(const ConceptDataset& dataset) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  const auto add = [&hash](const void* data, std::size_t bytes) {
+    const auto* byte = static_cast<const unsigned char*>(data);
+    for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ byte[i]) * 0x100000001b3ULL;
+  };
+  const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
+  for (const auto& picture : dataset.pictures) {
+    add_text(picture.name);
+    add_text(picture.caption.text);
+    for (const auto& other : picture.caption.others) add_text(other);
+    if (picture.repeats > 1) add_text(std::to_string(picture.repeats));
+    for (const auto& image : {picture.pixels, picture.mask}) {
+      if (!image.defined()) continue;
+      const auto bytes = image.contiguous();
+      add(bytes.data_ptr(), static_cast<std::size_t>(bytes.numel()));
+    }
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+/// Without what only says who wrote the file.
+Json relevant(const Json& config) {
+  Json kept = Json::object();
+  for (const auto& [key, value] : config.items()) {
+    if (!key.starts_with("_")) kept[key] = value;
+  }
+  return kept;
+}
+
+/// The first entry whose value differs, for the message.
+std::string first_difference(const Json& before, const Json& now) {
+  const auto sentence = [](const std::string& name, const Json& former, const Json& present) {
+    return fmt::format("\"{}\" {} instead of {}", name, former.dump(), present.dump());
+  };
+  for (const auto& [name, value] : now.items()) {
+    const auto former = before.value(name, Json());
+    if (former != value) return sentence(name, former, value);
+  }
+  for (const auto& [name, value] : before.items()) {
+    if (!now.contains(name)) return sentence(name, value, Json());
+  }
+  return "";
+}
+
+/// An object, also where the text is none.
+Json parsed(const std::string& text) {
+  auto json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() ? json : Json::object();
+}
+
+std::string settings_difference(const std::string& before, const std::string& now) {
+  const auto old_settings = parsed(before), new_settings = parsed(now);
+  for (const auto& [part, config] : new_settings.items()) {
+    const auto former = old_settings.value(part, Json::object());
+    const auto difference = first_difference(former, config);
+    if (!difference.empty()) {
+      return fmt::format("another {} of the base model ({})", part, difference);
+    }
+  }
+  return "other settings of the base model";
+}
+
+std::string options_difference(const std::string& before, const std::string& now) {
+  const auto difference = first_difference(parsed(before), parsed(now));
+  return difference.empty() ? "other options" : difference;
+}
+
+}  // namespace
+
+std::string dtype_name(torch::ScalarType dtype) {
+  return dtype == torch::kBFloat16 ? "bfloat16" : "float32";
+}
+
+RunIdentity identity_of(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+                        const TuneOptions& options, std::int64_t threads) {
+  auto learning = options;
+  learning.run = {};
+  learning.run.seed = options.run.seed;
+  learning.run.dtype = dtype_name(base.dtype());
+  learning.run.threads = threads;
+  auto asked = write_options(learning);
+  asked["device"] = base.device().str();
+  const Json settings = {{"scheduler", relevant(base.scheduler_config)},
+                         {"text encoder", relevant(base.text_encoder_config)},
+                         {"U-Net", relevant(base.unet_config)},
+                         {"VAE", relevant(base.vae_config)}};
+  return {.options = asked.dump(),
+          .base = diffusion::model_hash(base),
+          .settings = settings.dump(),
+          .data = dataset_hash(dataset),
+          .program = {}};
+}
+
+std::map<std::string, std::string> entries_of(const RunIdentity& identity) {
+  return {{"options", identity.options},
+          {"base", identity.base},
+          {"settings", identity.settings},
+          {"data", identity.data},
+          {"program", identity.program}};
+}
+
+std::string difference_of(const std::map<std::string, std::string>& before,
+                          const RunIdentity& now) {
+  const auto former = [&](const char* key) {
+    const auto found = before.find(key);
+    return found == before.end() ? std::string() : found->second;
+  };
+  if (!before.contains("settings")) return "another version of this program";
+  if (former("base") != now.base) return "another base model";
+  if (former("data") != now.data) return "other pictures, masks or captions";
+  if (former("settings") != now.settings) {
+    return settings_difference(former("settings"), now.settings);
+  }
+  if (former("options") != now.options) return options_difference(former("options"), now.options);
+  return "";
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,123 @@
+#include "mos/tune/run.h"
+
+#include <fmt/core.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/tune/preview.h"
+
+namespace mos::tune {
+
+Run::Run(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+         const TuneOptions& options, const TuneHooks& hooks)
+    : base_(base),
+      options_(options),
+      hooks_(hooks),
+      trainer_(base, dataset, options),
+      identity_(identity_of(base, dataset, options, trainer_.dividing_threads())) {
+  identity_.program =
+      fmt::format("mixofshow {} with LibTorch {}", hooks.program_version, TORCH_VERSION);
+  options_.run.dtype = dtype_name(base.dtype());  // what "auto" came out as
+}
+
+concepts::ConceptDelta Run::finish() {
+  take_up_checkpoint();
+  const auto total = options_.optimiser.steps;
+  const auto start = std::chrono::steady_clock::now();
+  while (trainer_.state().step < total) {
+    if (hooks_.cancel != nullptr && hooks_.cancel->cancelled()) stop();
+    if (previews_are_due()) show();
+    trainer_.step();
+    report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const auto step = trainer_.state().step;
+    const auto every = options_.run.checkpoint_every;
+    if (every > 0 && step % every == 0 && step < total) save();
+  }
+  save();  // the steps are all done: from here on nothing may lose them
+  show();
+  auto delta = trainer_.attached().snapshot();
+  delta.metadata = metadata();
+  return delta;
+}
+
+void Run::take_up_checkpoint() {
+  std::error_code error;
+  const bool wanted = !hooks_.checkpoint.empty() && !hooks_.fresh;
+  if (!wanted || !std::filesystem::exists(hooks_.checkpoint, error)) return;
+  trainer_.resume(hooks_.checkpoint, identity_);
+  log::info(fmt::format("going on from step {} of {}", trainer_.state().step,
+                        hooks_.checkpoint.string()));
+}
+
+/// Whether the run now stands in its checkpoint.
+bool Run::save() {
+  if (hooks_.checkpoint.empty()) return false;
+  try {
+    trainer_.save(hooks_.checkpoint, identity_);
+    saved_step_ = trainer_.state().step;
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kIo) throw;
+    log::warn(fmt::format("no checkpoint of step {}: {}", trainer_.state().step, error.what()));
+    return false;
+  }
+}
+
+void Run::stop() {
+  const auto how = save()
+                       ? fmt::format("the same command goes on from {}", hooks_.checkpoint.string())
+                       : std::string("these steps were not saved");
+  throw Error(ErrorKind::kCancelled,
+              fmt::format("stopped after step {} of {}; {}", trainer_.state().step,
+                          options_.optimiser.steps, how));
+}
+
+bool Run::previews_are_due() const {
+  const auto every = options_.run.preview_every;
+  const auto& state = trainer_.state();
+  return every > 0 && state.step > 0 && state.step % every == 0 && state.previewed < state.step;
+}
+
+void Run::show() {
+  if (hooks_.preview_folder.empty()) return;
+  const auto step = trainer_.state().step;
+  if (saved_step_ != step) save();  // painting can be cancelled, too
+  try {
+    write_previews(hooks_.preview_folder, step, base_, trainer_.attached(), options_,
+                   hooks_.cancel);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kIo) throw;
+    log::warn(fmt::format("sample pictures of step {} are missing: {}", step, error.what()));
+  }
+  trainer_.note_previews();
+}
+
+void Run::report(double seconds) const {
+  if (!hooks_.progress) return;
+  hooks_.progress({.stage = "tuning",
+                   .step = trainer_.state().step,
+                   .total = options_.optimiser.steps,
+                   .loss = trainer_.state().smoothed_loss,
+                   .seconds = seconds});
+}
+
+std::map<std::string, std::string> Run::metadata() const {
+  std::map<std::string, std::string> entries = {{"method", options_.method},
+                                                {"class_word", options_.words.class_word},
+                                                {"base_model", identity_.base},
+                                                {"data", identity_.data},
+                                                {"options", write_options(options_).dump()},
+                                                {"steps", std::to_string(trainer_.state().step)},
+                                                {"program", "mixofshow " + hooks_.program_version},
+                                                {"libtorch", TORCH_VERSION}};
+  if (const auto threads = trainer_.dividing_threads(); threads > 0) {
+    entries["threads"] = std::to_string(threads);
+  }
+  return entries;
+}
+
+}  // namespace mos::tune

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "mos/tune/trainer.h"
+#include "mos/tune/tune.h"
+
+namespace mos::tune {
+
+/// The steps of one run from where its checkpoint stands to the end, with checkpoints and sample
+/// pictures on the way. Where one of those cannot be written the run warns and goes on: it is
+/// never worth the result.
+class Run {
+ public:
+  /// `options` must be complete; nothing is copied but them.
+  Run(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+      const TuneOptions& options, const TuneHooks& hooks);
+
+  /// Throws as tune_concept does.
+  concepts::ConceptDelta finish();
+
+ private:
+  void take_up_checkpoint();
+  bool save();
+  [[noreturn]] void stop();
+  bool previews_are_due() const;
+  void show();
+  void report(double seconds) const;
+  std::map<std::string, std::string> metadata() const;
+
+  const diffusion::StableDiffusion& base_;
+  TuneOptions options_;
+  const TuneHooks& hooks_;
+  Trainer trainer_;
+  RunIdentity identity_;
+  std::int64_t saved_step_ = -1;  ///< Of the checkpoint, once this run has written it.
+};
+
+}  // namespace mos::tune

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# What a file claims is bounded before it is done; values in files are as strict as flags; NaN and
+# infinity are refused with the file and the tensor.
+source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
+
+concept_file=$golden/fusion/edlora_0.safetensors
+plain=(sample --base "$tiny_base" --height 128 --width 128 --steps 2 --dtype float32
+  --prompt "a dog" --out output/a.png)
+tuned=(tune --base "$tiny_base" --data input --out output/a.safetensors)
+
+# ---- NaN ----
+
+# spoil FILE: the last number of its data becomes NaN, whichever type of number it is.
+spoil() {
+  printf '\xff\xff\xff\x7f' |
+    dd of="$1" bs=1 seek="$(($(stat -c %s "$1") - 4))" conv=notrunc status=none
+}
+
+cp "$concept_file" input/nan.safetensors
+chmod u+w input/nan.safetensors
+spoil input/nan.safetensors
+refuses "a concept with NaN" $exit_format 'nan.safetensors: the tensor .* holds NaN' \
+  "${plain[@]}" --concept input/nan.safetensors
+for part in text_encoder unet vae; do
+  cp -r "$tiny_base" "input/base-$part"
+  chmod -R u+w "input/base-$part"
+  spoil "$(find "input/base-$part/$part" -name '*.safetensors')"
+  refuses "a base model with NaN in its $part" $exit_format "base-$part/$part: the tensor .* NaN" \
+    "${plain[@]}" --base "input/base-$part"
+done
+cp -r "$golden/t2iadapter_keypose" input/adapter
+chmod -R u+w input/adapter
+spoil "$(find input/adapter -name '*.safetensors')"
+"$mos" "${plain[@]}" --out input/picture.png >/dev/null 2>&1
+refuses "an adapter with NaN" $exit_format 'adapter.*: the tensor .* holds NaN' \
+  "${plain[@]}" --adapter input/adapter --condition input/picture.png
+
+# ---- Values in files ----
+
+config() { printf '%s' "$1" >input/config.json; }
+refuses_config() { # PROMISE STATUS PATTERN JSON
+  config "$4"
+  refuses "$1" "$2" "$3" "${plain[@]}" --config input/config.json
+  refuses "$1, of tuning" "$2" "$3" "${tuned[@]}" --config input/config.json
+}
+# --steps would go over a configuration's, so they are named by an option that no flag gives here.
+refuses_config "a fraction for a seed" $exit_format 'config.json: "seed" is 2.7' '{"seed": 2.7}'
+refuses_config "a seed below 0" $exit_format '"seed" is -1' '{"seed": -1}'
+refuses_config "a seed beyond all numbers" $exit_format '"seed" is 1e' '{"seed": 1e30}'
+refuses_config "a text for a number" $exit_format 'expected a whole number' '{"seed": "1"}'
+refuses_config "true for a number" $exit_format 'expected a whole number' '{"seed": true}'
+refuses_config "null for a number" $exit_format 'expected a whole number' '{"seed": null}'
+refuses_config "a key that comes twice" $exit_format 'key "seed" twice' '{"seed": 1, "seed": 2}'
+printf '{"threads": 1000000}' >input/config.json
+refuses "a million threads" $exit_usage 'threads' "${tuned[@]}" --config input/config.json
+config "$(printf '%100000s' '' | tr ' ' '[')"
+refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
+  "${plain[@]}" --config input/config.json
+refuses "a scene that is nested deep" $exit_format 'nested deeper' \
+  "${plain[@]}" --scene input/config.json
+config "{\"prompt\": $(printf '%100000s' '' | tr ' ' 1)}"
+refuses "a value of 100,000 digits, quoted in a line" $exit_format '^.{1,600}$' \
+  "${plain[@]}" --scene input/config.json
+
+# ---- Records of pictures ----
+
+be32() { printf '%08x' "$1" | sed 's/../\\x&/g' | xargs -0 printf; }
+chunk() { # TYPE FILE: gzip ends with the checksum that PNG has, its bytes the other way round
+  be32 "$(stat -c %s "$2")"
+  { printf '%s' "$1" && cat "$2"; } >input/chunk
+  cat input/chunk
+  gzip -c input/chunk | tail -c 8 | head -c 4 | od -An -tx1 |
+    awk '{ printf "\\x%s\\x%s\\x%s\\x%s", $4, $3, $2, $1 }' | xargs -0 printf
+}
+png_with_record() { # JSON: a grey pixel
+  printf '\x89PNG\r\n\x1a\n'
+  { be32 1 && be32 1 && printf '\x08\x00\x00\x00\x00'; } >input/data
+  chunk IHDR input/data
+  printf 'mixofshow\x00%s' "$1" >input/data
+  chunk tEXt input/data
+  printf '\x78\x9c\x63\x60\x00\x00\x00\x02\x00\x01' >input/data
+  chunk IDAT input/data
+  : >input/data
+  chunk IEND input/data
+}
+record() { # COUNT THREADS SCALE
+  printf '{"mixofshow": "0.1.0", "libtorch": "1.13.0", "base": {"path": "%s", "hash": ""},' \
+    "$tiny_base"
+  printf '"concepts": [{"file": "%s", "sha256": "", "scale": %s}],' "$concept_file" "$3"
+  printf '"scene": {"prompt": "a dog", "height": 128, "width": 128, "regions": []},'
+  printf '"options": {"height": 128, "width": 128, "steps": 1, "seed": 2, "count": %s},' "$1"
+  printf '"device": "cpu", "dtype": "float32", "threads": %s, "seed": 2}' "$2"
+}
+refuses_record() { # PROMISE STATUS PATTERN RECORD
+  png_with_record "$4" >input/record.png
+  refuses "$1" "$2" "$3" sample --rerun input/record.png --out output/again.png
+}
+png_with_record "$(record 1 1 1)" >input/record.png
+accepts "a record with possible values" sample --rerun input/record.png --out input/again.png
+refuses_record "a record of a billion pictures" $exit_usage 'pictures' \
+  "$(record 1000000000 1 1)"
+refuses_record "a record of half a picture" $exit_format '"count" is 0.5' "$(record 0.5 1 1)"
+refuses_record "a record of 100,000 threads" $exit_format 'impossible' "$(record 1 100000 1)"
+refuses_record "a record with a text for a scale" $exit_format '"scale" is "1"' \
+  "$(record 1 1 '"1"')"
+refuses "a record that is nested deep once it is unpacked" $exit_format 'nested deeper' \
+  sample --rerun "$project/tests/fuzz/corpus/picture/record-nested-deep.png" --out output/b.png
+
+# ---- Names ----
+
+cp "$concept_file" "input/$(printf 'caf\xe9').safetensors"
+refuses "a file whose name is not UTF-8, before the work" $exit_usage 'not UTF-8; rename' \
+  "${plain[@]}" --concept "input/$(printf 'caf\xe9').safetensors"
+refuses "words that are not UTF-8" $exit_usage 'not UTF-8' "${tuned[@]}" \
+  --words "$(printf '<\xff>')"
+finish

@@ -1,0 +1,122 @@
+#include "mos/tune/caption_check.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "tests/tune/tiny_model.h"
+
+namespace {
+
+using mos::tune::ConceptDataset;
+using mos::tune::TuneOptions;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+/// A picture named 0, 1, … for each caption.
+ConceptDataset dataset(const std::vector<std::string>& captions) {
+  ConceptDataset result;
+  for (const auto& caption : captions) {
+    result.pictures.push_back(
+        {.name = std::to_string(result.pictures.size()), .caption = {caption, true, {}}});
+  }
+  return result;
+}
+
+TuneOptions options(std::vector<std::string> words = {"<a1>", "<a2>"}) {
+  TuneOptions result;
+  result.words.words = std::move(words);
+  result.captions.shuffle = false;
+  return result;
+}
+
+/// CLIP's tokenizer reads 77 tokens; each "cat" is one.
+std::vector<std::string> warnings(const ConceptDataset& data, const TuneOptions& how) {
+  static const auto tokenizer = mos::text::CLIPTokenizer::clip();
+  return mos::tune::weigh_captions(data, how, tokenizer);
+}
+
+std::string cats(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += " cat";
+  return text;
+}
+
+template <class Work>
+std::string refusal(Work work) {
+  try {
+    work();
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), mos::ErrorKind::kUsage);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(CaptionCheck, MissesTheConceptAsAWholeWord) {
+  const auto lacking = [](const std::string& caption, std::vector<std::string> words) {
+    return refusal([&] { mos::tune::check_captions(dataset({caption}), options(words)); });
+  };
+  EXPECT_EQ(lacking("a <TOK>", {"<a1>", "<a2>"}), "");
+  EXPECT_EQ(lacking("<a2> and <a1>", {"<a1>", "<a2>"}), "");
+  EXPECT_THAT(lacking("a <a1>", {"<a1>", "<a2>"}), HasSubstr("captions of 0 lack the concept"));
+  EXPECT_THAT(lacking("scatter", {"cat"}), HasSubstr("lack the concept"));
+}
+
+TEST(CaptionCheck, NamesOnlyTheFirstOfManyPictures) {
+  const auto message = refusal([&] {
+    mos::tune::check_captions(dataset(std::vector<std::string>(40, "nothing")), options());
+  });
+  EXPECT_THAT(message, AllOf(HasSubstr("0, 1, 2, 3, 4 and 35 more"), Not(HasSubstr("39"))));
+}
+
+TEST(CaptionCheck, EveryCaptionOfAPictureNeedsTheConcept) {
+  auto data = dataset({"a <TOK>"});
+  data.pictures[0].caption.others = {"red hat"};
+  EXPECT_THAT(refusal([&] { mos::tune::check_captions(data, options()); }), HasSubstr("of 0 lack"));
+}
+
+TEST(CaptionLengths, AtTheLimitNothingIsSaid) {
+  EXPECT_THAT(warnings(dataset({"<TOK>" + cats(73)}), options()), IsEmpty());  // 1 + 2 + 73 + 1
+  EXPECT_THAT(warnings(dataset({"<TOK>" + cats(74)}), options()),
+              ElementsAre(AllOf(HasSubstr("longer than the 77 tokens"), HasSubstr("0 (78)"))));
+}
+
+TEST(CaptionLengths, AConceptThatIsCutOffIsRefused) {
+  EXPECT_THAT(warnings(dataset({cats(73) + " <TOK>"}), options()), IsEmpty());
+  EXPECT_THAT(refusal([] { warnings(dataset({cats(74) + " <TOK>"}), options()); }),
+              AllOf(HasSubstr("captions of 0"), HasSubstr("77 tokens")));
+  EXPECT_EQ(refusal([] { warnings(dataset({"<TOK>" + cats(90) + " <TOK>"}), options()); }), "");
+}
+
+TEST(CaptionLengths, TemplatesCount) {
+  auto how = options();
+  how.captions.templates = "character";  // "a cropped photo of the {}" puts five before it
+  EXPECT_THAT(warnings(dataset({"<TOK>" + cats(68)}), how), IsEmpty());
+  EXPECT_THAT(warnings(dataset({"<TOK>" + cats(69)}), how), ElementsAre(HasSubstr("0 (78)")));
+}
+
+TEST(CaptionLengths, ShufflingCanPushTheConceptOut) {
+  auto how = options();
+  const auto data = dataset({"a photo, a <TOK>," + cats(73)});
+  EXPECT_THAT(warnings(data, how), ElementsAre(HasSubstr("longer")));
+  how.captions.shuffle = true;  // keeps "a photo" in front
+  EXPECT_THAT(refusal([&] { warnings(data, how); }), HasSubstr("--shuffle false"));
+  how.captions.keep = 2;
+  EXPECT_EQ(refusal([&] { warnings(data, how); }), "");
+}
+
+TEST(CaptionLengths, PlainWordsOfAConceptAreFoundToo) {
+  EXPECT_THAT(refusal([] { warnings(dataset({cats(80) + " bear"}), options({"bear"})); }),
+              HasSubstr("captions of 0"));
+  EXPECT_EQ(refusal([] { warnings(dataset({"a bear" + cats(80)}), options({"bear"})); }), "");
+}
+
+TEST(CaptionLengths, WeightsOfOtherProgramsAreSaid) {
+  EXPECT_THAT(warnings(dataset({"a <TOK>", "a <TOK>, (snow:1.2)"}), options()),
+              ElementsAre(AllOf(HasSubstr("captions of 1"), HasSubstr("(snow:1.2)"))));
+}
+
+}  // namespace

@@ -1,0 +1,197 @@
+#include "mos/tune/run.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/tune/threads.h"
+#include "tests/tune/tiny_model.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using mos::Error;
+using mos::ErrorKind;
+using mos::concepts::ConceptDelta;
+using mos::tune::ScopedThreads;
+using mos::tune::TuneHooks;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
+  ASSERT_EQ(a.words.size(), b.words.size());
+  for (std::size_t i = 0; i < a.words.size(); ++i) {
+    EXPECT_TRUE(a.words[i].rows.equal(b.words[i].rows)) << a.words[i].word;
+  }
+  for (const auto& [layer, pair] : a.unet) EXPECT_TRUE(pair.up.equal(b.unet.at(layer).up)) << layer;
+}
+
+class Run : public ::testing::Test {
+ protected:
+  ConceptDelta tune(const TuneHooks& hooks = {}) {
+    return mos::tune::tune_concept(base_, dataset_, options_, hooks);
+  }
+
+  /// Runs until the given step and is cancelled there.
+  void stop_after(std::int64_t step, TuneHooks hooks) {
+    mos::CancelToken cancel;
+    if (step == 0) cancel.cancel();
+    hooks.cancel = &cancel;
+    hooks.progress = [&](const mos::Progress& progress) {
+      if (progress.step == step) cancel.cancel();
+    };
+    EXPECT_THROW(tune(hooks), Error);
+  }
+
+  /// What a run says instead of going on from the checkpoint.
+  void expect_refusal(ErrorKind kind, const ::testing::Matcher<const char*>& message) {
+    try {
+      tune({.checkpoint = checkpoint_});
+      ADD_FAILURE() << "went on";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), kind) << error.what();
+      EXPECT_THAT(error.what(), message);
+    }
+  }
+
+  mos::TempDir folder_;
+  fs::path checkpoint_ = folder_ / "run.checkpoint";
+  mos::diffusion::StableDiffusion base_ = mos::tune::testing::tiny_model();
+  mos::tune::ConceptDataset dataset_ = mos::tune::testing::tiny_dataset();
+  mos::tune::TuneOptions options_ = mos::tune::testing::tiny_options();
+};
+
+TEST_F(Run, LeavesTheCheckpointOfItsLastStepWhichGivesTheConceptAgain) {
+  const auto delta = tune({.checkpoint = checkpoint_});
+  ASSERT_TRUE(fs::exists(checkpoint_));
+  std::int64_t steps = 0;
+  const auto count = [&](const mos::Progress&) { ++steps; };
+  expect_same(tune({.progress = count, .checkpoint = checkpoint_}), delta);
+  EXPECT_EQ(steps, 0);
+}
+
+TEST_F(Run, GivesItsResultWhereNoCheckpointCanBeWritten) {
+  mos::write_text_file(folder_ / "file", "");
+  options_.run.checkpoint_every = 1;
+  const auto delta = tune();
+  expect_same(tune({.checkpoint = folder_ / "file" / "run.checkpoint"}), delta);
+}
+
+TEST_F(Run, SaysThatNothingWasSavedWhenItCouldNot) {
+  mos::write_text_file(folder_ / "file", "");
+  mos::CancelToken cancel;
+  cancel.cancel();
+  try {
+    tune({.cancel = &cancel, .checkpoint = folder_ / "file" / "run.checkpoint"});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kCancelled);
+    EXPECT_THAT(error.what(), HasSubstr("not saved"));
+  }
+}
+
+TEST_F(Run, GivesItsResultWhereNoPictureCanBeWritten) {
+  mos::write_text_file(folder_ / "file", "");
+  const auto delta = tune();
+  options_.run.preview_pictures = 1;
+  options_.run.preview_steps = 1;
+  expect_same(tune({.preview_folder = folder_ / "file" / "previews"}), delta);
+}
+
+TEST_F(Run, PaintsWhatWasDueBeforeItEnded) {
+  options_.run.preview_pictures = 1;
+  options_.run.preview_steps = 1;
+  options_.run.preview_every = 2;
+  const TuneHooks hooks{.checkpoint = checkpoint_, .preview_folder = folder_ / "previews"};
+  stop_after(2, hooks);
+  const auto due = folder_ / "previews" / "step-000002-1.png";
+  ASSERT_FALSE(fs::exists(due));
+  tune(hooks);
+  EXPECT_TRUE(fs::exists(due));
+}
+
+TEST_F(Run, PaintsNothingTwice) {
+  options_.run.preview_pictures = 1;
+  options_.run.preview_steps = 1;
+  options_.run.preview_every = 2;
+  const TuneHooks hooks{.checkpoint = checkpoint_, .preview_folder = folder_ / "previews"};
+  stop_after(3, hooks);
+  const auto painted = folder_ / "previews" / "step-000002-1.png";
+  ASSERT_TRUE(fs::remove(painted));
+  tune(hooks);
+  EXPECT_FALSE(fs::exists(painted));
+}
+
+TEST_F(Run, StartsAnewWhenAskedAndReplacesTheCheckpoint) {
+  const auto whole = tune();
+  options_.optimiser.unet_rate = 1e-2;
+  stop_after(2, {.checkpoint = checkpoint_});
+  options_.optimiser.unet_rate = 1e-3;
+  expect_same(tune({.checkpoint = checkpoint_, .fresh = true}), whole);
+  expect_same(tune({.checkpoint = checkpoint_}), whole);
+}
+
+TEST_F(Run, OfOtherOptionsIsRefusedByTheirName) {
+  stop_after(0, {.checkpoint = checkpoint_});
+  options_.weights.rank = 2;
+  expect_refusal(ErrorKind::kMismatch, HasSubstr("\"rank\" 4 instead of 2"));
+}
+
+TEST_F(Run, DoesNotGoOnInAnotherNumberType) {
+  stop_after(1, {.checkpoint = checkpoint_});
+  base_.text_encoder->to(torch::kBFloat16);
+  base_.unet->to(torch::kBFloat16);
+  base_.vae->to(torch::kBFloat16);
+  expect_refusal(ErrorKind::kMismatch, HasSubstr("\"dtype\" \"float32\" instead of \"bfloat16\""));
+}
+
+TEST_F(Run, DoesNotGoOnWithOtherThreadsWhereTheyShow) {
+  const auto stop = [&](int threads) {
+    const ScopedThreads scope(threads);
+    stop_after(1, {.checkpoint = checkpoint_});
+  };
+  const ScopedThreads two(2);
+  stop(1);
+  expect_refusal(ErrorKind::kMismatch, HasSubstr("\"threads\" 1 instead of 2"));
+  EXPECT_EQ(tune().metadata.at("threads"), "2");
+
+  options_.optimiser.micro_batch = 1;
+  fs::remove(checkpoint_);
+  stop(1);
+  EXPECT_FALSE(tune({.checkpoint = checkpoint_}).metadata.contains("threads"));
+}
+
+TEST_F(Run, DoesNotGoOnWithOtherSettingsOfTheBase) {
+  stop_after(1, {.checkpoint = checkpoint_});
+  base_.scheduler_config["beta_end"] = 0.01;
+  expect_refusal(ErrorKind::kMismatch, AllOf(HasSubstr("scheduler"), HasSubstr("\"beta_end\"")));
+}
+
+TEST_F(Run, NamesTheNumberTypeThatAutoCameOutAs) {
+  options_.run.dtype = "auto";
+  EXPECT_THAT(tune().metadata.at("options"), HasSubstr("\"dtype\":\"float32\""));
+}
+
+TEST_F(Run, DoesNotSendUsForAnotherCopyOfADamagedCheckpoint) {
+  stop_after(1, {.checkpoint = checkpoint_});
+  const auto whole = mos::read_text_file(checkpoint_);
+  const auto no_other =
+      AllOf(HasSubstr("run.checkpoint"), HasSubstr("--fresh"), Not(HasSubstr("fetch")));
+  for (const std::size_t kept :
+       {std::size_t{0}, std::size_t{5}, std::size_t{300}, whole.size() - 1}) {
+    mos::write_text_file(checkpoint_, whole.substr(0, kept));
+    expect_refusal(ErrorKind::kFormat, no_other);
+  }
+  for (const auto* word : {"previewed", "lora_down", "moment2"}) {
+    auto changed = whole;
+    changed[changed.find(word)] = 'x';
+    mos::write_text_file(checkpoint_, changed);
+    expect_refusal(ErrorKind::kFormat, no_other);
+  }
+}
+
+}  // namespace
