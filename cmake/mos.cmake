@@ -48,12 +48,12 @@ function(mos_glue target)
   mos_use_precompiled(${target} mos_precompiled_glue)
 endfunction()
 
-# mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder as
-# the static library mos_<folder>.
+# mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder and of
+# those inside it as the static library mos_<folder>.
 function(mos_library folder)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp
-       ${CMAKE_CURRENT_SOURCE_DIR}/kernels/*.cpp)
+       ${CMAKE_CURRENT_SOURCE_DIR}/*/*.cpp)
   if(sources)
     add_library(mos_${folder} STATIC ${sources})
     mos_use_precompiled(mos_${folder} mos_precompiled)

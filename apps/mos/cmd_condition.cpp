@@ -6,6 +6,8 @@
 #include "flags.h"
 #include "mos/io/edges.h"
 #include "mos/io/image.h"
+#include "output_kinds.h"
+#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -54,8 +56,14 @@ int run_condition(int argc, char** argv) {
   if (flags.words().size() != 1 || !out || !out->ends_with(".png")) {
     throw Error(ErrorKind::kUsage, "mos condition needs one photo and --out FILE.png");
   }
+  Outputs outputs;
+  outputs.read("the photo", flags.words().front());
+  outputs.write(FileOutput{.name = "--out", .path = *out, .kind = picture_kind()});
+  outputs.check();
   const auto photo = io::read_image(flags.words().front());
-  io::write_png(*out, io::edge_picture(photo.pixels, settings.edges));
+  const auto picture = io::edge_picture(photo.pixels, settings.edges);
+  cancel_on_interrupt();  // what is being written is finished or goes
+  io::write_png(*out, picture);
   fmt::print("{}\n", *out);
   return 0;
 }

@@ -10,15 +10,22 @@ namespace mos::app {
 namespace {
 
 void print_table(const demo::DemoReport& report) {
-  fmt::print("{:<12} {:>8} {:>8} {:>8} {:>8}\n", "alignment", "lower", "single", "weight",
-             "gradient");
+  const auto print_methods = [&](const auto& print_cell) {
+    for (const auto& method : report.methods) print_cell(method);
+    fmt::print("\n");
+  };
+  const auto print_name = [](const std::string& method) { fmt::print(" {:>8}", method); };
+  fmt::print("{:<12} {:>8} {:>8}", "alignment", "lower", "single");
+  print_methods(print_name);
   for (const auto& c : report.concepts) {
-    fmt::print("{:<12} {:8.3f} {:8.3f} {:8.3f} {:8.3f}\n", c.name, c.lower, c.single, c.weight,
-               c.gradient);
+    fmt::print("{:<12} {:8.3f} {:8.3f}", c.name, c.lower, c.single);
+    print_methods([&](const std::string& method) { fmt::print(" {:8.3f}", c.fused.at(method)); });
   }
-  fmt::print("{:<12} {:>26} {:>8}\n", "margin", "weight", "gradient");
+  fmt::print("{:<30}", "margin");
+  print_methods(print_name);
   for (const auto& r : report.regions) {
-    fmt::print("{:<12} {:26.3f} {:8.3f}\n", r.name, r.weight, r.gradient);
+    fmt::print("{:<30}", r.name);
+    print_methods([&](const std::string& method) { fmt::print(" {:8.3f}", r.margin.at(method)); });
   }
 }
 

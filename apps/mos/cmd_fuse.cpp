@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <fmt/core.h>
 #include <torch/version.h>
 
@@ -7,12 +8,17 @@
 #include "command.h"
 #include "concept_keys.h"
 #include "flags.h"
+#include "fuse_options.h"
 #include "mos/base/describe.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/outputs.h"
+#include "mos/base/record.h"
+#include "mos/base/temporary.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
+#include "output_kinds.h"
 #include "terminal.h"
 #include "trial.h"
 
@@ -47,14 +53,14 @@ void print_help() {
       "{}{}{}",
       "base", "out", "lora", "lora-format", kLoraFormats, "lora-rank", "report", "concept-list",
       "text-scales", "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
-      flag_help<checkpoint::ReadOptions>(), flag_help<fuse::FuseOptions>());
+      flag_help<checkpoint::ReadOptions>(), fuse_options_help());
 }
 
 /// What the command line says, checked as far as is possible without the model.
 struct Job {
   fs::path base;
   checkpoint::ReadOptions read;
-  std::optional<fs::path> out, lora;
+  std::optional<fs::path> config, list, out, lora;
   fs::path report;
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
@@ -65,13 +71,12 @@ struct Job {
   bool dry_run = false;
 };
 
-std::vector<fuse::ConceptSource> take_sources(Flags& flags, const KeyOptions& keys) {
-  const auto list = flags.take_path("concept-list");
-  if (!list) return fuse::load_sources(flags.words(), keys.unexpected);
+std::vector<fuse::ConceptSource> take_sources(Flags& flags, const Job& job) {
+  if (!job.list) return fuse::load_sources(flags.words(), job.keys.unexpected);
   if (!flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "give concept files or --concept-list, not both");
   }
-  return fuse::load_source_list(*list, keys.unexpected);
+  return fuse::load_source_list(*job.list, job.keys.unexpected);
 }
 
 void take_scales(Flags& flags, const std::string& name, std::vector<fuse::ConceptSource>& sources,
@@ -124,12 +129,16 @@ void check_format(const Job& job) {
   concepts::check_holds(job.lora_format, all, *job.lora);
 }
 
+/// The model's folder, or that of its file, or that of the LoRA.
+fs::path report_folder(const Job& job) {
+  if (!job.out) return job.lora->parent_path();
+  return checkpoint::is_single_file(*job.out) ? job.out->parent_path() : *job.out;
+}
+
 Job take_job(Flags& flags) {
   Job job;
-  if (const auto config = flags.take_path("config")) {
-    read_options(read_json_file(*config), config->string(), job.options);
-  }
-  read_flags(flags, job.options);
+  job.config = flags.take_path("config");
+  job.options = take_fuse_options(flags, job.config);
   job.base = flags.take_path("base").value_or("base");
   read_flags(flags, job.read);
   job.out = flags.take_path("out");
@@ -139,8 +148,7 @@ Job take_job(Flags& flags) {
   if (!job.out && !job.lora) {
     throw Error(ErrorKind::kUsage, "mos fuse needs --out DIR, --lora FILE, or both");
   }
-  job.report =
-      report.value_or((job.out ? *job.out : job.lora->parent_path()) / "fusion_report.json");
+  job.report = report.value_or(report_folder(job) / "fusion_report.json");
   if (job.out && job.existing == Existing::kRefuse && fs::exists(*job.out)) {
     throw Error(ErrorKind::kUsage, fmt::format("{} exists; choose another --out or add --overwrite",
                                                job.out->string()));
@@ -156,7 +164,8 @@ Job take_job(Flags& flags) {
     detail::parse_value("lora-rank", *rank, job.lora_rank);
     if (job.lora_rank < 1) throw Error(ErrorKind::kUsage, "--lora-rank must be from 1 on");
   }
-  job.sources = take_sources(flags, job.keys);
+  job.list = flags.take_path("concept-list");
+  job.sources = take_sources(flags, job);
   take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
   take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
   take_renames(flags, job.sources);
@@ -180,10 +189,11 @@ void compare_base(const Job& job, const std::string& hash) {
 }
 
 Json full_report(const Job& job, const fuse::FusionResult& result) {
-  Json report = {{"mixofshow", MOS_VERSION},
+  Json report = {{kProgramKey, MOS_VERSION},
                  {"libtorch", TORCH_VERSION},
                  {"base", job.base.string()},
                  {"base_read", write_options(job.read)},
+                 {"threads", at::get_num_threads()},  // sums are rounded by their order
                  {"options", write_options(job.options)}};
   report.update(result.report.to_json());
   for (std::size_t i = 0; i < job.sources.size(); ++i) {
@@ -195,41 +205,69 @@ Json full_report(const Job& job, const fuse::FusionResult& result) {
   return report;
 }
 
-/// What cannot be written shows before the work. The report may go into the model's folder, which
-/// is not there yet.
-void check_writable(const Job& job) {
-  if (job.out) {
-    const AtomicDirectory writable(*job.out, job.existing);
-  }
+/// Whether the report is one of the files in the folder of the model, which appears with all of
+/// them.
+bool is_report_in_model(const Job& job) {
+  if (!job.out || checkpoint::is_single_file(*job.out)) return false;
+  const auto as_folder = [](const fs::path& path) {
+    return (fs::absolute(path) / "").lexically_normal();
+  };
+  return as_folder(job.report.parent_path()) == as_folder(*job.out);
+}
+
+void check_outputs(const Job& job) {
+  Outputs outputs;
+  outputs.read("--base", job.base);
+  outputs.read("--original-config", job.read.original_config);
+  outputs.read("--config", job.config.value_or(""));
+  outputs.read("--concept-list", job.list.value_or(""));
+  for (const auto& source : job.sources) outputs.read("the concept " + source.name, source.file);
+  if (job.out) write_model(outputs, "--out", *job.out, job.existing);
   if (job.lora) {
-    const AtomicFile writable(*job.lora);
+    outputs.write(FileOutput{.name = "--lora", .path = *job.lora, .kind = concept_kind()});
   }
-  const auto as_folder = [](const fs::path& path) { return (path / "").lexically_normal(); };
-  if (!job.out || as_folder(job.report.parent_path()) != as_folder(*job.out)) {
-    const AtomicFile writable(job.report);
+  if (!is_report_in_model(job)) {
+    outputs.write(FileOutput{.name = "--report", .path = job.report, .kind = record_kind()});
+  } else if (job.report.extension() != ".json" || checkpoint::is_part_of_model(job.report)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--report {} would be a part of the model; call it fusion_report.json",
+                            job.report.string()));
   }
+  outputs.check();
+  if (job.options.method == "gradient") temporary_folder();  // it keeps its moments there
 }
 
 /// Fuses the first concept alone, with two denoising steps, and says what that means for all.
-void estimate(const Job& job, diffusion::StableDiffusion& model, double loading) {
+void estimate(const Job& job, diffusion::StableDiffusion& model, double loading,
+              const CancelToken* cancel) {
   constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   auto options = job.options;
-  options.steps = std::min(options.steps, kTrialSteps);
-  options.samples = 1;
+  options.record.steps = std::min(options.record.steps, kTrialSteps);
+  options.record.samples = 1;
   options.weights.clear();
   Stopwatch watch;
-  double showing = 0.0, step = 0.0;  // stages 1 and 2; one step of stage 3
-  fuse::fuse_concepts(model, {job.sources.front()}, options, [&](const Progress& progress) {
+  double recording = 0.0, step = 0.0, merging = 0.0;
+  const auto on_step = [&](const Progress& progress) {
     const double lap = watch.lap();
-    (progress.stage.starts_with("sampling") ? step : showing) = lap;
-  });
-  const double solving = watch.lap();
+    if (progress.stage.starts_with("sampling")) {
+      step = lap;
+    } else {
+      (progress.stage.starts_with("recording") ? recording : merging) += lap;
+    }
+  };
+  fuse::fuse_concepts(model, {job.sources.front()}, options, on_step, cancel);
+  merging += watch.lap();
   const auto concepts = static_cast<double>(job.sources.size());
+  const auto& record = job.options.record;
+  if (recording + step == 0.0) {
+    print_estimate(loading + merging * concepts, "measured on the first concept");
+    return;
+  }
   const auto steps =
-      step > 0.0 ? concepts * static_cast<double>(job.options.steps * job.options.samples) : 0.0;
-  print_estimate(loading + solving + showing * concepts + step * steps,
-                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each", options.steps,
-                             steps, step));
+      step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
+  print_estimate(loading + merging + recording * concepts + step * steps,
+                 fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
+                             options.record.steps, steps, step));
 }
 
 /// As pairs of factors, whatever forms the concepts have.
@@ -243,19 +281,51 @@ void write_lora(const Job& job, const concepts::ConceptDelta& delta) {
   concepts::write_concept(*job.lora, reduced.delta, job.lora_format);
 }
 
+/// Writes each result whatever becomes of the others; throws what the first failure was.
+class Results {
+ public:
+  template <class Write>
+  void write(const fs::path& path, Write write) {
+    try {
+      write();
+      written_.push_back(path);
+    } catch (const Error& error) {
+      if (!failure_) failure_ = error;
+    }
+  }
+
+  void finish() const {
+    for (const auto& path : written_) fmt::print("{}\n", path.string());
+    if (failure_) throw *failure_;
+  }
+
+ private:
+  std::vector<fs::path> written_;
+  std::optional<Error> failure_;
+};
+
 void write_results(const Job& job, const diffusion::StableDiffusion& model,
-                   const fuse::FusionResult& result) {
-  if (job.out) model.save(*job.out, job.existing);
-  if (job.lora) write_lora(job, result.delta);
-  write_text_file(job.report, json_text(full_report(job, result), 2) + "\n");
+                   const fuse::FusionResult& result, const CancelToken* cancel) {
   const auto total = result.report.total();
   if (total.before > 0.0) {
     fmt::print("error of the concepts' outputs: {:.4g} in the base model, {:.4g} fused\n",
                total.before, total.after);
   }
-  for (const auto& path : {job.out, job.lora, std::optional(job.report)}) {
-    if (path) fmt::print("{}\n", path->string());
+  log::info(fmt::format("fused in {}", result.report.measured()));
+  const auto report = json_text(full_report(job, result), 2) + "\n";
+  Results results;
+  // The small files first: they are there even if the disk is too small for a model.
+  if (job.lora) {
+    results.write(*job.lora, [&] { write_lora(job, result.delta); });
   }
+  diffusion::SaveOptions save{.existing = job.existing, .write = {.cancel = cancel}};
+  if (is_report_in_model(job)) {
+    save.write.notes[job.report.filename().string()] = report;
+  } else {
+    results.write(job.report, [&] { write_text_file(job.report, report); });
+  }
+  if (job.out) results.write(*job.out, [&] { model.save(*job.out, save); });
+  results.finish();
 }
 
 }  // namespace
@@ -268,8 +338,7 @@ int run_fuse(int argc, char** argv) {
   }
   Stopwatch watch;
   auto job = take_job(flags);
-  check_writable(job);
-  const auto* cancel = cancel_on_interrupt();
+  check_outputs(job);
   auto model =
       diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt, .read = job.read});
   const auto hash = diffusion::model_hash(model);
@@ -277,13 +346,14 @@ int run_fuse(int argc, char** argv) {
   for (auto& source : job.sources) {
     settle_keys(source.name, model, source.delta, source.keys, job.keys);
   }
+  const auto* cancel = cancel_on_interrupt();
   if (job.dry_run) {
-    estimate(job, model, watch.lap());
+    estimate(job, model, watch.lap(), cancel);
     return 0;
   }
   auto result = fuse::fuse_concepts(model, job.sources, job.options, ProgressBar(), cancel);
   result.delta.metadata["base_model"] = hash;
-  write_results(job, model, result);
+  write_results(job, model, result, cancel);
   return 0;
 }
 

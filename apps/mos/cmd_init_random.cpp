@@ -7,6 +7,8 @@
 #include "flags.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/diffusion/random_model.h"
+#include "output_kinds.h"
+#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -58,8 +60,13 @@ int run_init_random(int argc, char** argv) {
     throw Error(ErrorKind::kUsage, "mos init-random needs --out; see mos init-random --help");
   }
   const auto dtype = weights_dtype_named(settings.dtype);
-  diffusion::write_random_model(*out, configs_named(settings.config),
-                                {.seed = settings.seed, .dtype = dtype});
+  Outputs outputs;
+  if (fs::is_directory(settings.config)) outputs.read("--config", settings.config);
+  write_model(outputs, "--out", *out, Existing::kRefuse);
+  outputs.check();
+  diffusion::write_random_model(
+      *out, configs_named(settings.config),
+      {.seed = settings.seed, .dtype = dtype, .cancel = cancel_on_interrupt()});
   fmt::print("{}\n", *out);
   return 0;
 }

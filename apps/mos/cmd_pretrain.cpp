@@ -23,6 +23,18 @@
 namespace mos::app {
 namespace {
 
+/// Throws for a folder with something in it that no stage has begun: its files would be replaced.
+void check_stage_folder(const std::filesystem::path& folder) {
+  std::error_code code;
+  const bool is_used = std::filesystem::is_directory(folder, code) &&
+                       !std::filesystem::is_empty(folder, code) &&
+                       !std::filesystem::exists(folder / "options.json", code);
+  if (!is_used) return;
+  throw Error(ErrorKind::kUsage, fmt::format("{} holds something else than a stage of mos "
+                                             "pretrain; choose another --out",
+                                             folder.string()));
+}
+
 /// The options of a stage as they were when it started, overwritten by what the flags say now, and
 /// saved again: a resumed run needs no flags.
 template <class Options>
@@ -31,7 +43,8 @@ Options stage_options(Flags& flags, const std::filesystem::path& folder, Options
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
   read_flags(flags, options);
   flags.refuse_unknown();
-  std::filesystem::create_directories(folder);
+  check_stage_folder(folder);
+  make_folders(folder);
   write_text_file(path, write_options(options).dump(2) + "\n");
   return options;
 }

@@ -12,8 +12,9 @@
 #include "destination.h"
 #include "flags.h"
 #include "mos/base/describe.h"
-#include "mos/base/file.h"
+#include "mos/base/outputs.h"
 #include "mos/diffusion/scheduler.h"
+#include "output_kinds.h"
 #include "paint_progress.h"
 #include "picture_record.h"
 #include "rerun.h"
@@ -84,7 +85,7 @@ struct Order {
   std::vector<ConceptUse> concepts;
   KeyOptions keys;
   std::optional<std::string> prompt, negative_prompt, regions;
-  std::optional<fs::path> scene, grid;
+  std::optional<fs::path> config, scene, grid;
   ConditionFlags conditions;
   fs::path out = "sample.png";
   bool dry_run = false;
@@ -126,8 +127,9 @@ void check_order(const Order& order) {
 Order take_order(Flags& flags) {
   Order order;
   auto& settings = order.settings;
-  if (const auto config = flags.take_path("config")) {
-    read_options(read_json_file(*config), config->string(), settings);
+  order.config = flags.take_path("config");
+  if (order.config) {
+    read_options(read_json_file(*order.config), order.config->string(), settings);
   }
   read_flags(flags, settings);
   order.concepts = take_concepts(flags, settings.merge_scale);
@@ -210,8 +212,8 @@ void write_grid_of(const Order& order, std::vector<Tensor> pictures, PictureReco
 }
 
 void paint(Studio& studio, const Order& order, const Destination& destination, const Work& work) {
-  const auto& whole = work.record;
   const auto* cancel = cancel_on_interrupt();
+  const auto& whole = work.record;
   const auto count = whole.options.count, at_a_time = order.settings.batch;
   PaintProgress progress((count + at_a_time - 1) / at_a_time);
   std::vector<Tensor> all;
@@ -243,14 +245,31 @@ void estimate(Studio& studio, const Order& order, const Work& work, double loadi
   record.options.count = std::min(order.settings.batch, count);
   Stopwatch watch;
   std::vector<double> laps;
-  region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, work.inputs,
-                          [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); });
+  region::sample_pictures(
+      studio.model, studio.tokens, record.scene, record.options, work.inputs,
+      [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); }, cancel_on_interrupt());
   const double decoding = watch.lap(), first = laps.front(), step = laps.back();
   const auto batches = (count + record.options.count - 1) / record.options.count;
   const double batch = first + step * static_cast<double>(steps - 1) + decoding;
   print_estimate(
       loading + static_cast<double>(batches) * batch,
       fmt::format("measured on {} of {} steps, {:.2f} s each", laps.size(), steps, step));
+}
+
+Outputs outputs_of(const Order& order, const Destination& destination) {
+  Outputs outputs;
+  outputs.read("--base", order.settings.base);
+  outputs.read("--original-config", order.settings.read.original_config);
+  outputs.read("--config", order.config.value_or(""));
+  outputs.read("--scene", order.scene.value_or(""));
+  for (const auto& use : order.concepts) outputs.read("--concept", use.file);
+  const auto& sample = order.settings.sample;
+  destination.announce(outputs, sample.seed, sample.count);
+  if (order.grid) {
+    outputs.write(
+        FileOutput{.name = "--grid", .path = *order.grid, .kind = painted_picture_kind()});
+  }
+  return outputs;
 }
 
 int sample(Flags& flags) {
@@ -260,14 +279,15 @@ int sample(Flags& flags) {
   const auto device = device_named(settings.device);
   const auto dtype = dtype_named(settings.dtype, device);
   const Destination destination(order.out, settings.sample.count > 1);
-  if (order.grid) {
-    const AtomicFile writable(*order.grid);
-  }
+  auto outputs = outputs_of(order, destination);
+  outputs.check();
   auto studio =
       open_studio({settings.base, order.concepts, "", device, dtype, order.keys, settings.read});
   auto scene = compose_scene(order, studio.model, settings.sample);
   check_words(studio, scene);
   region::check_boxes(studio.model, scene);
+  read_conditions(outputs, scene);
+  outputs.check();
   auto conditions = load_conditions(studio, scene);
   const Work work{record_of(studio, settings, std::move(scene)), {{}, std::move(conditions)}};
   if (order.dry_run) {

@@ -6,15 +6,17 @@
 #include "command.h"
 #include "flags.h"
 #include "mos/base/describe.h"
-#include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
+#include "mos/base/outputs.h"
+#include "mos/base/runtime.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
+#include "output_kinds.h"
 #include "terminal.h"
 #include "trial.h"
 
@@ -53,8 +55,9 @@ std::string method_help() {
 
 /// What the flags say beside the options of tuning.
 struct TuneCommand {
-  fs::path data, out, base, previews;
+  fs::path data, out, base, config, previews;
   checkpoint::ReadOptions read;
+  bool names_base = false;  ///< Whether a flag did, or it is the usual place.
   bool only_check = false;
   bool dry_run = false;
   bool fresh = false;
@@ -68,13 +71,12 @@ fs::path required(Flags& flags, const std::string& name) {
 }
 
 /// The method first, whoever names it, and over it what the file and the flags say.
-tune::TuneOptions read_tune_options(Flags& flags, const fs::path& base) {
-  const auto file = flags.take("config");
-  const auto config = file ? read_json_file(*file) : Json::object();
+tune::TuneOptions read_tune_options(Flags& flags, const fs::path& base, const fs::path& file) {
+  const auto config = file.empty() ? Json::object() : read_json_file(file);
   const auto of_config =
       config.is_object() ? json_value<std::string>(config, "method", "") : std::string();
   auto options = tune::method_options(flags.take("method").value_or(of_config), base);
-  if (file) read_options(config, *file, options);
+  if (!file.empty()) read_options(config, file.string(), options);
   read_flags(flags, options);
   return options;
 }
@@ -84,9 +86,11 @@ TuneCommand read_command(Flags& flags) {
   command.only_check = flags.take_switch("check");
   command.dry_run = flags.take_switch("dry-run");
   command.fresh = flags.take_switch("fresh");
+  command.names_base = flags.has("base");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
-  command.options = read_tune_options(flags, command.base);
+  command.config = flags.take_path("config").value_or("");
+  command.options = read_tune_options(flags, command.base, command.config);
   const auto previews = flags.take("previews");
   command.data = required(flags, "data");
   if (!command.only_check || flags.has("out")) {
@@ -115,7 +119,7 @@ void check_on_base(const TuneCommand& command, const tune::ConceptDataset& datas
   const bool has_words = !command.options.words.words.empty() || !dataset.words.empty();
   if (!has_words && tune::needs_words(command.options)) return;  // may come with the next call
   const auto complete = tune::complete_options(command.options, dataset);
-  if (!fs::exists(command.base)) {
+  if (!command.names_base && !fs::exists(command.base)) {
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }
@@ -140,12 +144,15 @@ int check_only(const TuneCommand& command) {
 void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset& dataset,
               const tune::TuneOptions& options, double loading) {
   constexpr int kTrialSteps = 2;  // the first also warms up
+  const auto* cancel = cancel_on_interrupt();
+  const ScopedThreads threads(options.run.threads);
   tune::Trainer trainer(base, dataset, options);
   Stopwatch watch;
   trainer.draw_batch(0);  // encodes as many pictures as it has
   const double encoding = watch.lap() / static_cast<double>(options.optimiser.batch);
   double step = 0.0;
   for (int i = 0; i < kTrialSteps; ++i) {
+    cancel->check();
     trainer.draw_batch(i * options.optimiser.accumulate);
     watch.lap();
     trainer.step();
@@ -163,46 +170,22 @@ void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset
 
 fs::path checkpoint_of(const TuneCommand& command) { return command.out.string() + ".checkpoint"; }
 
-/// Throws unless a file of this name can be made where it shall stand.
-void check_file(const fs::path& path) {
-  std::error_code unknown;
-  if (fs::is_directory(path, unknown)) {
-    throw Error(ErrorKind::kUsage, fmt::format("{} is a folder, expected the name of a file; "
-                                               "choose another one with --out",
-                                               path.string()));
+void check_outputs(const TuneCommand& command) {
+  Outputs outputs;
+  outputs.read("--data", command.data);
+  outputs.read("--base", command.base);
+  outputs.read("--original-config", command.read.original_config);
+  outputs.read("--config", command.config);
+  outputs.write(FileOutput{.name = "--out", .path = command.out, .kind = concept_kind()});
+  outputs.write(FileOutput{
+      .name = "the checkpoint beside --out", .path = checkpoint_of(command), .kind = any_kind()});
+  if (command.options.run.preview_pictures > 0) {
+    outputs.write(FileOutput{.name = "--previews",
+                             .path = command.previews / "step-000000-0.png",  // one for all
+                             .kind = picture_kind(),
+                             .makes_folder = true});
   }
-  const AtomicFile writable(path);
-}
-
-/// Throws unless the folder is there or can be made.
-void check_folder(const fs::path& folder) {
-  std::error_code unknown;
-  if (fs::is_directory(folder, unknown)) return check_file(folder / "step.png");
-  if (fs::exists(folder, unknown)) {
-    throw Error(ErrorKind::kUsage, fmt::format("{} is a file, expected a folder for the sample "
-                                               "pictures; choose another one with --previews",
-                                               folder.string()));
-  }
-  auto parent = fs::absolute(folder / "").parent_path();  // without a slash at its end
-  const auto name = parent.filename();
-  do {
-    parent = parent.parent_path();
-  } while (!fs::exists(parent, unknown));
-  check_file(parent / name);
-}
-
-/// Every place that the run will write to, before the work: what can be seen now must not be the
-/// end of hours.
-void check_places(const TuneCommand& command) {
-  check_file(command.out);
-  check_file(checkpoint_of(command));
-  if (command.options.run.preview_pictures > 0) check_folder(command.previews);
-  std::error_code not_there;
-  if (fs::equivalent(command.out, command.base, not_there)) {
-    throw Error(ErrorKind::kUsage, fmt::format("--out is {}, which is the base model; choose "
-                                               "another name",
-                                               command.out.string()));
-  }
+  outputs.check();
 }
 
 /// The checkpoint goes last, when the concept is on disk.
@@ -227,7 +210,7 @@ void tune_and_save(const TuneCommand& command) {
   const auto dataset = tune::load_dataset(command.data, tune::dataset_options(options));
   show_warnings(dataset);
   const auto complete = tune::complete_options(options, dataset);
-  check_places(command);
+  check_outputs(command);
 
   const auto base = diffusion::StableDiffusion::load(
       command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});

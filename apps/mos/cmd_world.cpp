@@ -8,13 +8,14 @@
 #include "command.h"
 #include "flags.h"
 #include "mos/base/describe.h"
-#include "mos/base/file.h"
+#include "mos/base/outputs.h"
 #include "mos/io/image.h"
 #include "mos/region/region.h"
 #include "mos/world/compositor.h"
 #include "mos/world/keypose.h"
 #include "mos/world/sample_concepts.h"
 #include "mos/world/vocabulary.h"
+#include "output_kinds.h"
 
 namespace mos::app {
 namespace {
@@ -43,6 +44,13 @@ void write_vocabulary(Flags& flags) {
   fmt::print("{}\n", out.string());
 }
 
+/// Throws where no picture can be written.
+void check_picture(const fs::path& out) {
+  Outputs outputs;
+  outputs.write(FileOutput{.name = "--out", .path = out, .kind = picture_kind()});
+  outputs.check();
+}
+
 struct SheetOptions {
   std::int64_t pictures = 64;
   std::int64_t columns = 8;
@@ -68,7 +76,7 @@ void write_sheet(Flags& flags) {
   if (options.pictures < 1 || options.columns < 1) {
     throw Error(ErrorKind::kUsage, "--pictures and --columns must be at least 1");
   }
-  { const AtomicFile writable(out); }
+  check_picture(out);
   const world::Compositor compositor(world::make_world(options.world), sprites);
   const auto kinds = static_cast<std::int64_t>(compositor.world().canvases.size());
   if (options.canvas < 0 || options.canvas >= kinds) {
@@ -129,6 +137,7 @@ void write_poses(Flags& flags) {
   std::vector<world::Pose> poses;
   std::istringstream parts(options.boxes);
   for (std::string part; std::getline(parts, part, '|');) poses.push_back(pose_from(part, canvas));
+  check_picture(out);
   io::write_png(out, world::keypose_picture(poses, canvas.height, canvas.width));
   fmt::print("{}\n", out.string());
 }

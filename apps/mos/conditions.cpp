@@ -113,6 +113,13 @@ region::Scene moved_conditions(Flags& flags, region::Scene scene) {
   return scene;
 }
 
+void read_conditions(Outputs& outputs, const region::Scene& scene) {
+  for (const auto& condition : scene.conditions) {
+    outputs.read("--adapter", condition.adapter);
+    outputs.read("--condition", condition.picture);
+  }
+}
+
 std::vector<region::LoadedCondition> load_conditions(const Studio& studio, region::Scene& scene) {
   std::vector<region::LoadedCondition> loaded;
   for (auto& condition : scene.conditions) {

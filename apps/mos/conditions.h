@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "flags.h"
+#include "mos/base/outputs.h"
 #include "mos/region/condition.h"
 #include "studio.h"
 
@@ -28,6 +29,9 @@ std::vector<region::Condition> place_conditions(const ConditionFlags& flags, reg
 /// The scene of a record with the files that --adapter and --condition name in the place of its
 /// own. Throws kUsage for another number of them.
 region::Scene moved_conditions(Flags& flags, region::Scene scene);
+
+/// Names the files of the scene's conditions as inputs.
+void read_conditions(Outputs& outputs, const region::Scene& scene);
 
 /// Loads the scene's conditions and notes their hashes; a hash that is there must be the file's.
 /// Throws kIo, kFormat, kMismatch for adapters, kUsage for pictures of another aspect.

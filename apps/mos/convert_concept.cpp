@@ -8,12 +8,13 @@
 
 #include "compute.h"
 #include "concept_keys.h"
-#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/mean_rows.h"
 #include "mos/io/narrowing.h"
+#include "output_kinds.h"
+#include "terminal.h"
 
 namespace mos::app {
 
@@ -162,6 +163,11 @@ void warn_of_other_name(const ConceptDelta& delta, const Order& order, const fs:
 
 int convert_concept(Flags& flags, const fs::path& in, const fs::path& out) {
   const auto order = take_order(flags, out);
+  Outputs outputs;
+  outputs.read("the concept", in);
+  outputs.read("--base", order.base.value_or(""));
+  outputs.write(FileOutput{.name = "--out", .path = out, .kind = concept_kind()});
+  outputs.check();
   auto file = concepts::read_concept_file(in, order.keys.unexpected);
   log::info(fmt::format("{}: {}", in.string(), file.keys.summary()));
   if (order.keys.list) log::info(file.keys.listing());
@@ -170,9 +176,9 @@ int convert_concept(Flags& flags, const fs::path& in, const fs::path& out) {
   delta = reduced(std::move(delta), order);
   auto target = order.mean_rows ? concepts::with_mean_rows(delta) : delta;
   concepts::check_holds(order.format, target, out);
-  { const AtomicFile writable(out); }
   take_means(delta, file.delta, order);
   if (order.dtype) cast(delta, *order.dtype, out);
+  cancel_on_interrupt();  // what is being written is finished or goes
   concepts::write_concept(out, delta, order.format);
   warn_of_other_name(delta, order, out);
   fmt::print("{}\n", out.string());

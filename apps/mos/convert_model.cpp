@@ -4,6 +4,8 @@
 
 #include "compute.h"
 #include "mos/diffusion/pipeline.h"
+#include "output_kinds.h"
+#include "terminal.h"
 
 namespace mos::app {
 
@@ -23,9 +25,15 @@ int convert_model(Flags& flags, const fs::path& in, const fs::path& out) {
   read_flags(flags, read);
   if (flags.take_switch("overwrite")) save.existing = Existing::kReplace;
   flags.refuse_unknown();
+  Outputs outputs;
+  outputs.read("the model", in);
+  outputs.read("--original-config", read.original_config);
+  write_model(outputs, "--out", out, save.existing);
+  outputs.check();
 
   auto stored = checkpoint::read_checkpoint(in, read);
   diffusion::check_checkpoint(stored);
+  save.write.cancel = cancel_on_interrupt();
   diffusion::save_checkpoint(std::move(stored), out, save);
   fmt::print("{}\n", out.string());
   return 0;

@@ -2,10 +2,10 @@
 
 #include <fmt/core.h>
 
-#include <system_error>
-
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "output_kinds.h"
+#include "picture_record.h"
 
 namespace mos::app {
 
@@ -22,27 +22,24 @@ Destination::Destination(const fs::path& out, bool several) {
   folder_ = is_folder ? out : out.parent_path();
   stem_ = is_folder ? "picture" : out.stem().string();
   numbered_ = is_folder || several;
-  check_writable();
 }
 
 fs::path Destination::path(std::uint64_t seed) const {
   return folder_ / (numbered_ ? fmt::format("{}-{}.png", stem_, seed) : stem_ + ".png");
 }
 
-void Destination::make_folder() const {
-  std::error_code code;
-  if (!folder_.empty()) fs::create_directories(folder_, code);
-  if (code) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("cannot create folder {}: {}", folder_.string(), code.message()));
-  }
-}
+void Destination::make_folder() const { make_folders(folder_); }
 
-void Destination::check_writable() const {
-  auto nearest = folder_.empty() ? fs::path(".") : folder_;
-  while (!fs::exists(nearest) && nearest.has_parent_path()) nearest = nearest.parent_path();
-  if (!fs::exists(nearest)) nearest = ".";
-  const AtomicFile probe(nearest / (stem_ + ".png"));
+void Destination::announce(Outputs& outputs, std::uint64_t first, std::int64_t count) const {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto picture = path(first + static_cast<std::uint64_t>(i));
+    outputs.write(FileOutput{
+        .name = "--out", .path = picture, .kind = painted_picture_kind(), .makes_folder = true});
+    outputs.write(FileOutput{.name = "the record beside --out",
+                             .path = record_path(picture),
+                             .kind = record_kind(),
+                             .makes_folder = true});
+  }
 }
 
 }  // namespace mos::app

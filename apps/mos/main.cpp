@@ -16,6 +16,8 @@
 #include "command.h"
 #include "compute.h"
 #include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/base/memory_limit.h"
 #include "mos/base/runtime.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
@@ -92,13 +94,18 @@ int dispatch(int argc, char** argv) {
   return find_command(name).run(argc - 2, argv + 2);
 }
 
+/// Called before the libraries are set up, where memory may already be short.
+void before_everything(int, char**, char**) { mos::end_clearly_without_memory(); }
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*const kBeforeEverything)(int, char**, char**) = before_everything;
+
 /// What LibTorch says has a stack trace below its first line.
 std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
 }
 
 int report(ErrorKind kind, const std::string& message) {
-  fmt::print(stderr, "mos: {}\n", mos::printable(message, mos::kLongestMessage));
+  mos::log::write(fmt::format("mos: {}\n", mos::printable(message, mos::kLongestMessage)));
   return mos::exit_code(kind);
 }
 
@@ -115,7 +122,7 @@ int main(int argc, char** argv) {
   } catch (const c10::Error& error) {
     const auto message = first_line(error.what_without_backtrace());
     const bool memory = message.find("memory") != std::string::npos;
-    fmt::print(stderr, "mos: LibTorch failed: {}\n", message);
+    mos::log::write(fmt::format("mos: LibTorch failed: {}\n", message));
     return memory ? mos::exit_code(ErrorKind::kDevice) : 1;
   } catch (const std::filesystem::filesystem_error& error) {
     return report(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
@@ -123,7 +130,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return report(ErrorKind::kDevice, "there is not enough memory for this");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "mos: {}\n", first_line(error.what()));
+    mos::log::write(fmt::format("mos: {}\n", first_line(error.what())));
     return 1;
   }
 }

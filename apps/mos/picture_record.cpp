@@ -17,11 +17,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kKeyword = "mixofshow";  // of the PNG text
-constexpr std::int64_t kGridGap = 4;           // pixels
+constexpr std::int64_t kGridGap = 4;  // pixels
 
 Json to_json(const PictureRecord& record) {
-  Json json = {{"mixofshow", record.program},
+  Json json = {{kProgramKey, record.program},
                {"libtorch", record.libtorch},
                {"base", {{"path", record.base}, {"hash", record.base_hash}}},
                {"concepts", Json::array()}};
@@ -46,7 +45,7 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
                 origin + " belongs to a grid; run one of its pictures again instead");
   }
   PictureRecord record;
-  record.program = json_required<std::string>(json, "mixofshow");
+  record.program = json_required<std::string>(json, kProgramKey);
   record.libtorch = json_required<std::string>(json, "libtorch");
   const auto base = json_required<Json>(json, "base");
   record.base = json_required<std::string>(base, "path");
@@ -83,7 +82,7 @@ std::string sidecar_text(const PictureRecord& record) {
 
 PictureRecord read_record(const fs::path& picture) {
   const auto image = io::read_image(picture);
-  const auto found = image.text.find(kKeyword);
+  const auto found = image.text.find(kRecordKeyword);
   if (found == image.text.end()) {
     throw Error(ErrorKind::kFormat, fmt::format("{} does not say how it was made; expected a PNG "
                                                 "that mos sample wrote",
@@ -94,12 +93,13 @@ PictureRecord read_record(const fs::path& picture) {
 }
 
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {
-  return io::encode_png(pixels, {{kKeyword, record_text(record)}});
+  return io::encode_png(pixels, {{kRecordKeyword, record_text(record)}});
 }
 
+fs::path record_path(fs::path picture) { return picture.replace_extension(".json"); }
+
 void write_picture(const fs::path& path, const torch::Tensor& pixels, const PictureRecord& record) {
-  auto beside = path;
-  AtomicFile png(path), sidecar(beside.replace_extension(".json"));
+  AtomicFile png(path), sidecar(record_path(path));
   png.write(picture_bytes(pixels, record));
   sidecar.write(sidecar_text(record));
   png.commit();
@@ -112,7 +112,8 @@ void write_grid(const fs::path& path, const std::vector<torch::Tensor>& pictures
   json.erase("seed");
   json["seeds"] = Json::array();
   for (std::size_t i = 0; i < pictures.size(); ++i) json["seeds"].push_back(record.seed + i);
-  io::write_png(path, io::make_grid(pictures, columns, kGridGap), {{kKeyword, json_text(json)}});
+  io::write_png(path, io::make_grid(pictures, columns, kGridGap),
+                {{kRecordKeyword, json_text(json)}});
 }
 
 std::string file_hash(const fs::path& path) {

@@ -8,12 +8,16 @@
 #include <vector>
 
 #include "mos/base/json.h"
+#include "mos/base/record.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/region/sample.h"
 
 /// Where a picture came from, kept inside it: enough to make it again, byte for byte. Nothing in a
 /// record depends on when the picture was made or what its file is called.
 namespace mos::app {
+
+/// Of the text in the PNG.
+inline constexpr const char* kRecordKeyword = kProgramKey;
 
 struct ConceptUse {
   std::string file;    ///< As the command line named it.
@@ -44,9 +48,13 @@ std::string sidecar_text(const PictureRecord& record);
 /// Throws kIo, kFormat for files without one, kUsage for a grid.
 PictureRecord read_record(const std::filesystem::path& picture);
 
-/// NAME.png and beside it NAME.json, both or none. `pixels` uint8 [H,W,3]. Throws kIo.
+/// NAME.png and beside it NAME.json: where one of them cannot be written, neither is. `pixels`
+/// uint8 [H,W,3]. Throws kIo.
 void write_picture(const std::filesystem::path& path, const torch::Tensor& pixels,
                    const PictureRecord& record);
+
+/// Where the record of a picture lies.
+std::filesystem::path record_path(std::filesystem::path picture);
 
 /// The bytes of the PNG that write_picture writes.
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record);

@@ -8,6 +8,7 @@
 #include "destination.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/outputs.h"
 #include "mos/base/runtime.h"
 #include "paint_progress.h"
 #include "picture_record.h"
@@ -68,6 +69,13 @@ int rerun(Flags& flags, const fs::path& picture) {
   flags.refuse_unknown();
   flags.refuse_words();
   const Destination destination(out.value_or(picture), false);
+  Outputs outputs;
+  if (out) outputs.read("--rerun", picture);  // else it is written again where it is the same
+  outputs.read("--base", base);
+  for (const auto& use : uses) outputs.read("--concept", use.file);
+  read_conditions(outputs, scene);
+  destination.announce(outputs, record.seed, 1);
+  outputs.check();
   warn_of_other_versions(record);
 
   set_threads(record.threads);

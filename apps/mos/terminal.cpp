@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
+
+#include "mos/base/log.h"
 
 namespace mos::app {
 namespace {
@@ -46,12 +49,12 @@ void ProgressBar::operator()(const Progress& progress) {
   if (!last && now - drawn_ < (terminal_ ? steady_clock::duration(kRedraw) : kLogLine)) return;
   drawn_ = now;
   line_is_open_ = terminal_ && !last;
-  fmt::print(stderr, "{}{}{}", terminal_ ? kClearLine : "", line(progress),
-             line_is_open_ ? "" : "\n");
+  log::write(fmt::format("{}{}{}", terminal_ ? kClearLine : "", line(progress),
+                         line_is_open_ ? "" : "\n"));
 }
 
 void ProgressBar::begin_stage(const Progress& progress) {
-  if (line_is_open_) fmt::print(stderr, "\n");
+  if (line_is_open_) log::write("\n");
   line_is_open_ = false;
   stage_ = progress.stage;
   first_step_ = progress.step - 1;
@@ -75,6 +78,11 @@ const CancelToken* cancel_on_interrupt() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one is the system's
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A closed terminal; nohup asks to go on without one.
+  struct sigaction before {};
+  sigaction(SIGHUP, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // nobody reads our talk any more: that ends no work
   return &g_cancel;
 }
 

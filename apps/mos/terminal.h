@@ -29,8 +29,9 @@ class ProgressBar {
   std::chrono::steady_clock::time_point drawn_;
 };
 
-/// The token that Ctrl-C and SIGTERM cancel from now on, so that work ends at its next step and
-/// cleans up. A second signal ends the program at once.
+/// The token that Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored)
+/// cancel from now on, so that work ends at its next step and cleans up. A second one ends the
+/// program at once.
 const CancelToken* cancel_on_interrupt();
 
 }  // namespace mos::app

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/base/place.h"
 
 namespace mos {
 
@@ -22,15 +24,47 @@ namespace {
 /// and devices (/dev/zero) have no end.
 constexpr std::size_t kLongestText = std::size_t{1} << 30;
 
-fs::path temporary_beside(const fs::path& path) {
-  const auto name = fmt::format(".{}.{}.part", path.filename().string(), ::getpid());
-  return path.parent_path() / name;
+[[noreturn]] void cannot(const char* action, const fs::path& path, const std::string& reason) {
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot {} {}: {}; choose another place", action, path.string(), reason));
+}
+
+/// Where a file called `path` goes. Throws for what no file may replace.
+fs::path place_of_file(const fs::path& path, Existing existing) {
+  auto place = behind_links(path);
+  struct stat there {};
+  if (::stat(place.c_str(), &there) != 0) {
+    if (errno == ENOENT) return place;
+    cannot("create", path, std::strerror(errno));  // too long a name, for instance
+  }
+  if (S_ISDIR(there.st_mode)) cannot("write", path, "it is a folder, expected a file");
+  if (!S_ISREG(there.st_mode)) cannot("write", path, "it is no plain file");
+  if (existing == Existing::kRefuse) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot write {}: it exists already; remove it or choose another place "
+                            "with --out",
+                            path.string()));
+  }
+  if (::faccessat(AT_FDCWD, place.c_str(), W_OK, AT_EACCESS) != 0) {
+    cannot("write", path, std::strerror(errno));
+  }
+  return place;
+}
+
+/// Gives an open file the owner, where we may, and the permissions of the one at `former`.
+void take_permissions(int descriptor, const fs::path& former) {
+  struct stat there {};
+  if (::stat(former.c_str(), &there) != 0) return;
+  const bool is_same_owner = ::fchown(descriptor, there.st_uid, there.st_gid) == 0;
+  const auto kept = is_same_owner ? 07777U : 0777U;  // no set-user-ID of another user
+  (void)::fchmod(descriptor, there.st_mode & kept);
 }
 
 }  // namespace
 
 std::string read_text_file(const fs::path& path) {
-  if (fs::is_directory(path)) {
+  std::error_code code;
+  if (fs::is_directory(path, code)) {
     throw Error(ErrorKind::kIo,
                 fmt::format("cannot read {}: it is a folder, expected a file", path.string()));
   }
@@ -52,27 +86,26 @@ std::string read_text_file(const fs::path& path) {
   return text;
 }
 
-AtomicFile::AtomicFile(fs::path path)
-    : path_(std::move(path)), temporary_(temporary_beside(path_)) {
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail("create");
+void make_folders(const fs::path& folder) {
+  std::error_code code;
+  if (!folder.empty()) fs::create_directories(folder, code);
+  if (code) cannot("create folder", folder, code.message());
 }
 
-AtomicFile::~AtomicFile() {
-  if (descriptor_ < 0) return;
-  ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+AtomicFile::AtomicFile(fs::path path, Existing existing)
+    : path_(std::move(path)),
+      place_(place_of_file(path_, existing)),
+      existing_(existing),
+      temporary_(place_, Temporary::Kind::kFile) {
+  take_permissions(temporary_.descriptor(), place_);
 }
 
-void AtomicFile::fail(const char* action) const {
-  throw Error(ErrorKind::kIo, fmt::format("cannot {} {}: {}; choose another place with --out",
-                                          action, path_.string(), std::strerror(errno)));
-}
+void AtomicFile::fail(const char* action) const { cannot(action, path_, std::strerror(errno)); }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
   const auto* next = static_cast<const char*>(data);
   while (bytes > 0) {
-    const auto written = ::write(descriptor_, next, bytes);
+    const auto written = ::write(temporary_.descriptor(), next, bytes);
     if (written < 0) {
       if (errno == EINTR) continue;
       fail("write");
@@ -83,55 +116,25 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
 }
 
 void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) fail("write");
-  if (::close(std::exchange(descriptor_, -1)) != 0 ||
-      ::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(temporary_.c_str());
-    errno = reason;
-    fail("write");
+  if (::fsync(temporary_.descriptor()) != 0 && errno != EINVAL && errno != EROFS) fail("write");
+  std::error_code code;
+  if (existing_ == Existing::kRefuse) {
+    code = rename_new(temporary_.path(), place_);
+  } else {
+    fs::rename(temporary_.path(), place_, code);
   }
+  if (code) {
+    keep_beside(temporary_, place_,
+                fmt::format("cannot write {}: {}", path_.string(), code.message()));
+  }
+  temporary_.release();
+  sync_folder(place_.parent_path());
 }
 
 void write_text_file(const fs::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
-}
-
-AtomicDirectory::AtomicDirectory(fs::path target, Existing existing)
-    : target_(target.has_filename() ? std::move(target) : target.parent_path()),
-      temporary_(temporary_beside(target_)) {
-  if (existing == Existing::kRefuse && fs::exists(target_)) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write folder {}: it exists already; remove it or choose "
-                            "another place with --out",
-                            target_.string()));
-  }
-  std::error_code code;
-  fs::remove_all(temporary_, code);
-  fs::create_directories(temporary_, code);
-  if (code) {
-    throw Error(ErrorKind::kIo, fmt::format("cannot create folder {}: {}; choose another place "
-                                            "with --out",
-                                            target_.string(), code.message()));
-  }
-}
-
-AtomicDirectory::~AtomicDirectory() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
-}
-
-void AtomicDirectory::commit() {
-  std::error_code code;
-  if (fs::exists(target_)) fs::remove_all(target_, code);
-  if (!code) fs::rename(temporary_, target_, code);
-  if (code) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("cannot write folder {}: {}", target_.string(), code.message()));
-  }
-  committed_ = true;
 }
 
 }  // namespace mos

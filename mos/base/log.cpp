@@ -9,10 +9,12 @@
 
 namespace mos::log {
 
-void info(std::string_view message) { fmt::print(stderr, "{}\n", message); }
+void info(std::string_view message) { write(fmt::format("{}\n", message)); }
 
 void warn(std::string_view message) {
-  fmt::print(stderr, "warning: {}\n", printable(message, kLongestMessage));
+  write(fmt::format("warning: {}\n", printable(message, kLongestMessage)));
 }
+
+void write(std::string_view text) { (void)std::fwrite(text.data(), 1, text.size(), stderr); }
 
 }  // namespace mos::log

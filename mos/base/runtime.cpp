@@ -4,15 +4,22 @@
 #include <dlfcn.h>
 #include <fmt/core.h>
 #include <malloc.h>
+#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
+#include <thread>
+#include <vector>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/memory_limit.h"
 #include "mos/base/text.h"
 
 namespace mos {
@@ -24,6 +31,47 @@ int usable_cores() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
+}
+
+/// The highest memory before it was last measured anew.
+std::atomic<std::int64_t> former_peak = 0;
+
+/// Resident memory, the highest since the kernel was made to forget it.
+std::int64_t recent_peak() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    std::int64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+/// Not by at::set_num_threads: that starts a second set of threads, which nobody here uses, again
+/// for each thread that computes, and waits for ever for one that cannot start.
+void use_threads(int threads) {
+  at::get_num_threads();  // in a new thread LibTorch sets a number of its own first, once
+  omp_set_num_threads(threads);
+}
+
+/// Starts as many threads at once as will be wanted, and ends them.
+void try_threads(std::int64_t count) {
+  std::promise<void> end;
+  const auto wait = end.get_future().share();
+  std::vector<std::thread> threads;
+  std::string reason;
+  try {
+    for (std::int64_t i = 0; i < count; ++i) threads.emplace_back([wait] { wait.wait(); });
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  end.set_value();
+  for (auto& thread : threads) thread.join();
+  if (reason.empty()) return;
+  throw Error(ErrorKind::kDevice,
+              fmt::format("cannot start {} threads, {} is as far as it went: {}; use fewer, for "
+                          "instance with OMP_NUM_THREADS",
+                          count, threads.size(), reason));
 }
 
 int wanted_threads() {
@@ -57,7 +105,9 @@ void set_up_runtime() {
   // One arena for each thread that computes: with a single one, two threads that train side by side
   // spend half of their time on its lock.
   mallopt(M_ARENA_MAX, wanted_threads() + 1);
-  at::set_num_threads(wanted_threads());
+  guard_memory();
+  set_threads(wanted_threads());
+  std::signal(SIGXFSZ, SIG_IGN);
   const auto blas = blas_library();
   if (blas.find("/blas/libblas") != std::string::npos) {
     log::warn("matrix products run on the reference BLAS (" + blas +
@@ -65,16 +115,30 @@ void set_up_runtime() {
   }
 }
 
-std::int64_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  while (status >> word) {
-    std::int64_t kilobytes = 0;
-    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+void set_threads(std::int64_t threads) {
+  if (threads < 1 || threads > kMostThreads) {
+    throw Error(ErrorKind::kUsage, fmt::format("the number of threads is {}, expected 1 to {}",
+                                               threads, kMostThreads));
   }
-  return 0;
+  if (threads > 1) try_threads(threads - 1);
+  use_threads(static_cast<int>(threads));
+#pragma omp parallel  // OpenMP starts them now, and ends the program where it cannot
+  {}
 }
 
-void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+ScopedThreads::ScopedThreads(std::int64_t threads) : before_(at::get_num_threads()) {
+  if (threads > 0) set_threads(threads);
+}
+
+ScopedThreads::~ScopedThreads() { use_threads(before_); }
+
+std::int64_t peak_memory() { return std::max(former_peak.load(), recent_peak()); }
+
+PeakMemory::PeakMemory() {
+  former_peak = peak_memory();
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
+
+std::int64_t PeakMemory::bytes() const { return recent_peak(); }
 
 }  // namespace mos

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
 #include <torch/version.h>
 
+#include <cstddef>
 #include <optional>
 
 #if TORCH_VERSION_MAJOR >= 2
@@ -27,5 +29,21 @@ inline at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, cons
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const at::Tensor& mask, bool causal);
 #endif
+
+/// An allocator of tensors' memory, whose functions have had two signatures.
+class Allocator : public c10::Allocator {
+ public:
+#if TORCH_VERSION_MAJOR >= 2
+  c10::DataPtr allocate(std::size_t bytes) override { return take(bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+#else
+  c10::DataPtr allocate(std::size_t bytes) const override { return take(bytes); }
+#endif
+
+ protected:
+  virtual c10::DataPtr take(std::size_t bytes) const = 0;
+};
 
 }  // namespace mos::compat

@@ -1,9 +1,13 @@
 #include "mos/base/workers.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/core.h>
 #include <omp.h>
 
+#include <exception>
 #include <utility>
+
+#include "mos/base/error.h"
 
 namespace mos {
 
@@ -11,10 +15,21 @@ Workers::Workers(std::size_t count)
     : start_(static_cast<std::ptrdiff_t>(count) + 1),
       done_(static_cast<std::ptrdiff_t>(count) + 1),
       failures_(count) {
-  for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this, i] { serve(i); });
+  try {
+    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this, i] { serve(i); });
+  } catch (const std::exception& error) {
+    const auto started = threads_.size();
+    for (auto missing = count - started; missing > 0; --missing) start_.arrive_and_drop();
+    stop();
+    throw Error(ErrorKind::kDevice,
+                fmt::format("cannot start {} threads, {} is as far as it went: {}; use fewer",
+                            count, started, error.what()));
+  }
 }
 
-Workers::~Workers() {
+Workers::~Workers() { stop(); }
+
+void Workers::stop() {
   work_ = nullptr;
   start_.arrive_and_wait();
   for (auto& thread : threads_) thread.join();
@@ -30,13 +45,17 @@ void Workers::run(const std::function<void(std::size_t)>& work) {
 }
 
 void Workers::serve(std::size_t index) {
-  at::get_num_threads();   // sets a new thread's number to the process's, once
-  omp_set_num_threads(1);  // of this thread alone
+  try {
+    at::get_num_threads();   // sets a new thread's number to the process's, once
+    omp_set_num_threads(1);  // of this thread alone
+  } catch (...) {
+    failures_[index] = std::current_exception();  // LibTorch needs memory for that
+  }
   for (;;) {
     start_.arrive_and_wait();
     if (work_ == nullptr) return;
     try {
-      (*work_)(index);
+      if (!failures_[index]) (*work_)(index);
     } catch (...) {
       failures_[index] = std::current_exception();
     }

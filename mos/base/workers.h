@@ -13,6 +13,7 @@ namespace mos {
 /// would cost more than its work: LibTorch makes a thread pool at the first operation of each.)
 class Workers {
  public:
+  /// Throws kDevice when the system lets us start fewer.
   explicit Workers(std::size_t count);
   ~Workers();
   Workers(const Workers&) = delete;
@@ -24,6 +25,7 @@ class Workers {
 
  private:
   void serve(std::size_t index);
+  void stop();
 
   std::barrier<> start_;
   std::barrier<> done_;

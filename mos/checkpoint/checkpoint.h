@@ -4,10 +4,13 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "mos/base/file.h"
 #include "mos/base/json.h"
+#include "mos/base/progress.h"
 #include "mos/io/state_dict.h"
 #include "mos/text/clip_tokenizer.h"
 
@@ -84,20 +87,31 @@ struct WriteOptions {
   /// front (`unet/conv_in.weight`) and from what is stored, which may be a mere shape
   /// (nn/parameter.h): a model larger than memory can be written. Empty: what is stored.
   std::function<torch::Tensor(const std::string& key, const torch::Tensor& stored)> values;
+  /// Of a directory: texts that are written beside its parts, by file name.
+  std::map<std::string, std::string> notes;
+  const CancelToken* cancel = nullptr;  ///< Asked before each tensor.
 };
 
 /// Whether `path` names a single file: it ends in .safetensors.
 bool is_single_file(const std::filesystem::path& path);
 
+/// Throws mos::Error(kUsage) unless `folder` is a model and holds nothing else, beside what our
+/// commands put there and the entries that `more` names: only such a folder is ever replaced.
+void check_model_folder(const std::filesystem::path& folder,
+                        const std::set<std::string>& more = {});
+
+/// Whether a file of this name is one of the files that a model's folder is known by.
+bool is_part_of_model(const std::filesystem::path& file);
+
 /// Writes the files of a diffusers directory into `directory`, the same bytes for the same model.
-/// Throws mos::Error(kIo).
+/// Throws mos::Error: kIo, kCancelled.
 void write_folder(Checkpoint checkpoint, const std::filesystem::path& directory,
                   const WriteOptions& options = {});
 
 /// Writes one .safetensors with the names of the original code. What a directory has beside its
 /// weights goes into the metadata, so that reading the file gives the same model back.
-/// Throws mos::Error(kIo).
+/// Throws mos::Error: kIo, kCancelled, kUsage for a file that is to be refused.
 void write_single_file(Checkpoint checkpoint, const std::filesystem::path& file,
-                       const WriteOptions& options = {});
+                       const WriteOptions& options = {}, Existing existing = Existing::kReplace);
 
 }  // namespace mos::checkpoint

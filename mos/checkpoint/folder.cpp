@@ -3,8 +3,10 @@
 #include <set>
 #include <utility>
 
+#include "mos/base/directory.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/record.h"
 #include "mos/base/text.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors.h"
@@ -119,6 +121,19 @@ std::map<std::string, fs::path> other_parts(const Json& index, const fs::path& d
   return parts;
 }
 
+/// What an index says that its folder holds; nothing where it cannot be read.
+std::set<std::string> parts_named_in(const fs::path& index) {
+  std::set<std::string> names;
+  try {
+    const auto entries = read_json_file(index);
+    for (const auto& [name, value] : entries.items()) {
+      if (value.is_array()) names.insert(name);
+    }
+  } catch (const Error&) {
+  }
+  return names;
+}
+
 bool has_variant(const fs::path& directory, const std::string& variant) {
   for (const auto& part : kNetworks) {
     if (find_weights(directory / part.folder, part, variant)) return true;
@@ -153,11 +168,28 @@ Checkpoint read_folder(const fs::path& directory, const ReadOptions& options) {
   return checkpoint;
 }
 
+void check_model_folder(const fs::path& folder, const std::set<std::string>& more) {
+  FolderKind model = {.name = "a model", .marker = kIndexFile, .entries = more};
+  model.entries.insert({kIndexFile, kConceptsFile, kTokenizerFolder,
+                        fs::path(kSchedulerFile).parent_path().string()});
+  for (const auto& part : kNetworks) model.entries.insert(part.folder);
+  model.entries.merge(parts_named_in(folder / kIndexFile));
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (is_own_record(entry.path())) model.entries.insert(entry.path().filename().string());
+  }
+  check_kind(folder, model);
+}
+
+bool is_part_of_model(const fs::path& file) {
+  return file.filename() == kIndexFile || file.filename() == kConceptsFile;
+}
+
 void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteOptions& options) {
   for (const auto& [name, text] : settings_texts(checkpoint)) {
-    fs::create_directories((directory / name).parent_path());
+    make_folders((directory / name).parent_path());
     write_text_file(directory / name, text);
   }
+  for (const auto& [name, text] : options.notes) write_text_file(directory / name, text);
   checkpoint.tokenizer.save(directory / kTokenizerFolder);
   for (const auto& part : kNetworks) {
     auto& tensors = (checkpoint.*part.stored).tensors;
@@ -172,7 +204,8 @@ void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteO
     }
     const auto file = fmt::format("{}/{}.safetensors", part.folder, part.weights);
     tensors.clear();
-    io::write_safetensors(directory / file, std::move(lazy), {{"format", "pt"}});
+    io::write_safetensors(directory / file, std::move(lazy), {{"format", "pt"}},
+                          {.cancel = options.cancel});
   }
   for (const auto& [name, source] : checkpoint.other_parts) copy_folder(source, directory / name);
 }

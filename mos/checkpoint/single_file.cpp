@@ -308,7 +308,8 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   return checkpoint;
 }
 
-void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteOptions& options) {
+void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteOptions& options,
+                       Existing existing) {
   for (const auto& [name, source] : checkpoint.other_parts) {
     log::warn(fmt::format("{} is not in {}: one file has no place for it", source.string(),
                           path.string()));
@@ -327,7 +328,8 @@ void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteO
     }
     (checkpoint.*part.stored).tensors.clear();
   }
-  io::write_safetensors(path, tensors.take(), metadata);
+  io::write_safetensors(path, tensors.take(), metadata,
+                        {.existing = existing, .cancel = options.cancel});
 }
 
 }  // namespace mos::checkpoint

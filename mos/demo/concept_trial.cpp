@@ -13,6 +13,7 @@
 #include "mos/demo/painter.h"
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/tune.h"
 
 namespace mos::demo {
@@ -68,8 +69,7 @@ class Trial {
   }
 
   concepts::ConceptDelta tune(const tune::ConceptDataset& dataset, TrialFigures& figures) {
-    tune::TuneOptions tuning;
-    tune::read_base_defaults(options_.base, tuning);
+    auto tuning = tune::method_options("", options_.base);
     if (options_.tune_steps > 0) tuning.optimiser.steps = options_.tune_steps;
     tuning.run.seed = options_.seed;
     tuning.run.preview_pictures = 0;

@@ -10,6 +10,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
+#include "mos/base/outputs.h"
 #include "mos/base/text.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/demo/painter.h"
@@ -119,7 +120,7 @@ concepts::ConceptDelta fuse_all(Workshop& shop, const std::vector<TunedConcept>&
   for (const auto& one : tuned) sources.push_back({.name = one.name, .delta = one.delta});
   fuse::FuseOptions options;
   options.method = method;
-  options.seed = shop.options.seed;
+  options.record.seed = shop.options.seed;
   auto result = shop.timed("fuse " + method, [&] {
     return fuse::fuse_concepts(model, sources, options, shop.progress, shop.cancel);
   });
@@ -221,22 +222,50 @@ double alignment(Workshop& shop, Painter& painter, const TunedConcept& tuned,
   return eval::image_alignment(shop.scorer.image_embeds(pictures), tuned.references).all_pairs;
 }
 
+constexpr const char* kReportFile = "report.json";
+constexpr const char* kSceneFile = "scene.json";
+
+void write_report(const fs::path& out, const DemoReport& report) {
+  write_text_file(out / kReportFile, report.to_json().dump(2) + "\n");
+}
+
+bool is_report(const fs::path& path) {
+  const auto json = read_json_file(path);
+  return json.contains("concepts") && json.contains("regions") && json.contains("options");
+}
+
+/// The demo goes into a new folder, an empty one, or that of an earlier demo.
+void check_place(const DemoOptions& options) {
+  const fs::path out = options.out;
+  std::error_code code;
+  const bool is_used = fs::is_directory(out, code) && !fs::is_empty(out, code);
+  if (is_used && !fs::exists(out / kReportFile, code)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} holds something else than a demo; choose "
+                                               "another --out",
+                                               options.out));
+  }
+  Outputs outputs;
+  outputs.read("--scene", options.scene);
+  const FileKind any = {"a scene", [](const fs::path&) { return true; }};
+  for (const auto& [name, kind] :
+       {std::pair{kReportFile, FileKind{"the report of a demo", is_report}},
+        std::pair{kSceneFile, any}}) {
+    outputs.write(
+        FileOutput{.name = "--out", .path = out / name, .kind = kind, .makes_folder = true});
+  }
+  outputs.check();
+}
+
 }  // namespace
 
 Json DemoReport::to_json() const {
   Json json = {{"concepts", Json::array()}, {"regions", Json::array()}};
   for (const auto& c : concepts) {
-    json["concepts"].push_back({{"name", c.name},
-                                {"image_alignment",
-                                 {{"lower", c.lower},
-                                  {"single", c.single},
-                                  {"weight", c.weight},
-                                  {"gradient", c.gradient}}}});
+    Json alignment = {{"lower", c.lower}, {"single", c.single}};
+    for (const auto& [method, value] : c.fused) alignment[method] = value;
+    json["concepts"].push_back({{"name", c.name}, {"image_alignment", alignment}});
   }
-  for (const auto& r : regions) {
-    json["regions"].push_back(
-        {{"name", r.name}, {"margin", {{"weight", r.weight}, {"gradient", r.gradient}}}});
-  }
+  for (const auto& r : regions) json["regions"].push_back({{"name", r.name}, {"margin", r.margin}});
   json["seconds"] = seconds;
   json["options"] = options;
   return json;
@@ -259,9 +288,13 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   for (const auto& name : options.names) {
     datasets.push_back(tune::load_dataset(fs::path(options.concepts) / name));
   }
-  fs::create_directories(out);
+  for (const auto& method : options.methods) fuse::method_info(method);
+  check_place(options);
+  make_folders(out);
   DemoReport report;
+  report.methods = options.methods;
   report.options = write_options(options);
+  write_report(out, report);  // so the next demo knows the folder for one, however far this comes
 
   // What the base model makes of the words alone, before it knows any concept.
   auto base = make_painter(shop, nullptr);
@@ -285,12 +318,11 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
   const auto scene = scene_for(template_scene, tuned, words);
   for (const auto owner : owners) report.regions.push_back({.name = tuned[owner].name});
-  for (const std::string method : {"weight", "gradient"}) {
+  for (const auto& method : options.methods) {
     const auto delta = fuse_all(shop, tuned, method);
     auto fused = make_painter(shop, &delta);
     for (std::size_t i = 0; i < tuned.size(); ++i) {
-      auto& of_concept = report.concepts[i];
-      (method == "weight" ? of_concept.weight : of_concept.gradient) =
+      report.concepts[i].fused[method] =
           alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
     }
     const auto pictures =
@@ -298,12 +330,12 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
     write_grid(out / ("scene-" + method + ".png"), pictures, kSceneColumns);
     const auto of_regions = margins(shop, pictures, scene, tuned, owners);
     for (std::size_t r = 0; r < of_regions.size(); ++r) {
-      (method == "weight" ? report.regions[r].weight : report.regions[r].gradient) = of_regions[r];
+      report.regions[r].margin[method] = of_regions[r];
     }
   }
   report.seconds = shop.seconds;
-  write_text_file(out / "scene.json", region::scene_to_json(scene).dump(2) + "\n");
-  write_text_file(out / "report.json", report.to_json().dump(2) + "\n");
+  write_text_file(out / kSceneFile, region::scene_to_json(scene).dump(2) + "\n");
+  write_report(out, report);
   write_text_file(out / "index.html", report_page(report));
   return report;
 }

@@ -10,8 +10,8 @@
 #include "mos/base/progress.h"
 #include "mos/region/sample.h"
 
-/// The main job end to end: tune concepts, fuse them in two ways, paint one regional scene with
-/// both, and measure how much of each identity is left.
+/// The main job end to end: tune concepts, fuse them in several ways, paint one regional scene with
+/// each, and measure how much of each identity is left.
 namespace mos::demo {
 
 struct DemoOptions {
@@ -20,6 +20,7 @@ struct DemoOptions {
   std::string out = "out/demo";
   std::string scene = "examples/demo-scene.json";
   std::vector<std::string> names = {"wizard", "teddy", "racer"};
+  std::vector<std::string> methods = {"weight", "gradient"};  ///< Of fusion.
   std::int64_t pictures = 8;  ///< For each concept and model, to measure alignment.
   std::int64_t scenes = 4;    ///< Regional pictures for each fused model.
   std::int64_t steps = 30;    ///< Denoising steps of every picture.
@@ -35,6 +36,7 @@ void describe(Visitor& visit, DemoOptions& o) {
   visit("out", o.out, "where everything goes");
   visit("scene", o.scene, "region file; \"{name}\" in a prompt stands for that concept's words");
   visit("names", o.names, "the concepts to tune");
+  visit("methods", o.methods, "ways to fuse them, see mos fuse");
   visit("pictures", o.pictures, "pictures for each concept and model that are measured");
   visit("scenes", o.scenes, "regional pictures for each fused model");
   visit("steps", o.steps, "denoising steps");
@@ -43,20 +45,22 @@ void describe(Visitor& visit, DemoOptions& o) {
   visit("tune_steps", o.tune_steps, "steps of tuning (0: the base model's recommendation)");
 }
 
-/// Image alignment of one concept: with the class word on the base model, tuned alone, and in the
-/// two fused models.
+/// Image alignment of one concept: with the class word on the base model, tuned alone, and in each
+/// fused model, by method.
 struct ConceptResult {
   std::string name;
-  double lower = 0.0, single = 0.0, weight = 0.0, gradient = 0.0;
+  double lower = 0.0, single = 0.0;
+  std::map<std::string, double> fused;
 };
 
-/// Bleeding margin of one region in the two fused models.
+/// Bleeding margin of one region in each fused model, by method.
 struct RegionResult {
   std::string name;
-  double weight = 0.0, gradient = 0.0;
+  std::map<std::string, double> margin;
 };
 
 struct DemoReport {
+  std::vector<std::string> methods;
   std::vector<ConceptResult> concepts;
   std::vector<RegionResult> regions;
   std::map<std::string, double> seconds;  ///< Wall time of each stage.

@@ -23,24 +23,34 @@ std::string figure(const std::string& file, const std::string& caption) {
                      file, caption, caption);
 }
 
+std::string header_cells(const DemoReport& report) {
+  std::string html;
+  for (const auto& method : report.methods) html += fmt::format("<th>{} fusion</th>", method);
+  return html;
+}
+
 std::string concept_table(const DemoReport& report) {
-  std::string html =
-      "<table><tr><th>concept</th><th>class word (lower bound)</th><th>tuned alone</th>"
-      "<th>weight fusion</th><th>gradient fusion</th></tr>\n";
+  auto html = fmt::format(
+      "<table><tr><th>concept</th><th>class word (lower bound)</th><th>tuned alone</th>{}</tr>\n",
+      header_cells(report));
   for (const auto& c : report.concepts) {
-    html += fmt::format(
-        "<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:.3f}</td><td>{:.3f}</td></tr>\n",
-        c.name, c.lower, c.single, c.weight, c.gradient);
+    html += fmt::format("<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td>", c.name, c.lower, c.single);
+    for (const auto& method : report.methods) {
+      html += fmt::format("<td>{:.3f}</td>", c.fused.at(method));
+    }
+    html += "</tr>\n";
   }
   return html + "</table>\n";
 }
 
 std::string region_table(const DemoReport& report) {
-  std::string html =
-      "<table><tr><th>region</th><th>weight fusion</th><th>gradient fusion</th></tr>\n";
+  auto html = fmt::format("<table><tr><th>region</th>{}</tr>\n", header_cells(report));
   for (const auto& r : report.regions) {
-    html += fmt::format("<tr><td>{}</td><td>{:+.3f}</td><td>{:+.3f}</td></tr>\n", r.name, r.weight,
-                        r.gradient);
+    html += fmt::format("<tr><td>{}</td>", r.name);
+    for (const auto& method : report.methods) {
+      html += fmt::format("<td>{:+.3f}</td>", r.margin.at(method));
+    }
+    html += "</tr>\n";
   }
   return html + "</table>\n";
 }
@@ -49,8 +59,10 @@ std::string region_table(const DemoReport& report) {
 
 std::string report_page(const DemoReport& report) {
   std::string html = kHead;
-  html += figure("scene-gradient.png", "the scene, gradient fusion");
-  html += figure("scene-weight.png", "the same scene and seeds, weight fusion");
+  for (const auto& method : report.methods) {
+    html +=
+        figure("scene-" + method + ".png", "the scene with the same seeds, " + method + " fusion");
+  }
   html +=
       "<h2>How much of each identity survived</h2>\n"
       "<p>Image alignment: mean cosine, by the base model's image tower, between pictures of "
@@ -65,8 +77,9 @@ std::string report_page(const DemoReport& report) {
     html += fmt::format("<h2>{}</h2>\n", c.name);
     html += figure(c.name + "-own.png", "its own pictures");
     html += figure(c.name + "-single.png", "tuned alone");
-    html += figure(c.name + "-gradient.png", "in the gradient-fused model");
-    html += figure(c.name + "-weight.png", "in the weight-fused model");
+    for (const auto& method : report.methods) {
+      html += figure(c.name + "-" + method + ".png", "in the model of " + method + " fusion");
+    }
     html += figure(c.name + "-lower.png", "the base model with the class word");
   }
   return html + "</body></html>\n";

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "mos/base/directory.h"
 #include "mos/base/error.h"
 #include "mos/base/sha256.h"
 #include "mos/checkpoint/parts.h"
@@ -228,18 +229,13 @@ void StableDiffusion::save(const fs::path& path, const SaveOptions& options) con
 
 void save_checkpoint(Checkpoint stored, const fs::path& path, const SaveOptions& options) {
   if (!checkpoint::is_single_file(path)) {
-    AtomicDirectory output(path, options.existing);
+    AtomicDirectory output(path, options.existing,
+                           [](const fs::path& folder) { checkpoint::check_model_folder(folder); });
     checkpoint::write_folder(std::move(stored), output.path(), options.write);
     output.commit();
     return;
   }
-  if (options.existing == Existing::kRefuse && fs::exists(path)) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write {}: it exists already; remove it or choose another place "
-                            "with --out",
-                            path.string()));
-  }
-  checkpoint::write_single_file(std::move(stored), path, options.write);
+  checkpoint::write_single_file(std::move(stored), path, options.write, options.existing);
 }
 
 void check_checkpoint(const Checkpoint& stored) {

@@ -74,8 +74,8 @@ struct StableDiffusion {
   /// Writes a directory, or a single file where `path` ends in .safetensors: the same bytes for the
   /// same model, complete or not at all. Concept rows of the text encoder become rows of its token
   /// embedding, as transformers has them.
-  /// Throws mos::Error: kUsage if the place is taken (unless to be replaced) or if LoRA is
-  /// attached to a network, kIo when writing fails.
+  /// Throws mos::Error: kUsage if the place is taken (unless to be replaced, and by a model) or if
+  /// LoRA is attached to a network, kIo when writing fails, kCancelled.
   void save(const std::filesystem::path& path, Existing existing = Existing::kRefuse) const;
   void save(const std::filesystem::path& path, const SaveOptions& options) const;
 

@@ -61,8 +61,10 @@ void write_random_model(const std::filesystem::path& path, const checkpoint::Mod
     auto generator = seeded_generator(seed->second);
     return random_values(key, stored.sizes(), generator);
   };
-  model.save(path, SaveOptions{.existing = Existing::kRefuse,
-                               .write = {.dtype = options.dtype, .values = values}});
+  model.save(
+      path,
+      SaveOptions{.existing = Existing::kRefuse,
+                  .write = {.dtype = options.dtype, .values = values, .cancel = options.cancel}});
 }
 
 }  // namespace mos::diffusion

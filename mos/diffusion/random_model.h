@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "mos/base/progress.h"
 #include "mos/checkpoint/reference_models.h"
 
 namespace mos::diffusion {
@@ -12,6 +13,7 @@ namespace mos::diffusion {
 struct RandomModelOptions {
   std::uint64_t seed = 0;
   torch::ScalarType dtype = torch::kFloat16;
+  const CancelToken* cancel = nullptr;
 };
 
 /// Writes a model of these configs with random weights, scaled so that activations stay finite: for

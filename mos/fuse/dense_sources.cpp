@@ -11,7 +11,6 @@ namespace mos::fuse {
 using concepts::Dense;
 using concepts::LayerUpdates;
 using concepts::LoraPart;
-using concepts::LowRank;
 using torch::Tensor;
 
 namespace {
@@ -23,21 +22,6 @@ Layers layers_of(torch::nn::Module& network) {
   nn::for_each_lora_layer(
       network, [&](const std::string& name, nn::LoraLayer& layer) { layers[name] = &layer; });
   return layers;
-}
-
-bool is_all_pairs(const LayerUpdates& updates) {
-  return std::all_of(updates.begin(), updates.end(),
-                     [](const auto& entry) { return entry.second.is_low_rank(); });
-}
-
-void factor(LayerUpdates& updates, const Layers& layers) {
-  for (auto& [name, update] : updates) {
-    if (update.is_low_rank()) continue;
-    auto pair = update.factored(layers.at(name)->weight);
-    pair.down = pair.down.to(torch::kFloat32).contiguous();
-    pair.up = pair.up.to(torch::kFloat32).contiguous();
-    update = std::move(pair);
-  }
 }
 
 /// What all concepts together change in one layer's bias, [O]; undefined if none does.
@@ -55,7 +39,7 @@ Tensor fused_bias(const std::string& layer, const std::vector<const LayerUpdates
   return sum;
 }
 
-/// One network's part of finish_dense; `shares` are weights times merge scales.
+/// One network's part of finish_dense; `shares` include merge scales.
 void finish_network(torch::nn::Module& network, const std::vector<const LayerUpdates*>& sources,
                     std::span<const double> shares, LayerUpdates& fused) {
   const torch::NoGradGuard no_grad;
@@ -63,12 +47,12 @@ void finish_network(torch::nn::Module& network, const std::vector<const LayerUpd
   for (auto& [name, update] : fused) {
     const bool is_dense = std::any_of(sources.begin(), sources.end(), [&](const auto* source) {
       const auto found = source->find(name);
-      return found != source->end() && !found->second.is_low_rank();
+      return found != source->end() && !found->second.as_pair();
     });
-    if (!is_dense) continue;
+    const auto bias = fused_bias(name, sources, shares);
+    if (!is_dense && !bias.defined()) continue;
     auto& layer = *layers.at(name);
     Dense whole{.parts = {{LoraPart::kDifference, update.difference(layer.weight).cpu()}}};
-    const auto bias = fused_bias(name, sources, shares);
     if (bias.defined()) {
       whole.parts[LoraPart::kBiasDifference] = bias;
       layer.bias.copy_(layer.bias.to(torch::kFloat32) + bias.to(layer.bias.device()));
@@ -79,30 +63,15 @@ void finish_network(torch::nn::Module& network, const std::vector<const LayerUpd
 
 }  // namespace
 
-std::vector<ConceptSource> factored_sources(diffusion::StableDiffusion& model,
-                                            const std::vector<ConceptSource>& sources) {
-  auto result = sources;
-  const bool nothing_to_do = std::all_of(sources.begin(), sources.end(), [](const auto& source) {
-    return is_all_pairs(source.delta.text_encoder) && is_all_pairs(source.delta.unet);
-  });
-  if (nothing_to_do) return result;
-  const auto text_layers = layers_of(*model.text_encoder), unet_layers = layers_of(*model.unet);
-  for (auto& source : result) {
-    factor(source.delta.text_encoder, text_layers);
-    factor(source.delta.unet, unet_layers);
-  }
-  return result;
-}
-
 void finish_dense(diffusion::StableDiffusion& model, const std::vector<ConceptSource>& sources,
-                  std::span<const double> weights, concepts::ConceptDelta& fused) {
+                  std::span<const double> shares, concepts::ConceptDelta& fused) {
   std::vector<const LayerUpdates*> text, unet;
   std::vector<double> text_shares, unet_shares;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     text.push_back(&sources[i].delta.text_encoder);
     unet.push_back(&sources[i].delta.unet);
-    text_shares.push_back(weights[i] * sources[i].text_encoder_scale);
-    unet_shares.push_back(weights[i] * sources[i].unet_scale);
+    text_shares.push_back(shares[i] * sources[i].text_encoder_scale);
+    unet_shares.push_back(shares[i] * sources[i].unet_scale);
   }
   finish_network(*model.text_encoder, text, text_shares, fused.text_encoder);
   finish_network(*model.unet, unet, unet_shares, fused.unet);

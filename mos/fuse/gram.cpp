@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "mos/base/error.h"
 
 namespace mos::fuse {
@@ -48,6 +51,15 @@ void InputGram::merge(const InputGram& other) {
   for (const auto& rows : other.pending_) pending_.push_back(rows.cpu());
   pending_rows_ += other.pending_rows_;
   if (sum_.defined() || pending_rows_ > in_features_) fold_pending();
+}
+
+InputGram InputGram::scaled(double weight) const {
+  if (weight == 1.0) return *this;
+  if (weight == 0.0) return InputGram(in_features_);
+  auto result = *this;
+  if (sum_.defined()) result.sum_ = weight * sum_;
+  for (auto& rows : result.pending_) rows = std::sqrt(weight) * rows;
+  return result;
 }
 
 void InputGram::fold_pending() {
@@ -102,6 +114,11 @@ InputGram InputGram::from_samples(const Tensor& samples) {
   InputGram gram(samples.size(1));
   gram.add(samples);
   return gram;
+}
+
+double squared_norm(const Tensor& outer, const Tensor& projected) {
+  const double sum = (torch::matmul(outer.t(), outer) * projected).sum().item<double>();
+  return std::max(0.0, sum);  // rounding may leave a negative zero
 }
 
 }  // namespace mos::fuse

@@ -28,6 +28,9 @@ class InputGram {
   void add(const torch::Tensor& input);
   /// Adds all that `other` has seen: sums are additive over steps, concepts and machines.
   void merge(const InputGram& other);
+  /// The moments of `weight` (from 0 on) times as many such rows: of 0 none. Aliases this one's
+  /// tensors for 1.
+  InputGram scaled(double weight) const;
 
   std::int64_t in_features() const { return in_features_; }
   std::int64_t rows() const { return row_count_; }
@@ -51,5 +54,8 @@ class InputGram {
   std::vector<torch::Tensor> pending_;  ///< Rows not yet in sum_, at most I of them.
   std::int64_t pending_rows_ = 0;
 };
+
+/// ‖outer · left · Xᵀ‖² from the moments `projected` = left · G · leftᵀ.
+double squared_norm(const torch::Tensor& outer, const torch::Tensor& projected);
 
 }  // namespace mos::fuse

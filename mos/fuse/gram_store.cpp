@@ -1,32 +1,32 @@
 #include "mos/fuse/gram_store.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "mos/base/error.h"
+#include "mos/base/temporary.h"
 
 namespace mos::fuse {
 
 namespace {
 
 [[noreturn]] void fail(const char* action) {
-  throw Error(
-      ErrorKind::kIo,
-      fmt::format("cannot {} the temporary file for the moments in {}: {}; set TMPDIR to a "
-                  "folder with more room",
-                  action, std::filesystem::temp_directory_path().string(), std::strerror(errno)));
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot {} the temporary file for the moments in {}: {}; set TMPDIR to a "
+                          "folder with more room",
+                          action, temporary_folder().string(), std::strerror(errno)));
 }
 
 }  // namespace
 
 GramStore::GramStore() {
-  std::string name = (std::filesystem::temp_directory_path() / "mos-moments-XXXXXX").string();
-  descriptor_ = ::mkstemp(name.data());
+  std::string name = (temporary_folder() / "mos-moments-XXXXXX").string();
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("make");
   ::unlink(name.c_str());
 }

@@ -1,9 +1,9 @@
 #include "mos/fuse/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
-
-#include "mos/base/runtime.h"
 
 namespace mos::fuse {
 
@@ -14,22 +14,31 @@ double now() {
   return std::chrono::duration<double>(since_start).count();
 }
 
+/// A sum has a crosstalk if all its terms do.
 void accumulate(ConceptFit& sum, const ConceptFit& fit, double share) {
   sum.before += share * fit.before;
   sum.after += share * fit.after;
-  sum.crosstalk += share * fit.crosstalk;
+  if (sum.crosstalk && fit.crosstalk) {
+    *sum.crosstalk += share * *fit.crosstalk;
+  } else {
+    sum.crosstalk.reset();
+  }
 }
 
 Json fit_json(const ConceptFit& fit) {
-  return {{"before", fit.before}, {"after", fit.after}, {"crosstalk", fit.crosstalk}};
+  Json json = {{"before", fit.before}, {"after", fit.after}};
+  if (fit.crosstalk) json["crosstalk"] = *fit.crosstalk;
+  return json;
 }
 
 Json layer_json(const LayerReport& layer, const std::vector<std::string>& names) {
-  Json entry = {{"stage", layer.stage}, {"layer", layer.layer}, {"rank", layer.rank}};
-  entry["fused_by"] = layer.fits.empty() ? "weights" : "inputs";
+  Json entry = {{"stage", layer.stage},
+                {"layer", layer.layer},
+                {"method", layer.method},
+                {"rank", layer.rank}};
+  for (const auto& [name, value] : layer.facts) entry[name] = value;
   if (layer.fits.empty()) return entry;
   entry["rows"] = layer.rows;
-  entry["relative_ridge"] = layer.relative_ridge;
   for (std::size_t i = 0; i < layer.fits.size(); ++i) {
     entry["concepts"][names[i]] = fit_json(layer.fits[i]);
   }
@@ -39,7 +48,7 @@ Json layer_json(const LayerReport& layer, const std::vector<std::string>& names)
 }  // namespace
 
 ConceptFit FusionReport::total(const std::string& stage) const {
-  ConceptFit sum;
+  ConceptFit sum{.crosstalk = 0.0};
   for (const auto& layer : layers) {
     if (!stage.empty() && layer.stage != stage) continue;
     for (std::size_t i = 0; i < layer.fits.size(); ++i) {
@@ -52,7 +61,7 @@ ConceptFit FusionReport::total(const std::string& stage) const {
 }
 
 ConceptFit FusionReport::total_of_concept(std::size_t index) const {
-  ConceptFit sum;
+  ConceptFit sum{.crosstalk = 0.0};
   for (const auto& layer : layers) {
     if (index < layer.fits.size()) accumulate(sum, layer.fits[index], 1.0);
   }
@@ -63,6 +72,7 @@ Json FusionReport::to_json() const {
   Json json;
   const bool measured = std::any_of(layers.begin(), layers.end(),
                                     [](const LayerReport& layer) { return !layer.fits.empty(); });
+  json["method"] = method;
   json["concepts"] = concepts;
   json["objective"] =
       "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "
@@ -75,9 +85,7 @@ Json FusionReport::to_json() const {
   }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {
-    Json entry = {{"stage", stage.stage},
-                  {"seconds", stage.seconds},
-                  {"peak_memory_bytes", stage.peak_memory}};
+    Json entry = {{"stage", stage.stage}};
     if (measured) entry["total"] = fit_json(total(stage.stage));
     json["stages"].push_back(std::move(entry));
   }
@@ -86,12 +94,24 @@ Json FusionReport::to_json() const {
   return json;
 }
 
-StageClock::StageClock(std::string stage) : stage_(std::move(stage)), started_(now()) {
-  reset_peak_memory();
+std::string FusionReport::measured() const {
+  constexpr double kGigabyte = 1e9;
+  double seconds = 0.0;
+  std::int64_t memory = 0;
+  std::vector<std::string> parts;
+  for (const auto& stage : stages) {
+    seconds += stage.seconds;
+    memory = std::max(memory, stage.peak_memory);
+    parts.push_back(fmt::format("{} {:.1f}", stage.stage, stage.seconds));
+  }
+  return fmt::format("{:.1f} s ({}), at most {:.1f} GB of memory", seconds, fmt::join(parts, ", "),
+                     static_cast<double>(memory) / kGigabyte);
 }
 
+StageClock::StageClock(std::string stage) : stage_(std::move(stage)), started_(now()) {}
+
 StageReport StageClock::stop() const {
-  return {.stage = stage_, .seconds = now() - started_, .peak_memory = peak_memory()};
+  return {.stage = stage_, .seconds = now() - started_, .peak_memory = peak_.bytes()};
 }
 
 }  // namespace mos::fuse

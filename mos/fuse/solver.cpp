@@ -1,11 +1,9 @@
 #include "mos/fuse/solver.h"
 
 #include <fmt/core.h>
-#include <torch/optim/lbfgs.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "mos/base/error.h"
 #include "mos/io/state_dict.h"
@@ -14,29 +12,15 @@ namespace mos::fuse {
 
 using torch::Tensor;
 
-namespace {
-
-Tensor to_f64(const Tensor& tensor) {
-  return tensor.detach().flatten(1).to(torch::kCPU, torch::kFloat64);
-}
-
-/// ‖outer · left · Xᵀ‖² from the moments left · G · leftᵀ.
-double squared_norm(const Tensor& outer, const Tensor& projected) {
-  const double sum = (torch::matmul(outer.t(), outer) * projected).sum().item<double>();
-  return std::max(0.0, sum);  // rounding may leave a negative zero
-}
-
-}  // namespace
-
 LayerWish::LayerWish(std::int64_t out_features, std::int64_t in_features)
     : up_(torch::zeros({out_features, 0}, torch::kFloat64)),
       moments_(torch::zeros({0, in_features}, torch::kFloat64)) {}
 
-void LayerWish::add(const LowRankUpdate& update, const InputGram& inputs) {
-  const auto up =
-      update.empty() ? torch::zeros({out_features(), 0}, torch::kFloat64) : to_f64(update.up);
+void LayerWish::add(const Update& update, const InputGram& inputs) {
+  const auto factors = update.factored();
+  const auto up = update.empty() ? torch::zeros({out_features(), 0}, torch::kFloat64) : factors.up;
   const auto down =
-      update.empty() ? torch::zeros({0, in_features()}, torch::kFloat64) : to_f64(update.down);
+      update.empty() ? torch::zeros({0, in_features()}, torch::kFloat64) : factors.down;
   if (up.size(0) != out_features() || down.size(1) != in_features() || up.size(1) != down.size(0) ||
       inputs.in_features() != in_features()) {
     throw Error(ErrorKind::kMismatch,
@@ -105,61 +89,6 @@ Tensor RidgeSolver::solve(const LayerWish& wish, const Tensor& prior) const {
   const auto responses = wish.responses();
   TORCH_CHECK(responses.defined(), "the wish of a layer was not built from its inputs' rows");
   return p + torch::matmul(divide(responses - torch::matmul(p, rows_.t())), rows_);
-}
-
-Tensor solve_lbfgs(const LayerWish& wish, const InputGram& total, const LbfgsOptions& options) {
-  if (wish.moments().size(0) == 0) return torch::zeros_like(wish.moments());
-  const auto gram = total.matrix();
-  const auto wanted = torch::matmul(wish.up(), wish.moments());  // Σ ΔW_i G_i, [O,I]
-  double constant = 0.0;
-  for (const double share : wish.energies()) constant += share;
-  const double scale =
-      1.0 / static_cast<double>(std::max<std::int64_t>(1, total.rows() * wish.out_features()));
-
-  auto update = torch::zeros_like(wanted).requires_grad_();
-  auto best = torch::zeros_like(wanted);
-  double best_loss = std::numeric_limits<double>::infinity();
-  const auto closure = [&] {
-    const torch::NoGradGuard no_grad;
-    const auto product = torch::matmul(update, gram);
-    const auto loss = scale * (constant + (update * (product - 2.0 * wanted)).sum());
-    update.mutable_grad() = (2.0 * scale) * (product - wanted);
-    if (loss.item<double>() < best_loss) {
-      best_loss = loss.item<double>();
-      best = update.detach().clone();
-    }
-    return loss;
-  };
-  // Tolerances of the authors' code: as good as none.
-  torch::optim::LBFGS optimizer({update}, torch::optim::LBFGSOptions(1.0)
-                                              .max_iter(options.max_iterations)
-                                              .history_size(options.history)
-                                              .tolerance_grad(1e-16)
-                                              .tolerance_change(1e-16)
-                                              .line_search_fn("strong_wolfe"));
-  optimizer.step(closure);
-  // Gradients, and so all iterates, lie in the column space of `up`.
-  return torch::matmul(torch::linalg_pinv(wish.up()), best);
-}
-
-ConceptFit concept_fit(const LayerWish& wish, const Tensor& m, std::size_t index,
-                       const Tensor& down, const InputGram& inputs) {
-  const double outputs =
-      static_cast<double>(std::max<std::int64_t>(1, inputs.rows() * wish.out_features()));
-  const auto begin = wish.offsets()[index], end = wish.offsets()[index + 1];
-
-  const auto own_up = wish.up().slice(1, begin, end);
-  auto others = wish.up().clone();
-  others.slice(1, begin, end).zero_();
-
-  const auto own_down = own_up.size(1) == 0 ? m.slice(0, 0, 0) : to_f64(down);
-  const auto missing =
-      inputs.project(torch::cat({m, own_down}));  // of W − W_i = up·m − up_i·down_i
-  const auto r = wish.up().size(1);
-  const auto spill = missing.slice(0, 0, r).slice(1, 0, r);
-  return {.before = wish.energies()[index] / outputs,
-          .after = squared_norm(torch::cat({wish.up(), -own_up}, 1), missing) / outputs,
-          .crosstalk = squared_norm(others, spill) / outputs};
 }
 
 }  // namespace mos::fuse

@@ -3,21 +3,12 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "mos/fuse/gram.h"
+#include "mos/fuse/update.h"
 
 namespace mos::fuse {
-
-/// A low-rank update ΔW = up · down of one layer. Any factor (alpha, merge scale) is in `down`
-/// already. Both undefined: no update.
-struct LowRankUpdate {
-  torch::Tensor up;    ///< [O,r]
-  torch::Tensor down;  ///< [r,I]
-
-  bool empty() const { return !up.defined(); }
-};
 
 /// What the concepts want of one layer, summed: everything but the inputs' own moments, which
 /// layers with the same input share. Its size is that of the result.
@@ -26,8 +17,9 @@ class LayerWish {
   LayerWish(std::int64_t out_features, std::int64_t in_features);
 
   /// Adds a concept whose tuned weight is W0 + update, on its inputs. An empty update is the wish
-  /// that the layer stay as it is there. Throws mos::Error(kMismatch) on shapes that do not fit.
-  void add(const LowRankUpdate& update, const InputGram& inputs);
+  /// that the layer stay as it is there; a dense one counts as its factored(). Throws
+  /// mos::Error(kMismatch) on shapes that do not fit.
+  void add(const Update& update, const InputGram& inputs);
   /// The same from what a client may have computed itself: up [O,r], moments down·G [r,I] and
   /// energy ‖ΔW Xᵀ‖².
   void add_reduced(const torch::Tensor& up, const torch::Tensor& moments, double energy);
@@ -83,26 +75,5 @@ class RidgeSolver {
   double relative_ridge_;
   double ridge_ = 0.0;  ///< λ.
 };
-
-struct LbfgsOptions {
-  std::int64_t max_iterations = 50;
-  std::int64_t history = 25;
-};
-
-/// The authors' way to the same minimum: L-BFGS (step 1, strong Wolfe) from W0 on the mean squared
-/// error, here in terms of the second moments. Stopping early is its regularisation. Returns M.
-torch::Tensor solve_lbfgs(const LayerWish& wish, const InputGram& total,
-                          const LbfgsOptions& options);
-
-/// How well an update up · M serves one concept, as mean squares over its rows and the outputs.
-struct ConceptFit {
-  double before = 0.0;     ///< Error of W0: ΔW_i X_i.
-  double after = 0.0;      ///< Error of the fused weight: (W − W_i) X_i.
-  double crosstalk = 0.0;  ///< What the other concepts' parts of the update put out on X_i.
-};
-
-/// `inputs` are those of concept number `index`, with its own `update`; M as solved.
-ConceptFit concept_fit(const LayerWish& wish, const torch::Tensor& m, std::size_t index,
-                       const torch::Tensor& down, const InputGram& inputs);
 
 }  // namespace mos::fuse

@@ -45,7 +45,8 @@ ConceptSource load_source(const fs::path& path, concepts::UnexpectedKeys unexpec
   return {.name = path.stem().string(),
           .delta = std::move(file.delta),
           .phrase = {},
-          .keys = std::move(file.keys)};
+          .keys = std::move(file.keys),
+          .file = path};
 }
 
 /// FILE=WORDS in two; a file that is there is a file, whatever its name.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -9,88 +10,91 @@
 #include "mos/concepts/lora.h"
 #include "mos/fuse/capture.h"
 #include "mos/fuse/gram_store.h"
+#include "mos/fuse/method.h"
 #include "mos/fuse/report.h"
-#include "mos/fuse/solver.h"
 
 namespace mos::fuse {
 
-enum class Solver { kRidge, kLbfgs };
+/// What the concepts bring to a stage.
+struct StageConcepts {
+  LayerKind kind = LayerKind::kUNet;
+  std::vector<concepts::LayerUpdates> updates;  ///< By concept.
+  std::vector<double> scales;                   ///< By concept, merge_scale.
+};
 
-struct StageOptions {
-  std::string name;  ///< For the report.
-  Solver solver = Solver::kRidge;
-  double relative_ridge = 1e-2;
-  /// Share of every concept's update that the ridge leads to; 0: the base model, 1/n: weight
-  /// fusion.
-  double prior_share = 0.0;
-  std::int64_t iterations = 50;  ///< Of L-BFGS.
+/// How the layers of a stage are merged.
+struct Merging {
+  const MergeMethod* method = nullptr;
+  std::string name;             ///< The method's, for the report.
+  std::vector<double> weights;  ///< By concept, see concept_weights().
   /// For the moments of convolutions that read patches, whose side is channels·k·k: the smallest
-  /// ones that fit in here are fitted on their inputs, the others fused by weights (Eq. 2).
+  /// ones that fit in here are recorded.
   std::int64_t patch_memory_bytes = 0;
 };
 
-/// One stage of gradient fusion: some layers of one network, for all concepts. Concepts are added
-/// one after the other; their moments wait in a file, so what stays in memory is the result.
+/// One stage of fusion: some layers of one network, for all concepts. It collects what the method
+/// asks for and keeps what the method finds. Concepts are added one after the other; their moments
+/// wait in a file, so what stays in memory is the result.
 class FusionStage {
  public:
-  /// `updates` and `scales` (merge_scale) of each concept; a layer takes part if any concept has
-  /// it.
-  FusionStage(torch::nn::Module& network, std::vector<concepts::LayerUpdates> updates,
-              std::vector<double> scales, StageOptions options);
+  /// A layer takes part if any concept has it. Refers to `network` and to the method.
+  FusionStage(torch::nn::Module& network, StageConcepts concepts, Merging merging);
 
-  bool empty() const { return shapes_.empty(); }
-  /// Those whose inputs count.
-  const LayerNames& layers() const { return layers_; }
-  /// Convolutions whose moments need more memory than there is: the equal average of the concepts.
-  const LayerNames& averaged() const { return averaged_; }
-  const concepts::LayerUpdates& updates(std::size_t index) const { return updates_[index]; }
-  double scale(std::size_t index) const { return scales_[index]; }
+  LayerKind kind() const { return concepts_.kind; }
+  bool empty() const { return layers_.empty(); }
+  std::size_t layer_count() const { return layers_.size(); }
+  /// Layers whose inputs are to be recorded; none if the method needs none.
+  const LayerNames& recorded() const { return recorded_; }
+  /// Convolutions that are not, as their moments need more memory than there is.
+  const LayerNames& beyond_memory() const { return beyond_memory_; }
+  const concepts::LayerUpdates& updates(std::size_t index) const {
+    return concepts_.updates[index];
+  }
+  double scale(std::size_t index) const { return concepts_.scales[index]; }
 
   /// The inputs of the next concept, by site.
   void add(const SiteGrams& grams);
 
-  /// The fused update of every layer as a plain LoRA of scale 1; appends to the report.
-  concepts::LayerUpdates solve(FusionReport& report) const;
+  /// The merged update of every layer as a plain LoRA of scale 1; appends to the report. A layer
+  /// without the inputs that the method needs is merged by weights (Eq. 2). `on_layer` is called
+  /// after each.
+  concepts::LayerUpdates solve(FusionReport& report, const std::function<void()>& on_layer) const;
 
  private:
   struct Site {
-    std::int64_t in_features = 0;
+    SiteInputs inputs;
     std::vector<std::string> layers;
-    std::vector<std::size_t> stored;  ///< Where each concept's own moments are in store_.
   };
-
-  void observe(const std::string& name, const nn::LoraLayer& layer);
-  /// Decides which of these convolutions are observed.
-  void choose_patch_readers(std::vector<std::pair<std::string, const nn::LoraLayer*>> layers);
-  void average(concepts::LayerUpdates& fused, FusionReport& report) const;
-
-  LowRankUpdate update_of(std::size_t index, const std::string& layer) const;
-  torch::Tensor prior_of(const std::string& layer) const;  ///< stack_i(prior_share · down_i)
-  InputGram total_of(const Site& site) const;              ///< Sum of the concepts' moments.
-  /// Solutions of one site's layers, and the ridge that they took.
-  struct Solved {
-    std::map<std::string, torch::Tensor> updates;  ///< M of ΔW = up · M, by layer.
-    double ridge = 0.0;
-    std::int64_t rows = 0;
+  struct Solution {
+    Merged merged;
+    std::string method;
   };
-  Solved solve_site(const std::string& name, const Site& site) const;
-  void report_site(const Site& site, const Solved& solved, FusionReport& report) const;
+  using Solutions = std::map<std::string, Solution>;
 
-  std::vector<concepts::LayerUpdates> updates_;
-  std::vector<double> scales_;
-  StageOptions options_;
-  LayerNames layers_;
-  LayerNames averaged_;
-  std::map<std::string, Site> sites_;
-  std::map<std::string, LayerWish> wishes_;
-  std::map<std::string, std::vector<std::int64_t>> shapes_;  ///< Of the weights, of all layers.
+  void record(const std::string& name, const nn::LoraLayer& layer);
+  void record_patch_readers(std::vector<std::pair<std::string, const nn::LoraLayer*>> layers);
+  Update update_of(std::size_t index, const std::string& layer) const;
+  Solution solve_layer(const std::string& layer, const SiteInputs* inputs) const;
+  /// With how well each concept is served, if `site` knows their inputs.
+  std::vector<LayerReport> reports_of(const Solutions& solutions, const Site* site) const;
+
+  StageConcepts concepts_;
+  Merging merging_;
+  std::map<std::string, const nn::LoraLayer*> layers_;
+  LayerNames recorded_;
+  LayerNames beyond_memory_;
   GramStore store_;
+  std::map<std::string, Site> sites_;
 };
 
-/// An update in float32 for a layer with a weight of this shape ([O,I] or [O,channels,k,k]).
-concepts::LowRank plain_lora(const LowRankUpdate& update, torch::IntArrayRef weight_shape);
+/// As reports name it: text_encoder, cross_attention or unet.
+const char* stage_name(LayerKind kind);
 
-/// ΔW of `pair` times merge_scale, the factors in `down` and float64.
-LowRankUpdate scaled_update(const concepts::LowRank& pair, double merge_scale);
+/// An update in float32 for a layer with a weight of this shape ([O,I] or [O,channels,k,k]).
+concepts::LowRank plain_lora(const Update& update, torch::IntArrayRef weight_shape);
+
+/// merge_scale · ΔW for a layer with this weight, on which it depends with DoRA alone.
+Update scaled_update(const concepts::LayerUpdate& update, double merge_scale,
+                     const torch::Tensor& weight);
 
 }  // namespace mos::fuse

@@ -93,7 +93,8 @@ LazyTensor lazy_tensor(torch::Tensor tensor) {
 }
 
 void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata,
+                       const WriteRules& rules) {
   std::vector<LazyDict::iterator> ordered;
   for (auto entry = tensors.begin(); entry != tensors.end(); ++entry) ordered.push_back(entry);
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
@@ -117,10 +118,11 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
   const auto length = static_cast<std::uint64_t>(json.size());
 
   Narrowing narrowing;
-  AtomicFile file(path);
+  AtomicFile file(path, rules.existing);
   file.write(&length, sizeof(length));
   file.write(json);
   for (const auto& entry : ordered) {
+    if (rules.cancel != nullptr) rules.cancel->check();
     const auto tensor =
         narrowing.cast(entry->first, entry->second.make(), entry->second.dtype).contiguous();
     TORCH_CHECK(tensor.sizes() == entry->second.shape, entry->first, " has another shape");

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "mos/base/file.h"
+#include "mos/base/progress.h"
 #include "mos/io/state_dict.h"
 
 /// The safetensors format: an 8-byte little-endian header length, a JSON header, raw data.
@@ -73,10 +75,18 @@ using LazyDict = std::map<std::string, LazyTensor>;
 /// `tensor` as it is.
 LazyTensor lazy_tensor(torch::Tensor tensor);
 
+/// How a file is written that may be large.
+struct WriteRules {
+  Existing existing = Existing::kReplace;
+  const CancelToken* cancel = nullptr;  ///< Asked before each tensor.
+};
+
 /// Writes `tensors` as save_safetensors does, each one made, written and let go in turn. Numbers
-/// that become zero in their dtype are warned of; throws kMismatch where some become infinite.
+/// that become zero in their dtype are warned of. Throws also kMismatch where some would become
+/// infinite, kUsage for a file that is to be refused, kCancelled.
 void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       const WriteRules& rules = {});
 
 /// Writes `dict` and `metadata`: the same bytes for the same input, complete or not at all.
 /// Larger element sizes come first (so that all data is aligned), then names in order.

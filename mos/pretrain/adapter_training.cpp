@@ -180,7 +180,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   const auto frozen = load_frozen(base);
   const auto config = adapter_config(options, frozen.unet->config(), data.world().options.size);
   const auto folder = adapter_folder(base, kind);
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   write_text_file(folder / "config.json", config.to_json().dump(2) + "\n");
 
   nn::T2IAdapter adapter(config);

@@ -46,7 +46,7 @@ void Dataset::prepare(const std::filesystem::path& base, const DataOptions& opti
   }
   const world::Compositor all_there(world::make_world(options.world), options.sprites);
   world::write_vocabulary(base / "tokenizer");
-  std::filesystem::create_directories(base / "data");
+  make_folders(base / "data");
   write_text_file(path, text);
 }
 

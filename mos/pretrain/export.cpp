@@ -2,8 +2,10 @@
 
 #include <fstream>
 
+#include "mos/base/directory.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
+#include "mos/checkpoint/checkpoint.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/tower_training.h"
@@ -14,6 +16,8 @@ namespace mos::pretrain {
 namespace {
 
 constexpr auto kStored = torch::kFloat16;
+constexpr const char* kRecordFile = "training_record.json";
+constexpr const char* kSheetFile = "contact_sheet.png";
 
 void write_json(const std::filesystem::path& path, const Json& value) {
   write_text_file(path, value.dump(2) + "\n");
@@ -21,7 +25,7 @@ void write_json(const std::filesystem::path& path, const Json& value) {
 
 void write_model(const std::filesystem::path& folder, const char* file,
                  const torch::nn::Module& module, const Json& config) {
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   io::StateDict stored;
   for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kStored);
   io::save_safetensors(folder / file, stored, {{"format", "pt"}});
@@ -85,7 +89,9 @@ Json training_record(const std::filesystem::path& base) {
 }  // namespace
 
 void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
-  AtomicDirectory directory(target, Existing::kReplace);
+  AtomicDirectory directory(target, Existing::kReplace, [](const std::filesystem::path& former) {
+    checkpoint::check_model_folder(former, {"adapters", kRecordFile, kSheetFile});
+  });
   const auto& out = directory.path();
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
   write_model(out / "judge", "model.safetensors", *load_towers(base, TowerRole::kJudge),
@@ -102,15 +108,15 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
     write_model(out / "adapters" / name_of(kind), "diffusion_pytorch_model.safetensors", *adapter,
                 adapter->config().to_json());
   }
-  std::filesystem::create_directories(out / "scheduler");
+  make_folders(out / "scheduler");
   write_json(out / "scheduler" / "scheduler_config.json",
              read_json_file(base / "unet" / "scheduler_config.json"));
   tokenizer.save(out / "tokenizer");
   write_json(out / "model_index.json", model_index());
-  write_json(out / "training_record.json", training_record(base));
+  write_json(out / kRecordFile, training_record(base));
   const auto sheet = base / "acceptance.png";
   if (std::filesystem::exists(sheet)) {
-    std::filesystem::copy_file(sheet, out / "contact_sheet.png");
+    std::filesystem::copy_file(sheet, out / kSheetFile);
   }
   directory.commit();
 }

@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "mos/base/error.h"
+#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
 #include "mos/base/text.h"
@@ -60,7 +61,7 @@ class Loop {
   }
 
   void operator()() {
-    std::filesystem::create_directories(run_.folder);
+    make_folders(run_.folder);
     resume();
     const auto& options = run_.options;
     first_ = optimizer_.steps();

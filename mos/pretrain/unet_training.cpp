@@ -271,7 +271,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   const auto config = unet_config_json(options, latents.size(1), latents.size(2),
                                        text_config.at("hidden_size").get<std::int64_t>());
   const auto scheduler = scheduler_config_json(options.prediction);
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   write_text_file(folder / "config.json", config.dump(2) + "\n");
   write_text_file(folder / "text_config.json", text_config.dump(2) + "\n");
   write_text_file(folder / "scheduler_config.json", scheduler.dump(2) + "\n");

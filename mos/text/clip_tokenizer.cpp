@@ -314,14 +314,10 @@ std::int64_t CLIPTokenizer::vocab_size() const {
 std::int64_t CLIPTokenizer::base_vocab_size() const { return base_->largest_id() + 1; }
 
 void CLIPTokenizer::save(const fs::path& directory) const {
-  std::error_code code;
-  fs::create_directories(directory, code);
-  if (code) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("cannot create folder {}: {}", directory.string(), code.message()));
-  }
+  make_folders(directory);
   for (const auto& [name, text] : texts()) write_text_file(directory / name, text);
-  if (added_.empty() && reserved_.empty()) fs::remove(directory / "added_tokens.json", code);
+  std::error_code ignored;
+  if (added_.empty() && reserved_.empty()) fs::remove(directory / "added_tokens.json", ignored);
 }
 
 CLIPTokenizer::Texts CLIPTokenizer::texts() const {

@@ -208,7 +208,7 @@ void AttachedConcept::switch_off(const std::set<std::string>& unet_layers) {
   nn::for_each_lora_layer(*networks_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
     const auto pair = delta_.unet.find(name);
     if (pair == delta_.unet.end()) return;
-    layer.lora_scale = unet_layers.contains(name) ? 0.0 : pair->second.scale;
+    layer.lora_scale = unet_layers.contains(name) ? 0.0 : pair->second.low_rank().scale;
   });
 }
 

@@ -39,9 +39,10 @@ void check_identity(const std::map<std::string, std::string>& metadata, const Ru
 
 RunState parse_state(const std::string& text, const std::string& origin) {
   const auto run = parse_json(text, origin);
+  const auto frozen = json_required<std::vector<std::string>>(run, "frozen");
   const RunState state{.step = json_required<std::int64_t>(run, "step"),
                        .previewed = json_required<std::int64_t>(run, "previewed"),
-                       .frozen = json_required<std::set<std::string>>(run, "frozen"),
+                       .frozen = {frozen.begin(), frozen.end()},
                        .smoothed_loss = json_required<double>(run, "smoothed_loss")};
   if (state.step < 0) throw Error(ErrorKind::kFormat, fmt::format("its step is {}", state.step));
   return state;

@@ -5,7 +5,7 @@
 
 #include <span>
 
-#include "mos/base/error.h"
+#include "mos/base/file.h"
 #include "mos/concepts/lora.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
@@ -44,14 +44,6 @@ class ScopedLoraScale {
   double former_;
 };
 
-void make_folder(const std::filesystem::path& folder) {
-  std::error_code code;
-  std::filesystem::create_directories(folder, code);
-  if (!code) return;
-  throw Error(ErrorKind::kIo,
-              fmt::format("cannot create folder {}: {}", folder.string(), code.message()));
-}
-
 /// [pictures,C,h,w], the same for every prompt, scale and step of a run.
 Tensor starting_noise(const diffusion::StableDiffusion& base, const TuneOptions& options) {
   const auto size = canvas_size(base, options.pictures);
@@ -71,7 +63,7 @@ void write_previews(const std::filesystem::path& folder, std::int64_t step,
   const auto& run = options.run;
   if (run.preview_pictures == 0 || run.preview_scales.empty()) return;
   torch::NoGradGuard no_grad;
-  make_folder(folder);
+  make_folders(folder);
   const auto noise = starting_noise(base, options);
   const auto scheduler = diffusion::make_scheduler("dpm++", base.scheduler_config);
   const auto encode = [&](const std::string& prompt) {

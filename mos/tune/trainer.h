@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/runtime.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/tune/adamw.h"
 #include "mos/tune/attached_concept.h"
@@ -18,7 +19,6 @@
 #include "mos/tune/objective.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/shares.h"
-#include "mos/tune/threads.h"
 #include "mos/tune/token_density.h"
 
 namespace mos::tune {

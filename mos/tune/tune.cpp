@@ -6,11 +6,11 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
-#include "mos/tune/threads.h"
 
 namespace mos::tune {
 

@@ -3,7 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
+#include "mos/base/directory.h"
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/io/image.h"
@@ -16,7 +19,7 @@
 namespace mos::world {
 namespace {
 
-constexpr int kPictures = 8;                                   // of each concept
+constexpr std::size_t kPictures = 8;                           // of each concept
 constexpr double kLeastHeight = 0.60, kGreatestHeight = 0.85;  // of characters and objects
 
 const char* category_name(ConceptCategory category) {
@@ -143,24 +146,60 @@ ConceptPicture draw_place(const World& world, const std::filesystem::path& sprit
                 caption_text(spec, {with_article(guest.name)}, "in " + joined_words(sample)));
 }
 
-void write_concept(const SampleConcept& sample, const std::vector<ConceptPicture>& pictures,
-                   const std::filesystem::path& target) {
-  AtomicDirectory directory(target, Existing::kReplace);
-  for (const char* part : {"images", "masks", "captions"}) {
-    std::filesystem::create_directories(directory.path() / part);
-  }
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const auto stem = fmt::format("{:02}", i);
-    io::write_png(directory.path() / "images" / (stem + ".png"), pictures[i].picture);
-    io::write_png(directory.path() / "masks" / (stem + ".png"), pictures[i].mask);
-    write_text_file(directory.path() / "captions" / (stem + ".txt"), pictures[i].caption + "\n");
-  }
+std::string stem_of(std::size_t number) { return fmt::format("{:02}", number); }
+
+std::string description_of(const SampleConcept& sample) {
   const Json description = {{"name", sample.name},
                             {"words", sample.words()},
                             {"class_word", sample.class_word},
                             {"category", category_name(sample.category)},
                             {"style", sample.style}};
-  write_text_file(directory.path() / "concept.json", description.dump(2) + "\n");
+  return description.dump(2) + "\n";
+}
+
+struct ConceptPart {
+  const char* folder;
+  const char* ending;
+};
+constexpr std::array kParts = {ConceptPart{"images", ".png"}, ConceptPart{"masks", ".png"},
+                               ConceptPart{"captions", ".txt"}};
+constexpr const char* kDescriptionFile = "concept.json";
+
+/// Throws unless `folder` holds this concept as write_concept leaves it, and nothing of others.
+void check_sample_concept(const std::filesystem::path& folder, const SampleConcept& sample) {
+  FolderKind kind = {"a sample concept", kDescriptionFile, {kDescriptionFile}};
+  for (const auto& part : kParts) kind.entries.insert(part.folder);
+  check_kind(folder, kind);
+  for (const auto& part : kParts) {
+    FolderKind pictures_only = {kind.name, stem_of(0) + part.ending, {}};
+    for (std::size_t i = 0; i < kPictures; ++i) {
+      pictures_only.entries.insert(stem_of(i) + part.ending);
+    }
+    check_kind(folder / part.folder, pictures_only);
+  }
+  const auto description = read_json_file(folder / kDescriptionFile);
+  const auto name = json_value<std::string>(description, "name", "");
+  if (name == sample.name && description.contains("style")) return;  // nobody else says a style
+  throw Error(ErrorKind::kUsage, fmt::format("cannot replace the folder {}: it is another concept "
+                                             "than {}; choose another place",
+                                             folder.string(), sample.name));
+}
+
+FolderCheck may_replace(const SampleConcept& sample) {
+  return [&sample](const std::filesystem::path& former) { check_sample_concept(former, sample); };
+}
+
+void write_concept(const SampleConcept& sample, const std::vector<ConceptPicture>& pictures,
+                   const std::filesystem::path& target) {
+  AtomicDirectory directory(target, Existing::kReplace, may_replace(sample));
+  for (const auto& part : kParts) make_folders(directory.path() / part.folder);
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const auto stem = stem_of(i);
+    io::write_png(directory.path() / "images" / (stem + ".png"), pictures[i].picture);
+    io::write_png(directory.path() / "masks" / (stem + ".png"), pictures[i].mask);
+    write_text_file(directory.path() / "captions" / (stem + ".txt"), pictures[i].caption + "\n");
+  }
+  write_text_file(directory.path() / kDescriptionFile, description_of(sample));
   directory.commit();
 }
 
@@ -199,7 +238,11 @@ std::vector<ConceptPicture> draw_concept(const SampleConcept& sample,
 void write_sample_concepts(const std::filesystem::path& sprite_folder,
                            const std::filesystem::path& folder) {
   for (const auto& sample : sample_concepts()) {
-    write_concept(sample, draw_concept(sample, sprite_folder, kPictures), folder / sample.name);
+    check_folder_target(folder / sample.name, Existing::kReplace, may_replace(sample));
+  }
+  for (const auto& sample : sample_concepts()) {
+    write_concept(sample, draw_concept(sample, sprite_folder, static_cast<int>(kPictures)),
+                  folder / sample.name);
   }
 }
 

@@ -40,7 +40,8 @@ std::vector<ConceptPicture> draw_concept(const SampleConcept& sample,
                                          const std::filesystem::path& sprite_folder, int count);
 
 /// Writes every sample concept as `folder`/<name>/{images/NN.png, masks/NN.png, captions/NN.txt,
-/// concept.json}, replacing what is there. The same bytes every time.
+/// concept.json}, replacing those that are there. The same bytes every time.
+/// Throws kUsage before anything is written if such a folder holds something else, kIo.
 void write_sample_concepts(const std::filesystem::path& sprite_folder,
                            const std::filesystem::path& folder);
 

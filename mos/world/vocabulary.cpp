@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/world/caption.h"
@@ -164,11 +165,21 @@ void write_vocabulary(const std::filesystem::path& directory, std::int64_t model
   configuration["model_max_length"] = model_max_length;
   configuration["tokenizer_class"] = "CLIPTokenizer";
 
-  std::filesystem::create_directories(directory);
-  write_text_file(directory / "vocab.json", vocabulary.dump() + "\n");
-  write_text_file(directory / "merges.txt", merge_lines);
-  write_text_file(directory / "special_tokens_map.json", special.dump(2) + "\n");
-  write_text_file(directory / "tokenizer_config.json", configuration.dump(2) + "\n");
+  const std::map<std::string, std::string> files = {
+      {"vocab.json", vocabulary.dump() + "\n"},
+      {"merges.txt", merge_lines},
+      {"special_tokens_map.json", special.dump(2) + "\n"},
+      {"tokenizer_config.json", configuration.dump(2) + "\n"}};
+  for (const auto& [name, text] : files) {
+    const auto path = directory / name;
+    if (std::filesystem::exists(path) && read_text_file(path) != text) {
+      throw Error(ErrorKind::kUsage, fmt::format("{} is of another tokenizer and is not replaced; "
+                                                 "choose another place",
+                                                 path.string()));
+    }
+  }
+  make_folders(directory);
+  for (const auto& [name, text] : files) write_text_file(directory / name, text);
 }
 
 }  // namespace mos::world

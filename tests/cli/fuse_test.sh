@@ -16,6 +16,13 @@ refuses "a rename of a word that nobody has" $exit_usage '<nobody>' \
   "${fuse[@]}" --out output/model --rename '<nobody>=<somebody>' "$first"
 refuses "an unknown method" $exit_usage 'magic' \
   fuse --base "$tiny_base" --method magic --out output/model "$first"
+refuses "an option of another method, with those that have it" $exit_usage \
+  '--density is no option of the method weight, but of ties, dare, magnitude' \
+  "${fuse[@]}" --density 0.5 --out output/model "$first"
+refuses "steps of recording where nothing is recorded" $exit_usage '--steps is no option.*weight' \
+  "${fuse[@]}" --steps 5 --out output/model "$first"
+refuses "a negative share" $exit_usage 'none negative' \
+  "${fuse[@]}" --weights 1,-1 --out output/model "$first" "$second"
 refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
   "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
 refuses "a folder that cannot be written" $exit_format '/proc/model' \
@@ -34,9 +41,19 @@ refuses "an unknown option in a file, with the nearest" $exit_usage 'methd.*meth
 echo '{"method": ' >input/options.json
 refuses "an option file that is no JSON" $exit_format 'options.json' \
   "${fuse[@]}" --config input/options.json --out output/model "$first"
-echo '{"steps": "many"}' >input/options.json
-refuses "an option of another type" $exit_format 'steps' \
+echo '{"density": 0.5}' >input/options.json
+refuses "an option of another method in a file" $exit_usage 'density.*no option of the method weight' \
   "${fuse[@]}" --config input/options.json --out output/model "$first"
+echo '{"method": "magic"}' >input/options.json
+refuses "an unknown method in a file" $exit_usage 'one of gradient.*magic' \
+  fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
+echo '{"method": "ties", "density": 0.5}' >input/options.json
+accepts "a flag overrules the method of a file, and other options hold" fuse --base "$tiny_base" \
+  --config input/options.json --method dare --lora output/dare.safetensors "$first"
+holds "the LoRA says so" grep -aq 'method..:..dare.*density..:0.5' output/dare.safetensors
+echo '{"method": "gradient", "steps": "many"}' >input/options.json
+refuses "an option of another type" $exit_format 'steps' \
+  fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
 
 for folder in one two; do
   accepts "fusion $folder" "${fuse[@]}" --out "output/$folder" "$first" "$second" \
@@ -56,4 +73,8 @@ accepts "a folder may end in a slash, and the report may be named inside it" \
 holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
+accepts "fuse --help lists the methods" fuse --help
+for method in gradient lbfgs weight sum concat svd ties dare magnitude ssr; do
+  holds "the help has the method $method" grep -q "^  $method " <<<"$out"
+done
 finish

@@ -74,7 +74,16 @@ ConceptSource random_locon(const std::string& name, std::uint64_t seed) {
   return source;
 }
 
-FuseOptions quick() { return {.steps = 3}; }
+FuseOptions quick(const std::string& method = "gradient") {
+  return {.method = method, .record = {.steps = 3}};
+}
+
+/// Gradient fusion that leads nowhere: the minimum itself.
+FuseOptions without_ridge() {
+  auto options = quick();
+  options.of_method = {{"text_ridge", 1e-12}, {"unet_ridge", 1e-12}};
+  return options;
+}
 
 template <class Action>
 std::string message_of(ErrorKind kind, const Action& action) {
@@ -102,18 +111,19 @@ void expect_same_weights(const StableDiffusion& a, const StableDiffusion& b, dou
 TEST(FuseConcepts, OneConceptAloneComesBackOnItsOwnInputs) {
   auto model = mos::tiny::model();
   const std::vector sources{random_source("cat", 5)};
-  auto options = quick();
-  options.text_ridge = options.unet_ridge = 1e-12;
-  const auto result = fuse_concepts(model, sources, options);
+  const auto result = fuse_concepts(model, sources, without_ridge());
   const auto total = result.report.total();
   EXPECT_LT(total.after, 1e-6 * total.before);
   EXPECT_EQ(total.crosstalk, 0.0);
 }
 
 TEST(FuseOptions, RidgesFollowTheNumberOfConceptsUnlessTheyAreGiven) {
-  EXPECT_EQ(mos::fuse::complete_options({}, 3).text_ridge, 10.0);
-  EXPECT_EQ(mos::fuse::complete_options({}, 14).unet_ridge, 0.01);
-  EXPECT_EQ(mos::fuse::complete_options({.text_ridge = 0.0}, 3).text_ridge, 0.0);
+  const auto ridge = [](const FuseOptions& options, std::size_t concepts, const char* name) {
+    return complete_options(options, concepts).of_method.at(name).get<double>();
+  };
+  EXPECT_EQ(ridge({}, 3, "text_ridge"), 10.0);
+  EXPECT_EQ(ridge({}, 14, "unet_ridge"), 0.01);
+  EXPECT_EQ(ridge({.of_method = {{"text_ridge", 0.0}}}, 3, "text_ridge"), 0.0);
 }
 
 TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
@@ -168,9 +178,7 @@ bool is_patch_reader(const mos::fuse::LayerReport& layer) {
 
 TEST(FuseConcepts, ConvolutionsAreFittedOnTheirPatches) {
   auto model = mos::tiny::model();
-  auto options = quick();
-  options.text_ridge = options.unet_ridge = 1e-12;
-  const auto result = fuse_concepts(model, {random_locon("cat", 5)}, options);
+  const auto result = fuse_concepts(model, {random_locon("cat", 5)}, without_ridge());
   std::int64_t fitted = 0;
   for (const auto& layer : result.report.layers) {
     ASSERT_EQ(layer.fits.size(), 1U) << layer.layer;
@@ -199,7 +207,7 @@ TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
   std::map<std::string, torch::Tensor> before;
   for (const auto& [key, value] : base) before[key] = value.clone();
   auto options = quick();
-  options.conv_memory = 0.0;
+  options.record.conv_memory = 0.0;
   const std::vector sources{random_locon("cat", 5), random_locon("ox", 6)};
   const auto result = fuse_concepts(model, sources, options);
   std::int64_t averaged = 0;
@@ -214,17 +222,15 @@ TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
         << layer.layer;
   }
   EXPECT_GT(averaged, 0);
-  EXPECT_THAT(result.report.to_json().dump(), HasSubstr(R"("fused_by":"weights")"));
+  EXPECT_THAT(result.report.to_json().dump(), HasSubstr(R"("method":"weight")"));
 }
 
 TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const mos::TempDir folder;
   for (const char* method : {"gradient", "weight"}) {
-    auto options = quick();
-    options.method = method;
     auto fused = mos::tiny::model();
-    const auto result = fuse_concepts(fused, sources, options);
+    const auto result = fuse_concepts(fused, sources, quick(method));
     const auto file = folder / (std::string(method) + ".safetensors");
     save_concept(file, result.delta);
     const auto loaded = mos::concepts::load_concept(file);
@@ -273,8 +279,7 @@ TEST(FuseConcepts, TheFusedModelKnowsAllWordsAfterSavingAndLoading) {
 TEST(FuseConcepts, WeightFusionIsTheWeightedSumOfTheUpdates) {
   auto sources = std::vector{random_source("cat", 5), random_source("dog", 6)};
   sources[1].unet_scale = 0.5;
-  auto options = quick();
-  options.method = "weight";
+  auto options = quick("weight");
   options.weights = {3.0, 1.0};
   auto fused = mos::tiny::model();
   const auto result = fuse_concepts(fused, sources, options);
@@ -291,13 +296,10 @@ TEST(FuseConcepts, WeightFusionIsTheWeightedSumOfTheUpdates) {
 
 TEST(FuseConcepts, LbfgsComesCloseToTheExactSolution) {
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
-  auto options = quick();
-  options.text_ridge = options.unet_ridge = 1e-12;
   auto model = mos::tiny::model();
-  const auto exact = fuse_concepts(model, sources, options).report.total("text_encoder");
-  options.solver = "lbfgs";
-  options.text_iterations = 60;
-  options.unet_iterations = 5;
+  const auto exact = fuse_concepts(model, sources, without_ridge()).report.total("text_encoder");
+  auto options = quick("lbfgs");
+  options.of_method = {{"text_iterations", 60}, {"unet_iterations", 5}};
   model = mos::tiny::model();
   const auto lbfgs = fuse_concepts(model, sources, options).report.total("text_encoder");
   EXPECT_GE(lbfgs.after, exact.after * (1.0 - 1e-9));
@@ -348,6 +350,27 @@ TEST(FuseConcepts, ReportsEveryLayerAndConcept) {
   EXPECT_GT(json["total"]["before"].get<double>(), json["total"]["after"].get<double>());
 }
 
+TEST(FuseConcepts, ProgressComesAfterEachStepWithTheTimeOfItsStage) {
+  auto model = mos::tiny::model();
+  std::vector<mos::Progress> told;
+  fuse_concepts(model, {random_source("cat", 5), random_source("dog", 6)}, quick(),
+                [&](const mos::Progress& progress) { told.push_back(progress); });
+  std::vector<std::string> stages;
+  for (const auto& progress : told) {
+    EXPECT_GT(progress.seconds, 0.0) << progress.stage;
+    EXPECT_LE(progress.step, progress.total) << progress.stage;
+    if (stages.empty() || stages.back() != progress.stage) stages.push_back(progress.stage);
+  }
+  EXPECT_THAT(stages, ElementsAre("recording the text encoder", "merging the text encoder",
+                                  "recording the cross-attention", "merging the cross-attention",
+                                  "sampling cat", "sampling dog", "merging the U-Net"));
+  for (std::size_t i = 1; i < told.size(); ++i) {
+    if (told[i].stage != told[i - 1].stage) continue;
+    EXPECT_EQ(told[i].step, told[i - 1].step + 1);
+    EXPECT_GE(told[i].seconds, told[i - 1].seconds);
+  }
+}
+
 TEST(FuseConcepts, StopsWhenCancelled) {
   auto model = mos::tiny::model();
   mos::CancelToken cancel;
@@ -374,14 +397,16 @@ TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
   const auto refusal = [](const FuseOptions& options) {
     return message_of(ErrorKind::kUsage, [&] { check_options(options, 2); });
   };
-  EXPECT_THAT(refusal({.method = "sum"}), HasSubstr("method"));
-  EXPECT_THAT(refusal({.solver = "adam"}), HasSubstr("solver"));
-  EXPECT_THAT(refusal({.unet_ridge = -0.5}), HasSubstr("ridge"));
-  EXPECT_THAT(refusal({.fit_text = "all"}), HasSubstr("fit_text"));
-  EXPECT_THAT(refusal({.prompts = {"a photo"}}), HasSubstr("<TOK>"));
-  EXPECT_THAT(refusal({.samples = 0}), HasSubstr("samples"));
-  EXPECT_THAT(refusal({.weights = {1.0, 2.0}}), HasSubstr("weight fusion"));
-  EXPECT_THAT(refusal({.method = "weight", .weights = {1.0}}), HasSubstr("as many weights"));
+  EXPECT_THAT(refusal({.method = "magic"}), HasSubstr("method"));
+  EXPECT_THAT(refusal({.of_method = {{"unet_ridge", -0.5}}}), HasSubstr("ridge"));
+  EXPECT_THAT(refusal({.of_method = {{"ridge_towards", "zero"}}}), HasSubstr("ridge_towards"));
+  EXPECT_THAT(refusal({.method = "lbfgs", .of_method = {{"unet_ridge", 1.0}}}),
+              HasSubstr("unknown option \"unet_ridge\""));
+  EXPECT_THAT(refusal({.record = {.fit_text = "all"}}), HasSubstr("fit_text"));
+  EXPECT_THAT(refusal({.record = {.prompts = {"a photo"}}}), HasSubstr("<TOK>"));
+  EXPECT_THAT(refusal({.record = {.samples = 0}}), HasSubstr("samples"));
+  EXPECT_THAT(refusal({.weights = {1.0, -2.0}}), HasSubstr("none negative"));
+  EXPECT_THAT(refusal({.method = "weight", .weights = {1.0}}), HasSubstr("as many numbers"));
   EXPECT_THAT(message_of(ErrorKind::kUsage, [] { mos::fuse::check_options({}, 0); }),
               HasSubstr("no concept"));
 }

@@ -6,20 +6,22 @@
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/fuse/fit.h"
+#include "mos/fuse/methods/lbfgs.h"
 
 namespace {
 
 using mos::fuse::InputGram;
 using mos::fuse::LayerWish;
-using mos::fuse::LowRankUpdate;
 using mos::fuse::RidgeSolver;
+using mos::fuse::Update;
 using torch::Tensor;
 
 constexpr std::int64_t kOutputs = 5;
 constexpr std::int64_t kInputs = 8;
 
 struct Concept {
-  LowRankUpdate update;
+  Update update;
   Tensor rows;  ///< [N,I]
   Tensor delta() const { return torch::matmul(update.up, update.down); }
 };
@@ -274,11 +276,13 @@ TEST(ConceptFit, EqualsTheErrorsOfStoredActivations) {
       };
       const auto other =
           torch::matmul(concepts[1 - i].update.up, m.slice(0, i == 0 ? 2 : 0, i == 0 ? 4 : 2));
+      const mos::fuse::Merged merged{.update = {.up = wish.up(), .down = m},
+                                     .offsets = wish.offsets()};
       const auto fit =
-          mos::fuse::concept_fit(wish, m, i, own.update.down, InputGram::from_samples(own.rows));
+          mos::fuse::concept_fit(merged, own.update, i, InputGram::from_samples(own.rows));
       EXPECT_NEAR(fit.before, mean_square(own.delta()), 1e-10);
       EXPECT_NEAR(fit.after, mean_square(fused - own.delta()), 1e-10);
-      EXPECT_NEAR(fit.crosstalk, mean_square(other), 1e-10);
+      EXPECT_NEAR(fit.crosstalk.value(), mean_square(other), 1e-10);
     }
   }
 }

@@ -8,6 +8,7 @@
 #include "mos/concepts/lora.h"
 #include "mos/fuse/capture.h"
 #include "mos/fuse/fuse_concepts.h"
+#include "mos/fuse/methods/lbfgs.h"
 #include "mos/fuse/solver.h"
 #include "mos/fuse/sources.h"
 #include "mos/io/safetensors.h"

@@ -159,14 +159,14 @@ TEST(AttentionTest, MaskOfAnySizeHasItsGradient) {
 TEST(AttentionTest, TrainingInFloat32KeepsNoScores) {
   constexpr int64_t kScores = 3 * int64_t{4 * 4096 * 4096} * sizeof(float);
   const TensorList in = split_heads({1, 4, 4096, 4096, 8, false}, at::kFloat);
-  reset_peak_memory();
-  const int64_t before = peak_memory();
+  const PeakMemory peak;
+  const int64_t before = peak.bytes();
   const Tensor q = leaf(in[0]);
   Tensor x = q;
   for (int layer = 0; layer < 3; ++layer) x = nn::attention(x, in[1], in[2]);
   x.sum().backward();
   EXPECT_TRUE(q.grad().defined());
-  EXPECT_LT(peak_memory() - before, kScores / 2);  // sanitizers keep what is freed for a while
+  EXPECT_LT(peak.bytes() - before, kScores / 2);  // sanitizers keep what is freed for a while
 }
 
 TEST(AttentionTest, LargeScoresDoNotOverflow) {

@@ -7,7 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/tune/threads.h"
+#include "mos/base/runtime.h"
 #include "tests/tune/tiny_model.h"
 
 namespace {
@@ -15,8 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using mos::Error;
 using mos::ErrorKind;
+using mos::ScopedThreads;
 using mos::concepts::ConceptDelta;
-using mos::tune::ScopedThreads;
 using mos::tune::TuneHooks;
 using ::testing::AllOf;
 using ::testing::HasSubstr;

@@ -6,10 +6,10 @@
 #include <map>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/tune/plan.h"
-#include "mos/tune/threads.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"
 
@@ -75,7 +75,7 @@ TEST_F(Tuning, SharesOfABatchLearnTheSameWithAnyNumberOfThreads) {
   options_.loss.attention_weight = 0.5;
   const auto complete = mos::tune::complete_options(options_, dataset_);
   const auto learn = [&](std::int64_t threads) {
-    const mos::tune::ScopedThreads scope(threads);
+    const mos::ScopedThreads scope(threads);
     mos::tune::Trainer trainer(base_, dataset_, complete);
     for (int step = 0; step < 3; ++step) trainer.step();
     return trainer.attached().snapshot();

@@ -1,0 +1,153 @@
+#include "mos/base/directory.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/place.h"
+
+namespace mos {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void refuse(const fs::path& folder, const std::string& reason) {
+  throw Error(ErrorKind::kUsage, fmt::format("cannot replace the folder {}: {}; choose another "
+                                             "place",
+                                             folder.string(), reason));
+}
+
+/// Whether systems put a file of this name into folders that are looked at. Other hidden files,
+/// which is_system_entry() passes over too, may be somebody's work.
+bool is_of_file_browser(const std::string& name) {
+  constexpr std::array<std::string_view, 3> kNames = {"Thumbs.db", "desktop.ini", ".DS_Store"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || name.starts_with("._");
+}
+
+/// Without links, dots and a slash at its end.
+fs::path place_of_folder(const fs::path& target) {
+  const auto name = target.has_filename() ? target : target.parent_path();
+  std::error_code code;
+  auto place = fs::weakly_canonical(fs::absolute(behind_links(name)), code);
+  return code ? name : place;
+}
+
+bool holds_working_folder(const fs::path& folder) {
+  std::error_code code;
+  const auto working = fs::current_path(code);
+  return !code &&
+         std::mismatch(folder.begin(), folder.end(), working.begin(), working.end()).first ==
+             folder.end();
+}
+
+bool is_mount_point(const fs::path& folder) {
+  struct statx inside {
+  }, above{};
+  if (::statx(AT_FDCWD, folder.c_str(), 0, STATX_BASIC_STATS, &inside) != 0) return false;
+  if ((inside.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return true;
+  // Kernels before 5.8 do not say it.
+  return ::statx(AT_FDCWD, (folder / "..").c_str(), 0, STATX_BASIC_STATS, &above) == 0 &&
+         (inside.stx_dev_major != above.stx_dev_major ||
+          inside.stx_dev_minor != above.stx_dev_minor);
+}
+
+/// `folder` and what is missing above it, lowest first.
+std::vector<fs::path> missing_folders(fs::path folder) {
+  std::vector<fs::path> missing;
+  std::error_code code;
+  while (!folder.empty() && !fs::exists(folder, code)) {
+    missing.push_back(folder);
+    folder = folder.parent_path();
+  }
+  return missing;
+}
+
+void take_permissions(const fs::path& from, const fs::path& to) {
+  std::error_code code;
+  const auto status = fs::status(from, code);
+  if (!code && fs::is_directory(status)) fs::permissions(to, status.permissions(), code);
+}
+
+}  // namespace
+
+void check_kind(const fs::path& folder, const FolderKind& kind) {
+  std::error_code code;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    const auto name = entry->path().filename().string();
+    if (kind.entries.contains(name) || is_of_file_browser(name)) continue;
+    refuse(folder, fmt::format("it holds {}, which is no part of {}", name, kind.name));
+  }
+  if (code) refuse(folder, code.message());
+  if (!fs::exists(folder / kind.marker, code)) {
+    refuse(folder, fmt::format("it is not {}, as it lacks {}", kind.name, kind.marker));
+  }
+}
+
+void check_folder_target(const fs::path& target, Existing existing,
+                         const FolderCheck& may_replace) {
+  const auto place = place_of_folder(target);
+  std::error_code code;
+  const auto status = fs::symlink_status(place, code);
+  if (!fs::exists(status)) return;
+  if (existing == Existing::kRefuse) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("cannot write folder {}: it exists already; remove it or choose "
+                            "another place with --out",
+                            target.string()));
+  }
+  if (!fs::is_directory(status)) refuse(target, "it is no folder");
+  if (holds_working_folder(place)) refuse(target, "it is the working folder, or holds it");
+  if (is_mount_point(place)) refuse(target, "something is mounted there");
+  const bool is_empty = fs::is_empty(place, code);
+  if (code) refuse(target, code.message());
+  if (is_empty) return;
+  if (!may_replace) refuse(target, "it is not empty");
+  may_replace(place);
+}
+
+AtomicDirectory::AtomicDirectory(fs::path target, Existing existing, FolderCheck may_replace)
+    : target_(place_of_folder(target)), existing_(existing), may_replace_(std::move(may_replace)) {
+  check_folder_target(target, existing_, may_replace_);
+  made_ = missing_folders(target_.parent_path());
+  make_folders(target_.parent_path());
+  temporary_.emplace(target_, Temporary::Kind::kFolder);
+  take_permissions(target_, temporary_->path());
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  temporary_.reset();
+  std::error_code code;
+  for (const auto& folder : made_) fs::remove(folder, code);  // those that are empty
+}
+
+void AtomicDirectory::commit() {
+  made_.clear();
+  const auto& made = temporary_->path();
+  std::error_code code;
+  if (existing_ == Existing::kReplace && fs::exists(target_, code)) {
+    try {
+      check_folder_target(target_, existing_, may_replace_);  // it may not be what it was before
+    } catch (const Error& error) {
+      keep_beside(*temporary_, target_, error.what());
+    }
+    code = replace_folder(made, target_);
+  } else {
+    code = rename_new(made, target_);
+  }
+  if (code) {
+    keep_beside(*temporary_, target_,
+                fmt::format("cannot write folder {}: {}", target_.string(), code.message()));
+  }
+  temporary_->release();
+  sync_folder(target_.parent_path());
+}
+
+}  // namespace mos

@@ -1,0 +1,167 @@
+#include "mos/base/temporary.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <string>
+#include <string_view>
+
+#include "mos/base/error.h"
+
+namespace mos {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kMark = ".mos-";
+constexpr std::string_view kEnding = ".part";
+constexpr std::size_t kIdDigits = 8;
+constexpr std::size_t kTailLength = kMark.size() + 2 * kIdDigits + 1 + kEnding.size();
+constexpr std::size_t kLongestName = 255;  // bytes, of the usual Linux file systems
+constexpr std::chrono::hours kForeignAge(24);
+
+/// Tells the machine and its run apart: locks are seen by all processes of one kernel, in whatever
+/// container, but not always by other machines on the same volume. Empty where there is none.
+std::string boot_id() {
+  std::ifstream stream("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  stream >> id;
+  return id.size() < kIdDigits ? "" : id.substr(0, kIdDigits);
+}
+
+std::string temporary_name(const fs::path& place) {
+  auto name = place.filename().string();
+  const auto room = kLongestName - 1 - kTailLength;
+  if (name.size() > room) {
+    auto end = room;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;  // UTF-8
+    name.resize(end);
+  }
+  const auto boot = boot_id();
+  return fmt::format(".{}{}{}-{:08x}{}", name, kMark, boot.empty() ? "00000000" : boot,
+                     std::random_device()(), kEnding);
+}
+
+/// The boot in a temporary name; empty for other names.
+std::string_view boot_in(std::string_view name) {
+  if (name.size() <= kTailLength + 1 || name[0] != '.' || !name.ends_with(kEnding)) return {};
+  const auto tail = name.substr(name.size() - kTailLength);
+  const auto ids = tail.substr(kMark.size(), 2 * kIdDigits + 1);
+  const bool fits = tail.starts_with(kMark) && ids[kIdDigits] == '-' &&
+                    ids.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
+  return fits ? ids.substr(0, kIdDigits) : std::string_view();
+}
+
+/// Whether `path` still leads to what `descriptor` is open on.
+bool leads_to(const fs::path& path, int descriptor) {
+  struct stat by_path {
+  }, by_descriptor{};
+  return ::lstat(path.c_str(), &by_path) == 0 && ::fstat(descriptor, &by_descriptor) == 0 &&
+         by_path.st_ino == by_descriptor.st_ino && by_path.st_dev == by_descriptor.st_dev;
+}
+
+bool is_older_than(const fs::path& path, std::chrono::hours age) {
+  std::error_code code;
+  const auto changed = fs::last_write_time(path, code);
+  return !code && fs::file_time_type::clock::now() - changed > age;
+}
+
+/// Removes a leftover whose lock nobody holds.
+void remove_unlocked(const fs::path& path, bool is_folder) {
+  const int flags = (is_folder ? O_RDONLY | O_DIRECTORY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC;
+  const int descriptor = ::open(path.c_str(), flags);
+  if (descriptor < 0) return;
+  std::error_code ignored;
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && leads_to(path, descriptor)) {
+    fs::remove_all(path, ignored);
+  }
+  ::close(descriptor);
+}
+
+}  // namespace
+
+Temporary::Temporary(const fs::path& place, Kind kind) {
+  constexpr int kAttempts =
+      100;  // names of others are met by chance, once in four thousand million
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    path_ = place.parent_path() / temporary_name(place);
+    if (make(kind)) return;
+    if (errno != EEXIST) break;
+  }
+  throw Error(ErrorKind::kIo, fmt::format("cannot create {}{}: {}; choose another place",
+                                          kind == Kind::kFolder ? "folder " : "", place.string(),
+                                          std::strerror(errno)));
+}
+
+/// One attempt. Without success errno says why, EEXIST if another name may do.
+bool Temporary::make(Kind kind) {
+  if (kind == Kind::kFolder) {
+    if (::mkdir(path_.c_str(), 0777) != 0) return false;
+    descriptor_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor_ < 0) {
+      const int reason = errno;
+      ::rmdir(path_.c_str());
+      errno = reason;
+    }
+  } else {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  }
+  if (descriptor_ < 0) return false;
+  // Where there are no locks, nothing is cleared either. Who clears may have been quicker.
+  const bool is_free = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+  if (is_free && leads_to(path_, descriptor_)) return true;
+  ::close(descriptor_);
+  descriptor_ = -1;
+  errno = EEXIST;
+  return false;
+}
+
+Temporary::~Temporary() {
+  std::error_code ignored;
+  if (!released_) fs::remove_all(path_, ignored);
+  ::close(descriptor_);
+}
+
+void clear_leftovers(const fs::path& folder) {
+  const auto here = boot_id();
+  std::error_code code;
+  for (fs::directory_iterator entry(folder.empty() ? "." : folder, code), end;
+       !code && entry != end; entry.increment(code)) {
+    const auto name = entry->path().filename().string();
+    const auto boot = boot_in(name);
+    if (boot.empty()) continue;
+    if ((boot == here) || is_older_than(entry->path(), kForeignAge)) {
+      std::error_code ignored;
+      remove_unlocked(entry->path(), fs::is_directory(entry->symlink_status(ignored)));
+    }
+  }
+}
+
+fs::path temporary_folder() {
+  std::error_code code;
+  auto folder = fs::temp_directory_path(code);
+  if (!code) return folder;
+  std::string named = "/tmp";
+  for (const char* variable : {"TMPDIR", "TMP", "TEMP", "TEMPDIR"}) {  // as the library looks
+    if (const char* value = std::getenv(variable)) {
+      named = fmt::format("{}={}", variable, value);
+      break;
+    }
+  }
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot keep temporary files in {}: it is no folder; set TMPDIR to one "
+                          "with room",
+                          named));
+}
+
+}  // namespace mos

@@ -1,0 +1,44 @@
+#include "mos/fuse/inputs.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "mos/base/log.h"
+
+namespace mos::fuse {
+
+SiteInputs::SiteInputs(std::string name, std::int64_t in_features, GramStore& store)
+    : name_(std::move(name)), in_features_(in_features), store_(store) {}
+
+void SiteInputs::add(const InputGram& gram) {
+  stored_.push_back(store_.put(gram));
+  rows_ += gram.rows();
+  sum_.reset();
+  factors_.reset();
+}
+
+InputGram SiteInputs::of(std::size_t index) const { return store_.get(stored_.at(index)); }
+
+const InputGram& SiteInputs::total(std::span<const double> weights) const {
+  if (sum_ && std::ranges::equal(sum_->weights, weights)) return sum_->gram;
+  factors_.reset();
+  sum_ = {.weights = {weights.begin(), weights.end()}, .gram = InputGram(in_features_)};
+  for (std::size_t i = 0; i < stored_.size(); ++i) sum_->gram.merge(of(i).scaled(weights[i]));
+  return sum_->gram;
+}
+
+const RidgeSolver& SiteInputs::ridge(std::span<const double> weights, double relative_ridge) const {
+  const auto& gram = total(weights);
+  if (factors_ && factors_->asked_for == relative_ridge) return factors_->solver;
+  factors_ = {.asked_for = relative_ridge, .solver = RidgeSolver(gram, relative_ridge)};
+  const double taken = factors_->solver.relative_ridge();
+  if (taken > relative_ridge) {
+    log::warn(fmt::format("{}: the moments are singular, ridge raised from {:g} to {:g}", name_,
+                          relative_ridge, taken));
+  }
+  return factors_->solver;
+}
+
+}  // namespace mos::fuse

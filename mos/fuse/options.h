@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mos/base/describe.h"
+#include "mos/fuse/method.h"
+
+/// Options of fuse_concepts(): which method, its own ones, and how inputs are recorded for it.
+namespace mos::fuse {
+
+/// For methods that look at the concepts' inputs.
+struct RecordOptions {
+  std::string fit_text = "words";  ///< words or padded; see TextFit.
+  /// <TOK> stands for the concept. The first one is also sampled.
+  std::vector<std::string> prompts = {"photo of a <TOK>", "<TOK>"};
+  std::int64_t samples = 1;  ///< Pictures sampled for each concept.
+  std::int64_t steps = 20;
+  /// Of the arithmetic of those steps: auto is that of the model's weights; bfloat16 takes a
+  /// fraction of float32's time on processors with AVX-512 or AMX for it.
+  std::string dtype = "auto";
+  std::int64_t size = 0;   ///< Picture side in pixels; 0: the base model's own.
+  std::uint64_t seed = 0;  ///< Of the first sampled picture; the same for every concept.
+  /// GiB for the moments of the U-Net's 3×3 convolutions (LoCon files), whose side is 9 times the
+  /// channels. Those beyond it, the widest, are merged by weights.
+  double conv_memory = 8.0;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, RecordOptions& o) {
+  visit("fit_text", o.fit_text, "words (unpadded prompts) or padded (all positions)");
+  visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
+  visit("samples", o.samples, "pictures sampled for each concept");
+  visit("steps", o.steps, "denoising steps of those");
+  visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16");
+  visit("size", o.size, "picture side in pixels (0: the base model's)");
+  visit("seed", o.seed, "of the sampled pictures");
+  visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights");
+}
+
+struct FuseOptions {
+  std::string method = "gradient";  ///< One of methods().
+  /// By concept, see Weighting; empty: all alike.
+  std::vector<double> weights = {};
+  /// Options of the method by name; those that it does not name keep their defaults.
+  Json of_method = Json::object();
+  RecordOptions record = {};
+};
+
+/// What `weights` mean, a few words.
+const char* weights_help(Weighting weighting);
+
+/// Visits the options that the chosen method takes, and no others.
+template <class Visitor>
+void describe(Visitor& visit, FuseOptions& o) {
+  visit("method", o.method, "how to merge");
+  visit("weights", o.weights, weights_help(method_info(o.method).weighting));
+  const auto method = make_method(o.method, o.of_method);
+  FieldVisitorOf own(visit);
+  method->describe(own);
+  o.of_method = options_of(*method);
+  if (method->needs().inputs != Recorded::kNothing) describe(visit, o.record);
+}
+
+/// Options that some methods take and others do not, and the names of those that take `option`.
+std::vector<std::string> special_options();
+std::vector<std::string> takers_of(const std::string& option);
+
+/// `options` with numbers in the place of those that depend on the number of concepts.
+FuseOptions complete_options(FuseOptions options, std::size_t concepts);
+
+/// Throws mos::Error(kUsage) naming the first option with an impossible value.
+void check_options(const FuseOptions& options, std::size_t concepts);
+
+}  // namespace mos::fuse

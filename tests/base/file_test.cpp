@@ -1,0 +1,185 @@
+#include "mos/base/file.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "tests/base/places.h"
+
+namespace mos {
+namespace {
+
+namespace fs = std::filesystem;
+using test::error_of;
+using test::names_in;
+using test::put;
+using testing::HasSubstr;
+
+unsigned permissions_of(const fs::path& path) {
+  return static_cast<unsigned>(fs::status(path).permissions());
+}
+
+TEST(AtomicFile, TheFormerFileStandsUntilTheNewOneIsComplete) {
+  const TempDir folder;
+  put(folder / "fox", "former");
+  {
+    AtomicFile file(folder / "fox");
+    file.write("half");
+    EXPECT_EQ(read_text_file(folder / "fox"), "former");
+  }
+  EXPECT_EQ(read_text_file(folder / "fox"), "former");
+  write_text_file(folder / "fox", "new");
+  EXPECT_EQ(read_text_file(folder / "fox"), "new");
+  EXPECT_EQ(names_in(folder.path()), std::set<std::string>{"fox"});
+}
+
+TEST(AtomicFile, PermissionsOfAReplacedFileStay) {
+  const TempDir folder;
+  for (const unsigned permissions : {0600U, 0664U, 0755U}) {
+    put(folder / "fox", "former");
+    fs::permissions(folder / "fox", fs::perms(permissions));
+    write_text_file(folder / "fox", "new");
+    EXPECT_EQ(permissions_of(folder / "fox"), permissions);
+  }
+}
+
+TEST(AtomicFile, OwnersOfReplacedFilesStay) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root gives files away";
+  const TempDir folder;
+  put(folder / "fox", "former");
+  ASSERT_EQ(::chown((folder / "fox").c_str(), 65534, 65534), 0);
+  write_text_file(folder / "fox", "new");
+  struct stat now {};
+  ASSERT_EQ(::stat((folder / "fox").c_str(), &now), 0);
+  EXPECT_EQ(now.st_uid, 65534U);
+}
+
+TEST(AtomicFile, NewFilesHaveThePermissionsThatTheUserWants) {
+  const TempDir folder;
+  const auto former = ::umask(027);
+  write_text_file(folder / "fox", "new");
+  ::umask(former);
+  EXPECT_EQ(permissions_of(folder / "fox"), 0640U);
+}
+
+TEST(AtomicFile, SymbolicLinksStayAndLeadToTheNewFile) {
+  const TempDir folder;
+  fs::create_directory(folder / "store");
+  put(folder / "store/fox-1", "former");
+  fs::create_symlink("store/fox-1", folder / "fox");
+  fs::create_symlink(folder / "fox", folder / "link to a link");
+  write_text_file(folder / "link to a link", "new");
+  EXPECT_TRUE(fs::is_symlink(folder / "fox"));
+  EXPECT_TRUE(fs::is_symlink(folder / "link to a link"));
+  EXPECT_EQ(read_text_file(folder / "store/fox-1"), "new");
+
+  fs::create_symlink("store/fox-2", folder / "leads to nothing");
+  write_text_file(folder / "leads to nothing", "second");
+  EXPECT_EQ(read_text_file(folder / "store/fox-2"), "second");
+
+  fs::create_symlink("b", folder / "a");
+  fs::create_symlink("a", folder / "b");
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { write_text_file(folder / "a", "new"); }),
+              HasSubstr("circle"));
+}
+
+TEST(AtomicFile, OnlyPlainFilesAreReplaced) {
+  const TempDir folder;
+  fs::create_directory(folder / "folder");
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  const auto error = [&](const char* name) {
+    return error_of(ErrorKind::kIo, [&] { write_text_file(folder / name, "new"); });
+  };
+  EXPECT_THAT(error("folder"), HasSubstr("it is a folder, expected a file"));
+  EXPECT_THAT(error("pipe"), HasSubstr("it is no plain file"));
+  EXPECT_THAT(error_of(ErrorKind::kIo, [] { AtomicFile file("/dev/null"); }),
+              HasSubstr("it is no plain file"));
+  EXPECT_EQ(names_in(folder.path()).size(), 2U);
+}
+
+TEST(AtomicFile, WriteProtectedFilesAreNotReplaced) {
+  const TempDir folder;
+  fs::permissions(folder.path(), fs::perms(0777));
+  put(folder / "fox", "former");
+  fs::permissions(folder / "fox", fs::perms(0444));
+  const bool is_root = ::geteuid() == 0;
+  if (is_root) {
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
+  const auto message = error_of(ErrorKind::kIo, [&] { write_text_file(folder / "fox", "new"); });
+  if (is_root) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
+  EXPECT_THAT(message, HasSubstr("Permission denied"));
+  EXPECT_EQ(read_text_file(folder / "fox"), "former");
+}
+
+TEST(AtomicFile, ANameTooLongForTheSystemIsAnErrorBeforeTheWork) {
+  const TempDir folder;
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { AtomicFile file(folder / std::string(256, 'x')); }),
+              HasSubstr("File name too long"));
+  write_text_file(folder / std::string(255, 'x'), "the longest that is one");
+}
+
+TEST(AtomicFile, AFileThatMustNotBeReplacedIsAnErrorBeforeTheWork) {
+  const TempDir folder;
+  put(folder / "fox", "former");
+  EXPECT_THAT(
+      error_of(ErrorKind::kUsage, [&] { AtomicFile file(folder / "fox", Existing::kRefuse); }),
+      HasSubstr("it exists already"));
+}
+
+TEST(AtomicFile, WhatAppearsMeanwhileStaysAndTheResultIsBesideIt) {
+  const TempDir folder;
+  AtomicFile file(folder / "fox.safetensors", Existing::kRefuse);
+  file.write("result");
+  put(folder / "fox.safetensors", "somebody else's");
+  put(folder / "fox-2.safetensors", "somebody else's too");
+  const auto message = error_of(ErrorKind::kIo, [&] { file.commit(); });
+  EXPECT_THAT(message,
+              HasSubstr("the complete result is in " + (folder / "fox-3.safetensors").string()));
+  EXPECT_EQ(read_text_file(folder / "fox.safetensors"), "somebody else's");
+  EXPECT_EQ(read_text_file(folder / "fox-2.safetensors"), "somebody else's too");
+  EXPECT_EQ(read_text_file(folder / "fox-3.safetensors"), "result");
+}
+
+TEST(AtomicFile, WhenAFolderTakesItsPlaceMeanwhileTheResultIsBesideIt) {
+  const TempDir folder;
+  AtomicFile file(folder / "fox.safetensors");
+  file.write("result");
+  fs::create_directory(folder / "fox.safetensors");
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(); }), HasSubstr("fox-2.safetensors"));
+  EXPECT_EQ(read_text_file(folder / "fox-2.safetensors"), "result");
+}
+
+TEST(AtomicFile, TwoThreadsThatWriteOneFileLeaveOneOfTheirs) {
+  const TempDir folder;
+  const auto write = [&folder](char letter) {
+    for (int i = 0; i < 50; ++i) {
+      AtomicFile file(folder / "fox");
+      for (int block = 0; block < 10; ++block) file.write(std::string(1000, letter));
+      file.commit();
+    }
+  };
+  std::thread first(write, 'a'), second(write, 'b');
+  first.join();
+  second.join();
+  const auto text = read_text_file(folder / "fox");
+  EXPECT_TRUE(text == std::string(10000, 'a') || text == std::string(10000, 'b'));
+  EXPECT_EQ(names_in(folder.path()).size(), 1U);
+}
+
+TEST(MakeFolders, SaysWhatCannotBeMade) {
+  const TempDir folder;
+  make_folders(folder / "a/b");
+  make_folders(folder / "a/b");
+  EXPECT_TRUE(fs::is_directory(folder / "a/b"));
+  put(folder / "file", "");
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { make_folders(folder / "file/b"); }),
+              HasSubstr("cannot create folder"));
+}
+
+}  // namespace
+}  // namespace mos
