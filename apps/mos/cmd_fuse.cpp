@@ -16,7 +16,6 @@
 #include "mos/base/record.h"
 #include "mos/base/temporary.h"
 #include "mos/concepts/concept_writer.h"
-#include "mos/concepts/lora_file.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
 #include "output_kinds.h"
@@ -42,6 +41,7 @@ void print_help() {
       "  --{:<22} write the fused model: a directory, or one file (.safetensors)\n"
       "  --{:<22} write the same as a plain LoRA with the concept words\n"
       "  --{:<22} its format: {} [by its ending]\n"
+      "  --{:<22} rank for each concept where some are no plain LoRA [64]\n"
       "  --{:<22} where fusion_report.json goes [beside the result]\n"
       "  --{:<22} concepts from the authors' JSON list instead of file names\n"
       "  --{:<22} factor on each concept's text-encoder LoRA, one for each\n"
@@ -51,8 +51,8 @@ void print_help() {
       "  --{:<22} replace --out if it exists\n"
       "  --{:<22} only say how long it will take and how much memory\n"
       "{}{}{}",
-      "base", "out", "lora", "lora-format", kLoraFormats, "report", "concept-list", "text-scales",
-      "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
+      "base", "out", "lora", "lora-format", kLoraFormats, "lora-rank", "report", "concept-list",
+      "text-scales", "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
       flag_help<checkpoint::ReadOptions>(), fuse_options_help());
 }
 
@@ -65,6 +65,7 @@ struct Job {
   Existing existing = Existing::kRefuse;
   std::vector<fuse::ConceptSource> sources;
   concepts::ConceptFormat lora_format = concepts::ConceptFormat::kMos;
+  std::int64_t lora_rank = 64;
   KeyOptions keys;
   fuse::FuseOptions options;
   bool dry_run = false;
@@ -99,16 +100,33 @@ void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
   fuse::rename_words(sources, renames);
 }
 
+bool changes_biases(const concepts::ConceptDelta& delta) {
+  const auto any = [](const concepts::LayerUpdates& updates) {
+    return std::any_of(updates.begin(), updates.end(),
+                       [](const auto& entry) { return entry.second.bias_difference().defined(); });
+  };
+  return any(delta.text_encoder) || any(delta.unet);
+}
+
 /// What --lora cannot hold shows before the work.
 void check_format(const Job& job) {
   if (!job.lora) return;
   concepts::ConceptDelta all;
   for (const auto& source : job.sources) {
     all.words.insert(all.words.end(), source.delta.words.begin(), source.delta.words.end());
-    all.text_encoder.insert(source.delta.text_encoder.begin(), source.delta.text_encoder.end());
-    all.unet.insert(source.delta.unet.begin(), source.delta.unet.end());
   }
-  concepts::check_holds(job.lora_format, concepts::with_folded_scales(std::move(all)), *job.lora);
+  const bool holds_biases = concepts::forms_held_by(job.lora_format) == concepts::HeldForms::kAll;
+  for (const auto& source : job.sources) {
+    if (!holds_biases && changes_biases(source.delta)) {
+      throw Error(
+          ErrorKind::kMismatch,
+          fmt::format("{} changes biases, for which a LoRA of this format has no place; write "
+                      "--lora-format mos or kohya, or a model with --out",
+                      source.name));
+    }
+  }
+  all.unet["any"] = concepts::LowRank{};  // the fused LoRA: pairs of scale 1
+  concepts::check_holds(job.lora_format, all, *job.lora);
 }
 
 /// The model's folder, or that of its file, or that of the LoRA.
@@ -141,6 +159,10 @@ Job take_job(Flags& flags) {
   if (job.lora) {
     job.lora_format =
         format ? concepts::concept_format(*format) : concepts::format_of_ending(*job.lora);
+  }
+  if (const auto rank = flags.take("lora-rank")) {
+    detail::parse_value("lora-rank", *rank, job.lora_rank);
+    if (job.lora_rank < 1) throw Error(ErrorKind::kUsage, "--lora-rank must be from 1 on");
   }
   job.list = flags.take_path("concept-list");
   job.sources = take_sources(flags, job);
@@ -248,6 +270,17 @@ void estimate(const Job& job, diffusion::StableDiffusion& model, double loading,
                              options.record.steps, steps, step));
 }
 
+/// As pairs of factors, whatever forms the concepts have.
+void write_lora(const Job& job, const concepts::ConceptDelta& delta) {
+  using concepts::HeldForms;
+  const bool holds_biases = concepts::forms_held_by(job.lora_format) == HeldForms::kAll;
+  const auto rank = job.lora_rank * static_cast<std::int64_t>(job.sources.size());
+  const auto reduced = concepts::reduced_to(
+      holds_biases ? HeldForms::kPairsAndBiases : HeldForms::kPairs, delta, rank);
+  if (reduced.layers > 0) fmt::print("{}\n", concepts::cost_text(reduced, rank));
+  concepts::write_concept(*job.lora, reduced.delta, job.lora_format);
+}
+
 /// Writes each result whatever becomes of the others; throws what the first failure was.
 class Results {
  public:
@@ -283,8 +316,7 @@ void write_results(const Job& job, const diffusion::StableDiffusion& model,
   Results results;
   // The small files first: they are there even if the disk is too small for a model.
   if (job.lora) {
-    results.write(*job.lora,
-                  [&] { concepts::write_concept(*job.lora, result.delta, job.lora_format); });
+    results.write(*job.lora, [&] { write_lora(job, result.delta); });
   }
   diffusion::SaveOptions save{.existing = job.existing, .write = {.cancel = cancel}};
   if (is_report_in_model(job)) {

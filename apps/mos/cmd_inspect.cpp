@@ -86,7 +86,9 @@ Json fit_json(bool fits, const std::string& keys, std::vector<std::string> probl
 Json fit_of_concept(const concepts::KeyReport& keys) {
   auto problems = keys.wrong;
   for (const auto& key : keys.missing) problems.push_back(key + " (missing)");
-  for (const auto& key : keys.unexpected) problems.push_back(key + " (unexpected)");
+  for (const auto& [key, why] : keys.unexpected) {
+    problems.push_back(fmt::format("{} (unexpected: {})", key, why));
+  }
   return fit_json(keys.all_matched(), keys.summary(), std::move(problems));
 }
 

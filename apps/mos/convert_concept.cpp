@@ -12,6 +12,7 @@
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/mean_rows.h"
+#include "mos/io/narrowing.h"
 #include "output_kinds.h"
 #include "terminal.h"
 
@@ -30,6 +31,8 @@ const char* const kConvertConceptHelp =
     "  --mean-rows              one row for a word that has one for each layer: their mean\n"
     "  --base MODEL             measure on this base model what the mean changes; it is read as\n"
     "                           the options of models above say\n"
+    "  --rank N                 of what becomes a plain LoRA because the format has no place for\n"
+    "                           its form (LoHa, LoKr, DoRA, full differences) [64]\n"
     "  --dtype TYPE             float32, float16 or bfloat16 [as in the file]\n";
 
 namespace {
@@ -42,6 +45,7 @@ struct Order {
   bool mean_rows = false;
   std::optional<std::string> base;
   checkpoint::ReadOptions read;
+  std::int64_t rank = 64;
   std::optional<torch::ScalarType> dtype;
   KeyOptions keys;
 };
@@ -71,6 +75,8 @@ Order take_order(Flags& flags, const fs::path& out) {
   order.mean_rows = flags.take_switch("mean-rows");
   order.base = flags.take("base");
   read_flags(flags, order.read);
+  if (const auto rank = flags.take("rank")) detail::parse_value("rank", *rank, order.rank);
+  if (order.rank < 1) throw Error(ErrorKind::kUsage, "--rank must be a whole number from 1 on");
   if (const auto dtype = flags.take("dtype")) order.dtype = weights_dtype_named(*dtype);
   order.keys = take_key_options(flags);
   flags.refuse_unknown();
@@ -86,8 +92,9 @@ void cut(ConceptDelta& delta, const Order& order) {
     delta.words.clear();
   }
   if (!order.word) return;
-  const auto found = std::find_if(delta.words.begin(), delta.words.end(),
-                                  [&](const auto& word) { return word.word == *order.word; });
+  const auto found = std::find_if(delta.words.begin(), delta.words.end(), [&](const auto& word) {
+    return word.word == *order.word || (!word.alias.empty() && word.alias == *order.word);
+  });
   if (found == delta.words.end()) {
     throw Error(ErrorKind::kUsage, fmt::format("there is no word {} in it; it has \"{}\"",
                                                *order.word, delta.phrase()));
@@ -117,13 +124,39 @@ void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& ord
   delta = concepts::with_mean_rows(delta);
 }
 
-void cast(ConceptDelta& delta, torch::ScalarType dtype) {
-  for (auto& word : delta.words) word.rows = word.rows.to(dtype);
+void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
+  io::Narrowing narrowing;
+  for (auto& word : delta.words) word.rows = narrowing.cast(word.word, word.rows, dtype);
   for (auto* updates : {&delta.text_encoder, &delta.unet}) {
     for (auto& [layer, update] : *updates) {
-      update.for_each_tensor([dtype](torch::Tensor& tensor) { tensor = tensor.to(dtype); });
+      update.for_each_tensor([&, &name = layer](torch::Tensor& tensor) {
+        tensor = narrowing.cast(name, tensor, dtype);
+      });
     }
   }
+  narrowing.warn(out.string());
+}
+
+/// In forms that the format holds; says what that costs.
+ConceptDelta reduced(ConceptDelta delta, const Order& order) {
+  const auto held = concepts::forms_held_by(order.format);
+  if (held == concepts::HeldForms::kNone) return delta;
+  std::optional<diffusion::StableDiffusion> base;
+  if (order.base && concepts::needs_base(held, delta)) {
+    base = diffusion::StableDiffusion::load(*order.base, {.read = order.read});
+  }
+  auto reduction =
+      concepts::reduced_to(held, std::move(delta), order.rank, base ? &*base : nullptr);
+  if (reduction.layers > 0) fmt::print("{}\n", concepts::cost_text(reduction, order.rank));
+  return std::move(reduction.delta);
+}
+
+/// A1111 and ComfyUI call an embedding as its file.
+void warn_of_other_name(const ConceptDelta& delta, const Order& order, const fs::path& out) {
+  const bool by_file = order.format == ConceptFormat::kA1111 || order.format == ConceptFormat::kXti;
+  if (!by_file || delta.words.front().word == out.stem().string()) return;
+  log::warn(fmt::format("A1111 and ComfyUI will call this embedding {}, as its file, and not {}",
+                        out.stem().string(), delta.words.front().word));
 }
 
 }  // namespace
@@ -140,12 +173,14 @@ int convert_concept(Flags& flags, const fs::path& in, const fs::path& out) {
   if (order.keys.list) log::info(file.keys.listing());
   auto delta = file.delta;
   cut(delta, order);
+  delta = reduced(std::move(delta), order);
   auto target = order.mean_rows ? concepts::with_mean_rows(delta) : delta;
   concepts::check_holds(order.format, target, out);
   take_means(delta, file.delta, order);
-  if (order.dtype) cast(delta, *order.dtype);
+  if (order.dtype) cast(delta, *order.dtype, out);
   cancel_on_interrupt();  // what is being written is finished or goes
   concepts::write_concept(out, delta, order.format);
+  warn_of_other_name(delta, order, out);
   fmt::print("{}\n", out.string());
   return 0;
 }

@@ -8,8 +8,6 @@
 
 #include "mos/base/text.h"
 
-#include "mos/base/text.h"
-
 namespace mos::app {
 
 namespace {

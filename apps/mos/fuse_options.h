@@ -10,8 +10,8 @@
 /// The options of `mos fuse` that depend on the method.
 namespace mos::app {
 
-/// From the file `config`, if any, and from flags, which overrule it. Throws mos::Error(kUsage) for an option that
-/// the chosen method does not take, naming the methods that do.
+/// From the file `config`, if any, and from flags, which overrule it. Throws mos::Error(kUsage) for
+/// an option that the chosen method does not take, naming the methods that do.
 fuse::FuseOptions take_fuse_options(Flags& flags,
                                     const std::optional<std::filesystem::path>& config);
 

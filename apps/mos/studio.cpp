@@ -12,6 +12,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/sha256.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
@@ -21,14 +22,24 @@
 namespace mos::app {
 namespace {
 
+/// Of the file, and of those that were read with it.
+std::string hash_of(const concepts::ConceptFile& file, const std::string& path) {
+  if (file.companions.empty()) return file_hash(path);
+  auto all = file_hash(path);
+  for (const auto& beside : file.companions) all += file_hash(beside);
+  Sha256 sha;
+  sha.update(all.data(), all.size());
+  return sha.hex();
+}
+
 std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
                                                  const KeyOptions& keys) {
   std::vector<concepts::ConceptFile> files;
   for (auto& use : uses) {
-    const auto hash = file_hash(use.file);
+    files.push_back(concepts::read_concept_file(use.file, keys.unexpected));
+    const auto hash = hash_of(files.back(), use.file);
     check_hash(use.file, use.sha256, hash);
     use.sha256 = hash;
-    files.push_back(concepts::read_concept_file(use.file, keys.unexpected));
   }
   return files;
 }
@@ -63,8 +74,7 @@ void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
   std::vector<std::string> known;
   for (const auto& word : studio.tokens.words()) known.push_back(word.word);
   for (const auto& word : words_in(prompt)) {
-    const bool is_known = std::find(known.begin(), known.end(), word) != known.end();
-    if (is_known || studio.model.tokenizer.token_id(word)) continue;
+    if (studio.tokens.knows(word) || studio.model.tokenizer.token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
                             prompt, word, did_you_mean(word, known)));
@@ -135,15 +145,13 @@ Studio open_studio(const StudioOptions& options) {
   model.unet->to(options.device, options.dtype);
   model.vae->to(options.device, options.dtype);
 
-  const auto layers = model.unet->cross_attention_count();
-  auto tokens = model.concepts.is_null()
-                    ? concepts::ConceptTokens(layers)
-                    : concepts::ConceptTokens::from_json(model.concepts, layers);
+  auto tokens = concepts::known_words(model);
   std::vector<Studio::Guest> guests;
   for (std::size_t i = 0; i < files.size(); ++i) {
     tokens.add(files[i].delta.words, model.tokenizer, model.text_encoder);
     guests.push_back({uses[i].file, {}});
     for (const auto& word : files[i].delta.words) guests.back().words.push_back(word.word);
+    for (const auto& word : files[i].delta.words) guests.back().aliases.push_back(word.alias);
   }
   return {std::move(model), std::move(tokens), hash, std::move(uses), std::move(guests)};
 }
@@ -156,8 +164,11 @@ void check_words(const Studio& studio, const region::Scene& scene) {
   }
   for (const auto& guest : studio.guests) {
     const auto is_called = [&](const std::string& prompt) {
-      return std::any_of(guest.words.begin(), guest.words.end(),
-                         [&](const std::string& word) { return has_word(prompt, word); });
+      const auto has = [&](const std::string& word) {
+        return studio.tokens.knows(word) && has_word(prompt, word);
+      };
+      return std::any_of(guest.words.begin(), guest.words.end(), has) ||
+             std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
     };
     if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
     throw Error(ErrorKind::kUsage,

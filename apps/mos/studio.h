@@ -27,6 +27,7 @@ struct Studio {
   struct Guest {
     std::string file;
     std::vector<std::string> words;
+    std::vector<std::string> aliases;  ///< Other names of theirs, as far as they are unambiguous.
   };
 
   diffusion::StableDiffusion model;

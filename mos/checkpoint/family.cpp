@@ -187,8 +187,11 @@ std::string family_of_text_width(std::int64_t width) {
       return name_of(Family::kSd1);
     case 1024:
       return name_of(Family::kSd2);
+    case 1280:
     case 2048:
       return fmt::format("{}, which is not supported", name_of(Family::kSdxl));
+    case 4096:
+      return "a model with a T5 text encoder (Stable Diffusion 3, FLUX), which is not supported";
     default:
       return "a model of another size";
   }

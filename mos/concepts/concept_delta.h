@@ -20,6 +20,9 @@ struct ConceptWord {
   /// layers share their rows. Any float dtype.
   torch::Tensor rows;
   std::int64_t vectors = 1;  ///< n, tokens in a prompt.
+  /// Another name that the word also has in prompts, unless something else is called so: what the
+  /// author of an A1111 embedding called it. Empty: none.
+  std::string alias = {};
 
   /// L, or 1 when all layers share their rows.
   std::int64_t layers() const { return rows.size(0) / vectors; }

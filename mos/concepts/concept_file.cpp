@@ -11,7 +11,8 @@
 #include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
 #include "mos/concepts/embedding_file.h"
-#include "mos/concepts/lora_file.h"
+#include "mos/concepts/lora_collector.h"
+#include "mos/concepts/numbered_file.h"
 #include "mos/io/finite.h"
 
 namespace mos::concepts {
@@ -38,9 +39,9 @@ void sort_words(ConceptDelta& delta, const std::string& origin) {
                    [&](const auto& a, const auto& b) { return position(a) < position(b); });
 }
 
-std::string word_of_file(const io::TensorFile& file) {
+EmbeddingCollector embeddings_of(const io::TensorFile& file) {
   const auto name = file.metadata.find(kEmbeddingName);
-  return name != file.metadata.end() ? name->second : file.path.stem().string();
+  return {file.path.stem().string(), name == file.metadata.end() ? "" : name->second};
 }
 
 /// PEFT keeps the scale beside its file, for the one network that the folder is of.
@@ -50,7 +51,10 @@ PeftConfigs scales_of(const io::TensorFile& file, const LoraCollector& lora) {
   const bool by_peft = lora.dialects().contains(LoraDialect::kPeft);
   if (!configs.empty() || !by_peft || !fs::exists(beside)) return configs;
   const auto config = read_json_file(beside);
-  return {{Network::kTextEncoder, config}, {Network::kUNet, config}};
+  for (const auto network : {Network::kTextEncoder, Network::kUNet}) {
+    configs.emplace(network, PeftConfig(config, beside.string()));
+  }
+  return configs;
 }
 
 /// A LoRA below `base_model.model.` was written by PEFT, which never assumes a scale of 1.
@@ -75,42 +79,67 @@ void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
   }
 }
 
+/// What another file of the same concept brings: other layers and words.
+void add(ConceptFile more, ConceptFile& file) {
+  for (auto& word : more.delta.words) file.delta.words.push_back(std::move(word));
+  file.delta.text_encoder.merge(more.delta.text_encoder);
+  file.delta.unet.merge(more.delta.unet);
+  for (auto& use : more.keys.matched) file.keys.matched.push_back(std::move(use));
+  for (auto& key : more.keys.unexpected) file.keys.unexpected.push_back(std::move(key));
+}
+
 /// Everything in a concept is small and read several times, so it is looked at here, once.
 void check_values(const ConceptFile& file) {
   for (const auto& word : file.delta.words) {
     io::check_finite(word.rows, file.origin, word.word);
   }
+  const auto check = [&](const std::string& layer, std::string_view part,
+                         const torch::Tensor& tensor) {
+    io::check_finite(tensor, file.origin, fmt::format("{} ({})", layer, part));
+  };
   for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
-    for (auto [layer, update] : *updates) {
-      update.for_each_tensor([&, &name = layer](const torch::Tensor& part) {
-        io::check_finite(part, file.origin, name);
-      });
+    for (const auto& [layer, update] : *updates) {
+      if (const auto* dense = update.dense()) {
+        for (const auto& [part, tensor] : dense->parts) check(layer, name_of(part), tensor);
+      } else {
+        check(layer, "down", update.low_rank().down);
+        check(layer, "up", update.low_rank().up);
+      }
     }
   }
 }
 
-/// Networks have hundreds of keys, of which none means anything in a concept: what they are says
-/// more.
+/// A model given as a concept has hundreds of keys that do not fit; what it is says it all.
 void refuse_model(const io::TensorFile& file) {
+  using checkpoint::Part;
   const auto identity = checkpoint::identify(file.tensors);
   if (!identity) return;
+  const bool steers = identity->part == Part::kAdapter || identity->part == Part::kControlNet;
+  const auto family = steers ? "" : fmt::format(" ({})", name_of(identity->family));
   throw Error(ErrorKind::kMismatch,
-              fmt::format("{} is no concept but a {} ({}); expected words, a LoRA or an embedding",
-                          file.path.string(), name_of(identity->part), name_of(identity->family)));
+              fmt::format("{} is no concept but a {}{}, which is given with {}; concepts are LoRA "
+                          "files and embeddings",
+                          file.path.string(), name_of(identity->part), family,
+                          steers ? "--adapter" : "--base"));
 }
 
 }  // namespace
 
 ConceptFile sort_concept_keys(const io::TensorFile& file) {
   ConceptFile result{.origin = file.path.string()};
-  result.delta.metadata = file.metadata;
+  const auto numbered = read_numbered_keys(file);
+  result.delta.metadata = numbered.metadata;
   LoraCollector lora;
-  EmbeddingCollector words(word_of_file(file));
+  auto words = embeddings_of(file);
   io::StateDict rest;
   for (const auto& [full_key, tensor] : file.tensors) {
     const auto key =
         full_key.starts_with(kParamsLevel) ? full_key.substr(kParamsLevel.size()) : full_key;
-    if (const auto kind = foreign_kind(key)) {
+    if (const auto found = numbered.layers.find(key); found != numbered.layers.end()) {
+      lora.take(found->second, key, tensor);
+    } else if (numbered.words.contains(key)) {
+      words.take_word(key, tensor);
+    } else if (const auto kind = foreign_kind(key)) {
       result.keys.foreign[std::string(*kind)].push_back(key);
     } else if (!lora.take(key, tensor) && !words.take(key, tensor)) {
       rest[key] = tensor;
@@ -119,7 +148,9 @@ ConceptFile sort_concept_keys(const io::TensorFile& file) {
   const bool is_dictionary =
       lora.dialects().empty() && result.keys.foreign.empty() && words.take_dictionary(rest);
   if (!is_dictionary) {
-    for (const auto& [key, tensor] : rest) result.keys.unexpected.push_back(key);
+    for (const auto& [key, tensor] : rest) {
+      result.keys.unexpected.push_back({key, numbered.why_not(key)});
+    }
   }
   const auto configs = scales_of(file, lora);
   lora.finish(configs, result.delta, result.keys);
@@ -137,9 +168,15 @@ bool is_concept_file(const ConceptFile& file) {
 ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
   const auto tensors = io::read_tensor_file(path);
   auto file = sort_concept_keys(tensors);
-  if (!is_concept_file(file)) refuse_model(tensors);
+  if (file.keys.matched.empty()) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);
   check_values(file);
+  for (const auto& beside : companions_of(tensors)) {
+    auto more = read_concept_file(beside, unexpected);
+    log::info(fmt::format("{} belongs to {} and is read with it", beside.string(), file.origin));
+    add(std::move(more), file);
+    file.companions.push_back(beside);
+  }
   return file;
 }
 

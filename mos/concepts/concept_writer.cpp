@@ -14,6 +14,7 @@
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
+#include "mos/concepts/peft_config.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/torch_writer.h"
 
@@ -27,18 +28,23 @@ struct FormatRule {
   ConceptFormat format;
   const char* name;
   std::optional<LoraDialect> lora;
+  HeldForms forms;
   std::optional<EmbeddingDialect> words;
 };
 constexpr auto kFormats = std::to_array<FormatRule>({
-    {ConceptFormat::kMos, "mos", LoraDialect::kOfficial, EmbeddingDialect::kOfficial},
-    {ConceptFormat::kOfficial, "official", LoraDialect::kOfficial, EmbeddingDialect::kOfficial},
-    {ConceptFormat::kKohya, "kohya", LoraDialect::kKohya, EmbeddingDialect::kBundle},
-    {ConceptFormat::kPeft, "peft", LoraDialect::kPeft, std::nullopt},
-    {ConceptFormat::kDiffusers, "diffusers", LoraDialect::kDiffusers, std::nullopt},
-    {ConceptFormat::kA1111, "a1111", std::nullopt, EmbeddingDialect::kA1111},
-    {ConceptFormat::kTextualInversion, "textual-inversion", std::nullopt,
+    {ConceptFormat::kMos, "mos", LoraDialect::kOfficial, HeldForms::kAll,
+     EmbeddingDialect::kOfficial},
+    {ConceptFormat::kOfficial, "official", LoraDialect::kOfficial, HeldForms::kPairs,
+     EmbeddingDialect::kOfficial},
+    {ConceptFormat::kKohya, "kohya", LoraDialect::kKohya, HeldForms::kAll,
+     EmbeddingDialect::kBundle},
+    {ConceptFormat::kPeft, "peft", LoraDialect::kPeft, HeldForms::kPairsAndDora, std::nullopt},
+    {ConceptFormat::kDiffusers, "diffusers", LoraDialect::kDiffusers, HeldForms::kPairs,
+     std::nullopt},
+    {ConceptFormat::kA1111, "a1111", std::nullopt, HeldForms::kNone, EmbeddingDialect::kA1111},
+    {ConceptFormat::kTextualInversion, "textual-inversion", std::nullopt, HeldForms::kNone,
      EmbeddingDialect::kDiffusers},
-    {ConceptFormat::kXti, "xti", std::nullopt, EmbeddingDialect::kXti},
+    {ConceptFormat::kXti, "xti", std::nullopt, HeldForms::kNone, EmbeddingDialect::kXti},
 });
 
 using Metadata = std::map<std::string, std::string>;
@@ -81,6 +87,14 @@ void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::p
   require(!torch || !needs_metadata(rule, delta),
           fmt::format("{} names keep the scale in metadata, which only .safetensors has, not {}",
                       rule.name, path.string()));
+}
+
+[[noreturn]] void refuse_form(const FormatRule& rule, const std::string& layer,
+                              const LayerUpdate& update) {
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{} files have no place for the update of {}, which is {} ({}); the "
+                          "formats mos and kohya have",
+                          rule.name, layer, name_of(update.dense()->form), update.shapes()));
 }
 
 /// What is new in the metadata, and nothing that another format left there.
@@ -142,6 +156,8 @@ ConceptFormat concept_format(const std::string& name) {
                                              fmt::join(names, ", "), did_you_mean(name, names)));
 }
 
+HeldForms forms_held_by(ConceptFormat format) { return rule_of(format).forms; }
+
 ConceptFormat format_of_ending(const fs::path& path) {
   if (path.extension() == ".safetensors") return ConceptFormat::kMos;
   if (path.extension() == ".pth") return ConceptFormat::kOfficial;
@@ -162,6 +178,11 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path
   require(rule.lora || delta.words.size() == 1,
           fmt::format("{} files hold one word, this concept has {}; choose one with --word",
                       rule.name, delta.words.size()));
+  for (const auto* updates : {&delta.text_encoder, &delta.unet}) {
+    for (const auto& [layer, update] : *updates) {
+      if (!holds(rule.forms, update)) refuse_form(rule, layer, update);
+    }
+  }
   check_ending(rule, delta, path);
   for (const auto& word : delta.words) word_tensors(word, *rule.words);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
+#include "mos/concepts/held_forms.h"
 
 /// Concepts into files of every dialect that can be written.
 namespace mos::concepts {
@@ -25,12 +26,16 @@ std::vector<std::string> concept_format_names();
 /// Throws mos::Error(kUsage) for another name.
 ConceptFormat concept_format(const std::string& name);
 
+/// What updates of layers files of this format can hold.
+HeldForms forms_held_by(ConceptFormat format);
+
 /// What the ending of a file promises: kMos for .safetensors, kOfficial for .pth.
 /// Throws mos::Error(kUsage) for others.
 ConceptFormat format_of_ending(const std::filesystem::path& path);
 
 /// Throws mos::Error naming what `format` or a file with this ending cannot hold: kMismatch for
-/// layer-wise rows, kUsage for LoRA in embeddings, words in a LoRA, several words, or the ending.
+/// layer-wise rows and for forms of updates (see reduced_to), kUsage for LoRA in embeddings, words
+/// in a LoRA, several words, or the ending.
 void check_holds(ConceptFormat format, const ConceptDelta& delta,
                  const std::filesystem::path& path);
 

@@ -7,13 +7,8 @@
 /// From the factors of an update to its matrix, form by form; shapes first.
 namespace mos::concepts {
 
-struct MatrixShape {
-  std::int64_t out = 0;
-  std::int64_t in = 0;  ///< I, of a convolution C·k·k.
-};
-
-/// Of dense_matrix(update), from the shapes of its parts. Nothing for an update of the bias alone.
-/// Required: update.is_sound().
+/// O and I of dense_matrix(update), from the shapes of its parts. Nothing for an update of the bias
+/// alone. Required: update.is_sound().
 std::optional<MatrixShape> matrix_shape(const Dense& update);
 
 /// The matrix of its form, [O,I] float64 on the CPU, not scaled and without DoRA's magnitude.

@@ -1,6 +1,7 @@
 #include "mos/concepts/describe.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -21,22 +22,23 @@ namespace {
 std::int64_t text_width(const ConceptDelta& delta) {
   if (!delta.words.empty()) return delta.words.front().rows.size(1);
   for (const auto& [layer, update] : delta.unet) {
-    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) {
-      return update.low_rank().down.size(1);
-    }
+    const bool reads_text = layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v");
+    if (reads_text && update.features()) return update.features()->in;
   }
   for (const auto& [layer, update] : delta.text_encoder) {
-    if (layer.ends_with(".q_proj")) return update.low_rank().down.size(1);
+    if (layer.ends_with(".q_proj") && update.features()) return update.features()->in;
   }
   return 0;
 }
 
-/// The distinct values among all pairs, smallest first.
+/// The distinct values among all updates that have factors, smallest first.
 template <class ValueOf>
 Json distinct(const ConceptDelta& delta, const ValueOf& value_of) {
   std::set<double> values;
   for (const auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (const auto& [layer, update] : *updates) values.insert(value_of(update.low_rank()));
+    for (const auto& [layer, update] : *updates) {
+      if (update.rank() > 0) values.insert(value_of(update));
+    }
   }
   Json list = Json::array();
   for (const double value : values) list.push_back(value);
@@ -65,14 +67,28 @@ Json layer_kinds(const LayerUpdates& updates) {
   return counts;
 }
 
-const char* network_type(const ConceptFile& file) {
-  const auto& delta = file.delta;
-  if (delta.unet.empty() && delta.text_encoder.empty()) return "embedding";
-  const bool has_patches = std::any_of(delta.unet.begin(), delta.unet.end(), [](const auto& entry) {
-    const auto& down = entry.second.low_rank().down;
-    return down.dim() == 4 && down.size(2) > 1;
-  });
-  return has_patches ? "LoCon (LoRA with 3x3 convolutions)" : "LoRA";
+constexpr const char* kLoCon = "LoCon (LoRA with 3x3 convolutions)";
+
+/// Whether a pair has a kernel larger than 1×1.
+bool reads_patches(const LowRank& pair) { return pair.down.dim() == 4 && pair.down.size(2) > 1; }
+
+/// What one update is a part of.
+std::string network_of(const LayerUpdate& update) {
+  const auto* dense = update.dense();
+  if (dense == nullptr) return reads_patches(update.low_rank()) ? kLoCon : "LoRA";
+  const std::string form(dense->has(LoraPart::kMid) ? kLoCon : name_of(dense->form));
+  return dense->has(LoraPart::kMagnitude) ? "DoRA on " + form : form;
+}
+
+/// All that is in the file: "LoRA", "LoHa (LyCORIS), full differences (LyCORIS)".
+std::string network_type(const ConceptFile& file) {
+  std::set<std::string> kinds;
+  for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
+    for (const auto& [layer, update] : *updates) kinds.insert(network_of(update));
+  }
+  if (kinds.empty()) return "embedding";
+  if (kinds.contains(kLoCon)) kinds.erase("LoRA");  // whose other layers are pairs like a LoRA's
+  return fmt::format("{}", fmt::join(kinds, ", "));
 }
 
 Json words_json(const ConceptDelta& delta) {
@@ -81,14 +97,18 @@ Json words_json(const ConceptDelta& delta) {
     words[word.word] = fmt::format(
         "{} token{} of width {}{}", word.vectors, word.vectors == 1 ? "" : "s", word.rows.size(1),
         word.layers() == 1 ? std::string() : fmt::format(", rows for {} layers", word.layers()));
+    if (word.alias.empty()) continue;
+    words[word.word].get_ref<std::string&>() +=
+        fmt::format("; its author called it {}", word.alias);
   }
   return words;
 }
 
 void add_lora(Json& report, const ConceptDelta& delta) {
   if (delta.unet.empty() && delta.text_encoder.empty()) return;
-  report["ranks"] = distinct(delta, [](const LowRank& p) { return static_cast<double>(p.rank()); });
-  report["alphas"] = distinct(delta, [](const LowRank& p) { return p.alpha(); });
+  report["ranks"] =
+      distinct(delta, [](const LayerUpdate& u) { return static_cast<double>(u.rank()); });
+  report["alphas"] = distinct(delta, [](const LayerUpdate& u) { return u.alpha(); });
   report["text_encoder_layers"] = layer_kinds(delta.text_encoder);
   report["unet_layers"] = layer_kinds(delta.unet);
 }
@@ -123,8 +143,11 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   add_lora(report, sorted.delta);
   if (!sorted.delta.words.empty()) report["words"] = words_json(sorted.delta);
   report["keys"] = sorted.keys.summary();
-  for (const auto* list : {&sorted.keys.missing, &sorted.keys.wrong, &sorted.keys.unexpected}) {
+  for (const auto* list : {&sorted.keys.missing, &sorted.keys.wrong}) {
     for (const auto& key : *list) report["problems"].push_back(key);
+  }
+  for (const auto& [key, why] : sorted.keys.unexpected) {
+    report["problems"].push_back(fmt::format("{} ({})", key, why));
   }
   const auto training = training_summary(file.metadata);
   if (!training.empty()) report["training"] = training;

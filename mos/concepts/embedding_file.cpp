@@ -117,27 +117,30 @@ std::string_view name_of(EmbeddingDialect dialect) {
   return "";
 }
 
-void EmbeddingCollector::add(EmbeddingDialect dialect, const std::string& word,
-                             const std::string& key, const Tensor& tensor) {
-  vectors_.push_back({dialect, word, key, tensor});
-  ++dialects_[dialect];
+void EmbeddingCollector::add(Vector vector) {
+  ++dialects_[vector.dialect];
+  vectors_.push_back(std::move(vector));
+}
+
+void EmbeddingCollector::take_word(const std::string& word, const Tensor& tensor) {
+  add({EmbeddingDialect::kDiffusers, word, word, tensor});
 }
 
 bool EmbeddingCollector::take(const std::string& key, const Tensor& tensor) {
   const std::string_view name = key;
   if (name.starts_with(kOfficialPrefix) && name.size() > kOfficialPrefix.size()) {
-    add(EmbeddingDialect::kOfficial, key.substr(kOfficialPrefix.size()), key, tensor);
+    add({EmbeddingDialect::kOfficial, key.substr(kOfficialPrefix.size()), key, tensor});
   } else if (name == kParams) {
-    add(EmbeddingDialect::kA1111, file_word_, key, tensor);
+    add({EmbeddingDialect::kA1111, "", key, tensor});
   } else if (const auto entry = entry_of_params(name); !entry.empty()) {
-    add(EmbeddingDialect::kA1111, entry == kAnyName ? file_word_ : std::string(entry), key, tensor);
+    add({EmbeddingDialect::kA1111, "", key, tensor, std::string(entry)});
   } else if (name.starts_with(kBundlePrefix)) {
     const auto rest = name.substr(kBundlePrefix.size());
     const auto dot = rest.find('.');
     if (dot == 0 || dot == rest.npos) return false;
     const auto value = rest.substr(dot + 1);
     if (value != kParams && entry_of_params(value).empty()) return false;
-    add(EmbeddingDialect::kBundle, std::string(rest.substr(0, dot)), key, tensor);
+    add({EmbeddingDialect::kBundle, std::string(rest.substr(0, dot)), key, tensor});
   } else if (is_xti_layer(name)) {
     layers_[key] = tensor;
     ++dialects_[EmbeddingDialect::kXti];
@@ -155,7 +158,7 @@ bool EmbeddingCollector::take_dictionary(const io::StateDict& rest) {
       (rest.size() == 1 && !is_parameter(rest.begin()->first)) ||
       std::all_of(rest.begin(), rest.end(), [](const auto& entry) { return is_word(entry.first); });
   if (!are_words) return false;
-  for (const auto& [key, tensor] : rest) add(EmbeddingDialect::kDiffusers, key, key, tensor);
+  for (const auto& [key, tensor] : rest) take_word(key, tensor);
   return true;
 }
 
@@ -169,7 +172,7 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
       report.missing.push_back(layer);
       continue;
     }
-    const auto word = shared_word(file_word_, found->second);
+    const auto word = shared_word("", found->second);
     fits = fits && word && (rows.empty() || word->rows.sizes() == rows.front().sizes());
     if (!fits) {
       report.wrong.push_back(shape_complaint(layer, found->second));
@@ -182,20 +185,37 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
     report.wrong.push_back(nameless(kXtiLayers.front()));
     return;
   }
-  delta.words.push_back({file_word_, torch::cat(rows), rows.front().size(0)});
+  delta.words.push_back(named_as_the_file({"", torch::cat(rows), rows.front().size(0)}, kAnyName));
   for (const auto& [key, tensor] : layers_) report.matched.push_back({key, file_word_});
 }
 
+ConceptWord EmbeddingCollector::named_as_the_file(ConceptWord word,
+                                                  const std::string& entry) const {
+  word.word = file_word_;
+  const auto& inner = entry.empty() || entry == kAnyName ? inner_name_ : entry;
+  if (inner != file_word_) word.alias = inner;
+  return word;
+}
+
 void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
+  const auto of_the_file = std::count_if(vectors_.begin(), vectors_.end(),
+                                         [](const Vector& vector) { return vector.word.empty(); });
   for (const auto& vector : vectors_) {
     auto word = vector.dialect == EmbeddingDialect::kOfficial
                     ? official_word(vector.word, vector.tensor)
                     : shared_word(vector.word, vector.tensor);
+    if (word && vector.word.empty()) {
+      // The first programs kept several words in one file, each under its own name.
+      const bool alone =
+          of_the_file == 1 || vector.inner_name.empty() || vector.inner_name == kAnyName;
+      word->word = vector.inner_name;
+      if (alone) word = named_as_the_file(std::move(*word), vector.inner_name);
+    }
     if (word && word->word.empty()) {
       report.wrong.push_back(nameless(vector.key));
     } else if (word) {
+      report.matched.push_back({vector.key, word->word});
       delta.words.push_back(std::move(*word));
-      report.matched.push_back({vector.key, vector.word});
     } else {
       report.wrong.push_back(shape_complaint(vector.key, vector.tensor));
     }
@@ -227,7 +247,7 @@ io::StateDict word_tensors(const ConceptWord& word, EmbeddingDialect dialect) {
 
 ConceptWord with_mean_rows(const ConceptWord& word) {
   const auto rows = layerwise(word, word.layers()).to(torch::kFloat32);
-  return {word.word, rows.mean(0), word.vectors};
+  return {word.word, rows.mean(0), word.vectors, word.alias};
 }
 
 }  // namespace mos::concepts

@@ -33,14 +33,20 @@ inline constexpr std::array<const char*, 16> kXtiLayers = {
 /// Takes the words of a file from those of its tensors that are no LoRA.
 class EmbeddingCollector {
  public:
-  /// `file_word`: what a nameless embedding is called: the name in the file, or the file's own.
-  explicit EmbeddingCollector(std::string file_word) : file_word_(std::move(file_word)) {}
+  /// `file_word`: the name of the file without its ending, as which A1111 and ComfyUI know the
+  /// embedding in it; `inner_name`: what the file says its name is, or nothing. Authors leave
+  /// others' names in there, so that it is only the word's alias.
+  EmbeddingCollector(std::string file_word, std::string inner_name)
+      : file_word_(std::move(file_word)), inner_name_(std::move(inner_name)) {}
 
   /// False when `key` is not one that an embedding file has.
   bool take(const std::string& key, const torch::Tensor& tensor);
   /// Keys that take() refused, which are a diffusers file {word: vector} when nothing else is in
-  /// the file: one key alone, or keys like `<word>`. False: they are not.
+  /// the file: one key alone, or keys like `<word>`; a vector without a key is called as the file.
+  /// False: they are not.
   bool take_dictionary(const io::StateDict& rest);
+  /// A tensor of which somebody else knows that it is a word.
+  void take_word(const std::string& word, const torch::Tensor& tensor);
 
   /// All words, sorted by name; tensors of impossible shapes are in `report`.
   void finish(ConceptDelta& delta, KeyReport& report) const;
@@ -50,15 +56,16 @@ class EmbeddingCollector {
  private:
   struct Vector {
     EmbeddingDialect dialect;
-    std::string word;
+    std::string word;  ///< Empty: as the file.
     std::string key;
     torch::Tensor tensor;
+    std::string inner_name = {};  ///< Beside `*`, what A1111's dictionary calls it.
   };
-  void add(EmbeddingDialect dialect, const std::string& word, const std::string& key,
-           const torch::Tensor& tensor);
+  void add(Vector vector);
+  ConceptWord named_as_the_file(ConceptWord word, const std::string& entry) const;
   void finish_layers(ConceptDelta& delta, KeyReport& report) const;
 
-  std::string file_word_;
+  std::string file_word_, inner_name_;
   std::vector<Vector> vectors_;
   std::map<std::string, torch::Tensor> layers_;  ///< XTI, by name.
   std::vector<std::string> ids_;                 ///< Keys with token numbers, which mean nothing.

@@ -2,7 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/base/text.h"
 
 namespace mos::concepts {
@@ -20,7 +23,9 @@ std::string KeyReport::listing() const {
   for (const auto& use : matched)
     text += fmt::format("matched     {} -> {}\n", printable(use.key), printable(use.target));
   for (const auto& key : missing) text += fmt::format("missing     {}\n", printable(key));
-  for (const auto& key : unexpected) text += fmt::format("unexpected  {}\n", printable(key));
+  for (const auto& [key, why] : unexpected) {
+    text += fmt::format("unexpected  {} ({})\n", printable(key), printable(why));
+  }
   for (const auto& reason : wrong) text += fmt::format("wrong       {}\n", printable(reason));
   for (const auto& [what, keys] : foreign) {
     for (const auto& key : keys) text += fmt::format("refused     {} ({})\n", printable(key), what);
@@ -43,7 +48,9 @@ std::vector<std::string> KeyReport::take_matched(const std::string& target) {
 }
 
 void KeyReport::reject(const std::string& target) {
-  for (auto& key : take_matched(target)) unexpected.push_back(std::move(key));
+  for (auto& key : take_matched(target)) {
+    unexpected.push_back({std::move(key), "the base model has no such layer"});
+  }
 }
 
 void KeyReport::misfit(const std::string& target, const std::string& reason) {
@@ -52,22 +59,45 @@ void KeyReport::misfit(const std::string& target, const std::string& reason) {
   }
 }
 
+namespace {
+
+/// Says what is left out; throws if that is all.
+void leave_out_foreign(const KeyReport& report, const std::string& origin) {
+  for (const auto& [what, keys] : report.foreign) {
+    log::warn(
+        fmt::format("{}: {} keys are of {}, which is not applied here, and are left out, such "
+                    "as {}",
+                    origin, keys.size(), what, keys.front()));
+  }
+}
+
+[[noreturn]] void refuse_foreign(const KeyReport& report, const std::string& origin) {
+  const auto& [what, keys] = *report.foreign.begin();
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("{} is of a kind that is not applied here: {} ({} of its keys, such as "
+                  "{}); LoRA, LoCon, LoHa, LoKr, DoRA and full differences for Stable "
+                  "Diffusion 1.x and 2.x are{}",
+                  origin, what, keys.size(), keys.front(),
+                  report.matched.empty() ? "" : "; --allow-unexpected leaves these keys out"));
+}
+
+}  // namespace
+
 void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected) {
+  const bool may_leave_out = unexpected == UnexpectedKeys::kLeaveOut && !report.matched.empty();
   if (!report.foreign.empty()) {
-    const auto& [what, keys] = *report.foreign.begin();
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("{} is of a kind that is not applied here: {} ({} of its keys, such as "
-                            "{}); LoRA and LoCon for Stable Diffusion 1.x and 2.x are",
-                            origin, what, keys.size(), keys.front()));
+    if (!may_leave_out) refuse_foreign(report, origin);
+    leave_out_foreign(report, origin);
   }
   auto reasons = report.wrong;
   for (const auto& key : report.missing) reasons.push_back(key + " (missing)");
-  const bool may_leave_out = unexpected == UnexpectedKeys::kLeaveOut;
-  for (const auto& key : report.unexpected) {
-    if (!may_leave_out) reasons.push_back(key + " (not part of a concept)");
+  for (const auto& [key, why] : report.unexpected) {
+    if (!may_leave_out) reasons.push_back(fmt::format("{} ({})", key, why));
   }
   if (!reasons.empty()) {
-    const bool only_unexpected = report.wrong.empty() && report.missing.empty();
+    const bool only_unexpected =
+        report.wrong.empty() && report.missing.empty() && !report.matched.empty();
     throw Error(
         ErrorKind::kMismatch,
         fmt::format("{} is not a concept file we can use; {} keys do not fit: {}{}", origin,

@@ -12,10 +12,14 @@ struct KeyReport {
     std::string key;
     std::string target;  ///< `unet/<layer>`, `text_encoder/<layer>` or the word it belongs to.
   };
+  struct Stray {
+    std::string key;
+    std::string why = "not part of a concept";
+  };
   std::vector<Use> matched;
-  std::vector<std::string> missing;     ///< Keys that the file should have beside those it has.
-  std::vector<std::string> unexpected;  ///< Keys that mean nothing in a concept file or its base.
-  std::vector<std::string> wrong;       ///< Keys with a tensor of a wrong shape, and why.
+  std::vector<std::string> missing;  ///< Keys that the file should have beside those it has.
+  std::vector<Stray> unexpected;     ///< Keys that nothing is done with, and why.
+  std::vector<std::string> wrong;    ///< Keys with a tensor of a wrong shape, and why.
   /// Keys of networks or model families that we do not apply, by what they are.
   std::map<std::string, std::vector<std::string>> foreign;
 
@@ -24,7 +28,7 @@ struct KeyReport {
   /// Every key on a line of its own, with what became of it.
   std::string listing() const;
 
-  /// Moves the keys of `target` from matched to unexpected.
+  /// Moves the keys of `target` from matched to unexpected: the base model has no such layer.
   void reject(const std::string& target);
   /// Moves them to wrong, because of `reason`.
   void misfit(const std::string& target, const std::string& reason);
@@ -41,8 +45,9 @@ struct KeyReport {
 /// What shall happen to keys that mean nothing to us.
 enum class UnexpectedKeys { kRefuse, kLeaveOut };
 
-/// Throws mos::Error(kMismatch) naming `origin` and every key that is missing or wrong, the kind of
-/// network if it is one that we do not apply, and unexpected keys unless they may be left out.
+/// Throws mos::Error(kMismatch) naming `origin` and keys that are missing or wrong, the kind of
+/// network if it is one that we do not apply, and unexpected keys. kLeaveOut: unexpected keys and
+/// those of other networks are left out with a warning, as long as anything else is there.
 void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected);
 
 }  // namespace mos::concepts

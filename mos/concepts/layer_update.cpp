@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "mos/base/error.h"
@@ -112,25 +111,29 @@ LowRank pair_of(const Dense& update) {
       fmt::format("the update of a layer is not {}, which is what can be used here", wanted));
 }
 
-constexpr auto kPartNames = std::to_array<std::pair<LoraPart, std::string_view>>({
-    {LoraPart::kDown, "lora_down"},        {LoraPart::kUp, "lora_up"},
-    {LoraPart::kMid, "lora_mid"},          {LoraPart::kAlpha, "alpha"},
-    {LoraPart::kHadamard1A, "hada_w1_a"},  {LoraPart::kHadamard1B, "hada_w1_b"},
-    {LoraPart::kHadamard2A, "hada_w2_a"},  {LoraPart::kHadamard2B, "hada_w2_b"},
-    {LoraPart::kHadamardT1, "hada_t1"},    {LoraPart::kHadamardT2, "hada_t2"},
-    {LoraPart::kKronecker1, "lokr_w1"},    {LoraPart::kKronecker1A, "lokr_w1_a"},
-    {LoraPart::kKronecker1B, "lokr_w1_b"}, {LoraPart::kKronecker2, "lokr_w2"},
-    {LoraPart::kKronecker2A, "lokr_w2_a"}, {LoraPart::kKronecker2B, "lokr_w2_b"},
-    {LoraPart::kKroneckerT2, "lokr_t2"},   {LoraPart::kDifference, "diff"},
-    {LoraPart::kBiasDifference, "diff_b"}, {LoraPart::kMagnitude, "dora_scale"},
-});
-
 }  // namespace
 
-std::string_view name_of(LoraPart part) {
-  return std::find_if(kPartNames.begin(), kPartNames.end(),
-                      [part](const auto& entry) { return entry.first == part; })
-      ->second;
+std::string_view name_of(DenseForm form) {
+  switch (form) {
+    case DenseForm::kProduct:
+      return "LoRA";
+    case DenseForm::kHadamard:
+      return "LoHa (LyCORIS)";
+    case DenseForm::kKronecker:
+      return "LoKr (LyCORIS)";
+    case DenseForm::kDifference:
+      break;
+  }
+  return "full differences (LyCORIS)";
+}
+
+LayerUpdate with_bias(LowRank pair, const Tensor& bias) {
+  if (!bias.defined()) return pair;
+  return Dense{.form = DenseForm::kProduct,
+               .parts = {{LoraPart::kDown, pair.down},
+                         {LoraPart::kUp, pair.up},
+                         {LoraPart::kBiasDifference, bias}},
+               .scale = pair.scale};
 }
 
 Tensor lora_update(const LowRank& pair) {
@@ -148,6 +151,26 @@ LowRank& LayerUpdate::low_rank() {
 const LowRank& LayerUpdate::low_rank() const {
   if (const auto* pair = std::get_if<LowRank>(&form_)) return *pair;
   refuse_form("low-rank");
+}
+
+std::int64_t LayerUpdate::rank() const {
+  return is_low_rank() ? low_rank().rank() : dense()->rank();
+}
+
+double LayerUpdate::alpha() const {
+  const double scale = is_low_rank() ? low_rank().scale : dense()->scale;
+  return scale * static_cast<double>(rank());
+}
+
+std::optional<LowRank> LayerUpdate::as_pair() const {
+  if (is_low_rank()) return low_rank();
+  return is_plain_product(*dense()) ? std::optional(pair_of(*dense())) : std::nullopt;
+}
+
+std::optional<MatrixShape> LayerUpdate::features() const {
+  if (!is_low_rank()) return matrix_shape(*dense());
+  const auto& pair = low_rank();
+  return MatrixShape{pair.up.size(0), pair.down.numel() / pair.rank()};
 }
 
 bool LayerUpdate::fits(torch::IntArrayRef weight_shape) const {
@@ -171,12 +194,10 @@ std::string LayerUpdate::shapes() const {
 }
 
 Tensor LayerUpdate::difference(const Tensor& weight) const {
-  const auto* update = dense();
-  if (update != nullptr && !is_plain_product(*update)) {
-    return exact_difference(*this, weight).to(weight.device(), torch::kFloat32);
+  if (const auto pair = as_pair()) {
+    return lora_update(*pair).view(weight.sizes()).to(weight.device());
   }
-  const auto pair = update == nullptr ? low_rank() : pair_of(*update);
-  return lora_update(pair).view(weight.sizes()).to(weight.device());
+  return exact_difference(*this, weight).to(weight.device(), torch::kFloat32);
 }
 
 Tensor LayerUpdate::apply_to(const Tensor& weight, double merge_scale) const {
@@ -190,11 +211,10 @@ Tensor LayerUpdate::bias_difference() const {
 }
 
 LowRank LayerUpdate::factored(const Tensor& weight) const {
-  if (is_low_rank()) return low_rank();
-  if (is_plain_product(*dense())) return pair_of(*dense());
+  if (const auto pair = as_pair()) return *pair;
   const auto singular = singular_vectors(exact_difference(*this, weight));
-  const auto counted =
-      (singular.values > kNoise * singular.values.max()).sum().item<std::int64_t>();
+  const auto counted = std::max<std::int64_t>(
+      1, (singular.values > kNoise * singular.values.max()).sum().item<std::int64_t>());
   return in_shape_of(weight.sizes(), singular.up.narrow(1, 0, counted),
                      singular.down.narrow(0, 0, counted));
 }
@@ -202,11 +222,8 @@ LowRank LayerUpdate::factored(const Tensor& weight) const {
 Approximation LayerUpdate::as_low_rank(std::int64_t rank, const Tensor& weight) const {
   const auto exact = exact_difference(*this, weight);
   const double whole = exact.square().sum().item<double>();
-  const bool is_pair = is_low_rank() || is_plain_product(*dense());
-  if (is_pair) {
-    auto pair = is_low_rank() ? low_rank() : pair_of(*dense());
-    if (pair.rank() <= rank) return {std::move(pair), 0.0, whole};
-  }
+  const auto pair = as_pair();
+  if (pair && pair->rank() <= rank) return {*pair, 0.0, whole};
   const auto singular = singular_vectors(exact);
   const auto kept = std::min(rank, singular.values.size(0));
   const auto factors =

@@ -85,6 +85,11 @@ struct Dense {
   bool is_sound() const;
 };
 
+struct MatrixShape {
+  std::int64_t out = 0;
+  std::int64_t in = 0;  ///< I, of a convolution C·k·k.
+};
+
 /// What an update is in less room, and what that costs: ‖rest‖² of ‖ΔW‖².
 struct Approximation {
   LowRank update;  ///< float32, of the shapes that LowRank has.
@@ -106,6 +111,14 @@ class LayerUpdate {
   /// Null for a low-rank one.
   const Dense* dense() const { return std::get_if<Dense>(&form_); }
 
+  /// r and alpha of its factors; 0 where there are none.
+  std::int64_t rank() const;
+  double alpha() const;
+  /// The pair of factors that it is, also with a Tucker core; nothing for all others.
+  std::optional<LowRank> as_pair() const;
+  /// O and I; nothing for an update of the bias alone.
+  std::optional<MatrixShape> features() const;
+
   /// Whether it is one of a layer with a weight of this shape ([O,I] or [O,C,k,k]). Nothing is
   /// multiplied. Files may keep the factors of a 1×1 convolution flat, or those of a linear layer
   /// as 1×1.
@@ -122,8 +135,8 @@ class LayerUpdate {
   torch::Tensor bias_difference() const;
 
   /// The same ΔW as two factors: those of a low-rank one as they are, of a Tucker decomposition its
-  /// product, of all others the singular vectors that count in float64 (any but a sum of a few
-  /// ends up with min(O,I) of them).
+  /// product, of all others the singular vectors that count in float64, at least one (a LoHa has r²
+  /// of them, a full difference min(O,I)).
   LowRank factored(const torch::Tensor& weight) const;
   /// The nearest ΔW of at most this rank (float64 SVD); a low-rank one that has no more is itself.
   Approximation as_low_rank(std::int64_t rank, const torch::Tensor& weight) const;
@@ -139,9 +152,13 @@ class LayerUpdate {
 /// `down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q`.
 using LayerUpdates = std::map<std::string, LayerUpdate>;
 
-/// "lora_down", "hada_w1_a", "dora_scale", …: as LyCORIS' files have it, without what stands
-/// around.
+/// "lora_down", "hada_w1_a", "dora_scale", …: as the files of kohya and LyCORIS call it.
 std::string_view name_of(LoraPart part);
+/// "LoHa (LyCORIS)", …
+std::string_view name_of(DenseForm form);
+
+/// `pair` with a change of the bias [O]; the pair alone where that is undefined.
+LayerUpdate with_bias(LowRank pair, const torch::Tensor& bias);
 
 /// ΔW of a pair, float32, [O,I] or [O,C,k,k] as `down` is.
 torch::Tensor lora_update(const LowRank& pair);

@@ -7,7 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
-#include "mos/concepts/lora_file.h"
+#include "mos/concepts/lora_collector.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
@@ -20,8 +20,9 @@ bool fits(const nn::LoraLayer& layer, const LayerUpdate& update) {
 }
 
 std::string misfit_text(const nn::LoraLayer& layer, const LayerUpdate& update) {
+  const bool lacks_bias = update.bias_difference().defined() && !layer.bias.defined();
   return fmt::format("{}, layer is {}{}", update.shapes(), io::shape_text(layer.weight.sizes()),
-                     layer.bias.defined() ? "" : " without a bias");
+                     lacks_bias ? " without a bias" : "");
 }
 
 /// `factor` [n,…] with as many dimensions as the layer's weight.
@@ -59,7 +60,7 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
     throw Error(ErrorKind::kMismatch,
                 fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
                             "{}; use the base model it was tuned on",
-                             origin, wrong.size(), updates.size(), listed(wrong)));
+                            origin, wrong.size(), updates.size(), listed(wrong)));
   }
   return layers;
 }

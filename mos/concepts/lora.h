@@ -16,8 +16,8 @@
 namespace mos::concepts {
 
 /// The layers of `model` that `updates` names, in the order of `updates`.
-/// Throws kMismatch listing every name that the model lacks and every update of another shape:
-/// the concept was tuned on another base model.
+/// Throws kMismatch naming layers that the model lacks and updates of other shapes (the first
+/// dozen): the concept was tuned on another base model.
 std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpdates& updates,
                                         const std::string& origin);
 

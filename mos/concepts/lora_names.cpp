@@ -1,12 +1,13 @@
 #include "mos/concepts/lora_names.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "mos/concepts/numbered_layers.h"
 
 namespace mos::concepts {
 
@@ -20,20 +21,29 @@ struct PrefixRule {
   std::string_view text;
   std::optional<Network> network;  ///< Nothing: told by the layer's name.
   Spelling spelling;
+  LoraDialect dialect;
 };
 constexpr auto kPrefixes = std::to_array<PrefixRule>({
-    {"text_encoder.base_model.model.", Network::kTextEncoder, Spelling::kDotted},
-    {"unet.base_model.model.", Network::kUNet, Spelling::kDotted},
-    {"base_model.model.", std::nullopt, Spelling::kDotted},
-    {"text_encoder/", Network::kTextEncoder, Spelling::kDotted},
-    {"text_encoder.", Network::kTextEncoder, Spelling::kDotted},
-    {"unet/", Network::kUNet, Spelling::kDotted},
-    {"unet.", Network::kUNet, Spelling::kDotted},
-    {"lora_te_", Network::kTextEncoder, Spelling::kFlat},
-    {"lora_unet_", Network::kUNet, Spelling::kFlat},
+    {"text_encoder.base_model.model.", Network::kTextEncoder, Spelling::kDotted,
+     LoraDialect::kPeft},
+    {"unet.base_model.model.", Network::kUNet, Spelling::kDotted, LoraDialect::kPeft},
+    {"base_model.model.", std::nullopt, Spelling::kDotted, LoraDialect::kPeft},
+    {"text_encoder/", Network::kTextEncoder, Spelling::kDotted, LoraDialect::kOfficial},
+    {"text_encoder.", Network::kTextEncoder, Spelling::kDotted, LoraDialect::kDiffusers},
+    {"unet/", Network::kUNet, Spelling::kDotted, LoraDialect::kOfficial},
+    {"unet.", Network::kUNet, Spelling::kDotted, LoraDialect::kDiffusers},
+    {"lora_te_", Network::kTextEncoder, Spelling::kFlat, LoraDialect::kKohya},
+    {"lora_unet_", Network::kUNet, Spelling::kFlat, LoraDialect::kKohya},
+    {"lycoris_", std::nullopt, Spelling::kFlat, LoraDialect::kKohya},
+    {"diffusion_model.", Network::kUNet, Spelling::kDotted, LoraDialect::kComfy},
+    {"text_encoders.clip_l.transformer.", Network::kTextEncoder, Spelling::kDotted,
+     LoraDialect::kComfy},
+    {"text_encoders.clip_h.transformer.", Network::kTextEncoder, Spelling::kDotted,
+     LoraDialect::kComfy},
 });
 
-/// What a key ends with. A dialect of nothing is told by the prefix.
+/// What a key ends with. A dialect of nothing is told by the prefix. Sources: kohya sd-scripts
+/// networks/lora.py, LyCORIS lycoris/modules, PEFT's tuners, diffusers' lora_conversion_utils.py.
 struct SuffixRule {
   std::string_view text;
   LoraPart part;
@@ -44,10 +54,26 @@ constexpr auto kSuffixes = std::to_array<SuffixRule>({
     {".lora_up.weight", LoraPart::kUp, std::nullopt},
     {".lora_mid.weight", LoraPart::kMid, std::nullopt},
     {".alpha", LoraPart::kAlpha, std::nullopt},
+    {".dora_scale", LoraPart::kMagnitude, std::nullopt},
+    {".hada_w1_a", LoraPart::kHadamard1A, std::nullopt},
+    {".hada_w1_b", LoraPart::kHadamard1B, std::nullopt},
+    {".hada_w2_a", LoraPart::kHadamard2A, std::nullopt},
+    {".hada_w2_b", LoraPart::kHadamard2B, std::nullopt},
+    {".hada_t1", LoraPart::kHadamardT1, std::nullopt},
+    {".hada_t2", LoraPart::kHadamardT2, std::nullopt},
+    {".lokr_w1", LoraPart::kKronecker1, std::nullopt},
+    {".lokr_w1_a", LoraPart::kKronecker1A, std::nullopt},
+    {".lokr_w1_b", LoraPart::kKronecker1B, std::nullopt},
+    {".lokr_w2", LoraPart::kKronecker2, std::nullopt},
+    {".lokr_w2_a", LoraPart::kKronecker2A, std::nullopt},
+    {".lokr_w2_b", LoraPart::kKronecker2B, std::nullopt},
+    {".lokr_t2", LoraPart::kKroneckerT2, std::nullopt},
+    {".diff", LoraPart::kDifference, std::nullopt},
+    {".diff_b", LoraPart::kBiasDifference, std::nullopt},
     {".lora_A.weight", LoraPart::kDown, LoraDialect::kPeft},
     {".lora_B.weight", LoraPart::kUp, LoraDialect::kPeft},
-    {".lora_A.default.weight", LoraPart::kDown, LoraDialect::kPeft},
-    {".lora_B.default.weight", LoraPart::kUp, LoraDialect::kPeft},
+    {".lora_magnitude_vector.weight", LoraPart::kMagnitude, LoraDialect::kPeft},
+    {".lora_magnitude_vector", LoraPart::kMagnitude, LoraDialect::kPeft},
     {".lora.down.weight", LoraPart::kDown, LoraDialect::kDiffusers},
     {".lora.up.weight", LoraPart::kUp, LoraDialect::kDiffusers},
     {".lora_linear_layer.down.weight", LoraPart::kDown, LoraDialect::kDiffusers},
@@ -91,6 +117,14 @@ constexpr auto kComponents = std::to_array<std::string_view>({
     "to_k",
     "to_v",
     "to_out",
+    "input_blocks",
+    "middle_block",
+    "output_blocks",
+    "time_embed",
+    "in_layers",
+    "emb_layers",
+    "out_layers",
+    "skip_connection",
     "text_model",
     "self_attn",
     "q_proj",
@@ -135,10 +169,24 @@ bool rename_old_projection(std::string& layer, Network network) {
   return false;
 }
 
-LoraDialect dialect_of(const PrefixRule* prefix) {
-  if (prefix == nullptr) return LoraDialect::kDiffusers;
-  if (prefix->spelling == Spelling::kFlat) return LoraDialect::kKohya;
-  return prefix->text.ends_with('/') ? LoraDialect::kOfficial : LoraDialect::kDiffusers;
+/// PEFT's modules that have a parameter for each adapter.
+constexpr auto kNamedModules =
+    std::to_array<std::string_view>({".lora_A.", ".lora_B.", ".lora_magnitude_vector."});
+
+/// `….lora_A.NAME.weight` as `….lora_A.weight` and NAME; another key as it is.
+std::pair<std::string, std::string> without_adapter(std::string_view key) {
+  for (const auto module : kNamedModules) {
+    const auto at = key.rfind(module);
+    if (at == key.npos) continue;
+    const auto begin = at + module.size();
+    const auto rest = key.substr(begin);
+    const auto name = rest.substr(0, rest.find('.'));
+    const bool is_named =
+        name != "weight" && (name == rest || rest.substr(name.size()) == ".weight");
+    if (!is_named || name.empty()) break;
+    return {std::string(key.substr(0, begin)) + "weight", std::string(name)};
+  }
+  return {std::string(key), ""};
 }
 
 /// The component that `rest` begins with and that has underscores, or nothing.
@@ -152,21 +200,39 @@ std::string_view long_component(std::string_view rest) {
   return longest;
 }
 
-std::string_view ending(LoraDialect dialect, Network network, LoraPart part) {
+/// How a dialect that is written ends its keys; empty where it has no name for this part.
+std::string ending(LoraDialect dialect, Network network, LoraPart part) {
   const bool down = part == LoraPart::kDown;
+  const bool is_half = down || part == LoraPart::kUp;
   switch (dialect) {
     case LoraDialect::kOfficial:
-    case LoraDialect::kKohya:
-      return down ? ".lora_down.weight" : ".lora_up.weight";
+    case LoraDialect::kKohya: {
+      const bool is_module = is_half || part == LoraPart::kMid;
+      return fmt::format(".{}{}", name_of(part), is_module ? ".weight" : "");
+    }
     case LoraDialect::kPeft:
-      return down ? ".lora_A.weight" : ".lora_B.weight";
+      if (part == LoraPart::kMagnitude) return ".lora_magnitude_vector";
+      return !is_half ? "" : down ? ".lora_A.weight" : ".lora_B.weight";
     case LoraDialect::kDiffusers:
+      if (!is_half) return "";
       if (network == Network::kUNet) return down ? ".lora.down.weight" : ".lora.up.weight";
       return down ? ".lora_linear_layer.down.weight" : ".lora_linear_layer.up.weight";
     case LoraDialect::kDiffusersOld:
+    case LoraDialect::kComfy:
+    case LoraDialect::kSimo:
       break;
   }
-  throw Error(ErrorKind::kUsage, "LoRA in the attention processors of old diffusers is only read");
+  return "";
+}
+
+/// kohya's name of a layer, from which the layer's own can be told again.
+std::string reversible_flat_name(const std::string& layer) {
+  auto flat = flat_name(layer);
+  if (dotted_name(flat) == layer) return flat;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("the layer {} would not be known again under kohya's name for it, {}; "
+                          "write another format",
+                          layer, flat));
 }
 
 }  // namespace
@@ -183,6 +249,10 @@ std::string_view name_of(LoraDialect dialect) {
       return "diffusers before 0.22 (attention processors)";
     case LoraDialect::kPeft:
       return "PEFT";
+    case LoraDialect::kComfy:
+      return "ComfyUI";
+    case LoraDialect::kSimo:
+      return "cloneofsimo";
   }
   return "";
 }
@@ -191,37 +261,42 @@ std::string_view name_of(Network network) {
   return network == Network::kUNet ? "unet" : "text_encoder";
 }
 
-namespace {
-
-/// Throws kUsage for a layer that a reader of the flat name would take for another one.
-std::string unambiguous_flat_name(const std::string& layer) {
-  auto flat = flat_name(layer);
-  if (dotted_name(flat) == layer) return flat;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the layer {} cannot be named as kohya does: {} would mean {}",
-                          printable(layer), printable(flat), printable(dotted_name(flat))));
+std::string_view name_of(LoraPart part) {
+  const auto* rule = std::find_if(kSuffixes.begin(), kSuffixes.end(),
+                                  [part](const SuffixRule& r) { return r.part == part; });
+  const auto text = rule->text.substr(1);
+  return text.substr(0, text.find('.'));
 }
 
-std::optional<LoraKey> read_key(std::string_view key) {
+namespace {
+
+std::optional<LoraKey> read_key(std::string_view full_key) {
+  const auto [key, adapter] = without_adapter(full_key);
   const auto* suffix =
       std::find_if(kSuffixes.begin(), kSuffixes.end(),
-                   [key](const SuffixRule& rule) { return key.ends_with(rule.text); });
+                   [&](const SuffixRule& rule) { return key.ends_with(rule.text); });
   if (suffix == kSuffixes.end()) return std::nullopt;
-  const auto* found =
-      std::find_if(kPrefixes.begin(), kPrefixes.end(),
-                   [key](const PrefixRule& rule) { return key.starts_with(rule.text); });
+  const auto* found = std::find_if(kPrefixes.begin(), kPrefixes.end(), [&](const PrefixRule& rule) {
+    return key.starts_with(rule.text);
+  });
   const auto* prefix = found == kPrefixes.end() ? nullptr : found;
   const auto begin = prefix == nullptr ? 0 : prefix->text.size();
   if (key.size() <= begin + suffix->text.size()) return std::nullopt;
 
-  LoraKey result{.dialect = suffix->dialect.value_or(dialect_of(prefix)), .part = suffix->part};
+  const auto spelled = prefix == nullptr ? LoraDialect::kDiffusers : prefix->dialect;
+  LoraKey result{
+      .dialect = suffix->dialect.value_or(spelled), .part = suffix->part, .adapter = adapter};
   const auto name = key.substr(begin, key.size() - begin - suffix->text.size());
   const bool flat = prefix != nullptr && prefix->spelling == Spelling::kFlat;
-  result.layer = flat ? dotted_name(name) : std::string(name);
+  result.layer = flat ? dotted_name(name) : name;
   const auto network =
       prefix != nullptr && prefix->network ? prefix->network : network_of_layer(result.layer);
   if (!network) return std::nullopt;
   result.network = *network;
+  if (result.network == Network::kUNet && has_original_numbering(result.layer)) {
+    result.layer = renumbered_layer(result.layer);
+    if (result.layer.empty()) return std::nullopt;
+  }
   const bool old = suffix->dialect == LoraDialect::kDiffusersOld;
   if (old && !rename_old_projection(result.layer, result.network)) return std::nullopt;
   return result;
@@ -233,10 +308,10 @@ bool comes_back(const LoraKey& key) {
   const bool kohya = key.dialect == LoraDialect::kKohya;
   if (kohya && dotted_name(flat_name(key.layer)) != key.layer) return false;
   auto written = key;
-  if (key.part == LoraPart::kMid) written.part = LoraPart::kDown;
-  if (key.dialect == LoraDialect::kDiffusersOld) written.dialect = LoraDialect::kDiffusers;
-  const auto again = read_key(format_lora_key(written));
-  return again == written;
+  written.adapter.clear();
+  const bool is_written = !ending(key.dialect, key.network, key.part).empty();
+  if (!is_written) written.dialect = LoraDialect::kOfficial;
+  return read_key(format_lora_key(written)) == written;
 }
 
 }  // namespace
@@ -247,20 +322,17 @@ std::optional<LoraKey> parse_lora_key(std::string_view key) {
 }
 
 std::string format_lora_key(const LoraKey& key) {
-  if (key.part == LoraPart::kMid) {
-    throw Error(ErrorKind::kUsage, "the middle factor of a Tucker decomposition is only read");
+  const auto end = ending(key.dialect, key.network, key.part);
+  if (end.empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("{} files have no name for {}", name_of(key.dialect),
+                                               name_of(key.part)));
   }
-  const bool kohya = key.dialect == LoraDialect::kKohya;
-  std::string text;
-  if (kohya) {
-    text = key.network == Network::kUNet ? "lora_unet_" : "lora_te_";
-  } else {
-    text = name_of(key.network);
-    text += key.dialect == LoraDialect::kOfficial ? '/' : '.';
+  if (key.dialect == LoraDialect::kKohya) {
+    const auto* prefix = key.network == Network::kUNet ? "lora_unet_" : "lora_te_";
+    return prefix + reversible_flat_name(key.layer) + end;
   }
-  text += kohya ? unambiguous_flat_name(key.layer) : key.layer;
-  return text +=
-         key.part == LoraPart::kAlpha ? ".alpha" : ending(key.dialect, key.network, key.part);
+  const char separator = key.dialect == LoraDialect::kOfficial ? '/' : '.';
+  return fmt::format("{}{}{}{}", name_of(key.network), separator, key.layer, end);
 }
 
 std::string flat_name(std::string_view layer) {

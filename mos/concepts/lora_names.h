@@ -18,14 +18,20 @@ enum class LoraDialect {
   kDiffusers,  ///< `unet.<layer>.lora.down.weight`, `….lora_linear_layer.down.weight` for text.
   kDiffusersOld,  ///< `unet.<attention>.processor.to_q_lora.down.weight`.
   kPeft,          ///< `unet.<layer>.lora_A.weight`, also below `base_model.model.`.
+  kComfy,         ///< `diffusion_model.<layer>.lora_up.weight`,
+                  ///< `text_encoders.clip_l.transformer.<layer>…`.
+  kSimo,          ///< `unet:<number>:up`, see numbered_layers.h.
 };
 
-/// What a key says. `layer` is the dotted name of diffusers or transformers.
+/// What a key says. `layer` is the dotted name of diffusers or transformers, whatever numbering the
+/// key has.
 struct LoraKey {
   LoraDialect dialect = LoraDialect::kOfficial;
   Network network = Network::kUNet;
   std::string layer;
   LoraPart part = LoraPart::kDown;
+  /// PEFT's name of it, where the key has one: `lora_A.<adapter>.weight`.
+  std::string adapter = {};
 
   bool operator==(const LoraKey&) const = default;
 };
@@ -39,9 +45,9 @@ std::string_view name_of(Network network);
 /// come back from writing and reading it.
 std::optional<LoraKey> parse_lora_key(std::string_view key);
 
-/// Writes a key in its dialect. kMid and kDiffusersOld are only read.
-/// Throws mos::Error(kUsage) for those, and for a layer that kohya's names cannot tell from
-/// another.
+/// Writes a key in its dialect; kOfficial and kKohya have names for every part, kDiffusers for
+/// kDown and kUp, kPeft for kMagnitude too. Throws mos::Error(kUsage) for other parts and dialects,
+/// which are only read, and for a layer that kohya's names cannot tell from another.
 std::string format_lora_key(const LoraKey& key);
 
 /// `down_blocks.0.attentions.0.proj_in` -> `down_blocks_0_attentions_0_proj_in`, as kohya does.
@@ -50,8 +56,8 @@ std::string flat_name(std::string_view layer);
 /// (`down_blocks`, `to_out`); a list of these makes it unambiguous.
 std::string dotted_name(std::string_view flat);
 
-/// What kind of network a key is from that is not a LoRA we apply: "LoHa (LyCORIS)", "a DoRA", "a
-/// LoRA for Stable Diffusion XL". Nothing for keys of ours and for keys that nobody knows.
+/// What kind of network a key is from that is not applied here: "OFT", "a LoRA for Stable Diffusion
+/// XL". Nothing for keys of ours and for keys that nobody knows.
 std::optional<std::string_view> foreign_kind(std::string_view key);
 
 }  // namespace mos::concepts

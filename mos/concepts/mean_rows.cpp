@@ -22,7 +22,10 @@ double relative_change(const Tensor& before, const Tensor& after) {
 
 /// The same words under names that no prompt has yet.
 std::vector<ConceptWord> renamed(std::vector<ConceptWord> words) {
-  for (auto& word : words) word.word += "(mean)";
+  for (auto& word : words) {
+    word.word += "(mean)";
+    word.alias.clear();
+  }
   return words;
 }
 
@@ -44,8 +47,7 @@ MeanRowChange measure_mean_rows(diffusion::StableDiffusion& base, const ConceptD
   const ScopedMerge in_text(*base.text_encoder, delta.text_encoder, 1.0, origin);
   const ScopedMerge in_unet(*base.unet, delta.unet, 1.0, origin);
   const auto layers = base.unet->cross_attention_count();
-  auto tokens = base.concepts.is_null() ? ConceptTokens(layers)
-                                        : ConceptTokens::from_json(base.concepts, layers);
+  auto tokens = known_words(base);
   const auto means = renamed(with_mean_rows(delta).words);
   tokens.add(delta.words, base.tokenizer, base.text_encoder);
   tokens.add(means, base.tokenizer, base.text_encoder);

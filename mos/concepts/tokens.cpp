@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "mos/checkpoint/family.h"
+#include "mos/diffusion/pipeline.h"
 #include "mos/text/byte_pairs.h"
 
 namespace mos::concepts {
@@ -16,22 +19,43 @@ namespace {
 /// Of new_concept_cfg.json, beside the authors' entries: tokens of the word in a prompt, if not 1.
 constexpr const char* kVectors = "vectors";
 
-/// The first `<newK>` that the tokenizer does not have.
-std::int64_t next_new_index(const text::CLIPTokenizer& tokenizer) {
-  std::int64_t k = 0;
-  while (tokenizer.token_id(fmt::format("<new{}>", k))) ++k;
-  return k;
+/// Names of `count` tokens that nobody else has: no token, and no word that a prompt could have.
+std::vector<std::string> free_names(const text::CLIPTokenizer& tokenizer,
+                                    const std::set<std::string_view>& words, std::int64_t count) {
+  std::vector<std::string> names;
+  for (std::int64_t k = 0; static_cast<std::int64_t>(names.size()) < count; ++k) {
+    auto name = fmt::format("<new{}>", k);
+    if (!tokenizer.is_taken(name) && !words.contains(name)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+/// `text` with every `word` in its words replaced by `tokens`.
+text::PiecedText replaced(const text::PiecedText& text, std::string_view word,
+                          const text::PiecedText& tokens) {
+  text::PiecedText result;
+  for (const auto& piece : text) {
+    std::size_t copied = 0;
+    const std::string_view words = piece.words;
+    for (auto at = find_word(words, word); at != words.npos; at = find_word(words, word, copied)) {
+      if (at > copied) result.push_back({std::string(words.substr(copied, at - copied))});
+      result.insert(result.end(), tokens.begin(), tokens.end());
+      copied = at + word.size();
+    }
+    if (piece.token || copied < words.size()) {
+      result.push_back({std::string(words.substr(copied)), piece.token});
+    }
+  }
+  return result;
 }
 
 }  // namespace
 
-std::string BoundWord::tokens_of_layer(std::int64_t l) const {
-  const auto first = layers() == 1 ? 0 : l * vectors;
-  std::string text;
-  for (std::int64_t k = first; k < first + vectors; ++k) {
-    text += (text.empty() ? "" : " ") + token_names[static_cast<std::size_t>(k)];
-  }
-  return text;
+text::PiecedText BoundWord::tokens_of_layer(std::int64_t l) const {
+  const auto first = first_id + (layers() == 1 ? 0 : l * vectors);
+  text::PiecedText tokens;
+  for (std::int64_t k = 0; k < vectors; ++k) tokens.push_back({"", first + k});
+  return tokens;
 }
 
 ConceptTokens ConceptTokens::from_json(const Json& config, std::int64_t layers) {
@@ -72,16 +96,24 @@ Json ConceptTokens::to_json() const {
   return config;
 }
 
+void ConceptTokens::withdraw_from(text::CLIPTokenizer& tokenizer) const {
+  for (const auto& word : words_) {
+    for (const auto& name : word.token_names) tokenizer.withdraw_token(name);
+  }
+}
+
 void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const {
   const auto count = word.rows.size(0);
   const bool layers_fit =
       count == word.layers() * word.vectors && (word.layers() == 1 || word.layers() == layers_);
   if (word.rows.size(1) != width || !layers_fit) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("concept word {} has {} rows of width {}, but this model has {} "
-                            "cross-attention layers and text of width {}; use the base model it "
-                            "was tuned on",
-                            word.word, count, word.rows.size(1), layers_, width));
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("concept word {} has {} rows of width {} (for {}), but this model has {} "
+                    "cross-attention layers and text of width {}; use the base model it "
+                    "was tuned on",
+                    word.word, count, word.rows.size(1),
+                    checkpoint::family_of_text_width(word.rows.size(1)), layers_, width));
   }
   if (word.word.empty()) {
     throw Error(ErrorKind::kUsage, "a concept word has no text, so no prompt can hold it; name it");
@@ -97,18 +129,18 @@ void ConceptTokens::add(std::span<const ConceptWord> words, text::CLIPTokenizer&
                         nn::CLIPTextModel& text_encoder) {
   auto rows = text_encoder->concept_rows();
   const auto& table = text_encoder->token_embedding();
+  std::set<std::string_view> spelled;
+  for (const auto& word : words) spelled.insert({word.word, word.alias});
+  for (const auto& word : words_) spelled.insert({word.word, word.alias});
   for (const auto& word : words) {
     check_new(word, table.size(1));
     BoundWord bound{.word = word.word,
                     .first_id = tokenizer.vocab_size(),
                     .rows = word.rows.size(0),
-                    .token_names = {},
-                    .vectors = word.vectors};
-    const auto first = next_new_index(tokenizer);
-    for (std::int64_t i = 0; i < bound.rows; ++i) {
-      bound.token_names.push_back(fmt::format("<new{}>", first + i));
-      tokenizer.add_token(bound.token_names.back());
-    }
+                    .token_names = free_names(tokenizer, spelled, word.rows.size(0)),
+                    .vectors = word.vectors,
+                    .alias = word.alias};
+    for (const auto& name : bound.token_names) tokenizer.reserve_token(name);
     words_.push_back(std::move(bound));
     const auto own = word.rows.to(table.device(), torch::kFloat32);
     rows = rows.defined() ? torch::cat({rows, own}) : own;
@@ -116,33 +148,57 @@ void ConceptTokens::add(std::span<const ConceptWord> words, text::CLIPTokenizer&
   text_encoder->set_concept_rows(rows);
 }
 
-std::vector<const BoundWord*> ConceptTokens::longest_first() const {
-  std::vector<const BoundWord*> sorted;
-  for (const auto& word : words_) sorted.push_back(&word);
-  std::stable_sort(sorted.begin(), sorted.end(), [](const BoundWord* a, const BoundWord* b) {
-    return a->word.size() > b->word.size();
+std::vector<ConceptTokens::Spelling> ConceptTokens::spellings() const {
+  std::map<std::string_view, int> uses;
+  for (const auto& word : words_) {
+    ++uses[word.word];
+    ++uses[word.alias];
+  }
+  std::vector<Spelling> all;
+  for (const auto& word : words_) {
+    if (!word.word.empty()) all.push_back({word.word, &word});
+    if (!word.alias.empty() && uses[word.alias] == 1) all.push_back({word.alias, &word});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Spelling& a, const Spelling& b) {
+    return a.text.size() > b.text.size();
   });
-  return sorted;
+  return all;
 }
 
 bool ConceptTokens::mentions(std::string_view prompt) const {
-  return std::any_of(words_.begin(), words_.end(),
-                     [&](const BoundWord& word) { return has_word(prompt, word.word); });
+  const auto all = spellings();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Spelling& spelling) { return has_word(prompt, spelling.text); });
 }
 
-std::vector<std::string> ConceptTokens::bind(std::string_view prompt) const {
+bool ConceptTokens::knows(std::string_view word) const {
+  const auto all = spellings();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Spelling& spelling) { return spelling.text == word; });
+}
+
+std::vector<text::PiecedText> ConceptTokens::bind(std::string_view prompt) const {
+  const auto all = spellings();
   std::int64_t prompts = 1;
-  for (const auto& word : words_) {
-    if (has_word(prompt, word.word)) prompts = std::max(prompts, word.layers());
+  for (const auto& [text, word] : all) {
+    if (has_word(prompt, text)) prompts = std::max(prompts, word->layers());
   }
-  std::vector<std::string> bound(static_cast<std::size_t>(prompts), std::string(prompt));
-  for (const auto* word : longest_first()) {
+  const text::PiecedText whole = {text::TextPiece{.words = std::string(prompt)}};
+  std::vector<text::PiecedText> bound(static_cast<std::size_t>(prompts), whole);
+  for (const auto& [text, word] : all) {
     for (std::size_t l = 0; l < bound.size(); ++l) {
-      bound[l] =
-          replaced_word(bound[l], word->word, word->tokens_of_layer(static_cast<std::int64_t>(l)));
+      bound[l] = replaced(bound[l], text, word->tokens_of_layer(static_cast<std::int64_t>(l)));
     }
   }
   return bound;
+}
+
+ConceptTokens known_words(diffusion::StableDiffusion& model) {
+  const auto layers = model.unet->cross_attention_count();
+  if (model.concepts.is_null()) return ConceptTokens(layers);
+  auto tokens = ConceptTokens::from_json(model.concepts, layers);
+  tokens.withdraw_from(model.tokenizer);
+  return tokens;
 }
 
 bool ConceptTokens::is_concept_token(std::int64_t id) const {
@@ -151,8 +207,11 @@ bool ConceptTokens::is_concept_token(std::int64_t id) const {
   });
 }
 
-torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
-                        Padding padding) {
+namespace {
+
+template <class Text>
+torch::Tensor ids_of(const text::CLIPTokenizer& tokenizer, std::span<const Text> texts,
+                     Padding padding) {
   std::vector<torch::Tensor> rows;
   for (const auto& text : texts) {
     const auto ids =
@@ -162,11 +221,23 @@ torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const st
   return torch::stack(rows);
 }
 
+}  // namespace
+
+torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
+                        Padding padding) {
+  return ids_of(tokenizer, texts, padding);
+}
+
+torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
+                        std::span<const text::PiecedText> texts, Padding padding) {
+  return ids_of(tokenizer, texts, padding);
+}
+
 torch::Tensor encode_prompts(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
                              nn::CLIPTextModel& text_encoder,
                              std::span<const std::string> prompts) {
-  std::vector<std::string> texts;  // every distinct text once
-  std::map<std::string, std::int64_t> place;
+  std::vector<text::PiecedText> texts;  // every distinct text once
+  std::map<text::PiecedText, std::int64_t> place;
   std::vector<std::vector<std::int64_t>> wanted;  // for each prompt the places of its texts
   bool layerwise = false;
   for (const auto& prompt : prompts) {

@@ -13,6 +13,10 @@
 #include "mos/nn/clip.h"
 #include "mos/text/clip_tokenizer.h"
 
+namespace mos::diffusion {
+struct StableDiffusion;
+}
+
 namespace mos::concepts {
 
 /// Stands for the concept in captions and prompts, as in the authors' files.
@@ -22,13 +26,16 @@ inline constexpr std::string_view kPlaceholder = "<TOK>";
 struct BoundWord {
   std::string word;
   std::int64_t first_id = 0;
-  std::int64_t rows = 1;                 ///< L·n, or n when all layers share their rows.
-  std::vector<std::string> token_names;  ///< "<new0>" …, one for each row.
-  std::int64_t vectors = 1;              ///< n, tokens in a prompt.
+  std::int64_t rows = 1;  ///< L·n, or n when all layers share their rows.
+  /// "<new0>" …, one for each row: only what files of a model call them, for other programs. Here
+  /// tokens of words are numbers that no text can name.
+  std::vector<std::string> token_names;
+  std::int64_t vectors = 1;  ///< n, tokens in a prompt.
+  std::string alias = {};    ///< See ConceptWord.
 
   std::int64_t layers() const { return rows / vectors; }
-  /// What stands for the word in the prompt of layer l: its n token names with blanks between.
-  std::string tokens_of_layer(std::int64_t l) const;
+  /// What stands for the word in the prompt of layer l: its n tokens.
+  text::PiecedText tokens_of_layer(std::int64_t l) const;
 };
 
 /// The concept words that a tokenizer and a text encoder know, and how prompts with them become
@@ -42,17 +49,23 @@ class ConceptTokens {
   static ConceptTokens from_json(const Json& config, std::int64_t layers);
   Json to_json() const;
 
-  /// Adds tokens `<newK>` to the tokenizer and the rows to the text encoder, behind those that are
-  /// there. Throws kMismatch if the rows do not fit the model, kUsage if a word is known already.
+  /// Takes the tokens of all words out of what texts can name: a tokenizer that was read from files
+  /// knows them as `<newK>`, which may be a user's word.
+  void withdraw_from(text::CLIPTokenizer& tokenizer) const;
+
+  /// Adds tokens to the tokenizer and the rows to the text encoder, behind those that are there.
+  /// Throws kMismatch if the rows do not fit the model, kUsage if a word is known already.
   void add(std::span<const ConceptWord> words, text::CLIPTokenizer& tokenizer,
            nn::CLIPTextModel& text_encoder);
 
   /// Whether any known word occurs in `prompt`.
   bool mentions(std::string_view prompt) const;
+  /// Whether `word` is one of the words or an alias that means only one thing.
+  bool knows(std::string_view word) const;
 
   /// The L prompts of a layer-wise text: in prompt l each word is its tokens of layer l. One prompt
   /// if no word with rows of its own for each layer occurs.
-  std::vector<std::string> bind(std::string_view prompt) const;
+  std::vector<text::PiecedText> bind(std::string_view prompt) const;
 
   const std::vector<BoundWord>& words() const { return words_; }
   std::int64_t layers() const { return layers_; }
@@ -63,16 +76,29 @@ class ConceptTokens {
  private:
   /// Throws as add() does.
   void check_new(const ConceptWord& word, std::int64_t width) const;
-  std::vector<const BoundWord*> longest_first() const;
+  /// What a prompt may call a word.
+  struct Spelling {
+    std::string_view text;
+    const BoundWord* word;
+  };
+  /// Of all words, the longest first.
+  std::vector<Spelling> spellings() const;
 
   std::int64_t layers_;
   std::vector<BoundWord> words_;
 };
 
+/// The words that a model knows, which none but fused ones do. Its tokenizer gives up the names of
+/// their tokens.
+ConceptTokens known_words(diffusion::StableDiffusion& model);
+
 enum class Padding { kToMaxLength, kNone };
 
 /// Token ids of texts of equal length, [B,S] int64.
 torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
+                        Padding padding = Padding::kToMaxLength);
+torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
+                        std::span<const text::PiecedText> texts,
                         Padding padding = Padding::kToMaxLength);
 
 /// What the U-Net reads for `prompts`: [B,L,S,C] when any of them has a concept word (the others

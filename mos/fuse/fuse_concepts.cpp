@@ -10,6 +10,7 @@
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
+#include "mos/fuse/dense_sources.h"
 #include "mos/fuse/progress.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
@@ -41,7 +42,7 @@ void check_forms(const MethodInfo& method, const ConceptSource& source) {
   if (method.forms == Forms::kAny) return;
   for (const auto* updates : {&source.delta.text_encoder, &source.delta.unet}) {
     for (const auto& [layer, update] : *updates) {
-      if (update.is_low_rank()) continue;
+      if (update.as_pair()) continue;
       throw Error(ErrorKind::kUsage,
                   fmt::format("the method {} merges LoRA pairs alone, and {} has {} for {}; take "
                               "another method, such as gradient or svd",
@@ -60,15 +61,15 @@ void check_fit(StableDiffusion& model, const std::vector<ConceptSource>& sources
 }
 
 ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
-  const auto layers = model.unet->cross_attention_count();
-  auto tokens = model.concepts.is_null() ? ConceptTokens(layers)
-                                         : ConceptTokens::from_json(model.concepts, layers);
+  auto tokens = concepts::known_words(model);
   std::vector<std::string> taken;
   for (const auto& word : tokens.words()) taken.push_back(word.word);
   check_words(sources, taken);
+  std::vector<concepts::ConceptWord> words;
   for (const auto& source : sources) {
-    tokens.add(source.delta.words, model.tokenizer, model.text_encoder);
+    words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
   }
+  tokens.add(words, model.tokenizer, model.text_encoder);
   if (!tokens.words().empty()) model.concepts = tokens.to_json();
   return tokens;
 }
@@ -235,6 +236,15 @@ class Fusion {
   FusionResult result_;
 };
 
+/// Biases have no method of their own: they are summed with factors, or averaged.
+std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts) {
+  const auto weighting = method_info(options.method).weighting;
+  if (weighting == Weighting::kImportance) {
+    return concept_weights(Weighting::kFractions, options.weights, concepts);
+  }
+  return concept_weights(weighting, options.weights, concepts);
+}
+
 }  // namespace
 
 FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSource>& sources,
@@ -246,6 +256,7 @@ FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSour
   for (const auto& source : sources) check_forms(method_info(options.method), source);
   const auto complete = complete_options(options, sources.size());
   auto result = Fusion(model, sources, complete, StageProgress(progress, cancel)).run();
+  finish_dense(model, sources, bias_shares(complete, sources.size()), result.delta);
   Json phrases = Json::array();
   for (const auto& source : sources) phrases.push_back(source.prompt_phrase());
   result.delta.metadata["concepts"] = phrases.dump();

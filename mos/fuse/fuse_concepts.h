@@ -33,7 +33,8 @@ struct ConceptSource {
 };
 
 struct FusionResult {
-  /// All words and one plain LoRA of rank Σr: merged at scale 1 into the base model it gives the
+  /// All words and one plain LoRA of rank Σr, or the full difference of layers that any concept has
+  /// in another form (LoHa, LoKr, DoRA, …): merged at scale 1 into the base model it gives the
   /// fused model's weights, bit for bit.
   concepts::ConceptDelta delta;
   FusionReport report;

@@ -21,9 +21,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// By its own name or by the one that its author gave it.
+bool is_called(const concepts::ConceptWord& own, const std::string& word) {
+  return own.word == word || (!own.alias.empty() && own.alias == word);
+}
+
 bool has_word(const ConceptSource& source, const std::string& word) {
   return std::any_of(source.delta.words.begin(), source.delta.words.end(),
-                     [&](const auto& own) { return own.word == word; });
+                     [&](const auto& own) { return is_called(own, word); });
 }
 
 /// `phrase` with the whole word `from` (between spaces) written `to`.
@@ -67,10 +72,11 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
   std::istringstream words(phrase);
   for (std::string word; words >> word;) {
     const auto& known = source.delta.words;
-    const auto found =
-        std::find_if(known.begin(), known.end(), [&](const auto& own) { return own.word == word; });
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&](const auto& own) { return is_called(own, word); });
     if (found != known.end()) {
       ordered.push_back(*found);
+      ordered.back().word = word;  // an author's name, where that is how it stands in the phrase
     } else if (word.front() == '<') {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{}: the phrase has the word {}, but {} does not; it has \"{}\"",
@@ -172,7 +178,7 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
                                                 rename.concept_number)));
     }
     for (auto& word : chosen->delta.words) {
-      if (word.word == rename.from) word.word = rename.to;
+      if (is_called(word, rename.from)) word.word = rename.to;
     }
     chosen->phrase = replace_word(chosen->phrase, rename.from, rename.to);
   }

@@ -35,9 +35,9 @@ Update scaled_update(const concepts::LayerUpdate& update, double merge_scale,
   const auto as_matrix = [](const Tensor& tensor) {
     return tensor.detach().flatten(1).to(torch::kCPU, torch::kFloat64);
   };
-  if (!update.is_low_rank()) return {.dense = merge_scale * as_matrix(update.difference(weight))};
-  const auto& pair = update.low_rank();
-  return {.up = as_matrix(pair.up), .down = as_matrix(pair.down) * (pair.scale * merge_scale)};
+  const auto pair = update.as_pair();
+  if (!pair) return {.dense = merge_scale * as_matrix(update.difference(weight))};
+  return {.up = as_matrix(pair->up), .down = as_matrix(pair->down) * (pair->scale * merge_scale)};
 }
 
 FusionStage::FusionStage(torch::nn::Module& network, StageConcepts concepts, Merging merging)

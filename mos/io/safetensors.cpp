@@ -11,6 +11,7 @@
 #include "mos/base/file.h"
 #include "mos/io/mapped_file.h"
 #include "mos/io/mapped_tensor.h"
+#include "mos/io/narrowing.h"
 #include "mos/io/safetensors_header.h"
 
 namespace mos::io {
@@ -116,18 +117,20 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
   const auto json = format_safetensors_header(header);
   const auto length = static_cast<std::uint64_t>(json.size());
 
+  Narrowing narrowing;
   AtomicFile file(path, rules.existing);
   file.write(&length, sizeof(length));
   file.write(json);
   for (const auto& entry : ordered) {
     if (rules.cancel != nullptr) rules.cancel->check();
     const auto tensor =
-        entry->second.make().detach().to(torch::kCPU, entry->second.dtype).contiguous();
+        narrowing.cast(entry->first, entry->second.make(), entry->second.dtype).contiguous();
     TORCH_CHECK(tensor.sizes() == entry->second.shape, entry->first, " has another shape");
     file.write(tensor.data_ptr(), tensor.nbytes());
     entry->second.make = nullptr;  // what it was made of is not needed any more
   }
   file.commit();
+  narrowing.warn(path.filename().string());
 }
 
 }  // namespace mos::io

@@ -81,8 +81,9 @@ struct WriteRules {
   const CancelToken* cancel = nullptr;  ///< Asked before each tensor.
 };
 
-/// Writes `tensors` as save_safetensors does, each one made, written and let go in turn.
-/// Throws also kUsage for a file that is to be refused, kCancelled.
+/// Writes `tensors` as save_safetensors does, each one made, written and let go in turn. Numbers
+/// that become zero in their dtype are warned of. Throws also kMismatch where some would become
+/// infinite, kUsage for a file that is to be refused, kCancelled.
 void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
                        const std::map<std::string, std::string>& metadata = {},
                        const WriteRules& rules = {});

@@ -61,9 +61,11 @@ ControlNetConfig ControlNetConfig::from_json(const Json& config) {
   }
   const auto order =
       json_value<std::string>(config, "controlnet_conditioning_channel_order", "rgb");
-  if (order != "rgb") {
-    refuse(fmt::format("controlnet_conditioning_channel_order is \"{}\", expected rgb", order));
+  if (order != "rgb" && order != "bgr") {
+    refuse(
+        fmt::format("controlnet_conditioning_channel_order is \"{}\", expected rgb or bgr", order));
   }
+  result.reads_bgr = order == "bgr";
   result.global_pool_conditions = json_value(config, "global_pool_conditions", false);
   return result;
 }
@@ -109,7 +111,7 @@ void ControlNetModelImpl::build_zero_convolutions() {
 }
 
 Tensor ControlNetModelImpl::embed_picture(const Tensor& picture) {
-  auto x = nn::silu(picture_in_(picture));
+  auto x = nn::silu(picture_in_(config_.reads_bgr ? picture.flip({1}) : picture));
   for (auto& block : picture_blocks_) x = nn::silu(block(x));
   return picture_out_(x);
 }

@@ -21,6 +21,8 @@ struct ControlNetConfig {
   /// are numbers.
   std::vector<std::int64_t> conditioning_embedding_out_channels = {16, 32, 96, 256};
 
+  /// It was trained on pictures with blue first: their channels are turned around.
+  bool reads_bgr = false;
   /// What it adds is the same at every position: the mean (shuffle of ControlNet 1.1).
   bool global_pool_conditions = false;
 

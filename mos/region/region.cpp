@@ -260,6 +260,7 @@ Json scene_to_json(const Scene& scene) {
 
 std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas) {
   std::vector<BoxWeight> weights;
+  if (trimmed(text).empty()) return weights;
   for (const auto& part : split(text, "|")) {
     const auto whole = trimmed(part);
     const auto close = whole.find(']');

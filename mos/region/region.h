@@ -82,7 +82,8 @@ Json scene_to_json(const Scene& scene);
 std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas);
 
 /// The authors' string of weights by box: `[top, left, bottom, right]-weight`, separated by `|`,
-/// boxes in pixels. Throws kUsage naming the part that is wrong.
+/// boxes in pixels; none where nothing is in it, which is the authors' default. Throws kUsage
+/// naming the part that is wrong.
 std::vector<BoxWeight> parse_box_weights(const std::string& text, Canvas canvas);
 
 /// Throws kUsage naming what is impossible in `condition`, as `where`.

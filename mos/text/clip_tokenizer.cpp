@@ -231,15 +231,13 @@ std::vector<std::int64_t> CLIPTokenizer::encode_words(std::string_view text) con
   return ids;
 }
 
-std::vector<std::int64_t> CLIPTokenizer::encode(std::string_view text) const {
-  auto ids = encode_words(text);
+std::vector<std::int64_t> CLIPTokenizer::framed(std::vector<std::int64_t> ids) const {
   ids.insert(ids.begin(), bos_id_);
   ids.push_back(eos_id_);
   return ids;
 }
 
-std::vector<std::int64_t> CLIPTokenizer::encode_padded(std::string_view text) const {
-  auto ids = encode(text);
+std::vector<std::int64_t> CLIPTokenizer::padded(std::vector<std::int64_t> ids) const {
   const auto length = static_cast<std::size_t>(model_max_length_);
   const bool cut = ids.size() > length;
   ids.resize(length, pad_id_);
@@ -247,18 +245,61 @@ std::vector<std::int64_t> CLIPTokenizer::encode_padded(std::string_view text) co
   return ids;
 }
 
-std::int64_t CLIPTokenizer::add_token(const std::string& token) {
-  if (token.empty()) throw Error(ErrorKind::kUsage, "cannot add a token without text");
-  if (const auto known = token_id(token)) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("cannot add the token \"{}\": it is in the vocabulary already (id {}); "
-                            "choose another name",
-                            token, *known));
+std::vector<std::int64_t> CLIPTokenizer::encode(std::string_view text) const {
+  return framed(encode_words(text));
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode_padded(std::string_view text) const {
+  return padded(encode(text));
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode(const PiecedText& text) const {
+  std::vector<std::int64_t> ids;
+  for (const auto& [words, token] : text) {
+    const auto of_piece = token ? std::vector{*token} : encode_words(words);
+    ids.insert(ids.end(), of_piece.begin(), of_piece.end());
   }
+  return framed(std::move(ids));
+}
+
+std::vector<std::int64_t> CLIPTokenizer::encode_padded(const PiecedText& text) const {
+  return padded(encode(text));
+}
+
+void CLIPTokenizer::check_free(const std::string& token) const {
+  if (token.empty()) throw Error(ErrorKind::kUsage, "cannot add a token without text");
+  if (!is_taken(token)) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("cannot add the token \"{}\": it is in the vocabulary already; choose "
+                          "another name",
+                          token));
+}
+
+std::int64_t CLIPTokenizer::add_token(const std::string& token) {
+  check_free(token);
   const auto id = vocab_size();
   put_added(token, id);
   cut_out(token);
   return id;
+}
+
+std::int64_t CLIPTokenizer::reserve_token(const std::string& name) {
+  check_free(name);
+  const auto id = vocab_size();
+  reserved_.emplace(name, id);
+  added_ids_.insert(id);
+  return id;
+}
+
+void CLIPTokenizer::withdraw_token(const std::string& name) {
+  auto token = added_.extract(name);
+  if (token.empty()) return;
+  reserved_.insert(std::move(token));
+  registered_[name.front()].erase(name);
+}
+
+bool CLIPTokenizer::is_taken(std::string_view name) const {
+  return token_id(name) || reserved_.contains(name);
 }
 
 std::optional<std::int64_t> CLIPTokenizer::token_id(std::string_view token) const {
@@ -276,7 +317,7 @@ void CLIPTokenizer::save(const fs::path& directory) const {
   make_folders(directory);
   for (const auto& [name, text] : texts()) write_text_file(directory / name, text);
   std::error_code ignored;
-  if (added_.empty()) fs::remove(directory / "added_tokens.json", ignored);
+  if (added_.empty() && reserved_.empty()) fs::remove(directory / "added_tokens.json", ignored);
 }
 
 CLIPTokenizer::Texts CLIPTokenizer::texts() const {
@@ -295,7 +336,9 @@ CLIPTokenizer::Texts CLIPTokenizer::texts() const {
   config["model_max_length"] = model_max_length_;
   config["tokenizer_class"] = "CLIPTokenizer";
   texts["tokenizer_config.json"] = config.dump(2) + "\n";
-  if (!added_.empty()) texts["added_tokens.json"] = Json(added_).dump(2) + "\n";
+  auto added = added_;
+  added.insert(reserved_.begin(), reserved_.end());
+  if (!added.empty()) texts["added_tokens.json"] = Json(added).dump(2) + "\n";
   return texts;
 }
 

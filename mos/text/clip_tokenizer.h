@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -13,6 +14,16 @@
 namespace mos::text {
 
 class BytePairs;
+
+/// A piece of a text: words, or one token by its number, whatever that is called.
+struct TextPiece {
+  std::string words;
+  std::optional<std::int64_t> token = {};
+
+  auto operator<=>(const TextPiece&) const = default;
+};
+/// A text with tokens in it that no spelling can name.
+using PiecedText = std::vector<TextPiece>;
 
 /// CLIP's byte-level BPE tokenizer with added tokens: the ids of `CLIPTokenizer` (transformers
 /// 4.31 and later, without ftfy). Every id comes from the files, none from the code. A value:
@@ -44,12 +55,26 @@ class CLIPTokenizer {
   /// Ids of `text` alone, without BOS and EOS.
   std::vector<std::int64_t> encode_words(std::string_view text) const;
 
+  /// The same of texts in which some tokens are there already.
+  std::vector<std::int64_t> encode(const PiecedText& text) const;
+  std::vector<std::int64_t> encode_padded(const PiecedText& text) const;
+
   /// Registers `token`, which from now on is cut out of every text before anything else, the
   /// longest first, exactly as it is written (case matters). Returns its id, the next free one.
   /// Throws mos::Error(kUsage) when the token is empty or taken.
   std::int64_t add_token(const std::string& token);
 
-  /// Id of an added token or of an entry of the vocabulary as it is written there ("cat</w>").
+  /// Gives the next free id to a token that no text can name: `name` stands in the files that
+  /// save() writes, where other programs look it up. Throws mos::Error(kUsage) as add_token does.
+  std::int64_t reserve_token(const std::string& name);
+  /// From now on no text can name the added token `name`; another name is left alone. A tokenizer
+  /// read from files cuts all added tokens out of texts.
+  void withdraw_token(const std::string& name);
+  /// Whether any token has this name, one that texts can name or not.
+  bool is_taken(std::string_view name) const;
+
+  /// Id of an added token or of an entry of the vocabulary as it is written there ("cat</w>"), if
+  /// texts can name it.
   std::optional<std::int64_t> token_id(std::string_view token) const;
 
   std::int64_t vocab_size() const;       ///< With the added tokens.
@@ -59,7 +84,7 @@ class CLIPTokenizer {
   std::int64_t pad_id() const { return pad_id_; }
   std::int64_t model_max_length() const { return model_max_length_; }
 
-  /// Added tokens and their ids.
+  /// Added tokens that texts can name, and their ids.
   const std::map<std::string, std::int64_t, std::less<>>& added_tokens() const { return added_; }
 
   /// Writes the files that from_directory reads into `directory` (made if need be), the same
@@ -88,11 +113,15 @@ class CLIPTokenizer {
   void resolve_special_tokens(const std::string& origin);
   void put_added(const std::string& token, std::int64_t id);
   void cut_out(const std::string& token);
+  void check_free(const std::string& token) const;
+  std::vector<std::int64_t> framed(std::vector<std::int64_t> ids) const;
+  std::vector<std::int64_t> padded(std::vector<std::int64_t> ids) const;
   std::string_view registered_prefix(std::string_view text) const;
   void encode_plain(std::string_view text, std::vector<std::int64_t>& ids) const;
 
   std::shared_ptr<const BytePairs> base_;
   std::map<std::string, std::int64_t, std::less<>> added_;
+  std::map<std::string, std::int64_t, std::less<>> reserved_;
   std::set<std::int64_t> added_ids_;
   struct LongerFirst {
     bool operator()(const std::string& a, const std::string& b) const {

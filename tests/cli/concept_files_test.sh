@@ -123,8 +123,7 @@ file_of lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lor
 accepts "a LoRA of Stable Diffusion 1.x is inspected" inspect input/file.safetensors
 holds "its family is named" says 'family: Stable Diffusion 1.x' 'cross-attention width: 768' \
   'U-Net layers: 1'
-for unknown in hada_w1_a:LoHa lokr_w1:LoKr oft_blocks:OFT dora_scale:DoRA on_input:IA \
-  a1.weight:GLoRA; do
+for unknown in oft_blocks:OFT on_input:IA a1.weight:GLoRA; do
   file_of "$down" '[1,16]' 64 "$up" '[16,1]' 64 "lora_unet_$layer.${unknown%%:*}" '[1]' 4
   refuses_file "${unknown##*:} by its name" "${unknown##*:}"
   accepts "inspecting ${unknown##*:}" inspect input/file.safetensors
@@ -142,7 +141,7 @@ file_of lora_unet_mid_block_attentions_9_proj_in.lora_down.weight '[1,16]' 64 \
 refuses_file "a layer that the base lacks" 'mid_block.attentions.9.proj_in'
 refuses "inspection says so too" $exit_mismatch 'do not fit' inspect input/file.safetensors \
   --base "$tiny_base"
-holds "with its keys" says '0 keys matched, 0 missing, 2 unexpected' 'proj_in.lora_up.weight (unex'
+holds "with its keys" says '0 keys matched, 0 missing, 2 unexpected' 'proj_in.lora_up.weight (unexpected: the base'
 head -c 5000 output/kohya.safetensors >input/file.safetensors
 refuses "a LoRA cut off" $exit_format 'file.safetensors' inspect input/file.safetensors
 finish

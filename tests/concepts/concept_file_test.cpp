@@ -9,6 +9,7 @@
 #include "mos/base/random.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/embedding_file.h"
+#include "mos/concepts/lora_collector.h"
 #include "mos/concepts/lora_file.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/torch_writer.h"
@@ -121,7 +122,7 @@ TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
   const auto delta = mos::concepts::load_concept(path);
   const auto picture = random({1, 3, 6, 6});
   const auto expected = torch::conv2d(torch::conv2d(torch::conv2d(picture, down), mid), up);
-  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, lora_update(delta.unet.at(kConv).low_rank())),
+  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, lora_update(*delta.unet.at(kConv).as_pair())),
                               expected, 1e-4, 1e-4));
 }
 
@@ -171,29 +172,23 @@ TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
                                         {"name", {std::string("toy")}},
                                         {"step", {std::int64_t{5}}},
                                         {"sd_checkpoint", {}}}});
-  expect_word(a1111, "toy");
-  for (const auto& [format, name] :
-       {std::pair(ConceptFormat::kA1111, "b.pt"), std::pair(ConceptFormat::kA1111, "b.safetensors"),
-        std::pair(ConceptFormat::kTextualInversion, "b.bin"),
-        std::pair(ConceptFormat::kKohya, "c.safetensors")}) {
+  expect_word(a1111, "a");  // as A1111 and ComfyUI call it
+  EXPECT_EQ(mos::concepts::load_concept(a1111).words[0].alias, "toy");
+  for (const auto& [format, name] : {std::pair(ConceptFormat::kA1111, "toy.pt"),
+                                     std::pair(ConceptFormat::kA1111, "toy.safetensors"),
+                                     std::pair(ConceptFormat::kTextualInversion, "b.bin"),
+                                     std::pair(ConceptFormat::kKohya, "c.safetensors")}) {
     const ConceptDelta delta{.words = {ConceptWord{"toy", rows, 2}}};
     write_concept(folder_ / name, delta, format);
     expect_word(folder_ / name, "toy");
   }
 }
 
-TEST_F(ConceptFiles, AWordWithoutATextIsRefused) {
+TEST_F(ConceptFiles, AWordWithoutATextIsCalledAsItsFile) {
   const auto rows = random({2, 6});
-  EXPECT_THAT(refusal({{"", rows}}), HasSubstr("without a name"));
+  EXPECT_EQ(mos::concepts::load_concept(save({{"", rows}})).phrase(), "file");
   const auto nameless = save({{"emb_params", rows}}, {{"name", ""}});
-  try {
-    EXPECT_NE(mos::concepts::load_concept(nameless).words.at(0).word, "");
-  } catch (const mos::Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("without a name"));
-  }
-  // A file of torch.save that is one tensor and nothing else.
-  mos::io::save_torch_file(folder_ / "bare.pt", {rows});
-  EXPECT_THROW(mos::concepts::load_concept(folder_ / "bare.pt"), mos::Error);
+  EXPECT_EQ(mos::concepts::load_concept(nameless).phrase(), "file");
 }
 
 TEST_F(ConceptFiles, WordsInTheMetadataMustBeAListOfTexts) {
@@ -337,10 +332,28 @@ TEST_F(ConceptFiles, ATensorOfAModelIsNoWord) {
 
 TEST_F(ConceptFiles, OtherNetworksAreRefusedByName) {
   auto dict = kohya();
-  dict["lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"] = random({2, 2});
-  EXPECT_THAT(refusal(dict), HasSubstr("LoHa"));
+  dict["lora_unet_mid_block_attentions_0_proj_in.oft_blocks"] = random({2, 2});
+  EXPECT_THAT(refusal(dict), HasSubstr("OFT"));
   EXPECT_THAT(refusal({{"clip_g", random({2, 6})}, {"clip_l", random({2, 6})}}),
               HasSubstr("Stable Diffusion XL"));
+  EXPECT_THAT(refusal({{"t5xxl", random({2, 4096})}}), HasSubstr("T5"));
+}
+
+TEST_F(ConceptFiles, AVectorWithoutAKeyIsCalledAsItsFile) {
+  const auto path = folder_ / "bare.bin";
+  mos::io::save_torch_file(path, {random({1, 6})});
+  const auto delta = mos::concepts::load_concept(path);
+  ASSERT_EQ(delta.words.size(), 1U);
+  EXPECT_EQ(delta.words[0].word, "bare");
+}
+
+TEST_F(ConceptFiles, SeveralWordsOfOneEmbeddingFileKeepTheirNames) {
+  using Dict = TorchValue::Dict;
+  const auto path = folder_ / "two.pt";
+  mos::io::save_torch_file(
+      path,
+      {Dict{{"string_to_param", {Dict{{"cat", {random({1, 6})}}, {"dog", {random({1, 6})}}}}}}});
+  EXPECT_EQ(mos::concepts::load_concept(path).phrase(), "cat dog");
 }
 
 }  // namespace

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/concepts/lora_collector.h"
 #include "mos/concepts/lora_file.h"
+#include "mos/concepts/peft_config.h"
 #include "mos/nn/clip.h"
 #include "mos/nn/unet.h"
 
@@ -211,18 +213,14 @@ TEST(LoraNames, OtherKeysAreNone) {
 
 TEST(LoraNames, NetworksThatAreNotAppliedHaveTheirName) {
   const std::pair<const char*, const char*> examples[] = {
-      {"lora_unet_mid_block_attentions_0_proj_in.hada_w1_a", "LoHa"},
-      {"lora_unet_mid_block_attentions_0_proj_in.lokr_w1", "LoKr"},
       {"lora_unet_mid_block_attentions_0_proj_in.oft_blocks", "OFT"},
       {"oft_unet_mid_block_attentions_0_proj_in.oft_diag", "OFT"},
-      {"lora_unet_mid_block_attentions_0_proj_in.dora_scale", "DoRA"},
-      {"unet.mid_block.attentions.0.proj_in.lora_magnitude_vector", "DoRA"},
       {"lora_unet_mid_block_attentions_0_proj_in.on_input", "(IA)"},
       {"lora_unet_mid_block_attentions_0_proj_in.a1.weight", "GLoRA"},
-      {"lora_unet_mid_block_attentions_0_proj_in.diff", "full weight"},
       {"lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", "Stable Diffusion XL"},
       {"lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha", "Stable Diffusion XL"},
-      {"lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "Stable Diffusion XL"},
+      {"lora_unet_input_blocks_4_1_transformer_blocks_1_attn1_to_q.lora_down.weight",
+       "Stable Diffusion XL"},
       {"clip_g", "Stable Diffusion XL"},
       {"lora_unet_double_blocks_0_img_attn_proj.alpha", "FLUX"},
   };

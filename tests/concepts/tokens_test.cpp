@@ -9,7 +9,6 @@ namespace {
 
 using mos::concepts::ConceptTokens;
 using mos::concepts::ConceptWord;
-using testing::ElementsAre;
 
 class Words : public testing::Test {
  protected:
@@ -24,9 +23,20 @@ class Words : public testing::Test {
   at::Generator generator_ = mos::seeded_generator(2);
 };
 
+/// The text with every token as its number among the concept's tokens in brackets.
+std::string shown(const mos::text::PiecedText& text, const ConceptTokens& tokens) {
+  std::string result;
+  for (const auto& [words, token] : text) {
+    result += token ? "[" + std::to_string(*token - tokens.words().front().first_id) + "]" : words;
+  }
+  return result;
+}
+
 TEST_F(Words, AnEmbeddingOfSeveralVectorsIsSeveralTokens) {
   const auto tokens = add({"toy", rows(3), 3});
-  EXPECT_THAT(tokens.bind("a toy at toyland"), ElementsAre("a <new0> <new1> <new2> at toyland"));
+  const auto bound = tokens.bind("a toy at toyland");
+  ASSERT_EQ(bound.size(), 1U);
+  EXPECT_EQ(shown(bound[0], tokens), "a [0][1][2] at toyland");
   EXPECT_TRUE(tokens.mentions("a toy"));
   EXPECT_FALSE(tokens.mentions("toyland"));
   const auto again = ConceptTokens::from_json(tokens.to_json(), tokens.layers());
@@ -38,10 +48,54 @@ TEST_F(Words, RowsOfLayersComeInTheOrderOfTheLayers) {
   const auto tokens = add({"toy", rows(2 * layers), 2});
   const auto bound = tokens.bind("toy");
   ASSERT_EQ(static_cast<std::int64_t>(bound.size()), layers);
-  EXPECT_EQ(bound[0], "<new0> <new1>");
-  EXPECT_EQ(bound[1], "<new2> <new3>");
+  EXPECT_EQ(shown(bound[0], tokens), "[0][1]");
+  EXPECT_EQ(shown(bound[1], tokens), "[2][3]");
   const auto again = ConceptTokens::from_json(tokens.to_json(), layers);
   EXPECT_EQ(again.bind("toy"), bound);
+}
+
+TEST_F(Words, AWordMayBeCalledWhatATokenIsCalledElsewhere) {
+  const auto layers = model_.unet->cross_attention_count();
+  const std::array words = {ConceptWord{"<new1>", rows(layers)},
+                            ConceptWord{"<new2>", rows(layers)}};
+  ConceptTokens tokens(layers);
+  tokens.add(words, model_.tokenizer, model_.text_encoder);
+  const auto bound = tokens.bind("a <new1> <new2>");
+  const auto second = "[" + std::to_string(layers) + "]";
+  EXPECT_EQ(shown(bound[0], tokens), "a [0] " + second);
+  // In files, where tokens need names, those of words are left to the words.
+  for (const auto& word : tokens.words()) {
+    EXPECT_THAT(word.token_names, testing::Each(testing::Not(testing::AnyOf("<new1>", "<new2>"))));
+  }
+}
+
+TEST_F(Words, NoTextCanNameATokenOfAWord) {
+  const auto tokens = add({"toy", rows(1)});
+  const auto& name = tokens.words().front().token_names.front();
+  const auto id = tokens.words().front().first_id;
+  EXPECT_FALSE(model_.tokenizer.token_id(name));
+  EXPECT_THAT(model_.tokenizer.encode(name), testing::Not(testing::Contains(id)));
+  EXPECT_THAT(model_.tokenizer.encode(tokens.bind("toy")[0]), testing::Contains(id));
+  // The same after the model was a folder, whose files do name it.
+  const mos::TempDir folder;
+  model_.tokenizer.save(folder.path());
+  model_.tokenizer = mos::text::CLIPTokenizer::from_directory(folder.path());
+  EXPECT_EQ(model_.tokenizer.token_id(name), id);
+  model_.concepts = tokens.to_json();
+  const auto known = known_words(model_);
+  EXPECT_THAT(model_.tokenizer.encode(name), testing::Not(testing::Contains(id)));
+  EXPECT_THAT(model_.tokenizer.encode(known.bind("toy")[0]), testing::Contains(id));
+}
+
+TEST_F(Words, AnAuthorsNameWorksWhereItMeansOneThing) {
+  ConceptTokens tokens(model_.unet->cross_attention_count());
+  const ConceptWord first{"cat", rows(1), 1, "temp"}, second{"ox", rows(1), 1, "temp"};
+  tokens.add(std::array{first}, model_.tokenizer, model_.text_encoder);
+  EXPECT_TRUE(tokens.knows("temp") && tokens.mentions("a temp"));
+  EXPECT_EQ(tokens.bind("a temp"), tokens.bind("a cat"));
+  tokens.add(std::array{second}, model_.tokenizer, model_.text_encoder);
+  EXPECT_FALSE(tokens.knows("temp") || tokens.mentions("a temp"));
+  EXPECT_TRUE(tokens.knows("cat") && tokens.knows("ox"));
 }
 
 TEST_F(Words, RowsForAnotherNumberOfLayersAreRefused) {

@@ -171,6 +171,22 @@ TEST_F(Adapters, AShuffleControlNetIsToldByItsNameAndAddsTheMeanOverAllPositions
   EXPECT_TRUE(shuffle.mid.equal(plain.mid.mean({2, 3}, true).expand_as(plain.mid)));
 }
 
+TEST_F(Adapters, AControlNetForPicturesWithBlueFirstTurnsTheirChannelsAround) {
+  const torch::NoGradGuard no_grad;
+  auto rgb = std::get<nn::ControlNetModel>(load(controlnet(), "edges.safetensors"));
+  auto json = tiny::unet_config();
+  json["controlnet_conditioning_channel_order"] = "bgr";
+  EXPECT_TRUE(nn::ControlNetConfig::from_json(json).reads_bgr);
+  auto config = rgb->config();
+  config.reads_bgr = true;
+  nn::ControlNetModel bgr(config);
+  io::load_into(*bgr, io::state_dict_of(*rgb), {.origin = "the same"});
+  const auto picture = torch::linspace(0, 1, 192).view({1, 3, 8, 8});
+  EXPECT_TRUE(bgr->embed_picture(picture).equal(rgb->embed_picture(picture.flip({1}))));
+  json["controlnet_conditioning_channel_order"] = "gbr";
+  EXPECT_THROW(nn::ControlNetConfig::from_json(json), Error);
+}
+
 TEST_F(Adapters, HalfOfOneIsRefusedWithAllKeysThatAreMissing) {
   auto tensors = controlnet();
   tensors.erase("controlnet_mid_block.weight");

@@ -213,7 +213,7 @@ TEST_F(GoldenTune, LoraSitsOnTheLayersOfTheReference) {
 
 TEST_F(GoldenTune, PromptsBecomeTheReferencesTokens) {
   const auto attached = attach("init/");
-  std::vector<std::string> bound;
+  std::vector<mos::text::PiecedText> bound;
   for (const auto& prompt : prompts("prompts")) {
     for (auto& text : attached->tokens().bind(prompt)) bound.push_back(std::move(text));
   }

@@ -103,5 +103,10 @@ TEST(ParseBoxWeights, ReadsTheAuthorsString) {
   }
 }
 
+TEST(ParseBoxWeights, NothingInItMeansNone) {
+  for (const char* nothing : {"", "  "})
+    EXPECT_TRUE(parse_box_weights(nothing, {256, 384}).empty());
+}
+
 }  // namespace
 }  // namespace mos::region

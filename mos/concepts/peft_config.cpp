@@ -1,0 +1,206 @@
+#include "mos/concepts/peft_config.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cmath>
+#include <optional>
+#include <regex>
+
+#include "mos/base/error.h"
+
+namespace mos::concepts {
+
+namespace {
+
+/// PEFT's default of r and of lora_alpha.
+constexpr double kDefaultAlpha = 8.0;
+
+/// Names of layers and patterns for them are far shorter. The regular expressions of libstdc++
+/// use the stack for every level of what they read.
+constexpr std::size_t kLongestPattern = 1000;
+
+/// Ways to initialise an adapter that take something out of the base model's weights.
+constexpr auto kChangesTheBase =
+    std::to_array<std::string_view>({"pissa", "olora", "loftq", "corda", "lora_ga"});
+
+void refuse_other_base(const Json& config, const std::string& origin) {
+  const auto found = config.find("init_lora_weights");
+  if (found == config.end() || !found->is_string()) return;
+  const auto way = found->get<std::string>();
+  const bool changes = std::any_of(kChangesTheBase.begin(), kChangesTheBase.end(),
+                                   [&](std::string_view name) { return way.starts_with(name); });
+  if (!changes) return;
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("{}: this adapter was initialised with {}, which also changes the weights "
+                  "of the base model; let PEFT convert it to a plain LoRA "
+                  "(path_initial_model_for_weight_conversion)",
+                  origin, way));
+}
+
+bool is_letter_digit_or(char c, std::string_view others) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || others.find(c) != others.npos;
+}
+
+}  // namespace
+
+/// `(.*\.)?(text)$` with its value.
+class PeftConfig::Pattern {
+ public:
+  Pattern(std::string text, double value, const std::string& origin)
+      : text_(std::move(text)), value_(value) {
+    const bool is_name =
+        std::all_of(text_.begin(), text_.end(), [](char c) { return is_letter_digit_or(c, "_."); });
+    if (!is_name) compile(origin);
+  }
+
+  bool matches(const std::string& layer) const {
+    if (layer.size() > kLongestPattern) return false;
+    return expression_ ? std::regex_match(layer, *expression_) : ends_as_text(layer);
+  }
+  double value() const { return value_; }
+
+ private:
+  void compile(const std::string& origin) {
+    if (text_.size() > kLongestPattern) {
+      throw Error(ErrorKind::kFormat, fmt::format("{}: a pattern for layers has {} letters, more "
+                                                  "than {}",
+                                                  origin, text_.size(), kLongestPattern));
+    }
+    try {
+      // This matcher takes polynomial time whatever the expression.
+      expression_.emplace(fmt::format(R"((.*\.)?({}))", text_),
+                          std::regex::ECMAScript | std::regex_constants::__polynomial);
+    } catch (const std::regex_error& error) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("{}: the pattern \"{}\" for layers is no regular expression: {}",
+                              origin, text_, error.what()));
+    }
+  }
+
+  /// What is most often there, a part of a name: as an expression, in which "." is any letter.
+  bool ends_as_text(const std::string& layer) const {
+    if (layer.size() < text_.size()) return false;
+    const auto begin = layer.size() - text_.size();
+    if (begin > 0 && layer[begin - 1] != '.') return false;
+    return std::equal(text_.begin(), text_.end(),
+                      layer.begin() + static_cast<std::ptrdiff_t>(begin),
+                      [](char wanted, char c) { return wanted == '.' || wanted == c; });
+  }
+
+  std::string text_;
+  double value_;
+  std::optional<std::regex> expression_;
+};
+
+PeftConfig::PeftConfig(const Json& config, const std::string& origin) {
+  if (!config.is_object()) {
+    throw Error(ErrorKind::kFormat, origin + " must hold a JSON object, PEFT's configuration");
+  }
+  refuse_other_base(config, origin);
+  // LoHa and LoKr have an alpha where LoRA has lora_alpha.
+  const char* alpha = config.contains("lora_alpha") ? "lora_alpha" : "alpha";
+  rank_ = json_value(config, "r", 0.0);
+  alpha_ = json_value(config, alpha, kDefaultAlpha);
+  rank_stabilised_ = json_value(config, "use_rslora", false);
+  ranks_ = patterns_in(config, "rank_pattern", origin);
+  alphas_ = patterns_in(config, "alpha_pattern", origin);
+}
+
+PeftConfig::~PeftConfig() = default;
+PeftConfig::PeftConfig(PeftConfig&&) noexcept = default;
+
+std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, const char* key,
+                                                         const std::string& origin) {
+  std::vector<Pattern> patterns;
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) return patterns;
+  if (!found->is_object()) throw_json_type_error(key, *found);
+  for (const auto& [text, value] : found->items()) {
+    if (!value.is_number()) throw_json_type_error(text, value);
+    patterns.emplace_back(text, value.get<double>(), origin);
+  }
+  return patterns;
+}
+
+double PeftConfig::resolve(const std::vector<Pattern>& patterns, const std::string& layer,
+                           double fallback) {
+  const auto found = std::find_if(patterns.begin(), patterns.end(),
+                                  [&](const Pattern& pattern) { return pattern.matches(layer); });
+  return found == patterns.end() ? fallback : found->value();
+}
+
+std::int64_t PeftConfig::rank(const std::string& layer) const {
+  constexpr double kLargest = 1e9;
+  const double rank = resolve(ranks_, layer, rank_);
+  return rank > 0.0 && rank < kLargest ? static_cast<std::int64_t>(rank) : 0;
+}
+
+double PeftConfig::scale(const std::string& layer, std::int64_t rank) const {
+  const auto r = static_cast<double>(rank);
+  return resolve(alphas_, layer, alpha_) / (rank_stabilised_ ? std::sqrt(r) : r);
+}
+
+PeftConfigs peft_configs(const std::map<std::string, std::string>& metadata,
+                         const std::string& origin) {
+  PeftConfigs configs;
+  const auto entry = metadata.find(kAdapterMetadata);
+  if (entry == metadata.end()) return configs;
+  const auto where = fmt::format("{}: metadata \"{}\"", origin, kAdapterMetadata);
+  const auto json = parse_json(entry->second, where);
+  for (const auto network : {Network::kTextEncoder, Network::kUNet}) {
+    const auto prefix = fmt::format("{}.", name_of(network));
+    Json config = Json::object();
+    for (const auto& [name, value] : json.items()) {
+      if (name.starts_with(prefix)) config[name.substr(prefix.size())] = value;
+    }
+    if (!config.empty()) configs.emplace(network, PeftConfig(config, where));
+  }
+  return configs;
+}
+
+namespace {
+
+/// One network's LoraConfig. The first layer gives the defaults, the others are patterns.
+void put_config(Json& metadata, Network network, const LayerUpdates& updates) {
+  if (updates.empty()) return;
+  const auto& first = updates.begin()->second;
+  Json ranks = Json::object(), alphas = Json::object(), targets = Json::array();
+  bool has_dora = false;
+  for (const auto& [layer, update] : updates) {
+    targets.push_back(layer);
+    if (update.rank() != first.rank()) ranks[layer] = update.rank();
+    if (update.alpha() != first.alpha()) alphas[layer] = update.alpha();
+    has_dora = has_dora || !update.is_low_rank();
+  }
+  const auto put = [&](const char* name, Json value) {
+    metadata[fmt::format("{}.{}", name_of(network), name)] = std::move(value);
+  };
+  put("alpha_pattern", std::move(alphas));
+  put("lora_alpha", first.alpha());
+  put("r", first.rank());
+  put("rank_pattern", std::move(ranks));
+  put("target_modules", std::move(targets));
+  if (has_dora) put("use_dora", true);
+}
+
+bool needs_no_config(const LayerUpdates& updates) {
+  return std::all_of(updates.begin(), updates.end(), [](const auto& entry) {
+    return entry.second.is_low_rank() && entry.second.low_rank().scale == 1.0;
+  });
+}
+
+}  // namespace
+
+std::string peft_metadata(const ConceptDelta& delta) {
+  if (needs_no_config(delta.text_encoder) && needs_no_config(delta.unet)) return "";
+  Json metadata = Json::object();
+  put_config(metadata, Network::kTextEncoder, delta.text_encoder);
+  put_config(metadata, Network::kUNet, delta.unet);
+  return metadata.dump();
+}
+
+}  // namespace mos::concepts

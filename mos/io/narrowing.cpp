@@ -1,0 +1,74 @@
+#include "mos/io/narrowing.h"
+
+#include <c10/core/ScalarType.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+
+namespace mos::io {
+
+using torch::Tensor;
+
+namespace {
+
+std::int64_t count(const Tensor& mask) { return mask.sum().item<std::int64_t>(); }
+
+/// Types of more bytes hold all that those of fewer do; of two with 16 bits neither does.
+bool may_lose(torch::ScalarType from, torch::ScalarType to) {
+  return from != to && c10::isFloatingType(from) && c10::isFloatingType(to) &&
+         c10::elementSize(to) <= c10::elementSize(from);
+}
+
+/// "float16", "bfloat16", …
+std::string dtype_text(torch::ScalarType dtype) {
+  if (dtype == torch::kFloat16) return "float16";
+  if (dtype == torch::kFloat32) return "float32";
+  if (dtype == torch::kFloat64) return "float64";
+  std::string name = c10::toString(dtype);
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
+
+[[noreturn]] void refuse(const std::string& name, const Tensor& tensor, std::int64_t beyond,
+                         const std::string& dtype) {
+  const auto finite = tensor.masked_select(tensor.isfinite()).to(torch::kFloat64);
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("{} of the {} numbers in {} are too large for {} (up to {:.4g}) and would "
+                  "become infinite; write it in float32 or bfloat16",
+                  beyond, tensor.numel(), name, dtype, finite.abs().max().item<double>()));
+}
+
+}  // namespace
+
+Tensor Narrowing::cast(const std::string& name, const Tensor& tensor, torch::ScalarType dtype) {
+  const auto result = tensor.detach().to(torch::kCPU, dtype);
+  if (!may_lose(tensor.scalar_type(), dtype)) return result;
+  const auto source = tensor.detach().to(torch::kCPU), held = result.to(torch::kFloat32);
+  const auto infinite = count(held.isinf());
+  const auto beyond = infinite == 0 ? 0 : infinite - count(source.to(torch::kFloat64).isinf());
+  if (beyond > 0) refuse(name, source, beyond, dtype_text(dtype));
+  numbers_ += tensor.numel();
+  const auto zeroed = count(held.eq(0)) - count(source.eq(0));
+  if (zeroed == 0) return result;
+  if (zeroed_ == 0) first_ = name;
+  dtype_ = dtype_text(dtype);
+  zeroed_ += zeroed;
+  ++tensors_;
+  return result;
+}
+
+void Narrowing::warn(const std::string& origin) const {
+  if (zeroed_ == 0) return;
+  log::warn(
+      fmt::format("{}: {} of {} numbers are too small for {} and became zero, in {} tensors (the "
+                  "first is {}); float32 and bfloat16 keep them",
+                  origin, zeroed_, numbers_, dtype_, tensors_, first_));
+}
+
+}  // namespace mos::io
