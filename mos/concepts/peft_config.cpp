@@ -118,9 +118,9 @@ std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, con
   std::vector<Pattern> patterns;
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return patterns;
-  if (!found->is_object()) throw_json_type_error(key, *found);
+  if (!found->is_object()) throw_json_type_error(key, *found, "an object of numbers");
   for (const auto& [text, value] : found->items()) {
-    if (!value.is_number()) throw_json_type_error(text, value);
+    if (!value.is_number()) throw_json_type_error(text, value, "a number");
     patterns.emplace_back(text, value.get<double>(), origin);
   }
   return patterns;
