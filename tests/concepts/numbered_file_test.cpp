@@ -94,8 +94,8 @@ TEST_F(NumberedFiles, ListsOfOldAreReadWithTheFilesBesideThem) {
   const auto list = [&](std::size_t pairs, const std::function<std::int64_t(std::size_t)>& width) {
     TorchValue::List tensors;
     for (std::size_t i = 0; i < pairs; ++i) {
-      tensors.push_back({random({width(i), 2})});
-      tensors.push_back({random({2, width(i)})});
+      tensors.emplace_back().value = random({width(i), 2});
+      tensors.emplace_back().value = random({2, width(i)});
     }
     return TorchValue{std::move(tensors)};
   };
