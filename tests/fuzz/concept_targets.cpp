@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
@@ -61,9 +62,9 @@ ConceptDelta seed_concept() {
   };
   ConceptDelta delta;
   delta.words = {{"<a1>", counted({2, 4})}, {"<a2>", counted({4, 4}), 2}};
-  delta.unet[kQuery] = {counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
-  delta.unet[kConv] = {counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
-  delta.text_encoder[kText] = {counted({3, 6}), counted({24, 3}), 1.0};
+  delta.unet[kQuery] = LowRank{counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
+  delta.unet[kConv] = LowRank{counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
+  delta.text_encoder[kText] = LowRank{counted({3, 6}), counted({24, 3}), 1.0};
   delta.metadata["modelspec.title"] = "a";
   return delta;
 }

@@ -161,7 +161,7 @@ TEST(GaussianStart, HasTheDeviationOfOneOverTheRank) {
     const auto start =
         mos::tune::start_values({base.tokenizer, base.text_encoder, base.unet}, options);
     std::vector<Tensor> numbers;
-    for (const auto& [layer, pair] : start.unet) numbers.push_back(pair.down.flatten());
+    for (const auto& [layer, pair] : start.unet) numbers.push_back(pair.low_rank().down.flatten());
     const auto all = torch::cat(numbers);  // some thousand
     EXPECT_NEAR(all.std().item<double>() * static_cast<double>(rank), 1.0, 0.05);
     EXPECT_NEAR(all.mean().item<double>() * static_cast<double>(rank), 0.0, 0.05);
@@ -207,7 +207,10 @@ ConceptDelta moved_concept(const mos::diffusion::StableDiffusion& base) {
   auto delta = mos::tune::start_values({base.tokenizer, base.text_encoder, base.unet},
                                        tiny_method("ed_lora_paper"));
   auto generator = mos::seeded_generator(5);
-  for (auto& [layer, pair] : delta.unet) pair.up = mos::randn(pair.up.sizes(), generator) * 0.3;
+  for (auto& [layer, pair] : delta.unet) {
+    auto& up = pair.low_rank().up;
+    up = mos::randn(up.sizes(), generator) * 0.3;
+  }
   return delta;
 }
 
@@ -254,7 +257,7 @@ TEST(KvDrop, LeavesTheLoraThatIsAlwaysOffWhereItStarted) {
   const auto dropped = trainer.attached().kv_layers();
   for (const auto& [layer, pair] : tuned.unet) {
     const bool is_off = std::find(dropped.begin(), dropped.end(), layer) != dropped.end();
-    EXPECT_EQ(pair.up.abs().sum().item<double>() == 0, is_off) << layer;
+    EXPECT_EQ(pair.low_rank().up.abs().sum().item<double>() == 0, is_off) << layer;
   }
   for (auto& layer : dropped) EXPECT_FALSE(layer.find("attn2.to_") == std::string::npos);
 }

@@ -27,7 +27,9 @@ void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   for (std::size_t i = 0; i < a.words.size(); ++i) {
     EXPECT_TRUE(a.words[i].rows.equal(b.words[i].rows)) << a.words[i].word;
   }
-  for (const auto& [layer, pair] : a.unet) EXPECT_TRUE(pair.up.equal(b.unet.at(layer).up)) << layer;
+  for (const auto& [layer, pair] : a.unet) {
+    EXPECT_TRUE(pair.low_rank().up.equal(b.unet.at(layer).low_rank().up)) << layer;
+  }
 }
 
 class Run : public ::testing::Test {
