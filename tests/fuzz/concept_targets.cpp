@@ -8,6 +8,7 @@
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/describe.h"
 #include "mos/concepts/lora_file.h"
+#include "mos/concepts/peft_config.h"
 #include "mos/concepts/tokens.h"
 #include "mos/concepts/training_metadata.h"
 #include "mos/io/safetensors.h"
