@@ -124,7 +124,12 @@ ScopedThreads::ScopedThreads(std::int64_t threads) : before_(at::get_num_threads
 
 ScopedThreads::~ScopedThreads() { use_threads(before_); }
 
-std::int64_t peak_memory() { return std::max(former_peak.load(), recent_peak()); }
+// The system counts pages in batches for each core, so it may say less the second time.
+std::int64_t peak_memory() {
+  const auto peak = std::max(former_peak.load(), recent_peak());
+  former_peak = peak;
+  return peak;
+}
 
 PeakMemory::PeakMemory() {
   former_peak = peak_memory();
