@@ -294,6 +294,8 @@ class Results {
     }
   }
 
+  bool any() const { return !written_.empty(); }
+
   void finish() const {
     for (const auto& path : written_) fmt::print("{}\n", path.string());
     if (failure_) throw *failure_;
@@ -314,17 +316,16 @@ void write_results(const Job& job, const diffusion::StableDiffusion& model,
   log::info(fmt::format("fused in {}", result.report.measured()));
   const auto report = json_text(full_report(job, result), 2) + "\n";
   Results results;
-  // The small files first: they are there even if the disk is too small for a model.
+  // The small file first: it is there even if the disk is too small for a model.
   if (job.lora) {
     results.write(*job.lora, [&] { write_lora(job, result.delta); });
   }
   diffusion::SaveOptions save{.existing = job.existing, .write = {.cancel = cancel}};
-  if (is_report_in_model(job)) {
-    save.write.notes[job.report.filename().string()] = report;
-  } else {
+  if (is_report_in_model(job)) save.write.notes[job.report.filename().string()] = report;
+  if (job.out) results.write(*job.out, [&] { model.save(*job.out, save); });
+  if (!is_report_in_model(job) && results.any()) {  // of nothing there is nothing to report
     results.write(job.report, [&] { write_text_file(job.report, report); });
   }
-  if (job.out) results.write(*job.out, [&] { model.save(*job.out, save); });
   results.finish();
 }
 
