@@ -82,7 +82,7 @@ TEST_F(Words, NoTextCanNameATokenOfAWord) {
   model_.tokenizer = mos::text::CLIPTokenizer::from_directory(folder.path());
   EXPECT_EQ(model_.tokenizer.token_id(name), id);
   model_.concepts = tokens.to_json();
-  const auto known = known_words(model_);
+  const auto known = mos::concepts::known_words(model_);
   EXPECT_THAT(model_.tokenizer.encode(name), testing::Not(testing::Contains(id)));
   EXPECT_THAT(model_.tokenizer.encode(known.bind("toy")[0]), testing::Contains(id));
 }
