@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
@@ -7,6 +8,7 @@
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/describe.h"
 #include "mos/concepts/lora_file.h"
+#include "mos/concepts/peft_config.h"
 #include "mos/concepts/tokens.h"
 #include "mos/concepts/training_metadata.h"
 #include "mos/io/safetensors.h"
@@ -61,9 +63,9 @@ ConceptDelta seed_concept() {
   };
   ConceptDelta delta;
   delta.words = {{"<a1>", counted({2, 4})}, {"<a2>", counted({4, 4}), 2}};
-  delta.unet[kQuery] = {counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
-  delta.unet[kConv] = {counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
-  delta.text_encoder[kText] = {counted({3, 6}), counted({24, 3}), 1.0};
+  delta.unet[kQuery] = LowRank{counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
+  delta.unet[kConv] = LowRank{counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
+  delta.text_encoder[kText] = LowRank{counted({3, 6}), counted({24, 3}), 1.0};
   delta.metadata["modelspec.title"] = "a";
   return delta;
 }
@@ -113,20 +115,18 @@ void run_lora_key(std::string_view bytes) {
     bytes.remove_prefix(std::min(bytes.size(), line.size() + 1));
     foreign_kind(line);
     auto key = parse_lora_key(line);
-    if (!key || key->part == LoraPart::kMid || key->dialect == LoraDialect::kDiffusersOld) continue;
-    const auto written = format_lora_key(*key);
-    promise(parse_lora_key(written) == key, "a key does not survive writing and reading");
-    if (key->part == LoraPart::kAlpha) continue;
-    for (const auto dialect : {LoraDialect::kOfficial, LoraDialect::kKohya, LoraDialect::kDiffusers,
-                               LoraDialect::kPeft}) {
+    if (!key) continue;
+    key->adapter.clear();
+    for (const auto dialect : {key->dialect, LoraDialect::kOfficial, LoraDialect::kKohya,
+                               LoraDialect::kDiffusers, LoraDialect::kPeft}) {
       key->dialect = dialect;
-      std::string other;
+      std::string written;
       try {
-        other = format_lora_key(*key);
+        written = format_lora_key(*key);
       } catch (const Error&) {
-        continue;  // a layer that no name of kohya's tells from another
+        continue;  // a part without a name there, or a layer that kohya's tells from no other
       }
-      promise(parse_lora_key(other) == key, "a key does not survive another dialect");
+      promise(parse_lora_key(written) == key, "a key does not survive writing and reading");
     }
   }
 }

@@ -113,7 +113,7 @@ void run_captions(std::string_view bytes) {
   scratch_file("data/captions/a.txt", bytes.substr(0, end));
   fs::remove(folder / "concept.json");
   if (end != bytes.npos) scratch_file("data/concept.json", bytes.substr(end + 1));
-  const auto problems = tune::check_dataset(folder);
+  const auto problems = tune::check_dataset(folder).problems;
   for (const auto& problem : problems) promise(is_utf8(problem), "a problem that is not UTF-8");
   const auto dataset = tune::load_dataset(folder);
   promise(problems.empty(), "a folder with problems was read");
