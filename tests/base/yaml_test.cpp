@@ -63,8 +63,9 @@ TEST(ParseYaml, BytesThatAreNotUtf8AreRefused) {
 }
 
 TEST(ParseYaml, DepthAndSizeAreBounded) {
-  std::string dashes, brackets(60'000, '[');
+  std::string dashes;
   for (int i = 0; i < 60'000; ++i) dashes += "- ";
+  const auto brackets = std::string(60'000, '[') + std::string(60'000, ']');
   EXPECT_THAT(refusal(dashes + "1\n"), HasSubstr("nested deeper"));
   EXPECT_THAT(refusal(brackets), HasSubstr("nested deeper"));
   EXPECT_THAT(refusal(std::string(kMaxYamlBytes + 1, 'a')), HasSubstr("more than"));
