@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <csetjmp>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -15,11 +16,12 @@
 namespace mos::io {
 namespace {
 
-/// Bytes of one text of a PNG once it is unpacked, and how many texts: the record of a scene with a
-/// hundred regions has 40 kB. libpng passes larger ones over; its own limits let a picture of 300
-/// bytes take gigabytes.
-constexpr png_alloc_size_t kMaxTextBytes = std::size_t{4} << 20;
-constexpr png_uint_32 kMaxTexts = 64;
+/// Bytes that libpng may take at once: of a row, or of one text or profile once it is unpacked. The
+/// record of a scene with a hundred regions has 40 kB; some editors leave megabytes of history.
+/// What is longer is passed over or makes the file a damaged one; without a limit a picture of 300
+/// bytes takes gigabytes.
+constexpr png_alloc_size_t kMaxChunkBytes = std::size_t{32} << 20;
+constexpr png_uint_32 kMaxTexts = 16;  // more are passed over
 
 /// State shared with libpng's callbacks.
 struct PngStream {
@@ -49,6 +51,13 @@ void on_write(png_structp png, png_bytep data, std::size_t size) {
 
 void on_flush(png_structp) {}
 
+/// libpng's own limit is only a warning for chunks that are not compressed.
+png_voidp limited_malloc(png_structp, png_alloc_size_t bytes) {
+  return bytes > kMaxChunkBytes ? nullptr : std::malloc(bytes);
+}
+
+void plain_free(png_structp, png_voidp memory) { std::free(memory); }
+
 /// Owns libpng's two structs for reading.
 struct PngReader {
   PngStream stream;
@@ -56,7 +65,8 @@ struct PngReader {
   png_infop info = nullptr;
 
   explicit PngReader(std::string_view bytes) : stream{bytes, {}, {}} {
-    png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &stream, on_error, on_warning);
+    png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &stream, on_error, on_warning, nullptr,
+                                   limited_malloc, plain_free);
     if (png != nullptr) info = png_create_info_struct(png);
   }
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -83,7 +93,7 @@ struct PngWriter {
 bool read_header(PngReader& reader) {
   if (setjmp(png_jmpbuf(reader.png)) != 0) return false;
   png_set_read_fn(reader.png, &reader.stream, on_read);
-  png_set_chunk_malloc_max(reader.png, kMaxTextBytes);
+  png_set_chunk_malloc_max(reader.png, kMaxChunkBytes);  // of what is unpacked
   png_set_chunk_cache_max(reader.png, kMaxTexts);
   png_read_info(reader.png, reader.info);
   png_set_expand(reader.png);  // palettes, tRNS, fewer than 8 bits

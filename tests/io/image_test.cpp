@@ -201,11 +201,20 @@ TEST(ReadImage, BoundsThePixelsBeforeItTakesMemory) {
   }
 }
 
-TEST(ReadImage, PassesOverTextsThatAreTooLong) {
-  const auto png = encode_png(gradient(2, 2, 3),
-                              {{"a", "short"}, {"b", std::string(std::size_t{5} << 20, 'x')}});
-  const auto text = decode_image(png, "x").text;
-  EXPECT_EQ(text, (std::map<std::string, std::string>{{"a", "short"}}));
+TEST(ReadImage, BoundsTheTextsOfAPng) {
+  const auto texts_of = [](const std::map<std::string, std::string>& texts) {
+    return decode_image(encode_png(gradient(2, 2, 3), texts), "x").text;
+  };
+  const std::map<std::string, std::string> long_text = {
+      {"long", std::string(std::size_t{5} << 20, 'x')}};
+  EXPECT_TRUE(texts_of(long_text) == long_text);
+  const std::map<std::string, std::string> longer_text = {
+      {"longer", std::string(std::size_t{33} << 20, 'x')}};
+  EXPECT_NE(error_of(ErrorKind::kFormat, [&] { texts_of(longer_text); }), "");
+  std::map<std::string, std::string> many;
+  for (int i = 100; i < 200; ++i) many[std::to_string(i)] = "x";
+  EXPECT_LE(texts_of(many).size(), 16U);
+  EXPECT_TRUE(texts_of(many).contains("100"));
 }
 
 TEST(ReadImage, RefusesAJpegOfCountlessScans) {
