@@ -4,6 +4,7 @@
 
 #include "compute.h"
 #include "mos/diffusion/pipeline.h"
+#include "mos/io/finite.h"
 #include "output_kinds.h"
 #include "terminal.h"
 
@@ -34,6 +35,10 @@ int convert_model(Flags& flags, const fs::path& in, const fs::path& out) {
   auto stored = checkpoint::read_checkpoint(in, read);
   diffusion::check_checkpoint(stored);
   save.write.cancel = cancel_on_interrupt();
+  save.write.values = [&in](const std::string& name, const torch::Tensor& tensor) {
+    io::check_finite(tensor, in.string(), name);
+    return tensor;
+  };
   diffusion::save_checkpoint(std::move(stored), out, save);
   fmt::print("{}\n", out.string());
   return 0;

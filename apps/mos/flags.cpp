@@ -40,13 +40,14 @@ bool is_value(const std::string& name, std::string_view next) {
 }  // namespace
 
 Flags::Flags(int argc, char** argv) {
+  for (const char* argument : std::span(argv, static_cast<std::size_t>(argc))) {
+    if (is_utf8(argument)) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
+                            printable(argument)));
+  }
   for (int i = 0; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (!is_utf8(argument)) {
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
-                              printable(argument)));
-    }
     if (!argument.starts_with("--")) {
       words_.push_back(argument);
       continue;

@@ -64,6 +64,8 @@ class YamlEvents : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
                 const std::string& value) override {
     check_tag(mark, tag);
+    // yaml-cpp guesses UTF-16 and UTF-32 from the first bytes, and then makes what it may of them.
+    if (!is_utf8(value)) fail(origin_, mark, "a text is not UTF-8");
     if (wants_key()) {
       builder_.key(value);
       has_key_ = true;

@@ -302,16 +302,20 @@ std::optional<LoraKey> read_key(std::string_view full_key) {
   return result;
 }
 
-/// Whether the key means the same when it is written and read again. A layer's name could begin or
-/// end like a prefix or suffix of another dialect; no layer of a model does.
+/// Whether the layer is the same one when the key is written and read again. A layer's name could
+/// begin like a prefix of some dialect; no layer of a model does.
 bool comes_back(const LoraKey& key) {
   const bool kohya = key.dialect == LoraDialect::kKohya;
   if (kohya && dotted_name(flat_name(key.layer)) != key.layer) return false;
   auto written = key;
   written.adapter.clear();
-  const bool is_written = !ending(key.dialect, key.network, key.part).empty();
-  if (!is_written) written.dialect = LoraDialect::kOfficial;
-  return read_key(format_lora_key(written)) == written;
+  written.part = LoraPart::kDown;
+  for (const auto dialect : {LoraDialect::kOfficial, LoraDialect::kDiffusers, LoraDialect::kPeft}) {
+    written.dialect = dialect;
+    const auto again = read_key(format_lora_key(written));
+    if (again != written) return false;
+  }
+  return true;
 }
 
 }  // namespace

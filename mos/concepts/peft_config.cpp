@@ -118,10 +118,11 @@ std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, con
   std::vector<Pattern> patterns;
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return patterns;
-  if (!found->is_object()) throw_json_type_error(key, *found, "an object of numbers");
+  if (!found->is_object()) throw_json_type_error(key, *found, "an object of patterns");
   for (const auto& [text, value] : found->items()) {
-    if (!value.is_number()) throw_json_type_error(text, value, "a number");
-    patterns.emplace_back(text, value.get<double>(), origin);
+    double number = 0.0;
+    if (!assign_json(value, number)) throw_json_type_error(text, value, "a number");
+    patterns.emplace_back(text, number, origin);
   }
   return patterns;
 }

@@ -18,7 +18,8 @@ namespace {
 
 /// Bytes that libpng may take at once: of a row, or of one text or profile once it is unpacked. The
 /// record of a scene with a hundred regions has 40 kB; some editors leave megabytes of history.
-/// Longer chunks are passed over; without a limit a picture of 300 bytes takes gigabytes.
+/// What is longer is passed over or makes the file a damaged one; without a limit a picture of 300
+/// bytes takes gigabytes.
 constexpr png_alloc_size_t kMaxChunkBytes = std::size_t{32} << 20;
 constexpr png_uint_32 kMaxTexts = 16;  // more are passed over
 

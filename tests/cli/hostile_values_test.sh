@@ -4,8 +4,8 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 
 concept_file=$golden/fusion/edlora_0.safetensors
-plain=(sample --base "$tiny_base" --height 128 --width 128 --steps 2 --dtype float32
-  --prompt "a dog" --out output/a.png)
+paint=(sample --height 128 --width 128 --steps 2 --dtype float32 --prompt "a dog")
+plain=("${paint[@]}" --base "$tiny_base" --out output/a.png)
 tuned=(tune --base "$tiny_base" --data input --out output/a.safetensors)
 
 # ---- NaN ----
@@ -22,16 +22,18 @@ spoil input/nan.safetensors
 refuses "a concept with NaN" $exit_format 'nan.safetensors: the tensor .* holds NaN' \
   "${plain[@]}" --concept input/nan.safetensors
 for part in text_encoder unet vae; do
-  cp -r "$tiny_base" "input/base-$part"
+  cp -rL "$tiny_base" "input/base-$part"
   chmod -R u+w "input/base-$part"
   spoil "$(find "input/base-$part/$part" -name '*.safetensors')"
   refuses "a base model with NaN in its $part" $exit_format "base-$part/$part: the tensor .* NaN" \
-    "${plain[@]}" --base "input/base-$part"
+    "${paint[@]}" --base "input/base-$part" --out output/a.png
+  refuses "and it is not converted" $exit_format "base-$part: the tensor .* NaN" \
+    convert "input/base-$part" --out output/model.safetensors
 done
-cp -r "$golden/t2iadapter_keypose" input/adapter
+cp -rL "$golden/t2iadapter_keypose" input/adapter
 chmod -R u+w input/adapter
 spoil "$(find input/adapter -name '*.safetensors')"
-"$mos" "${plain[@]}" --out input/picture.png >/dev/null 2>&1
+accepts "a picture to begin with" "${paint[@]}" --base "$tiny_base" --out input/picture.png
 refuses "an adapter with NaN" $exit_format 'adapter.*: the tensor .* holds NaN' \
   "${plain[@]}" --adapter input/adapter --condition input/picture.png
 
@@ -43,7 +45,6 @@ refuses_config() { # PROMISE STATUS PATTERN JSON
   refuses "$1" "$2" "$3" "${plain[@]}" --config input/config.json
   refuses "$1, of tuning" "$2" "$3" "${tuned[@]}" --config input/config.json
 }
-# --steps would go over a configuration's, so they are named by an option that no flag gives here.
 refuses_config "a fraction for a seed" $exit_format 'config.json: "seed" is 2.7' '{"seed": 2.7}'
 refuses_config "a seed below 0" $exit_format '"seed" is -1' '{"seed": -1}'
 refuses_config "a seed beyond all numbers" $exit_format '"seed" is 1e' '{"seed": 1e30}'

@@ -190,6 +190,7 @@ TEST(LoraNames, KeysOfOtherProgramsAreUnderstood) {
 
 TEST(LoraNames, WhatWouldNotComeBackFromWritingIsNoKey) {
   for (const auto* key : {"text_encoder/base_model.model.attn1.lora.down.weight",
+                          "text_encoder/base_model.model.attn1.lora_up.weight",
                           "unet.base_model.model.base_model.model.mlp.to_k.lora_up.weight",
                           "lora_unet_down.blocks_0.lora_down.weight"}) {
     EXPECT_EQ(parse_lora_key(key), std::nullopt) << key;

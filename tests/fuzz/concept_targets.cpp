@@ -115,20 +115,18 @@ void run_lora_key(std::string_view bytes) {
     bytes.remove_prefix(std::min(bytes.size(), line.size() + 1));
     foreign_kind(line);
     auto key = parse_lora_key(line);
-    if (!key || key->part == LoraPart::kMid || key->dialect == LoraDialect::kDiffusersOld) continue;
-    const auto written = format_lora_key(*key);
-    promise(parse_lora_key(written) == key, "a key does not survive writing and reading");
-    if (key->part == LoraPart::kAlpha) continue;
-    for (const auto dialect : {LoraDialect::kOfficial, LoraDialect::kKohya, LoraDialect::kDiffusers,
-                               LoraDialect::kPeft}) {
+    if (!key) continue;
+    key->adapter.clear();
+    for (const auto dialect : {key->dialect, LoraDialect::kOfficial, LoraDialect::kKohya,
+                               LoraDialect::kDiffusers, LoraDialect::kPeft}) {
       key->dialect = dialect;
-      std::string other;
+      std::string written;
       try {
-        other = format_lora_key(*key);
+        written = format_lora_key(*key);
       } catch (const Error&) {
-        continue;  // a layer that no name of kohya's tells from another
+        continue;  // a part without a name there, or a layer that kohya's tells from no other
       }
-      promise(parse_lora_key(other) == key, "a key does not survive another dialect");
+      promise(parse_lora_key(written) == key, "a key does not survive writing and reading");
     }
   }
 }
