@@ -3,6 +3,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,17 +15,19 @@
 #include <string_view>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
 #include "mos/base/torch_compat.h"
 
 namespace mos {
 
 namespace {
 
-constexpr double kMebibyte = 1024.0 * 1024.0;
-
 /// What libraries take beside tensors: the buffers of a BLAS, generated code, stacks and heaps of
 /// threads.
 constexpr std::uint64_t kReserve = std::uint64_t{192} << 20;
+
+/// What OpenBLAS takes for each core before main begins; it tries for ever where it gets none.
+constexpr std::size_t kBlasBuffer = std::size_t{128} << 20;
 
 /// Smaller tensors are not looked at: many of them fit into what is kept free.
 constexpr std::size_t kLookedAt = std::size_t{64} << 10;
@@ -70,22 +73,24 @@ class GuardedAllocator final : public compat::Allocator {
 
   [[noreturn]] void fail(std::size_t bytes) const {
     throw Error(ErrorKind::kDevice,
-                fmt::format("there is not enough memory: {:.1f} MiB more are needed, but this "
-                            "process is limited to {:.0f} MiB of address space (ulimit -v)",
-                            static_cast<double>(bytes) / kMebibyte,
-                            static_cast<double>(limit_) / kMebibyte));
+                fmt::format("there is not enough memory for a tensor of {} bytes within the limit "
+                            "of {} MiB on this process's address space (ulimit -v)",
+                            bytes, limit_ >> 20));
   }
 
   std::uint64_t limit_;
 };
 
+[[noreturn]] void end_without_memory(std::string_view line) {
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(exit_code(ErrorKind::kDevice));
+}
+
 [[noreturn]] void end_of_terminate() {
   try {
     if (const auto failure = std::current_exception()) std::rethrow_exception(failure);
   } catch (const std::bad_alloc&) {
-    constexpr std::string_view kLine = "mos: there is not enough memory for this\n";
-    (void)!::write(STDERR_FILENO, kLine.data(), kLine.size());
-    ::_exit(exit_code(ErrorKind::kDevice));
+    end_without_memory("mos: there is not enough memory for this\n");
   } catch (...) {
   }
   if (former_handler != nullptr) former_handler();
@@ -102,6 +107,18 @@ void guard_memory() {
   c10::SetCPUAllocator(&allocator, kOverDefault);
 }
 
-void end_clearly_without_memory() { former_handler = std::set_terminate(end_of_terminate); }
+void end_clearly_without_memory() {
+  former_handler = std::set_terminate(end_of_terminate);
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+  const auto wanted = kReserve + kBlasBuffer * static_cast<std::size_t>(usable_cores());
+  void* room = ::mmap(nullptr, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) {
+    end_without_memory(
+        "mos: there is not enough memory: the libraries of this program alone need more than the "
+        "limit on its address space (ulimit -v)\n");
+  }
+  ::munmap(room, wanted);
+}
 
 }  // namespace mos

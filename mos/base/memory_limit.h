@@ -9,8 +9,9 @@ namespace mos {
 void guard_memory();
 
 /// Says in one line that memory has run out, and ends the process with the exit code of kDevice,
-/// where no caller can be told: in the set-up of libraries, or in a thread of theirs. Other
-/// failures end as before. Call as early as possible.
+/// where no caller can be told: now, if a limit on the address space has no room for the set-up of
+/// the libraries, and later in that set-up or in a thread of theirs. Other failures end as before.
+/// Call before that set-up; it needs none of them.
 void end_clearly_without_memory();
 
 }  // namespace mos

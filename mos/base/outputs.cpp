@@ -69,6 +69,16 @@ void check_kind_of(const FileOutput& file) {
                           file.name, file.path.string(), file.kind.name));
 }
 
+/// Throws unless a folder is there or can be made.
+void check_folder_of(const std::string& name, const fs::path& path) {
+  const auto nearest = nearest_folder(path);
+  std::error_code code;
+  if (fs::is_directory(nearest, code)) return;
+  throw Error(ErrorKind::kIo, fmt::format("{} cannot lie in {}: it is a file, expected a folder; "
+                                          "choose another place",
+                                          name, fs::proximate(nearest, code).string()));
+}
+
 /// Throws where it cannot be written.
 void try_writing(const FileOutput& file) {
   std::error_code code;
@@ -99,12 +109,14 @@ void Outputs::check() const {
   };
   for (const auto& folder : folders_) {
     check_folder_target(folder.path, folder.existing, folder.may_replace);
+    check_folder_of(folder.name, folder.path);
     clear_once(folder.path);
     const Temporary probe(nearest_folder(folder.path) / folder.path.filename(),
                           Temporary::Kind::kFolder);
   }
   for (const auto& file : files_) {
     check_kind_of(file);
+    check_folder_of(file.name, file.path);
     clear_once(file.path);
     try_writing(file);
   }

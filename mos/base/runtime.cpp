@@ -26,13 +26,6 @@ namespace mos {
 
 namespace {
 
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
-
 /// The highest memory before it was last measured anew.
 std::atomic<std::int64_t> former_peak = 0;
 
@@ -105,6 +98,13 @@ void set_up_runtime() {
     log::warn("matrix products run on the reference BLAS (" + blas +
               "), about 36 times slower than OpenBLAS; install libopenblas0-openmp");
   }
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
 }
 
 void set_threads(std::int64_t threads) {

@@ -17,6 +17,9 @@ void set_up_runtime();
 /// where the system gives no more.
 inline constexpr std::int64_t kMostThreads = 1024;
 
+/// Cores that this process may use, at least 1.
+int usable_cores();
+
 /// How many threads LibTorch's operations of this thread are divided among. Threads are started
 /// here, not in the middle of the work, where one that cannot start would end the program.
 /// Throws kUsage outside 1…kMostThreads, kDevice when the system lets us start fewer.

@@ -41,6 +41,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   // Writable and private: a stray in-place operation copies a page instead of crashing.
   void* mapped = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
                         descriptor.value, 0);
+  if (mapped == MAP_FAILED && errno == ENOMEM) {
+    throw Error(
+        ErrorKind::kDevice,
+        fmt::format("there is not enough memory to read {}: it has {} bytes, which the limit "
+                    "on this process's address space (ulimit -v) must have room for",
+                    path.string(), size_));
+  }
   if (mapped == MAP_FAILED) fail(path, std::strerror(errno));
   data_ = static_cast<std::byte*>(mapped);
 }

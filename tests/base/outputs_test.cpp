@@ -157,7 +157,7 @@ TEST_F(OutputsTest, AFolderForAFileIsMadeOnlyLater) {
   outputs_ = {};
   outputs_.write(
       FileOutput{.name = "--out", .path = at("in/b/new"), .kind = kNote, .makes_folder = true});
-  EXPECT_THAT(failure(), HasSubstr("Not a directory"));
+  EXPECT_THAT(failure(), HasSubstr("it is a file, expected a folder"));
 }
 
 TEST_F(OutputsTest, LeftoversOfDeadProcessesAreClearedWhereItWrites) {

@@ -75,10 +75,10 @@ refuses "a result that is no .safetensors" $exit_usage '.safetensors' \
 refuses "a folder that cannot be written" $exit_format '/proc/a.safetensors' \
   "${tune[@]}" --steps 1 --out /proc/a.safetensors
 mkdir -p output/folder.safetensors
-refuses "a folder in the place of the result" $exit_usage 'folder.safetensors is a folder' \
+refuses "a folder in the place of the result" $exit_format 'folder.safetensors: it is a folder' \
   "${tune[@]}" --steps 1 --out output/folder.safetensors
 touch output/file
-refuses "a file in the place of the pictures" $exit_usage 'output/file is a file' \
+refuses "a file in the place of the pictures" $exit_format 'output/file: it is a file' \
   tune --base "$tiny_base" --data input/data --previews output/file --out output/a.safetensors
 long=output/$(printf 'x%.0s' {1..240}).safetensors
 refuses "a name that leaves no room for the checkpoint's" $exit_format 'too long' \
