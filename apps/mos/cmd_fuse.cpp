@@ -221,6 +221,7 @@ void check_outputs(const Job& job) {
   outputs.read("--original-config", job.read.original_config);
   outputs.read("--config", job.config.value_or(""));
   outputs.read("--concept-list", job.list.value_or(""));
+  outputs.read("--captions", json_value(job.options.of_method, "captions", std::string()));
   for (const auto& source : job.sources) outputs.read("the concept " + source.name, source.file);
   if (job.out) write_model(outputs, "--out", *job.out, job.existing);
   if (job.lora) {
@@ -234,7 +235,8 @@ void check_outputs(const Job& job) {
                             job.report.string()));
   }
   outputs.check();
-  if (job.options.method == "gradient") temporary_folder();  // it keeps its moments there
+  const auto method = fuse::make_method(job.options.method, job.options.of_method);
+  if (method->needs().inputs != fuse::Recorded::kNothing) temporary_folder();  // moments go there
 }
 
 /// Fuses the first concept alone, with two denoising steps, and says what that means for all.
@@ -246,11 +248,11 @@ void estimate(const Job& job, diffusion::StableDiffusion& model, double loading,
   options.record.samples = 1;
   options.weights.clear();
   Stopwatch watch;
-  double recording = 0.0, step = 0.0, merging = 0.0;
+  double recording = 0.0, step = 0.0, step_again = 0.0, merging = 0.0;
   const auto on_step = [&](const Progress& progress) {
     const double lap = watch.lap();
     if (progress.stage.starts_with("sampling")) {
-      step = lap;
+      (progress.stage.find(" again (") == std::string::npos ? step : step_again) = lap;
     } else {
       (progress.stage.starts_with("recording") ? recording : merging) += lap;
     }
@@ -265,7 +267,9 @@ void estimate(const Job& job, diffusion::StableDiffusion& model, double loading,
   }
   const auto steps =
       step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
-  print_estimate(loading + merging + recording * concepts + step * steps,
+  const auto rounds = json_value(job.options.of_method, "rounds", std::int64_t{0});
+  const auto sampling = steps * (step + step_again * static_cast<double>(rounds));
+  print_estimate(loading + merging + recording * concepts + sampling,
                  fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
                              options.record.steps, steps, step));
 }

@@ -132,30 +132,41 @@ bool reads_text(std::string_view unet_layer) {
   return unet_layer.ends_with(".attn2.to_k") || unet_layer.ends_with(".attn2.to_v");
 }
 
-InputRecorder::InputRecorder(torch::nn::Module& model, const LayerNames& layers) {
-  LayerNames missing = layers;
+std::map<std::string, nn::LoraLayer*> observed_sites(torch::nn::Module& model,
+                                                     const LayerNames& layers) {
+  auto missing = layers;
+  std::map<std::string, nn::LoraLayer*> observed;
   nn::for_each_lora_layer(model, [&](const std::string& name, nn::LoraLayer& layer) {
-    if (missing.erase(name) == 0) return;
-    const auto [entry, fresh] = grams_.try_emplace(input_site(name), layer.in_features());
-    if (!fresh) return;
-    layer.input_observer = [gram = &entry->second](const Tensor& input) { gram->add(input); };
-    observed_.push_back(&layer);
+    if (missing.erase(name) > 0) observed.try_emplace(input_site(name), &layer);
   });
-  if (missing.empty()) return;
-  for (auto* layer : observed_) layer->input_observer = nullptr;
+  if (missing.empty()) return observed;
   throw Error(ErrorKind::kMismatch, fmt::format("cannot record inputs: the model has no layer {}",
                                                 fmt::join(missing, ", ")));
+}
+
+InputRecorder::InputRecorder(torch::nn::Module& model, const LayerNames& layers,
+                             std::int64_t kept_rows) {
+  for (const auto& [site, layer] : observed_sites(model, layers)) {
+    auto& gram = grams_.try_emplace(site, layer->in_features(), kept_rows).first->second;
+    layer->input_observer = [&gram](const Tensor& input) { gram.add(input); };
+    observed_.push_back(layer);
+  }
 }
 
 InputRecorder::~InputRecorder() {
   for (auto* layer : observed_) layer->input_observer = nullptr;
 }
 
+void run_text_encoder(const StableDiffusion& model, const ConceptTokens& tokens,
+                      const ConceptPrompts& shown) {
+  encode_layerwise(model, tokens, shown);
+}
+
 SiteGrams capture_text_encoder(const StableDiffusion& model, const ConceptTokens& tokens,
                                const ConceptPrompts& shown, const LayerNames& layers) {
   auto text_encoder = model.text_encoder;
-  const InputRecorder recorder(*text_encoder, layers);
-  encode_layerwise(model, tokens, shown);
+  const InputRecorder recorder(*text_encoder, layers, shown.kept_rows);
+  run_text_encoder(model, tokens, shown);
   return recorder.grams();
 }
 
@@ -176,7 +187,7 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
     const auto site = input_site(layer);
     if (grams.contains(site)) continue;
     const auto l = static_cast<std::size_t>(found - names.begin());
-    InputGram gram(model.unet->config().cross_attention_dim);
+    InputGram gram(model.unet->config().cross_attention_dim, shown.kept_rows);
     for (const auto& texts : encoded) {
       const auto& text = texts[texts.size() == 1 ? 0 : l];
       gram.add(shown.fit == TextFit::kPadded ? text.states : fitted.features(text));
@@ -186,36 +197,58 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
   return grams;
 }
 
-SampledInputs capture_unet(const StableDiffusion& model, const ConceptTokens& tokens,
-                           const SamplingRun& run, const LayerNames& layers,
-                           const std::function<void(std::int64_t)>& on_step,
-                           const CancelToken* cancel) {
+InputGram capture_captions(const StableDiffusion& model, std::span<const std::string> captions) {
+  const torch::NoGradGuard no_grad;
+  InputGram gram(model.unet->config().cross_attention_dim);
+  for (const auto& caption : captions) {
+    auto ids = model.tokenizer.encode(caption);
+    const auto most = static_cast<std::size_t>(model.tokenizer.model_max_length());
+    if (ids.size() > most) {
+      ids.resize(most);
+      ids.back() = model.tokenizer.eos_id();
+    }
+    const auto states =
+        diffusion::encode_text(model, torch::tensor(ids, torch::kInt64).unsqueeze(0));
+    gram.add(states.slice(1, 1));
+  }
+  return gram;
+}
+
+Tensor sample_latents(const StableDiffusion& model, const ConceptTokens& tokens,
+                      const SamplingRun& run, const SamplingHooks& hooks) {
   const torch::NoGradGuard no_grad;
   auto text_encoder = model.text_encoder;
-  auto unet = model.unet;
   const std::array prompts = {run.prompt};
   const auto context = concepts::encode_prompts(tokens, model.tokenizer, text_encoder, prompts);
   const auto scheduler = diffusion::make_scheduler("dpm++", model.scheduler_config);
 
-  const InputRecorder recorder(*unet, layers);
   std::vector<Tensor> latents;
   std::int64_t done = 0;
+  const auto after_step = [&](const diffusion::DenoiseStep&) {
+    ++done;
+    if (hooks.after_step) hooks.after_step(done);
+  };
   for (const auto& noise : run.noise.split(1)) {
-    latents.push_back(diffusion::denoise(
-        {.unet = unet,
-         .scheduler = scheduler.get(),
-         .steps = run.steps,
-         .noise = noise,
-         .cond = context,
-         .guidance_scale = 1.0,
-         .dtype = run.dtype},
-        [&](const diffusion::DenoiseStep&) {
-          ++done;
-          if (on_step) on_step(done);
-        },
-        cancel));
+    latents.push_back(diffusion::denoise({.unet = model.unet,
+                                          .scheduler = scheduler.get(),
+                                          .steps = run.steps,
+                                          .noise = noise,
+                                          .cond = context,
+                                          .guidance_scale = 1.0,
+                                          .residuals = hooks.before_step,
+                                          .dtype = run.dtype},
+                                         after_step, hooks.cancel));
   }
-  return {.grams = recorder.grams(), .latents = torch::cat(latents)};
+  return torch::cat(latents);
+}
+
+SampledInputs capture_unet(const StableDiffusion& model, const ConceptTokens& tokens,
+                           const SamplingRun& run, const LayerNames& layers,
+                           const SamplingHooks& hooks) {
+  auto unet = model.unet;
+  const InputRecorder recorder(*unet, layers, run.kept_rows);
+  auto latents = sample_latents(model, tokens, run, hooks);
+  return {.grams = recorder.grams(), .latents = std::move(latents)};
 }
 
 }  // namespace mos::fuse

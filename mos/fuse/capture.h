@@ -14,6 +14,7 @@
 
 #include "mos/base/progress.h"
 #include "mos/concepts/tokens.h"
+#include "mos/diffusion/denoise.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/fuse/gram.h"
 
@@ -30,11 +31,17 @@ bool reads_text(std::string_view unet_layer);
 using LayerNames = std::set<std::string>;
 using SiteGrams = std::map<std::string, InputGram>;  ///< By input_site.
 
+/// One layer for each site of `layers` in `model`, which sees what all layers of the site see.
+/// Throws mos::Error(kMismatch) if the model lacks one of the layers.
+std::map<std::string, nn::LoraLayer*> observed_sites(torch::nn::Module& model,
+                                                     const LayerNames& layers);
+
 /// Records the inputs of `layers` of `model` during its life.
 /// Throws mos::Error(kMismatch) if the model lacks one of them.
 class InputRecorder {
  public:
-  InputRecorder(torch::nn::Module& model, const LayerNames& layers);
+  /// Beside the moments, about `kept_rows` rows of each site's inputs are kept.
+  InputRecorder(torch::nn::Module& model, const LayerNames& layers, std::int64_t kept_rows = 0);
   ~InputRecorder();
   InputRecorder(const InputRecorder&) = delete;
   InputRecorder& operator=(const InputRecorder&) = delete;
@@ -59,7 +66,12 @@ struct ConceptPrompts {
   /// Plain words that stand for a concept without words of its own, as in the prompts: keys and
   /// values are fitted at their tokens instead.
   std::string trigger = {};
+  std::int64_t kept_rows = 0;  ///< See InputRecorder.
 };
+
+/// All L texts of each prompt through the text encoder, for those who watch its layers.
+void run_text_encoder(const diffusion::StableDiffusion& model,
+                      const concepts::ConceptTokens& tokens, const ConceptPrompts& shown);
 
 /// Stage 1: inputs of text-encoder layers, for all L texts of each prompt. The encoder holds what
 /// it shall be recorded with.
@@ -74,25 +86,41 @@ SiteGrams capture_cross_attention(const diffusion::StableDiffusion& model,
                                   const concepts::ConceptTokens& tokens,
                                   const ConceptPrompts& shown, const LayerNames& layers);
 
+/// Text features of plain texts, which hold no concept's words, as cross-attention reads them from
+/// the text encoder as it is: of each from the first word to the end token, without padding and as
+/// far as the text encoder reads.
+InputGram capture_captions(const diffusion::StableDiffusion& model,
+                           std::span<const std::string> captions);
+
 struct SamplingRun {
   std::string prompt;
   torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
   std::int64_t steps = 20;
   /// Of the U-Net's arithmetic; empty: as its weights are.
   std::optional<torch::ScalarType> dtype;
+  std::int64_t kept_rows = 0;  ///< See InputRecorder.
 };
+
+/// What happens beside the sampling.
+struct SamplingHooks {
+  diffusion::ResidualCallback before_step;       ///< What it returns is added to the U-Net.
+  std::function<void(std::int64_t)> after_step;  ///< Gets steps done, over all pictures.
+  const CancelToken* cancel = nullptr;
+};
+
+/// Samples with DPM-Solver++, without guidance: finished latents [n,C,h,w]. Throws kCancelled.
+torch::Tensor sample_latents(const diffusion::StableDiffusion& model,
+                             const concepts::ConceptTokens& tokens, const SamplingRun& run,
+                             const SamplingHooks& hooks);
 
 struct SampledInputs {
   SiteGrams grams;
   torch::Tensor latents;  ///< [n,C,h,w], the finished latents.
 };
 
-/// Stage 3: inputs of U-Net layers at every step of sampling with DPM-Solver++, without guidance.
-/// `on_step` gets steps done, counted over all pictures. Throws kCancelled.
+/// Stage 3: inputs of U-Net layers at every step of sample_latents().
 SampledInputs capture_unet(const diffusion::StableDiffusion& model,
                            const concepts::ConceptTokens& tokens, const SamplingRun& run,
-                           const LayerNames& layers,
-                           const std::function<void(std::int64_t)>& on_step = {},
-                           const CancelToken* cancel = nullptr);
+                           const LayerNames& layers, const SamplingHooks& hooks = {});
 
 }  // namespace mos::fuse

@@ -10,7 +10,6 @@
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
-#include "mos/fuse/dense_sources.h"
 #include "mos/fuse/progress.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
@@ -74,6 +73,15 @@ ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>
   return tokens;
 }
 
+/// Biases have no method of their own: they are summed with factors, or averaged.
+std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts) {
+  const auto weighting = method_info(options.method).weighting;
+  if (weighting == Weighting::kImportance) {
+    return concept_weights(Weighting::kFractions, options.weights, concepts);
+  }
+  return concept_weights(weighting, options.weights, concepts);
+}
+
 /// One run of fusion: the paper's three stages in order.
 class Fusion {
  public:
@@ -128,12 +136,14 @@ class Fusion {
         .method = method_.get(),
         .name = options_.method,
         .weights = concept_weights(weighting, options_.weights, sources_.size()),
+        .bias_shares = bias_shares(options_, sources_.size()),
         .patch_memory_bytes = static_cast<std::int64_t>(options_.record.conv_memory * kGibibyte)};
   }
 
   ConceptPrompts prompts_of(const ConceptSource& source) const {
     ConceptPrompts shown;
     shown.fit = options_.record.fit_text == "padded" ? TextFit::kPadded : TextFit::kWords;
+    shown.kept_rows = method_->needs().kept_rows;
     if (source.delta.words.empty()) shown.trigger = source.phrase;
     for (const auto& prompt : options_.record.prompts) {
       shown.prompts.push_back(replaced(prompt, concepts::kPlaceholder, source.prompt_phrase()));
@@ -144,29 +154,36 @@ class Fusion {
   void fuse_text_encoder() {
     auto stage = text_stage();
     if (stage.empty()) return;
-    const StageClock clock(stage_name(LayerKind::kTextEncoder));
-    if (!stage.recorded().empty()) {
-      for (std::size_t i = 0; i < sources_.size(); ++i) {
-        const concepts::ScopedMerge merged(*model_.text_encoder, stage.updates(i), stage.scale(i),
-                                           sources_[i].name);
-        stage.add(capture_text_encoder(model_, tokens_, prompts_of(sources_[i]), stage.recorded()));
-        progress_.step("recording the text encoder", i + 1, sources_.size());
-      }
+    tell_what_is_not_recorded(stage);
+    const StageClock clock(stage_name(stage.kind()));
+    for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
+      const concepts::ScopedMerge merged(*model_.text_encoder, stage.updates(i), stage.scale(i),
+                                         sources_[i].name);
+      stage.add(capture_text_encoder(model_, tokens_, prompts_of(sources_[i]), stage.recorded()));
+      progress_.step("recording the text encoder", i + 1, sources_.size());
     }
+    const auto again = [&](std::size_t i, const TwoStates& states, std::size_t round) {
+      stage.set_again(i, capture_text_encoder_again(model_, tokens_, prompts_of(sources_[i]),
+                                                    states, stage.recorded()));
+      progress_.step(fmt::format("recording the text encoder again ({})", round), i + 1,
+                     sources_.size());
+    };
+    repeat(stage, again);
     finish(stage, clock, *model_.text_encoder, result_.delta.text_encoder);
   }
 
   void fuse_cross_attention() {
     auto stage = unet_stage(LayerKind::kCrossAttention);
     if (stage.empty()) return;
-    const StageClock clock(stage_name(LayerKind::kCrossAttention));
-    if (!stage.recorded().empty()) {
-      for (std::size_t i = 0; i < sources_.size(); ++i) {
-        stage.add(
-            capture_cross_attention(model_, tokens_, prompts_of(sources_[i]), stage.recorded()));
-        progress_.step("recording the cross-attention", i + 1, sources_.size());
-      }
+    const StageClock clock(stage_name(stage.kind()));
+    const auto captions = method_->needs().captions;
+    if (!captions.empty()) stage.set_captions(capture_captions(model_, captions));
+    for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
+      stage.add(
+          capture_cross_attention(model_, tokens_, prompts_of(sources_[i]), stage.recorded()));
+      progress_.step("recording the cross-attention", i + 1, sources_.size());
     }
+    // Once more would be the same: what keys and values read does not depend on them.
     finish(stage, clock, *model_.unet, result_.delta.unet);
   }
 
@@ -174,37 +191,72 @@ class Fusion {
     auto stage = unet_stage(LayerKind::kUNet);
     if (stage.empty()) return;
     tell_what_is_not_recorded(stage);
-    const StageClock clock(stage_name(LayerKind::kUNet));
-    if (!stage.recorded().empty()) {
-      const auto noise = sampling_noise();
-      for (std::size_t i = 0; i < sources_.size(); ++i) sample(stage, i, noise);
+    const StageClock clock(stage_name(stage.kind()));
+    for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
+      const concepts::ScopedMerge merged(*model_.unet, stage.updates(i), stage.scale(i),
+                                         sources_[i].name);
+      const auto run = run_of(sources_[i]);
+      stage.add(capture_unet(model_, tokens_, run, stage.recorded(),
+                             hooks_for(run, i, "sampling " + sources_[i].name))
+                    .grams);
     }
+    const auto again = [&](std::size_t i, const TwoStates& states, std::size_t round) {
+      const auto run = run_of(sources_[i]);
+      const auto name = fmt::format("sampling {} again ({})", sources_[i].name, round);
+      stage.set_again(i, capture_unet_again(model_, tokens_, run, states, stage.recorded(),
+                                            hooks_for(run, i, name)));
+    };
+    repeat(stage, again);
     finish(stage, clock, *model_.unet, result_.delta.unet);
   }
 
-  /// Records what the layers of `stage` read while concept number `i` is painted.
-  void sample(FusionStage& stage, std::size_t i, const torch::Tensor& noise) {
-    const auto& source = sources_[i];
-    const concepts::ScopedMerge merged(*model_.unet, stage.updates(i), stage.scale(i), source.name);
-    const SamplingRun run{.prompt = prompts_of(source).prompts.front(),
-                          .noise = noise,
-                          .steps = options_.record.steps,
-                          .dtype = sampling_dtype(options_.record.dtype)};
+  SamplingRun run_of(const ConceptSource& source) const {
+    return {.prompt = prompts_of(source).prompts.front(),
+            .noise = sampling_noise(),
+            .steps = options_.record.steps,
+            .dtype = sampling_dtype(options_.record.dtype),
+            .kept_rows = method_->needs().kept_rows};
+  }
+
+  SamplingHooks hooks_for(const SamplingRun& run, std::size_t i, const std::string& name) {
     const auto steps_each = static_cast<std::size_t>(options_.record.samples * run.steps);
-    const auto on_step = [&](std::int64_t done) {
-      progress_.step("sampling " + source.name, i * steps_each + static_cast<std::size_t>(done),
-                     sources_.size() * steps_each);
-    };
-    stage.add(
-        capture_unet(model_, tokens_, run, stage.recorded(), on_step, progress_.cancel()).grams);
+    return {.after_step =
+                [this, i, steps_each, name](std::int64_t done) {
+                  progress_.step(name, i * steps_each + static_cast<std::size_t>(done),
+                                 sources_.size() * steps_each);
+                },
+            .cancel = progress_.cancel()};
+  }
+
+  /// Records inputs on what was merged from those before, as often as the method asks for:
+  /// `again` does it for one concept.
+  template <class Again>
+  void repeat(const FusionStage& stage, const Again& again) {
+    const auto rounds = stage.recorded().empty() ? 0 : method_->needs().rounds;
+    for (std::int64_t round = 1; round <= rounds; ++round) {
+      const auto merged = solve(stage, nullptr);
+      for (std::size_t i = 0; i < sources_.size(); ++i) {
+        again(i,
+              TwoStates{.own = {&stage.updates(i), stage.scale(i), sources_[i].name},
+                        .merged = {&merged, 1.0, "the merged update"}},
+              static_cast<std::size_t>(round));
+      }
+    }
   }
 
   void tell_what_is_not_recorded(const FusionStage& stage) const {
-    if (stage.beyond_memory().empty()) return;
-    log::warn(
-        fmt::format("{} convolutions are fused by weights, as the moments of their inputs do "
-                    "not fit in conv_memory = {:g} GiB; the report names them",
-                    stage.beyond_memory().size(), options_.record.conv_memory));
+    if (!stage.beyond_memory().empty()) {
+      log::warn(
+          fmt::format("{} convolutions are fused by weights, as the moments of their inputs "
+                      "do not fit in conv_memory = {:g} GiB; the report names them",
+                      stage.beyond_memory().size(), options_.record.conv_memory));
+    }
+    if (method_->needs().inputs == Recorded::kKeysAndValues) {
+      log::warn(
+          fmt::format("{} merges keys and values of cross-attention alone: {} layers of the "
+                      "{} are fused by weights",
+                      options_.method, stage.layer_count(), label(stage.kind())));
+    }
   }
 
   torch::Tensor sampling_noise() const {
@@ -215,15 +267,18 @@ class Fusion {
     return diffusion::initial_noise(generators, diffusion::latent_shape(model_, side, side));
   }
 
+  LayerUpdates solve(const FusionStage& stage, FusionReport* report) {
+    const auto step = fmt::format("merging the {}", label(stage.kind()));
+    std::size_t done = 0;
+    return stage.solve(report, [&] { progress_.step(step, ++done, stage.layer_count()); });
+  }
+
   /// Merges, writes the result into the network, and keeps it.
   void finish(const FusionStage& stage, const StageClock& clock, torch::nn::Module& network,
               LayerUpdates& fused) {
-    const auto step = fmt::format("merging the {}", label(stage.kind()));
-    std::size_t done = 0;
-    auto pairs =
-        stage.solve(result_.report, [&] { progress_.step(step, ++done, stage.layer_count()); });
-    concepts::merge_lora(network, pairs, 1.0, "the fused update");
-    fused.merge(pairs);
+    auto updates = solve(stage, &result_.report);
+    concepts::merge_lora(network, updates, 1.0, "the fused update");
+    fused.merge(updates);
     result_.report.stages.push_back(clock.stop());
   }
 
@@ -236,15 +291,6 @@ class Fusion {
   FusionResult result_;
 };
 
-/// Biases have no method of their own: they are summed with factors, or averaged.
-std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts) {
-  const auto weighting = method_info(options.method).weighting;
-  if (weighting == Weighting::kImportance) {
-    return concept_weights(Weighting::kFractions, options.weights, concepts);
-  }
-  return concept_weights(weighting, options.weights, concepts);
-}
-
 }  // namespace
 
 FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSource>& sources,
@@ -256,7 +302,6 @@ FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSour
   for (const auto& source : sources) check_forms(method_info(options.method), source);
   const auto complete = complete_options(options, sources.size());
   auto result = Fusion(model, sources, complete, StageProgress(progress, cancel)).run();
-  finish_dense(model, sources, bias_shares(complete, sources.size()), result.delta);
   Json phrases = Json::array();
   for (const auto& source : sources) phrases.push_back(source.prompt_phrase());
   result.delta.metadata["concepts"] = phrases.dump();

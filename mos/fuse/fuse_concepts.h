@@ -33,9 +33,10 @@ struct ConceptSource {
 };
 
 struct FusionResult {
-  /// All words and one plain LoRA of rank Σr, or the full difference of layers that any concept has
-  /// in another form (LoHa, LoKr, DoRA, …): merged at scale 1 into the base model it gives the
-  /// fused model's weights, bit for bit.
+  /// All words and the layers' updates: plain LoRA where the method finds one (gradient fusion one
+  /// of rank Σr), full differences where it does not or where a concept has another form (LoHa,
+  /// LoKr, DoRA, …). Merged at scale 1 into the base model it gives the fused model's weights, bit
+  /// for bit.
   concepts::ConceptDelta delta;
   FusionReport report;
 };

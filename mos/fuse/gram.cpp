@@ -26,6 +26,7 @@ void InputGram::add(const Tensor& input) {
   }
   const torch::NoGradGuard no_grad;
   const auto all_rows = input.detach().reshape({-1, in_features_});
+  kept_.add(all_rows);
   for (std::int64_t begin = 0; begin < all_rows.size(0); begin += kChunkRows) {
     const auto end = std::min(begin + kChunkRows, all_rows.size(0));
     auto rows = all_rows.slice(0, begin, end)

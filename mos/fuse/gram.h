@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "mos/fuse/row_sample.h"
+
 /// Centre-node concept fusion (the paper's section 3.3): find the weight that acts on every
 /// concept's inputs the way that concept's own tuned weight does,
 ///
@@ -20,7 +22,9 @@ namespace mos::fuse {
 /// kept, which is smaller and lets the solver work in the space of the rows.
 class InputGram {
  public:
-  explicit InputGram(std::int64_t in_features) : in_features_(in_features) {}
+  /// Beside the moments, about `kept_rows` rows are kept as they are.
+  explicit InputGram(std::int64_t in_features, std::int64_t kept_rows = 0)
+      : in_features_(in_features), kept_(kept_rows) {}
 
   /// Adds every row of `input` [...,I], of any float dtype; the sum stays on the input's device.
   /// Keeps no reference to it.
@@ -34,6 +38,8 @@ class InputGram {
 
   std::int64_t in_features() const { return in_features_; }
   std::int64_t rows() const { return row_count_; }
+  /// Of the rows that add() has seen.
+  const RowSample& kept() const { return kept_; }
   /// All results are on the CPU. X [N,I] in the order of arrival while N ≤ I, then undefined.
   torch::Tensor samples() const;
   torch::Tensor matrix() const;                            ///< G = XᵀX, [I,I] symmetric.
@@ -53,6 +59,7 @@ class InputGram {
   torch::Tensor sum_;                   ///< [I,I], undefined until the rows outnumber I.
   std::vector<torch::Tensor> pending_;  ///< Rows not yet in sum_, at most I of them.
   std::int64_t pending_rows_ = 0;
+  RowSample kept_;
 };
 
 /// ‖outer · left · Xᵀ‖² from the moments `projected` = left · G · leftᵀ.

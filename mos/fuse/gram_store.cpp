@@ -33,31 +33,55 @@ GramStore::GramStore() {
 
 GramStore::~GramStore() { ::close(descriptor_); }
 
-std::size_t GramStore::put(const InputGram& gram) {
-  const auto samples = gram.samples();
-  const auto data = (samples.defined() ? samples : gram.matrix()).contiguous();
+void GramStore::write(const torch::Tensor& matrix, std::int64_t offset) const {
+  const auto data = matrix.contiguous();
   const auto* bytes = static_cast<const char*>(data.data_ptr());
   std::size_t left = data.nbytes();
-  entries_.push_back({.form = samples.defined() ? Form::kSamples : Form::kMatrix,
-                      .rows = gram.rows(),
-                      .in_features = gram.in_features(),
-                      .offset = end_});
   while (left > 0) {
-    const auto written = ::pwrite(descriptor_, bytes, left, end_);
+    const auto written = ::pwrite(descriptor_, bytes, left, offset);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) fail("write to");
     bytes += written;
-    end_ += written;
+    offset += written;
     left -= static_cast<std::size_t>(written);
   }
+}
+
+std::size_t GramStore::append(const torch::Tensor& matrix, Form form, std::int64_t rows) {
+  write(matrix, end_);
+  entries_.push_back({.form = form,
+                      .rows = rows,
+                      .height = matrix.size(0),
+                      .width = matrix.size(1),
+                      .offset = end_});
+  end_ += static_cast<std::int64_t>(matrix.nbytes());
   return entries_.size() - 1;
 }
 
+std::size_t GramStore::put(const InputGram& gram) {
+  const auto samples = gram.samples();
+  if (samples.defined()) return append(samples, Form::kSamples, gram.rows());
+  return append(gram.matrix(), Form::kMatrix, gram.rows());
+}
+
+std::size_t GramStore::put_matrix(const torch::Tensor& matrix) {
+  return append(matrix, Form::kMatrix, matrix.size(0));
+}
+
+void GramStore::replace_matrix(std::size_t number, const torch::Tensor& matrix) {
+  write(matrix, entries_.at(number).offset);
+}
+
 InputGram GramStore::get(std::size_t number) const {
+  const auto data = get_matrix(number);
+  const auto& entry = entries_[number];
+  return entry.form == Form::kSamples ? InputGram::from_samples(data)
+                                      : InputGram::from_matrix(data, entry.rows);
+}
+
+torch::Tensor GramStore::get_matrix(std::size_t number) const {
   const auto& entry = entries_.at(number);
-  const bool samples = entry.form == Form::kSamples;
-  const auto data =
-      torch::empty({samples ? entry.rows : entry.in_features, entry.in_features}, torch::kFloat64);
+  const auto data = torch::empty({entry.height, entry.width}, torch::kFloat64);
   auto* bytes = static_cast<char*>(data.data_ptr());
   std::size_t left = data.nbytes();
   auto offset = entry.offset;
@@ -69,7 +93,7 @@ InputGram GramStore::get(std::size_t number) const {
     offset += count;
     left -= static_cast<std::size_t>(count);
   }
-  return samples ? InputGram::from_samples(data) : InputGram::from_matrix(data, entry.rows);
+  return data;
 }
 
 }  // namespace mos::fuse

@@ -14,12 +14,37 @@ SiteInputs::SiteInputs(std::string name, std::int64_t in_features, GramStore& st
 
 void SiteInputs::add(const InputGram& gram) {
   stored_.push_back(store_.put(gram));
+  const auto rows = gram.kept().rows();
+  kept_.push_back(rows.defined() ? StoredRows{store_.put_matrix(rows), gram.kept().stride()}
+                                 : StoredRows{});
   rows_ += gram.rows();
   sum_.reset();
   factors_.reset();
 }
 
 InputGram SiteInputs::of(std::size_t index) const { return store_.get(stored_.at(index)); }
+
+SiteInputs::Kept SiteInputs::kept(std::size_t index) const {
+  const auto& stored = kept_.at(index);
+  if (stored.stride == 0) return {};
+  return {.rows = store_.get_matrix(stored.number), .stride = stored.stride};
+}
+
+void SiteInputs::set_again(std::size_t index, const PairedMoments& moments) {
+  const auto found = again_.find(index);
+  if (found == again_.end()) {
+    again_.emplace(index, StoredPair{.again = store_.put_matrix(moments.again),
+                                     .cross = store_.put_matrix(moments.cross)});
+  } else {
+    store_.replace_matrix(found->second.again, moments.again);
+    store_.replace_matrix(found->second.cross, moments.cross);
+  }
+}
+
+PairedMoments SiteInputs::again(std::size_t index) const {
+  const auto& stored = again_.at(index);
+  return {.again = store_.get_matrix(stored.again), .cross = store_.get_matrix(stored.cross)};
+}
 
 const InputGram& SiteInputs::total(std::span<const double> weights) const {
   if (sum_ && std::ranges::equal(sum_->weights, weights)) return sum_->gram;

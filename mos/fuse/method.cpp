@@ -15,9 +15,12 @@
 namespace mos::fuse {
 
 // Each in a file of methods/.
+std::unique_ptr<MergeMethod> make_custom_diffusion();
 std::unique_ptr<MergeMethod> make_dare();
 std::unique_ptr<MergeMethod> make_gradient();
+std::unique_ptr<MergeMethod> make_iteris();
 std::unique_ptr<MergeMethod> make_lbfgs();
+std::unique_ptr<MergeMethod> make_loraclr();
 std::unique_ptr<MergeMethod> make_magnitude();
 std::unique_ptr<MergeMethod> make_ssr();
 std::unique_ptr<MergeMethod> make_svd();
@@ -64,11 +67,23 @@ constexpr auto kMethods = std::to_array<MethodInfo>({
      .help = "the sum of the largest entries",
      .weighting = Weighting::kFactors,
      .make = make_magnitude},
+    {.name = "custom_diffusion",
+     .help = "keys and values for each concept's words, least change for ordinary captions",
+     .weighting = Weighting::kImportance,
+     .make = make_custom_diffusion},
     {.name = "ssr",
      .help = "SSR-Merge: a router between the LoRAs, from what they read",
      .weighting = Weighting::kImportance,
      .forms = Forms::kLowRank,
      .make = make_ssr},
+    {.name = "iteris",
+     .help = "IterIS: gradient fusion on inputs that are recorded again on the merged model",
+     .weighting = Weighting::kImportance,
+     .make = make_iteris},
+    {.name = "loraclr",
+     .help = "LoRACLR: near each concept's own outputs, away from the others'",
+     .weighting = Weighting::kFractions,
+     .make = make_loraclr},
 });
 
 std::vector<std::string> names() {

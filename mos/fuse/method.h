@@ -38,6 +38,8 @@ struct LayerProblem {
   std::vector<double> weights;
   /// What the layer was seen to read, if the method asked for that.
   const SiteInputs* inputs = nullptr;
+  /// Of keys and values: the text features of the captions, if it asked for some.
+  const InputGram* captions = nullptr;
 };
 
 /// What becomes of a layer.
@@ -50,11 +52,17 @@ struct Merged {
 };
 
 /// Which layers' inputs are recorded before merging.
-enum class Recorded { kNothing, kEverything };
+enum class Recorded { kNothing, kKeysAndValues, kEverything };
 
 /// What a method must be shown.
 struct Needs {
   Recorded inputs = Recorded::kNothing;
+  /// How often inputs are recorded once more, on what was merged from those before.
+  std::int64_t rounds = 0;
+  /// Of each layer's inputs, how many are kept as they are (see RowSample).
+  std::int64_t kept_rows = 0;
+  /// Texts whose features keys and values are to see beside those of the concepts.
+  std::vector<std::string> captions = {};
 };
 
 /// One way to merge, with its options. Two threads may merge with one object.

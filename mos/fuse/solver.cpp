@@ -79,16 +79,22 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
   }
 }
 
+Tensor RidgeSolver::divided(const Tensor& rows) const {
+  return torch::cholesky_solve(rows.t(), cholesky_).t();
+}
+
 Tensor RidgeSolver::solve(const LayerWish& wish, const Tensor& prior) const {
   const auto p = prior.defined() ? prior : torch::zeros_like(wish.moments());
   if (!cholesky_.defined()) return p.clone();
-  const auto divide = [this](const Tensor& rows) {
-    return torch::cholesky_solve(rows.t(), cholesky_).t();
-  };
-  if (!dual()) return divide(wish.moments() + ridge_ * p).contiguous();
+  if (!dual()) return solve(wish.moments(), p);
   const auto responses = wish.responses();
   TORCH_CHECK(responses.defined(), "the wish of a layer was not built from its inputs' rows");
-  return p + torch::matmul(divide(responses - torch::matmul(p, rows_.t())), rows_);
+  return p + torch::matmul(divided(responses - torch::matmul(p, rows_.t())), rows_);
+}
+
+Tensor RidgeSolver::solve(const Tensor& wanted, const Tensor& prior) const {
+  if (!cholesky_.defined()) return prior.clone();
+  return divided(wanted + ridge_ * prior).contiguous();
 }
 
 }  // namespace mos::fuse

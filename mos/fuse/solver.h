@@ -66,10 +66,14 @@ class RidgeSolver {
 
   /// M, [R,I]; an undefined `prior` is zero.
   torch::Tensor solve(const LayerWish& wish, const torch::Tensor& prior = {}) const;
+  /// (wanted + λ · prior) (ΣG + λI)⁻¹ for matrices [O,I]. Required: not dual().
+  torch::Tensor solve(const torch::Tensor& wanted, const torch::Tensor& prior) const;
   double relative_ridge() const { return relative_ridge_; }  ///< The one that worked.
   bool dual() const { return rows_.defined(); }
 
  private:
+  torch::Tensor divided(const torch::Tensor& rows) const;
+
   torch::Tensor rows_;      ///< X [N,I] for the dual form.
   torch::Tensor cholesky_;  ///< Lower factor of ΣG + λI or X Xᵀ + λI; undefined without inputs.
   double relative_ridge_;

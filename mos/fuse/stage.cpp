@@ -16,9 +16,11 @@ const char* stage_name(LayerKind kind) {
   return kind == LayerKind::kCrossAttention ? "cross_attention" : "unet";
 }
 
+namespace {
+
+/// A pair of factors in float32 for a layer with a weight of this shape ([O,I] or [O,C,k,k]).
 LowRank plain_lora(const Update& update, torch::IntArrayRef weight_shape) {
-  const auto factors = update.factored();
-  const auto rank = factors.down.size(0);
+  const auto rank = update.down.size(0);
   auto down_shape = weight_shape.vec();
   down_shape[0] = rank;
   std::vector<std::int64_t> up_shape(weight_shape.size(), 1);
@@ -27,18 +29,23 @@ LowRank plain_lora(const Update& update, torch::IntArrayRef weight_shape) {
   const auto as_factor = [](const Tensor& factor, const std::vector<std::int64_t>& shape) {
     return factor.to(torch::kCPU, torch::kFloat32).contiguous().view(shape);
   };
-  return {.down = as_factor(factors.down, down_shape), .up = as_factor(factors.up, up_shape)};
+  return {.down = as_factor(update.down, down_shape), .up = as_factor(update.up, up_shape)};
 }
 
+/// merge_scale · ΔW for a layer with this weight, on which it depends with DoRA alone; empty for an
+/// update of the bias alone.
 Update scaled_update(const concepts::LayerUpdate& update, double merge_scale,
                      const Tensor& weight) {
   const auto as_matrix = [](const Tensor& tensor) {
     return tensor.detach().flatten(1).to(torch::kCPU, torch::kFloat64);
   };
+  if (!update.features()) return {};
   const auto pair = update.as_pair();
   if (!pair) return {.dense = merge_scale * as_matrix(update.difference(weight))};
   return {.up = as_matrix(pair->up), .down = as_matrix(pair->down) * (pair->scale * merge_scale)};
 }
+
+}  // namespace
 
 FusionStage::FusionStage(torch::nn::Module& network, StageConcepts concepts, Merging merging)
     : concepts_(std::move(concepts)), merging_(std::move(merging)) {
@@ -46,7 +53,10 @@ FusionStage::FusionStage(torch::nn::Module& network, StageConcepts concepts, Mer
   for (const auto& updates : concepts_.updates) {
     for (const auto& [layer, update] : updates) wanted.insert(layer);
   }
-  const bool is_recorded = merging_.method->needs().inputs == Recorded::kEverything;
+  const auto needed = merging_.method->needs().inputs;
+  const bool is_recorded =
+      needed == Recorded::kEverything ||
+      (needed == Recorded::kKeysAndValues && concepts_.kind == LayerKind::kCrossAttention);
   std::vector<std::pair<std::string, const nn::LoraLayer*>> patch_readers;
   nn::for_each_lora_layer(network, [&](const std::string& name, nn::LoraLayer& layer) {
     if (!wanted.contains(name)) return;
@@ -90,10 +100,42 @@ void FusionStage::add(const SiteGrams& grams) {
   for (auto& [name, site] : sites_) site.inputs.add(grams.at(name));
 }
 
+void FusionStage::set_again(std::size_t index, const SitePairs& pairs) {
+  for (auto& [name, site] : sites_) site.inputs.set_again(index, pairs.at(name));
+}
+
 Update FusionStage::update_of(std::size_t index, const std::string& layer) const {
   const auto found = concepts_.updates[index].find(layer);
   if (found == concepts_.updates[index].end()) return {};
   return scaled_update(found->second, concepts_.scales[index], layers_.at(layer)->weight);
+}
+
+Tensor FusionStage::bias_of(const std::string& layer) const {
+  Tensor sum;
+  for (std::size_t i = 0; i < concepts_.updates.size(); ++i) {
+    const auto found = concepts_.updates[i].find(layer);
+    if (found == concepts_.updates[i].end()) continue;
+    const auto change = found->second.bias_difference();
+    if (!change.defined()) continue;
+    const auto share = merging_.bias_shares[i] * concepts_.scales[i] * change;
+    sum = sum.defined() ? sum + share : share;
+  }
+  return sum;
+}
+
+std::optional<concepts::LayerUpdate> FusionStage::written(const std::string& layer,
+                                                          const Update& merged) const {
+  const auto& weight = layers_.at(layer)->weight;
+  const auto bias = bias_of(layer);
+  if (merged.is_low_rank()) return with_bias(plain_lora(merged, weight.sizes()), bias);
+  concepts::Dense whole;
+  if (!merged.empty()) {
+    whole.parts[concepts::LoraPart::kDifference] =
+        merged.dense.to(torch::kFloat32).contiguous().view(weight.sizes());
+  }
+  if (bias.defined()) whole.parts[concepts::LoraPart::kBiasDifference] = bias;
+  if (whole.parts.empty()) return std::nullopt;
+  return whole;
 }
 
 FusionStage::Solution FusionStage::solve_layer(const std::string& layer,
@@ -103,9 +145,14 @@ FusionStage::Solution FusionStage::solve_layer(const std::string& layer,
                        .weight = layers_.at(layer)->weight.detach().flatten(1),
                        .updates = {},
                        .weights = merging_.weights,
-                       .inputs = inputs};
+                       .inputs = inputs,
+                       .captions = captions_ ? &*captions_ : nullptr};
   for (std::size_t i = 0; i < concepts_.updates.size(); ++i) {
     problem.updates.push_back(update_of(i, layer));
+  }
+  const auto& updates = problem.updates;
+  if (std::ranges::all_of(updates, [](const Update& own) { return own.empty(); })) {
+    return {.merged = {}, .method = merging_.name};
   }
   if (inputs == nullptr && merging_.method->needs().inputs != Recorded::kNothing) {
     return {.merged = weight_fusion(problem), .method = "weight"};
@@ -113,7 +160,7 @@ FusionStage::Solution FusionStage::solve_layer(const std::string& layer,
   return {.merged = merging_.method->merge(problem), .method = merging_.name};
 }
 
-LayerUpdates FusionStage::solve(FusionReport& report, const std::function<void()>& on_layer) const {
+LayerUpdates FusionStage::solve(FusionReport* report, const std::function<void()>& on_layer) const {
   LayerUpdates fused;
   // A site at a time, so that no more than its layers' solutions are held in float64.
   const auto solve_together = [&](const std::vector<std::string>& layers, const Site* site) {
@@ -122,11 +169,13 @@ LayerUpdates FusionStage::solve(FusionReport& report, const std::function<void()
       solutions.emplace(layer, solve_layer(layer, site == nullptr ? nullptr : &site->inputs));
       if (on_layer) on_layer();
     }
-    for (auto& entry : reports_of(solutions, site)) report.layers.push_back(std::move(entry));
+    if (report != nullptr) {
+      for (auto& entry : reports_of(solutions, site)) report->layers.push_back(std::move(entry));
+    }
     for (const auto& [layer, solution] : solutions) {
-      if (solution.merged.update.empty()) continue;
-      const auto shape = layers_.at(layer)->weight.sizes();
-      fused.emplace(layer, plain_lora(solution.merged.update, shape));
+      if (auto update = written(layer, solution.merged.update)) {
+        fused.emplace(layer, *std::move(update));
+      }
     }
   };
   for (const auto& [name, site] : sites_) solve_together(site.layers, &site);

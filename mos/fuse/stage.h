@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "mos/concepts/lora.h"
 #include "mos/fuse/capture.h"
+#include "mos/fuse/capture_again.h"
 #include "mos/fuse/gram_store.h"
 #include "mos/fuse/method.h"
 #include "mos/fuse/report.h"
@@ -27,6 +29,8 @@ struct Merging {
   const MergeMethod* method = nullptr;
   std::string name;             ///< The method's, for the report.
   std::vector<double> weights;  ///< By concept, see concept_weights().
+  /// By concept, its share of what is changed in biases, which have no method of their own.
+  std::vector<double> bias_shares;
   /// For the moments of convolutions that read patches, whose side is channels·k·k: the smallest
   /// ones that fit in here are recorded.
   std::int64_t patch_memory_bytes = 0;
@@ -54,11 +58,15 @@ class FusionStage {
 
   /// The inputs of the next concept, by site.
   void add(const SiteGrams& grams);
+  /// Those of concept `index` once more, on what was merged from the ones before.
+  void set_again(std::size_t index, const SitePairs& pairs);
+  /// Text features of ordinary captions.
+  void set_captions(InputGram captions) { captions_ = std::move(captions); }
 
-  /// The merged update of every layer as a plain LoRA of scale 1; appends to the report. A layer
-  /// without the inputs that the method needs is merged by weights (Eq. 2). `on_layer` is called
-  /// after each.
-  concepts::LayerUpdates solve(FusionReport& report, const std::function<void()>& on_layer) const;
+  /// The merged update of every layer, a plain LoRA of scale 1 or a full difference, as the method
+  /// has it; appends to the report, if there is one. A layer without the inputs that the method
+  /// needs is merged by weights (Eq. 2). `on_layer` is called after each.
+  concepts::LayerUpdates solve(FusionReport* report, const std::function<void()>& on_layer) const;
 
  private:
   struct Site {
@@ -74,6 +82,11 @@ class FusionStage {
   void record(const std::string& name, const nn::LoraLayer& layer);
   void record_patch_readers(std::vector<std::pair<std::string, const nn::LoraLayer*>> layers);
   Update update_of(std::size_t index, const std::string& layer) const;
+  /// What all concepts together change in the bias, float32 [O]; undefined if none does.
+  torch::Tensor bias_of(const std::string& layer) const;
+  /// As files and networks have it; nothing where all stays as it is.
+  std::optional<concepts::LayerUpdate> written(const std::string& layer,
+                                               const Update& merged) const;
   Solution solve_layer(const std::string& layer, const SiteInputs* inputs) const;
   /// With how well each concept is served, if `site` knows their inputs.
   std::vector<LayerReport> reports_of(const Solutions& solutions, const Site* site) const;
@@ -85,16 +98,10 @@ class FusionStage {
   LayerNames beyond_memory_;
   GramStore store_;
   std::map<std::string, Site> sites_;
+  std::optional<InputGram> captions_;
 };
 
 /// As reports name it: text_encoder, cross_attention or unet.
 const char* stage_name(LayerKind kind);
-
-/// An update in float32 for a layer with a weight of this shape ([O,I] or [O,channels,k,k]).
-concepts::LowRank plain_lora(const Update& update, torch::IntArrayRef weight_shape);
-
-/// merge_scale · ΔW for a layer with this weight, on which it depends with DoRA alone.
-Update scaled_update(const concepts::LayerUpdate& update, double merge_scale,
-                     const torch::Tensor& weight);
 
 }  // namespace mos::fuse

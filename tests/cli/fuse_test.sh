@@ -73,8 +73,17 @@ accepts "a folder may end in a slash, and the report may be named inside it" \
 holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
+echo "a dog" >input/captions.txt
+captions=(fuse --base "$tiny_base" --method custom_diffusion --captions input/captions.txt)
+accepts "captions come from a file" "${captions[@]}" --lora output/captions.safetensors "$first"
+refuses "captions that are not there" $exit_format 'none.txt' \
+  fuse --base "$tiny_base" --method custom_diffusion --captions input/none.txt \
+  --lora output/none.safetensors "$first"
+refuses "a result in the place of its captions" $exit_usage 'captions' \
+  "${captions[@]}" --report input/captions.txt --lora output/none.safetensors "$first"
 accepts "fuse --help lists the methods" fuse --help
-for method in gradient lbfgs weight sum concat svd ties dare magnitude ssr; do
+for method in gradient lbfgs weight sum concat svd ties dare magnitude custom_diffusion ssr iteris \
+  loraclr; do
   holds "the help has the method $method" grep -q "^  $method " <<<"$out"
 done
 finish

@@ -1,9 +1,9 @@
-#include "mos/fuse/capture.h"
-
 #include <gmock/gmock.h>
 
 #include "mos/base/error.h"
+#include "mos/fuse/capture_again.h"
 #include "mos/fuse/gram_store.h"
+#include "mos/io/state_dict.h"
 #include "tests/support/tiny_model.h"
 
 namespace {
@@ -132,6 +132,82 @@ TEST(Capture, SamplingShowsUNetLayersEveryStep) {
   EXPECT_TRUE(torch::allclose(sum.matrix(), both.grams.at(layer).matrix()));
 }
 
+TEST(Capture, CaptionsAreSeenFromTheirFirstWordToTheEndAsFarAsIsRead) {
+  const auto model = mos::tiny::model();
+  const std::array captions = {std::string("cat"), std::string("a b c d e f g h i j k l m n")};
+  const auto gram = mos::fuse::capture_captions(model, captions);
+  EXPECT_EQ(gram.rows(), 2 + (model.tokenizer.model_max_length() - 1));
+}
+
+/// One LoRA for each layer.
+mos::concepts::LayerUpdates random_updates(torch::nn::Module& network,
+                                           const mos::fuse::LayerNames& layers) {
+  auto generator = mos::seeded_generator(9);
+  mos::concepts::LayerUpdates updates;
+  mos::nn::for_each_lora_layer(network, [&](const std::string& name, mos::nn::LoraLayer& layer) {
+    if (!layers.contains(name)) return;
+    updates[name] =
+        mos::concepts::LowRank{.down = 0.3 * mos::randn({2, layer.in_features()}, generator),
+                               .up = 0.3 * mos::randn({layer.out_features(), 2}, generator)};
+  });
+  return updates;
+}
+
+void expect_moments(const mos::fuse::SitePairs& pairs, const mos::fuse::SiteGrams& own) {
+  ASSERT_EQ(pairs.size(), own.size());
+  for (const auto& [site, gram] : own) {
+    EXPECT_TRUE(torch::allclose(pairs.at(site).again, gram.matrix(), 1e-4, 1e-6)) << site;
+    EXPECT_TRUE(torch::allclose(pairs.at(site).cross, gram.matrix(), 1e-4, 1e-6)) << site;
+  }
+}
+
+TEST(CaptureAgain, AMergedModelThatIsTheConceptsOwnSeesTheSame) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  const mos::fuse::LayerNames text_layers = {"text_model.encoder.layers.0.self_attn.q_proj",
+                                             "text_model.encoder.layers.1.self_attn.out_proj"};
+  const auto text = random_updates(*model.text_encoder, text_layers);
+  const mos::fuse::TwoStates text_states = {{&text, 1.0, "own"}, {&text, 1.0, "merged"}};
+  const auto text_pairs =
+      capture_text_encoder_again(model, tokens, kOfficial, text_states, text_layers);
+  {
+    const mos::concepts::ScopedMerge merged(*model.text_encoder, text, 1.0, "own");
+    expect_moments(text_pairs, capture_text_encoder(model, tokens, kOfficial, text_layers));
+  }
+
+  const auto attention = model.unet->cross_attention_names().front();
+  const mos::fuse::LayerNames layers = {attention + ".to_q", attention + ".to_out.0"};
+  const auto unet = random_updates(*model.unet, layers);
+  auto generator = mos::seeded_generator(4);
+  const mos::fuse::SamplingRun run{
+      .prompt = "a <cat1> <cat2>", .noise = mos::randn({1, 4, 8, 8}, generator), .steps = 3};
+  const auto pairs =
+      capture_unet_again(model, tokens, run, {{&unet, 1.0, "own"}, {&unet, 1.0, "merged"}}, layers);
+  const mos::concepts::ScopedMerge merged(*model.unet, unet, 1.0, "own");
+  expect_moments(pairs, capture_unet(model, tokens, run, layers).grams);
+}
+
+TEST(CaptureAgain, PairsRowsOfTheSamePlaceAndLeavesTheModelAsItWas) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  const mos::fuse::LayerNames layers = {"text_model.encoder.layers.0.self_attn.q_proj",
+                                        "text_model.encoder.layers.1.self_attn.q_proj"};
+  const auto own = random_updates(*model.text_encoder, layers);
+  const mos::concepts::LayerUpdates none;
+  const auto before = mos::io::state_dict_of(*model.text_encoder).begin()->second.clone();
+  const auto pairs = capture_text_encoder_again(model, tokens, kOfficial,
+                                                {{&own, 1.0, "own"}, {&none, 1.0, "base"}}, layers);
+  // The first layer reads the same in both states, the second what the first one made of it.
+  const auto& first = pairs.at(mos::fuse::input_site(*layers.begin()));
+  EXPECT_TRUE(torch::allclose(first.cross, first.again, 1e-6, 1e-6));
+  const auto& second = pairs.at(mos::fuse::input_site(*layers.rbegin()));
+  EXPECT_FALSE(torch::allclose(second.cross, second.again, 1e-3, 1e-3));
+  const auto unmerged = capture_text_encoder(model, tokens, kOfficial, layers);
+  EXPECT_TRUE(torch::allclose(
+      second.again, unmerged.at(mos::fuse::input_site(*layers.rbegin())).matrix(), 1e-5, 1e-5));
+  EXPECT_TRUE(mos::io::state_dict_of(*model.text_encoder).begin()->second.equal(before));
+}
+
 TEST(GramStore, GivesBackWhatItWasGiven) {
   mos::fuse::GramStore store;
   const auto samples = torch::randn({3, 5}, torch::kFloat64);
@@ -145,6 +221,12 @@ TEST(GramStore, GivesBackWhatItWasGiven) {
   EXPECT_EQ(store.get(1).rows(), 9);
   EXPECT_TRUE(store.get(2).matrix().equal(torch::eye(5, torch::kFloat64)));
   EXPECT_FALSE(store.get(2).samples().defined());
+  const auto matrix = torch::randn({2, 7}, torch::kFloat64);
+  EXPECT_EQ(store.put_matrix(torch::zeros({2, 7}, torch::kFloat64)), 3U);
+  EXPECT_EQ(store.put_matrix(2.0 * matrix), 4U);
+  store.replace_matrix(3, matrix);
+  EXPECT_TRUE(store.get_matrix(3).equal(matrix));
+  EXPECT_TRUE(store.get_matrix(4).equal(2.0 * matrix));
 }
 
 }  // namespace

@@ -225,18 +225,22 @@ TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
   EXPECT_THAT(result.report.to_json().dump(), HasSubstr(R"("method":"weight")"));
 }
 
-TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeights) {
+TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeightsWhateverTheMethod) {
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const mos::TempDir folder;
-  for (const char* method : {"gradient", "weight"}) {
+  for (const auto& info : mos::fuse::methods()) {
+    const std::string method(info.name);
+    SCOPED_TRACE(method);
     auto fused = mos::tiny::model();
     const auto result = fuse_concepts(fused, sources, quick(method));
-    const auto file = folder / (std::string(method) + ".safetensors");
+    const auto file = folder / (method + ".safetensors");
     save_concept(file, result.delta);
     const auto loaded = mos::concepts::load_concept(file);
     EXPECT_EQ(loaded.words.size(), 4U);
-    for (const auto& [layer, update] : loaded.unet) {
-      EXPECT_EQ(update.low_rank().rank(), 4) << layer;
+    for (const auto& layer : result.report.layers) {
+      const bool merged = method != "custom_diffusion" || layer.stage == "cross_attention";
+      EXPECT_EQ(layer.method, merged ? method : "weight") << layer.layer;
+      if (method == "gradient" || method == "weight") EXPECT_EQ(layer.rank, 4) << layer.layer;
     }
 
     auto base = mos::tiny::model();
@@ -369,6 +373,35 @@ TEST(FuseConcepts, ProgressComesAfterEachStepWithTheTimeOfItsStage) {
     EXPECT_EQ(told[i].step, told[i - 1].step + 1);
     EXPECT_GE(told[i].seconds, told[i - 1].seconds);
   }
+}
+
+TEST(FuseConcepts, RoundsRecordOnWhatWasMergedBefore) {
+  const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
+  auto options = without_ridge();
+  options.of_method["rounds"] = 2;
+  std::vector<std::string> stages;
+  auto model = mos::tiny::model();
+  const auto again = fuse_concepts(model, sources, options, [&](const mos::Progress& progress) {
+    if (stages.empty() || stages.back() != progress.stage) stages.push_back(progress.stage);
+  });
+  EXPECT_THAT(stages, testing::Contains("recording the text encoder again (2)"));
+  EXPECT_THAT(stages, testing::Contains("sampling dog again (2)"));
+  EXPECT_EQ(again.report.layers.size(),
+            sources[0].delta.text_encoder.size() + sources[0].delta.unet.size());
+  auto other = mos::tiny::model();
+  const auto once = fuse_concepts(other, sources, without_ridge());
+  // The layer that reads the embeddings has the same inputs whatever is merged, the next has not.
+  const auto weight = mos::io::state_dict_of(*mos::tiny::model().text_encoder)
+                          .at("text_model.encoder.layers.0.self_attn.q_proj.weight");
+  const auto update = [&](const mos::fuse::FusionResult& result, const std::string& layer) {
+    return result.delta.text_encoder.at(layer).difference(weight);
+  };
+  const auto error = [&](const std::string& layer) {
+    const auto wanted = update(once, layer);
+    return ((update(again, layer) - wanted).norm() / wanted.norm()).item<double>();
+  };
+  EXPECT_LT(error("text_model.encoder.layers.0.self_attn.q_proj"), 1e-3);
+  EXPECT_GT(error("text_model.encoder.layers.1.self_attn.q_proj"), 1e-2);
 }
 
 TEST(FuseConcepts, StopsWhenCancelled) {

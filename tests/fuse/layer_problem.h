@@ -38,8 +38,13 @@ class Layer {
     problem_.weights.assign(updates.size(), 1.0);
     for (std::size_t i = 0; i < updates.size(); ++i) {
       inputs_.push_back(random_f64({rows, kInputs}, 500 + i));
-      site_->add(fuse::InputGram::from_samples(inputs_.back()));
+      fuse::InputGram gram(kInputs, /*kept_rows=*/rows);
+      gram.add(inputs_.back());
+      site_->add(gram);
     }
+    captions_rows_ = random_f64({50, kInputs}, 800);
+    captions_->add(captions_rows_);
+    problem_.captions = captions_.get();
     problem_.updates = std::move(updates);
     problem_.inputs = site_.get();
   }
@@ -48,6 +53,15 @@ class Layer {
   const fuse::LayerProblem& problem() const { return problem_; }
   /// X_i [rows,I].
   const std::vector<torch::Tensor>& inputs() const { return inputs_; }
+  /// Text features of ordinary captions, [50,I].
+  const torch::Tensor& captions() const { return captions_rows_; }
+  /// Each concept's inputs once more, as the merged model sees them.
+  void see_again(const std::vector<torch::Tensor>& again) {
+    for (std::size_t i = 0; i < again.size(); ++i) {
+      site_->set_again(i, {.again = torch::matmul(again[i].t(), again[i]),
+                           .cross = torch::matmul(inputs_[i].t(), again[i])});
+    }
+  }
   /// ΔW_i, zeros for none.
   torch::Tensor delta(std::size_t i) const {
     const auto& update = problem_.updates[i];
@@ -66,6 +80,8 @@ class Layer {
   fuse::LayerProblem problem_;
   std::vector<torch::Tensor> inputs_;
   std::unique_ptr<fuse::GramStore> store_ = std::make_unique<fuse::GramStore>();
+  torch::Tensor captions_rows_;
+  std::unique_ptr<fuse::InputGram> captions_ = std::make_unique<fuse::InputGram>(kInputs);
   std::unique_ptr<fuse::SiteInputs> site_ =
       std::make_unique<fuse::SiteInputs>("site", kInputs, *store_);
 };

@@ -1,4 +1,5 @@
 #include <gmock/gmock.h>
+#include <torch/autograd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -42,6 +43,9 @@ const std::vector<Promise> kPromises = {
     {"dare", {{"density", 1.0}}, 1e-12},
     {"magnitude", {{"density", 1.0}}, 1e-12},
     {"ssr", Json::object(), 1e-12},
+    {"custom_diffusion", {{"ridge", 1e-9}}, 1e-6, false},
+    {"iteris", {{"rounds", 0}}, 1e-9, false},
+    {"loraclr", Json::object(), 1e-9, false},
 };
 
 class EveryMethod : public testing::TestWithParam<Promise> {
@@ -304,6 +308,130 @@ TEST(Gradient, IsTheLeastSquaresSolutionWithRowsThatPullTowardsTheRidgesGoal) {
   EXPECT_TRUE(torch::allclose(merged("average"), solved(goal), 1e-9, 1e-9));
   EXPECT_TRUE(torch::allclose(merged("sum"), solved(2.0 * goal), 1e-9, 1e-9));
   EXPECT_TRUE(torch::allclose(merged("base"), solved(0.0 * goal), 1e-9, 1e-9));
+}
+
+TEST(CustomDiffusion, IsTheConstrainedMergeOfItsPaperWithARidge) {
+  constexpr double kRidge = 1e-2, kFloor = 1e-6;
+  const Layer layer({random_lora(1), random_lora(2)}, 3);
+  const auto t = torch::cat({layer.inputs()[0], layer.inputs()[1]});  // the words' features
+  const auto& k = layer.captions();
+  const auto k_moments = torch::matmul(k.t(), k);
+  const double mean = k.square().sum().item<double>() / static_cast<double>(mos::tiny::kInputs);
+  const auto c = k_moments + kFloor * mean * torch::eye(mos::tiny::kInputs, torch::kFloat64);
+  const double mu = kRidge * t.square().sum().item<double>() / k.square().sum().item<double>();
+  const auto d = torch::matmul(t, torch::inverse(c));
+  // What each concept's own matrix makes of its words, less what W makes of them: [O,6].
+  const auto missing = torch::cat({torch::matmul(layer.delta(0), layer.inputs()[0].t()),
+                                   torch::matmul(layer.delta(1), layer.inputs()[1].t())},
+                                  1);
+  const auto kernel = torch::matmul(d, t.t()) + mu * torch::eye(6, torch::kFloat64);
+  const auto wanted = torch::matmul(torch::matmul(missing, torch::inverse(kernel)), d);
+  EXPECT_TRUE(
+      torch::allclose(layer.merged("custom_diffusion", {{"ridge", kRidge}}), wanted, 1e-8, 1e-8));
+}
+
+TEST(CustomDiffusion, MeetsItsConstraintsWhenTheRidgeVanishes) {
+  const Layer layer({random_lora(1), random_lora(2)}, 3);
+  const auto merged = layer.merged("custom_diffusion", {{"ridge", 1e-8}});
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto& words = layer.inputs()[i];
+    EXPECT_TRUE(torch::allclose(torch::matmul(words, merged.t()),
+                                torch::matmul(words, layer.delta(i).t()), 1e-4, 1e-4));
+  }
+}
+
+TEST(Iteris, AsksTheMergedModelOnItsInputsForWhatEachConceptPutsOutOnItsOwn) {
+  constexpr double kRidge = 0.1;
+  Layer layer({random_lora(1), random_lora(2)});
+  std::vector<Tensor> again;
+  for (std::size_t i = 0; i < 2; ++i) {
+    again.push_back(layer.inputs()[i] + 0.3 * mos::tiny::random_f64({30, 8}, 700 + i));
+  }
+  layer.see_again(again);
+  const auto& base = layer.problem().weight;
+  std::vector<double> c;
+  double trace = 0.0;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto own = base + layer.delta(i);
+    const auto outputs = torch::matmul(layer.inputs()[i], own.t());
+    c.push_back(own.square().sum().item<double>() / outputs.square().sum().item<double>());
+    trace += c[i] * again[i].square().sum().item<double>();
+  }
+  // min Σ c_i ‖W X̃_i − W_i X_i‖² + λ ‖W − W0 − average‖², as one least-squares problem in W.
+  const double lambda = kRidge * trace / static_cast<double>(mos::tiny::kInputs);
+  const auto pull = std::sqrt(lambda) * torch::eye(mos::tiny::kInputs, torch::kFloat64);
+  const auto average = base + 0.5 * (layer.delta(0) + layer.delta(1));
+  std::vector<Tensor> rows = {pull}, wanted = {torch::matmul(pull, average.t())};
+  for (std::size_t i = 0; i < 2; ++i) {
+    rows.push_back(std::sqrt(c[i]) * again[i]);
+    const auto own = base + layer.delta(i);
+    wanted.push_back(std::sqrt(c[i]) * torch::matmul(layer.inputs()[i], own.t()));
+  }
+  const auto weight = std::get<0>(torch::linalg_lstsq(torch::cat(rows), torch::cat(wanted),
+                                                      c10::nullopt, c10::nullopt))
+                          .t();
+  EXPECT_TRUE(
+      torch::allclose(layer.merged("iteris", {{"unet_ridge", kRidge}}), weight - base, 1e-8, 1e-8));
+}
+
+TEST(Iteris, InputsThatTheMergedModelSeesAlikeChangeNothing) {
+  Layer layer({random_lora(1), random_lora(2)});
+  const auto before = layer.merged("gradient", {{"unet_ridge", 0.1}});
+  layer.see_again(layer.inputs());
+  EXPECT_TRUE(torch::allclose(layer.merged("gradient", {{"unet_ridge", 0.1}}), before, 1e-9, 1e-9));
+}
+
+/// LoRACLR's loss of the weight [O,I], on all rows, by automatic differentiation.
+Tensor contrastive_loss(const Layer& layer, const Tensor& weight, double margin) {
+  const auto& base = layer.problem().weight;
+  std::vector<Tensor> put_out, wanted;
+  for (std::size_t i = 0; i < layer.inputs().size(); ++i) {
+    put_out.push_back(torch::matmul(layer.inputs()[i], weight.t()));
+    wanted.push_back(torch::matmul(layer.inputs()[i], (base + layer.delta(i)).t()));
+  }
+  auto loss = 0.1 * torch::mse_loss(torch::stack(put_out), torch::stack(wanted));
+  for (std::size_t i = 0; i < put_out.size(); ++i) {
+    std::vector<Tensor> others;
+    for (std::size_t j = 0; j < wanted.size(); ++j) {
+      if (j != i) others.push_back((put_out[i] - wanted[j]).norm());
+    }
+    const auto own = (put_out[i] - wanted[i]).square().sum();
+    const auto push = torch::relu(margin - torch::stack(others).min()).square();
+    loss = loss + (own + push) / static_cast<double>(put_out.size());
+  }
+  return loss;
+}
+
+TEST(Loraclr, FollowsTheContrastiveLossOfItsPaper) {
+  Layer layer({random_lora(1), random_lora(2), random_lora(3)}, 6);
+  layer.problem().weights.assign(3, 1.0 / 3.0);
+  constexpr double kMargin = 40.0, kRate = 1e-2;  // some of the distances are below that margin
+  constexpr std::int64_t kIterations = 6;
+  const auto& base = layer.problem().weight;
+  const auto start = (layer.delta(0) + layer.delta(1) + layer.delta(2)) / 3.0;
+  // Adam by hand, beside the optimiser of LibTorch that the method has.
+  auto offset = torch::zeros_like(start), mean = torch::zeros_like(start),
+       square = torch::zeros_like(start), best = start.clone();
+  double lowest = 1e300;
+  for (std::int64_t step = 1; step <= kIterations; ++step) {
+    auto leaf = offset.detach().clone().requires_grad_();
+    const auto length = step == 1 ? torch::zeros({}, torch::kFloat64) : leaf.norm();
+    const auto loss = contrastive_loss(layer, base + start + leaf, kMargin) + 1e-3 * length;
+    if (loss.item<double>() < lowest) {
+      lowest = loss.item<double>();
+      best = (start + leaf).detach().clone();
+    }
+    const auto gradient = torch::autograd::grad({loss}, {leaf}).front();
+    mean = 0.9 * mean + 0.1 * gradient;
+    square = 0.999 * square + 0.001 * gradient.square();
+    const double n = static_cast<double>(step);
+    const auto direction =
+        mean / (1.0 - std::pow(0.9, n)) / ((square / (1.0 - std::pow(0.999, n))).sqrt() + 1e-8);
+    offset = (1.0 - kRate * 1e-4) * offset - kRate * direction;
+  }
+  const Json options = {{"iterations", kIterations}, {"rate", kRate}, {"margin", kMargin}};
+  EXPECT_FALSE(torch::allclose(best, start));
+  EXPECT_TRUE(torch::allclose(layer.merged("loraclr", options), best, 1e-7, 1e-7));
 }
 
 }  // namespace

@@ -1,12 +1,16 @@
 #include <fmt/core.h>
 
-#include <cmath>
 #include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "mos/base/error.h"
 #include "mos/fuse/methods/wish.h"
 
 namespace mos::fuse {
+
+using torch::Tensor;
 
 namespace {
 
@@ -15,6 +19,8 @@ struct GradientOptions {
   double text_ridge = -1.0;
   double unet_ridge = -1.0;
   std::string ridge_towards = "average";
+  std::int64_t rounds = 0;
+  std::string balance = "equal";
 };
 
 template <class Visitor>
@@ -23,6 +29,8 @@ void describe(Visitor& visit, GradientOptions& o) {
         "relative ridge of text-fed layers (-1: by the number of concepts)");
   visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers (-1: the same)");
   visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
+  visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model");
+  visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
 }
 
 struct Ridges {
@@ -37,10 +45,23 @@ Ridges default_ridges(std::size_t concepts) {
   return concepts <= kFew ? Ridges{10.0, 1.0} : Ridges{0.3, 0.01};
 }
 
+void require(bool holds, const std::string& message) {
+  if (!holds) throw Error(ErrorKind::kUsage, message);
+}
+
 /// The paper's gradient fusion, solved exactly. What the inputs leave open is where the ridge leads
 /// to.
+///
+/// With rounds, inputs X̃_i are recorded once more as the merged model sees them, beside X_i as the
+/// concept's own weights do, and what is asked for is W X̃_i = W_i X_i (IterIS, CVPR 2025):
+///
+///     W = (Σ c_i W_i X_iᵀX̃_i + λ(W0 + P)) (Σ c_i X̃_iᵀX̃_i + λI)⁻¹ ,
+///
+/// with balanced concepts c_i = ‖W_i‖² / ‖W_i X_i‖².
 class Gradient final : public MergeMethod {
  public:
+  explicit Gradient(GradientOptions options) : options_(std::move(options)) {}
+
   void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
 
   void complete(std::size_t concepts) override {
@@ -51,42 +72,93 @@ class Gradient final : public MergeMethod {
 
   void check() const override {
     for (const double ridge : {options_.text_ridge, options_.unet_ridge}) {
-      if (ridge < 1e6 && (ridge >= 0.0 || ridge == -1.0)) continue;
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("a ridge must be a number from 0 on, or -1, not {}", ridge));
+      require(ridge < 1e6 && (ridge >= 0.0 || ridge == -1.0),
+              fmt::format("a ridge must be a number from 0 on, or -1, not {}", ridge));
     }
     const auto& towards = options_.ridge_towards;
-    if (towards == "average" || towards == "sum" || towards == "base") return;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("ridge_towards must be average, sum or base, not \"{}\"", towards));
+    require(towards == "average" || towards == "sum" || towards == "base",
+            fmt::format("ridge_towards must be average, sum or base, not \"{}\"", towards));
+    require(options_.rounds >= 0,
+            fmt::format("rounds must be a whole number from 0 on, not {}", options_.rounds));
+    require(options_.balance == "equal" || options_.balance == "energy",
+            fmt::format("balance must be equal or energy, not \"{}\"", options_.balance));
   }
 
-  Needs needs() const override { return {.inputs = Recorded::kEverything}; }
+  Needs needs() const override {
+    return {.inputs = Recorded::kEverything, .rounds = options_.rounds};
+  }
 
   Merged merge(const LayerProblem& problem) const override {
-    const auto wish = wish_of(problem);
-    const auto& solver = problem.inputs->ridge(problem.weights, problem.kind == LayerKind::kUNet
-                                                                    ? options_.unet_ridge
-                                                                    : options_.text_ridge);
-    auto merged = merged_of(problem, wish, solver.solve(wish, prior_of(problem, wish)));
+    const auto weights = options_.balance == "energy" ? balanced_weights(problem) : problem.weights;
+    if (problem.inputs->seen_again()) return merge_again(problem, weights);
+    const auto wish = wish_of(problem, weights);
+    const auto& solver = problem.inputs->ridge(weights, ridge_for(problem));
+    auto merged = merged_of(problem, wish, solver.solve(wish, prior_of(problem)));
     merged.facts["relative_ridge"] = solver.relative_ridge();
     return merged;
   }
 
  private:
-  /// stack_i(share_i · down_i), what the ridge leads to: [R,I].
-  torch::Tensor prior_of(const LayerProblem& problem, const LayerWish& wish) const {
+  double ridge_for(const LayerProblem& problem) const {
+    return problem.kind == LayerKind::kUNet ? options_.unet_ridge : options_.text_ridge;
+  }
+
+  /// By concept, how much of its update the ridge leads to.
+  std::vector<double> prior_shares(const LayerProblem& problem) const {
     const double sum = std::accumulate(problem.weights.begin(), problem.weights.end(), 0.0);
-    const double whole = options_.ridge_towards == "average" ? 1.0
-                         : options_.ridge_towards == "sum"
-                             ? static_cast<double>(problem.weights.size())
-                             : 0.0;
-    std::vector<torch::Tensor> parts = {wish.moments().slice(0, 0, 0)};
+    double whole = 0.0;  // to the base model
+    if (options_.ridge_towards == "average") whole = 1.0;
+    if (options_.ridge_towards == "sum") whole = static_cast<double>(problem.weights.size());
+    std::vector<double> shares;
+    for (const double weight : problem.weights) shares.push_back(whole * weight / sum);
+    return shares;
+  }
+
+  /// stack_i(share_i · down_i), what the ridge leads to: [R,I].
+  Tensor prior_of(const LayerProblem& problem) const {
+    const auto shares = prior_shares(problem);
+    std::vector<Tensor> parts = {torch::zeros({0, problem.weight.size(1)}, torch::kFloat64)};
     for (std::size_t i = 0; i < problem.updates.size(); ++i) {
       const auto factors = problem.updates[i].factored();
-      if (!factors.empty()) parts.push_back(whole * problem.weights[i] / sum * factors.down);
+      if (!factors.empty()) parts.push_back(shares[i] * factors.down);
     }
     return torch::cat(parts);
+  }
+
+  static Tensor base_of(const LayerProblem& problem) {
+    return problem.weight.to(torch::kCPU, torch::kFloat64);
+  }
+
+  /// w_i c_i.
+  static std::vector<double> balanced_weights(const LayerProblem& problem) {
+    auto weights = problem.weights;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const auto& update = problem.updates[i];
+      const auto own = update.empty() ? base_of(problem) : base_of(problem) + update.matrix();
+      const double put_out = (problem.inputs->of(i).times(own) * own).sum().item<double>();
+      if (put_out > 0.0) weights[i] *= own.square().sum().item<double>() / put_out;
+    }
+    return weights;
+  }
+
+  /// In terms of W − W0, where Σ c_i (W_i X_iᵀX̃_i − W0 X̃_iᵀX̃_i) is wanted.
+  Merged merge_again(const LayerProblem& problem, const std::vector<double>& weights) const {
+    const auto base = base_of(problem);
+    const auto shares = prior_shares(problem);
+    auto wanted = torch::zeros_like(base), prior = torch::zeros_like(base);
+    auto total = torch::zeros({base.size(1), base.size(1)}, torch::kFloat64);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const auto [again, cross] = problem.inputs->again(i);
+      total += weights[i] * again;
+      wanted += weights[i] * torch::matmul(base, cross - again);
+      if (problem.updates[i].empty()) continue;
+      const auto own = problem.updates[i].matrix();
+      wanted += weights[i] * torch::matmul(own, cross);
+      prior += shares[i] * own;
+    }
+    const RidgeSolver solver(InputGram::from_matrix(total, base.size(1)), ridge_for(problem));
+    return {.update = {.dense = solver.solve(wanted, prior)},
+            .facts = {{"relative_ridge", solver.relative_ridge()}}};
   }
 
   GradientOptions options_;
@@ -94,6 +166,15 @@ class Gradient final : public MergeMethod {
 
 }  // namespace
 
-std::unique_ptr<MergeMethod> make_gradient() { return std::make_unique<Gradient>(); }
+std::unique_ptr<MergeMethod> make_gradient() {
+  return std::make_unique<Gradient>(GradientOptions());
+}
+
+/// The same with what IterIS does: rounds, balance, and a ridge that only keeps the solution
+/// finite.
+std::unique_ptr<MergeMethod> make_iteris() {
+  return std::make_unique<Gradient>(
+      GradientOptions{.text_ridge = 1e-4, .unet_ridge = 1e-4, .rounds = 2, .balance = "energy"});
+}
 
 }  // namespace mos::fuse

@@ -39,7 +39,7 @@ class Lbfgs final : public MergeMethod {
   Needs needs() const override { return {.inputs = Recorded::kEverything}; }
 
   Merged merge(const LayerProblem& problem) const override {
-    const auto wish = wish_of(problem);
+    const auto wish = wish_of(problem, problem.weights);
     const auto iterations =
         problem.kind == LayerKind::kUNet ? options_.unet_iterations : options_.text_iterations;
     return merged_of(

@@ -4,10 +4,10 @@
 
 namespace mos::fuse {
 
-LayerWish wish_of(const LayerProblem& problem) {
+LayerWish wish_of(const LayerProblem& problem, std::span<const double> weights) {
   LayerWish wish(problem.weight.size(0), problem.weight.size(1));
   for (std::size_t i = 0; i < problem.updates.size(); ++i) {
-    wish.add(problem.updates[i], problem.inputs->of(i).scaled(problem.weights[i]));
+    wish.add(problem.updates[i], problem.inputs->of(i).scaled(weights[i]));
   }
   return wish;
 }

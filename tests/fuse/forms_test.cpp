@@ -1,8 +1,7 @@
-#include "mos/fuse/dense_sources.h"
-
 #include <gmock/gmock.h>
 
 #include "mos/concepts/lora.h"
+#include "mos/fuse/fuse_concepts.h"
 #include "mos/io/state_dict.h"
 #include "tests/support/tiny_model.h"
 
@@ -98,7 +97,7 @@ void expect_close(const std::map<std::string, Tensor>& actual,
   }
 }
 
-TEST(DenseSources, WeightFusionAveragesEveryFormAndBiases) {
+TEST(Forms, WeightFusionAveragesEveryFormAndBiases) {
   const auto before = weights_of(mos::tiny::model());
   const std::vector sources = {source_of("cat", 1, loha), source_of("ox", 2, dora),
                                source_of("bee", 3, difference), source_of("ant", 4, pair)};
@@ -119,7 +118,7 @@ TEST(DenseSources, WeightFusionAveragesEveryFormAndBiases) {
   expect_close(weights_of(model), expected, 1e-5);
 }
 
-TEST(DenseSources, GradientFusionIsThatOfThePairsWhichTheyAre) {
+TEST(Forms, GradientFusionIsThatOfThePairsWhichTheyAre) {
   const std::vector sources = {source_of("cat", 1, loha), source_of("ox", 2, dora)};
   auto model = mos::tiny::model();
   auto pairs = sources;
@@ -140,7 +139,7 @@ TEST(DenseSources, GradientFusionIsThatOfThePairsWhichTheyAre) {
   EXPECT_LT(result.report.total().after, result.report.total().before);
 }
 
-TEST(DenseSources, TheResultGivesTheFusedModelsWeightsBitForBit) {
+TEST(Forms, TheResultGivesTheFusedModelsWeightsBitForBit) {
   const std::vector sources = {source_of("cat", 1, difference), source_of("ox", 2, pair)};
   auto fused = mos::tiny::model(), base = mos::tiny::model();
   const auto result = mos::fuse::fuse_concepts(fused, sources, quick("gradient"));
@@ -150,7 +149,7 @@ TEST(DenseSources, TheResultGivesTheFusedModelsWeightsBitForBit) {
   expect_close(weights_of(base), weights_of(fused), 0.0);
 }
 
-TEST(DenseSources, OrdinaryLorasFuseIntoPairs) {
+TEST(Forms, OrdinaryLorasFuseIntoPairs) {
   auto model = mos::tiny::model();
   const auto result = mos::fuse::fuse_concepts(model, {source_of("cat", 1, pair)}, quick("weight"));
   for (const auto& [layer, update] : result.delta.unet) EXPECT_TRUE(update.is_low_rank()) << layer;
