@@ -82,9 +82,15 @@ class Encoder {
   }
 
  private:
+  void open_vae() {
+    vae_ = load_vae(base_);
+    vae_->to(kStored);
+    nn::use_engine(*vae_, nn::Engine::kFused);
+  }
+
   Tensor encode(const ChunkPlace& place) {
     const torch::NoGradGuard no_grad;
-    if (vae_.is_empty()) vae_ = load_vae(base_);
+    if (vae_.is_empty()) open_vae();
     const double scale = vae_->config().scaling_factor;
     std::vector<Tensor> parts;
     for (auto i = place.first; i < place.last; i += kEncodeBatch) {
