@@ -46,13 +46,17 @@ class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const AttentionSize& size);
 
-  /// See AttentionProcessor::process.
-  torch::Tensor forward(const torch::Tensor& hidden_states, const torch::Tensor& context = {});
+  /// See AttentionProcessor::process; `residual` [B,N,query_dim] is added unless it is undefined.
+  /// Without a processor, context may also be [B/r,S,C] or [B/r,L,S,C]: r neighbours each read the
+  /// same text.
+  torch::Tensor forward(const torch::Tensor& hidden_states, const torch::Tensor& context = {},
+                        const torch::Tensor& residual = {});
 
   /// The steps that processors are made of.
   torch::Tensor query(const torch::Tensor& hidden_states);  ///< [B,N,query_dim] -> [B,heads,N,D]
   KeyValue key_value(const torch::Tensor& source);          ///< [B,M,C] -> two [B,heads,M,D]
-  torch::Tensor output(const torch::Tensor& mixed);         ///< [B,heads,N,D] -> [B,N,query_dim]
+  /// [B,heads,N,D] -> [B,N,query_dim], with `residual` added.
+  torch::Tensor output(const torch::Tensor& mixed, const torch::Tensor& residual = {});
   /// What this layer reads of a text context: slice `cross_attention_index` of a layer-wise
   /// [B,L,S,C], the whole of a [B,S,C]. Throws kMismatch if L is not the model's.
   torch::Tensor context_of_layer(const torch::Tensor& context) const;

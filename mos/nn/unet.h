@@ -28,9 +28,9 @@ class UNet2DConditionModelImpl : public torch::nn::Module {
  public:
   explicit UNet2DConditionModelImpl(const UNetConfig& config);
 
-  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), context [B,S,C] or [B,L,S,C]
-  /// -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are no multiple of the total
-  /// downscale work as in diffusers.
+  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), context [B,S,C] or [B,L,S,C], or one
+  /// for every r neighbours, [B/r,…] -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are
+  /// no multiple of the total downscale work as in diffusers.
   torch::Tensor forward(const torch::Tensor& sample, const torch::Tensor& timesteps,
                         const torch::Tensor& context, const UNetResiduals& residuals = {});
 

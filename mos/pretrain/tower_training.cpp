@@ -331,6 +331,7 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_clip(*clip, generator);
+  nn::use_engine(*clip, nn::Engine::kFused);
   FlatAdamW optimizer(*clip, {.weight_decay = options.train.weight_decay,
                               .average = options.train.average,
                               .working_dtype = kCompute});
