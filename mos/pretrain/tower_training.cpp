@@ -201,6 +201,8 @@ TowerOptions tower_options(TowerRole role) {
   TowerOptions options;
   if (role == TowerRole::kTowers) return options;
   options.train.seed = 20;
+  options.train.steps = 1400;
+  options.train.learning_rate = 1.2e-3;
   options.hidden = 160;
   options.layers = 5;
   options.heads = 5;

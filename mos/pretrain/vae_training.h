@@ -10,13 +10,13 @@
 namespace mos::pretrain {
 
 struct VaeOptions {
-  TrainOptions train{.steps = 4000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
+  TrainOptions train{.steps = 5000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
   std::int64_t latent_channels = 12;
   std::vector<std::int64_t> block_out_channels = {32, 32, 64, 128};
   std::int64_t crop = 64;       ///< Side of the crops of the first part of the run.
   double crop_share = 0.75;     ///< Share of the steps on crops; the rest sees full pictures.
   std::int64_t full_batch = 4;  ///< Pictures for each step of the rest.
-  double kl_weight = 5e-4;      ///< Of the KL divergence summed over channels.
+  double kl_weight = 2e-4;      ///< Of the KL divergence summed over channels.
   std::string device = "cpu";
 };
 
