@@ -19,14 +19,14 @@ namespace mos::pretrain {
 
 struct UNetOptions {
   TrainOptions train{
-      .steps = 25000, .batch = 128, .learning_rate = 8e-4, .warmup = 150, .average = 0.999};
+      .steps = 12500, .batch = 256, .learning_rate = 1e-3, .warmup = 150, .average = 0.999};
   std::vector<std::int64_t> block_out_channels = {64, 128, 192};
   std::vector<std::int64_t> heads = {2, 4, 4};
   /// 0: the level, counted from the finest, has no transformer on the way down; empty: all have.
-  std::vector<std::int64_t> down_attention;
-  std::vector<std::int64_t> up_attention;  ///< The same on the way up.
+  std::vector<std::int64_t> down_attention = {0, 1, 1};
+  std::vector<std::int64_t> up_attention = {0, 1, 1};  ///< The same on the way up.
   double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
-  std::int64_t noises = 4;      ///< Of each picture of a batch; its caption is encoded once.
+  std::int64_t noises = 8;      ///< Of each picture of a batch; its caption is encoded once.
   std::string timesteps = "uniform";
   /// Min-SNR weighting (arXiv 2303.09556); 0: all timesteps weigh the same. Small latents show
   /// where things stand only at noise that a cap leaves almost without weight.
