@@ -150,7 +150,7 @@ Order take_order(Flags& flags) {
 
 /// The scene of an order on a canvas that flags, its file or the model decide, in this sequence.
 /// Sets the height and width of `options` to that canvas.
-region::Scene compose_scene(const Order& order, const diffusion::StableDiffusion& model,
+region::Scene compose_scene(const Order& order, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
   if (order.scene) {

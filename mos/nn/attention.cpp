@@ -59,13 +59,13 @@ Tensor AttentionImpl::output(const Tensor& mixed, const Tensor& residual) {
 
 Tensor AttentionImpl::context_of_layer(const Tensor& context) const {
   if (context.dim() != 4) return context;
-  if (context.size(1) != cross_attention_count) {
+  if (context.size(1) != text_count) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("text features have {} layers, but this U-Net has {} cross-attention "
                             "layers; the concept was tuned on another architecture",
-                            context.size(1), cross_attention_count));
+                            context.size(1), text_count));
   }
-  return context.select(1, cross_attention_index);
+  return context.select(1, text_slice);
 }
 
 Tensor AttentionImpl::split_heads(const Tensor& x) const {

@@ -156,6 +156,11 @@ Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {
       .in_channels = in_channels, .out_channels = out_channels, .kernel_size = 1, .padding = 0});
 }
 
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride) {
+  return Conv2d(
+      Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels, .stride = stride});
+}
+
 void for_each_lora_layer(torch::nn::Module& root,
                          const std::function<void(const std::string&, LoraLayer&)>& visit) {
   for (const auto& item : root.named_modules(std::string(), /*include_self=*/false)) {

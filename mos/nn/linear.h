@@ -123,6 +123,8 @@ TORCH_MODULE(Conv2d);
 
 /// A 1×1 convolution, parameters [O,I,1,1].
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels);
+/// 3×3 with a border of one: the size stays, or is halved, rounding up, with a stride of two.
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride = 1);
 
 /// Sets the engine of every Linear and every convolution below `root`.
 void use_engine(torch::nn::Module& root, Engine engine);

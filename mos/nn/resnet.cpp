@@ -6,14 +6,6 @@ namespace mos::nn {
 
 using torch::Tensor;
 
-namespace {
-
-Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels) {
-  return Conv2d(Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels});
-}
-
-}  // namespace
-
 ResnetBlock2DImpl::ResnetBlock2DImpl(const ResnetSize& size) {
   norm1_ = register_module("norm1", GroupNorm(size.groups, size.in_channels, size.eps));
   conv1_ = register_module("conv1", conv3x3(size.in_channels, size.out_channels));
