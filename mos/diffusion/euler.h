@@ -1,6 +1,7 @@
 #pragma once
 
 #include "mos/diffusion/scheduler.h"
+#include "mos/diffusion/sigma/sigma_grid.h"
 
 namespace mos::diffusion {
 
@@ -23,12 +24,7 @@ class EulerDiscreteScheduler : public Scheduler {
   std::vector<double> plan(std::int64_t steps) override;
 
  private:
-  std::vector<double> spread(std::int64_t steps) const;
-
-  TimestepSpacing spacing_;
-  std::int64_t steps_offset_;
-  std::string interpolation_;
-  bool karras_;
+  ConfiguredGrid grid_;
   std::vector<float> sigmas_;
 };
 
