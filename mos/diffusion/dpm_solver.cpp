@@ -103,7 +103,8 @@ DPMSolverMultistepScheduler::Point DPMSolverMultistepScheduler::point_after(
 std::int64_t DPMSolverMultistepScheduler::order_at(std::int64_t index) const {
   const auto left = static_cast<std::int64_t>(timesteps_.size()) - index;
   const bool lower = lower_order_final_ && timesteps_.size() < kFewSteps;
-  auto order = std::min(order_, index + 1);
+  // A run that begins later has as much to look back on as one of `outputs_`.
+  auto order = std::min(order_, static_cast<std::int64_t>(outputs_.size()));
   if (left == 1 && (lower || euler_at_final_ || final_sigma_zero_)) order = 1;
   if (left == 2 && lower) order = std::min<std::int64_t>(order, 2);
   return order;

@@ -24,6 +24,11 @@ std::vector<double> EulerDiscreteScheduler::plan(std::int64_t steps) {
   return std::move(grid.timesteps);
 }
 
+torch::Tensor EulerDiscreteScheduler::noised(const torch::Tensor& original,
+                                             const torch::Tensor& noise, std::int64_t index) const {
+  return original + sigmas_.at(static_cast<std::size_t>(index)) * noise;
+}
+
 torch::Tensor EulerDiscreteScheduler::scale_model_input(const torch::Tensor& sample,
                                                         std::int64_t index) const {
   const float sigma = sigmas_.at(static_cast<std::size_t>(index));

@@ -51,6 +51,10 @@ struct SharedSize {
   std::int64_t right;
 };
 
+bool is_inpainting(const StableDiffusion& model) {
+  return model.unet->config().in_channels == 2 * model.vae->config().latent_channels + 1;
+}
+
 void check_parts_fit(const StableDiffusion& model, const fs::path& origin) {
   const auto& unet = model.unet->config();
   const auto& text = model.text_encoder->config();
@@ -58,7 +62,8 @@ void check_parts_fit(const StableDiffusion& model, const fs::path& origin) {
   const SharedSize sizes[] = {
       {"the U-Net's cross_attention_dim", unet.cross_attention_dim,
        "the text encoder's hidden_size", text.hidden_size},
-      {"the U-Net's in_channels", unet.in_channels, "the VAE's latent_channels", latent},
+      {"the U-Net's in_channels", is_inpainting(model) ? latent : unet.in_channels,
+       "the VAE's latent_channels", latent},
       {"the U-Net's out_channels", unet.out_channels, "the VAE's latent_channels", latent},
   };
   for (const auto& [left_name, left, right_name, right] : sizes) {
@@ -179,6 +184,8 @@ void hash_network(Sha256& sha, const std::string& folder, const torch::nn::Modul
 }
 
 }  // namespace
+
+bool StableDiffusion::paints_into_pictures() const { return is_inpainting(*this); }
 
 StableDiffusion StableDiffusion::load(const fs::path& path, const PipelineOptions& options) {
   auto stored = checkpoint::read_checkpoint(path, options.read);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
@@ -174,6 +175,18 @@ void Scheduler::set_timesteps(std::int64_t steps) {
 torch::Tensor Scheduler::scale_model_input(const torch::Tensor& sample,
                                            std::int64_t /*index*/) const {
   return sample;
+}
+
+std::vector<std::int64_t> Scheduler::step_starts() const {
+  std::vector<std::int64_t> starts(timesteps_.size());
+  std::iota(starts.begin(), starts.end(), 0);
+  return starts;
+}
+
+torch::Tensor Scheduler::noised(const torch::Tensor& original, const torch::Tensor& noise,
+                                std::int64_t index) const {
+  const float alpha = schedule_.alpha_cumprod(timestep_at(index));
+  return std::sqrt(alpha) * original + std::sqrt(1.0F - alpha) * noise;
 }
 
 std::int64_t Scheduler::timestep_at(std::int64_t index) const {

@@ -58,6 +58,14 @@ class Scheduler {
   /// The starting latents are N(0,1) times this.
   virtual double init_noise_sigma() const { return 1.0; }
 
+  /// The call that each planned step begins with; methods with two calls in a step have fewer steps
+  /// than timesteps. A run may begin with any of them. Throws kUsage where that is not possible.
+  virtual std::vector<std::int64_t> step_starts() const;
+
+  /// `original` as call `index` expects it: with `noise` of that level added, both [B,...].
+  virtual torch::Tensor noised(const torch::Tensor& original, const torch::Tensor& noise,
+                               std::int64_t index) const;
+
   /// What the network gets to see of `sample` at step `index`.
   virtual torch::Tensor scale_model_input(const torch::Tensor& sample, std::int64_t index) const;
 

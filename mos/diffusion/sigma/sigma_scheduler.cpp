@@ -101,6 +101,21 @@ std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
   return timesteps;
 }
 
+std::vector<std::int64_t> SigmaScheduler::step_starts() const {
+  std::vector<std::int64_t> starts;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    if (!calls_[i].is_second) starts.push_back(static_cast<std::int64_t>(i));
+  }
+  return starts;
+}
+
+Tensor SigmaScheduler::noised(const Tensor& original, const Tensor& noise,
+                              std::int64_t index) const {
+  const double sigma = calls_.at(static_cast<std::size_t>(index)).sigma;
+  const auto sum = original + sigma * noise;
+  return preserves_variance_ ? sum / std::sqrt(sigma * sigma + 1.0) : sum;
+}
+
 Tensor SigmaScheduler::scale_model_input(const Tensor& sample, std::int64_t index) const {
   if (preserves_variance_) return sample;
   const double sigma = calls_.at(static_cast<std::size_t>(index)).sigma;

@@ -29,6 +29,9 @@ class SigmaScheduler : public Scheduler {
 
   std::string class_name() const override { return recipe_.class_name; }
   double init_noise_sigma() const override;
+  std::vector<std::int64_t> step_starts() const override;
+  torch::Tensor noised(const torch::Tensor& original, const torch::Tensor& noise,
+                       std::int64_t index) const override;
   torch::Tensor scale_model_input(const torch::Tensor& sample, std::int64_t index) const override;
   torch::Tensor step(const torch::Tensor& model_output, std::int64_t index,
                      const torch::Tensor& sample, const NoiseSource& noise) override;
