@@ -80,7 +80,7 @@ std::vector<fuse::ConceptSource> take_sources(Flags& flags, const Job& job) {
 }
 
 void take_scales(Flags& flags, const std::string& name, std::vector<fuse::ConceptSource>& sources,
-                 double fuse::ConceptSource::*field) {
+                 checkpoint::Part part) {
   const auto text = flags.take(name);
   if (!text) return;
   std::vector<double> scales;
@@ -89,7 +89,7 @@ void take_scales(Flags& flags, const std::string& name, std::vector<fuse::Concep
     throw Error(ErrorKind::kUsage, fmt::format("--{} has {} numbers for {} concepts", name,
                                                scales.size(), sources.size()));
   }
-  for (std::size_t i = 0; i < sources.size(); ++i) sources[i].*field = scales[i];
+  for (std::size_t i = 0; i < sources.size(); ++i) sources[i].scales[part] = scales[i];
 }
 
 void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
@@ -101,11 +101,10 @@ void take_renames(Flags& flags, std::vector<fuse::ConceptSource>& sources) {
 }
 
 bool changes_biases(const concepts::ConceptDelta& delta) {
-  const auto any = [](const concepts::LayerUpdates& updates) {
-    return std::any_of(updates.begin(), updates.end(),
-                       [](const auto& entry) { return entry.second.bias_difference().defined(); });
-  };
-  return any(delta.text_encoder) || any(delta.unet);
+  return std::ranges::any_of(delta.updates, [](const auto& network) {
+    return std::ranges::any_of(
+        network.second, [](const auto& entry) { return entry.second.bias_difference().defined(); });
+  });
 }
 
 /// What --lora cannot hold shows before the work.
@@ -125,7 +124,8 @@ void check_format(const Job& job) {
                       source.name));
     }
   }
-  all.unet["any"] = concepts::LowRank{};  // the fused LoRA: pairs of scale 1
+  all.updates[checkpoint::Part::kUNet]["any"] =
+      concepts::LowRank{};  // the fused LoRA: pairs of scale 1
   concepts::check_holds(job.lora_format, all, *job.lora);
 }
 
@@ -166,8 +166,8 @@ Job take_job(Flags& flags) {
   }
   job.list = flags.take_path("concept-list");
   job.sources = take_sources(flags, job);
-  take_scales(flags, "text-scales", job.sources, &fuse::ConceptSource::text_encoder_scale);
-  take_scales(flags, "unet-scales", job.sources, &fuse::ConceptSource::unet_scale);
+  take_scales(flags, "text-scales", job.sources, checkpoint::Part::kTextEncoder);
+  take_scales(flags, "unet-scales", job.sources, checkpoint::Part::kUNet);
   take_renames(flags, job.sources);
   flags.refuse_unknown();
   fuse::check_options(job.options, job.sources.size());
@@ -198,9 +198,10 @@ Json full_report(const Job& job, const fuse::FusionResult& result) {
   report.update(result.report.to_json());
   for (std::size_t i = 0; i < job.sources.size(); ++i) {
     const auto& source = job.sources[i];
-    report["sources"][source.name] = {{"phrase", source.prompt_phrase()},
-                                      {"text_encoder_scale", source.text_encoder_scale},
-                                      {"unet_scale", source.unet_scale}};
+    auto& entry = report["sources"][source.name] = {{"phrase", source.prompt_phrase()}};
+    for (const auto part : checkpoint::kTunedParts) {
+      entry[fmt::format("{}_scale", folder_of(part))] = source.scale(part);
+    }
   }
   return report;
 }
@@ -240,8 +241,7 @@ void check_outputs(const Job& job) {
 }
 
 /// Fuses the first concept alone, with two denoising steps, and says what that means for all.
-void estimate(const Job& job, diffusion::StableDiffusion& model, double loading,
-              const CancelToken* cancel) {
+void estimate(const Job& job, diffusion::Model& model, double loading, const CancelToken* cancel) {
   constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   auto options = job.options;
   options.record.steps = std::min(options.record.steps, kTrialSteps);
@@ -310,8 +310,8 @@ class Results {
   std::optional<Error> failure_;
 };
 
-void write_results(const Job& job, const diffusion::StableDiffusion& model,
-                   const fuse::FusionResult& result, const CancelToken* cancel) {
+void write_results(const Job& job, const diffusion::Model& model, const fuse::FusionResult& result,
+                   const CancelToken* cancel) {
   const auto total = result.report.total();
   if (total.before > 0.0) {
     fmt::print("error of the concepts' outputs: {:.4g} in the base model, {:.4g} fused\n",
@@ -344,8 +344,7 @@ int run_fuse(int argc, char** argv) {
   Stopwatch watch;
   auto job = take_job(flags);
   check_outputs(job);
-  auto model =
-      diffusion::StableDiffusion::load(job.base, {.dtype = std::nullopt, .read = job.read});
+  auto model = diffusion::Model::load(job.base, {.dtype = std::nullopt, .read = job.read});
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
   for (auto& source : job.sources) {

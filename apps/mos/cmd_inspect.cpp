@@ -17,7 +17,7 @@
 #include "mos/concepts/describe.h"
 #include "mos/diffusion/adapter.h"
 #include "mos/diffusion/describe_adapter.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/tensor_file.h"
 #include "picture_record.h"
 
@@ -92,7 +92,7 @@ Json fit_of_concept(const concepts::KeyReport& keys) {
   return fit_json(keys.all_matched(), keys.summary(), std::move(problems));
 }
 
-Json fit_of_adapter(const fs::path& path, const diffusion::StableDiffusion& base) {
+Json fit_of_adapter(const fs::path& path, const diffusion::Model& base) {
   try {
     const auto adapter = diffusion::load_adapter(path, base);
     const auto keys =
@@ -105,7 +105,7 @@ Json fit_of_adapter(const fs::path& path, const diffusion::StableDiffusion& base
 }
 
 /// Throws kUsage for what is put onto no base model.
-Json fit_onto(const fs::path& path, diffusion::StableDiffusion& base) {
+Json fit_onto(const fs::path& path, diffusion::Model& base) {
   if (!fs::is_directory(path) || !checkpoint::is_model_folder(path)) {
     const auto file = io::read_tensor_file(tensors_of(path));
     if (diffusion::describe_adapter(file)) return fit_of_adapter(path, base);
@@ -163,8 +163,8 @@ int run_inspect(int argc, char** argv) {
   if (flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "mos inspect needs a file or a folder; see mos inspect --help");
   }
-  std::optional<diffusion::StableDiffusion> base;
-  if (base_path) base = diffusion::StableDiffusion::shapes(*base_path, read);
+  std::optional<diffusion::Model> base;
+  if (base_path) base = diffusion::Model::shapes(*base_path, read);
   std::vector<std::string> misfits;
   for (const auto& word : flags.words()) {
     auto report = inspect(word);

@@ -233,8 +233,7 @@ Order take_order(Flags& flags) {
 }
 
 /// Throws kUsage for a canvas of the second pass, or tiles of it, that the model cannot have.
-void check_finished_canvas(const diffusion::StableDiffusion& model,
-                           const region::SampleOptions& options) {
+void check_finished_canvas(const diffusion::Model& model, const region::SampleOptions& options) {
   const auto canvas = region::hires_canvas(model, options);
   diffusion::latent_shape(model, canvas.height, canvas.width);
   const auto tile = options.pictures.vae_tile;
@@ -243,7 +242,7 @@ void check_finished_canvas(const diffusion::StableDiffusion& model,
 
 /// The scene of an order on a canvas that flags, its file or the model decide, in this sequence.
 /// Sets the height and width of `options` to that canvas.
-region::Scene compose_scene(const Order& order, const diffusion::StableDiffusion& model,
+region::Scene compose_scene(const Order& order, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
   if (order.scene) {
@@ -288,10 +287,11 @@ PictureRecord record_of(const Studio& studio, const Settings& settings, region::
   record.scene = std::move(scene);
   record.options = settings.sample;
   const auto prompts = region::prompts_of(record.scene);
-  record.has_syntax = !settings.sample.sampler.plain_text &&
-                      std::any_of(prompts.begin(), prompts.end(), [&](const std::string& prompt) {
-                        return concepts::has_syntax(studio.tokens, studio.model.tokenizer, prompt);
-                      });
+  record.has_syntax =
+      !settings.sample.sampler.plain_text &&
+      std::any_of(prompts.begin(), prompts.end(), [&](const std::string& prompt) {
+        return concepts::has_syntax(studio.tokens, studio.model.tokenizer(), prompt);
+      });
   record.has_parameters = true;
   record.device = studio.model.device().str();
   record.dtype = name_of(studio.model.dtype());

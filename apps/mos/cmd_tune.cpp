@@ -123,8 +123,8 @@ void check_on_base(const TuneCommand& command, const tune::ConceptDataset& datas
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }
-  const auto base = diffusion::StableDiffusion::shapes(command.base, command.read);
-  tune::warn_of_captions(dataset, complete, base.tokenizer);
+  const auto base = diffusion::Model::shapes(command.base, command.read);
+  tune::warn_of_captions(dataset, complete, base.tokenizer());
   tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
                      base.downscale());
 }
@@ -141,7 +141,7 @@ int check_only(const TuneCommand& command) {
 }
 
 /// Takes a few steps and says what they mean for the whole run. Sample pictures are not counted.
-void estimate(const diffusion::StableDiffusion& base, const tune::ConceptDataset& dataset,
+void estimate(const diffusion::Model& base, const tune::ConceptDataset& dataset,
               const tune::TuneOptions& options, double loading) {
   constexpr int kTrialSteps = 2;  // the first also warms up
   const auto* cancel = cancel_on_interrupt();
@@ -212,7 +212,7 @@ void tune_and_save(const TuneCommand& command) {
   const auto complete = tune::complete_options(options, dataset);
   check_outputs(command);
 
-  const auto base = diffusion::StableDiffusion::load(
+  const auto base = diffusion::Model::load(
       command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});
   if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),

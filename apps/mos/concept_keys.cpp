@@ -7,7 +7,6 @@
 
 namespace mos::app {
 
-using concepts::Network;
 using concepts::UnexpectedKeys;
 
 const char* const kKeyFlagsHelp =
@@ -22,13 +21,12 @@ KeyOptions take_key_options(Flags& flags) {
   return options;
 }
 
-void settle_keys(const std::string& name, diffusion::StableDiffusion& model,
-                 concepts::ConceptDelta& delta, concepts::KeyReport keys,
-                 const KeyOptions& options) {
+void settle_keys(const std::string& name, diffusion::Model& model, concepts::ConceptDelta& delta,
+                 concepts::KeyReport keys, const KeyOptions& options) {
   if (options.unexpected == UnexpectedKeys::kLeaveOut) {
-    concepts::leave_out_absent_layers(*model.text_encoder, Network::kTextEncoder,
-                                      delta.text_encoder, keys);
-    concepts::leave_out_absent_layers(*model.unet, Network::kUNet, delta.unet, keys);
+    for (auto& [part, updates] : delta.updates) {
+      concepts::leave_out_absent_layers(*model.network(part), part, updates, keys);
+    }
   }
   log::info(fmt::format("{}: {}", name, keys.summary()));
   if (options.list) log::info(keys.listing());

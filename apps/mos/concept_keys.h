@@ -5,7 +5,7 @@
 #include "flags.h"
 #include "mos/concepts/concept_delta.h"
 #include "mos/concepts/key_report.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 
 /// How every command that loads concept files deals with their keys.
 namespace mos::app {
@@ -24,8 +24,7 @@ KeyOptions take_key_options(Flags& flags);
 /// Says on one line (or with the lists) what became of the keys of `name` on this model. What is
 /// for layers that the model lacks is left out of `delta` where that is allowed; else it stays, to
 /// be refused with all names when the concept is applied.
-void settle_keys(const std::string& name, diffusion::StableDiffusion& model,
-                 concepts::ConceptDelta& delta, concepts::KeyReport keys,
-                 const KeyOptions& options);
+void settle_keys(const std::string& name, diffusion::Model& model, concepts::ConceptDelta& delta,
+                 concepts::KeyReport keys, const KeyOptions& options);
 
 }  // namespace mos::app

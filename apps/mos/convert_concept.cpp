@@ -86,8 +86,7 @@ Order take_order(Flags& flags, const fs::path& out) {
 /// The asked-for part of the concept.
 void cut(ConceptDelta& delta, const Order& order) {
   if (order.only == "words") {
-    delta.text_encoder.clear();
-    delta.unet.clear();
+    delta.updates.clear();
   } else if (order.only == "lora") {
     delta.words.clear();
   }
@@ -113,7 +112,7 @@ bool has_layerwise_rows(const ConceptDelta& delta) {
 void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order) {
   if (!order.mean_rows || !has_layerwise_rows(delta)) return;
   if (order.base) {
-    auto base = diffusion::StableDiffusion::load(*order.base, {.read = order.read});
+    auto base = diffusion::Model::load(*order.base, {.read = order.read});
     const auto change = concepts::measure_mean_rows(base, whole);
     fmt::print(
         "mean rows change the text features by {:.3g} %, the U-Net's prediction by {:.3g} %\n",
@@ -126,9 +125,13 @@ void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& ord
 
 void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
   io::Narrowing narrowing;
-  for (auto& word : delta.words) word.rows = narrowing.cast(word.word, word.rows, dtype);
-  for (auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (auto& [layer, update] : *updates) {
+  for (auto& word : delta.words) {
+    word.rows = word.rows.changed([&, &name = word.word](const torch::Tensor& rows) {
+      return narrowing.cast(name, rows, dtype);
+    });
+  }
+  for (auto& [part, updates] : delta.updates) {
+    for (auto& [layer, update] : updates) {
       update.for_each_tensor([&, &name = layer](torch::Tensor& tensor) {
         tensor = narrowing.cast(name, tensor, dtype);
       });
@@ -141,9 +144,9 @@ void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
 ConceptDelta reduced(ConceptDelta delta, const Order& order) {
   const auto held = concepts::forms_held_by(order.format);
   if (held == concepts::HeldForms::kNone) return delta;
-  std::optional<diffusion::StableDiffusion> base;
+  std::optional<diffusion::Model> base;
   if (order.base && concepts::needs_base(held, delta)) {
-    base = diffusion::StableDiffusion::load(*order.base, {.read = order.read});
+    base = diffusion::Model::load(*order.base, {.read = order.read});
   }
   auto reduction =
       concepts::reduced_to(held, std::move(delta), order.rank, base ? &*base : nullptr);

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include "compute.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/finite.h"
 #include "output_kinds.h"
 #include "terminal.h"

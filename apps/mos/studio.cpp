@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -76,7 +77,7 @@ void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
   std::vector<std::string> known;
   for (const auto& word : studio.tokens.words()) known.push_back(word.word);
   for (const auto& word : words_in(prompt)) {
-    if (studio.tokens.knows(word) || studio.model.tokenizer.token_id(word)) continue;
+    if (studio.tokens.knows(word) || studio.model.tokenizer().token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
                             prompt, word, did_you_mean(word, known)));
@@ -85,7 +86,7 @@ void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
 
 /// Encoders read only the first tokens of a prompt; what is behind them has no effect.
 void warn_if_cut(const Studio& studio, const std::string& prompt) {
-  const auto& tokenizer = studio.model.tokenizer;
+  const auto& tokenizer = studio.model.tokenizer();
   const auto bound = studio.tokens.bind(prompt);
   const auto tokens = static_cast<std::int64_t>(tokenizer.encode(bound.front()).size());
   if (tokens <= tokenizer.model_max_length()) return;
@@ -127,30 +128,32 @@ Studio open_studio(const StudioOptions& options) {
   torch::NoGradGuard no_grad;
   auto uses = options.concepts;
   auto files = load_concepts(uses, options.keys);
-  auto model = diffusion::StableDiffusion::load(
+  auto model = diffusion::Model::load(
       options.base,
       {.dtype = files.empty() ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
 
-  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
+  std::map<checkpoint::Part, std::vector<concepts::ScaledLora>> loras;
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto& delta = files[i].delta;
     compare_base(delta, uses[i].file, hash);
     settle_keys(uses[i].file, model, delta, std::move(files[i].keys), options.keys);
-    of_text_encoder.push_back({&delta.text_encoder, uses[i].scale, uses[i].file});
-    of_unet.push_back({&delta.unet, uses[i].scale, uses[i].file});
+    for (const auto& [part, updates] : delta.updates) {
+      loras[part].push_back({&updates, uses[i].scale, uses[i].file});
+    }
   }
-  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
-  concepts::merge_loras(*model.unet, of_unet, options.dtype);
-  model.text_encoder->to(options.device, options.dtype);
-  model.unet->to(options.device, options.dtype);
-  model.vae->to(options.device, options.dtype);
+  for (const auto& [part, of_part] : loras) {
+    concepts::merge_loras(*model.network(part), of_part, options.dtype);
+  }
+  for (const auto& [part, config] : model.settings.configs) {
+    model.network(part)->to(options.device, options.dtype);
+  }
 
   auto tokens = concepts::known_words(model);
   std::vector<Studio::Guest> guests;
   for (std::size_t i = 0; i < files.size(); ++i) {
-    tokens.add(files[i].delta.words, model.tokenizer, model.text_encoder);
+    tokens.add(files[i].delta.words, model.towers);
     guests.push_back({uses[i].file, {}});
     for (const auto& word : files[i].delta.words) guests.back().words.push_back(word.word);
     for (const auto& word : files[i].delta.words) guests.back().aliases.push_back(word.alias);

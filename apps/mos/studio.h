@@ -5,7 +5,7 @@
 
 #include "concept_keys.h"
 #include "mos/concepts/tokens.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/region/region.h"
 #include "picture_record.h"
 
@@ -30,7 +30,7 @@ struct Studio {
     std::vector<std::string> aliases;  ///< Other names of theirs, as far as they are unambiguous.
   };
 
-  diffusion::StableDiffusion model;
+  diffusion::Model model;
   concepts::ConceptTokens tokens;
   std::string base_hash;
   std::vector<ConceptUse> concepts;

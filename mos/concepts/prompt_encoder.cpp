@@ -126,30 +126,33 @@ class ChunkEncoder {
     return layers;
   }
 
-  void run(nn::CLIPTextModel& encoder, std::int64_t clip_skip) {
-    const auto device = encoder->token_embedding().device();
-    states_ = encode_ids(encoder, torch::stack(texts_).to(device), clip_skip);
+  void run(const diffusion::TextTower& tower, std::int64_t clip_skip) {
+    states_ = encode_ids(tower, torch::stack(texts_), clip_skip);
   }
 
   /// [1,k·S,C], or [1,L,k·S,C] for more layers than one.
-  Tensor states_of(const std::vector<Chunk>& chunks, std::size_t layers) const {
+  nn::Conditioning states_of(const std::vector<Chunk>& chunks, std::size_t layers) const {
     std::vector<Tensor> parts;
     for (const auto& chunk : chunks) {
       std::vector<std::int64_t> places;
       for (std::size_t l = 0; l < layers; ++l) {
         places.push_back(places_.at(chunk.ids[chunk.ids.size() == 1 ? 0 : l]));
       }
-      const auto index = torch::tensor(places, torch::kInt64).to(states_.device());
-      parts.push_back(weighted(states_.index_select(0, index), chunk.weights));
+      const auto index = torch::tensor(places, torch::kInt64).to(states_.context.device());
+      parts.push_back(weighted(states_.context.index_select(0, index), chunk.weights));
     }
     const auto joined = torch::cat(parts, 1);  // [1 or L, k·S, C]
-    return layers == 1 ? joined : joined.unsqueeze(0);
+    nn::Conditioning text(layers == 1 ? joined : joined.unsqueeze(0));
+    if (states_.pooled.defined()) {
+      text.pooled = states_.pooled.narrow(0, places_.at(chunks.front().ids.front()), 1);
+    }
+    return text;
   }
 
  private:
   std::map<std::vector<std::int64_t>, std::int64_t> places_;
   std::vector<Tensor> texts_;
-  Tensor states_;  ///< [texts,S,C]
+  nn::Conditioning states_;  ///< [texts,S,C]
 };
 
 /// The whole prompt as words, cut or filled up to the encoder's length.
@@ -177,36 +180,41 @@ bool has_syntax(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenize
          chunks_of(tokens, tokenizer, prompt, {}) > 1;
 }
 
-Tensor encode_ids(nn::CLIPTextModel& text_encoder, const Tensor& ids, std::int64_t clip_skip) {
-  const auto output = text_encoder(ids);
-  if (clip_skip <= 1) return output.last_hidden_state;
+nn::Conditioning encode_ids(const diffusion::TextTower& tower, const Tensor& ids,
+                            std::int64_t clip_skip) {
+  if (clip_skip <= 1) return tower.encode(ids);
+  auto encoder = tower.encoder;
+  const auto output = encoder->forward(ids.to(tower.device()));
   const auto layers = static_cast<std::int64_t>(output.hidden.size());
-  if (clip_skip > layers) {
+  const auto skipped = tower.gives.skipped_layers + clip_skip - 1;
+  if (skipped >= layers) {
     throw Error(ErrorKind::kUsage, fmt::format("clip_skip is {}, but this model's text encoder has "
                                                "{} layers",
                                                clip_skip, layers));
   }
-  const auto norm = text_encoder->named_parameters();
-  const auto of_norm = [&norm](const char* name) {
-    return norm[std::string("text_model.final_layer_norm.") + name].to(torch::kFloat32);
-  };
-  const auto states = output.hidden[static_cast<std::size_t>(layers - clip_skip)];
-  return torch::layer_norm(states.to(torch::kFloat32), {states.size(-1)}, of_norm("weight"),
-                           of_norm("bias"), text_encoder->config().layer_norm_eps)
-      .to(states.scalar_type());
+  auto states = output.hidden[static_cast<std::size_t>(layers - 1 - skipped)];
+  if (tower.gives.skipped_layers == 0) {
+    const auto norm = encoder->named_parameters();
+    const auto of_norm = [&norm](const char* name) {
+      return norm[std::string("text_model.final_layer_norm.") + name].to(torch::kFloat32);
+    };
+    states = torch::layer_norm(states.to(torch::kFloat32), {states.size(-1)}, of_norm("weight"),
+                               of_norm("bias"), encoder->config().layer_norm_eps)
+                 .to(states.scalar_type());
+  }
+  nn::Conditioning text(states);
+  if (tower.gives.pooled) text.pooled = output.pooler_output;
+  return text;
 }
 
-std::vector<Tensor> encode_pairs(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
-                                 nn::CLIPTextModel& text_encoder,
-                                 std::span<const std::string> prompts,
-                                 const PromptOptions& options) {
-  if (prompts.size() % 2 != 0) throw Error(ErrorKind::kUsage, "prompts come in pairs");
-  const auto asks = [&](const std::string& prompt) {
-    return !options.plain_text && has_syntax(tokens, tokenizer, prompt);
-  };
-  if (options.clip_skip == 1 && std::none_of(prompts.begin(), prompts.end(), asks)) {
-    return encode_prompts(tokens, tokenizer, text_encoder, prompts).split(1);
-  }
+namespace {
+
+/// What one tower gives for every prompt.
+std::vector<nn::Conditioning> encode_tower(const ConceptTokens& tokens,
+                                           const diffusion::TextTower& tower,
+                                           std::span<const std::string> prompts,
+                                           const PromptOptions& options) {
+  const auto& tokenizer = tower.tokenizer;
   std::vector<std::vector<Chunk>> all;
   for (const auto& prompt : prompts) {
     all.push_back(options.plain_text ? std::vector<Chunk>{plain_chunk(tokens, tokenizer, prompt)}
@@ -221,10 +229,40 @@ std::vector<Tensor> encode_pairs(const ConceptTokens& tokens, const text::CLIPTo
   ChunkEncoder encoder;
   std::size_t layers = 1;
   for (const auto& chunks : all) layers = std::max(layers, encoder.add(chunks));
-  encoder.run(text_encoder, options.clip_skip);
-  std::vector<Tensor> states;
-  for (const auto& chunks : all) states.push_back(encoder.states_of(chunks, layers));
-  return states;
+  encoder.run(tower, options.clip_skip);
+  std::vector<nn::Conditioning> texts;
+  for (const auto& chunks : all) texts.push_back(encoder.states_of(chunks, layers));
+  return texts;
+}
+
+}  // namespace
+
+std::vector<nn::Conditioning> encode_pairs(const ConceptTokens& tokens,
+                                           std::span<const diffusion::TextTower> towers,
+                                           std::span<const std::string> prompts,
+                                           const PromptOptions& options) {
+  if (prompts.size() % 2 != 0) throw Error(ErrorKind::kUsage, "prompts come in pairs");
+  const auto asks = [&](const std::string& prompt) {
+    return !options.plain_text && has_syntax(tokens, towers.front().tokenizer, prompt);
+  };
+  std::vector<nn::Conditioning> texts;
+  if (options.clip_skip == 1 && std::none_of(prompts.begin(), prompts.end(), asks)) {
+    const auto all = encode_prompts(tokens, towers, prompts);
+    for (std::int64_t i = 0; i < all.size(); ++i) texts.push_back(all.narrow(i, 1));
+    return texts;
+  }
+  for (const auto& tower : towers) {
+    auto own = encode_tower(tokens, tower, prompts, options);
+    if (texts.empty()) {
+      texts = std::move(own);
+      continue;
+    }
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts[i].context = torch::cat({texts[i].context, own[i].context}, -1);
+      if (own[i].pooled.defined()) texts[i].pooled = std::move(own[i].pooled);
+    }
+  }
+  return texts;
 }
 
 }  // namespace mos::concepts

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "mos/concepts/tokens.h"
-#include "mos/nn/clip.h"
+#include "mos/diffusion/text_tower.h"
+#include "mos/nn/conditioning.h"
 #include "mos/text/clip_tokenizer.h"
 
 /// Prompts as people write them, with weights, BREAK and any length, as the U-Net reads them.
@@ -28,13 +29,13 @@ std::int64_t chunks_of(const ConceptTokens& tokens, const text::CLIPTokenizer& t
 bool has_syntax(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
                 std::string_view prompt);
 
-/// What the U-Net reads for pairs of prompts (each with its negative one): for each of `prompts`
-/// [1,k·S,C], or [1,L,k·S,C] when any of all prompts has a concept word, k the chunks of the longer
-/// one of a pair; the shorter one is filled with the states of the empty prompt. Where nothing asks
-/// for more than plain text, these are the very numbers of encode_prompts.
+/// What the U-Net reads for pairs of prompts (each with its negative one): for each of `prompts` a
+/// context [1,k·S,C], or [1,L,k·S,C] when any of all prompts has a concept word, k the chunks of
+/// the longer one of a pair; the shorter one is filled with the states of the empty prompt. Where
+/// nothing asks for more than plain text, these are the very numbers of encode_prompts.
 ///
 /// Weights multiply a token's state, and the mean of each chunk is put back to what it was (A1111).
-/// Every distinct chunk runs through the encoder once.
+/// Every distinct chunk runs through each encoder once. What is pooled is of the first chunk.
 /// Throws kUsage for an odd number of prompts, for a clip_skip beyond the encoder's layers, and as
 /// text::parse_weights does.
 std::vector<torch::Tensor> encode_pairs(const ConceptTokens& tokens,

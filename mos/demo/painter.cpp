@@ -8,12 +8,11 @@ namespace mos::demo {
 
 Painter load_painter(const std::filesystem::path& base, torch::ScalarType dtype,
                      const concepts::ConceptDelta* delta) {
-  auto model = diffusion::StableDiffusion::load(base, {.dtype = dtype});
-  concepts::ConceptTokens tokens(model.unet->cross_attention_count());
+  auto model = diffusion::Model::load(base, {.dtype = dtype});
+  auto tokens = concepts::known_words(model);
   if (delta != nullptr) {
-    tokens.add(delta->words, model.tokenizer, model.text_encoder);
-    concepts::merge_lora(*model.text_encoder, delta->text_encoder, 1.0, "the concept");
-    concepts::merge_lora(*model.unet, delta->unet, 1.0, "the concept");
+    tokens.add(delta->words, model.towers);
+    concepts::merge_concept(model, *delta, 1.0, "the concept");
   }
   return {std::move(model), std::move(tokens)};
 }

@@ -8,14 +8,14 @@
 #include "mos/base/progress.h"
 #include "mos/concepts/concept_delta.h"
 #include "mos/concepts/tokens.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/region/sample.h"
 
 namespace mos::demo {
 
 /// A base model with concepts merged in, ready to paint.
 struct Painter {
-  diffusion::StableDiffusion model;
+  diffusion::Model model;
   concepts::ConceptTokens tokens;
 };
 

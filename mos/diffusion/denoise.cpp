@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <cmath>
 
 #include "mos/base/error.h"
@@ -21,41 +22,36 @@ torch::TensorOptions arithmetic_of(const torch::nn::Module& module) {
   return weight.options().dtype(nn::working_dtype(weight));
 }
 
-/// `text` for `batch` pictures: [B,S,C] or [B,L,S,C]; a single entry is repeated.
-torch::Tensor for_batch(const torch::Tensor& text, std::int64_t batch, const char* what) {
-  if (!text.defined() || (text.dim() != 3 && text.dim() != 4) ||
-      (text.size(0) != batch && text.size(0) != 1)) {
+/// `text` for `batch` pictures; a single entry is repeated.
+nn::Conditioning for_batch(const nn::Conditioning& text, std::int64_t batch, const char* what) {
+  const auto& context = text.context;
+  if (!context.defined() || (context.dim() != 3 && context.dim() != 4) ||
+      (text.size() != batch && text.size() != 1)) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("cannot sample {} pictures with {} text states of shape {}", batch,
-                            what, text.defined() ? io::shape_text(text.sizes()) : "nothing"));
+                            what, context.defined() ? io::shape_text(context.sizes()) : "nothing"));
   }
-  auto shape = text.sizes().vec();
-  shape.front() = batch;
-  return text.expand(shape);
+  return text.expand(batch);
 }
 
-/// [B,S,C] as [B,L,S,C] with the same text for each of the L layers.
-torch::Tensor layerwise(const torch::Tensor& text, std::int64_t layers) {
-  return text.dim() == 4 ? text : text.unsqueeze(1).expand({-1, layers, -1, -1});
-}
-
-/// The context of one network call: cond alone, or uncond and cond one after the other.
-torch::Tensor join_texts(const DenoiseInputs& inputs, bool guided) {
+/// The text of one network call: cond alone, or uncond and cond one after the other.
+nn::Conditioning join_texts(const DenoiseInputs& inputs, bool guided) {
   const auto batch = inputs.noise.size(0);
   auto cond = for_batch(inputs.cond, batch, "conditional");
   if (!guided) return cond;
   auto uncond = for_batch(inputs.uncond, batch, "unconditional");
-  if (cond.dim() != uncond.dim()) {
-    const auto layers = (cond.dim() == 4 ? cond : uncond).size(1);
-    cond = layerwise(cond, layers);
-    uncond = layerwise(uncond, layers);
+  if (cond.is_layerwise() != uncond.is_layerwise()) {
+    const auto texts = (cond.is_layerwise() ? cond : uncond).context.size(1);
+    cond = cond.layerwise(texts);
+    uncond = uncond.layerwise(texts);
   }
-  if (cond.sizes() != uncond.sizes()) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("conditional text states {} and unconditional ones {} differ in shape",
-                            io::shape_text(cond.sizes()), io::shape_text(uncond.sizes())));
+  if (cond.context.sizes() != uncond.context.sizes()) {
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("conditional text states {} and unconditional ones {} differ in shape",
+                    io::shape_text(cond.context.sizes()), io::shape_text(uncond.context.sizes())));
   }
-  return torch::cat({uncond, cond});
+  return nn::cat(std::array{uncond, cond});
 }
 
 void check_channels(const DenoiseInputs& inputs) {
@@ -92,7 +88,7 @@ class Run {
         scheduler_(*inputs.scheduler),
         compute_(compute),
         guided_(inputs.guidance_scale > 1.0),
-        context_(join_texts(inputs, guided_).to(compute)),
+        text_(join_texts(inputs, guided_).to(compute)),
         noise_(inputs.noise.to(compute.device(), torch::kFloat32)) {
     scheduler_.set_timesteps(inputs.steps);
     const auto& start = inputs.start;
@@ -165,13 +161,14 @@ class Run {
       input = torch::cat({input, parts_[2].to(compute_).expand(shape)}, 1);
     }
     if (now) input = torch::cat({input, input});
-    const auto context = guided_ && !now ? context_.chunk(2)[1] : context_;
+    const auto pictures = noise_.size(0);
+    const auto text = guided_ && !now ? text_.narrow(pictures, pictures) : text_;
     const auto timestep = torch::full({1}, time, compute_.dtype(torch::kFloat32));
     nn::UNetResiduals residuals;
     if (inputs_.residuals) {
-      residuals = inputs_.residuals({input, timestep, context, index, calls(), now});
+      residuals = inputs_.residuals({input, timestep, text, index, calls(), now});
     }
-    const auto output = unet_->forward(input, timestep, context, residuals).to(torch::kFloat32);
+    const auto output = unet_->forward(input, timestep, text, residuals).to(torch::kFloat32);
     return now ? guide(output, inputs_.guidance_scale, inputs_.guidance.rescale) : output;
   }
 
@@ -180,7 +177,8 @@ class Run {
   Scheduler& scheduler_;
   torch::TensorOptions compute_;
   bool guided_;
-  torch::Tensor context_, noise_;
+  nn::Conditioning text_;
+  torch::Tensor noise_;
   torch::Tensor before_, output_;     ///< Of the last call.
   std::vector<torch::Tensor> parts_;  ///< Latents, mask and what is beside, undefined without.
 };
@@ -222,7 +220,7 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
   return torch::stack(pictures);
 }
 
-std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
+std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height,
                                        std::int64_t width) {
   constexpr std::int64_t kLargestSide = 16384;  // of what can be read again: io::kMaxPixels
   const auto factor = model.downscale();
@@ -238,21 +236,6 @@ std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_
                             height, width, factor));
   }
   return {model.vae->config().latent_channels, height / factor, width / factor};
-}
-
-torch::Tensor encode_text(const StableDiffusion& model, const torch::Tensor& ids) {
-  auto text_encoder = model.text_encoder;
-  return text_encoder->forward(ids.to(parameter_of(*text_encoder).device())).last_hidden_state;
-}
-
-torch::Tensor encode_prompts(const StableDiffusion& model,
-                             const std::vector<std::string>& prompts) {
-  torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> rows;
-  for (const auto& prompt : prompts) {
-    rows.push_back(torch::tensor(model.tokenizer.encode_padded(prompt), torch::kInt64));
-  }
-  return encode_text(model, torch::stack(rows));
 }
 
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {

@@ -58,8 +58,7 @@ LoadedStart grown(const PictureOptions& options, Canvas canvas) {
   return {padded[0].permute({1, 2, 0}).to(torch::kUInt8).contiguous(), mask};
 }
 
-Tensor encoded(const diffusion::StableDiffusion& model, const Tensor& pixels,
-               const PictureOptions& options) {
+Tensor encoded(const diffusion::Model& model, const Tensor& pixels, const PictureOptions& options) {
   const auto picture = io::to_float_chw({pixels, {}}).unsqueeze(0).to(model.device());
   return options.vae_tile > 0
              ? diffusion::encode_pictures_tiled(model.vae, picture, options.vae_tile)
@@ -111,7 +110,7 @@ LoadedStart load_start(const PictureOptions& options, const Scene& scene, Canvas
   return start;
 }
 
-diffusion::PictureStart start_of(const diffusion::StableDiffusion& model, const LoadedStart& start,
+diffusion::PictureStart start_of(const diffusion::Model& model, const LoadedStart& start,
                                  const PictureOptions& options) {
   if (!start.pixels.defined()) return {};
   const torch::NoGradGuard no_grad;
@@ -137,8 +136,7 @@ diffusion::PictureStart start_of(const diffusion::StableDiffusion& model, const 
   return result;
 }
 
-Tensor nothing_beside(const diffusion::StableDiffusion& model, std::int64_t height,
-                      std::int64_t width) {
+Tensor nothing_beside(const diffusion::Model& model, std::int64_t height, std::int64_t width) {
   const auto factor = model.downscale();
   const auto grey = torch::zeros({1, 3, height * factor, width * factor},
                                  torch::TensorOptions().device(model.device()));

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "mos/diffusion/denoise.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/region/picture_options.h"
 #include "mos/region/region.h"
 
@@ -31,11 +31,11 @@ LoadedStart load_start(const PictureOptions& options, const Scene& scene, Canvas
 std::size_t find_region(const Scene& scene, const std::string& name);
 
 /// What denoise() begins with. A latent position is painted as far as its most painted pixel.
-diffusion::PictureStart start_of(const diffusion::StableDiffusion& model, const LoadedStart& start,
+diffusion::PictureStart start_of(const diffusion::Model& model, const LoadedStart& start,
                                  const PictureOptions& options);
 
 /// What an inpainting U-Net reads where there is no picture: all is painted.
-torch::Tensor nothing_beside(const diffusion::StableDiffusion& model, std::int64_t height,
+torch::Tensor nothing_beside(const diffusion::Model& model, std::int64_t height,
                              std::int64_t width);
 
 /// `painted` uint8 [B,H,W,3] over the picture: where the mask is 0, the picture's very bytes.

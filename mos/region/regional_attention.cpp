@@ -32,7 +32,7 @@ const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::Attent
   auto& cached = key_values_[&attention];
   if (!cached.empty()) return cached;
   for (const auto& region : regions_) {
-    const auto source = attention.context_of_layer(region.context);
+    const auto source = attention.context_of_layer(region.text.context);
     // Of each guidance half.
     const auto pictures = pictures_ > 0 ? pictures_ : batch / source.size(0);
     const auto [key, value] = attention.key_value(source);

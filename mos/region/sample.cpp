@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <fmt/core.h>
 
+#include <array>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -29,23 +30,23 @@ namespace {
 
 /// Texts of context and regions in one run of the encoder.
 struct SceneTexts {
-  Tensor cond, uncond;  ///< [1,S,C] or [1,L,S,C]
+  nn::Conditioning cond, uncond;  ///< Of one picture.
   std::vector<RegionContext> regions;
 };
 
-SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                         const Scene& scene, const SampleOptions& options) {
   const auto prompts = prompts_of(with_root_prompts(scene));
   torch::NoGradGuard no_grad;
   const auto states = concepts::encode_pairs(
-      tokens, model.tokenizer, model.text_encoder, prompts,
+      tokens, model.towers, prompts,
       {.plain_text = options.sampler.plain_text, .clip_skip = options.sampler.clip_skip});
   const bool guided = options.guidance_scale > 1.0;
   SceneTexts texts{states[0], states[1], {}};
   for (std::size_t r = 0; r < scene.regions.size(); ++r) {
     const auto &cond = states[2 + 2 * r], &uncond = states[3 + 2 * r];
     texts.regions.push_back({scene.regions[r].box, scene.regions[r].weight,
-                             guided ? torch::cat({uncond, cond}) : cond});
+                             guided ? nn::cat(std::array{uncond, cond}) : cond});
   }
   return texts;
 }
@@ -100,12 +101,12 @@ void check_options(const SampleOptions& options) {
   check_picture_options(options.pictures);
 }
 
-Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options) {
+Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options) {
   const auto own = model.unet->config().sample_size * model.downscale();
   return {options.height == 0 ? own : options.height, options.width == 0 ? own : options.width};
 }
 
-void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene) {
+void check_boxes(const diffusion::Model& model, const Scene& scene) {
   const auto canvas = scene.canvas.value();
   const auto level = finest_attention(model.unet->config());
   auto cell = model.downscale();
@@ -137,9 +138,8 @@ namespace {
 /// Processors of a scene's regions in the layers of a model, for as long as this object lives.
 class InstalledRegions {
  public:
-  InstalledRegions(diffusion::StableDiffusion& model, const Scene& scene,
-                   const SampleOptions& options, std::vector<RegionContext> contexts,
-                   Canvas canvas) {
+  InstalledRegions(diffusion::Model& model, const Scene& scene, const SampleOptions& options,
+                   std::vector<RegionContext> contexts, Canvas canvas) {
     if (contexts.empty()) return;
     const auto factor = model.downscale();
     const auto height = canvas.height / factor, width = canvas.width / factor;
@@ -154,7 +154,7 @@ class InstalledRegions {
     for (std::size_t i = 0; i < contexts.size(); ++i) {
       const auto& region = scene.regions[i];
       masked_->regions.push_back(
-          {masks[i], contexts[i].context, region.weight, region.start, region.end});
+          {masks[i], contexts[i].text.context, region.weight, region.start, region.end});
     }
     masked_->overlap = scene.overlap == "front" ? Overlap::kFront : Overlap::kMean;
     masked_->base_ratio = scene.base_ratio;
@@ -177,7 +177,7 @@ class InstalledRegions {
   }
 
  private:
-  static std::vector<nn::Attention> self_attentions(const diffusion::StableDiffusion& model) {
+  static std::vector<nn::Attention> self_attentions(const diffusion::Model& model) {
     std::vector<nn::Attention> layers;
     for (const auto& module : model.unet->modules()) {
       auto attention = std::dynamic_pointer_cast<nn::AttentionImpl>(module);
@@ -199,14 +199,14 @@ void check_zero_snr(const SampleOptions& options, const diffusion::NoiseSchedule
 }
 
 /// One run of the U-Net from `start`.
-Tensor run_unet(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
-                const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
+Tensor run_unet(diffusion::Model& model, const concepts::ConceptTokens& tokens, const Scene& scene,
+                const SampleOptions& options, const PaintInputs& paint,
                 diffusion::PictureStart start, const diffusion::StepCallback& on_step,
                 const CancelToken* cancel) {
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);
   auto scheduler = diffusion::make_scheduler(
-      options.scheduler, sampler_config(options.sampler, model.scheduler_config),
+      options.scheduler, sampler_config(options.sampler, model.settings.scheduler_config),
       scheduler_options(options.sampler, options.eta));
   check_zero_snr(options, scheduler->noise_schedule());
   auto texts = encode_scene(model, tokens, scene, options);
@@ -230,15 +230,14 @@ Tensor run_unet(diffusion::StableDiffusion& model, const concepts::ConceptTokens
   return diffusion::denoise(inputs, on_step, cancel);
 }
 
-Tensor decode(const diffusion::StableDiffusion& model, const Tensor& latents,
-              const PictureOptions& options) {
+Tensor decode(const diffusion::Model& model, const Tensor& latents, const PictureOptions& options) {
   return options.vae_tile > 0
              ? diffusion::decode_latents_tiled(model.vae, latents, options.vae_tile)
              : diffusion::decode_latents(model.vae, latents);
 }
 
 /// `latents` on the canvas of the second pass.
-Tensor enlarged(const diffusion::StableDiffusion& model, const Tensor& latents, Canvas canvas,
+Tensor enlarged(const diffusion::Model& model, const Tensor& latents, Canvas canvas,
                 const PictureOptions& options) {
   const auto factor = model.downscale();
   if (options.hires_upscale == "latent") {
@@ -259,7 +258,7 @@ Tensor enlarged(const diffusion::StableDiffusion& model, const Tensor& latents, 
 
 }  // namespace
 
-Canvas hires_canvas(const diffusion::StableDiffusion& model, const SampleOptions& options) {
+Canvas hires_canvas(const diffusion::Model& model, const SampleOptions& options) {
   const auto first = canvas_of(model, options);
   const auto factor = static_cast<double>(model.downscale());
   const auto larger = [&](std::int64_t side) {
@@ -269,7 +268,7 @@ Canvas hires_canvas(const diffusion::StableDiffusion& model, const SampleOptions
   return options.pictures.hires == 1.0 ? first : Canvas{larger(first.height), larger(first.width)};
 }
 
-Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   check_options(options);
@@ -294,7 +293,7 @@ Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::Concept
   return run_unet(model, tokens, scene, second, inputs, std::move(again), on_step, cancel);
 }
 
-Tensor sample_pictures(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+Tensor sample_pictures(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                        const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                        const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   const auto latents = sample_latents(model, tokens, scene, options, paint, on_step, cancel);

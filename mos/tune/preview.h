@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "mos/base/progress.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/options.h"
 
@@ -14,7 +14,7 @@ namespace mos::tune {
 /// starting noise in every column. The LoRA scales are put back afterwards.
 /// Throws mos::Error: kIo, kCancelled.
 void write_previews(const std::filesystem::path& folder, std::int64_t step,
-                    const diffusion::StableDiffusion& base, AttachedConcept& attached,
+                    const diffusion::Model& base, AttachedConcept& attached,
                     const TuneOptions& options, const CancelToken* cancel = nullptr);
 
 }  // namespace mos::tune

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "mos/base/error.h"
 #include "mos/diffusion/denoise.h"
 #include "tests/support/tiny_model.h"
@@ -12,7 +14,7 @@ using torch::Tensor;
 class DenoiseStart : public testing::Test {
  protected:
   DenoiseInputs inputs(const std::string& scheduler, std::int64_t steps) {
-    auto config = model_.scheduler_config;
+    auto config = model_.settings.scheduler_config;
     config["skip_prk_steps"] = true;
     scheduler_ = make_scheduler(scheduler, config);
     generators_ = picture_generators(1, 1);
@@ -20,9 +22,13 @@ class DenoiseStart : public testing::Test {
             .scheduler = scheduler_.get(),
             .steps = steps,
             .noise = initial_noise(generators_, latent_shape(model_, 16, 16)),
-            .cond = encode_prompts(model_, {"a cat"}),
-            .uncond = encode_prompts(model_, {""}),
+            .cond = encoded("a cat"),
+            .uncond = encoded(""),
             .step_noise = NoiseSource(generators_)};
+  }
+  nn::Conditioning encoded(const std::string& prompt) const {
+    const torch::NoGradGuard no_grad;
+    return encode_texts(model_.towers, std::span(&prompt, 1));
   }
   Tensor picture() {
     auto generator = seeded_generator(9);
@@ -32,7 +38,7 @@ class DenoiseStart : public testing::Test {
     return (a - b).abs().max().item<double>();
   }
 
-  StableDiffusion model_ = tiny::model();
+  Model model_ = tiny::model();
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<at::Generator> generators_;
 };
@@ -56,7 +62,7 @@ TEST_F(DenoiseStart, AStrengthTakesItsShareOfTheStepsWithEveryScheduler) {
 
 TEST_F(DenoiseStart, RungeKuttaStepsOfPndmCannotBeginInBetween) {
   auto half = inputs("pndm", 8);
-  auto config = model_.scheduler_config;
+  auto config = model_.settings.scheduler_config;
   config["skip_prk_steps"] = false;
   scheduler_ = make_scheduler("pndm", config);
   half.scheduler = scheduler_.get();
@@ -95,7 +101,7 @@ TEST_F(DenoiseStart, GuidanceBetweenTwoLevelsRunsOneHalfElsewhere) {
   std::vector<bool> halves;
   limited.residuals = [&](const NetworkCall& call) {
     EXPECT_EQ(call.input.size(0), call.has_both_halves ? 2 : 1);
-    EXPECT_EQ(call.context.size(0), call.input.size(0));
+    EXPECT_EQ(call.text.size(), call.input.size(0));
     halves.push_back(call.has_both_halves);
     return nn::UNetResiduals{};
   };

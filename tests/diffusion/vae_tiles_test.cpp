@@ -34,7 +34,7 @@ TEST(Tiles, OfDifferentBrightnessPassIntoEachOtherWithoutAnEdge) {
 class TiledVae : public testing::Test {
  protected:
   torch::NoGradGuard no_grad_;
-  StableDiffusion model_ = tiny::model();
+  Model model_ = tiny::model();
 };
 
 TEST_F(TiledVae, ShowsNoSeam) {

@@ -83,7 +83,7 @@ TEST(Residuals, OfAControlNetWithoutPlacesSteerOnlyTheHalfWithThePrompt) {
   const auto callback = residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}});
   const auto residuals = callback({.input = torch::ones({2, 4, 4, 4}),
                                    .timestep = torch::full({1}, 9, torch::kInt64),
-                                   .context = torch::ones({2, 12, 16}),
+                                   .text = torch::ones({2, 12, 16}),
                                    .total = 1,
                                    .has_both_halves = true});
   for (const auto& features : residuals.control_down) {

@@ -53,7 +53,7 @@ class PictureStarts : public testing::Test {
   TempDir folder_;
   std::string init_ = (folder_ / "init.png").string(), mask_ = (folder_ / "mask.png").string();
   Tensor pixels_;
-  diffusion::StableDiffusion model_ = tiny::model();
+  diffusion::Model model_ = tiny::model();
   concepts::ConceptTokens tokens_{model_.unet->cross_attention_count()};
   Scene scene_;
   SampleOptions options_;
