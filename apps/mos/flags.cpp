@@ -15,7 +15,7 @@ namespace {
 /// Flags that stand alone: the word behind one is a value only if it is on or off.
 constexpr auto kSwitches = std::to_array<std::string_view>(
     {"allow-unexpected", "check", "dry-run", "ema", "fresh", "guess-mode", "help", "json",
-     "list-keys", "mean-rows", "overwrite"});
+     "list-keys", "list-schedulers", "mean-rows", "overwrite", "plain-text", "zero-snr"});
 constexpr std::array<std::string_view, 6> kSwitchValues = {"true", "on", "1", "false", "off", "0"};
 
 bool contains(std::span<const std::string_view> list, std::string_view text) {

@@ -11,6 +11,7 @@
 #include "mos/base/outputs.h"
 #include "mos/base/runtime.h"
 #include "paint_progress.h"
+#include "picture_inputs.h"
 #include "picture_record.h"
 #include "studio.h"
 #include "terminal.h"
@@ -74,6 +75,7 @@ int rerun(Flags& flags, const fs::path& picture) {
   outputs.read("--base", base);
   for (const auto& use : uses) outputs.read("--concept", use.file);
   read_conditions(outputs, scene);
+  read_pictures(outputs, scene, record.options.pictures);
   destination.announce(outputs, record.seed, 1);
   outputs.check();
   warn_of_other_versions(record);
@@ -85,7 +87,8 @@ int rerun(Flags& flags, const fs::path& picture) {
   record.program = MOS_VERSION;
   record.libtorch = TORCH_VERSION;
   PaintProgress progress(1);
-  const region::PaintInputs inputs{{}, load_conditions(studio, scene)};
+  region::PaintInputs inputs{{}, load_conditions(studio, scene)};
+  inputs.start = load_pictures(scene, record.options.pictures);
   const auto pictures =
       region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, inputs,
                               progress.of_batch(0), cancel_on_interrupt());
