@@ -72,16 +72,32 @@ std::string ProgressBar::line(const Progress& progress) const {
                      progress.step, progress.total, loss, clock_text(left));
 }
 
+namespace {
+
+bool g_hangup_ignored = false;
+
+/// Whoever starts us says with this that a closed terminal ends nothing (nohup). Looked at before
+/// libraries are set up: UCX, which Debian 13's LibTorch brings along, takes SIGHUP for itself.
+void remember_hangup(int, char**, char**) {
+  struct sigaction before {};
+  sigaction(SIGHUP, nullptr, &before);
+  g_hangup_ignored = before.sa_handler == SIG_IGN;
+}
+
+using Start = void (*)(int, char**, char**);
+[[gnu::section(".preinit_array"), gnu::used]] const Start kBeforeLibraries = remember_hangup;
+
+}  // namespace
+
 const CancelToken* cancel_on_interrupt() {
   struct sigaction action {};
   action.sa_handler = cancel_on_signal;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one is the system's
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  // A closed terminal; nohup asks to go on without one.
-  struct sigaction before {};
-  sigaction(SIGHUP, nullptr, &before);
-  if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+  struct sigaction hangup = action;  // a closed terminal
+  if (g_hangup_ignored) hangup.sa_handler = SIG_IGN;
+  sigaction(SIGHUP, &hangup, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // nobody reads our talk any more: that ends no work
   return &g_cancel;
 }

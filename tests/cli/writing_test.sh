@@ -178,7 +178,7 @@ status=$?
 holds "ends with 130 on SIGHUP, unless it was quicker" test $status -eq 130 -o $status -eq 0
 accepts "and goes on with the same command" "${tune[@]}" --out output/parts.safetensors
 holds "to the same concept" cmp output/whole.safetensors output/parts.safetensors
-(trap '' HUP && exec "$mos" "${tune[@]}" --out output/nohup.safetensors) 2>"$scratch/stderr" &
+env --ignore-signal=HUP "$mos" "${tune[@]}" --out output/nohup.safetensors 2>"$scratch/stderr" &
 tuning=$!
 while kill -0 $tuning 2>/dev/null && [ ! -e output/nohup.safetensors.checkpoint ]; do sleep 0.02; done
 kill -HUP $tuning 2>/dev/null
