@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::concepts {
 
@@ -57,12 +58,6 @@ std::map<std::string, double> tag_counts(const std::string& text) {
     }
   }
   return counts;
-}
-
-std::string trimmed(const std::string& text) {
-  const auto begin = text.find_first_not_of(" \t\n");
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(" \t\n") - begin + 1);
 }
 
 }  // namespace
