@@ -1,4 +1,4 @@
-#include "compute.h"
+#include "mos/session/compute.h"
 
 #include <ATen/Context.h>
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/nn/kernels/cpu_features.h"
 
-namespace mos::app {
+namespace mos::session {
 namespace {
 
 struct NamedType {
@@ -83,4 +83,4 @@ std::string describe_cpu() {
                                       : "cpu (AVX-512 with bfloat16)";
 }
 
-}  // namespace mos::app
+}  // namespace mos::session

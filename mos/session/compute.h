@@ -5,7 +5,7 @@
 #include <string>
 
 /// Where and in which precision a command computes.
-namespace mos::app {
+namespace mos::session {
 
 /// "cpu", "cuda" or "cuda:1". Throws kUsage for other names, kDevice when there is no such device.
 torch::Device device_named(const std::string& name);
@@ -24,4 +24,4 @@ std::string name_of(torch::ScalarType dtype);
 /// "cpu (AVX-512 with bfloat16, AMX)".
 std::string describe_cpu();
 
-}  // namespace mos::app
+}  // namespace mos::session

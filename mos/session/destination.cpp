@@ -1,13 +1,13 @@
-#include "destination.h"
+#include "mos/session/destination.h"
 
 #include <fmt/core.h>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "output_kinds.h"
-#include "picture_record.h"
+#include "mos/session/output_kinds.h"
+#include "mos/session/picture_record.h"
 
-namespace mos::app {
+namespace mos::session {
 
 namespace fs = std::filesystem;
 
@@ -42,4 +42,4 @@ void Destination::announce(Outputs& outputs, std::uint64_t first, std::int64_t c
   }
 }
 
-}  // namespace mos::app
+}  // namespace mos::session

@@ -6,9 +6,9 @@
 
 #include "mos/base/outputs.h"
 
-namespace mos::app {
+namespace mos::session {
 
-/// Where the pictures of one call of `mos sample` go.
+/// Where the pictures of one order go.
 class Destination {
  public:
   /// `out` is a file when it ends in .png, else a folder. Throws kUsage for other endings.
@@ -28,4 +28,4 @@ class Destination {
   bool numbered_ = false;
 };
 
-}  // namespace mos::app
+}  // namespace mos::session

@@ -1,4 +1,4 @@
-#include "output_kinds.h"
+#include "mos/session/output_kinds.h"
 
 #include <string_view>
 
@@ -8,9 +8,9 @@
 #include "mos/concepts/describe.h"
 #include "mos/io/mapped_file.h"
 #include "mos/io/tensor_file.h"
-#include "picture_record.h"
+#include "mos/session/picture_record.h"
 
-namespace mos::app {
+namespace mos::session {
 
 namespace fs = std::filesystem;
 
@@ -62,4 +62,4 @@ void write_model(Outputs& outputs, const std::string& name, const fs::path& path
       }});
 }
 
-}  // namespace mos::app
+}  // namespace mos::session

@@ -3,7 +3,7 @@
 #include "mos/base/outputs.h"
 
 /// Kinds of files that commands write, each known by its content.
-namespace mos::app {
+namespace mos::session {
 
 FileKind picture_kind();          ///< Any PNG.
 FileKind painted_picture_kind();  ///< A PNG of mos sample.
@@ -16,4 +16,4 @@ FileKind any_kind();              ///< Whatever has the name, which is ours.
 void write_model(Outputs& outputs, const std::string& name, const std::filesystem::path& path,
                  Existing existing);
 
-}  // namespace mos::app
+}  // namespace mos::session

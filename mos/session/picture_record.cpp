@@ -1,4 +1,4 @@
-#include "picture_record.h"
+#include "mos/session/picture_record.h"
 
 #include <fmt/core.h>
 
@@ -12,7 +12,7 @@
 #include "mos/io/image.h"
 #include "mos/io/mapped_file.h"
 
-namespace mos::app {
+namespace mos::session {
 namespace fs = std::filesystem;
 
 namespace {
@@ -128,4 +128,4 @@ std::string file_hash(const fs::path& path) {
   return sha.hex();
 }
 
-}  // namespace mos::app
+}  // namespace mos::session

@@ -14,13 +14,13 @@
 
 /// Where a picture came from, kept inside it: enough to make it again, byte for byte. Nothing in a
 /// record depends on when the picture was made or what its file is called.
-namespace mos::app {
+namespace mos::session {
 
 /// Of the text in the PNG.
 inline constexpr const char* kRecordKeyword = kProgramKey;
 
 struct ConceptUse {
-  std::string file;    ///< As the command line named it.
+  std::string file;    ///< As the caller named it.
   std::string sha256;  ///< Of that file.
   double scale = 1.0;  ///< Factor on its LoRA.
 };
@@ -28,7 +28,7 @@ struct ConceptUse {
 struct PictureRecord {
   std::string program;           ///< Version of mos.
   std::string libtorch;          ///< Version.
-  std::string base;              ///< Folder of the base model, as the command line named it.
+  std::string base;              ///< Folder of the base model, as the caller named it.
   std::string base_hash;         ///< diffusion::model_hash before any concept.
   checkpoint::ReadOptions read;  ///< How the base model was read.
   std::vector<ConceptUse> concepts;
@@ -66,4 +66,4 @@ void write_grid(const std::filesystem::path& path, const std::vector<torch::Tens
 /// SHA-256 of a file. Throws kIo.
 std::string file_hash(const std::filesystem::path& path);
 
-}  // namespace mos::app
+}  // namespace mos::session

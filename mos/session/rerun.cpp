@@ -1,109 +1,74 @@
-#include "rerun.h"
+#include "mos/session/rerun.h"
 
 #include <fmt/core.h>
-#include <torch/version.h>
 
-#include "compute.h"
-#include "conditions.h"
-#include "destination.h"
-#include "mos/base/file.h"
-#include "mos/base/log.h"
-#include "mos/base/outputs.h"
+#include <utility>
+
+#include "mos/base/error.h"
 #include "mos/base/runtime.h"
-#include "paint_progress.h"
-#include "picture_record.h"
-#include "studio.h"
-#include "terminal.h"
+#include "mos/session/compute.h"
+#include "mos/session/conditions.h"
 
-namespace mos::app {
+namespace mos::session {
 namespace {
 
-namespace fs = std::filesystem;
-
-void warn_of_other_versions(const PictureRecord& record) {
-  if (record.program == MOS_VERSION && record.libtorch == TORCH_VERSION) return;
-  log::warn(fmt::format("the picture is from mos {} with LibTorch {}, this is mos {} with {}",
-                        record.program, record.libtorch, MOS_VERSION, TORCH_VERSION));
-}
-
-/// The record's concepts, from `moved` files where there are any.
-std::vector<ConceptUse> concepts_of(const PictureRecord& record,
-                                    const std::vector<ConceptUse>& moved) {
-  auto uses = record.concepts;
-  if (moved.empty()) return uses;
-  if (moved.size() != uses.size()) {
-    throw Error(ErrorKind::kUsage, fmt::format("--concept names {} files, but the picture was made "
-                                               "with {}",
-                                               moved.size(), uses.size()));
-  }
-  for (std::size_t i = 0; i < uses.size(); ++i) uses[i].file = moved[i].file;
-  return uses;
-}
-
-/// How the base is read now. Its hash tells the right weights wherever they lie, so a base that has
-/// moved starts without the record's variant; what it predicts is part of the picture.
-checkpoint::ReadOptions moved_read(Flags& flags, const checkpoint::ReadOptions& recorded,
-                                   bool has_moved) {
-  auto read = has_moved ? checkpoint::ReadOptions() : recorded;
+checkpoint::ReadOptions moved_read(const checkpoint::ReadOptions& recorded,
+                                   const MovedFiles& moved) {
+  auto read = moved.base.empty() ? recorded : checkpoint::ReadOptions();
   read.prediction_type = recorded.prediction_type;
-  read_flags(flags, read);
-  if (read.prediction_type == recorded.prediction_type) return read;
+  if (!moved.read.variant.empty()) read.variant = moved.read.variant;
+  if (!moved.read.original_config.empty()) read.original_config = moved.read.original_config;
+  if (moved.read.ema) read.ema = true;
+  const auto& predicts = moved.read.prediction_type;
+  if (predicts.empty() || predicts == recorded.prediction_type) return read;
   throw Error(ErrorKind::kUsage,
               fmt::format("the picture was made with the prediction type \"{}\", --prediction-type "
                           "is \"{}\"; paint a new one with --prompt or --scene instead",
-                          recorded.prediction_type, read.prediction_type));
+                          recorded.prediction_type, predicts));
+}
+
+/// Puts `files`, if there are any, into `field` of what the record has.
+template <class Entry>
+void move(std::vector<Entry>& entries, std::string Entry::*field, const std::string& name,
+          const std::vector<std::string>& files) {
+  if (files.empty()) return;
+  if (files.size() != entries.size()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--{} names {} files, but the picture was made with {}", name,
+                            files.size(), entries.size()));
+  }
+  for (std::size_t i = 0; i < files.size(); ++i) entries[i].*field = files[i];
 }
 
 }  // namespace
 
-int rerun(Flags& flags, const fs::path& picture) {
-  const auto old_bytes = read_text_file(picture);
-  auto record = read_record(picture);
-  const auto moved_base = flags.take("base");
-  const auto base = moved_base.value_or(record.base);
-  const auto read = moved_read(flags, record.read, moved_base.has_value());
-  const auto uses = concepts_of(record, take_concepts(flags, 1.0));
-  auto scene = moved_conditions(flags, record.scene);
-  const auto out = flags.take_path("out");
-  const auto keys = take_key_options(flags);
-  flags.refuse_unknown();
-  flags.refuse_words();
-  const Destination destination(out.value_or(picture), false);
-  Outputs outputs;
-  if (out) outputs.read("--rerun", picture);  // else it is written again where it is the same
-  outputs.read("--base", base);
-  for (const auto& use : uses) outputs.read("--concept", use.file);
-  read_conditions(outputs, scene);
-  destination.announce(outputs, record.seed, 1);
-  outputs.check();
-  warn_of_other_versions(record);
-
-  set_threads(record.threads);
-  const auto device = device_named(record.device);
-  auto studio = open_studio(
-      {base, uses, record.base_hash, device, dtype_named(record.dtype, device), keys, read});
-  record.program = MOS_VERSION;
-  record.libtorch = TORCH_VERSION;
-  PaintProgress progress(1);
-  const region::PaintInputs inputs{{}, load_conditions(studio, scene)};
-  const auto pictures =
-      region::sample_pictures(studio.model, studio.tokens, record.scene, record.options, inputs,
-                              progress.of_batch(0), cancel_on_interrupt());
-  const auto& pixels = pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
-  const bool same = picture_bytes(pixels, record) == old_bytes;
-  const auto differs = fmt::format(
-      "the new picture is not the same as {}: it was made by another "
-      "version, or on a machine that rounds differently",
-      picture.string());
-  if (!same && !out) {
-    throw Error(ErrorKind::kMismatch, differs + "; name a place for the new one with --out");
-  }
-  if (!same) log::warn(differs);
-  destination.make_folder();
-  const auto path = destination.path(record.seed);
-  write_picture(path, pixels, record);
-  fmt::print("{}\n", path.string());
-  return 0;
+PictureRecord with_moved(PictureRecord record, const MovedFiles& moved) {
+  record.read = moved_read(record.read, moved);
+  if (!moved.base.empty()) record.base = moved.base;
+  move(record.concepts, &ConceptUse::file, "concept", moved.concepts);
+  move(record.scene.conditions, &region::Condition::adapter, "adapter", moved.adapters);
+  move(record.scene.conditions, &region::Condition::picture, "condition", moved.pictures);
+  return record;
 }
 
-}  // namespace mos::app
+torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, const KeyOptions& keys,
+                      const PaintHooks& hooks) {
+  auto now = with_moved(record, moved);
+  const ScopedThreads threads(record.threads);
+  const auto device = device_named(record.device);
+  auto session = open_session({.base = now.base,
+                               .concepts = now.concepts,
+                               .base_hash = record.base_hash,
+                               .device = device,
+                               .dtype = dtype_named(record.dtype, device),
+                               .keys = keys,
+                               .read = now.read});
+  const region::PaintInputs inputs{{}, load_conditions(session, now.scene)};
+  const PaintProgress progress(hooks.progress, 1);
+  const auto pictures =
+      region::sample_pictures(session.model, session.tokens, record.scene, record.options, inputs,
+                              progress.of_batch(0), hooks.cancel);
+  return pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
+}
+
+}  // namespace mos::session

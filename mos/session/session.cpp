@@ -1,4 +1,4 @@
-#include "studio.h"
+#include "mos/session/session.h"
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -19,7 +19,7 @@
 #include "mos/concepts/lora.h"
 #include "mos/text/prompt_syntax.h"
 
-namespace mos::app {
+namespace mos::session {
 namespace {
 
 /// Of the file, and of those that were read with it.
@@ -36,20 +36,12 @@ std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
                                                  const KeyOptions& keys) {
   std::vector<concepts::ConceptFile> files;
   for (auto& use : uses) {
-    files.push_back(concepts::read_concept_file(use.file, keys.unexpected));
+    files.push_back(concepts::read_concept_file(use.file, keys.unexpected()));
     const auto hash = hash_of(files.back(), use.file);
     check_hash(use.file, use.sha256, hash);
     use.sha256 = hash;
   }
   return files;
-}
-
-/// A concept remembers the base it was tuned on; another base of the same shape is only warned of.
-void compare_base(const concepts::ConceptDelta& delta, const std::string& file,
-                  const std::string& base_hash) {
-  const auto tuned_on = delta.metadata.find("base_model");
-  if (tuned_on == delta.metadata.end() || tuned_on->second == base_hash) return;
-  log::warn(fmt::format("{} was tuned on another base model than this one", file));
 }
 
 bool is_word_letter(char c) {
@@ -70,11 +62,11 @@ std::vector<std::string> words_in(const std::string& prompt) {
   return words;
 }
 
-void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
+void refuse_unknown_words(const Session& session, const std::string& prompt) {
   std::vector<std::string> known;
-  for (const auto& word : studio.tokens.words()) known.push_back(word.word);
+  for (const auto& word : session.tokens.words()) known.push_back(word.word);
   for (const auto& word : words_in(prompt)) {
-    if (studio.tokens.knows(word) || studio.model.tokenizer.token_id(word)) continue;
+    if (session.tokens.knows(word) || session.model.tokenizer.token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
                             prompt, word, did_you_mean(word, known)));
@@ -82,23 +74,43 @@ void refuse_unknown_words(const Studio& studio, const std::string& prompt) {
 }
 
 /// Encoders read only the first tokens of a prompt; what is behind them has no effect.
-void warn_if_cut(const Studio& studio, const std::string& prompt) {
-  const auto& tokenizer = studio.model.tokenizer;
-  const auto bound = studio.tokens.bind(prompt);
+void warn_if_cut(const Session& session, const std::string& prompt) {
+  const auto& tokenizer = session.model.tokenizer;
+  const auto bound = session.tokens.bind(prompt);
   const auto tokens = static_cast<std::int64_t>(tokenizer.encode(bound.front()).size());
   if (tokens <= tokenizer.model_max_length()) return;
   log::warn(fmt::format("the prompt \"{}\" has {} tokens, of which this model reads {}", prompt,
                         tokens, tokenizer.model_max_length()));
 }
 
-ConceptUse parse_concept(const std::string& text, double default_scale) {
-  const auto equals = text.rfind('=');
-  std::error_code ignored;
-  if (equals == std::string::npos || std::filesystem::exists(text, ignored)) {
-    return {text, "", default_scale};
+/// In float32 where there are updates, before the weights become what the session computes in.
+void merge(diffusion::StableDiffusion& model, const std::vector<HeldConcept>& held,
+           const SessionOptions& options) {
+  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
+  for (const auto& one : held) {
+    of_text_encoder.push_back({&one.delta.text_encoder, one.scale, one.name});
+    of_unet.push_back({&one.delta.unet, one.scale, one.name});
   }
-  const auto scale = detail::parse_number("concept", text.substr(equals + 1));
-  return {text.substr(0, equals), "", scale};
+  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
+  concepts::merge_loras(*model.unet, of_unet, options.dtype);
+  model.text_encoder->to(options.device, options.dtype);
+  model.unet->to(options.device, options.dtype);
+  model.vae->to(options.device, options.dtype);
+}
+
+std::vector<Session::Guest> add_words(diffusion::StableDiffusion& model,
+                                      concepts::ConceptTokens& tokens,
+                                      const std::vector<HeldConcept>& held) {
+  std::vector<Session::Guest> guests;
+  for (const auto& one : held) {
+    tokens.add(one.delta.words, model.tokenizer, model.text_encoder);
+    guests.push_back({one.name, {}, {}});
+    for (const auto& word : one.delta.words) {
+      guests.back().words.push_back(word.word);
+      guests.back().aliases.push_back(word.alias);
+    }
+  }
+  return guests;
 }
 
 }  // namespace
@@ -111,61 +123,45 @@ void check_hash(const std::string& what, const std::string& expected, const std:
                           what, actual.substr(0, 12), expected.substr(0, 12)));
 }
 
-std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale) {
-  std::vector<ConceptUse> uses;
-  const auto given = flags.take("concept");
-  for (const auto& text : detail::split_paths(given.value_or(""))) {
-    uses.push_back(parse_concept(text, default_scale));
-  }
-  if (given && uses.empty()) throw Error(ErrorKind::kUsage, "--concept needs a file");
-  return uses;
-}
-
-Studio open_studio(const StudioOptions& options) {
+Session open_session(const SessionOptions& options) {
   torch::NoGradGuard no_grad;
   auto uses = options.concepts;
   auto files = load_concepts(uses, options.keys);
+  auto held = options.held;
+  const bool is_plain = files.empty() && held.empty();
   auto model = diffusion::StableDiffusion::load(
       options.base,
-      {.dtype = files.empty() ? std::optional(options.dtype) : std::nullopt, .read = options.read});
+      {.dtype = is_plain ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
-
-  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto& delta = files[i].delta;
-    compare_base(delta, uses[i].file, hash);
+    compare_base(uses[i].file, delta, hash);
     settle_keys(uses[i].file, model, delta, std::move(files[i].keys), options.keys);
-    of_text_encoder.push_back({&delta.text_encoder, uses[i].scale, uses[i].file});
-    of_unet.push_back({&delta.unet, uses[i].scale, uses[i].file});
+    held.push_back({uses[i].file, std::move(delta), uses[i].scale});
   }
-  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
-  concepts::merge_loras(*model.unet, of_unet, options.dtype);
-  model.text_encoder->to(options.device, options.dtype);
-  model.unet->to(options.device, options.dtype);
-  model.vae->to(options.device, options.dtype);
-
+  merge(model, held, options);
   auto tokens = concepts::known_words(model);
-  std::vector<Studio::Guest> guests;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    tokens.add(files[i].delta.words, model.tokenizer, model.text_encoder);
-    guests.push_back({uses[i].file, {}});
-    for (const auto& word : files[i].delta.words) guests.back().words.push_back(word.word);
-    for (const auto& word : files[i].delta.words) guests.back().aliases.push_back(word.alias);
-  }
-  return {std::move(model), std::move(tokens), hash, std::move(uses), std::move(guests)};
+  auto guests = add_words(model, tokens, held);
+  return {.model = std::move(model),
+          .tokens = std::move(tokens),
+          .base = options.base,
+          .read = options.read,
+          .base_hash = hash,
+          .concepts = std::move(uses),
+          .guests = std::move(guests)};
 }
 
-void check_words(const Studio& studio, const region::Scene& scene) {
+void check_words(const Session& session, const region::Scene& scene) {
   std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
   for (const auto& region : scene.regions) {
     prompts.push_back(region.prompt);
     prompts.push_back(region.negative_prompt);
   }
-  for (const auto& guest : studio.guests) {
+  for (const auto& guest : session.guests) {
     const auto is_called = [&](const std::string& prompt) {
       const auto has = [&](const std::string& word) {
-        return studio.tokens.knows(word) && has_word(prompt, word);
+        return session.tokens.knows(word) && has_word(prompt, word);
       };
       return std::any_of(guest.words.begin(), guest.words.end(), has) ||
              std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
@@ -177,12 +173,12 @@ void check_words(const Studio& studio, const region::Scene& scene) {
   }
   std::set<std::string> said;
   for (const auto& prompt : prompts) {
-    refuse_unknown_words(studio, prompt);
-    warn_if_cut(studio, prompt);
+    refuse_unknown_words(session, prompt);
+    warn_if_cut(session, prompt);
     for (const auto& sentence : text::foreign_syntax(prompt)) {
       if (said.insert(sentence).second) log::warn(sentence);
     }
   }
 }
 
-}  // namespace mos::app
+}  // namespace mos::session

@@ -3,26 +3,34 @@
 #include <string>
 #include <vector>
 
-#include "concept_keys.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/pipeline.h"
 #include "mos/region/region.h"
-#include "picture_record.h"
+#include "mos/session/concept_keys.h"
+#include "mos/session/picture_record.h"
 
 /// A base model with concepts in it, ready to paint.
-namespace mos::app {
+namespace mos::session {
 
-struct StudioOptions {
+/// A concept in memory.
+struct HeldConcept {
+  std::string name;  ///< For messages.
+  concepts::ConceptDelta delta;
+  double scale = 1.0;
+};
+
+struct SessionOptions {
   std::string base;
   std::vector<ConceptUse> concepts;  ///< A given sha256 must be the file's; an empty one is filled.
   std::string base_hash;             ///< The same.
   torch::Device device = torch::kCPU;
   torch::ScalarType dtype = torch::kFloat32;
   KeyOptions keys;
-  checkpoint::ReadOptions read;  ///< Of the base model.
+  checkpoint::ReadOptions read;   ///< Of the base model.
+  std::vector<HeldConcept> held;  ///< Concepts beside those of files; no record names them.
 };
 
-struct Studio {
+struct Session {
   /// Words of a concept that was asked for, and the file they are from.
   struct Guest {
     std::string file;
@@ -32,26 +40,25 @@ struct Studio {
 
   diffusion::StableDiffusion model;
   concepts::ConceptTokens tokens;
+  std::string base;
+  checkpoint::ReadOptions read;
   std::string base_hash;
-  std::vector<ConceptUse> concepts;
+  std::vector<ConceptUse> concepts;  ///< Those of files, with their hashes.
   std::vector<Guest> guests;
 };
-
-/// The files of --concept FILE[=SCALE],…; without a scale of its own each has `default_scale`.
-std::vector<ConceptUse> take_concepts(Flags& flags, double default_scale);
 
 /// Loads the base model and adds every concept: words to the text encoder, scale · ΔW to the
 /// weights, in float32 before they become `dtype`.
 /// Throws kIo and kFormat for files, kUsage for words that clash, kMismatch when a concept does not
 /// fit the base model or a hash is another one.
-Studio open_studio(const StudioOptions& options);
+Session open_session(const SessionOptions& options);
 
 /// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
 /// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
 /// are cut and of what other programs would not read as plain words.
-void check_words(const Studio& studio, const region::Scene& scene);
+void check_words(const Session& session, const region::Scene& scene);
 
 /// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.
 void check_hash(const std::string& what, const std::string& expected, const std::string& actual);
 
-}  // namespace mos::app
+}  // namespace mos::session
