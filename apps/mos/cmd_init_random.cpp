@@ -41,7 +41,9 @@ void describe(Visitor& visit, Settings& settings) {
 checkpoint::ModelConfigs configs_named(const std::string& name) {
   if (!fs::is_directory(name)) return checkpoint::reference_configs(name);
   const auto model = checkpoint::read_checkpoint(name);
-  return {model.text_encoder.config, model.vae.config, model.unet.config, model.scheduler_config};
+  checkpoint::ModelConfigs configs{.networks = {}, .scheduler = model.scheduler_config};
+  for (const auto& [part, network] : model.networks) configs.networks[part] = network.config;
+  return configs;
 }
 
 std::string help() { return kUsage + flag_help<Settings>(); }

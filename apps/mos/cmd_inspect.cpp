@@ -17,7 +17,7 @@
 #include "mos/concepts/describe.h"
 #include "mos/diffusion/adapter.h"
 #include "mos/diffusion/describe_adapter.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/tensor_file.h"
 #include "mos/session/picture_record.h"
 
@@ -106,7 +106,7 @@ Json fit_of_concept(const concepts::KeyReport& keys) {
   return fit_json(keys.all_matched(), keys.summary(), std::move(problems));
 }
 
-Json fit_of_adapter(const fs::path& path, const diffusion::StableDiffusion& base) {
+Json fit_of_adapter(const fs::path& path, const diffusion::Model& base) {
   try {
     const auto adapter = diffusion::load_adapter(path, base);
     const auto keys =
@@ -119,7 +119,7 @@ Json fit_of_adapter(const fs::path& path, const diffusion::StableDiffusion& base
 }
 
 /// Throws kUsage for what is put onto no base model.
-Json fit_onto(const fs::path& path, diffusion::StableDiffusion& base) {
+Json fit_onto(const fs::path& path, diffusion::Model& base) {
   if (!fs::is_directory(path) || !checkpoint::is_model_folder(path)) {
     const auto file = io::read_tensor_file(tensors_of(path));
     if (diffusion::describe_adapter(file)) return fit_of_adapter(path, base);
@@ -167,9 +167,9 @@ int run(Flags& flags, const Terminal&) {
   if (flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "mos inspect needs a file or a folder; see mos inspect --help");
   }
-  std::optional<diffusion::StableDiffusion> base;
+  std::optional<diffusion::Model> base;
   if (!settings.base.empty()) {
-    base = diffusion::StableDiffusion::shapes(settings.base, settings.read);
+    base = diffusion::Model::shapes(settings.base, settings.read);
   }
   std::vector<std::string> misfits;
   for (const auto& word : flags.words()) {

@@ -12,6 +12,7 @@
 #include "mos/pretrain/acceptance.h"
 #include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/data.h"
+#include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/judge.h"
 #include "mos/pretrain/tower_training.h"
@@ -57,9 +58,13 @@ void prepare_data(Flags& flags, const std::filesystem::path& out, const Terminal
 }
 
 void train_vae(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
-  const auto folder = flags.has("decoder-only") ? out / "vae_decoder" : out / "vae";
-  const auto options = stage_options<pretrain::VaeOptions>(flags, folder);
+  const auto options = stage_options<pretrain::VaeOptions>(flags, out / "vae");
   pretrain::train_vae(out, options, terminal.progress(), cancel_on_interrupt());
+}
+
+void train_decoder(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
+  const auto options = stage_options<pretrain::DecoderOptions>(flags, out / "vae_decoder");
+  pretrain::train_decoder(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
 template <pretrain::TowerRole kRole>
@@ -173,12 +178,13 @@ void describe(Visitor& visit, Target& target) {
 constexpr std::array kStages = {
     Stage{"data", "choose the pictures, which are drawn when needed, and write the tokenizer",
           prepare_data, options_of<pretrain::DataOptions>},
-    Stage{"vae", "train the autoencoder (--decoder-only: its decoder further)", train_vae,
-          options_of<pretrain::VaeOptions>},
+    Stage{"vae", "train the autoencoder", train_vae, options_of<pretrain::VaeOptions>},
     Stage{"towers", "train the text and the image tower",
           train_towers<pretrain::TowerRole::kTowers>, tower_fields<pretrain::TowerRole::kTowers>},
     Stage{"judge", "train the towers that judge the pictures, and nothing else",
           train_towers<pretrain::TowerRole::kJudge>, tower_fields<pretrain::TowerRole::kJudge>},
+    Stage{"decoder", "train the autoencoder's decoder for sharp edges, with the towers' help",
+          train_decoder, options_of<pretrain::DecoderOptions>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
           options_of<pretrain::UNetOptions>},
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,

@@ -12,7 +12,7 @@
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/mean_rows.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/narrowing.h"
 #include "mos/session/compute.h"
 #include "mos/session/output_kinds.h"
@@ -58,8 +58,7 @@ Order order_of(const ConvertConceptOptions& options, const fs::path& out) {
 /// The asked-for part of the concept.
 void cut(ConceptDelta& delta, const Order& order) {
   if (order.options.only == Half::kWords) {
-    delta.text_encoder.clear();
-    delta.unet.clear();
+    delta.updates.clear();
   } else if (order.options.only == Half::kLora) {
     delta.words.clear();
   }
@@ -85,7 +84,7 @@ bool has_layerwise_rows(const ConceptDelta& delta) {
 void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order) {
   if (!order.options.mean_rows || !has_layerwise_rows(delta)) return;
   if (!order.options.base.empty()) {
-    auto base = diffusion::StableDiffusion::load(order.options.base, {.read = order.options.read});
+    auto base = diffusion::Model::load(order.options.base, {.read = order.options.read});
     const auto change = concepts::measure_mean_rows(base, whole);
     fmt::print(
         "mean rows change the text features by {:.3g} %, the U-Net's prediction by {:.3g} %\n",
@@ -98,9 +97,13 @@ void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& ord
 
 void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
   io::Narrowing narrowing;
-  for (auto& word : delta.words) word.rows = narrowing.cast(word.word, word.rows, dtype);
-  for (auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (auto& [layer, update] : *updates) {
+  for (auto& word : delta.words) {
+    word.rows = word.rows.changed([&, &name = word.word](const torch::Tensor& rows) {
+      return narrowing.cast(name, rows, dtype);
+    });
+  }
+  for (auto& [part, updates] : delta.updates) {
+    for (auto& [layer, update] : updates) {
       update.for_each_tensor([&, &name = layer](torch::Tensor& tensor) {
         tensor = narrowing.cast(name, tensor, dtype);
       });
@@ -113,9 +116,9 @@ void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
 ConceptDelta reduced(ConceptDelta delta, const Order& order) {
   const auto held = concepts::forms_held_by(order.format);
   if (held == concepts::HeldForms::kNone) return delta;
-  std::optional<diffusion::StableDiffusion> base;
+  std::optional<diffusion::Model> base;
   if (!order.options.base.empty() && concepts::needs_base(held, delta)) {
-    base = diffusion::StableDiffusion::load(order.options.base, {.read = order.options.read});
+    base = diffusion::Model::load(order.options.base, {.read = order.options.read});
   }
   auto reduction =
       concepts::reduced_to(held, std::move(delta), order.options.rank, base ? &*base : nullptr);

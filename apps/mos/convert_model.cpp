@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include "mos/base/outputs.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/finite.h"
 #include "mos/session/compute.h"
 #include "mos/session/output_kinds.h"

@@ -11,6 +11,7 @@
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
+#include "mos/checkpoint/part.h"
 #include "mos/io/state_dict.h"
 #include "mos/text/clip_tokenizer.h"
 
@@ -28,7 +29,7 @@ struct StoredNetwork {
 struct Checkpoint {
   std::filesystem::path origin;
   text::CLIPTokenizer tokenizer;
-  StoredNetwork text_encoder, vae, unet;
+  std::map<Part, StoredNetwork> networks;  ///< All that its family has.
   Json scheduler_config;
   Json model_index;
   /// new_concept_cfg.json, the concept words of a model with fused concepts; null without.

@@ -46,7 +46,7 @@ namespace {
 
 /// What a base model and its adapters have to agree on.
 Json companions_of(const Checkpoint& stored) {
-  const auto unet = nn::UNetConfig::from_json(stored.unet.config);
+  const auto unet = nn::UNetConfig::from_json(stored.networks.at(Part::kUNet).config);
   const auto width = unet.cross_attention_dim;
   return {
       {"LoRA, embeddings, concepts", fmt::format("for text of width {}", width)},
@@ -54,16 +54,13 @@ Json companions_of(const Checkpoint& stored) {
       {"T2I-Adapters", fmt::format("of {} channels", fmt::join(unet.block_out_channels, ", "))}};
 }
 
-std::string prediction_type(const Checkpoint& stored) {
-  return json_value<std::string>(stored.scheduler_config, "prediction_type", "epsilon");
-}
-
 /// What follows from a whole model, or why it cannot be a base model.
 Json describe_use(const Identity& identity, const fs::path& path) {
   try {
     require_buildable(identity, path.string());
     const auto stored = read_checkpoint(path);
-    return {{"prediction", prediction_type(stored)}, {"takes", companions_of(stored)}};
+    return {{"prediction", prediction_type_of(stored.scheduler_config)},
+            {"takes", companions_of(stored)}};
   } catch (const Error& error) {
     return {{"problem", error.what()}};
   }
@@ -74,25 +71,26 @@ Json describe_use(const Identity& identity, const fs::path& path) {
 std::optional<Json> describe_model(const io::TensorFile& file) {
   const auto identity = identify(file.tensors);
   if (!identity) return std::nullopt;
-  Json json = {{"kind", name_of(identity->part)},
+  Json json = {{"kind", name_of(identity->content)},
                {"family", name_of(identity->family)},
                {"names", identity->naming == Naming::kLdm ? "original (ldm)" : "diffusers"}};
   if (!identity->variety.empty()) json["variety"] = identity->variety;
-  if (identity->part == Part::kModel) json.update(describe_use(*identity, file.path));
+  if (identity->content == Content::kModel) json.update(describe_use(*identity, file.path));
   return json;
 }
 
 Json describe_model_folder(const fs::path& directory) {
   const auto stored = read_checkpoint(directory);
   Json json = {{"kind", "model folder"}, {"names", "diffusers"}};
-  if (const auto identity = identify(stored.unet.tensors)) {
+  if (const auto identity = identify(stored.networks.at(Part::kUNet).tensors)) {
     json["family"] = name_of(identity->family);
     if (!identity->variety.empty()) json["variety"] = identity->variety;
   }
-  json["prediction"] = prediction_type(stored);
+  json["prediction"] = prediction_type_of(stored.scheduler_config);
   json["takes"] = companions_of(stored);
-  for (const auto& part : kNetworks) {
-    json[part.folder] = describe_tensors({.tensors = (stored.*part.stored).tensors});
+  for (const auto part : {Part::kTextEncoder, Part::kVae, Part::kUNet}) {  // as they are listed
+    json[std::string(folder_of(part))] =
+        describe_tensors({.tensors = stored.networks.at(part).tensors});
   }
   if (stored.concepts.is_object()) {
     json["words"] = Json::array();

@@ -13,31 +13,32 @@ namespace {
 /// A tensor whose presence tells what a file is.
 struct Sign {
   std::string_view key;
-  Part part;
+  Content content;
   Naming naming;
 };
 
 /// The first that is there decides: what contains the other parts stands above them.
 constexpr std::array kSigns = {
-    Sign{"control_model.input_hint_block.0.weight", Part::kControlNet, Naming::kLdm},
-    Sign{"controlnet_cond_embedding.conv_in.weight", Part::kControlNet, Naming::kDiffusers},
-    Sign{"input_hint_block.0.weight", Part::kControlNet, Naming::kLdm},
-    Sign{"model.diffusion_model.input_blocks.0.0.weight", Part::kModel, Naming::kLdm},
-    Sign{"model.diffusion_model.x_embedder.proj.weight", Part::kModel, Naming::kLdm},
-    Sign{"model.diffusion_model.double_blocks.0.img_attn.qkv.weight", Part::kModel, Naming::kLdm},
-    Sign{"double_blocks.0.img_attn.qkv.weight", Part::kUNet, Naming::kLdm},
-    Sign{"transformer_blocks.0.attn.add_q_proj.weight", Part::kUNet, Naming::kDiffusers},
-    Sign{"input_blocks.0.0.weight", Part::kUNet, Naming::kLdm},
-    Sign{"time_embedding.linear_1.weight", Part::kUNet, Naming::kDiffusers},
-    Sign{"first_stage_model.decoder.conv_in.weight", Part::kVae, Naming::kLdm},
-    Sign{"decoder.up.0.block.0.conv1.weight", Part::kVae, Naming::kLdm},
-    Sign{"decoder.up_blocks.0.resnets.0.conv1.weight", Part::kVae, Naming::kDiffusers},
-    Sign{"text_model.embeddings.token_embedding.weight", Part::kTextEncoder, Naming::kDiffusers},
+    Sign{"control_model.input_hint_block.0.weight", Content::kControlNet, Naming::kLdm},
+    Sign{"controlnet_cond_embedding.conv_in.weight", Content::kControlNet, Naming::kDiffusers},
+    Sign{"input_hint_block.0.weight", Content::kControlNet, Naming::kLdm},
+    Sign{"model.diffusion_model.input_blocks.0.0.weight", Content::kModel, Naming::kLdm},
+    Sign{"model.diffusion_model.x_embedder.proj.weight", Content::kModel, Naming::kLdm},
+    Sign{"model.diffusion_model.double_blocks.0.img_attn.qkv.weight", Content::kModel,
+         Naming::kLdm},
+    Sign{"double_blocks.0.img_attn.qkv.weight", Content::kUNet, Naming::kLdm},
+    Sign{"transformer_blocks.0.attn.add_q_proj.weight", Content::kUNet, Naming::kDiffusers},
+    Sign{"input_blocks.0.0.weight", Content::kUNet, Naming::kLdm},
+    Sign{"time_embedding.linear_1.weight", Content::kUNet, Naming::kDiffusers},
+    Sign{"first_stage_model.decoder.conv_in.weight", Content::kVae, Naming::kLdm},
+    Sign{"decoder.up.0.block.0.conv1.weight", Content::kVae, Naming::kLdm},
+    Sign{"decoder.up_blocks.0.resnets.0.conv1.weight", Content::kVae, Naming::kDiffusers},
+    Sign{"text_model.embeddings.token_embedding.weight", Content::kTextEncoder, Naming::kDiffusers},
     Sign{"cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
-         Part::kTextEncoder, Naming::kLdm},
-    Sign{"adapter.body.0.resnets.0.block1.weight", Part::kAdapter, Naming::kDiffusers},
-    Sign{"body.0.block1.weight", Part::kAdapter, Naming::kLdm},
-    Sign{"body.0.in_conv.weight", Part::kAdapter, Naming::kLdm},
+         Content::kTextEncoder, Naming::kLdm},
+    Sign{"adapter.body.0.resnets.0.block1.weight", Content::kAdapter, Naming::kDiffusers},
+    Sign{"body.0.block1.weight", Content::kAdapter, Naming::kLdm},
+    Sign{"body.0.in_conv.weight", Content::kAdapter, Naming::kLdm},
 };
 
 const torch::Tensor* find(const io::StateDict& tensors, std::string_view key) {
@@ -98,7 +99,7 @@ Family family_of_vae(const io::StateDict& tensors) {
 }
 
 /// ViT-H of SD 2.x is 1024 wide, ViT-L of SD 1.x 768.
-Family family_of_text_encoder(const io::StateDict& tensors) {
+Family family_of_text_tower(const io::StateDict& tensors) {
   for (const auto& [key, tensor] : tensors) {
     if (!key.ends_with("token_embedding.weight") || tensor.dim() != 2) continue;
     return tensor.size(1) == 1024 ? Family::kSd2 : Family::kSd1;
@@ -138,21 +139,21 @@ std::string variety_of_unet(const io::StateDict& tensors) {
 std::optional<Identity> identify(const io::StateDict& tensors) {
   for (const auto& sign : kSigns) {
     if (find(tensors, sign.key) == nullptr) continue;
-    Identity identity{.part = sign.part, .naming = sign.naming};
-    switch (sign.part) {
-      case Part::kVae:
+    Identity identity{.content = sign.content, .naming = sign.naming};
+    switch (sign.content) {
+      case Content::kVae:
         identity.family = family_of_vae(tensors);
         break;
-      case Part::kTextEncoder:
-        identity.family = family_of_text_encoder(tensors);
+      case Content::kTextEncoder:
+        identity.family = family_of_text_tower(tensors);
         break;
-      case Part::kAdapter:
+      case Content::kAdapter:
         break;
       default:
         identity.family = family_of_network(tensors);
         break;
     }
-    const bool has_unet = sign.part == Part::kModel || sign.part == Part::kUNet;
+    const bool has_unet = sign.content == Content::kModel || sign.content == Content::kUNet;
     if (has_unet && (identity.family == Family::kSd1 || identity.family == Family::kSd2)) {
       identity.variety = variety_of_unet(tensors);
     }
@@ -181,6 +182,11 @@ std::string name_of(Family family) {
   return "an unknown family";
 }
 
+Family family_of_width(std::int64_t width) {
+  if (width == 768) return Family::kSd1;
+  return width == 1024 ? Family::kSd2 : Family::kOther;
+}
+
 std::string family_of_text_width(std::int64_t width) {
   switch (width) {
     case 768:
@@ -197,19 +203,19 @@ std::string family_of_text_width(std::int64_t width) {
   }
 }
 
-std::string name_of(Part part) {
-  switch (part) {
-    case Part::kModel:
+std::string name_of(Content content) {
+  switch (content) {
+    case Content::kModel:
       return "model";
-    case Part::kUNet:
+    case Content::kUNet:
       return "U-Net";
-    case Part::kVae:
+    case Content::kVae:
       return "VAE";
-    case Part::kTextEncoder:
+    case Content::kTextEncoder:
       return "text encoder";
-    case Part::kControlNet:
+    case Content::kControlNet:
       return "ControlNet";
-    case Part::kAdapter:
+    case Content::kAdapter:
       return "T2I-Adapter";
   }
   return "";
@@ -217,11 +223,11 @@ std::string name_of(Part part) {
 
 void require_buildable(const Identity& identity, const std::string& origin) {
   const bool known = identity.family == Family::kSd1 || identity.family == Family::kSd2;
-  if (identity.part == Part::kModel && known && identity.variety.empty()) return;
+  if (identity.content == Content::kModel && known && identity.variety.empty()) return;
   const auto what =
       identity.variety.empty()
-          ? fmt::format("a {} of {}", name_of(identity.part), name_of(identity.family))
-          : fmt::format("a {} of {} ({})", name_of(identity.part), name_of(identity.family),
+          ? fmt::format("a {} of {}", name_of(identity.content), name_of(identity.family))
+          : fmt::format("a {} of {} ({})", name_of(identity.content), name_of(identity.family),
                         identity.variety);
   throw Error(ErrorKind::kMismatch,
               fmt::format("cannot use {} as a base model: it is {}; expected a plain model of "

@@ -16,11 +16,11 @@ enum class Family { kSd1, kSd2, kSdxl, kSdxlRefiner, kSd3, kFlux, kOther };
 /// How a file spells its names.
 enum class Naming { kLdm, kDiffusers };
 
-/// What part of a model a file holds.
-enum class Part { kModel, kUNet, kVae, kTextEncoder, kControlNet, kAdapter };
+/// What a file holds: a model, one of its networks, or one that steers it.
+enum class Content { kModel, kUNet, kVae, kTextEncoder, kControlNet, kAdapter };
 
 struct Identity {
-  Part part = Part::kModel;
+  Content content = Content::kModel;
   Family family = Family::kSd1;
   Naming naming = Naming::kLdm;
   /// What sets it apart within its family and keeps us from building it ("inpainting U-Net with 9
@@ -33,11 +33,13 @@ std::optional<Identity> identify(const io::StateDict& tensors);
 
 /// "Stable Diffusion 1.x", …
 std::string name_of(Family family);
+/// The family that we build whose text features are so wide; kOther for other widths.
+Family family_of_width(std::int64_t width);
 /// The family whose text features are so wide, which is what a LoRA or a ControlNet cannot hide;
 /// says so where the width is of none or of one that is not built.
 std::string family_of_text_width(std::int64_t width);
 /// "model", "U-Net", …
-std::string name_of(Part part);
+std::string name_of(Content content);
 
 /// Throws mos::Error(kMismatch) unless `identity` is a model of Stable Diffusion 1.x or 2.x that
 /// we build; the message names what it is instead. `origin` is the file.

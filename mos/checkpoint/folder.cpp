@@ -110,7 +110,8 @@ std::map<std::string, std::string> read_settings(const fs::path& directory) {
 
 /// Parts of the index that are folders and none of ours.
 std::map<std::string, fs::path> other_parts(const Json& index, const fs::path& directory) {
-  const std::set<std::string> ours = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"};
+  std::set<std::string> ours = {fs::path(kSchedulerFile).parent_path(), kTokenizerFolder};
+  for (const auto& part : kNetworks) ours.insert(part.folder);
   std::map<std::string, fs::path> parts;
   for (const auto& [name, value] : index.items()) {
     const bool is_part = value.is_array() && value.size() == 2 && value[1].is_string();
@@ -163,7 +164,7 @@ Checkpoint read_folder(const fs::path& directory, const ReadOptions& options) {
   checkpoint.tokenizer = text::CLIPTokenizer::from_directory(directory / kTokenizerFolder);
   checkpoint.other_parts = other_parts(checkpoint.model_index, directory);
   for (const auto& part : kNetworks) {
-    (checkpoint.*part.stored).tensors = read_weights(directory, part, options.variant);
+    checkpoint.networks.at(part.part).tensors = read_weights(directory, part, options.variant);
   }
   return checkpoint;
 }
@@ -192,7 +193,7 @@ void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteO
   for (const auto& [name, text] : options.notes) write_text_file(directory / name, text);
   checkpoint.tokenizer.save(directory / kTokenizerFolder);
   for (const auto& part : kNetworks) {
-    auto& tensors = (checkpoint.*part.stored).tensors;
+    auto& tensors = checkpoint.networks.at(part.part).tensors;
     io::LazyDict lazy;
     for (auto& [key, tensor] : tensors) {
       auto& made = lazy[key] = io::lazy_tensor(tensor);

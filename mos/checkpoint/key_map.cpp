@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "mos/checkpoint/part.h"
+
 namespace mos::checkpoint {
 namespace {
 
@@ -59,21 +61,25 @@ constexpr std::array kVaeHalfRules = {
 
 // Text encoders; {} is the number of a layer.
 
-constexpr Rule kClip = {"cond_stage_model.transformer.text_model", "text_encoder/text_model"};
+/// The text encoder's key of diffusers for one of its layers.
+std::string text_key(std::string_view layer) {
+  return fmt::format("{}/{}", folder_of(Part::kTextEncoder), layer);
+}
+
+constexpr Rule kClip = {"cond_stage_model.transformer.text_model", "text_model"};
 /// As some merging tools wrote it, with transformers 4.30's layout of the module: read only.
 constexpr std::array kOldClipRules = {
-    Rule{"cond_stage_model.transformer.embeddings", "text_encoder/text_model.embeddings"},
-    Rule{"cond_stage_model.transformer.encoder", "text_encoder/text_model.encoder"},
-    Rule{"cond_stage_model.transformer.final_layer_norm",
-         "text_encoder/text_model.final_layer_norm"},
+    Rule{"cond_stage_model.transformer.embeddings", "text_model.embeddings"},
+    Rule{"cond_stage_model.transformer.encoder", "text_model.encoder"},
+    Rule{"cond_stage_model.transformer.final_layer_norm", "text_model.final_layer_norm"},
 };
 
 constexpr std::string_view kOpenClip = "cond_stage_model.model";
 
 constexpr std::array kOpenClipRules = {
-    Rule{"token_embedding", "text_encoder/text_model.embeddings.token_embedding"},
-    Rule{"positional_embedding", "text_encoder/text_model.embeddings.position_embedding.weight"},
-    Rule{"ln_final", "text_encoder/text_model.final_layer_norm"},
+    Rule{"token_embedding", "text_model.embeddings.token_embedding"},
+    Rule{"positional_embedding", "text_model.embeddings.position_embedding.weight"},
+    Rule{"ln_final", "text_model.final_layer_norm"},
 };
 
 constexpr std::array kOpenClipLayerRules = {
@@ -105,13 +111,13 @@ KeyMap::KeyMap(const KeyMapSizes& sizes) {
   }
   add_vae_half(sizes.vae, "encoder");
   add_vae_half(sizes.vae, "decoder");
-  if (sizes.text_encoder == TextEncoderKind::kOpenClip) {
+  if (sizes.text == TextEncoderKind::kOpenClip) {
     add_open_clip(sizes.text_layers);
     return;
   }
-  add(std::string(kClip.ldm), std::string(kClip.diffusers));
+  add(std::string(kClip.ldm), text_key(kClip.diffusers));
   for (const auto& [ldm, diffusers] : kOldClipRules) {
-    diffusers_[std::string(ldm)] = {std::string(diffusers)};
+    diffusers_[std::string(ldm)] = {text_key(diffusers)};
   }
 }
 
@@ -198,11 +204,11 @@ void KeyMap::add_vae_half(const VaeConfig& config, std::string_view half) {
 
 void KeyMap::add_open_clip(std::int64_t layers) {
   for (const auto& [ldm, diffusers] : kOpenClipRules) {
-    add(fmt::format("{}.{}", kOpenClip, ldm), std::string(diffusers));
+    add(fmt::format("{}.{}", kOpenClip, ldm), text_key(diffusers));
   }
   for (std::int64_t i = 0; i < layers; ++i) {
     const auto block = fmt::format("{}.transformer.resblocks.{}", kOpenClip, i);
-    const auto layer = fmt::format("text_encoder/text_model.encoder.layers.{}", i);
+    const auto layer = text_key(fmt::format("text_model.encoder.layers.{}", i));
     for (const auto& [ldm, diffusers] : kOpenClipLayerRules) {
       add(fmt::format("{}.{}", block, ldm), fmt::format("{}.{}", layer, diffusers));
     }

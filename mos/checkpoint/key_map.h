@@ -31,7 +31,7 @@ struct KeyMapSizes {
   nn::UNetConfig unet;
   nn::VaeConfig vae;
   std::int64_t text_layers = 12;
-  TextEncoderKind text_encoder = TextEncoderKind::kTransformers;
+  TextEncoderKind text = TextEncoderKind::kTransformers;
 };
 
 /// Both directions of one table of rules, for all networks of a model. Keys of diffusers have their

@@ -147,7 +147,7 @@ struct TextKeys {
   std::string tokens, positions, layer, wide;
 };
 
-Json text_encoder_config(const Shapes& shapes, TextEncoderKind kind, bool penultimate) {
+Json text_config(const Shapes& shapes, TextEncoderKind kind, bool penultimate) {
   const bool open_clip = kind == TextEncoderKind::kOpenClip;
   const std::string old = std::string(kClip) + "embeddings.token_embedding.weight";
   const std::string clip = shapes.has(old) ? kClip : std::string(kClip) + "text_model.";
@@ -205,7 +205,7 @@ bool is_sd2(const Shapes& shapes) {
 
 }  // namespace
 
-TextEncoderKind text_encoder_kind(const io::StateDict& tensors) {
+TextEncoderKind text_kind_of(const io::StateDict& tensors) {
   const bool open_clip = tensors.contains(std::string(kOpenClip) + "token_embedding.weight");
   return open_clip ? TextEncoderKind::kOpenClip : TextEncoderKind::kTransformers;
 }
@@ -277,12 +277,13 @@ void derive_settings(Checkpoint& checkpoint, const io::StateDict& tensors, const
   const Shapes shapes(tensors);
   // SD 2.x that predict v were trained at 768 pixels, all others at 512.
   const std::int64_t side = is_sd2(shapes) && prediction.type == "v_prediction" ? 96 : 64;
-  checkpoint.unet.config = unet_config(shapes, side);
+  auto& networks = checkpoint.networks;
+  networks[Part::kUNet].config = unet_config(shapes, side);
   constexpr std::int64_t kDownscale = 8;
-  checkpoint.vae.config = vae_config(shapes, config.scale_factor, side * kDownscale);
-  const auto kind = text_encoder_kind(tensors);
-  checkpoint.text_encoder.config =
-      text_encoder_config(shapes, kind, config.text_layer == "penultimate");
+  networks[Part::kVae].config = vae_config(shapes, config.scale_factor, side * kDownscale);
+  const auto kind = text_kind_of(tensors);
+  networks[Part::kTextEncoder].config =
+      text_config(shapes, kind, config.text_layer == "penultimate");
   checkpoint.scheduler_config = scheduler_config(config, prediction.type);
   checkpoint.model_index = model_index_of(checkpoint.scheduler_config);
   checkpoint.tokenizer = kind == TextEncoderKind::kOpenClip ? text::CLIPTokenizer::clip("!")

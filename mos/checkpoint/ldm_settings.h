@@ -39,6 +39,6 @@ Prediction prediction_of(const io::StateDict& tensors,
 void derive_settings(Checkpoint& checkpoint, const io::StateDict& tensors, const LdmConfig& config,
                      const Prediction& prediction);
 
-TextEncoderKind text_encoder_kind(const io::StateDict& tensors);
+TextEncoderKind text_kind_of(const io::StateDict& tensors);
 
 }  // namespace mos::checkpoint

@@ -1,37 +1,23 @@
 #pragma once
 
-#include <array>
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "mos/checkpoint/checkpoint.h"
 
-/// The networks of a model and where they lie in a diffusers directory.
+/// The small files of a diffusers directory.
 namespace mos::checkpoint {
-
-struct NetworkPart {
-  const char* folder;
-  const char* library;
-  const char* class_name;
-  const char* weights;      ///< File name without variant and ending.
-  const char* old_weights;  ///< The same of files of torch.save (.bin).
-  StoredNetwork Checkpoint::*stored;
-
-  std::string config_file() const { return std::string(folder) + "/config.json"; }
-};
-
-inline constexpr std::array kNetworks = {
-    NetworkPart{"text_encoder", "transformers", "CLIPTextModel", "model", "pytorch_model",
-                &Checkpoint::text_encoder},
-    NetworkPart{"vae", "diffusers", "AutoencoderKL", "diffusion_pytorch_model",
-                "diffusion_pytorch_model", &Checkpoint::vae},
-    NetworkPart{"unet", "diffusers", "UNet2DConditionModel", "diffusion_pytorch_model",
-                "diffusion_pytorch_model", &Checkpoint::unet},
-};
 
 inline constexpr const char* kIndexFile = "model_index.json";
 inline constexpr const char* kSchedulerFile = "scheduler/scheduler_config.json";
 inline constexpr const char* kConceptsFile = "new_concept_cfg.json";
 inline constexpr const char* kTokenizerFolder = "tokenizer";
+
+/// What the network of a model predicts when its scheduler_config.json does not say.
+inline constexpr const char* kDefaultPrediction = "epsilon";
+/// The `prediction_type` of such a config.
+std::string prediction_type_of(const Json& scheduler_config);
 
 /// The JSON files of a directory, by path: those as they were read where the value is the same.
 std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint);

@@ -44,7 +44,7 @@ Json unet(std::int64_t sample_size, std::int64_t text_width) {
                                           "CrossAttnUpBlock2D"})}};
 }
 
-Json text_encoder(std::int64_t width, std::int64_t layers, std::int64_t heads, const char* act) {
+Json text(std::int64_t width, std::int64_t layers, std::int64_t heads, const char* act) {
   return {{"architectures", {"CLIPTextModel"}},
           {"hidden_act", act},
           {"hidden_size", width},
@@ -73,18 +73,22 @@ Json scheduler(const char* class_name, const char* prediction_type) {
 
 ModelConfigs reference_configs(const std::string& name) {
   if (name == "sd15") {
-    ModelConfigs configs{text_encoder(768, 12, 12, "quick_gelu"), vae(512), unet(64, 768),
+    ModelConfigs configs{{{Part::kTextEncoder, text(768, 12, 12, "quick_gelu")},
+                          {Part::kVae, vae(512)},
+                          {Part::kUNet, unet(64, 768)}},
                          scheduler("PNDMScheduler", "epsilon")};
-    configs.unet["attention_head_dim"] = 8;
+    configs.networks[Part::kUNet]["attention_head_dim"] = 8;
     configs.scheduler["skip_prk_steps"] = true;
     return configs;
   }
   if (name == "sd21") {
     // The text encoder is OpenCLIP's ViT-H without its last layer, as diffusers ships it.
-    ModelConfigs configs{text_encoder(1024, 23, 16, "gelu"), vae(768), unet(96, 1024),
+    ModelConfigs configs{{{Part::kTextEncoder, text(1024, 23, 16, "gelu")},
+                          {Part::kVae, vae(768)},
+                          {Part::kUNet, unet(96, 1024)}},
                          scheduler("DDIMScheduler", "v_prediction")};
-    configs.unet["attention_head_dim"] = {5, 10, 20, 20};
-    configs.unet["use_linear_projection"] = true;
+    configs.networks[Part::kUNet]["attention_head_dim"] = {5, 10, 20, 20};
+    configs.networks[Part::kUNet]["use_linear_projection"] = true;
     return configs;
   }
   throw Error(ErrorKind::kUsage,

@@ -1,14 +1,17 @@
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "mos/base/json.h"
+#include "mos/checkpoint/part.h"
 
 namespace mos::checkpoint {
 
 /// The configs of a model's parts, as diffusers' folders have them.
 struct ModelConfigs {
-  Json text_encoder, vae, unet, scheduler;
+  std::map<Part, Json> networks;
+  Json scheduler;
 };
 
 /// Those of "sd15" (Stable Diffusion 1.5) or "sd21" (2.1 at 768 pixels, which predicts v).

@@ -89,7 +89,7 @@ std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint) 
     put(texts, checkpoint, file.name, checkpoint.*file.value);
   }
   for (const auto& part : kNetworks) {
-    put(texts, checkpoint, part.config_file(), (checkpoint.*part.stored).config);
+    put(texts, checkpoint, part.config_file(), checkpoint.networks.at(part.part).config);
   }
   return texts;
 }
@@ -101,7 +101,7 @@ void take_settings(Checkpoint& checkpoint, const std::map<std::string, std::stri
     if (file.name == kIndexFile) check_index(checkpoint);
   }
   for (const auto& part : kNetworks) {
-    (checkpoint.*part.stored).config = take(checkpoint, texts, part.config_file());
+    checkpoint.networks[part.part].config = take(checkpoint, texts, part.config_file());
   }
 }
 
@@ -112,13 +112,13 @@ Json model_index_of(const Json& scheduler_config) {
                 {"requires_safety_checker", false},
                 {"safety_checker", {nullptr, nullptr}}};
   index["scheduler"] = {"diffusers", json_required<std::string>(scheduler_config, "_class_name")};
-  for (const auto* folder : {"text_encoder", "unet", "vae"}) {
-    for (const auto& part : kNetworks) {
-      if (std::string_view(folder) == part.folder) index[folder] = {part.library, part.class_name};
-    }
-  }
+  for (const auto& part : kNetworks) index[part.folder] = {part.library, part.class_name};
   index["tokenizer"] = {"transformers", "CLIPTokenizer"};
   return index;
+}
+
+std::string prediction_type_of(const Json& scheduler_config) {
+  return json_value<std::string>(scheduler_config, "prediction_type", kDefaultPrediction);
 }
 
 Json parse_config(std::string_view text, const std::string& origin) {

@@ -126,11 +126,12 @@ void take_settings_of(Checkpoint& checkpoint, const io::TensorFile& file,
 }
 
 KeyMapSizes sizes_of(const Checkpoint& checkpoint, TextEncoderKind kind) {
-  const auto text = nn::ClipTextConfig::from_json(checkpoint.text_encoder.config);
-  return {.unet = nn::UNetConfig::from_json(checkpoint.unet.config),
-          .vae = nn::VaeConfig::from_json(checkpoint.vae.config),
+  const auto config = [&](Part part) -> const Json& { return checkpoint.networks.at(part).config; };
+  const auto text = nn::ClipTextConfig::from_json(config(Part::kTextEncoder));
+  return {.unet = nn::UNetConfig::from_json(config(Part::kUNet)),
+          .vae = nn::VaeConfig::from_json(config(Part::kVae)),
           .text_layers = text.num_hidden_layers,
-          .text_encoder = kind};
+          .text = kind};
 }
 
 /// The network of a key that starts with its folder, and the key without it.
@@ -138,7 +139,7 @@ std::pair<io::StateDict*, std::string> place_of(Checkpoint& checkpoint, const st
   for (const auto& part : kNetworks) {
     const auto prefix = std::string(part.folder) + "/";
     if (key.starts_with(prefix)) {
-      return {&(checkpoint.*part.stored).tensors, key.substr(prefix.size())};
+      return {&checkpoint.networks.at(part.part).tensors, key.substr(prefix.size())};
     }
   }
   return {nullptr, key};
@@ -180,9 +181,7 @@ void log_unused(const fs::path& file, std::size_t count) {
 
 /// Metadata that other programs know (stability.ai's ModelSpec 1.0.0).
 std::map<std::string, std::string> model_spec(const Checkpoint& checkpoint, bool open_clip) {
-  const auto prediction =
-      json_value<std::string>(checkpoint.scheduler_config, "prediction_type", "epsilon");
-  const bool v = prediction == "v_prediction";
+  const bool v = prediction_type_of(checkpoint.scheduler_config) == "v_prediction";
   const char* architecture = !open_clip ? "stable-diffusion-v1"
                              : v        ? "stable-diffusion-v2-768-v"
                                         : "stable-diffusion-v2-512";
@@ -260,10 +259,13 @@ class LdmTensors {
   std::map<std::string, std::vector<Piece>> pieces_;
 };
 
+const Json& text_config(const Checkpoint& checkpoint) {
+  return checkpoint.networks.at(Part::kTextEncoder).config;
+}
+
 bool is_open_clip(const Checkpoint& checkpoint) {
   // ViT-H came with the exact GELU, OpenAI's ViT-L with its approximation.
-  return json_value<std::string>(checkpoint.text_encoder.config, "hidden_act", "quick_gelu") ==
-         "gelu";
+  return json_value<std::string>(text_config(checkpoint), "hidden_act", "quick_gelu") == "gelu";
 }
 
 }  // namespace
@@ -288,9 +290,9 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   Checkpoint checkpoint;
   checkpoint.origin = path;
   take_settings_of(checkpoint, file, options);
-  const KeyMap map(sizes_of(checkpoint, text_encoder_kind(file.tensors)));
+  const KeyMap map(sizes_of(checkpoint, text_kind_of(file.tensors)));
   const auto text_layers =
-      json_value<std::int64_t>(checkpoint.text_encoder.config, "num_hidden_layers", 0);
+      json_value<std::int64_t>(text_config(checkpoint), "num_hidden_layers", 0);
   std::size_t unused = 0;
   for (const auto& [key, tensor] : file.tensors) {
     const auto keys = map.to_diffusers(key);
@@ -320,13 +322,13 @@ void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteO
   metadata[kSettingsKey] = own_settings(checkpoint);
   LdmTensors tensors(KeyMap(sizes_of(checkpoint, kind)), options);
   for (const auto& part : kNetworks) {
-    for (auto& [key, tensor] : (checkpoint.*part.stored).tensors) {
+    for (auto& [key, tensor] : checkpoint.networks.at(part.part).tensors) {
       const auto name = fmt::format("{}/{}", part.folder, io::canonical_key(key));
       // SD 1.x files keep the positions 0, 1, 2, … beside the weights; OpenCLIP has no such tensor.
       if (io::is_ignorable_buffer(key) && !tensors.has_place_for(name)) continue;
       tensors.add(name, std::move(tensor));
     }
-    (checkpoint.*part.stored).tensors.clear();
+    checkpoint.networks.at(part.part).tensors.clear();
   }
   io::write_safetensors(path, tensors.take(), metadata,
                         {.existing = existing, .cancel = options.cancel});

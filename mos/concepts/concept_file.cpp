@@ -18,6 +18,8 @@
 namespace mos::concepts {
 namespace fs = std::filesystem;
 
+using checkpoint::Part;
+
 namespace {
 
 constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in the authors' files.
@@ -51,7 +53,7 @@ PeftConfigs scales_of(const io::TensorFile& file, const LoraCollector& lora) {
   const bool by_peft = lora.dialects().contains(LoraDialect::kPeft);
   if (!configs.empty() || !by_peft || !fs::exists(beside)) return configs;
   const auto config = read_json_file(beside);
-  for (const auto network : {Network::kTextEncoder, Network::kUNet}) {
+  for (const auto network : checkpoint::kTunedParts) {
     configs.emplace(network, PeftConfig(config, beside.string()));
   }
   return configs;
@@ -82,8 +84,7 @@ void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
 /// What another file of the same concept brings: other layers and words.
 void add(ConceptFile more, ConceptFile& file) {
   for (auto& word : more.delta.words) file.delta.words.push_back(std::move(word));
-  file.delta.text_encoder.merge(more.delta.text_encoder);
-  file.delta.unet.merge(more.delta.unet);
+  for (auto& [network, updates] : more.delta.updates) file.delta.updates[network].merge(updates);
   for (auto& use : more.keys.matched) file.keys.matched.push_back(std::move(use));
   for (auto& key : more.keys.unexpected) file.keys.unexpected.push_back(std::move(key));
 }
@@ -91,14 +92,14 @@ void add(ConceptFile more, ConceptFile& file) {
 /// Everything in a concept is small and read several times, so it is looked at here, once.
 void check_values(const ConceptFile& file) {
   for (const auto& word : file.delta.words) {
-    io::check_finite(word.rows, file.origin, word.word);
+    for (const auto& [part, rows] : word.rows) io::check_finite(rows, file.origin, word.word);
   }
   const auto check = [&](const std::string& layer, std::string_view part,
                          const torch::Tensor& tensor) {
     io::check_finite(tensor, file.origin, fmt::format("{} ({})", layer, part));
   };
-  for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
-    for (const auto& [layer, update] : *updates) {
+  for (const auto& [network, updates] : file.delta.updates) {
+    for (const auto& [layer, update] : updates) {
       if (const auto* dense = update.dense()) {
         for (const auto& [part, tensor] : dense->parts) check(layer, name_of(part), tensor);
       } else {
@@ -111,15 +112,16 @@ void check_values(const ConceptFile& file) {
 
 /// A model given as a concept has hundreds of keys that do not fit; what it is says it all.
 void refuse_model(const io::TensorFile& file) {
-  using checkpoint::Part;
+  using checkpoint::Content;
   const auto identity = checkpoint::identify(file.tensors);
   if (!identity) return;
-  const bool steers = identity->part == Part::kAdapter || identity->part == Part::kControlNet;
+  const bool steers =
+      identity->content == Content::kAdapter || identity->content == Content::kControlNet;
   const auto family = steers ? "" : fmt::format(" ({})", name_of(identity->family));
   throw Error(ErrorKind::kMismatch,
               fmt::format("{} is no concept but a {}{}, which is given with {}; concepts are LoRA "
                           "files and embeddings",
-                          file.path.string(), name_of(identity->part), family,
+                          file.path.string(), name_of(identity->content), family,
                           steers ? "--adapter" : "--base"));
 }
 

@@ -63,10 +63,6 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
-bool has_lora(const ConceptDelta& delta) {
-  return !delta.text_encoder.empty() || !delta.unet.empty();
-}
-
 bool needs_metadata(const FormatRule& rule, const ConceptDelta& delta) {
   const bool scale_outside =
       rule.lora == LoraDialect::kPeft || rule.lora == LoraDialect::kDiffusers;
@@ -121,7 +117,7 @@ io::TorchValue a1111_value(const ConceptWord& word) {
   constexpr std::int64_t kAsterisk = 265;  // the token of "*"
   return {Dict{{"name", {word.word}},
                {"step", {std::int64_t{0}}},
-               {"string_to_param", {Dict{{"*", {word.rows.contiguous()}}}}},
+               {"string_to_param", {Dict{{"*", {word.rows.first().contiguous()}}}}},
                {"string_to_token", {Dict{{"*", {kAsterisk}}}}}}};
 }
 
@@ -168,7 +164,7 @@ ConceptFormat format_of_ending(const fs::path& path) {
 
 void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
   const auto& rule = rule_of(format);
-  require(rule.lora || !has_lora(delta),
+  require(rule.lora || delta.layer_count() == 0,
           fmt::format("{} files hold a word and no LoRA; leave the LoRA out with --only words",
                       rule.name));
   require(rule.words || delta.words.empty(),
@@ -178,8 +174,8 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path
   require(rule.lora || delta.words.size() == 1,
           fmt::format("{} files hold one word, this concept has {}; choose one with --word",
                       rule.name, delta.words.size()));
-  for (const auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (const auto& [layer, update] : *updates) {
+  for (const auto& [network, updates] : delta.updates) {
+    for (const auto& [layer, update] : updates) {
       if (!holds(rule.forms, update)) refuse_form(rule, layer, update);
     }
   }

@@ -16,16 +16,18 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
+
 namespace {
 
 /// Width of the text that the concept's words or layers are made for; 0: nothing tells.
 std::int64_t text_width(const ConceptDelta& delta) {
-  if (!delta.words.empty()) return delta.words.front().rows.size(1);
-  for (const auto& [layer, update] : delta.unet) {
+  if (!delta.words.empty()) return delta.words.front().rows.first().size(1);
+  for (const auto& [layer, update] : delta.of(Part::kUNet)) {
     const bool reads_text = layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v");
     if (reads_text && update.features()) return update.features()->in;
   }
-  for (const auto& [layer, update] : delta.text_encoder) {
+  for (const auto& [layer, update] : delta.of(Part::kTextEncoder)) {
     if (layer.ends_with(".q_proj") && update.features()) return update.features()->in;
   }
   return 0;
@@ -35,8 +37,8 @@ std::int64_t text_width(const ConceptDelta& delta) {
 template <class ValueOf>
 Json distinct(const ConceptDelta& delta, const ValueOf& value_of) {
   std::set<double> values;
-  for (const auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (const auto& [layer, update] : *updates) {
+  for (const auto& [network, updates] : delta.updates) {
+    for (const auto& [layer, update] : updates) {
       if (update.rank() > 0) values.insert(value_of(update));
     }
   }
@@ -83,8 +85,8 @@ std::string network_of(const LayerUpdate& update) {
 /// All that is in the file: "LoRA", "LoHa (LyCORIS), full differences (LyCORIS)".
 std::string network_type(const ConceptFile& file) {
   std::set<std::string> kinds;
-  for (const auto* updates : {&file.delta.text_encoder, &file.delta.unet}) {
-    for (const auto& [layer, update] : *updates) kinds.insert(network_of(update));
+  for (const auto& [network, updates] : file.delta.updates) {
+    for (const auto& [layer, update] : updates) kinds.insert(network_of(update));
   }
   if (kinds.empty()) return "embedding";
   if (kinds.contains(kLoCon)) kinds.erase("LoRA");  // whose other layers are pairs like a LoRA's
@@ -95,7 +97,8 @@ Json words_json(const ConceptDelta& delta) {
   Json words = Json::object();
   for (const auto& word : delta.words) {
     words[word.word] = fmt::format(
-        "{} token{} of width {}{}", word.vectors, word.vectors == 1 ? "" : "s", word.rows.size(1),
+        "{} token{} of width {}{}", word.vectors, word.vectors == 1 ? "" : "s",
+        word.rows.first().size(1),
         word.layers() == 1 ? std::string() : fmt::format(", rows for {} layers", word.layers()));
     if (word.alias.empty()) continue;
     words[word.word].get_ref<std::string&>() +=
@@ -105,12 +108,13 @@ Json words_json(const ConceptDelta& delta) {
 }
 
 void add_lora(Json& report, const ConceptDelta& delta) {
-  if (delta.unet.empty() && delta.text_encoder.empty()) return;
+  if (delta.layer_count() == 0) return;
   report["ranks"] =
       distinct(delta, [](const LayerUpdate& u) { return static_cast<double>(u.rank()); });
   report["alphas"] = distinct(delta, [](const LayerUpdate& u) { return u.alpha(); });
-  report["text_encoder_layers"] = layer_kinds(delta.text_encoder);
-  report["unet_layers"] = layer_kinds(delta.unet);
+  for (const auto network : checkpoint::kTunedParts) {
+    report[fmt::format("{}_layers", folder_of(network))] = layer_kinds(delta.of(network));
+  }
 }
 
 /// The models that have a place for all of it.
@@ -122,10 +126,11 @@ Json target_of(const ConceptDelta& delta) {
   } else {
     target["family"] = "Stable Diffusion 1.x or 2.x: no layer in it reads text";
   }
-  if (!delta.text_encoder.empty()) target["text encoder layers"] = delta.text_encoder.size();
-  if (!delta.unet.empty()) target["U-Net layers"] = delta.unet.size();
+  for (const auto& [network, updates] : delta.updates) {
+    if (!updates.empty()) target[fmt::format("{} layers", name_of(network))] = updates.size();
+  }
   std::int64_t tokens = 0;
-  for (const auto& word : delta.words) tokens += word.rows.size(0);
+  for (const auto& word : delta.words) tokens += word.rows.count();
   if (tokens > 0) target["rows of the token embedding"] = tokens;
   return target;
 }
@@ -154,27 +159,36 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   return report;
 }
 
-std::optional<KeyReport> compare_with_base(const io::TensorFile& file,
-                                           diffusion::StableDiffusion& base) {
+namespace {
+
+/// For a U-Net that reads `texts` texts of a layer-wise prompt.
+void compare_rows(const ConceptWord& word, const diffusion::TextTower& tower, std::int64_t texts,
+                  KeyReport& keys) {
+  const auto rows = word.rows.of(tower.part);
+  if (!rows.defined()) {
+    keys.misfit(word.word, fmt::format("no rows for the {}", name_of(tower.part)));
+  } else if (rows.size(1) != tower.width()) {
+    keys.misfit(word.word, fmt::format("rows of width {}, the text encoder's have {}", rows.size(1),
+                                       tower.width()));
+  } else if (word.layers() != 1 && word.layers() != texts) {
+    keys.misfit(word.word, fmt::format("rows for {} layers, the U-Net has {} cross-attentions",
+                                       word.layers(), texts));
+  }
+}
+
+}  // namespace
+
+std::optional<KeyReport> compare_with_base(const io::TensorFile& file, diffusion::Model& base) {
   auto sorted = sort_concept_keys(file);
   if (!is_concept_file(sorted)) return std::nullopt;
   auto& keys = sorted.keys;
-  const auto compare = [&keys](torch::nn::Module& model, Network network, LayerUpdates& updates) {
-    leave_out_absent_layers(model, network, updates, keys);
-    leave_out_other_shapes(model, network, updates, keys);
-  };
-  compare(*base.text_encoder, Network::kTextEncoder, sorted.delta.text_encoder);
-  compare(*base.unet, Network::kUNet, sorted.delta.unet);
-  const auto width = base.text_encoder->config().hidden_size;
-  const auto layers = base.unet->cross_attention_count();
+  for (auto& [part, updates] : sorted.delta.updates) {
+    leave_out_absent_layers(*base.network(part), part, updates, keys);
+    leave_out_other_shapes(*base.network(part), part, updates, keys);
+  }
+  const auto texts = base.unet->text_slices().count;
   for (const auto& word : sorted.delta.words) {
-    if (word.rows.size(1) != width) {
-      keys.misfit(word.word, fmt::format("rows of width {}, the text encoder's have {}",
-                                         word.rows.size(1), width));
-    } else if (word.layers() != 1 && word.layers() != layers) {
-      keys.misfit(word.word, fmt::format("rows for {} layers, the U-Net has {} cross-attentions",
-                                         word.layers(), layers));
-    }
+    for (const auto& tower : base.towers) compare_rows(word, tower, texts, keys);
   }
   return keys;
 }

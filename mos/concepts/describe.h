@@ -4,7 +4,7 @@
 
 #include "mos/base/json.h"
 #include "mos/concepts/key_report.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/tensor_file.h"
 
 namespace mos::concepts {
@@ -17,7 +17,6 @@ std::optional<Json> describe_concept(const io::TensorFile& file);
 /// What would become of the keys of such a file on `base`, of which only the shapes matter: those
 /// of layers that it lacks are unexpected, those of other sizes wrong. Nothing when it is no such
 /// file.
-std::optional<KeyReport> compare_with_base(const io::TensorFile& file,
-                                           diffusion::StableDiffusion& base);
+std::optional<KeyReport> compare_with_base(const io::TensorFile& file, diffusion::Model& base);
 
 }  // namespace mos::concepts

@@ -78,10 +78,14 @@ void require_one_row(const ConceptWord& word, EmbeddingDialect dialect) {
                   word.word, word.layers(), name_of(dialect)));
 }
 
-/// Rows as [L,n,C] for L layers, shared ones repeated.
+/// `rows` of `word` as [L,n,C] for L layers, shared ones repeated.
+Tensor layerwise(const Tensor& rows, const ConceptWord& word, std::int64_t layers) {
+  return rows.unflatten(0, {word.layers(), word.vectors}).expand({layers, -1, -1});
+}
+
+/// Those of the one encoder that files have.
 Tensor layerwise(const ConceptWord& word, std::int64_t layers) {
-  const auto rows = word.rows.unflatten(0, {word.layers(), word.vectors});
-  return rows.expand({layers, -1, -1});
+  return layerwise(word.rows.first(), word, layers);
 }
 
 io::StateDict xti_tensors(const ConceptWord& word) {
@@ -173,12 +177,12 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
       continue;
     }
     const auto word = shared_word("", found->second);
-    fits = fits && word && (rows.empty() || word->rows.sizes() == rows.front().sizes());
+    fits = fits && word && (rows.empty() || word->rows.first().sizes() == rows.front().sizes());
     if (!fits) {
       report.wrong.push_back(shape_complaint(layer, found->second));
       break;
     }
-    rows.push_back(word->rows);
+    rows.push_back(word->rows.first());
   }
   if (!fits || rows.size() != kXtiLayers.size()) return;
   if (file_word_.empty()) {
@@ -229,11 +233,11 @@ void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
 io::StateDict word_tensors(const ConceptWord& word, EmbeddingDialect dialect) {
   if (dialect == EmbeddingDialect::kXti) return xti_tensors(word);
   if (dialect == EmbeddingDialect::kOfficial) {
-    const auto rows = word.vectors == 1 ? word.rows : layerwise(word, word.layers());
+    const auto rows = word.vectors == 1 ? word.rows.first() : layerwise(word, word.layers());
     return {{std::string(kOfficialPrefix) + word.word, rows.contiguous()}};
   }
   require_one_row(word, dialect);
-  const auto rows = word.rows.contiguous();
+  const auto rows = word.rows.first().contiguous();
   if (dialect == EmbeddingDialect::kDiffusers) return {{word.word, rows}};
   if (dialect == EmbeddingDialect::kA1111) return {{std::string(kParams), rows}};
   if (word.word.find('.') != std::string::npos) {
@@ -246,8 +250,10 @@ io::StateDict word_tensors(const ConceptWord& word, EmbeddingDialect dialect) {
 }
 
 ConceptWord with_mean_rows(const ConceptWord& word) {
-  const auto rows = layerwise(word, word.layers()).to(torch::kFloat32);
-  return {word.word, rows.mean(0), word.vectors, word.alias};
+  const auto mean = [&](const Tensor& rows) {
+    return layerwise(rows, word, word.layers()).to(torch::kFloat32).mean(0);
+  };
+  return {word.word, word.rows.changed(mean), word.vectors, word.alias};
 }
 
 }  // namespace mos::concepts

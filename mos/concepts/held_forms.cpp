@@ -143,19 +143,20 @@ std::string cost_text(const Reduction& reduction, std::int64_t rank) {
 }
 
 bool needs_base(HeldForms held, const ConceptDelta& delta) {
-  const auto needs = [held](const LayerUpdates& updates) {
-    return std::any_of(updates.begin(), updates.end(), [held](const auto& entry) {
+  return std::ranges::any_of(delta.updates, [held](const auto& network) {
+    return std::ranges::any_of(network.second, [held](const auto& entry) {
       return !holds(held, entry.second) && has_magnitude(entry.second);
     });
-  };
-  return needs(delta.text_encoder) || needs(delta.unet);
+  });
 }
 
 Reduction reduced_to(HeldForms held, ConceptDelta delta, std::int64_t rank,
-                     diffusion::StableDiffusion* base) {
+                     diffusion::Model* base) {
   Reducer reducer(held, rank);
-  reducer.reduce(delta.text_encoder, base == nullptr ? nullptr : base->text_encoder.get());
-  reducer.reduce(delta.unet, base == nullptr ? nullptr : base->unet.get());
+  for (auto& [part, updates] : delta.updates) {
+    const auto network = base == nullptr ? nullptr : base->network(part);
+    reducer.reduce(updates, network.get());
+  }
   return reducer.result(std::move(delta));
 }
 

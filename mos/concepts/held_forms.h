@@ -4,7 +4,7 @@
 #include <string>
 
 #include "mos/concepts/concept_delta.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 
 /// Updates for files that have no room for their form.
 namespace mos::concepts {
@@ -41,6 +41,6 @@ bool needs_base(HeldForms held, const ConceptDelta& delta);
 /// DoRA alone depends on its weights. Throws mos::Error(kMismatch) for what cannot be held even so:
 /// a change of biases, DoRA without `base`, a concept that does not fit `base`.
 Reduction reduced_to(HeldForms held, ConceptDelta delta, std::int64_t rank,
-                     diffusion::StableDiffusion* base = nullptr);
+                     diffusion::Model* base = nullptr);
 
 }  // namespace mos::concepts

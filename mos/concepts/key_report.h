@@ -10,7 +10,7 @@ namespace mos::concepts {
 struct KeyReport {
   struct Use {
     std::string key;
-    std::string target;  ///< `unet/<layer>`, `text_encoder/<layer>` or the word it belongs to.
+    std::string target;  ///< `unet/<layer>`, … (layer_target) or the word it belongs to.
   };
   struct Stray {
     std::string key;

@@ -8,9 +8,12 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/concepts/lora_collector.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
+
+using checkpoint::Part;
 
 namespace {
 
@@ -65,7 +68,7 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
   return layers;
 }
 
-void leave_out_absent_layers(torch::nn::Module& model, Network network, LayerUpdates& updates,
+void leave_out_absent_layers(torch::nn::Module& model, Part network, LayerUpdates& updates,
                              KeyReport& keys) {
   std::set<std::string> known;
   nn::for_each_lora_layer(
@@ -77,7 +80,7 @@ void leave_out_absent_layers(torch::nn::Module& model, Network network, LayerUpd
   });
 }
 
-void leave_out_other_shapes(torch::nn::Module& model, Network network, LayerUpdates& updates,
+void leave_out_other_shapes(torch::nn::Module& model, Part network, LayerUpdates& updates,
                             KeyReport& keys) {
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
     const auto found = updates.find(name);
@@ -119,6 +122,13 @@ void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double me
     layer.weight.copy_(update.apply_to(layer.weight, merge_scale));
     const auto bias = update.bias_difference();
     if (bias.defined()) layer.bias.copy_(merged_bias(layer, bias, merge_scale));
+  }
+}
+
+void merge_concept(diffusion::Model& model, const ConceptDelta& delta, double merge_scale,
+                   const std::string& origin) {
+  for (const auto& [part, updates] : delta.updates) {
+    merge_lora(*model.network(part), updates, merge_scale, origin);
   }
 }
 

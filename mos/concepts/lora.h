@@ -13,6 +13,10 @@
 #include "mos/concepts/lora_names.h"
 #include "mos/nn/linear.h"
 
+namespace mos::diffusion {
+struct Model;
+}
+
 namespace mos::concepts {
 
 /// The layers of `model` that `updates` names, in the order of `updates`.
@@ -22,12 +26,12 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
                                         const std::string& origin);
 
 /// Takes out of `updates` what is for layers that `model` lacks; their keys become unexpected ones.
-void leave_out_absent_layers(torch::nn::Module& model, Network network, LayerUpdates& updates,
-                             KeyReport& keys);
+void leave_out_absent_layers(torch::nn::Module& model, checkpoint::Part network,
+                             LayerUpdates& updates, KeyReport& keys);
 
 /// Takes out of `updates` what does not fit its layer of `model`; their keys become wrong ones.
-void leave_out_other_shapes(torch::nn::Module& model, Network network, LayerUpdates& updates,
-                            KeyReport& keys);
+void leave_out_other_shapes(torch::nn::Module& model, checkpoint::Part network,
+                            LayerUpdates& updates, KeyReport& keys);
 
 /// Attaches every pair of factors to its layer, as trainable ones that alias the pair's tensors,
 /// with lora_scale = pair.scale · merge_scale. Throws kMismatch for updates that are no such pair.
@@ -41,6 +45,10 @@ void set_lora_scale(torch::nn::Module& model, double scale);
 /// biases what changes in them.
 void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                 const std::string& origin);
+
+/// The same of every network that `delta` changes; its words are not added.
+void merge_concept(diffusion::Model& model, const ConceptDelta& delta, double merge_scale,
+                   const std::string& origin);
 
 /// Updates on their way into a model.
 struct ScaledLora {

@@ -12,6 +12,7 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
 using torch::Tensor;
 
 namespace {
@@ -199,8 +200,8 @@ class Assembly {
 
 }  // namespace
 
-std::string layer_target(Network network, std::string_view layer) {
-  return fmt::format("{}/{}", name_of(network), layer);
+std::string layer_target(Part network, std::string_view layer) {
+  return fmt::format("{}/{}", folder_of(network), layer);
 }
 
 bool LoraCollector::take(const std::string& key, const Tensor& tensor) {
@@ -243,8 +244,7 @@ void LoraCollector::finish(const PeftConfigs& configs, ConceptDelta& delta,
                       layer_target(network, layer), kMaxElements));
       break;
     }
-    (network == Network::kUNet ? delta.unet : delta.text_encoder)
-        .emplace(layer, std::move(*update));
+    delta.updates[network].emplace(layer, std::move(*update));
   }
 }
 

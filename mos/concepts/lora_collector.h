@@ -15,8 +15,8 @@
 /// Updates of layers from the tensors of a file.
 namespace mos::concepts {
 
-/// The name of a layer across both networks: `unet/<layer>` or `text_encoder/<layer>`.
-std::string layer_target(Network network, std::string_view layer);
+/// The name of a layer across all networks: `unet/<layer>`, …
+std::string layer_target(checkpoint::Part network, std::string_view layer);
 
 /// Takes the tensors of updates out of a file, in any order, and puts them together by layer.
 class LoraCollector {
@@ -38,7 +38,7 @@ class LoraCollector {
  private:
   using Parts = std::map<LoraPart, std::pair<std::string, torch::Tensor>>;  ///< Key and tensor.
 
-  std::map<std::pair<Network, std::string>, Parts> layers_;
+  std::map<std::pair<checkpoint::Part, std::string>, Parts> layers_;
   std::map<LoraDialect, std::size_t> dialects_;
   std::set<std::string> adapters_;
   std::vector<std::string> twice_;

@@ -2,6 +2,7 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
 using torch::Tensor;
 
 namespace {
@@ -16,7 +17,7 @@ Tensor alpha_tensor(double alpha, torch::ScalarType dtype) {
 /// Puts the tensors of one network into a dictionary.
 class Writer {
  public:
-  Writer(LoraDialect dialect, Network network, io::StateDict& dict)
+  Writer(LoraDialect dialect, Part network, io::StateDict& dict)
       : key_{.dialect = dialect, .network = network}, dict_(dict) {}
 
   void put(const std::string& layer, const LayerUpdate& update) {
@@ -84,8 +85,8 @@ class Writer {
 }  // namespace
 
 ConceptDelta with_folded_scales(ConceptDelta delta) {
-  for (auto* updates : {&delta.text_encoder, &delta.unet}) {
-    for (auto& [layer, update] : *updates) {
+  for (auto& [network, updates] : delta.updates) {
+    for (auto& [layer, update] : updates) {
       auto& pair = update.low_rank();
       if (pair.scale != 1.0) pair.up = pair.up.to(torch::kFloat32) * pair.scale;
       pair.scale = 1.0;
@@ -96,9 +97,10 @@ ConceptDelta with_folded_scales(ConceptDelta delta) {
 
 io::StateDict lora_tensors(const ConceptDelta& delta, LoraDialect dialect) {
   io::StateDict dict;
-  Writer text_encoder(dialect, Network::kTextEncoder, dict), unet(dialect, Network::kUNet, dict);
-  for (const auto& [layer, update] : delta.text_encoder) text_encoder.put(layer, update);
-  for (const auto& [layer, update] : delta.unet) unet.put(layer, update);
+  for (const auto& [network, updates] : delta.updates) {
+    Writer writer(dialect, network, dict);
+    for (const auto& [layer, update] : updates) writer.put(layer, update);
+  }
   return dict;
 }
 

@@ -11,6 +11,8 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
+
 namespace {
 
 /// How a layer's name stands in a key.
@@ -19,26 +21,25 @@ enum class Spelling { kDotted, kFlat };
 /// What a key begins with. Longer ones first.
 struct PrefixRule {
   std::string_view text;
-  std::optional<Network> network;  ///< Nothing: told by the layer's name.
+  std::optional<Part> network;  ///< Nothing: told by the layer's name.
   Spelling spelling;
   LoraDialect dialect;
 };
 constexpr auto kPrefixes = std::to_array<PrefixRule>({
-    {"text_encoder.base_model.model.", Network::kTextEncoder, Spelling::kDotted,
-     LoraDialect::kPeft},
-    {"unet.base_model.model.", Network::kUNet, Spelling::kDotted, LoraDialect::kPeft},
+    {"text_encoder.base_model.model.", Part::kTextEncoder, Spelling::kDotted, LoraDialect::kPeft},
+    {"unet.base_model.model.", Part::kUNet, Spelling::kDotted, LoraDialect::kPeft},
     {"base_model.model.", std::nullopt, Spelling::kDotted, LoraDialect::kPeft},
-    {"text_encoder/", Network::kTextEncoder, Spelling::kDotted, LoraDialect::kOfficial},
-    {"text_encoder.", Network::kTextEncoder, Spelling::kDotted, LoraDialect::kDiffusers},
-    {"unet/", Network::kUNet, Spelling::kDotted, LoraDialect::kOfficial},
-    {"unet.", Network::kUNet, Spelling::kDotted, LoraDialect::kDiffusers},
-    {"lora_te_", Network::kTextEncoder, Spelling::kFlat, LoraDialect::kKohya},
-    {"lora_unet_", Network::kUNet, Spelling::kFlat, LoraDialect::kKohya},
+    {"text_encoder/", Part::kTextEncoder, Spelling::kDotted, LoraDialect::kOfficial},
+    {"text_encoder.", Part::kTextEncoder, Spelling::kDotted, LoraDialect::kDiffusers},
+    {"unet/", Part::kUNet, Spelling::kDotted, LoraDialect::kOfficial},
+    {"unet.", Part::kUNet, Spelling::kDotted, LoraDialect::kDiffusers},
+    {"lora_te_", Part::kTextEncoder, Spelling::kFlat, LoraDialect::kKohya},
+    {"lora_unet_", Part::kUNet, Spelling::kFlat, LoraDialect::kKohya},
     {"lycoris_", std::nullopt, Spelling::kFlat, LoraDialect::kKohya},
-    {"diffusion_model.", Network::kUNet, Spelling::kDotted, LoraDialect::kComfy},
-    {"text_encoders.clip_l.transformer.", Network::kTextEncoder, Spelling::kDotted,
+    {"diffusion_model.", Part::kUNet, Spelling::kDotted, LoraDialect::kComfy},
+    {"text_encoders.clip_l.transformer.", Part::kTextEncoder, Spelling::kDotted,
      LoraDialect::kComfy},
-    {"text_encoders.clip_h.transformer.", Network::kTextEncoder, Spelling::kDotted,
+    {"text_encoders.clip_h.transformer.", Part::kTextEncoder, Spelling::kDotted,
      LoraDialect::kComfy},
 });
 
@@ -87,7 +88,7 @@ constexpr auto kSuffixes = std::to_array<SuffixRule>({
 struct OldProjection {
   std::string_view old;
   std::string_view unet;
-  std::string_view text_encoder;
+  std::string_view text;
 };
 constexpr auto kOldProjections = std::to_array<OldProjection>({
     {".to_q", ".to_q", ".q_proj"},
@@ -138,18 +139,18 @@ constexpr auto kComponents = std::to_array<std::string_view>({
 });
 
 /// Beginnings of layer names, for keys that do not say the network.
-constexpr auto kFirstComponents = std::to_array<std::pair<std::string_view, Network>>({
-    {"down_blocks.", Network::kUNet},
-    {"mid_block.", Network::kUNet},
-    {"up_blocks.", Network::kUNet},
-    {"conv_in", Network::kUNet},
-    {"conv_out", Network::kUNet},
-    {"time_embedding.", Network::kUNet},
-    {"text_model.", Network::kTextEncoder},
-    {"text_projection", Network::kTextEncoder},
+constexpr auto kFirstComponents = std::to_array<std::pair<std::string_view, Part>>({
+    {"down_blocks.", Part::kUNet},
+    {"mid_block.", Part::kUNet},
+    {"up_blocks.", Part::kUNet},
+    {"conv_in", Part::kUNet},
+    {"conv_out", Part::kUNet},
+    {"time_embedding.", Part::kUNet},
+    {"text_model.", Part::kTextEncoder},
+    {"text_projection", Part::kTextEncoder},
 });
 
-std::optional<Network> network_of_layer(std::string_view layer) {
+std::optional<Part> network_of_layer(std::string_view layer) {
   for (const auto& [beginning, network] : kFirstComponents) {
     if (layer.starts_with(beginning)) return network;
   }
@@ -157,13 +158,13 @@ std::optional<Network> network_of_layer(std::string_view layer) {
 }
 
 /// `….attn1.processor.to_out` -> `….attn1.to_out.0`; false for another layer.
-bool rename_old_projection(std::string& layer, Network network) {
+bool rename_old_projection(std::string& layer, Part network) {
   for (const auto& rule : kOldProjections) {
     if (!layer.ends_with(rule.old)) continue;
     layer.resize(layer.size() - rule.old.size());
     constexpr std::string_view kProcessor = ".processor";
     if (layer.ends_with(kProcessor)) layer.resize(layer.size() - kProcessor.size());
-    layer += network == Network::kUNet ? rule.unet : rule.text_encoder;
+    layer += network == Part::kUNet ? rule.unet : rule.text;
     return true;
   }
   return false;
@@ -201,7 +202,7 @@ std::string_view long_component(std::string_view rest) {
 }
 
 /// How a dialect that is written ends its keys; empty where it has no name for this part.
-std::string ending(LoraDialect dialect, Network network, LoraPart part) {
+std::string ending(LoraDialect dialect, Part network, LoraPart part) {
   const bool down = part == LoraPart::kDown;
   const bool is_half = down || part == LoraPart::kUp;
   switch (dialect) {
@@ -215,7 +216,7 @@ std::string ending(LoraDialect dialect, Network network, LoraPart part) {
       return !is_half ? "" : down ? ".lora_A.weight" : ".lora_B.weight";
     case LoraDialect::kDiffusers:
       if (!is_half) return "";
-      if (network == Network::kUNet) return down ? ".lora.down.weight" : ".lora.up.weight";
+      if (network == Part::kUNet) return down ? ".lora.down.weight" : ".lora.up.weight";
       return down ? ".lora_linear_layer.down.weight" : ".lora_linear_layer.up.weight";
     case LoraDialect::kDiffusersOld:
     case LoraDialect::kComfy:
@@ -257,10 +258,6 @@ std::string_view name_of(LoraDialect dialect) {
   return "";
 }
 
-std::string_view name_of(Network network) {
-  return network == Network::kUNet ? "unet" : "text_encoder";
-}
-
 std::string_view name_of(LoraPart part) {
   const auto* rule = std::find_if(kSuffixes.begin(), kSuffixes.end(),
                                   [part](const SuffixRule& r) { return r.part == part; });
@@ -293,7 +290,7 @@ std::optional<LoraKey> read_key(std::string_view full_key) {
       prefix != nullptr && prefix->network ? prefix->network : network_of_layer(result.layer);
   if (!network) return std::nullopt;
   result.network = *network;
-  if (result.network == Network::kUNet && has_original_numbering(result.layer)) {
+  if (result.network == Part::kUNet && has_original_numbering(result.layer)) {
     result.layer = renumbered_layer(result.layer);
     if (result.layer.empty()) return std::nullopt;
   }
@@ -332,11 +329,11 @@ std::string format_lora_key(const LoraKey& key) {
                                                name_of(key.part)));
   }
   if (key.dialect == LoraDialect::kKohya) {
-    const auto* prefix = key.network == Network::kUNet ? "lora_unet_" : "lora_te_";
+    const auto* prefix = key.network == Part::kUNet ? "lora_unet_" : "lora_te_";
     return prefix + reversible_flat_name(key.layer) + end;
   }
   const char separator = key.dialect == LoraDialect::kOfficial ? '/' : '.';
-  return fmt::format("{}{}{}{}", name_of(key.network), separator, key.layer, end);
+  return fmt::format("{}{}{}{}", folder_of(key.network), separator, key.layer, end);
 }
 
 std::string flat_name(std::string_view layer) {

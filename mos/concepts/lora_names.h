@@ -4,12 +4,11 @@
 #include <string>
 #include <string_view>
 
+#include "mos/checkpoint/part.h"
 #include "mos/concepts/layer_update.h"
 
 /// The names that LoRA tensors have in files: one table for all programs that write them.
 namespace mos::concepts {
-
-enum class Network { kTextEncoder, kUNet };
 
 /// Who spells keys like that.
 enum class LoraDialect {
@@ -19,7 +18,7 @@ enum class LoraDialect {
   kDiffusersOld,  ///< `unet.<attention>.processor.to_q_lora.down.weight`.
   kPeft,          ///< `unet.<layer>.lora_A.weight`, also below `base_model.model.`.
   kComfy,         ///< `diffusion_model.<layer>.lora_up.weight`,
-                  ///< `text_encoders.clip_l.transformer.<layer>…`.
+                  ///< `….clip_l.transformer.<layer>…` for text.
   kSimo,          ///< `unet:<number>:up`, see numbered_layers.h.
 };
 
@@ -27,7 +26,7 @@ enum class LoraDialect {
 /// key has.
 struct LoraKey {
   LoraDialect dialect = LoraDialect::kOfficial;
-  Network network = Network::kUNet;
+  checkpoint::Part network = checkpoint::Part::kUNet;
   std::string layer;
   LoraPart part = LoraPart::kDown;
   /// PEFT's name of it, where the key has one: `lora_A.<adapter>.weight`.
@@ -38,8 +37,6 @@ struct LoraKey {
 
 /// "kohya", "diffusers", …
 std::string_view name_of(LoraDialect dialect);
-/// "text_encoder" or "unet", the folder of a diffusers directory.
-std::string_view name_of(Network network);
 
 /// Reads a key of any dialect; nothing when it is none, or when its layer has a name that would not
 /// come back from writing and reading it.

@@ -1,9 +1,10 @@
 #include "mos/concepts/mean_rows.h"
 
 #include <array>
+#include <memory>
 #include <string>
+#include <vector>
 
-#include "mos/base/json.h"
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora.h"
 #include "mos/concepts/tokens.h"
@@ -41,28 +42,28 @@ ConceptDelta with_mean_rows(const ConceptDelta& delta) {
   return result;
 }
 
-MeanRowChange measure_mean_rows(diffusion::StableDiffusion& base, const ConceptDelta& delta) {
+MeanRowChange measure_mean_rows(diffusion::Model& base, const ConceptDelta& delta) {
   const torch::NoGradGuard no_grad;
   const std::string origin = "the concept";
-  const ScopedMerge in_text(*base.text_encoder, delta.text_encoder, 1.0, origin);
-  const ScopedMerge in_unet(*base.unet, delta.unet, 1.0, origin);
-  const auto layers = base.unet->cross_attention_count();
+  std::vector<std::unique_ptr<ScopedMerge>> merged;
+  for (const auto& [part, updates] : delta.updates) {
+    merged.push_back(std::make_unique<ScopedMerge>(*base.network(part), updates, 1.0, origin));
+  }
   auto tokens = known_words(base);
   const auto means = renamed(with_mean_rows(delta).words);
-  tokens.add(delta.words, base.tokenizer, base.text_encoder);
-  tokens.add(means, base.tokenizer, base.text_encoder);
+  tokens.add(delta.words, base.towers);
+  tokens.add(means, base.towers);
 
   const std::array prompts = {prompt_of(delta.words), prompt_of(means)};
-  const auto texts =
-      as_layerwise(encode_prompts(tokens, base.tokenizer, base.text_encoder, prompts), layers);
+  const auto texts = encode_prompts(tokens, base.towers, prompts).layerwise(tokens.layers());
   const auto side = base.unet->config().sample_size * base.downscale();
   auto generators = diffusion::picture_generators(/*seed=*/0, /*count=*/1);
   const auto noise =
       diffusion::initial_noise(generators, diffusion::latent_shape(base, side, side));
-  const auto steps = json_value<std::int64_t>(base.scheduler_config, "num_train_timesteps", 1000);
   const auto predictions =
-      base.unet(noise.expand({2, -1, -1, -1}), torch::tensor({steps / 2}, torch::kInt64), texts);
-  return {.text = relative_change(texts[0], texts[1]),
+      base.unet(noise.expand({2, -1, -1, -1}),
+                torch::tensor({base.schedule.size() / 2}, torch::kInt64), texts);
+  return {.text = relative_change(texts.context[0], texts.context[1]),
           .prediction = relative_change(predictions[0], predictions[1])};
 }
 

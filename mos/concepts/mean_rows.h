@@ -1,7 +1,7 @@
 #pragma once
 
 #include "mos/concepts/concept_delta.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 
 namespace mos::concepts {
 
@@ -18,6 +18,6 @@ struct MeanRowChange {
 /// Measures it with the concept merged into `base`, on "photo of a <its words>". The weights of
 /// `base` are as before afterwards, its text encoder keeps the concept's words.
 /// Throws mos::Error(kMismatch) if the concept does not fit.
-MeanRowChange measure_mean_rows(diffusion::StableDiffusion& base, const ConceptDelta& delta);
+MeanRowChange measure_mean_rows(diffusion::Model& base, const ConceptDelta& delta);
 
 }  // namespace mos::concepts

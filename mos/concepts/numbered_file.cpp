@@ -14,13 +14,15 @@
 namespace mos::concepts {
 namespace fs = std::filesystem;
 
+using checkpoint::Part;
+
 namespace {
 
 constexpr std::string_view kWordEntry = "<embed>";  ///< Metadata of a word.
 
 /// `unet:12:up`.
 struct NumberedKey {
-  Network network = Network::kUNet;
+  Part network = Part::kUNet;
   std::size_t number = 0;
   LoraPart part = LoraPart::kUp;
 };
@@ -32,38 +34,43 @@ std::optional<std::size_t> number_in(std::string_view text) {
   return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(number) : std::nullopt;
 }
 
+/// The network that is called so, as a folder is.
+std::optional<Part> tuned_part(std::string_view name) {
+  for (const auto part : checkpoint::kTunedParts) {
+    if (name == folder_of(part)) return part;
+  }
+  return std::nullopt;
+}
+
 std::optional<NumberedKey> parse(std::string_view key) {
   const auto first = key.find(':'), last = key.rfind(':');
   if (first == key.npos || first == last) return std::nullopt;
   const auto network = key.substr(0, first), part = key.substr(last + 1);
   const auto number = number_in(key.substr(first + 1, last - first - 1));
-  const bool is_unet = network == name_of(Network::kUNet);
-  const bool known = (is_unet || network == name_of(Network::kTextEncoder)) &&
-                     (part == "up" || part == "down") && number;
-  if (!known) return std::nullopt;
-  return NumberedKey{is_unet ? Network::kUNet : Network::kTextEncoder, *number,
-                     part == "up" ? LoraPart::kUp : LoraPart::kDown};
+  const auto of_network = tuned_part(network);
+  if (!of_network || (part != "up" && part != "down") || !number) return std::nullopt;
+  return NumberedKey{*of_network, *number, part == "up" ? LoraPart::kUp : LoraPart::kDown};
 }
 
 /// What the metadata says of a network's modules; what the program tunes by default if nothing.
-std::vector<std::string> classes_of(const io::TensorFile& file, Network network) {
-  const auto entry = file.metadata.find(std::string(name_of(network)));
+std::vector<std::string> classes_of(const io::TensorFile& file, Part network) {
+  const auto entry = file.metadata.find(std::string(folder_of(network)));
   if (entry != file.metadata.end()) {
     const auto json = parse_json(
-        entry->second, fmt::format("{}: metadata \"{}\"", file.path.string(), name_of(network)));
+        entry->second, fmt::format("{}: metadata \"{}\"", file.path.string(), folder_of(network)));
     std::vector<std::string> classes;
     for (const auto& name : json)
       classes.push_back(name.is_string() ? name.get<std::string>() : "");
     return classes;
   }
-  if (network == Network::kTextEncoder) return {"CLIPAttention"};
+  if (network == Part::kTextEncoder) return {"CLIPAttention"};
   return {"CrossAttention", "Attention", "GEGLU"};
 }
 
 /// The layers of one network, in the order of their numbers.
 class Layers {
  public:
-  Layers(const io::TensorFile& file, Network network, NumberedKeys& keys)
+  Layers(const io::TensorFile& file, Part network, NumberedKeys& keys)
       : network_(network), keys_(keys) {
     const auto classes = classes_of(file, network);
     const auto layers = layers_of_classes(network, classes);
@@ -73,7 +80,7 @@ class Layers {
       keys.unknown_classes = fmt::format("{}", fmt::join(classes, ", "));
     }
   }
-  Layers(Network network, std::vector<std::string> layers, NumberedKeys& keys)
+  Layers(Part network, std::vector<std::string> layers, NumberedKeys& keys)
       : network_(network), layers_(std::move(layers)), keys_(keys) {}
 
   void add(const std::string& key, std::size_t number, LoraPart part) {
@@ -82,19 +89,18 @@ class Layers {
   }
 
  private:
-  Network network_;
+  Part network_;
   std::vector<std::string> layers_;
   NumberedKeys& keys_;
 };
 
 void read_named(const io::TensorFile& file, NumberedKeys& keys) {
-  std::optional<Layers> unet, text_encoder;
+  std::map<Part, Layers> of_network;
   for (const auto& [key, tensor] : file.tensors) {
     const auto numbered = parse(key);
     if (!numbered) continue;
-    auto& layers = numbered->network == Network::kUNet ? unet : text_encoder;
-    if (!layers) layers.emplace(file, numbered->network, keys);
-    layers->add(key, numbered->number, numbered->part);
+    of_network.try_emplace(numbered->network, file, numbered->network, keys)
+        .first->second.add(key, numbered->number, numbered->part);
   }
 }
 
@@ -123,7 +129,7 @@ bool is_list(const io::TensorFile& file) {
 }
 
 /// All layers of CLIP's attention are squares of one size; the U-Net's differ.
-bool is_text_encoder_list(const io::TensorFile& file) {
+bool is_text_list(const io::TensorFile& file) {
   const auto width = file.tensors.at("0").size(0);
   for (std::size_t i = 0; i < file.tensors.size(); i += 2) {
     if (file.tensors.at(std::to_string(i)).size(0) != width) return false;
@@ -133,8 +139,8 @@ bool is_text_encoder_list(const io::TensorFile& file) {
 }
 
 /// The modules whose layers are as many as the list has pairs: GEGLU came later.
-std::vector<std::string> layers_of_list(Network network, std::size_t pairs) {
-  if (network == Network::kTextEncoder) return *layers_of_classes(network, {"CLIPAttention"});
+std::vector<std::string> layers_of_list(Part network, std::size_t pairs) {
+  if (network == Part::kTextEncoder) return *layers_of_classes(network, {"CLIPAttention"});
   for (const auto& classes : {std::vector<std::string>{"CrossAttention", "GEGLU"},
                               std::vector<std::string>{"CrossAttention"}}) {
     auto layers = *layers_of_classes(network, classes);
@@ -145,7 +151,7 @@ std::vector<std::string> layers_of_list(Network network, std::size_t pairs) {
 
 void read_list(const io::TensorFile& file, NumberedKeys& keys) {
   const auto pairs = file.tensors.size() / 2;
-  const auto network = is_text_encoder_list(file) ? Network::kTextEncoder : Network::kUNet;
+  const auto network = is_text_list(file) ? Part::kTextEncoder : Part::kUNet;
   auto names = layers_of_list(network, pairs);
   if (names.empty()) keys.unknown_classes = fmt::format("a list of {} pairs", pairs);
   Layers layers(network, std::move(names), keys);
@@ -157,8 +163,7 @@ void read_list(const io::TensorFile& file, NumberedKeys& keys) {
 
 bool is_entry_of_this_layout(const std::string& name, const std::string& value) {
   const auto network = name.substr(0, name.find(':'));
-  return value == kWordEntry || network == name_of(Network::kUNet) ||
-         network == name_of(Network::kTextEncoder);
+  return value == kWordEntry || tuned_part(network);
 }
 
 }  // namespace
@@ -189,8 +194,9 @@ NumberedKeys read_numbered_keys(const io::TensorFile& file) {
 
 std::vector<fs::path> companions_of(const io::TensorFile& file) {
   std::vector<fs::path> found;
-  if (file.path.extension() != ".pt" || !is_list(file) || is_text_encoder_list(file)) return found;
-  for (const char* kind : {".text_encoder.pt", ".ti.pt"}) {
+  if (file.path.extension() != ".pt" || !is_list(file) || is_text_list(file)) return found;
+  for (const auto& kind :
+       {fmt::format(".{}.pt", folder_of(Part::kTextEncoder)), std::string(".ti.pt")}) {
     auto beside = file.path;
     beside.replace_extension(kind);
     if (fs::exists(beside)) found.push_back(beside);

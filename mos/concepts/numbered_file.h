@@ -29,7 +29,7 @@ struct NumberedKeys {
 NumberedKeys read_numbered_keys(const io::TensorFile& file);
 
 /// The files that cloneofsimo/lora writes and reads beside the U-Net's list NAME.pt: those that are
-/// there of NAME.text_encoder.pt and NAME.ti.pt. Empty for every other file.
+/// there of the list of the text encoder and NAME.ti.pt. Empty for every other file.
 std::vector<std::filesystem::path> companions_of(const io::TensorFile& file);
 
 }  // namespace mos::concepts

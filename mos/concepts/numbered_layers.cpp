@@ -9,6 +9,8 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
+
 namespace {
 
 constexpr auto kOriginalBeginnings = std::to_array<std::string_view>(
@@ -92,17 +94,17 @@ std::string renumbered_layer(std::string_view layer) {
   return keys.front().substr(kUNetFolder.size());
 }
 
-std::optional<std::vector<std::string>> layers_of_classes(Network network,
+std::optional<std::vector<std::string>> layers_of_classes(Part network,
                                                           const std::vector<std::string>& classes) {
   const auto has = [&](std::string_view name) {
     return std::find(classes.begin(), classes.end(), name) != classes.end();
   };
   const auto known = [&](const std::string& name) {
-    if (network == Network::kTextEncoder) return name == "CLIPAttention";
+    if (network == Part::kTextEncoder) return name == "CLIPAttention";
     return name == "CrossAttention" || name == "Attention" || name == "GEGLU";
   };
   if (classes.empty() || !std::all_of(classes.begin(), classes.end(), known)) return std::nullopt;
-  if (network == Network::kTextEncoder) return text_layers();
+  if (network == Part::kTextEncoder) return text_layers();
   if (!has("CrossAttention") && !has("Attention")) return std::nullopt;
   return unet_layers(has("GEGLU"));
 }

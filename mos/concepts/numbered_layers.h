@@ -22,7 +22,7 @@ std::string renumbered_layer(std::string_view layer);
 /// modules of the classes that the file's metadata names (`CrossAttention`, `Attention`, `GEGLU`;
 /// `CLIPAttention`), as the module tree of its time was walked. Source: lora_diffusion/lora.py,
 /// _find_modules. Nothing for a class whose layers are not known.
-std::optional<std::vector<std::string>> layers_of_classes(Network network,
+std::optional<std::vector<std::string>> layers_of_classes(checkpoint::Part network,
                                                           const std::vector<std::string>& classes);
 
 }  // namespace mos::concepts

@@ -13,6 +13,8 @@
 
 namespace mos::concepts {
 
+using checkpoint::Part;
+
 namespace {
 
 /// PEFT's default of r and of lora_alpha.
@@ -152,8 +154,8 @@ PeftConfigs peft_configs(const std::map<std::string, std::string>& metadata,
   if (entry == metadata.end()) return configs;
   const auto where = fmt::format("{}: metadata \"{}\"", origin, kAdapterMetadata);
   const auto json = parse_json(entry->second, where);
-  for (const auto network : {Network::kTextEncoder, Network::kUNet}) {
-    const auto prefix = fmt::format("{}.", name_of(network));
+  for (const auto network : checkpoint::kTunedParts) {
+    const auto prefix = fmt::format("{}.", folder_of(network));
     Json config = Json::object();
     for (const auto& [name, value] : json.items()) {
       if (name.starts_with(prefix)) config[name.substr(prefix.size())] = value;
@@ -166,7 +168,7 @@ PeftConfigs peft_configs(const std::map<std::string, std::string>& metadata,
 namespace {
 
 /// One network's LoraConfig. The first layer gives the defaults, the others are patterns.
-void put_config(Json& metadata, Network network, const LayerUpdates& updates) {
+void put_config(Json& metadata, Part network, const LayerUpdates& updates) {
   if (updates.empty()) return;
   const auto& first = updates.begin()->second;
   Json ranks = Json::object(), alphas = Json::object(), targets = Json::array();
@@ -178,7 +180,7 @@ void put_config(Json& metadata, Network network, const LayerUpdates& updates) {
     has_dora = has_dora || !update.is_low_rank();
   }
   const auto put = [&](const char* name, Json value) {
-    metadata[fmt::format("{}.{}", name_of(network), name)] = std::move(value);
+    metadata[fmt::format("{}.{}", folder_of(network), name)] = std::move(value);
   };
   put("alpha_pattern", std::move(alphas));
   put("lora_alpha", first.alpha());
@@ -188,19 +190,20 @@ void put_config(Json& metadata, Network network, const LayerUpdates& updates) {
   if (has_dora) put("use_dora", true);
 }
 
-bool needs_no_config(const LayerUpdates& updates) {
-  return std::all_of(updates.begin(), updates.end(), [](const auto& entry) {
-    return entry.second.is_low_rank() && entry.second.low_rank().scale == 1.0;
+bool needs_no_config(const ConceptDelta& delta) {
+  return std::ranges::all_of(delta.updates, [](const auto& network) {
+    return std::ranges::all_of(network.second, [](const auto& entry) {
+      return entry.second.is_low_rank() && entry.second.low_rank().scale == 1.0;
+    });
   });
 }
 
 }  // namespace
 
 std::string peft_metadata(const ConceptDelta& delta) {
-  if (needs_no_config(delta.text_encoder) && needs_no_config(delta.unet)) return "";
+  if (needs_no_config(delta)) return "";
   Json metadata = Json::object();
-  put_config(metadata, Network::kTextEncoder, delta.text_encoder);
-  put_config(metadata, Network::kUNet, delta.unet);
+  for (const auto& [network, updates] : delta.updates) put_config(metadata, network, updates);
   return metadata.dump();
 }
 

@@ -46,7 +46,7 @@ class PeftConfig {
 };
 
 /// By network; an absent network scales by 1.
-using PeftConfigs = std::map<Network, PeftConfig>;
+using PeftConfigs = std::map<checkpoint::Part, PeftConfig>;
 
 /// The metadata entry of that name, parsed. Throws as PeftConfig does.
 PeftConfigs peft_configs(const std::map<std::string, std::string>& metadata,

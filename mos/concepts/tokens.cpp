@@ -9,7 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/checkpoint/family.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/text/byte_pairs.h"
 
 namespace mos::concepts {
@@ -102,19 +102,27 @@ void ConceptTokens::withdraw_from(text::CLIPTokenizer& tokenizer) const {
   }
 }
 
-void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const {
-  const auto count = word.rows.size(0);
+void ConceptTokens::check_fits(const ConceptWord& word, const diffusion::TextTower& tower) const {
+  const auto rows = word.rows.of(tower.part);
+  if (!rows.defined()) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("concept word {} has no rows for the {} of this model; use the base "
+                            "model it was tuned on",
+                            word.word, name_of(tower.part)));
+  }
+  const auto count = rows.size(0);
   const bool layers_fit =
       count == word.layers() * word.vectors && (word.layers() == 1 || word.layers() == layers_);
-  if (word.rows.size(1) != width || !layers_fit) {
-    throw Error(
-        ErrorKind::kMismatch,
-        fmt::format("concept word {} has {} rows of width {} (for {}), but this model has {} "
-                    "cross-attention layers and text of width {}; use the base model it "
-                    "was tuned on",
-                    word.word, count, word.rows.size(1),
-                    checkpoint::family_of_text_width(word.rows.size(1)), layers_, width));
-  }
+  if (rows.size(1) == tower.width() && layers_fit) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("concept word {} has {} rows of width {} (for {}), but this model has {} "
+                          "cross-attention layers and text of width {}; use the base model it "
+                          "was tuned on",
+                          word.word, count, rows.size(1),
+                          checkpoint::family_of_text_width(rows.size(1)), layers_, tower.width()));
+}
+
+void ConceptTokens::check_new(const ConceptWord& word) const {
   if (word.word.empty()) {
     throw Error(ErrorKind::kUsage, "a concept word has no text, so no prompt can hold it; name it");
   }
@@ -125,27 +133,38 @@ void ConceptTokens::check_new(const ConceptWord& word, std::int64_t width) const
   }
 }
 
-void ConceptTokens::add(std::span<const ConceptWord> words, text::CLIPTokenizer& tokenizer,
-                        nn::CLIPTextModel& text_encoder) {
-  auto rows = text_encoder->concept_rows();
-  const auto& table = text_encoder->token_embedding();
+namespace {
+
+/// Behind the rows that the encoder has.
+void append_rows(diffusion::TextTower& tower, const TowerRows& rows) {
+  const auto own = rows.of(tower.part).to(tower.device(), torch::kFloat32);
+  const auto& former = tower.encoder->concept_rows();
+  tower.encoder->set_concept_rows(former.defined() ? torch::cat({former, own}) : own);
+}
+
+}  // namespace
+
+void ConceptTokens::add(std::span<const ConceptWord> words,
+                        std::span<diffusion::TextTower> towers) {
   std::set<std::string_view> spelled;
   for (const auto& word : words) spelled.insert({word.word, word.alias});
   for (const auto& word : words_) spelled.insert({word.word, word.alias});
   for (const auto& word : words) {
-    check_new(word, table.size(1));
+    for (const auto& tower : towers) check_fits(word, tower);
+    check_new(word);
+    const auto& tokenizer = towers.front().tokenizer;
     BoundWord bound{.word = word.word,
                     .first_id = tokenizer.vocab_size(),
-                    .rows = word.rows.size(0),
-                    .token_names = free_names(tokenizer, spelled, word.rows.size(0)),
+                    .rows = word.rows.count(),
+                    .token_names = free_names(tokenizer, spelled, word.rows.count()),
                     .vectors = word.vectors,
                     .alias = word.alias};
-    for (const auto& name : bound.token_names) tokenizer.reserve_token(name);
+    for (auto& tower : towers) {
+      for (const auto& name : bound.token_names) tower.tokenizer.reserve_token(name);
+      append_rows(tower, word.rows);
+    }
     words_.push_back(std::move(bound));
-    const auto own = word.rows.to(table.device(), torch::kFloat32);
-    rows = rows.defined() ? torch::cat({rows, own}) : own;
   }
-  text_encoder->set_concept_rows(rows);
 }
 
 std::vector<ConceptTokens::Spelling> ConceptTokens::spellings() const {
@@ -193,11 +212,11 @@ std::vector<text::PiecedText> ConceptTokens::bind(std::string_view prompt) const
   return bound;
 }
 
-ConceptTokens known_words(diffusion::StableDiffusion& model) {
-  const auto layers = model.unet->cross_attention_count();
-  if (model.concepts.is_null()) return ConceptTokens(layers);
-  auto tokens = ConceptTokens::from_json(model.concepts, layers);
-  tokens.withdraw_from(model.tokenizer);
+ConceptTokens known_words(diffusion::Model& model) {
+  const auto texts = model.unet->text_slices().count;
+  if (model.concepts.is_null()) return ConceptTokens(texts);
+  auto tokens = ConceptTokens::from_json(model.concepts, texts);
+  for (auto& tower : model.towers) tokens.withdraw_from(tower.tokenizer);
   return tokens;
 }
 
@@ -207,35 +226,9 @@ bool ConceptTokens::is_concept_token(std::int64_t id) const {
   });
 }
 
-namespace {
-
-template <class Text>
-torch::Tensor ids_of(const text::CLIPTokenizer& tokenizer, std::span<const Text> texts,
-                     Padding padding) {
-  std::vector<torch::Tensor> rows;
-  for (const auto& text : texts) {
-    const auto ids =
-        padding == Padding::kNone ? tokenizer.encode(text) : tokenizer.encode_padded(text);
-    rows.push_back(torch::tensor(ids, torch::kInt64));
-  }
-  return torch::stack(rows);
-}
-
-}  // namespace
-
-torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
-                        Padding padding) {
-  return ids_of(tokenizer, texts, padding);
-}
-
-torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
-                        std::span<const text::PiecedText> texts, Padding padding) {
-  return ids_of(tokenizer, texts, padding);
-}
-
-torch::Tensor encode_prompts(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
-                             nn::CLIPTextModel& text_encoder,
-                             std::span<const std::string> prompts) {
+nn::Conditioning encode_prompts(const ConceptTokens& tokens,
+                                std::span<const diffusion::TextTower> towers,
+                                std::span<const std::string> prompts) {
   std::vector<text::PiecedText> texts;  // every distinct text once
   std::map<text::PiecedText, std::int64_t> place;
   std::vector<std::vector<std::int64_t>> wanted;  // for each prompt the places of its texts
@@ -249,25 +242,27 @@ torch::Tensor encode_prompts(const ConceptTokens& tokens, const text::CLIPTokeni
     }
     layerwise = layerwise || wanted.back().size() > 1;
   }
-  const auto device = text_encoder->token_embedding().device();
-  const auto states =
-      text_encoder(token_ids(tokenizer, texts).to(device)).last_hidden_state;  // [T,S,C]
+  const auto states = diffusion::encode_texts(towers, texts);  // of T texts
 
   const auto count = layerwise ? tokens.layers() : 1;
-  std::vector<std::int64_t> places;
+  std::vector<std::int64_t> places, first_places;
   for (const auto& of_prompt : wanted) {
+    first_places.push_back(of_prompt.front());
     for (std::int64_t l = 0; l < count; ++l) {
       places.push_back(of_prompt[of_prompt.size() == 1 ? 0 : static_cast<std::size_t>(l)]);
     }
   }
-  const auto index = torch::tensor(places, torch::kInt64).to(device);
-  auto picked = states.index_select(0, index);  // [B·count,S,C]
-  if (!layerwise) return picked;
-  return picked.unflatten(0, {static_cast<std::int64_t>(prompts.size()), count});
-}
-
-torch::Tensor as_layerwise(const torch::Tensor& context, std::int64_t layers) {
-  return context.dim() == 4 ? context : context.unsqueeze(1).expand({-1, layers, -1, -1});
+  const auto picked = [&](const torch::Tensor& all, const std::vector<std::int64_t>& which) {
+    return all.index_select(0, torch::tensor(which, torch::kInt64).to(all.device()));
+  };
+  nn::Conditioning result(picked(states.context, places));  // [B·count,S,C]
+  if (layerwise) {
+    const auto batch = static_cast<std::int64_t>(prompts.size());
+    result.context = result.context.unflatten(0, {batch, count});
+  }
+  // Pooled text is one for the whole U-Net: that of the first layer's text.
+  if (states.pooled.defined()) result.pooled = picked(states.pooled, first_places);
+  return result;
 }
 
 }  // namespace mos::concepts

@@ -10,11 +10,11 @@
 
 #include "mos/base/json.h"
 #include "mos/concepts/concept_delta.h"
-#include "mos/nn/clip.h"
+#include "mos/diffusion/text_tower.h"
 #include "mos/text/clip_tokenizer.h"
 
 namespace mos::diffusion {
-struct StableDiffusion;
+struct Model;
 }
 
 namespace mos::concepts {
@@ -38,11 +38,11 @@ struct BoundWord {
   text::PiecedText tokens_of_layer(std::int64_t l) const;
 };
 
-/// The concept words that a tokenizer and a text encoder know, and how prompts with them become
+/// The concept words that the text towers of a model know, and how prompts with them become
 /// layer-wise prompts (P+). A value.
 class ConceptTokens {
  public:
-  /// For a U-Net with `layers` = L cross-attention layers.
+  /// For a U-Net that reads `layers` = L texts of a layer-wise prompt (nn::TextSlices::count).
   explicit ConceptTokens(std::int64_t layers) : layers_(layers) {}
 
   /// The words that a fused model folder lists in `new_concept_cfg.json`.
@@ -53,10 +53,10 @@ class ConceptTokens {
   /// knows them as `<newK>`, which may be a user's word.
   void withdraw_from(text::CLIPTokenizer& tokenizer) const;
 
-  /// Adds tokens to the tokenizer and the rows to the text encoder, behind those that are there.
-  /// Throws kMismatch if the rows do not fit the model, kUsage if a word is known already.
-  void add(std::span<const ConceptWord> words, text::CLIPTokenizer& tokenizer,
-           nn::CLIPTextModel& text_encoder);
+  /// Adds tokens to the tokenizers and rows to the encoders of all towers of the model, behind
+  /// those that are there. Throws kMismatch if the rows do not fit the model, kUsage if a word is
+  /// known already.
+  void add(std::span<const ConceptWord> words, std::span<diffusion::TextTower> towers);
 
   /// Whether any known word occurs in `prompt`.
   bool mentions(std::string_view prompt) const;
@@ -75,7 +75,8 @@ class ConceptTokens {
 
  private:
   /// Throws as add() does.
-  void check_new(const ConceptWord& word, std::int64_t width) const;
+  void check_new(const ConceptWord& word) const;
+  void check_fits(const ConceptWord& word, const diffusion::TextTower& tower) const;
   /// What a prompt may call a word.
   struct Spelling {
     std::string_view text;
@@ -90,23 +91,12 @@ class ConceptTokens {
 
 /// The words that a model knows, which none but fused ones do. Its tokenizer gives up the names of
 /// their tokens.
-ConceptTokens known_words(diffusion::StableDiffusion& model);
+ConceptTokens known_words(diffusion::Model& model);
 
-enum class Padding { kToMaxLength, kNone };
-
-/// Token ids of texts of equal length, [B,S] int64.
-torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer, std::span<const std::string> texts,
-                        Padding padding = Padding::kToMaxLength);
-torch::Tensor token_ids(const text::CLIPTokenizer& tokenizer,
-                        std::span<const text::PiecedText> texts,
-                        Padding padding = Padding::kToMaxLength);
-
-/// What the U-Net reads for `prompts`: [B,L,S,C] when any of them has a concept word (the others
-/// are repeated over l), else [B,S,C]. Every distinct text runs through the encoder once.
-torch::Tensor encode_prompts(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
-                             nn::CLIPTextModel& text_encoder, std::span<const std::string> prompts);
-
-/// [B,S,C] repeated over the layers (no copy), [B,L,S,C] as it is.
-torch::Tensor as_layerwise(const torch::Tensor& context, std::int64_t layers);
+/// The conditioner: what the U-Net reads for `prompts`, layer-wise when any of them has a concept
+/// word (the others are repeated over l). Every distinct text runs through each encoder once.
+nn::Conditioning encode_prompts(const ConceptTokens& tokens,
+                                std::span<const diffusion::TextTower> towers,
+                                std::span<const std::string> prompts);
 
 }  // namespace mos::concepts

@@ -74,8 +74,8 @@ class Trial {
     tuning.run.seed = options_.seed;
     tuning.run.preview_pictures = 0;
     const auto complete = tune::complete_options(tuning, dataset);
-    const auto base = diffusion::StableDiffusion::load(
-        options_.base, {.dtype = tune::compute_dtype(complete.run)});
+    const auto base =
+        diffusion::Model::load(options_.base, {.dtype = tune::compute_dtype(complete.run)});
     tune::TuneHooks hooks;
     hooks.cancel = cancel_;
     hooks.progress = [&](Progress report) {

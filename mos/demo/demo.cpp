@@ -70,7 +70,8 @@ region::SampleOptions sample_options(const DemoOptions& options, std::int64_t co
 }
 
 Tensor paint(const Workshop& shop, session::Session& painter, const std::string& prompt) {
-  return demo::paint(painter, prompt, sample_options(shop.options, shop.options.pictures), shop.cancel);
+  return demo::paint(painter, prompt, sample_options(shop.options, shop.options.pictures),
+                     shop.cancel);
 }
 
 void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t columns) {
@@ -91,8 +92,8 @@ tune::TuneOptions tune_options(const DemoOptions& options) {
 TunedConcept tune_one(Workshop& shop, const std::string& name,
                       const tune::ConceptDataset& dataset) {
   const auto options = tune::complete_options(tune_options(shop.options), dataset);
-  const auto base = diffusion::StableDiffusion::load(shop.options.base,
-                                                     {.dtype = tune::compute_dtype(options.run)});
+  const auto base =
+      diffusion::Model::load(shop.options.base, {.dtype = tune::compute_dtype(options.run)});
   tune::TuneHooks hooks;
   hooks.cancel = shop.cancel;
   hooks.progress = [&](Progress report) {
@@ -115,7 +116,7 @@ TunedConcept tune_one(Workshop& shop, const std::string& name,
 
 concepts::ConceptDelta fuse_all(Workshop& shop, const std::vector<TunedConcept>& tuned,
                                 const std::string& method) {
-  auto model = diffusion::StableDiffusion::load(shop.options.base);
+  auto model = diffusion::Model::load(shop.options.base);
   std::vector<fuse::ConceptSource> sources;
   for (const auto& one : tuned) sources.push_back({.name = one.name, .delta = one.delta});
   fuse::FuseOptions options;

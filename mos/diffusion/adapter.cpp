@@ -11,7 +11,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/diffusion/adapter_names.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/tensor_file.h"
 #include "mos/nn/parameter.h"
 
@@ -142,14 +142,14 @@ nn::ControlNetConfig controlnet_config_of(const StoredAdapter& stored, const nn:
 }
 
 template <typename Network>
-void fill(Network& network, StoredAdapter& stored, const StableDiffusion& model) {
+void fill(Network& network, StoredAdapter& stored, const Model& model) {
   io::load_into(
       *network, std::move(stored.tensors),
       {.origin = stored.origin.string(), .new_memory = model.device(), .new_dtype = model.dtype()});
   network->eval();
 }
 
-nn::T2IAdapter load_t2i(StoredAdapter stored, const StableDiffusion& model) {
+nn::T2IAdapter load_t2i(StoredAdapter stored, const Model& model) {
   stored.tensors = t2i_adapter_tensors(stored.tensors);
   const auto config = stored.config.is_null() ? t2i_config_of(stored, model.downscale())
                                               : nn::T2IAdapterConfig::from_json(stored.config);
@@ -176,7 +176,7 @@ void drop_base_model(StoredAdapter& stored) {
                         stored.origin.string(), dropped));
 }
 
-nn::ControlNetModel load_controlnet(StoredAdapter stored, const StableDiffusion& model) {
+nn::ControlNetModel load_controlnet(StoredAdapter stored, const Model& model) {
   const auto& unet = model.unet->config();
   if (stored.config.is_null()) drop_base_model(stored);
   stored.tensors = controlnet_tensors(stored.tensors, unet);
@@ -200,7 +200,7 @@ nn::ControlNetModel load_controlnet(StoredAdapter stored, const StableDiffusion&
 
 }  // namespace
 
-SpatialAdapter load_adapter(const fs::path& path, const StableDiffusion& model) {
+SpatialAdapter load_adapter(const fs::path& path, const Model& model) {
   auto stored = read_stored(path);
   if (is_controlnet(stored.tensors)) return load_controlnet(std::move(stored), model);
   if (is_t2i_adapter(stored.tensors)) return load_t2i(std::move(stored), model);

@@ -11,7 +11,7 @@
 /// Networks that steer a U-Net by a condition picture, from files of everybody's dialects.
 namespace mos::diffusion {
 
-struct StableDiffusion;
+struct Model;
 
 /// A T2I-Adapter or a ControlNet.
 using SpatialAdapter = std::variant<nn::T2IAdapter, nn::ControlNetModel>;
@@ -23,7 +23,7 @@ using SpatialAdapter = std::variant<nn::T2IAdapter, nn::ControlNetModel>;
 /// name. Dtype and device are those of the model's U-Net.
 /// Throws mos::Error: kIo, kFormat for files that are no adapter, kMismatch for one that is for
 /// another model than `model` or has missing or unexpected keys (all are listed).
-SpatialAdapter load_adapter(const std::filesystem::path& path, const StableDiffusion& model);
+SpatialAdapter load_adapter(const std::filesystem::path& path, const Model& model);
 
 /// Channels of the condition picture: 3, or 1 for grey.
 std::int64_t picture_channels(const SpatialAdapter& adapter);

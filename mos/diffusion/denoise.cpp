@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <array>
+
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
@@ -18,41 +20,36 @@ torch::TensorOptions arithmetic_of(const torch::nn::Module& module) {
   return weight.options().dtype(nn::working_dtype(weight));
 }
 
-/// `text` for `batch` pictures: [B,S,C] or [B,L,S,C]; a single entry is repeated.
-torch::Tensor for_batch(const torch::Tensor& text, std::int64_t batch, const char* what) {
-  if (!text.defined() || (text.dim() != 3 && text.dim() != 4) ||
-      (text.size(0) != batch && text.size(0) != 1)) {
+/// `text` for `batch` pictures; a single entry is repeated.
+nn::Conditioning for_batch(const nn::Conditioning& text, std::int64_t batch, const char* what) {
+  const auto& context = text.context;
+  if (!context.defined() || (context.dim() != 3 && context.dim() != 4) ||
+      (text.size() != batch && text.size() != 1)) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("cannot sample {} pictures with {} text states of shape {}", batch,
-                            what, text.defined() ? io::shape_text(text.sizes()) : "nothing"));
+                            what, context.defined() ? io::shape_text(context.sizes()) : "nothing"));
   }
-  auto shape = text.sizes().vec();
-  shape.front() = batch;
-  return text.expand(shape);
+  return text.expand(batch);
 }
 
-/// [B,S,C] as [B,L,S,C] with the same text for each of the L layers.
-torch::Tensor layerwise(const torch::Tensor& text, std::int64_t layers) {
-  return text.dim() == 4 ? text : text.unsqueeze(1).expand({-1, layers, -1, -1});
-}
-
-/// The context of one network call: cond alone, or uncond and cond one after the other.
-torch::Tensor join_texts(const DenoiseInputs& inputs, bool guided) {
+/// The text of one network call: cond alone, or uncond and cond one after the other.
+nn::Conditioning join_texts(const DenoiseInputs& inputs, bool guided) {
   const auto batch = inputs.noise.size(0);
   auto cond = for_batch(inputs.cond, batch, "conditional");
   if (!guided) return cond;
   auto uncond = for_batch(inputs.uncond, batch, "unconditional");
-  if (cond.dim() != uncond.dim()) {
-    const auto layers = (cond.dim() == 4 ? cond : uncond).size(1);
-    cond = layerwise(cond, layers);
-    uncond = layerwise(uncond, layers);
+  if (cond.is_layerwise() != uncond.is_layerwise()) {
+    const auto texts = (cond.is_layerwise() ? cond : uncond).context.size(1);
+    cond = cond.layerwise(texts);
+    uncond = uncond.layerwise(texts);
   }
-  if (cond.sizes() != uncond.sizes()) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("conditional text states {} and unconditional ones {} differ in shape",
-                            io::shape_text(cond.sizes()), io::shape_text(uncond.sizes())));
+  if (cond.context.sizes() != uncond.context.sizes()) {
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("conditional text states {} and unconditional ones {} differ in shape",
+                    io::shape_text(cond.context.sizes()), io::shape_text(uncond.context.sizes())));
   }
-  return torch::cat({uncond, cond});
+  return nn::cat(std::array{uncond, cond});
 }
 
 }  // namespace
@@ -65,7 +62,7 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
   auto compute = arithmetic_of(*unet);
   if (inputs.dtype) compute = compute.dtype(*inputs.dtype);
   const bool guided = inputs.guidance_scale > 1.0;
-  const auto context = join_texts(inputs, guided).to(compute);
+  const auto text = join_texts(inputs, guided).to(compute);
 
   scheduler.set_timesteps(inputs.steps);
   const auto& timesteps = scheduler.timesteps();
@@ -79,9 +76,9 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
     nn::UNetResiduals residuals;
     if (inputs.residuals) {
       const auto total = static_cast<std::int64_t>(timesteps.size());
-      residuals = inputs.residuals({input, timestep, context, index, total});
+      residuals = inputs.residuals({input, timestep, text, index, total});
     }
-    auto output = unet->forward(input, timestep, context, residuals).to(torch::kFloat32);
+    auto output = unet->forward(input, timestep, text, residuals).to(torch::kFloat32);
     if (guided) {
       const auto halves = output.chunk(2);
       output = halves[0] + inputs.guidance_scale * (halves[1] - halves[0]);
@@ -108,7 +105,7 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
   return torch::stack(pictures);
 }
 
-std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
+std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height,
                                        std::int64_t width) {
   constexpr std::int64_t kLargestSide = 16384;  // of what can be read again: io::kMaxPixels
   const auto factor = model.downscale();
@@ -124,21 +121,6 @@ std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_
                             height, width, factor));
   }
   return {model.unet->config().in_channels, height / factor, width / factor};
-}
-
-torch::Tensor encode_text(const StableDiffusion& model, const torch::Tensor& ids) {
-  auto text_encoder = model.text_encoder;
-  return text_encoder->forward(ids.to(parameter_of(*text_encoder).device())).last_hidden_state;
-}
-
-torch::Tensor encode_prompts(const StableDiffusion& model,
-                             const std::vector<std::string>& prompts) {
-  torch::NoGradGuard no_grad;
-  std::vector<torch::Tensor> rows;
-  for (const auto& prompt : prompts) {
-    rows.push_back(torch::tensor(model.tokenizer.encode_padded(prompt), torch::kInt64));
-  }
-  return encode_text(model, torch::stack(rows));
 }
 
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {

@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "mos/base/progress.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/diffusion/scheduler.h"
+#include "mos/nn/conditioning.h"
 #include "mos/nn/unet.h"
 #include "mos/nn/vae.h"
 
@@ -31,7 +32,7 @@ using StepCallback = std::function<void(const DenoiseStep&)>;
 struct NetworkCall {
   torch::Tensor input;     ///< [2B or B,C,h,w], the unconditional half first.
   torch::Tensor timestep;  ///< [1]
-  torch::Tensor context;   ///< [2B or B,S,C] or [2B or B,L,S,C]
+  nn::Conditioning text;   ///< For all pictures of `input`.
   std::int64_t index = 0;  ///< Calls before this one.
   std::int64_t total = 0;  ///< Calls in all.
 };
@@ -43,9 +44,9 @@ struct DenoiseInputs {
   nn::UNet2DConditionModel unet{nullptr};
   Scheduler* scheduler = nullptr;  ///< Its timesteps are set by denoise().
   std::int64_t steps = 50;
-  torch::Tensor noise;   ///< [B,C,h,w], N(0,1); see initial_noise.
-  torch::Tensor cond;    ///< [B,S,C] or layer-wise [B,L,S,C]; one entry serves the whole batch.
-  torch::Tensor uncond;  ///< The same; not needed without guidance.
+  torch::Tensor noise;          ///< [B,C,h,w], N(0,1); see initial_noise.
+  nn::Conditioning cond;        ///< One entry serves the whole batch.
+  nn::Conditioning uncond;      ///< The same; not needed without guidance.
   double guidance_scale = 7.5;  ///< Guidance only above 1, as in diffusers.
   NoiseSource step_noise;       ///< For stochastic schedulers.
   ResidualCallback residuals;   ///< Empty: none.
@@ -69,14 +70,7 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
 
 /// Latent shape [C,h,w] for pictures of height × width pixels.
 /// Throws mos::Error(kUsage) unless both are positive multiples of the VAE's downscale.
-std::vector<std::int64_t> latent_shape(const StableDiffusion& model, std::int64_t height,
-                                       std::int64_t width);
-
-/// Text states of ids [B,S] int64 as the U-Net reads them: [B,S,C].
-torch::Tensor encode_text(const StableDiffusion& model, const torch::Tensor& ids);
-
-/// The same for prompts, each padded to the tokenizer's full length.
-torch::Tensor encode_prompts(const StableDiffusion& model, const std::vector<std::string>& prompts);
+std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height, std::int64_t width);
 
 /// Latents [B,C,h,w] (scaled) as pictures, uint8 [B,H,W,3] on the CPU. One at a time, so memory
 /// does not grow with the batch.

@@ -52,7 +52,7 @@ Json describe_t2i(const io::StateDict& stored) {
   const std::int64_t positions = is_xl ? 16 * 16 : 8 * 8;  // pixels that become one
   const auto inputs =
       size_of(tensors, {"adapter.conv_in.weight", "adapter.body.0.in_conv.weight"}, 1);
-  return {{"kind", checkpoint::name_of(checkpoint::Part::kAdapter)},
+  return {{"kind", checkpoint::name_of(checkpoint::Content::kAdapter)},
           {"pictures", picture_kind(inputs / positions)},
           {"loads onto", {{"family", family_of_levels(channels)}, {"channels", channels}}}};
 }
@@ -72,7 +72,7 @@ Json describe_controlnet(const io::StateDict& tensors) {
   const auto channels = size_of(
       tensors,
       {"conv_in.weight", "control_model.input_blocks.0.0.weight", "input_blocks.0.0.weight"}, 0);
-  return {{"kind", checkpoint::name_of(checkpoint::Part::kControlNet)},
+  return {{"kind", checkpoint::name_of(checkpoint::Content::kControlNet)},
           {"pictures", picture_kind(inputs)},
           {"loads onto",
            {{"family", checkpoint::family_of_text_width(width)},

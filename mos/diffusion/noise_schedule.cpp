@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text_distance.h"
+#include "mos/checkpoint/parts.h"
 
 namespace mos::diffusion {
 namespace {
@@ -93,7 +94,7 @@ torch::Tensor gather_like(const torch::Tensor& values, const torch::Tensor& time
                           const torch::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
   shape.front() = timesteps.size(0);
-  return values.index_select(0, timesteps.to(torch::kCPU, torch::kInt64))
+  return values.index_select(0, timesteps.to(values.device(), torch::kInt64))
       .view(shape)
       .to(like.options());
 }
@@ -126,9 +127,15 @@ NoiseSchedule NoiseSchedule::from_config(const Json& config) {
       .beta_end = json_value(config, "beta_end", defaults.beta_end),
       .beta_schedule = json_value(config, "beta_schedule", defaults.beta_schedule),
       .trained_betas = json_value(config, "trained_betas", std::vector<double>{}),
-      .prediction_type =
-          prediction_type_from(json_value<std::string>(config, "prediction_type", "epsilon")),
+      .prediction_type = prediction_type_from(checkpoint::prediction_type_of(config)),
       .rescale_betas_zero_snr = json_value(config, "rescale_betas_zero_snr", false)});
+}
+
+NoiseSchedule NoiseSchedule::to(torch::Device device) const {
+  auto moved = *this;
+  moved.betas_ = betas_.to(device);
+  moved.alphas_cumprod_ = alphas_cumprod_.to(device);
+  return moved;
 }
 
 float NoiseSchedule::alpha_cumprod(std::int64_t timestep) const {
@@ -169,6 +176,7 @@ torch::Tensor NoiseSchedule::target(const torch::Tensor& original, const torch::
 
 void NoiseSchedule::keep_last_alpha_positive() {
   constexpr float kSmallestHalf = 0x1p-24F;
+  alphas_cumprod_ = alphas_cumprod_.clone();  // copies keep theirs
   auto& last = alphas_cumprod_.data_ptr<float>()[size() - 1];
   last = std::max(last, kSmallestHalf);
 }

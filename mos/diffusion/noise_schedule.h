@@ -33,13 +33,19 @@ struct NoiseScheduleOptions {
   bool rescale_betas_zero_snr = false;  ///< Shift √ᾱ so that ᾱ_T = 0 (arXiv 2305.08891).
 };
 
+/// A value; copies share their tables, which never change.
 class NoiseSchedule {
  public:
   /// Throws mos::Error(kFormat) for values that make no schedule.
-  explicit NoiseSchedule(const NoiseScheduleOptions& options);
+  explicit NoiseSchedule(const NoiseScheduleOptions& options = {});
 
   /// From a scheduler_config.json; keys that are not about the schedule are not looked at.
+  /// The one place that gives such a key its default, but for checkpoint::kDefaultPrediction.
   static NoiseSchedule from_config(const Json& config);
+
+  /// With tables on `device`, so that timesteps which are there are looked up there: on the CPU the
+  /// device would be waited for. Schedulers and alpha_cumprod() want the CPU.
+  NoiseSchedule to(torch::Device device) const;
 
   std::int64_t size() const { return alphas_cumprod_.size(0); }  ///< T
   PredictionType prediction_type() const { return prediction_type_; }

@@ -52,7 +52,8 @@ PNDMScheduler::PNDMScheduler(SchedulerConfig& config)
       final_alpha_(config.take("set_alpha_to_one", false) ? 1.0F : schedule_.alpha_cumprod(0)),
       spacing_(config.take_spacing("leading")),
       steps_offset_(config.take<std::int64_t>("steps_offset", 0)) {
-  config.take_choice("prediction_type", "epsilon", {"epsilon", "v_prediction"});
+  config.take_choice("prediction_type", checkpoint::kDefaultPrediction,
+                     {"epsilon", "v_prediction"});
   config.pin("rescale_betas_zero_snr", false);
 }
 

@@ -8,10 +8,13 @@
 #include <string_view>
 
 #include "mos/base/random.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/nn/parameter.h"
 
 namespace mos::diffusion {
+
+using checkpoint::Part;
+
 namespace {
 
 /// Norms are the identity, biases zero, embeddings of CLIP's deviation, all others of 1/√fan-in.
@@ -29,21 +32,22 @@ torch::Tensor random_values(std::string_view name, at::IntArrayRef shape,
 /// by itself, whatever is written before it.
 using Seeds = std::map<std::string, std::uint64_t>;
 
-void add_seeds(Seeds& seeds, std::uint64_t first, const char* folder,
+void add_seeds(Seeds& seeds, std::uint64_t first, std::string_view folder,
                const torch::nn::Module& network) {
   for (const auto& item : network.named_parameters()) {
     seeds.emplace(fmt::format("{}/{}", folder, item.key()), first + seeds.size());
   }
 }
 
-Seeds seeds_of(const StableDiffusion& model, std::uint64_t seed) {
+Seeds seeds_of(const Model& model, std::uint64_t seed) {
   // Seeds of two runs are far apart, those of one run follow each other.
   constexpr std::uint64_t kTensorsOfAModel = 1 << 20;
   const auto first = seed * kTensorsOfAModel;
   Seeds seeds;
-  add_seeds(seeds, first, "text_encoder", *model.text_encoder);
-  add_seeds(seeds, first, "vae", *model.vae);
-  add_seeds(seeds, first, "unet", *model.unet);
+  // In this order a seed has always numbered them.
+  for (const auto part : {Part::kTextEncoder, Part::kVae, Part::kUNet}) {
+    add_seeds(seeds, first, folder_of(part), *model.network(part));
+  }
   return seeds;
 }
 
@@ -52,8 +56,9 @@ Seeds seeds_of(const StableDiffusion& model, std::uint64_t seed) {
 void write_random_model(const std::filesystem::path& path, const checkpoint::ModelConfigs& configs,
                         const RandomModelOptions& options) {
   const nn::ShapesOnly no_memory;
-  const auto model = StableDiffusion::create(text::CLIPTokenizer::clip(), configs.text_encoder,
-                                             configs.vae, configs.unet, configs.scheduler);
+  const auto model =
+      Model::create(text::CLIPTokenizer::clip(),
+                    {.configs = configs.networks, .scheduler_config = configs.scheduler});
   const auto seeds = seeds_of(model, options.seed);
   const auto values = [&](const std::string& key, const torch::Tensor& stored) {
     const auto seed = seeds.find(key);

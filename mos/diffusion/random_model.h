@@ -20,7 +20,7 @@ struct RandomModelOptions {
 /// tests and measurements at full size. A directory, or a single file where `path` ends in
 /// .safetensors; the same seed gives the same weights in both. Every tensor is drawn when its turn
 /// to be written comes, so memory is that of the largest one.
-/// Throws mos::Error as StableDiffusion::create and StableDiffusion::save do.
+/// Throws mos::Error as Model::create and Model::save do.
 void write_random_model(const std::filesystem::path& path, const checkpoint::ModelConfigs& configs,
                         const RandomModelOptions& options);
 

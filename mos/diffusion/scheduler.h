@@ -37,6 +37,7 @@ class NoiseSource {
   std::function<torch::Tensor(const torch::Tensor&)> draw_;
 };
 
+/// Has the history of one run: neither two runs nor two threads may share it.
 class Scheduler {
  public:
   virtual ~Scheduler() = default;

@@ -14,7 +14,8 @@
 namespace mos::fuse {
 
 using concepts::ConceptTokens;
-using diffusion::StableDiffusion;
+using diffusion::Model;
+using diffusion::TextTower;
 using torch::Tensor;
 
 namespace {
@@ -36,25 +37,27 @@ struct TextStates {
   Tensor states;  ///< [S,C] after the final norm.
 };
 
-/// The L texts of every prompt (one where a word has one row only) through the text encoder, one
-/// batch for each prompt: the texts of a prompt have one length.
-std::vector<std::vector<TextStates>> encode_layerwise(const StableDiffusion& model,
+/// The L texts of every prompt (one where a word has one row only) as `towers` read them, one batch
+/// for each prompt: the texts of a prompt have one length.
+std::vector<std::vector<TextStates>> encode_layerwise(std::span<const TextTower> towers,
                                                       const ConceptTokens& tokens,
                                                       const ConceptPrompts& shown) {
   const torch::NoGradGuard no_grad;
+  const auto& tokenizer = towers.front().tokenizer;
   const auto padding =
-      shown.fit == TextFit::kPadded ? concepts::Padding::kToMaxLength : concepts::Padding::kNone;
+      shown.fit == TextFit::kPadded ? diffusion::Padding::kToMaxLength : diffusion::Padding::kNone;
   std::vector<std::vector<TextStates>> encoded;
   for (const auto& prompt : shown.prompts) {
-    const auto ids = concepts::token_ids(model.tokenizer, tokens.bind(prompt), padding);
-    if (ids.size(1) > model.tokenizer.model_max_length()) {
+    const auto texts = tokens.bind(prompt);
+    const auto ids = diffusion::token_ids(tokenizer, texts, padding);
+    if (ids.size(1) > tokenizer.model_max_length()) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("the prompt \"{}\" has {} tokens, the text encoder takes {}", prompt,
-                              ids.size(1), model.tokenizer.model_max_length()));
+                              ids.size(1), tokenizer.model_max_length()));
     }
-    const auto states = diffusion::encode_text(model, ids);
-    auto& texts = encoded.emplace_back();
-    for (std::int64_t l = 0; l < ids.size(0); ++l) texts.push_back({ids[l], states[l]});
+    const auto states = diffusion::encode_texts(towers, texts, padding).context;
+    auto& of_prompt = encoded.emplace_back();
+    for (std::int64_t l = 0; l < ids.size(0); ++l) of_prompt.push_back({ids[l], states[l]});
   }
   return encoded;
 }
@@ -81,12 +84,11 @@ std::int64_t mark_sequence(const std::vector<std::int64_t>& ids,
 /// the text up. A concept of plain words has its trigger in place of words of its own.
 class FittedPositions {
  public:
-  FittedPositions(const StableDiffusion& model, const ConceptTokens& tokens,
-                  const ConceptPrompts& shown)
+  FittedPositions(const Model& model, const ConceptTokens& tokens, const ConceptPrompts& shown)
       : tokens_(tokens),
-        end_(model.tokenizer.eos_id()),
+        end_(model.tokenizer().eos_id()),
         trigger_(shown.trigger.empty() ? std::vector<std::int64_t>()
-                                       : inner_ids(model.tokenizer, shown.trigger)),
+                                       : inner_ids(model.tokenizer(), shown.trigger)),
         trigger_text_(shown.trigger) {}
 
   /// Rows of `text` there: [n,C].
@@ -157,22 +159,22 @@ InputRecorder::~InputRecorder() {
   for (auto* layer : observed_) layer->input_observer = nullptr;
 }
 
-void run_text_encoder(const StableDiffusion& model, const ConceptTokens& tokens,
-                      const ConceptPrompts& shown) {
-  encode_layerwise(model, tokens, shown);
+void run_tower(const TextTower& tower, const ConceptTokens& tokens, const ConceptPrompts& shown) {
+  encode_layerwise(std::span(&tower, 1), tokens, shown);
 }
 
-SiteGrams capture_text_encoder(const StableDiffusion& model, const ConceptTokens& tokens,
-                               const ConceptPrompts& shown, const LayerNames& layers) {
-  auto text_encoder = model.text_encoder;
-  const InputRecorder recorder(*text_encoder, layers, shown.kept_rows);
-  run_text_encoder(model, tokens, shown);
+SiteGrams capture_tower(const TextTower& tower, const ConceptTokens& tokens,
+                        const ConceptPrompts& shown, const LayerNames& layers) {
+  auto encoder = tower.encoder;
+  const InputRecorder recorder(*encoder, layers, shown.kept_rows);
+  run_tower(tower, tokens, shown);
   return recorder.grams();
 }
 
-SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTokens& tokens,
+SiteGrams capture_cross_attention(const Model& model, const ConceptTokens& tokens,
                                   const ConceptPrompts& shown, const LayerNames& layers) {
-  const auto encoded = encode_layerwise(model, tokens, shown);
+  const auto encoded = encode_layerwise(model.towers, tokens, shown);
+  const auto& slices = model.unet->text_slices().of_layer;
   const auto names = model.unet->cross_attention_names();
   const FittedPositions fitted(model, tokens, shown);
   SiteGrams grams;
@@ -186,7 +188,8 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
     }
     const auto site = input_site(layer);
     if (grams.contains(site)) continue;
-    const auto l = static_cast<std::size_t>(found - names.begin());
+    const auto l =
+        static_cast<std::size_t>(slices[static_cast<std::size_t>(found - names.begin())]);
     InputGram gram(model.unet->config().cross_attention_dim, shown.kept_rows);
     for (const auto& texts : encoded) {
       const auto& text = texts[texts.size() == 1 ? 0 : l];
@@ -197,30 +200,22 @@ SiteGrams capture_cross_attention(const StableDiffusion& model, const ConceptTok
   return grams;
 }
 
-InputGram capture_captions(const StableDiffusion& model, std::span<const std::string> captions) {
+InputGram capture_captions(const Model& model, std::span<const std::string> captions) {
   const torch::NoGradGuard no_grad;
   InputGram gram(model.unet->config().cross_attention_dim);
   for (const auto& caption : captions) {
-    auto ids = model.tokenizer.encode(caption);
-    const auto most = static_cast<std::size_t>(model.tokenizer.model_max_length());
-    if (ids.size() > most) {
-      ids.resize(most);
-      ids.back() = model.tokenizer.eos_id();
-    }
     const auto states =
-        diffusion::encode_text(model, torch::tensor(ids, torch::kInt64).unsqueeze(0));
-    gram.add(states.slice(1, 1));
+        diffusion::encode_texts(model.towers, std::span(&caption, 1), diffusion::Padding::kCut);
+    gram.add(states.context.slice(1, 1));
   }
   return gram;
 }
 
-Tensor sample_latents(const StableDiffusion& model, const ConceptTokens& tokens,
-                      const SamplingRun& run, const SamplingHooks& hooks) {
+Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const SamplingRun& run,
+                      const SamplingHooks& hooks) {
   const torch::NoGradGuard no_grad;
-  auto text_encoder = model.text_encoder;
-  const std::array prompts = {run.prompt};
-  const auto context = concepts::encode_prompts(tokens, model.tokenizer, text_encoder, prompts);
-  const auto scheduler = diffusion::make_scheduler("dpm++", model.scheduler_config);
+  const auto text = concepts::encode_prompts(tokens, model.towers, std::span(&run.prompt, 1));
+  const auto scheduler = diffusion::make_scheduler("dpm++", model.settings.scheduler_config);
 
   std::vector<Tensor> latents;
   std::int64_t done = 0;
@@ -233,7 +228,7 @@ Tensor sample_latents(const StableDiffusion& model, const ConceptTokens& tokens,
                                           .scheduler = scheduler.get(),
                                           .steps = run.steps,
                                           .noise = noise,
-                                          .cond = context,
+                                          .cond = text,
                                           .guidance_scale = 1.0,
                                           .residuals = hooks.before_step,
                                           .dtype = run.dtype},
@@ -242,9 +237,8 @@ Tensor sample_latents(const StableDiffusion& model, const ConceptTokens& tokens,
   return torch::cat(latents);
 }
 
-SampledInputs capture_unet(const StableDiffusion& model, const ConceptTokens& tokens,
-                           const SamplingRun& run, const LayerNames& layers,
-                           const SamplingHooks& hooks) {
+SampledInputs capture_unet(const Model& model, const ConceptTokens& tokens, const SamplingRun& run,
+                           const LayerNames& layers, const SamplingHooks& hooks) {
   auto unet = model.unet;
   const InputRecorder recorder(*unet, layers, run.kept_rows);
   auto latents = sample_latents(model, tokens, run, hooks);

@@ -15,7 +15,7 @@
 #include "mos/base/progress.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/fuse/gram.h"
 #include "mos/fuse/text_fit.h"
 
@@ -64,28 +64,26 @@ struct ConceptPrompts {
   std::int64_t kept_rows = 0;  ///< See InputRecorder.
 };
 
-/// All L texts of each prompt through the text encoder, for those who watch its layers.
-void run_text_encoder(const diffusion::StableDiffusion& model,
-                      const concepts::ConceptTokens& tokens, const ConceptPrompts& shown);
+/// All L texts of each prompt through a text encoder, for those who watch its layers.
+void run_tower(const diffusion::TextTower& tower, const concepts::ConceptTokens& tokens,
+               const ConceptPrompts& shown);
 
 /// Stage 1: inputs of text-encoder layers, for all L texts of each prompt. The encoder holds what
 /// it shall be recorded with.
-SiteGrams capture_text_encoder(const diffusion::StableDiffusion& model,
-                               const concepts::ConceptTokens& tokens, const ConceptPrompts& shown,
-                               const LayerNames& layers);
+SiteGrams capture_tower(const diffusion::TextTower& tower, const concepts::ConceptTokens& tokens,
+                        const ConceptPrompts& shown, const LayerNames& layers);
 
 /// Stage 2: the text features that the key and value layers of each cross-attention read, from the
 /// text encoder as it is; layer l gets the texts with row l. No U-Net runs.
 /// Throws mos::Error(kUsage) if a prompt lacks the trigger words.
-SiteGrams capture_cross_attention(const diffusion::StableDiffusion& model,
+SiteGrams capture_cross_attention(const diffusion::Model& model,
                                   const concepts::ConceptTokens& tokens,
                                   const ConceptPrompts& shown, const LayerNames& layers);
 
 /// Text features of plain texts, which hold no concept's words, as cross-attention reads them from
 /// the text encoder as it is: of each from the first word to the end token, without padding and as
 /// far as the text encoder reads.
-InputGram capture_captions(const diffusion::StableDiffusion& model,
-                           std::span<const std::string> captions);
+InputGram capture_captions(const diffusion::Model& model, std::span<const std::string> captions);
 
 struct SamplingRun {
   std::string prompt;
@@ -104,9 +102,8 @@ struct SamplingHooks {
 };
 
 /// Samples with DPM-Solver++, without guidance: finished latents [n,C,h,w]. Throws kCancelled.
-torch::Tensor sample_latents(const diffusion::StableDiffusion& model,
-                             const concepts::ConceptTokens& tokens, const SamplingRun& run,
-                             const SamplingHooks& hooks);
+torch::Tensor sample_latents(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                             const SamplingRun& run, const SamplingHooks& hooks);
 
 struct SampledInputs {
   SiteGrams grams;
@@ -114,8 +111,8 @@ struct SampledInputs {
 };
 
 /// Stage 3: inputs of U-Net layers at every step of sample_latents().
-SampledInputs capture_unet(const diffusion::StableDiffusion& model,
-                           const concepts::ConceptTokens& tokens, const SamplingRun& run,
-                           const LayerNames& layers, const SamplingHooks& hooks = {});
+SampledInputs capture_unet(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                           const SamplingRun& run, const LayerNames& layers,
+                           const SamplingHooks& hooks = {});
 
 }  // namespace mos::fuse

@@ -58,26 +58,24 @@ concepts::ScopedMerge merged_as(torch::nn::Module& network, const concepts::Scal
 
 }  // namespace
 
-SitePairs capture_text_encoder_again(const diffusion::StableDiffusion& model,
-                                     const concepts::ConceptTokens& tokens,
-                                     const ConceptPrompts& shown, const TwoStates& states,
-                                     const LayerNames& layers) {
-  auto text_encoder = model.text_encoder;
-  PairRecorder recorder(*text_encoder, layers);
+SitePairs capture_tower_again(const diffusion::TextTower& tower,
+                              const concepts::ConceptTokens& tokens, const ConceptPrompts& shown,
+                              const TwoStates& states, const LayerNames& layers) {
+  auto encoder = tower.encoder;
+  PairRecorder recorder(*encoder, layers);
   {
-    const auto own = merged_as(*text_encoder, states.own);
-    run_text_encoder(model, tokens, shown);
+    const auto own = merged_as(*encoder, states.own);
+    run_tower(tower, tokens, shown);
   }
   recorder.expect_merged();
-  const auto merged = merged_as(*text_encoder, states.merged);
-  run_text_encoder(model, tokens, shown);
+  const auto merged = merged_as(*encoder, states.merged);
+  run_tower(tower, tokens, shown);
   return recorder.pairs();
 }
 
-SitePairs capture_unet_again(const diffusion::StableDiffusion& model,
-                             const concepts::ConceptTokens& tokens, const SamplingRun& run,
-                             const TwoStates& states, const LayerNames& layers,
-                             const SamplingHooks& hooks) {
+SitePairs capture_unet_again(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                             const SamplingRun& run, const TwoStates& states,
+                             const LayerNames& layers, const SamplingHooks& hooks) {
   auto unet = model.unet;
   PairRecorder recorder(*unet, layers);
   std::optional<concepts::ScopedMerge> own;
@@ -85,7 +83,7 @@ SitePairs capture_unet_again(const diffusion::StableDiffusion& model,
     {
       const auto merged = merged_as(*unet, states.merged);
       recorder.expect_merged();
-      unet->forward(call.input, call.timestep, call.context);
+      unet->forward(call.input, call.timestep, call.text);
     }
     recorder.expect_own();
     own.emplace(*unet, *states.own.updates, states.own.merge_scale, states.own.origin);

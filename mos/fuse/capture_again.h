@@ -54,17 +54,15 @@ struct TwoStates {
   concepts::ScaledLora merged;
 };
 
-/// Stage 1 once more: the same prompts through the text encoder in both states.
-SitePairs capture_text_encoder_again(const diffusion::StableDiffusion& model,
-                                     const concepts::ConceptTokens& tokens,
-                                     const ConceptPrompts& shown, const TwoStates& states,
-                                     const LayerNames& layers);
+/// Stage 1 once more: the same prompts through the encoder in both states.
+SitePairs capture_tower_again(const diffusion::TextTower& tower,
+                              const concepts::ConceptTokens& tokens, const ConceptPrompts& shown,
+                              const TwoStates& states, const LayerNames& layers);
 
 /// Stage 3 once more: the concept is painted in its own state, and at every step the merged one is
 /// asked about the same latents.
-SitePairs capture_unet_again(const diffusion::StableDiffusion& model,
-                             const concepts::ConceptTokens& tokens, const SamplingRun& run,
-                             const TwoStates& states, const LayerNames& layers,
-                             const SamplingHooks& hooks = {});
+SitePairs capture_unet_again(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                             const SamplingRun& run, const TwoStates& states,
+                             const LayerNames& layers, const SamplingHooks& hooks = {});
 
 }  // namespace mos::fuse

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
+#include <functional>
 #include <memory>
+#include <string_view>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
@@ -16,9 +18,10 @@
 
 namespace mos::fuse {
 
+using checkpoint::Part;
 using concepts::ConceptTokens;
 using concepts::LayerUpdates;
-using diffusion::StableDiffusion;
+using diffusion::Model;
 
 namespace {
 
@@ -31,16 +34,15 @@ std::optional<torch::ScalarType> sampling_dtype(const std::string& name) {
 }
 
 /// A stage, for people.
-const char* label(LayerKind kind) {
-  if (kind == LayerKind::kTextEncoder) return "text encoder";
-  return kind == LayerKind::kCrossAttention ? "cross-attention" : "U-Net";
+std::string_view label(const FusionStage& stage) {
+  return stage.kind() == LayerKind::kCrossAttention ? "cross-attention" : name_of(stage.part());
 }
 
 /// A method that knows pairs of factors alone gets no other update.
 void check_forms(const MethodInfo& method, const ConceptSource& source) {
   if (method.forms == Forms::kAny) return;
-  for (const auto* updates : {&source.delta.text_encoder, &source.delta.unet}) {
-    for (const auto& [layer, update] : *updates) {
+  for (const auto& [part, updates] : source.delta.updates) {
+    for (const auto& [layer, update] : updates) {
       if (update.as_pair()) continue;
       throw Error(ErrorKind::kUsage,
                   fmt::format("the method {} merges LoRA pairs alone, and {} has {} for {}; take "
@@ -51,15 +53,16 @@ void check_forms(const MethodInfo& method, const ConceptSource& source) {
 }
 
 /// Every LoRA finds its layer, before any work is done.
-void check_fit(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
+void check_fit(Model& model, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
-    concepts::find_layers(*model.text_encoder, source.delta.text_encoder,
-                          source.name + " (text encoder)");
-    concepts::find_layers(*model.unet, source.delta.unet, source.name + " (U-Net)");
+    for (const auto& [part, updates] : source.delta.updates) {
+      concepts::find_layers(*model.network(part), updates,
+                            fmt::format("{} ({})", source.name, name_of(part)));
+    }
   }
 }
 
-ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
+ConceptTokens add_words(Model& model, const std::vector<ConceptSource>& sources) {
   auto tokens = concepts::known_words(model);
   std::vector<std::string> taken;
   for (const auto& word : tokens.words()) taken.push_back(word.word);
@@ -68,7 +71,7 @@ ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>
   for (const auto& source : sources) {
     words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
   }
-  tokens.add(words, model.tokenizer, model.text_encoder);
+  tokens.add(words, model.towers);
   if (!tokens.words().empty()) model.concepts = tokens.to_json();
   return tokens;
 }
@@ -86,8 +89,8 @@ std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts
 class Fusion {
  public:
   /// `options` are complete; refers to all of it.
-  Fusion(StableDiffusion& model, const std::vector<ConceptSource>& sources,
-         const FuseOptions& options, StageProgress progress)
+  Fusion(Model& model, const std::vector<ConceptSource>& sources, const FuseOptions& options,
+         StageProgress progress)
       : model_(model),
         sources_(sources),
         options_(options),
@@ -102,32 +105,32 @@ class Fusion {
   }
 
   FusionResult run() {
-    fuse_text_encoder();
+    for (const auto& tower : model_.towers) fuse_tower(tower);
     fuse_cross_attention();
     fuse_unet();
     return std::move(result_);
   }
 
  private:
-  FusionStage text_stage() const {
-    StageConcepts concepts{.kind = LayerKind::kTextEncoder};
-    for (const auto& source : sources_) {
-      concepts.updates.push_back(source.delta.text_encoder);
-      concepts.scales.push_back(source.text_encoder_scale);
-    }
-    return {*model_.text_encoder, std::move(concepts), merging()};
+  FusionStage text_stage(Part tower) const {
+    return stage_of(tower, LayerKind::kTextEncoder, [](const std::string&) { return true; });
   }
 
   FusionStage unet_stage(LayerKind kind) const {
-    StageConcepts concepts{.kind = kind};
     const bool text_fed = kind == LayerKind::kCrossAttention;
+    return stage_of(Part::kUNet, kind,
+                    [text_fed](const std::string& layer) { return reads_text(layer) == text_fed; });
+  }
+
+  /// The layers of a network that `wanted` takes.
+  FusionStage stage_of(Part part, LayerKind kind,
+                       const std::function<bool(const std::string&)>& wanted) const {
+    StageConcepts concepts{.part = part, .kind = kind, .updates = {}, .scales = {}};
     for (const auto& source : sources_) {
-      concepts.updates.push_back(concepts::filter(
-          source.delta.unet,
-          [text_fed](const std::string& layer) { return reads_text(layer) == text_fed; }));
-      concepts.scales.push_back(source.unet_scale);
+      concepts.updates.push_back(concepts::filter(source.delta.of(part), wanted));
+      concepts.scales.push_back(source.scale(part));
     }
-    return {*model_.unet, std::move(concepts), merging()};
+    return {*model_.network(part), std::move(concepts), merging()};
   }
 
   Merging merging() const {
@@ -151,31 +154,31 @@ class Fusion {
     return shown;
   }
 
-  void fuse_text_encoder() {
-    auto stage = text_stage();
+  void fuse_tower(const diffusion::TextTower& tower) {
+    auto stage = text_stage(tower.part);
     if (stage.empty()) return;
     tell_what_is_not_recorded(stage);
-    const StageClock clock(stage_name(stage.kind()));
+    const StageClock clock(stage.name());
     for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
-      const concepts::ScopedMerge merged(*model_.text_encoder, stage.updates(i), stage.scale(i),
-                                         sources_[i].name);
-      stage.add(capture_text_encoder(model_, tokens_, prompts_of(sources_[i]), stage.recorded()));
+      const concepts::ScopedMerge merged(*model_.network(tower.part), stage.updates(i),
+                                         stage.scale(i), sources_[i].name);
+      stage.add(capture_tower(tower, tokens_, prompts_of(sources_[i]), stage.recorded()));
       progress_.step("recording the text encoder", i + 1, sources_.size());
     }
     const auto again = [&](std::size_t i, const TwoStates& states, std::size_t round) {
-      stage.set_again(i, capture_text_encoder_again(model_, tokens_, prompts_of(sources_[i]),
-                                                    states, stage.recorded()));
+      stage.set_again(i, capture_tower_again(tower, tokens_, prompts_of(sources_[i]), states,
+                                             stage.recorded()));
       progress_.step(fmt::format("recording the text encoder again ({})", round), i + 1,
                      sources_.size());
     };
     repeat(stage, again);
-    finish(stage, clock, *model_.text_encoder, result_.delta.text_encoder);
+    finish(stage, clock);
   }
 
   void fuse_cross_attention() {
     auto stage = unet_stage(LayerKind::kCrossAttention);
     if (stage.empty()) return;
-    const StageClock clock(stage_name(stage.kind()));
+    const StageClock clock(stage.name());
     const auto captions = method_->needs().captions;
     if (!captions.empty()) stage.set_captions(capture_captions(model_, captions));
     for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
@@ -184,14 +187,14 @@ class Fusion {
       progress_.step("recording the cross-attention", i + 1, sources_.size());
     }
     // Once more would be the same: what keys and values read does not depend on them.
-    finish(stage, clock, *model_.unet, result_.delta.unet);
+    finish(stage, clock);
   }
 
   void fuse_unet() {
     auto stage = unet_stage(LayerKind::kUNet);
     if (stage.empty()) return;
     tell_what_is_not_recorded(stage);
-    const StageClock clock(stage_name(stage.kind()));
+    const StageClock clock(stage.name());
     for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
       const concepts::ScopedMerge merged(*model_.unet, stage.updates(i), stage.scale(i),
                                          sources_[i].name);
@@ -207,7 +210,7 @@ class Fusion {
                                             hooks_for(run, i, name)));
     };
     repeat(stage, again);
-    finish(stage, clock, *model_.unet, result_.delta.unet);
+    finish(stage, clock);
   }
 
   SamplingRun run_of(const ConceptSource& source) const {
@@ -255,7 +258,7 @@ class Fusion {
       log::warn(
           fmt::format("{} merges keys and values of cross-attention alone: {} layers of the "
                       "{} are fused by weights",
-                      options_.method, stage.layer_count(), label(stage.kind())));
+                      options_.method, stage.layer_count(), label(stage)));
     }
   }
 
@@ -268,21 +271,20 @@ class Fusion {
   }
 
   LayerUpdates solve(const FusionStage& stage, FusionReport* report) {
-    const auto step = fmt::format("merging the {}", label(stage.kind()));
+    const auto step = fmt::format("merging the {}", label(stage));
     std::size_t done = 0;
     return stage.solve(report, [&] { progress_.step(step, ++done, stage.layer_count()); });
   }
 
   /// Merges, writes the result into the network, and keeps it.
-  void finish(const FusionStage& stage, const StageClock& clock, torch::nn::Module& network,
-              LayerUpdates& fused) {
+  void finish(const FusionStage& stage, const StageClock& clock) {
     auto updates = solve(stage, &result_.report);
-    concepts::merge_lora(network, updates, 1.0, "the fused update");
-    fused.merge(updates);
+    concepts::merge_lora(*model_.network(stage.part()), updates, 1.0, "the fused update");
+    result_.delta.updates[stage.part()].merge(updates);
     result_.report.stages.push_back(clock.stop());
   }
 
-  StableDiffusion& model_;
+  Model& model_;
   const std::vector<ConceptSource>& sources_;
   const FuseOptions& options_;
   StageProgress progress_;
@@ -293,7 +295,7 @@ class Fusion {
 
 }  // namespace
 
-FusionResult fuse_concepts(StableDiffusion& model, const std::vector<ConceptSource>& sources,
+FusionResult fuse_concepts(Model& model, const std::vector<ConceptSource>& sources,
                            const FuseOptions& options, const ProgressCallback& progress,
                            const CancelToken* cancel) {
   const torch::NoGradGuard no_grad;

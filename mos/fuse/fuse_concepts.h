@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -8,7 +9,7 @@
 #include "mos/concepts/concept_delta.h"
 #include "mos/concepts/key_report.h"
 #include "mos/concepts/tokens.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/fuse/options.h"
 #include "mos/fuse/report.h"
 
@@ -23,12 +24,16 @@ struct ConceptSource {
   /// ("<potter1> <potter2> man").
   /// A LoRA without words of its own has its trigger words here ("sks dog").
   std::string phrase;
-  double text_encoder_scale = 1.0;  ///< The authors' text_encoder_alpha.
-  double unet_scale = 1.0;          ///< The authors' unet_alpha.
+  /// By network, the authors' alphas; one without counts fully.
+  std::map<checkpoint::Part, double> scales = {};
 
   concepts::KeyReport keys = {};    ///< What became of the file's keys.
   std::filesystem::path file = {};  ///< Empty: it came from no file.
 
+  double scale(checkpoint::Part part) const {
+    const auto found = scales.find(part);
+    return found == scales.end() ? 1.0 : found->second;
+  }
   std::string prompt_phrase() const { return phrase.empty() ? delta.phrase() : phrase; }
 };
 
@@ -41,18 +46,17 @@ struct FusionResult {
   FusionReport report;
 };
 
-/// Fuses `sources` into `model`: its tokenizer, text encoder, U-Net and list of concept words
+/// Fuses `sources` into `model`: its text towers, U-Net and list of concept words
 /// become those of the fused model. Memory does not grow with the number of concepts, but for the
 /// result. On an exception the model is left half-way: load it again.
 ///
-/// There are three stages, each on top of what the one before wrote: (1) text encoder, (2) keys and
+/// There are three stages, each on top of what the one before wrote: (1) text towers, (2) keys and
 /// values of cross-attention, (3) all other layers. In each, the inputs that the method looks at
 /// are recorded concept by concept, then it merges layer by layer. Throws mos::Error: kUsage for
 /// impossible options or words that clash, kMismatch for concepts that do not fit the model,
 /// kCancelled.
-FusionResult fuse_concepts(diffusion::StableDiffusion& model,
-                           const std::vector<ConceptSource>& sources, const FuseOptions& options,
-                           const ProgressCallback& progress = {},
+FusionResult fuse_concepts(diffusion::Model& model, const std::vector<ConceptSource>& sources,
+                           const FuseOptions& options, const ProgressCallback& progress = {},
                            const CancelToken* cancel = nullptr);
 
 }  // namespace mos::fuse

@@ -14,7 +14,7 @@ namespace mos::fuse {
 /// What became of one layer. Fits are in the order of the concepts; empty where nothing was
 /// recorded.
 struct LayerReport {
-  std::string stage;  ///< text_encoder, cross_attention or unet.
+  std::string stage;  ///< See FusionStage::name().
   std::string layer;
   std::string method;  ///< That merged it: the one asked for, or weight where that lacked inputs.
   std::int64_t rank = 0;
@@ -45,7 +45,7 @@ struct FusionReport {
   /// The results: the same for the same inputs. What was measured on the way is not in it.
   Json to_json() const;
 
-  /// "12.3 s (text_encoder 1.2, …), at most 1.9 GB of memory".
+  /// "12.3 s (cross_attention 1.2, …), at most 1.9 GB of memory".
   std::string measured() const;
 };
 

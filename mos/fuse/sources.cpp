@@ -114,8 +114,8 @@ std::vector<ConceptSource> load_source_list(const fs::path& list,
   if (!entries.is_array() || entries.empty()) {
     throw Error(ErrorKind::kFormat,
                 fmt::format("{} must hold a JSON array of concepts, each with lora_path, "
-                            "unet_alpha, text_encoder_alpha and concept_name",
-                            list.string()));
+                            "unet_alpha, {}_alpha and concept_name",
+                            list.string(), folder_of(checkpoint::Part::kTextEncoder)));
   }
   std::vector<ConceptSource> sources;
   for (const auto& entry : entries) {
@@ -125,8 +125,9 @@ std::vector<ConceptSource> load_source_list(const fs::path& list,
     fs::path file = json_required<std::string>(entry, "lora_path");
     if (!fs::exists(file)) file = list.parent_path() / file;
     auto source = load_source(file, unexpected);
-    source.unet_scale = json_value(entry, "unet_alpha", 1.0);
-    source.text_encoder_scale = json_value(entry, "text_encoder_alpha", 1.0);
+    for (const auto part : checkpoint::kTunedParts) {
+      source.scales[part] = json_value(entry, fmt::format("{}_alpha", folder_of(part)), 1.0);
+    }
     const auto phrase = json_value(entry, "concept_name", std::string());
     if (!phrase.empty()) take_phrase(source, phrase, list.string());
     sources.push_back(std::move(source));

@@ -16,10 +16,10 @@ std::vector<ConceptSource> load_sources(
     std::span<const std::string> files,
     concepts::UnexpectedKeys unexpected = concepts::UnexpectedKeys::kRefuse);
 
-/// Reads the authors' list: a JSON array of {lora_path, unet_alpha, text_encoder_alpha,
-/// concept_name}. Paths are relative to the working directory or, if not there, to the list.
-/// Throws mos::Error(kFormat) for another structure, kMismatch if concept_name holds a <word>
-/// that the file lacks.
+/// Reads the authors' list: a JSON array of {lora_path, concept_name, and the alpha of each
+/// network}. Paths are relative to the working directory or, if not there, to the list. Throws
+/// mos::Error(kFormat) for another structure, kMismatch if concept_name holds a <word> that the
+/// file lacks.
 std::vector<ConceptSource> load_source_list(
     const std::filesystem::path& list,
     concepts::UnexpectedKeys unexpected = concepts::UnexpectedKeys::kRefuse);

@@ -11,11 +11,6 @@ using concepts::LayerUpdates;
 using concepts::LowRank;
 using torch::Tensor;
 
-const char* stage_name(LayerKind kind) {
-  if (kind == LayerKind::kTextEncoder) return "text_encoder";
-  return kind == LayerKind::kCrossAttention ? "cross_attention" : "unet";
-}
-
 namespace {
 
 /// A pair of factors in float32 for a layer with a weight of this shape ([O,I] or [O,C,k,k]).
@@ -94,6 +89,11 @@ void FusionStage::record_patch_readers(
       beyond_memory_.insert(name);
     }
   }
+}
+
+std::string FusionStage::name() const {
+  if (kind() == LayerKind::kCrossAttention) return "cross_attention";
+  return std::string(folder_of(part()));
 }
 
 void FusionStage::add(const SiteGrams& grams) {
@@ -189,7 +189,7 @@ std::vector<LayerReport> FusionStage::reports_of(const Solutions& solutions,
                                                  const Site* site) const {
   std::vector<LayerReport> reports;
   for (const auto& [layer, solution] : solutions) {
-    reports.push_back({.stage = stage_name(concepts_.kind),
+    reports.push_back({.stage = name(),
                        .layer = layer,
                        .method = solution.method,
                        .rank = solution.merged.update.rank(),

@@ -19,6 +19,7 @@ namespace mos::fuse {
 
 /// What the concepts bring to a stage.
 struct StageConcepts {
+  checkpoint::Part part = checkpoint::Part::kUNet;  ///< The network of all layers.
   LayerKind kind = LayerKind::kUNet;
   std::vector<concepts::LayerUpdates> updates;  ///< By concept.
   std::vector<double> scales;                   ///< By concept, merge_scale.
@@ -44,7 +45,10 @@ class FusionStage {
   /// A layer takes part if any concept has it. Refers to `network` and to the method.
   FusionStage(torch::nn::Module& network, StageConcepts concepts, Merging merging);
 
+  checkpoint::Part part() const { return concepts_.part; }
   LayerKind kind() const { return concepts_.kind; }
+  /// As reports have it: cross_attention, or the folder of the network.
+  std::string name() const;
   bool empty() const { return layers_.empty(); }
   std::size_t layer_count() const { return layers_.size(); }
   /// Layers whose inputs are to be recorded; none if the method needs none.
@@ -100,8 +104,5 @@ class FusionStage {
   std::map<std::string, Site> sites_;
   std::optional<InputGram> captions_;
 };
-
-/// As reports name it: text_encoder, cross_attention or unet.
-const char* stage_name(LayerKind kind);
 
 }  // namespace mos::fuse

@@ -29,22 +29,23 @@ Json full_report(const FuseOrder& order, const fuse::FusionReport& measured) {
                  {"options", write_options(order.options)}};
   report.update(measured.to_json());
   for (const auto& source : order.sources) {
-    report["sources"][source.name] = {{"phrase", source.prompt_phrase()},
-                                      {"text_encoder_scale", source.text_encoder_scale},
-                                      {"unet_scale", source.unet_scale}};
+    auto& entry = report["sources"][source.name] = {{"phrase", source.prompt_phrase()}};
+    for (const auto part : checkpoint::kTunedParts) {
+      entry[fmt::format("{}_scale", folder_of(part))] = source.scale(part);
+    }
   }
   return report;
 }
 
 struct Base {
-  diffusion::StableDiffusion model;
+  diffusion::Model model;
   std::string hash;
 };
 
 /// The base model, and what it has to say of the concepts' keys.
 Base load_base(FuseOrder& order) {
-  auto model = diffusion::StableDiffusion::load(order.job.base,
-                                                {.dtype = std::nullopt, .read = order.job.read});
+  auto model =
+      diffusion::Model::load(order.job.base, {.dtype = std::nullopt, .read = order.job.read});
   auto hash = diffusion::model_hash(model);
   for (auto& source : order.sources) session::compare_base(source.name, source.delta, hash);
   for (auto& source : order.sources) {
@@ -91,7 +92,7 @@ class Results {
   std::optional<Error> failure_;
 };
 
-std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::StableDiffusion& model,
+std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Model& model,
                                     const fuse::FusionResult& result, const JobContext& context) {
   const auto& job = order.job;
   const auto total = result.report.total();
@@ -124,8 +125,8 @@ struct Trial {
   double step = 0.0, step_again = 0.0;  ///< Of denoising.
 };
 
-Trial try_first(const FuseOrder& order, diffusion::StableDiffusion& model,
-                const fuse::FuseOptions& options, const CancelToken* cancel) {
+Trial try_first(const FuseOrder& order, diffusion::Model& model, const fuse::FuseOptions& options,
+                const CancelToken* cancel) {
   Stopwatch watch;
   Trial trial;
   const auto on_step = [&](const Progress& progress) {

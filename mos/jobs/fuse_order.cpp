@@ -24,13 +24,13 @@ std::vector<fuse::ConceptSource> load_sources(const FuseJob& job) {
 }
 
 void set_scales(std::vector<fuse::ConceptSource>& sources, const std::string& name,
-                const std::vector<double>& scales, double fuse::ConceptSource::*field) {
+                const std::vector<double>& scales, checkpoint::Part part) {
   if (scales.empty()) return;
   if (scales.size() != sources.size()) {
     throw Error(ErrorKind::kUsage, fmt::format("--{} has {} numbers for {} concepts", name,
                                                scales.size(), sources.size()));
   }
-  for (std::size_t i = 0; i < sources.size(); ++i) sources[i].*field = scales[i];
+  for (std::size_t i = 0; i < sources.size(); ++i) sources[i].scales[part] = scales[i];
 }
 
 void rename_words(std::vector<fuse::ConceptSource>& sources,
@@ -41,11 +41,10 @@ void rename_words(std::vector<fuse::ConceptSource>& sources,
 }
 
 bool changes_biases(const concepts::ConceptDelta& delta) {
-  const auto any = [](const concepts::LayerUpdates& updates) {
-    return std::any_of(updates.begin(), updates.end(),
-                       [](const auto& entry) { return entry.second.bias_difference().defined(); });
-  };
-  return any(delta.text_encoder) || any(delta.unet);
+  return std::ranges::any_of(delta.updates, [](const auto& network) {
+    return std::ranges::any_of(
+        network.second, [](const auto& entry) { return entry.second.bias_difference().defined(); });
+  });
 }
 
 /// What the LoRA cannot hold shows before the work.
@@ -65,7 +64,8 @@ void check_format(const FuseOrder& order) {
                       source.name));
     }
   }
-  all.unet["any"] = concepts::LowRank{};  // the fused LoRA: pairs of scale 1
+  // The fused LoRA: pairs of scale 1.
+  all.updates[checkpoint::Part::kUNet]["any"] = concepts::LowRank{};
   concepts::check_holds(order.lora_format, all, order.job.lora);
 }
 
@@ -161,9 +161,8 @@ FuseOrder take_order(const FuseJob& job, const JobContext& context) {
                                                 : concepts::concept_format(job.lora_format);
   }
   order.sources = load_sources(job);
-  set_scales(order.sources, "text-scales", job.text_scales,
-             &fuse::ConceptSource::text_encoder_scale);
-  set_scales(order.sources, "unet-scales", job.unet_scales, &fuse::ConceptSource::unet_scale);
+  set_scales(order.sources, "text-scales", job.text_scales, checkpoint::Part::kTextEncoder);
+  set_scales(order.sources, "unet-scales", job.unet_scales, checkpoint::Part::kUNet);
   rename_words(order.sources, job.rename);
   fuse::check_options(job.options, order.sources.size());
   order.options = fuse::complete_options(job.options, order.sources.size());

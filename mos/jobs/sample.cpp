@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "mos/base/describe.h"
+#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
 #include "mos/base/text_distance.h"
@@ -59,7 +60,7 @@ struct Opened {
 
 Opened open(const SampleJob& job, const session::Destination& destination,
             const JobContext& context) {
-  const auto device = session::device_named(job.device);
+  const auto device = device_named(job.device);
   const auto dtype = session::dtype_named(job.dtype, device);
   auto outputs = outputs_of(job, destination, context);
   outputs.check();

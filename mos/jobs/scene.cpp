@@ -74,7 +74,7 @@ std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
   return conditions;
 }
 
-region::Scene compose_scene(const SampleJob& job, const diffusion::StableDiffusion& model,
+region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
   if (!job.scene.empty()) {

@@ -19,7 +19,7 @@ std::vector<region::Condition> conditions_of(const ConditionLists& lists);
 
 /// The scene of `job` on a canvas that its options, its file or the model decide, in this sequence.
 /// Sets the height and width of `options` to that canvas.
-region::Scene compose_scene(const SampleJob& job, const diffusion::StableDiffusion& model,
+region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options);
 
 }  // namespace mos::jobs

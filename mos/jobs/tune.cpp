@@ -65,9 +65,9 @@ Prepared prepare(const TuneJob& job, const JobContext& context) {
   return {std::move(dataset), std::move(options)};
 }
 
-diffusion::StableDiffusion load_base(const TuneJob& job) {
-  return diffusion::StableDiffusion::load(
-      job.base, {.dtype = tune::compute_dtype(job.options.run), .read = job.read});
+diffusion::Model load_base(const TuneJob& job) {
+  return diffusion::Model::load(job.base,
+                                {.dtype = tune::compute_dtype(job.options.run), .read = job.read});
 }
 
 /// What the base model has to say of words, captions and shapes; without one captions are measured
@@ -80,8 +80,8 @@ void check_on_base(const TuneJob& job, const tune::ConceptDataset& dataset) {
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }
-  const auto base = diffusion::StableDiffusion::shapes(job.base, job.read);
-  tune::warn_of_captions(dataset, complete, base.tokenizer);
+  const auto base = diffusion::Model::shapes(job.base, job.read);
+  tune::warn_of_captions(dataset, complete, base.tokenizer());
   tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
                      base.downscale());
 }

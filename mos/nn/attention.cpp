@@ -25,11 +25,24 @@ AttentionImpl::AttentionImpl(const AttentionSize& size)
   to_out->push_back(out_);  // index 0; diffusers' index 1 is a dropout without parameters
 }
 
-Tensor AttentionImpl::forward(const Tensor& hidden_states, const Tensor& context) {
-  if (processor) return processor->process(*this, hidden_states, context);
-  const auto source = context.defined() ? context_of_layer(context) : hidden_states;
+Tensor AttentionImpl::forward(const Tensor& hidden_states, const Tensor& context,
+                              const Tensor& residual) {
+  if (processor) {
+    const auto y = processor->process(*this, hidden_states, context);
+    return residual.defined() ? y + residual : y;
+  }
+  if (!context.defined()) {
+    const auto [k, v] = key_value(hidden_states);
+    return output(attention(query(hidden_states), k, v), residual);
+  }
+  // Neighbours that read the same text are one sample with all their positions.
+  const auto source = context_of_layer(context);
+  const auto together = [&](const Tensor& x) {
+    return x.defined() ? x.reshape({source.size(0), -1, x.size(2)}) : x;
+  };
   const auto [k, v] = key_value(source);
-  return output(attention(query(hidden_states), k, v));
+  return output(attention(query(together(hidden_states)), k, v), together(residual))
+      .view_as(hidden_states);
 }
 
 Tensor AttentionImpl::query(const Tensor& hidden_states) {
@@ -40,19 +53,19 @@ KeyValue AttentionImpl::key_value(const Tensor& source) {
   return {split_heads(to_k_(source)), split_heads(to_v_(source))};
 }
 
-Tensor AttentionImpl::output(const Tensor& mixed) {
-  return out_(mixed.transpose(1, 2).flatten(2));  // [B,N,heads·D]
+Tensor AttentionImpl::output(const Tensor& mixed, const Tensor& residual) {
+  return out_->forward(mixed.transpose(1, 2).flatten(2), residual);  // [B,N,heads·D]
 }
 
 Tensor AttentionImpl::context_of_layer(const Tensor& context) const {
   if (context.dim() != 4) return context;
-  if (context.size(1) != cross_attention_count) {
+  if (context.size(1) != text_count) {
     throw Error(ErrorKind::kMismatch,
                 fmt::format("text features have {} layers, but this U-Net has {} cross-attention "
                             "layers; the concept was tuned on another architecture",
-                            context.size(1), cross_attention_count));
+                            context.size(1), text_count));
   }
-  return context.select(1, cross_attention_index);
+  return context.select(1, text_slice);
 }
 
 Tensor AttentionImpl::split_heads(const Tensor& x) const {

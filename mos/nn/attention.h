@@ -46,25 +46,31 @@ class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const AttentionSize& size);
 
-  /// See AttentionProcessor::process.
-  torch::Tensor forward(const torch::Tensor& hidden_states, const torch::Tensor& context = {});
+  /// See AttentionProcessor::process; `residual` [B,N,query_dim] is added unless it is undefined.
+  /// Without a processor, context may also be [B/r,S,C] or [B/r,L,S,C]: r neighbours each read the
+  /// same text.
+  torch::Tensor forward(const torch::Tensor& hidden_states, const torch::Tensor& context = {},
+                        const torch::Tensor& residual = {});
 
   /// The steps that processors are made of.
   torch::Tensor query(const torch::Tensor& hidden_states);  ///< [B,N,query_dim] -> [B,heads,N,D]
   KeyValue key_value(const torch::Tensor& source);          ///< [B,M,C] -> two [B,heads,M,D]
-  torch::Tensor output(const torch::Tensor& mixed);         ///< [B,heads,N,D] -> [B,N,query_dim]
-  /// What this layer reads of a text context: slice `cross_attention_index` of a layer-wise
-  /// [B,L,S,C], the whole of a [B,S,C]. Throws kMismatch if L is not the model's.
+  /// [B,heads,N,D] -> [B,N,query_dim], with `residual` added.
+  torch::Tensor output(const torch::Tensor& mixed, const torch::Tensor& residual = {});
+  /// What this layer reads of a text context: its `text_slice` of a layer-wise [B,L,S,C], the whole
+  /// of a [B,S,C]. Throws kMismatch if L is not the model's.
   torch::Tensor context_of_layer(const torch::Tensor& context) const;
 
   bool is_cross_attention() const { return cross_attention_; }
   std::int64_t heads() const { return heads_; }
   std::int64_t head_dim() const { return head_dim_; }
 
-  /// Position 0…L-1 among the cross-attention layers of the U-Net, -1 for self-attention; set by
-  /// the model that owns the layer, together with L.
+  /// Position among the cross-attention layers of the U-Net, -1 for self-attention; set by the
+  /// model that owns the layer, as is which of the L texts of a layer-wise prompt it reads
+  /// (TextSlices).
   std::int64_t cross_attention_index = -1;
-  std::int64_t cross_attention_count = 0;
+  std::int64_t text_slice = -1;
+  std::int64_t text_count = 0;
 
   /// Empty: plain attention.
   std::shared_ptr<AttentionProcessor> processor;

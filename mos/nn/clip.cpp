@@ -54,12 +54,12 @@ class ClipAttentionImpl : public torch::nn::Module {
     out_proj_ = register_module("out_proj", Linear(width, width));
   }
 
-  Tensor forward(const Tensor& x, const AttentionOptions& options) {
+  Tensor forward(const Tensor& x, const Tensor& residual, const AttentionOptions& options) {
     const auto split = [&](const Tensor& y) {  // [B,S,C] -> [B,heads,S,D]
       return y.view({y.size(0), y.size(1), heads_, -1}).transpose(1, 2);
     };
     const auto mixed = attention(split(q_proj_(x)), split(k_proj_(x)), split(v_proj_(x)), options);
-    return out_proj_(mixed.transpose(1, 2).flatten(2));
+    return out_proj_->forward(mixed.transpose(1, 2).flatten(2), residual);
   }
 
  private:
@@ -81,9 +81,10 @@ class ClipEncoderLayerImpl : public torch::nn::Module {
   }
 
   Tensor forward(const Tensor& x, const AttentionOptions& options) {
-    const auto y = x + self_attn_(norm1_(x), options);
+    const auto y = self_attn_->forward(norm1_(x), x, options);
     const auto wide = fc1_(norm2_(y));
-    return y + fc2_(activation_ == ClipActivation::kGelu ? nn::gelu(wide) : quick_gelu(wide));
+    const bool exact = activation_ == ClipActivation::kGelu;
+    return fc2_->forward(exact ? nn::gelu(wide) : quick_gelu(wide), y);
   }
 
  private:

@@ -14,11 +14,6 @@ using torch::Tensor;
 
 namespace {
 
-Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride = 1) {
-  return Conv2d(
-      Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels, .stride = stride});
-}
-
 /// The mean over all positions, at each of them.
 Tensor pooled(const Tensor& x) { return x.mean({2, 3}, /*keepdim=*/true).expand_as(x); }
 
@@ -76,8 +71,8 @@ ControlNetModelImpl::ControlNetModelImpl(const ControlNetConfig& config)
   build_picture_embedding();
   build_zero_convolutions();
   const auto layers = encoder_.cross_attentions();
-  number_cross_attentions(layers);
   cross_attentions_ = static_cast<std::int64_t>(layers.size());
+  number_cross_attentions(layers, TextSlices::one_each(cross_attentions_));
 }
 
 /// diffusers' `ControlNetConditioningEmbedding`.
@@ -117,8 +112,9 @@ Tensor ControlNetModelImpl::embed_picture(const Tensor& picture) {
 }
 
 ControlNetOutput ControlNetModelImpl::forward(const Tensor& sample, const Tensor& timesteps,
-                                              const Tensor& context, const Tensor& picture) {
-  const auto own_context = context.dim() == 4 ? context.narrow(1, 0, cross_attentions_) : context;
+                                              const Conditioning& text, const Tensor& picture) {
+  const auto own_context =
+      text.is_layerwise() ? text.context.narrow(1, 0, cross_attentions_) : text.context;
   const auto time = encoder_.embed_time(timesteps, sample);
   std::vector<Tensor> skips;
   auto x = encoder_.down(encoder_.embed_sample(sample) + picture, time, own_context, {}, skips);

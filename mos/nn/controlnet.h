@@ -53,10 +53,10 @@ class ControlNetModelImpl : public torch::nn::Module {
   /// picture [B,channels,H,W] in 0…1 -> [B,C,h,w] at latent size; the same at every step.
   torch::Tensor embed_picture(const torch::Tensor& picture);
 
-  /// sample [B,in,h,w], timesteps [B] or [1], context [B,S,C], or layer-wise [B,L,S,C] of the
-  /// U-Net, whose first layers these are; picture from embed_picture, [B or 1,C,h,w]. Not scaled.
+  /// sample [B,in,h,w], timesteps [B] or [1], text as the U-Net's, whose first layers these are;
+  /// picture from embed_picture, [B or 1,C,h,w]. Not scaled.
   ControlNetOutput forward(const torch::Tensor& sample, const torch::Tensor& timesteps,
-                           const torch::Tensor& context, const torch::Tensor& picture);
+                           const Conditioning& text, const torch::Tensor& picture);
 
   const ControlNetConfig& config() const { return config_; }
 

@@ -5,10 +5,14 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/nn/kernels/cpu_features.h"
+#include "mos/nn/kernels/fused_convolution.h"
+#include "mos/nn/kernels/fused_linear.h"
 #include "mos/nn/parameter.h"
 
 namespace mos::nn {
 
+using kernels::kFusedKernelsBuilt;
 using torch::Tensor;
 
 Tensor cast_like(const Tensor& tensor, const Tensor& reference) {
@@ -59,16 +63,41 @@ Tensor LoraLayer::lora_path(const Tensor& rows) const {
   return torch::linear(torch::linear(rows, down), up) * lora_scale;
 }
 
+void use_engine(torch::nn::Module& root, Engine engine) {
+  for_each_lora_layer(root,
+                      [engine](const std::string&, LoraLayer& layer) { layer.engine = engine; });
+}
+
 LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias with_bias) {
   weight = register_parameter("weight", new_parameter({out_features, in_features}));
   if (with_bias == Bias::kLearned) bias = register_parameter("bias", new_parameter({out_features}));
 }
 
-Tensor LinearImpl::forward(const Tensor& x) {
-  if (input_observer) input_observer(x);
-  const auto y = torch::linear(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias);
-  return has_lora() ? y + lora_path(x) : y;
+bool LinearImpl::runs_fused(const Tensor& x) const {
+  if constexpr (kFusedKernelsBuilt) {
+    return engine == Engine::kFused && !has_lora() && kernels::fused::linear_applies(x, weight);
+  }
+  return false;
 }
+
+Tensor LinearImpl::forward(const Tensor& x, const Tensor& residual) {
+  if (input_observer) input_observer(x);
+  if constexpr (kFusedKernelsBuilt) {
+    if (runs_fused(x)) return kernels::fused::linear(x, weight, bias, residual);
+  }
+  auto y = torch::linear(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias);
+  if (has_lora()) y = y + lora_path(x);
+  return residual.defined() ? y + residual : y;
+}
+
+namespace {
+
+Tensor add_summands(Tensor y, const Summands& summands) {
+  if (summands.per_sample.defined()) y = y + summands.per_sample.unsqueeze(-1).unsqueeze(-1);
+  return summands.residual.defined() ? y + summands.residual : y;
+}
+
+}  // namespace
 
 Conv2dImpl::Conv2dImpl(const Conv2dOptions& options)
     : stride_(options.stride), padding_(options.padding) {
@@ -86,19 +115,50 @@ Tensor Conv2dImpl::patches(const Tensor& x) const {
       .transpose(1, 2);
 }
 
-Tensor Conv2dImpl::forward(const Tensor& x) {
+bool Conv2dImpl::runs_fused(const Tensor& x) const {
+  if constexpr (kFusedKernelsBuilt) {
+    if (engine != Engine::kFused || has_lora() || stride_ != 1) return false;
+    return reads_patches() ? padding_ == 1 && kernels::fused::winograd_applies(x, weight)
+                           : padding_ == 0 && kernels::fused::linear_applies(x, weight);
+  }
+  return false;
+}
+
+Tensor Conv2dImpl::forward_fused(const Tensor& x, const Summands& summands) const {
+  if constexpr (kFusedKernelsBuilt) {
+    if (reads_patches()) return kernels::fused::winograd_convolution(x, weight, bias, summands);
+    if (!summands.per_sample.defined()) {
+      const auto rows = [](const Tensor& y) { return y.defined() ? y.permute({0, 2, 3, 1}) : y; };
+      return kernels::fused::linear(rows(x), weight.flatten(1), bias, rows(summands.residual))
+          .permute({0, 3, 1, 2});
+    }
+  }
+  return add_summands(convolve(x), summands);
+}
+
+Tensor Conv2dImpl::convolve(const Tensor& x) const {
   auto y = torch::conv2d(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
                          stride_, padding_);
-  if (input_observer) input_observer(patches(x));
   if (!has_lora()) return y;
   if (!reads_patches()) return y + lora_path(patches(x)).permute({0, 3, 1, 2});
   const auto narrow = torch::conv2d(x, cast_like(lora_down()->weight, x), {}, stride_, padding_);
   return y + torch::conv2d(narrow, cast_like(lora_up()->weight, x)) * lora_scale;
 }
 
+Tensor Conv2dImpl::forward(const Tensor& x, const Summands& summands) {
+  if (input_observer) input_observer(patches(x));
+  if (runs_fused(x)) return forward_fused(x, summands);
+  return add_summands(convolve(x), summands);
+}
+
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {
   return Conv2d(Conv2dOptions{
       .in_channels = in_channels, .out_channels = out_channels, .kernel_size = 1, .padding = 0});
+}
+
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride) {
+  return Conv2d(
+      Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels, .stride = stride});
 }
 
 void for_each_lora_layer(torch::nn::Module& root,

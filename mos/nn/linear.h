@@ -9,6 +9,7 @@
 #include <string>
 
 #include "mos/nn/conventions.h"
+#include "mos/nn/ops.h"
 
 namespace mos::nn {
 
@@ -27,6 +28,15 @@ class LoraFactorImpl : public torch::nn::Module {
 };
 TORCH_MODULE(LoraFactor);
 
+/// Which code computes a layer.
+enum class Engine {
+  kLibTorch,
+  /// kernels/fused_linear.h and fused_convolution.h where they apply, LibTorch elsewhere: a third
+  /// less time for the training of small bfloat16 networks on a CPU, with results that differ in
+  /// the last bits.
+  kFused,
+};
+
 /// The two seams of every linear layer and convolution: an attachable low-rank update (tuning) and
 /// an observer of its inputs (fusion). A convolution with a k×k kernel is linear in its patches: I
 /// then counts the numbers of one patch, channels · k · k.
@@ -42,6 +52,8 @@ class LoraLayer : public torch::nn::Module {
   /// convolution one row for each place of the kernel.
   std::function<void(const torch::Tensor&)> input_observer;
 
+  Engine engine = Engine::kLibTorch;
+
   /// Registers `lora_down` [r,I] and `lora_up` [O,r] (for a convolution [r,channels,k,k] and
   /// [O,r,1,1]) as trainable children that alias the given tensors.
   /// Throws kMismatch if the shapes do not fit this layer.
@@ -49,7 +61,9 @@ class LoraLayer : public torch::nn::Module {
   void detach_lora();
   bool has_lora() const { return !lora_down_.is_empty(); }
   LoraFactor& lora_down() { return lora_down_; }
+  const LoraFactor& lora_down() const { return lora_down_; }
   LoraFactor& lora_up() { return lora_up_; }
+  const LoraFactor& lora_up() const { return lora_up_; }
 
   std::int64_t in_features() const { return weight.numel() / weight.size(0); }
   std::int64_t out_features() const { return weight.size(0); }
@@ -70,8 +84,11 @@ enum class Bias { kNone, kLearned };
 class LinearImpl : public LoraLayer {
  public:
   LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias bias = Bias::kLearned);
-  /// x [..., I] -> [..., O].
-  torch::Tensor forward(const torch::Tensor& x);
+  /// x [..., I] -> [..., O], with `residual` [..., O] added unless it is undefined.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual = {});
+
+ private:
+  bool runs_fused(const torch::Tensor& x) const;
 };
 TORCH_MODULE(Linear);
 
@@ -88,10 +105,14 @@ struct Conv2dOptions {
 class Conv2dImpl : public LoraLayer {
  public:
   explicit Conv2dImpl(const Conv2dOptions& options);
-  /// x [B,I,H,W] -> [B,O,H',W'], in x's memory format.
-  torch::Tensor forward(const torch::Tensor& x);
+  /// x [B,I,H,W] -> [B,O,H',W'], in x's memory format, with the summands added.
+  torch::Tensor forward(const torch::Tensor& x, const Summands& summands = {});
 
  private:
+  bool runs_fused(const torch::Tensor& x) const;
+  torch::Tensor forward_fused(const torch::Tensor& x, const Summands& summands) const;
+  /// Convolution and low-rank update without summands.
+  torch::Tensor convolve(const torch::Tensor& x) const;
   /// x [B,channels,H,W] -> [B,H'·W',I], the numbers that each place of the kernel covers.
   torch::Tensor patches(const torch::Tensor& x) const;
 
@@ -102,6 +123,11 @@ TORCH_MODULE(Conv2d);
 
 /// A 1×1 convolution, parameters [O,I,1,1].
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels);
+/// 3×3 with a border of one: the size stays, or is halved, rounding up, with a stride of two.
+Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t stride = 1);
+
+/// Sets the engine of every Linear and every convolution below `root`.
+void use_engine(torch::nn::Module& root, Engine engine);
 
 /// Visits every Linear and every convolution below `root` with its dotted name, in registration
 /// order.

@@ -40,6 +40,12 @@ torch::Tensor quick_gelu(const torch::Tensor& x);
 /// x * Phi(x) with the exact error function.
 torch::Tensor gelu(const torch::Tensor& x);
 
+/// Added to a convolution's result, each undefined for none.
+struct Summands {
+  torch::Tensor per_sample;  ///< [B,O]: one number for all positions of a sample.
+  torch::Tensor residual;    ///< Of the result's shape.
+};
+
 struct AttentionOptions {
   /// Factor on q k^T; 1/sqrt(D) unless given.
   std::optional<double> scale;

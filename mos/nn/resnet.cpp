@@ -6,14 +6,6 @@ namespace mos::nn {
 
 using torch::Tensor;
 
-namespace {
-
-Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels) {
-  return Conv2d(Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels});
-}
-
-}  // namespace
-
 ResnetBlock2DImpl::ResnetBlock2DImpl(const ResnetSize& size) {
   norm1_ = register_module("norm1", GroupNorm(size.groups, size.in_channels, size.eps));
   conv1_ = register_module("conv1", conv3x3(size.in_channels, size.out_channels));
@@ -29,12 +21,12 @@ ResnetBlock2DImpl::ResnetBlock2DImpl(const ResnetSize& size) {
 }
 
 Tensor ResnetBlock2DImpl::forward(const Tensor& x, const Tensor& activated_time) {
-  auto y = conv1_(norm1_(x, Activation::kSilu));
-  if (!time_emb_proj_.is_empty()) {
-    y = y + time_emb_proj_(activated_time).unsqueeze(-1).unsqueeze(-1);
-  }
-  y = conv2_(norm2_(y, Activation::kSilu));
-  return y + (conv_shortcut_.is_empty() ? x : conv_shortcut_(x));
+  Summands time;
+  if (!time_emb_proj_.is_empty()) time.per_sample = time_emb_proj_(activated_time);
+  auto y = norm2_(conv1_->forward(norm1_(x, Activation::kSilu), time), Activation::kSilu);
+  if (conv_shortcut_.is_empty()) return conv2_->forward(y, {.residual = x});
+  y = conv2_(y);
+  return conv_shortcut_->forward(x, {.residual = y});
 }
 
 Downsample2DImpl::Downsample2DImpl(std::int64_t channels, Downsampling kind) : kind_(kind) {

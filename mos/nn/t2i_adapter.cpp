@@ -20,10 +20,6 @@ constexpr std::int64_t kLightReduction = 4;  // diffusers: mid_channels = out_ch
 constexpr const char* kFullName = "full_adapter";
 constexpr const char* kLightName = "light_adapter";
 
-Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels) {
-  return Conv2d(Conv2dOptions{.in_channels = in_channels, .out_channels = out_channels});
-}
-
 /// x + block2(relu(block1(x))); block2 is 1×1 in the full adapter and 3×3 in the light one.
 class AdapterResnet : public torch::nn::Module {
  public:

@@ -31,7 +31,9 @@ FeedForwardImpl::FeedForwardImpl(std::int64_t features) {
   net->push_back(out_);
 }
 
-Tensor FeedForwardImpl::forward(const Tensor& x) { return out_(geglu(proj_(x))); }
+Tensor FeedForwardImpl::forward(const Tensor& x, const Tensor& residual) {
+  return out_->forward(geglu(proj_(x)), residual);
+}
 
 BasicTransformerBlockImpl::BasicTransformerBlockImpl(const AttentionSize& size) {
   auto self_size = size;
@@ -45,9 +47,9 @@ BasicTransformerBlockImpl::BasicTransformerBlockImpl(const AttentionSize& size) 
 }
 
 Tensor BasicTransformerBlockImpl::forward(Tensor x, const Tensor& context) {
-  x = attn1(norm1_(x)) + x;
-  x = attn2(norm2_(x), context) + x;
-  return ff_(norm3_(x)) + x;
+  x = attn1->forward(norm1_(x), {}, x);
+  x = attn2->forward(norm2_(x), context, x);
+  return ff_->forward(norm3_(x), x);
 }
 
 Transformer2DModelImpl::Transformer2DModelImpl(const Transformer2DSize& size)

@@ -18,7 +18,8 @@ namespace mos::nn {
 class FeedForwardImpl : public torch::nn::Module {
  public:
   explicit FeedForwardImpl(std::int64_t features);
-  torch::Tensor forward(const torch::Tensor& x);
+  /// `residual` of x's shape is added.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual);
 
  private:
   Linear proj_{nullptr}, out_{nullptr};

@@ -2,6 +2,8 @@
 
 #include <torch/nn/modules/container/modulelist.h>
 
+#include <utility>
+
 #include "mos/nn/ops.h"
 
 namespace mos::nn {
@@ -51,7 +53,12 @@ UNet2DConditionModelImpl::UNet2DConditionModelImpl(const UNetConfig& config)
       collect_cross_attentions(transformer, cross_attentions_);
     }
   }
-  number_cross_attentions(cross_attentions_);
+  set_text_slices(TextSlices::one_each(cross_attention_count()));
+}
+
+void UNet2DConditionModelImpl::set_text_slices(TextSlices slices) {
+  number_cross_attentions(cross_attentions_, slices);
+  text_slices_ = std::move(slices);
 }
 
 void UNet2DConditionModelImpl::build_up() {
@@ -94,7 +101,10 @@ std::vector<std::string> UNet2DConditionModelImpl::cross_attention_names() const
 }
 
 Tensor UNet2DConditionModelImpl::forward(const Tensor& sample, const Tensor& timesteps,
-                                         const Tensor& context, const UNetResiduals& residuals) {
+                                         const Conditioning& text, const UNetResiduals& residuals) {
+  TORCH_CHECK(!text.pooled.defined() && !text.time_ids.defined(),
+              "this U-Net reads no pooled text and no sizes");
+  const auto& context = text.context;
   const auto time = encoder_.embed_time(timesteps, sample);
   std::vector<Tensor> skips;
   auto x = encoder_.down(encoder_.embed_sample(sample), time, context, residuals.adapter, skips);

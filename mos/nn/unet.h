@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/nn/conditioning.h"
 #include "mos/nn/unet_config.h"
 #include "mos/nn/unet_encoder.h"
 
@@ -28,16 +29,20 @@ class UNet2DConditionModelImpl : public torch::nn::Module {
  public:
   explicit UNet2DConditionModelImpl(const UNetConfig& config);
 
-  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), context [B,S,C] or [B,L,S,C]
-  /// -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are no multiple of the total
-  /// downscale work as in diffusers.
+  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), text for B pictures, or one for every
+  /// r neighbours -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are no multiple of the
+  /// total downscale work as in diffusers. Calls may run beside each other in several threads as long
+  /// as no processor or LoRA is changed meanwhile.
   torch::Tensor forward(const torch::Tensor& sample, const torch::Tensor& timesteps,
-                        const torch::Tensor& context, const UNetResiduals& residuals = {});
+                        const Conditioning& text, const UNetResiduals& residuals = {});
 
-  /// L: every cross-attention layer in the order down blocks, mid block, up blocks.
+  /// Every cross-attention layer in the order down blocks, mid block, up blocks.
   std::int64_t cross_attention_count() const {
     return static_cast<std::int64_t>(cross_attentions_.size());
   }
+  /// Which text of a layer-wise prompt each of them reads; at first there is one for each.
+  const TextSlices& text_slices() const { return text_slices_; }
+  void set_text_slices(TextSlices slices);
   const std::vector<Attention>& cross_attentions() const { return cross_attentions_; }
   /// The dotted name of each of them, in the same order.
   std::vector<std::string> cross_attention_names() const;
@@ -52,6 +57,7 @@ class UNet2DConditionModelImpl : public torch::nn::Module {
   GroupNorm conv_norm_out_{nullptr};
   std::vector<std::shared_ptr<UNetUpBlock>> up_;
   std::vector<Attention> cross_attentions_;
+  TextSlices text_slices_;
 };
 TORCH_MODULE(UNet2DConditionModel);
 

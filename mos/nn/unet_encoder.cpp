@@ -82,11 +82,14 @@ void collect_cross_attentions(const Transformer2DModel& transformer,
   for (const auto& block : transformer->blocks) layers.push_back(block->attn2);
 }
 
-void number_cross_attentions(const std::vector<Attention>& layers) {
-  std::int64_t index = 0;
-  for (auto layer : layers) {
-    layer->cross_attention_index = index++;
-    layer->cross_attention_count = static_cast<std::int64_t>(layers.size());
+void number_cross_attentions(const std::vector<Attention>& layers, const TextSlices& slices) {
+  TORCH_CHECK(slices.of_layer.size() == layers.size(), "texts for ", slices.of_layer.size(),
+              " cross-attention layers, there are ", layers.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    auto layer = layers[i];
+    layer->cross_attention_index = static_cast<std::int64_t>(i);
+    layer->text_slice = slices.of_layer[i];
+    layer->text_count = slices.count;
   }
 }
 

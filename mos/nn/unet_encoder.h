@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/nn/conditioning.h"
 #include "mos/nn/resnet.h"
 #include "mos/nn/transformer_2d.h"
 #include "mos/nn/unet_config.h"
@@ -70,7 +71,7 @@ Transformer2DModel make_transformer(const UNetConfig& config, std::size_t level)
 void collect_cross_attentions(const Transformer2DModel& transformer,
                               std::vector<Attention>& layers);
 
-/// Numbers the layers 0…L-1 in this order.
-void number_cross_attentions(const std::vector<Attention>& layers);
+/// Numbers the layers from 0 on in this order, and tells each which text it reads.
+void number_cross_attentions(const std::vector<Attention>& layers, const TextSlices& slices);
 
 }  // namespace mos::nn

@@ -15,6 +15,8 @@ class Module;
 
 namespace mos::pretrain {
 
+struct Update;
+
 struct AdamWOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
@@ -25,11 +27,16 @@ struct AdamWOptions {
   /// kBFloat16: the module computes with rounded copies of the float32 values and leaves bfloat16
   /// gradients.
   torch::ScalarType working_dtype = torch::kFloat32;
+  /// Whether the passes over the memory are this file's own or LibTorch's operators, which is what
+  /// other devices than the CPU have.
+  enum class Passes { kOwn, kOperators } passes = Passes::kOwn;
+  /// Names of the matrices and kernels that Muon updates instead (muon.h); empty: none.
+  std::function<bool(const std::string&)> muon;
 };
 
 /// AdamW (Loshchilov & Hutter 2019, as torch::optim::AdamW) with gradient clipping and a running
-/// average of the parameters, in one pass over flat memory. The module's parameters and
-/// gradients become views of that memory, so `module` must outlive this object.
+/// average of the parameters, in one pass over flat memory on the module's device. The module's
+/// parameters and gradients become views of that memory, so `module` must outlive this object.
 class FlatAdamW {
  public:
   /// Trains the parameters of `module` whose names `trained` accepts; empty: all. The others stop
@@ -53,6 +60,8 @@ class FlatAdamW {
   /// Everything a resumed run needs: "value/…", "moment1/…", "moment2/…", "average/…" by parameter
   /// name. The tensors alias the optimiser.
   io::StateDict state() const;
+  /// The part of it whose names start with `prefix`, without it.
+  io::StateDict state_of(const std::string& prefix) const;
   /// Throws mos::Error(kMismatch) unless `state` is of the same parameters.
   void load_state(const io::StateDict& state, std::int64_t steps);
 
@@ -67,8 +76,17 @@ class FlatAdamW {
     std::int64_t begin = 0;
     std::vector<std::int64_t> shape;
     bool decays = false;
+    bool muon = false;
     std::int64_t size() const;
+    torch::Tensor of(const torch::Tensor& flat) const;  ///< Its view of a flat tensor.
   };
+
+  double gather_gradients();
+  void update(const Segment& segment, double learning_rate, double gradient_scale);
+  void update_by_muon(const Segment& segment, double learning_rate, double gradient_scale);
+  void update_by_operators(const Segment& segment, const Update& update);
+  /// Average and working copy of new values; the gradient becomes zero.
+  void finish_update(const Segment& segment, double average);
 
   AdamWOptions options_;
   std::vector<Segment> segments_;

@@ -13,6 +13,7 @@
 #include "mos/nn/t2i_adapter.h"
 #include "mos/pretrain/batches.h"
 #include "mos/pretrain/initialise.h"
+#include "mos/pretrain/latents.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
 #include "mos/world/keypose.h"
@@ -51,6 +52,7 @@ FrozenBase load_frozen(const std::filesystem::path& base) {
                     text::CLIPTokenizer::from_directory(base / "tokenizer"),
                     diffusion::NoiseSchedule::from_config(
                         read_json_file(base / "unet" / "scheduler_config.json"))};
+  nn::use_engine(*frozen.unet, nn::Engine::kFused);
   for (auto& parameter : frozen.unet->parameters()) parameter.set_requires_grad(false);
   for (auto& parameter : frozen.text_encoder->parameters()) parameter.set_requires_grad(false);
   return frozen;
@@ -78,7 +80,7 @@ struct AdapterLoss {
   nn::T2IAdapter adapter;
   const FrozenBase& base;
   const Dataset& data;
-  Tensor latents;  // bfloat16 [N,C,h,w]
+  const LatentStore& latents;
   AdapterOptions options;
   ConditionKind kind;
   EpochOrder order;
@@ -87,7 +89,7 @@ struct AdapterLoss {
   Tensor operator()(std::int64_t step) {
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = order.batch(step, options.train.batch);
-    const auto clean = latents.index_select(0, indices).to(torch::kFloat32);
+    const auto clean = latents.batch(indices, /*canvas=*/0);
     const auto batch = add_noise(base.schedule, clean, generator, TimestepDraw::kCubic);
     const auto captions =
         draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
@@ -176,7 +178,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                    const ProgressCallback& progress, const CancelToken* cancel) {
   const auto kind = condition_kind(options.kind);
   const Dataset data(base);
-  const auto latents = open_latents(base, data, progress, cancel);
+  const LatentStore latents(base, data, progress, cancel);
   const auto frozen = load_frozen(base);
   const auto config = adapter_config(options, frozen.unet->config(), data.world().options.size);
   const auto folder = adapter_folder(base, kind);
@@ -186,6 +188,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   nn::T2IAdapter adapter(config);
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*adapter, generator);
+  nn::use_engine(*adapter, nn::Engine::kFused);
   FlatAdamW optimizer(*adapter, {.weight_decay = options.train.weight_decay,
                                  .average = options.train.average,
                                  .working_dtype = kCompute});
@@ -195,10 +198,11 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                    .latents = latents,
                    .options = options,
                    .kind = kind,
-                   .order = EpochOrder(latents.size(0), options.train.seed),
+                   .order = EpochOrder(latents.size(/*canvas=*/0), options.train.seed),
                    .share = {}};
   const auto replica = [&] {
     nn::T2IAdapter copy(config);
+    nn::use_engine(*copy, nn::Engine::kFused);
     optimizer.add_replica(*copy);
     return copy;
   };

@@ -1,5 +1,8 @@
 #include "mos/pretrain/batches.h"
 
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
 #include "mos/base/random.h"
 
 namespace mos::pretrain {
@@ -7,23 +10,48 @@ namespace mos::pretrain {
 using torch::Tensor;
 using world::Split;
 
+namespace {
+
+NoisyBatch noisy_batch(const diffusion::NoiseSchedule& schedule, const Tensor& clean,
+                       const Tensor& eps, const Tensor& t) {
+  return {.noisy = schedule.add_noise(clean, eps, t),
+          .timesteps = t,
+          .target = schedule.target(clean, eps, t)};
+}
+
+}  // namespace
+
 Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator,
                             TimestepDraw draw) {
   const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
   auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
   if (draw == TimestepDraw::kCubic) share = 1.0 - share.pow(3);
+  if (draw == TimestepDraw::kLogitNormal) share = torch::special_ndtri(share).sigmoid();
   const auto drawn = (share * static_cast<double>(timesteps)).to(torch::kInt64);
   const auto order = torch::randperm(count, generator, torch::kInt64);
   return drawn.clamp_max(timesteps - 1).index_select(0, order);
+}
+
+TimestepDraw timestep_draw(const std::string& name) {
+  if (name == "uniform") return TimestepDraw::kUniform;
+  if (name == "cubic") return TimestepDraw::kCubic;
+  if (name == "logit_normal") return TimestepDraw::kLogitNormal;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("timesteps are drawn \"{}\", expected uniform, cubic or logit_normal", name));
+}
+
+NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& clean, const Tensor& t,
+                     at::Generator& generator) {
+  const auto eps = mos::randn(clean.sizes(), generator);
+  return noisy_batch(schedule, clean, eps, t);
 }
 
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& clean,
                      at::Generator& generator, TimestepDraw draw) {
   const auto eps = mos::randn(clean.sizes(), generator);
   const auto t = stratified_timesteps(clean.size(0), schedule.size(), generator, draw);
-  return {.noisy = schedule.add_noise(clean, eps, t),
-          .timesteps = t,
-          .target = schedule.target(clean, eps, t)};
+  return noisy_batch(schedule, clean, eps, t);
 }
 
 std::vector<std::string> draw_captions(const Dataset& data, const Tensor& indices,

@@ -18,7 +18,13 @@ enum class TimestepDraw {
   /// t = (1 − u³)·T with uniform u: high noise more often, where a picture's structure is decided
   /// (T2I-Adapter, arXiv 2302.08453, section 3.4).
   kCubic,
+  /// t = sigmoid(n)·T with normal n: the middle more often than both ends (Stable Diffusion 3,
+  /// arXiv 2403.03206, section 3.1).
+  kLogitNormal,
 };
+
+/// uniform, cubic or logit_normal. Throws kUsage for other names.
+TimestepDraw timestep_draw(const std::string& name);
 
 /// One timestep for each of `count` pictures, every stretch of 1/count of the draw once: the loss
 /// of a step then varies far less than with independent draws. int64 [count] in 0 … timesteps − 1.
@@ -31,7 +37,10 @@ struct NoisyBatch {
   torch::Tensor noisy, timesteps, target;
 };
 
-/// Noise for `clean` latents [B,C,h,w] float32.
+/// Noise for `clean` latents [B,C,h,w] float32 at `timesteps` int64 [B].
+NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tensor& clean,
+                     const torch::Tensor& timesteps, at::Generator& generator);
+/// The same at stratified timesteps.
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tensor& clean,
                      at::Generator& generator, TimestepDraw draw);
 

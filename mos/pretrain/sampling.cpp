@@ -5,6 +5,7 @@
 #include "mos/base/random.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
+#include "mos/pretrain/trainer.h"
 #include "mos/pretrain/unet_training.h"
 
 namespace mos::pretrain {
@@ -44,15 +45,15 @@ Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>&
   auto texts = std::vector<std::string>(prompts.size(), "");
   texts.insert(texts.end(), prompts.begin(), prompts.end());
   const auto context = encode_captions(model.text_encoder, model.tokenizer, texts);
+  const auto device = device_of(*model.unet);
   const auto count = static_cast<std::int64_t>(scheduler->timesteps().size());
   for (std::int64_t i = 0; i < count; ++i) {
     const auto timestep =
         static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
-    const auto both = torch::cat({latents, latents}).to(kCompute);
+    const auto both = torch::cat({latents, latents}).to(device, kCompute);
+    const auto t = torch::full({1}, timestep, torch::kInt64).to(device);
     const auto output =
-        model.unet->forward(both, torch::full({1}, timestep, torch::kInt64), context, residuals)
-            .to(torch::kFloat32)
-            .chunk(2);
+        model.unet->forward(both, t, context, residuals).to(torch::kCPU, torch::kFloat32).chunk(2);
     const auto guided = output[0] + options.guidance * (output[1] - output[0]);
     latents = scheduler->step(guided, i, latents);
   }
@@ -71,6 +72,7 @@ Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
   };
   const std::vector<std::int64_t> shape = {config.in_channels, latent(options.height),
                                            latent(options.width)};
+  const auto device = device_of(*model.unet);
   const double scaling = model.vae->config().scaling_factor;
   const auto total = static_cast<std::int64_t>(prompts.size());
   std::vector<Tensor> pictures;
@@ -83,7 +85,8 @@ Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
     }
     const auto noise = noise_of(options, first, count, shape);
     const auto latents = denoise(model, noise, part, residuals, options);
-    pictures.push_back(from_network(model.vae->decode((latents / scaling).to(kCompute))));
+    pictures.push_back(
+        from_network(model.vae->decode((latents / scaling).to(device, kCompute)).to(torch::kCPU)));
   }
   return torch::cat(pictures);
 }

@@ -201,6 +201,8 @@ TowerOptions tower_options(TowerRole role) {
   TowerOptions options;
   if (role == TowerRole::kTowers) return options;
   options.train.seed = 20;
+  options.train.steps = 1400;
+  options.train.learning_rate = 1.2e-3;
   options.hidden = 160;
   options.layers = 5;
   options.heads = 5;
@@ -331,6 +333,7 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_clip(*clip, generator);
+  nn::use_engine(*clip, nn::Engine::kFused);
   FlatAdamW optimizer(*clip, {.weight_decay = options.train.weight_decay,
                               .average = options.train.average,
                               .working_dtype = kCompute});

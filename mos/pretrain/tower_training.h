@@ -20,7 +20,7 @@ namespace mos::pretrain {
 enum class TowerRole { kTowers, kJudge };
 
 struct TowerOptions {
-  TrainOptions train{.steps = 2600, .batch = 128, .learning_rate = 1e-3, .average = 0.995};
+  TrainOptions train{.steps = 1600, .batch = 128, .learning_rate = 1e-3, .average = 0.995};
   std::int64_t hidden = 192;
   std::int64_t layers = 4;
   std::int64_t heads = 4;

@@ -2,10 +2,12 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
+#include <torch/nn/module.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <memory>
 #include <numbers>
@@ -26,7 +28,16 @@ using torch::Tensor;
 
 namespace {
 
-constexpr double kSmoothing = 0.98;  // of the loss that is shown
+constexpr double kSmoothing = 0.98;           // of the loss that is shown
+const std::string kCompanion = "companion/";  // prefix of the second optimiser's state
+
+io::StateDict companion_of(const io::StateDict& state) {
+  io::StateDict part;
+  for (const auto& [name, tensor] : state) {
+    if (name.starts_with(kCompanion)) part[name.substr(kCompanion.size())] = tensor;
+  }
+  return part;
+}
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder) {
   return folder / "checkpoint.safetensors";
@@ -41,6 +52,13 @@ std::int64_t step_of(const io::SafetensorsFile& file) {
                 file.path().string() + " is no training checkpoint: its metadata has no step");
   }
   return *step;
+}
+
+/// Seconds of the processor, of all threads.
+double cpu_seconds() {
+  timespec spent{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
 }
 
 class Clock {
@@ -73,7 +91,7 @@ class Loop {
       take_step(step);
       if ((step + 1) % options.log_every == 0) log_line(step + 1, Json::object());
       if (clock_.seconds() - last_save_ > 60.0 * options.checkpoint_minutes) save();
-      if (clock_.seconds() - last_sheet_ > 60.0 * options.sheet_minutes) measure(step + 1);
+      if (cpu_seconds() - last_sheet_ > 60.0 * options.sheet_minutes) measure(step + 1);
     }
     save();
     measure(options.steps);
@@ -87,6 +105,7 @@ class Loop {
     const auto state = io::load_safetensors(path);
     for (const auto& [name, tensor] : state) io::check_finite(tensor, path.string(), name);
     optimizer_.load_state(state, step_of(file));
+    if (run_.companion != nullptr) run_.companion->load_state(companion_of(state), step_of(file));
     log::info(fmt::format("{}: continuing after step {}", run_.stage, optimizer_.steps()));
   }
 
@@ -98,6 +117,7 @@ class Loop {
                               run_.stage, step, value));
     }
     norm_ = optimizer_.step(learning_rate_at(run_.options, step));
+    if (run_.companion != nullptr) run_.companion->step(learning_rate_at(run_.options, step));
     smoothed_ = std::isnan(smoothed_) ? value : kSmoothing * smoothed_ + (1 - kSmoothing) * value;
     if (run_.progress) {
       run_.progress({.stage = run_.stage,
@@ -134,13 +154,18 @@ class Loop {
                  {"loss", smoothed_},
                  {"gradient_norm", norm_},
                  {"learning_rate", learning_rate_at(run_.options, done - 1)},
-                 {"seconds_per_step", seconds_per_step(done)}};
+                 {"seconds_per_step", seconds_per_step(done)},
+                 {"cpu_seconds", cpu_seconds()}};
     line.update(more);
     std::ofstream(run_.folder / "log.jsonl", std::ios::app) << line.dump() << '\n';
   }
 
   void save() {
-    io::save_safetensors(checkpoint_path(run_.folder), optimizer_.state(),
+    auto state = optimizer_.state();
+    if (run_.companion != nullptr) {
+      for (const auto& [name, tensor] : run_.companion->state()) state[kCompanion + name] = tensor;
+    }
+    io::save_safetensors(checkpoint_path(run_.folder), state,
                          {{"step", std::to_string(optimizer_.steps())},
                           {"planned_steps", std::to_string(run_.options.steps)}});
     last_save_ = clock_.seconds();
@@ -154,7 +179,7 @@ class Loop {
       log::info(fmt::format("{} step {}: {}", run_.stage, done, figures.dump()));
       log_line(done, figures);
     }
-    last_sheet_ = clock_.seconds();
+    last_sheet_ = cpu_seconds();
   }
 
   FlatAdamW& optimizer_;
@@ -165,7 +190,7 @@ class Loop {
   double smoothed_ = std::nan("");
   double norm_ = 0.0;
   double last_save_ = 0.0;
-  double last_sheet_ = 0.0;
+  double last_sheet_ = cpu_seconds();
 };
 
 }  // namespace
@@ -184,6 +209,15 @@ std::int64_t worker_count(const TrainOptions& options) {
   auto count = options.workers > 0 ? options.workers : at::get_num_threads();
   while (count > 1 && options.batch % count != 0) --count;
   return std::max<std::int64_t>(1, count);
+}
+
+torch::Device device_of(const torch::nn::Module& network) {
+  return network.parameters().front().device();
+}
+
+TrainOptions on_device(TrainOptions options, torch::Device device) {
+  if (!device.is_cpu()) options.workers = 1;
+  return options;
 }
 
 at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose) {

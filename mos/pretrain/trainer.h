@@ -25,7 +25,7 @@ struct TrainOptions {
   double weight_decay = 0.01;
   std::int64_t seed = 1;
   double checkpoint_minutes = 3.0;
-  double sheet_minutes = 8.0;
+  double sheet_minutes = 15.0;  ///< Of this process's CPU time: a starved run measures no more.
   std::int64_t log_every = 25;
   /// Threads that each work on a share of every batch, in a copy of the network with shared
   /// weights; 0: one for each core. With small networks this is faster than several threads for
@@ -44,7 +44,7 @@ void describe(Visitor& visit, TrainOptions& options) {
   visit("weight_decay", options.weight_decay, "AdamW's weight decay");
   visit("seed", options.seed, "start of all random numbers");
   visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints");
-  visit("sheet_minutes", options.sheet_minutes, "time between contact sheets and measurements");
+  visit("sheet_minutes", options.sheet_minutes, "CPU time between contact sheets and measurements");
   visit("log_every", options.log_every, "steps between lines of the log");
   visit("workers", options.workers, "threads that share each batch; 0: one for each core");
 }
@@ -67,6 +67,12 @@ struct Share {
 
 /// How many workers `options` ask for on this machine: fewer where the batch would not divide.
 std::int64_t worker_count(const TrainOptions& options);
+
+/// Where a network's parameters are.
+torch::Device device_of(const torch::nn::Module& network);
+
+/// `options` for a network on `device`: a GPU takes whole batches, so it has one worker.
+TrainOptions on_device(TrainOptions options, torch::Device device);
 
 /// A stream of random numbers that belongs to `step`: a resumed run draws what an uninterrupted
 /// one would have drawn. `purpose` keeps apart several streams of one step.
@@ -119,6 +125,10 @@ struct TrainingRun {
 
   ProgressCallback progress;
   const CancelToken* cancel = nullptr;
+
+  /// A second network that the losses train along, as a discriminator: updated after every step at
+  /// the same learning rate, and saved in checkpoints. May be null.
+  FlatAdamW* companion = nullptr;
 };
 
 /// Continues from the checkpoint in the folder, if there is one, to options.steps. Writes a

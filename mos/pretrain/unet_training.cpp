@@ -3,162 +3,28 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <memory>
 
+#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
-#include "mos/pretrain/batches.h"
 #include "mos/pretrain/initialise.h"
+#include "mos/pretrain/muon.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/tower_training.h"
+#include "mos/pretrain/unet_loss.h"
 #include "mos/pretrain/vae_training.h"
 
 namespace mos::pretrain {
 
 using torch::Tensor;
-using world::Split;
 
 namespace {
 
 constexpr auto kCompute = torch::kBFloat16;
-constexpr std::int64_t kCacheBatch = 32;
-constexpr std::int64_t kMeasured = 192;  // held-out pictures for the validation loss
-
-void report(const ProgressCallback& progress, const char* stage, std::int64_t done,
-            std::int64_t total, std::chrono::steady_clock::time_point start) {
-  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-  if (!progress) return;
-  progress({.stage = stage,
-            .step = done,
-            .total = total,
-            .loss = std::nan(""),
-            .seconds = spent.count()});
-}
-
-Tensor encode_pictures(nn::AutoencoderKL& vae, const Dataset& data, Split split,
-                       const ProgressCallback& progress, const CancelToken* cancel) {
-  const torch::NoGradGuard no_grad;
-  const auto start = std::chrono::steady_clock::now();
-  const auto count = data.size(split);
-  std::vector<Tensor> parts;
-  for (std::int64_t i = 0; i < count; i += kCacheBatch) {
-    if (cancel != nullptr) cancel->check();
-    const auto end = std::min(i + kCacheBatch, count);
-    const auto mean = vae->encode(data.batch(split, torch::arange(i, end), kCompute)).mean;
-    parts.push_back((mean * vae->config().scaling_factor).contiguous());
-    report(progress, "encoding pictures", end, count, start);
-  }
-  return torch::cat(parts);
-}
-
-/// The U-Net and the text encoder that it reads: one network for the optimiser.
-struct GuidedUNet : torch::nn::Module {
-  GuidedUNet(const Json& unet_config, const Json& text_config)
-      : unet(nn::UNetConfig::from_json(unet_config)),
-        text_encoder(nn::ClipTextConfig::from_json(text_config)) {
-    register_module("unet", unet);
-    register_module("text_encoder", text_encoder);
-  }
-  nn::UNet2DConditionModel unet;
-  nn::CLIPTextModel text_encoder;
-};
-
-struct UNetLoss {
-  std::shared_ptr<GuidedUNet> networks;
-  const Dataset& data;
-  const text::CLIPTokenizer& tokenizer;
-  Tensor latents;  // bfloat16 [N,C,h,w]
-  diffusion::NoiseSchedule schedule;
-  Tensor weights;  // [T]
-  UNetOptions options;
-  EpochOrder order;
-  Tensor pairs;  // int64: the pictures with two subjects
-  EpochOrder pair_order;
-  Share share;
-
-  NoisyBatch noise(const Tensor& clean, at::Generator& generator) const {
-    return add_noise(schedule, clean, generator, TimestepDraw::kUniform);
-  }
-
-  Tensor weighted_error(const NoisyBatch& batch, const std::vector<std::string>& captions) {
-    const auto ids = token_ids(tokenizer, captions, /*full=*/true);
-    const auto context = networks->text_encoder->forward(ids).last_hidden_state;
-    const auto output =
-        networks->unet->forward(batch.noisy.to(kCompute), batch.timesteps, context.to(kCompute));
-    const auto error = (output.to(torch::kFloat32) - batch.target).square().flatten(1).mean(1);
-    return (error * weights.index_select(0, batch.timesteps)).mean();
-  }
-
-  Tensor draw(std::int64_t step) {
-    const auto batch = options.train.batch;
-    const auto paired = std::llround(options.pair_share * static_cast<double>(batch));
-    if (paired <= 0 || pairs.numel() == 0) return order.batch(step, batch);
-    const auto chosen = pairs.index_select(0, pair_order.batch(step, paired));
-    return paired >= batch ? chosen : torch::cat({chosen, order.batch(step, batch - paired)});
-  }
-
-  Tensor operator()(std::int64_t step) {
-    auto generator = generator_of_step(options.train.seed, step);
-    const auto indices = draw(step);
-    const auto clean = latents.index_select(0, indices).to(torch::kFloat32);
-    const auto batch = noise(clean, generator);
-    const auto captions =
-        draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
-    const auto mine = share.part(torch::arange(indices.size(0)));
-    const auto first = captions.begin() + mine[0].item<std::int64_t>();
-    return weighted_error({.noisy = share.part(batch.noisy),
-                           .timesteps = share.part(batch.timesteps),
-                           .target = share.part(batch.target)},
-                          {first, first + mine.size(0)});
-  }
-};
-
-Tensor pictures_with_two(const Dataset& data) {
-  std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < data.size(Split::kTrain); ++i) {
-    if (data.layout(Split::kTrain, i).caption.subjects.size() == 2) indices.push_back(i);
-  }
-  return torch::tensor(indices, torch::kInt64);
-}
-
-/// Loss on held-out latents with fixed noise: comparable from one measurement to the next.
-class Validation {
- public:
-  Validation(const std::filesystem::path& base, const Dataset& data) {
-    auto vae = load_vae(base);
-    const torch::NoGradGuard no_grad;
-    std::vector<Tensor> latents;
-    const auto total = std::min(kMeasured, data.size(Split::kHeldOut));
-    for (std::int64_t i = 0; i < total; i += kCacheBatch) {
-      const auto end = std::min(i + kCacheBatch, total);
-      const auto pictures = data.batch(Split::kHeldOut, torch::arange(i, end), kCompute);
-      latents.push_back(vae->encode(pictures).mean.to(torch::kFloat32));
-      for (auto j = i; j < end; ++j) captions_.push_back(data.caption(Split::kHeldOut, j));
-    }
-    latents_ = torch::cat(latents);
-  }
-
-  double operator()(UNetLoss& loss) const {
-    double sum = 0.0;
-    for (std::int64_t i = 0; i < latents_.size(0); i += kCacheBatch) {
-      const auto count = std::min(kCacheBatch, latents_.size(0) - i);
-      auto generator = generator_of_step(99, i);
-      const auto batch = loss.noise(latents_.narrow(0, i, count), generator);
-      const std::vector<std::string> captions(captions_.begin() + i, captions_.begin() + i + count);
-      sum += loss.weighted_error(batch, captions).item<double>() * static_cast<double>(count);
-    }
-    return sum / static_cast<double>(latents_.size(0));
-  }
-
- private:
-  Tensor latents_;
-  std::vector<std::string> captions_;
-};
 
 /// The averaged weights of the checkpoint whose names start with `prefix`, without it.
 io::StateDict averaged_part(const std::filesystem::path& folder, const std::string& prefix) {
@@ -181,6 +47,56 @@ Json text_config_json(const std::filesystem::path& base) {
   return config;
 }
 
+/// Of the levels from the finest on; `attention` may be empty.
+std::vector<std::string> block_types(const std::vector<std::int64_t>& attention, std::size_t levels,
+                                     const std::string& direction) {
+  std::vector<std::string> types(levels, "CrossAttn" + direction + "Block2D");
+  for (std::size_t i = 0; i < attention.size(); ++i) {
+    if (attention[i] == 0) types.at(i) = direction + "Block2D";
+  }
+  return types;
+}
+
+void check_options(const UNetOptions& options) {
+  const auto levels = options.block_out_channels.size();
+  for (const auto* attention : {&options.down_attention, &options.up_attention}) {
+    if (attention->empty() || attention->size() == levels) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("block_out_channels names {} levels; down_attention and up_attention "
+                            "must name as many or none",
+                            levels));
+  }
+  if (options.optimizer != "adamw" && options.optimizer != "muon") {
+    throw Error(ErrorKind::kUsage, fmt::format("the optimizer \"{}\" is unknown, expected adamw or "
+                                               "muon",
+                                               options.optimizer));
+  }
+  if (options.noises < 1) {
+    throw Error(ErrorKind::kUsage, "noises must be at least 1");
+  }
+  timestep_draw(options.timesteps);
+}
+
+/// Muon suits the U-Net; the text encoder, which has been trained before, stays with AdamW.
+AdamWOptions optimizer_options(const UNetOptions& options) {
+  AdamWOptions result{.weight_decay = options.train.weight_decay,
+                      .average = options.train.average,
+                      .working_dtype = kCompute};
+  if (options.optimizer == "muon") {
+    result.muon = [](const std::string& name) {
+      return name.starts_with("unet.") && muon_suits(name);
+    };
+  }
+  return result;
+}
+
+nn::CLIPModel frozen_towers(const std::filesystem::path& base, torch::Device device) {
+  auto towers = load_towers(base);
+  towers->to(device, kCompute);
+  for (auto& parameter : towers->parameters()) parameter.set_requires_grad(false);
+  return towers;
+}
+
 void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& base) {
   const auto path = base / "towers" / "model.safetensors";
   io::StateDict text_half;
@@ -195,13 +111,15 @@ void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& 
 Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
                       std::int64_t latent_side, std::int64_t text_width) {
   const auto levels = options.block_out_channels.size();
+  auto upwards = block_types(options.up_attention, levels, "Up");
+  std::reverse(upwards.begin(), upwards.end());
   return {{"_class_name", "UNet2DConditionModel"},
           {"act_fn", "silu"},
           {"attention_head_dim", options.heads},
           {"block_out_channels", options.block_out_channels},
           {"center_input_sample", false},
           {"cross_attention_dim", text_width},
-          {"down_block_types", std::vector<std::string>(levels, "CrossAttnDownBlock2D")},
+          {"down_block_types", block_types(options.down_attention, levels, "Down")},
           {"downsample_padding", 1},
           {"flip_sin_to_cos", true},
           {"freq_shift", 0},
@@ -212,7 +130,7 @@ Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
           {"norm_num_groups", 32},
           {"out_channels", latent_channels},
           {"sample_size", latent_side},
-          {"up_block_types", std::vector<std::string>(levels, "CrossAttnUpBlock2D")},
+          {"up_block_types", upwards},
           {"use_linear_projection", true}};
 }
 
@@ -246,29 +164,19 @@ Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap) {
 Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
                        const std::vector<std::string>& captions) {
   const torch::NoGradGuard no_grad;
-  return encoder->forward(token_ids(tokenizer, captions, /*full=*/true))
-      .last_hidden_state.to(kCompute);
-}
-
-Tensor open_latents(const std::filesystem::path& base, const Dataset& data,
-                    const ProgressCallback& progress, const CancelToken* cancel) {
-  const auto path = base / "data" / "latents.safetensors";
-  if (!std::filesystem::exists(path)) {
-    auto vae = load_vae(base);
-    io::save_safetensors(
-        path, {{"latents", encode_pictures(vae, data, Split::kTrain, progress, cancel)}});
-  }
-  return io::SafetensorsFile(path).get("latents");
+  const auto ids = token_ids(tokenizer, captions, /*full=*/true);
+  return encoder->forward(ids.to(device_of(*encoder))).last_hidden_state.to(kCompute);
 }
 
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel) {
+  check_options(options);
   const Dataset data(base);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
   const auto text_config = text_config_json(base);
-  const auto latents = open_latents(base, data, progress, cancel);
+  const LatentStore latents(base, data, progress, cancel);
   const auto folder = base / "unet";
-  const auto config = unet_config_json(options, latents.size(1), latents.size(2),
+  const auto config = unet_config_json(options, latents.channels(), latents.height(0),
                                        text_config.at("hidden_size").get<std::int64_t>());
   const auto scheduler = scheduler_config_json(options.prediction);
   make_folders(folder);
@@ -276,43 +184,51 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   write_text_file(folder / "text_config.json", text_config.dump(2) + "\n");
   write_text_file(folder / "scheduler_config.json", scheduler.dump(2) + "\n");
 
-  const auto networks = std::make_shared<GuidedUNet>(config, text_config);
+  const auto device = device_named(options.device);
+  const auto train_options = on_device(options.train, device);
+  const auto towers = options.align > 0.0 ? frozen_towers(base, device) : nn::CLIPModel{nullptr};
+  const auto make = [&] {
+    auto networks = std::make_shared<GuidedUNet>(config, text_config);
+    if (!towers.is_empty()) networks->align_with(towers->vision_config().hidden_size);
+    return networks;
+  };
+  const auto networks = make();
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*networks->unet, generator, /*zero_output=*/true);
+  if (!towers.is_empty()) initialise_network(*networks->alignment, generator);
   start_from_towers(networks->text_encoder, base);
-  FlatAdamW optimizer(*networks, {.weight_decay = options.train.weight_decay,
-                                  .average = options.train.average,
-                                  .working_dtype = kCompute});
+  networks->to(device);
+  FlatAdamW optimizer(*networks, optimizer_options(options));
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
-  const auto pairs = pictures_with_two(data);
-  UNetLoss loss{.networks = networks,
-                .data = data,
-                .tokenizer = tokenizer,
-                .latents = latents,
-                .schedule = schedule,
-                .weights = min_snr_weights(schedule, options.snr_cap),
-                .options = options,
-                .order = EpochOrder(latents.size(0), options.train.seed),
-                .pairs = pairs,
-                .pair_order = EpochOrder(pairs.numel(), options.train.seed + 1),
-                .share = {}};
+  const UNetTask task{.data = data,
+                      .latents = latents,
+                      .tokenizer = tokenizer,
+                      .schedule = schedule,
+                      .plan = CanvasPlan(latents, options.train.batch,
+                                         options.noises * worker_count(train_options)),
+                      .weights = min_snr_weights(schedule, options.snr_cap),
+                      .options = options,
+                      .device = device,
+                      .towers = towers};
   const auto replica = [&] {
-    const auto copy = std::make_shared<GuidedUNet>(config, text_config);
+    const auto copy = make();
     optimizer.add_replica(*copy);
     return copy;
   };
-  const Validation validation(base, data);
+  const HeldOutPictures held_out(base, task);
   const auto measure = [&](std::int64_t step) {
     auto vae = load_vae(base);
+    vae->to(device);
     io::write_png(folder / fmt::format("sheet_{:06}.png", step),
                   contact_sheet({networks->unet, vae, networks->text_encoder, tokenizer, scheduler},
                                 data.world()));
-    return Json{{"held_out_loss", validation(loss)}};
+    return held_out.measure(*networks);
   };
+  const UNetLoss loss{.networks = networks, .task = task, .share = {}};
   train(optimizer, {.stage = "unet",
                     .folder = folder,
-                    .options = options.train,
-                    .losses = shared_losses(loss, &UNetLoss::networks, replica, options.train),
+                    .options = train_options,
+                    .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
                     .measure = measure,
                     .progress = progress,
                     .cancel = cancel});

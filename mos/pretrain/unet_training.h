@@ -19,17 +19,22 @@ namespace mos::pretrain {
 
 struct UNetOptions {
   TrainOptions train{
-      .steps = 7500, .batch = 64, .learning_rate = 8e-4, .warmup = 150, .average = 0.999};
+      .steps = 12500, .batch = 256, .learning_rate = 1e-3, .warmup = 150, .average = 0.999};
   std::vector<std::int64_t> block_out_channels = {64, 128, 192};
   std::vector<std::int64_t> heads = {2, 4, 4};
+  /// 0: the level, counted from the finest, has no transformer on the way down; empty: all have.
+  std::vector<std::int64_t> down_attention = {0, 1, 1};
+  std::vector<std::int64_t> up_attention = {0, 1, 1};  ///< The same on the way up.
   double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
-  /// Share of each batch that is drawn from the pictures with two subjects alone; the rest is drawn
-  /// from all pictures. Small subjects side by side take longest to learn.
-  double pair_share = 0.0;
+  std::int64_t noises = 8;      ///< Of each picture of a batch; its caption is encoded once.
+  std::string timesteps = "uniform";
   /// Min-SNR weighting (arXiv 2303.09556); 0: all timesteps weigh the same. Small latents show
   /// where things stand only at noise that a cap leaves almost without weight.
   double snr_cap = 0.0;
+  double align = 0.0;  ///< Weight of the alignment with the image tower (alignment.h); 0: none.
   std::string prediction = "v_prediction";
+  std::string optimizer = "adamw";
+  std::string device = "cpu";
 };
 
 template <class Visitor>
@@ -37,10 +42,17 @@ void describe(Visitor& visit, UNetOptions& options) {
   describe(visit, options.train);
   visit("block_out_channels", options.block_out_channels, "widths of the levels");
   visit("heads", options.heads, "attention heads of the levels");
+  visit("down_attention", options.down_attention,
+        "transformers of the levels on the way down, 0 or 1, finest first; empty: 1 everywhere");
+  visit("up_attention", options.up_attention, "the same on the way up");
   visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
-  visit("pair_share", options.pair_share, "share of each batch drawn from pairs of subjects");
+  visit("noises", options.noises, "noises of each picture of a batch");
+  visit("timesteps", options.timesteps, "uniform, logit_normal or cubic (more high noise)");
   visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting; 0: none");
+  visit("align", options.align, "weight of the alignment with the image tower; 0: none");
   visit("prediction", options.prediction, "epsilon or v_prediction");
+  visit("optimizer", options.optimizer, "adamw, or muon for the U-Net's matrices and kernels");
+  visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
 Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
@@ -51,19 +63,14 @@ Json scheduler_config_json(const std::string& prediction);
 /// min(SNR, cap)/(SNR + 1) for v-prediction; ones without a cap.
 torch::Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap);
 
-/// Latents of the training pictures, bfloat16 [N,C,h,w], of the VAE's means: computed once and
-/// memory-mapped from `base`/data/latents.safetensors.
-torch::Tensor open_latents(const std::filesystem::path& base, const Dataset& data,
-                           const ProgressCallback& progress, const CancelToken* cancel);
-
 /// States of the text encoder for captions: bfloat16 [B,S,width].
 torch::Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
                               const std::vector<std::string>& captions);
 
-/// Trains the U-Net and the text encoder that it reads as one network, in `base`/unet; resumes from
-/// its checkpoint. The text encoder starts as the text half of the finished towers: CLIP's way of
-/// learning soon says what is in a picture, but hardly on which side, and the denoising error
-/// teaches sides, but is slow to tell a lion from a panda.
+/// Trains the U-Net and the text encoder that it reads as one network, on pictures of all canvases,
+/// in `base`/unet; resumes from its checkpoint. The text encoder starts as the text half of the
+/// finished towers: CLIP's way of learning soon says what is in a picture, but hardly on which
+/// side, and the denoising error teaches sides, but is slow to tell a lion from a panda.
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel);
 

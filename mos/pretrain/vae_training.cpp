@@ -4,13 +4,14 @@
 
 #include <cmath>
 
-#include "mos/base/describe.h"
+#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/initialise.h"
 
 namespace mos::pretrain {
@@ -49,10 +50,6 @@ Tensor random_crops(const Tensor& pictures, std::int64_t side, at::Generator& ge
   return torch::stack(crops).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-bool is_decoding(const std::string& name) {
-  return name.starts_with("decoder.") || name.starts_with("post_quant_conv.");
-}
-
 struct VaeLoss {
   nn::AutoencoderKL vae;
   const Dataset& data;
@@ -61,39 +58,23 @@ struct VaeLoss {
   Share share;
 
   Tensor operator()(std::int64_t step) {
-    auto generator = generator_of_step(options.train.seed, step);
+    auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
     const bool crops =
         static_cast<double>(step) < options.crop_share * static_cast<double>(options.train.steps);
     const auto size = crops ? options.train.batch : options.full_batch;
-    const auto indices = order.batch(step, size);
-    auto pictures = data.batch(Split::kTrain, indices, kCompute);
-    if (crops) pictures = random_crops(pictures, options.crop, generator);
-    pictures = share.part(pictures);
-    const auto target = pictures.to(torch::kFloat32);
-    nn::LatentDistribution latents;
-    {
-      const at::AutoGradMode gradients(!options.decoder_only);
-      latents = vae->encode(pictures);
-    }
-    auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
-    const auto noise = mos::randn(latents.mean.sizes(), own).to(kCompute);
+    const auto mine = share.part(order.batch(step, size));
+    auto pictures = data.batch(Split::kTrain, mine, kCompute);
+    if (crops) pictures = random_crops(pictures, options.crop, own);
+    const auto device = device_of(*vae);
+    pictures = pictures.to(device);
+    const auto latents = vae->encode(pictures);
+    const auto noise = mos::randn(latents.mean.sizes(), own).to(device, kCompute);
     const auto sample = latents.mean + latents.std() * noise;
-    const auto loss = reconstruction_loss(vae->decode(sample).to(torch::kFloat32), target);
-    return options.decoder_only ? loss : loss + options.kl_weight * kl_divergence(latents);
+    const auto target = pictures.to(torch::kFloat32);
+    return reconstruction_loss(vae->decode(sample).to(torch::kFloat32), target) +
+           options.kl_weight * kl_divergence(latents);
   }
 };
-
-/// Originals above reconstructions.
-Tensor sheet(nn::AutoencoderKL& vae, const Dataset& data) {
-  constexpr std::int64_t kColumns = 8;
-  const auto pictures = data.batch(Split::kHeldOut, torch::arange(kColumns), kCompute);
-  const auto copies = from_network(vae->decode(vae->encode(pictures).mean));
-  std::vector<Tensor> cells;
-  const auto originals = data.pictures(Split::kHeldOut, torch::arange(kColumns));
-  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(originals[i]);
-  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(copies[i]);
-  return io::make_grid(cells, kColumns, 2);
-}
 
 struct LatentStatistics {
   Tensor mean, deviation;  // [latent]
@@ -116,20 +97,39 @@ void copy_weights(torch::nn::Module& module, const io::StateDict& weights,
   io::load_into(module, weights, {.origin = origin});
 }
 
-nn::AutoencoderKL finished_vae(const std::filesystem::path& folder) {
-  nn::AutoencoderKL vae(nn::VaeConfig::from_json(read_json_file(folder / "config.json")));
-  const auto path = folder / "model.safetensors";
-  copy_weights(*vae, io::load_safetensors(path), path.string());
-  return vae;
-}
-
 void write_finished(nn::AutoencoderKL& vae, const std::filesystem::path& folder,
                     const Json& config) {
   io::save_safetensors(folder / "model.safetensors", io::state_dict_of(*vae));
   write_text_file(folder / "config.json", config.dump(2) + "\n");
 }
 
+/// Figures of a VAE in training: its latents are not normalised yet.
+Json measure_vae(nn::AutoencoderKL& vae, const Dataset& data) {
+  const auto pictures = data.batch(Split::kHeldOut, torch::arange(kEncodeBatch), kCompute);
+  const auto latents = vae->encode(pictures.to(device_of(*vae)));
+  const auto mean = latents.mean.to(torch::kFloat32);
+  const auto deviation = mean.permute({1, 0, 2, 3}).flatten(1).std(1);  // of each channel
+  const auto sigma = latents.std().to(torch::kFloat32).mean({0, 2, 3});
+  return {{"psnr", held_out_psnr(vae, data, kMeasured)},
+          {"latent_deviation", mean.std().item<double>()},
+          {"posterior_sigma", sigma.mean().item<double>()},
+          {"noise_to_signal", (sigma / deviation).mean().item<double>()}};
+}
+
 }  // namespace
+
+Tensor reconstruction_sheet(nn::AutoencoderKL& vae, const Dataset& data) {
+  constexpr std::int64_t kColumns = 8;
+  const torch::NoGradGuard no_grad;
+  const auto pictures = data.batch(Split::kHeldOut, torch::arange(kColumns), kCompute);
+  const auto latents = vae->encode(pictures.to(device_of(*vae))).mean;
+  const auto copies = from_network(vae->decode(latents).to(torch::kCPU));
+  std::vector<Tensor> cells;
+  const auto originals = data.pictures(Split::kHeldOut, torch::arange(kColumns));
+  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(originals[i]);
+  for (std::int64_t i = 0; i < kColumns; ++i) cells.push_back(copies[i]);
+  return io::make_grid(cells, kColumns, 2);
+}
 
 Json vae_config_json(const VaeOptions& options) {
   const auto levels = options.block_out_channels.size();
@@ -191,7 +191,7 @@ double held_out_psnr(nn::AutoencoderKL& vae, const Dataset& data, std::int64_t c
   std::vector<Tensor> parts;
   for (std::int64_t i = 0; i < count; i += kEncodeBatch) {
     const auto indices = torch::arange(i, std::min(i + kEncodeBatch, count));
-    const auto pictures = data.batch(Split::kHeldOut, indices, kCompute);
+    const auto pictures = data.batch(Split::kHeldOut, indices, kCompute).to(device_of(*vae));
     parts.push_back(psnr(vae->decode(vae->encode(pictures).mean), pictures));
   }
   return torch::cat(parts).mean().item<double>();
@@ -200,54 +200,69 @@ double held_out_psnr(nn::AutoencoderKL& vae, const Dataset& data, std::int64_t c
 void train_vae(const std::filesystem::path& base, const VaeOptions& options,
                const ProgressCallback& progress, const CancelToken* cancel) {
   const Dataset data(base);
-  const auto folder = base / (options.decoder_only ? "vae_decoder" : "vae");
-  auto config = vae_config_json(options);
-  nn::AutoencoderKL vae{nullptr};
-  if (options.decoder_only) {
-    config = read_json_file(base / "vae" / "config.json");
-    vae = finished_vae(base / "vae");
-  } else {
-    vae = nn::AutoencoderKL(nn::VaeConfig::from_json(config));
-    auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
-    initialise_network(*vae, generator);
+  const auto folder = base / "vae";
+  const auto device = device_named(options.device);
+  const auto train_options = on_device(options.train, device);
+  // Latents belong to the bytes of the VAE that made them: a finished one is left alone.
+  const bool finished_before = std::filesystem::exists(folder / "model.safetensors");
+  if (finished_before && checkpoint_step(folder) >= options.train.steps) {
+    log::info(fmt::format("vae: finished, {} steps", options.train.steps));
+    return;
   }
-  FlatAdamW optimizer(
-      *vae, {.weight_decay = options.train.weight_decay, .average = options.train.average},
-      options.decoder_only ? is_decoding : std::function<bool(const std::string&)>());
+  const auto config = vae_config_json(options);
+  const auto make = [&config] {
+    nn::AutoencoderKL vae(nn::VaeConfig::from_json(config));
+    nn::use_engine(*vae, nn::Engine::kFused);
+    return vae;
+  };
+  auto vae = make();
+  auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
+  initialise_network(*vae, generator);
+  vae->to(device);
+  FlatAdamW optimizer(*vae, {.weight_decay = options.train.weight_decay,
+                             .average = options.train.average,
+                             .working_dtype = kCompute});
   const VaeLoss loss{
       vae, data, options, EpochOrder(data.size(Split::kTrain), options.train.seed), {}};
   const auto replica = [&] {
-    nn::AutoencoderKL copy(nn::VaeConfig::from_json(config));
-    copy_weights(*copy, io::state_dict_of(*vae), "the first worker");  // also what is not trained
+    auto copy = make();
     optimizer.add_replica(*copy);
     return copy;
   };
   const auto measure = [&](std::int64_t step) {
-    io::write_png(folder / fmt::format("sheet_{:06}.png", step), sheet(vae, data));
-    const auto pictures = data.batch(Split::kHeldOut, torch::arange(kEncodeBatch), kCompute);
-    const auto latents = vae->encode(pictures);
-    return Json{{"psnr", held_out_psnr(vae, data, kMeasured)},
-                {"latent_deviation", latents.mean.to(torch::kFloat32).std().item<double>()},
-                {"posterior_sigma", latents.std().to(torch::kFloat32).mean().item<double>()}};
+    io::write_png(folder / fmt::format("sheet_{:06}.png", step), reconstruction_sheet(vae, data));
+    return measure_vae(vae, data);
   };
-  train(optimizer, {.stage = options.decoder_only ? "vae decoder" : "vae",
+  train(optimizer, {.stage = "vae",
                     .folder = folder,
-                    .options = options.train,
-                    .losses = shared_losses(loss, &VaeLoss::vae, replica, options.train),
+                    .options = train_options,
+                    .losses = shared_losses(loss, &VaeLoss::vae, replica, train_options),
                     .measure = measure,
                     .progress = progress,
                     .cancel = cancel});
   const torch::NoGradGuard no_grad;
-  const ScopedAverage averaged(optimizer);
-  if (!options.decoder_only) {
-    const auto statistics = latent_statistics(vae, data);
-    fold_normalisation(vae, statistics.mean, statistics.deviation);
+  nn::AutoencoderKL finished(nn::VaeConfig::from_json(config));
+  copy_weights(*finished, optimizer.state_of("average/"), "the trained VAE");
+  const auto statistics = latent_statistics(finished, data);
+  fold_normalisation(finished, statistics.mean, statistics.deviation);
+  write_finished(finished, folder, config);
+}
+
+nn::AutoencoderKL finished_vae(const std::filesystem::path& base) {
+  const auto folder = base / "vae";
+  const auto path = folder / "model.safetensors";
+  if (!std::filesystem::exists(path)) {
+    throw Error(ErrorKind::kIo, fmt::format("{} holds no finished VAE; train it with `mos pretrain "
+                                            "vae --out {}`",
+                                            base.string(), base.string()));
   }
-  write_finished(vae, folder, config);
+  nn::AutoencoderKL vae(nn::VaeConfig::from_json(read_json_file(folder / "config.json")));
+  copy_weights(*vae, io::load_safetensors(path), path.string());
+  return vae;
 }
 
 nn::AutoencoderKL load_vae(const std::filesystem::path& base) {
-  auto vae = finished_vae(base / "vae");
+  auto vae = finished_vae(base);
   const auto decoder = base / "vae_decoder";
   if (checkpoint_step(decoder) > 0) {
     io::load_into(*vae, averaged_weights(decoder),

@@ -10,14 +10,14 @@
 namespace mos::pretrain {
 
 struct VaeOptions {
-  TrainOptions train{.steps = 4000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
-  std::int64_t latent_channels = 8;
+  TrainOptions train{.steps = 5000, .batch = 16, .learning_rate = 4e-4, .average = 0.995};
+  std::int64_t latent_channels = 12;
   std::vector<std::int64_t> block_out_channels = {32, 32, 64, 128};
   std::int64_t crop = 64;       ///< Side of the crops of the first part of the run.
   double crop_share = 0.75;     ///< Share of the steps on crops; the rest sees full pictures.
   std::int64_t full_batch = 4;  ///< Pictures for each step of the rest.
-  double kl_weight = 5e-5;      ///< Of the KL divergence summed over channels.
-  bool decoder_only = false;    ///< Goes on from a finished VAE and leaves its latents alone.
+  double kl_weight = 2e-4;      ///< Of the KL divergence summed over channels.
+  std::string device = "cpu";
 };
 
 template <class Visitor>
@@ -29,7 +29,7 @@ void describe(Visitor& visit, VaeOptions& options) {
   visit("crop_share", options.crop_share, "share of the steps on crops");
   visit("full_batch", options.full_batch, "full pictures for each of the other steps");
   visit("kl_weight", options.kl_weight, "weight of the KL divergence");
-  visit("decoder_only", options.decoder_only, "train on the decoder of a finished VAE");
+  visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
 Json vae_config_json(const VaeOptions& options);
@@ -51,12 +51,19 @@ void fold_normalisation(nn::AutoencoderKL& vae, const torch::Tensor& mean,
 /// Mean PSNR over the first `count` held-out pictures.
 double held_out_psnr(nn::AutoencoderKL& vae, const Dataset& data, std::int64_t count);
 
-/// Trains `base`/vae (or, decoder_only, `base`/vae_decoder from the weights of `base`/vae) and
-/// writes model.safetensors and config.json there, latents normalised, scaling_factor 1.
+/// Trains `base`/vae and writes model.safetensors and config.json there, latents normalised,
+/// scaling_factor 1.
 void train_vae(const std::filesystem::path& base, const VaeOptions& options,
                const ProgressCallback& progress, const CancelToken* cancel);
 
-/// The best finished VAE in `base`: vae_decoder's latest checkpoint where there is one, else vae's.
+/// The VAE of `base` as train_vae() left it. Throws kIo when there is none.
+nn::AutoencoderKL finished_vae(const std::filesystem::path& base);
+
+/// Originals above reconstructions: uint8 [H,W,3].
+torch::Tensor reconstruction_sheet(nn::AutoencoderKL& vae, const Dataset& data);
+
+/// The best VAE in `base`: with the decoder of vae_decoder's latest checkpoint where there is one
+/// (decoder_training.h).
 nn::AutoencoderKL load_vae(const std::filesystem::path& base);
 
 }  // namespace mos::pretrain

@@ -84,9 +84,11 @@ class Source {
     // by a ControlNet without places (diffusers' pipeline treats both alike).
     const bool placeless = controlnet->config().global_pool_conditions;
     const bool half = (condition.guess_mode || placeless) && guided_;
-    const auto wanted = [&](const Tensor& all) { return half ? all.chunk(2)[1] : all; };
-    const auto output = controlnet(wanted(call.input), call.timestep, wanted(call.context),
-                                   picture_.to(call.input.scalar_type()));
+    const auto pictures = call.input.size(0) / 2;
+    const auto input = half ? call.input.narrow(0, pictures, pictures) : call.input;
+    const auto text = half ? call.text.narrow(pictures, pictures) : call.text;
+    const auto output =
+        controlnet(input, call.timestep, text, picture_.to(call.input.scalar_type()));
     const auto scales =
         nn::control_scales(output.down.size(), 1.0, condition.guess_mode && !placeless);
     const auto finish = [&](const Tensor& features, double scale) {
@@ -128,7 +130,7 @@ Tensor condition_picture(const Tensor& picture, std::int64_t channels, Canvas ca
   return pixels.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32) / 255.0;
 }
 
-LoadedCondition load_condition(const Condition& condition, const diffusion::StableDiffusion& model,
+LoadedCondition load_condition(const Condition& condition, const diffusion::Model& model,
                                Canvas canvas) {
   auto adapter = diffusion::load_adapter(condition.adapter, model);
   auto picture = condition_picture(io::read_image(condition.picture).pixels,

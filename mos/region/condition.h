@@ -21,7 +21,7 @@ struct LoadedCondition {
 
 /// The network and the picture of `condition` for `model`, on `canvas`.
 /// Throws kIo, kFormat, kMismatch for adapters, kUsage for a picture of another aspect.
-LoadedCondition load_condition(const Condition& condition, const diffusion::StableDiffusion& model,
+LoadedCondition load_condition(const Condition& condition, const diffusion::Model& model,
                                Canvas canvas);
 
 /// `picture` uint8 [H,W,C] for an adapter that takes `channels`, on `canvas`: grey for one channel

@@ -29,7 +29,7 @@ const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::Attent
   auto& cached = key_values_[&attention];
   if (!cached.empty()) return cached;
   for (const auto& region : regions_) {
-    const auto source = attention.context_of_layer(region.context);
+    const auto source = attention.context_of_layer(region.text.context);
     const auto pictures = batch / source.size(0);  // of each guidance half
     const auto [key, value] = attention.key_value(source);
     cached.push_back({key.repeat_interleave(pictures, 0), value.repeat_interleave(pictures, 0)});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mos/nn/attention.h"
+#include "mos/nn/conditioning.h"
 #include "mos/region/region.h"
 
 namespace mos::region {
@@ -15,8 +16,8 @@ namespace mos::region {
 struct RegionContext {
   Box box;
   double weight = 1.0;
-  /// [G,S,C] or layer-wise [G,L,S,C]; G = 2 with guidance (unconditional first), else 1.
-  torch::Tensor context;
+  /// For G pictures; G = 2 with guidance (unconditional first), else 1.
+  nn::Conditioning text;
 };
 
 /// Region-aware cross-attention: the context's output everywhere, and inside each box the output

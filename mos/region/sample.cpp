@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -21,11 +22,11 @@ namespace {
 
 /// Texts of context and regions in one run of the encoder.
 struct SceneTexts {
-  Tensor cond, uncond;  ///< [1,S,C] or [1,L,S,C]
+  nn::Conditioning cond, uncond;  ///< Of one picture.
   std::vector<RegionContext> regions;
 };
 
-SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                         const Scene& scene, bool guided) {
   std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
   for (const auto& region : scene.regions) {
@@ -33,17 +34,13 @@ SceneTexts encode_scene(diffusion::StableDiffusion& model, const concepts::Conce
     prompts.push_back(region.negative_prompt);
   }
   torch::NoGradGuard no_grad;
-  const auto states =
-      concepts::encode_prompts(tokens, model.tokenizer, model.text_encoder, prompts);
-  const auto text = [&](std::size_t i) {
-    const auto at = static_cast<std::int64_t>(i);
-    return states.slice(0, at, at + 1);
-  };
+  const auto all = concepts::encode_prompts(tokens, model.towers, prompts);
+  const auto text = [&](std::size_t i) { return all.narrow(static_cast<std::int64_t>(i), 1); };
   SceneTexts texts{text(0), text(1), {}};
   for (std::size_t r = 0; r < scene.regions.size(); ++r) {
     const auto cond = text(2 + 2 * r), uncond = text(3 + 2 * r);
     texts.regions.push_back({scene.regions[r].box, scene.regions[r].weight,
-                             guided ? torch::cat({uncond, cond}) : cond});
+                             guided ? nn::cat(std::array{uncond, cond}) : cond});
   }
   return texts;
 }
@@ -69,12 +66,12 @@ void check_options(const SampleOptions& options) {
                           kMostAtATime));
 }
 
-Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options) {
+Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options) {
   const auto own = model.unet->config().sample_size * model.downscale();
   return {options.height == 0 ? own : options.height, options.width == 0 ? own : options.width};
 }
 
-void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene) {
+void check_boxes(const diffusion::Model& model, const Scene& scene) {
   const auto canvas = scene.canvas.value();
   const auto level = finest_attention(model.unet->config());
   auto cell = model.downscale();
@@ -100,7 +97,7 @@ void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene) {
                   cell, cell, cell, listed(small)));
 }
 
-Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   check_options(options);
@@ -108,8 +105,8 @@ Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::Concept
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);
   auto generators = diffusion::picture_generators(options.seed, options.count);
-  auto scheduler =
-      diffusion::make_scheduler(options.scheduler, model.scheduler_config, {.eta = options.eta});
+  auto scheduler = diffusion::make_scheduler(options.scheduler, model.settings.scheduler_config,
+                                             {.eta = options.eta});
   const bool guided = options.guidance_scale > 1.0;
   auto texts = encode_scene(model, tokens, scene, guided);
 
@@ -132,7 +129,7 @@ Tensor sample_latents(diffusion::StableDiffusion& model, const concepts::Concept
   return diffusion::denoise(inputs, on_step, cancel);
 }
 
-Tensor sample_pictures(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
+Tensor sample_pictures(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                        const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                        const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   const auto latents = sample_latents(model, tokens, scene, options, paint, on_step, cancel);

@@ -9,7 +9,7 @@
 #include "mos/base/progress.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/region/condition.h"
 #include "mos/region/region.h"
 
@@ -46,11 +46,11 @@ inline constexpr std::int64_t kMostAtATime = 1024;
 void check_options(const SampleOptions& options);
 
 /// The canvas of `options`, with the model's own size for what is 0.
-Canvas canvas_of(const diffusion::StableDiffusion& model, const SampleOptions& options);
+Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options);
 
 /// Throws kUsage naming the regions of `scene`, whose canvas is known, with a box that covers no
 /// whole position of any cross-attention layer: nobody would read their prompts.
-void check_boxes(const diffusion::StableDiffusion& model, const Scene& scene);
+void check_boxes(const diffusion::Model& model, const Scene& scene);
 
 /// What a scene is painted with beside its words.
 struct PaintInputs {
@@ -60,16 +60,16 @@ struct PaintInputs {
 
 /// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.
 /// Throws kUsage for impossible sizes, boxes or steps, kMismatch for texts that do not fit.
-torch::Tensor sample_latents(diffusion::StableDiffusion& model,
-                             const concepts::ConceptTokens& tokens, const Scene& scene,
-                             const SampleOptions& options, const PaintInputs& inputs = {},
+torch::Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                             const Scene& scene, const SampleOptions& options,
+                             const PaintInputs& inputs = {},
                              const diffusion::StepCallback& on_step = {},
                              const CancelToken* cancel = nullptr);
 
 /// The same as pictures, uint8 [count,H,W,3].
-torch::Tensor sample_pictures(diffusion::StableDiffusion& model,
-                              const concepts::ConceptTokens& tokens, const Scene& scene,
-                              const SampleOptions& options, const PaintInputs& inputs = {},
+torch::Tensor sample_pictures(diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                              const Scene& scene, const SampleOptions& options,
+                              const PaintInputs& inputs = {},
                               const diffusion::StepCallback& on_step = {},
                               const CancelToken* cancel = nullptr);
 

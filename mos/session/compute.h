@@ -4,11 +4,10 @@
 
 #include <string>
 
+#include "mos/base/device.h"
+
 /// Where and in which precision a command computes.
 namespace mos::session {
-
-/// "cpu", "cuda" or "cuda:1". Throws kUsage for other names, kDevice when there is no such device.
-torch::Device device_named(const std::string& name);
 
 /// "float32", "bfloat16", "float16" (CUDA only), or "auto": bfloat16 where it is fast, which is on
 /// CUDA and on processors that our kernels are for; else float32. Throws kUsage.

@@ -7,15 +7,12 @@
 
 namespace mos::session {
 
-using concepts::Network;
-
-void settle_keys(const std::string& name, diffusion::StableDiffusion& model,
-                 concepts::ConceptDelta& delta, concepts::KeyReport keys,
-                 const KeyOptions& options) {
+void settle_keys(const std::string& name, diffusion::Model& model, concepts::ConceptDelta& delta,
+                 concepts::KeyReport keys, const KeyOptions& options) {
   if (options.allow_unexpected) {
-    concepts::leave_out_absent_layers(*model.text_encoder, Network::kTextEncoder,
-                                      delta.text_encoder, keys);
-    concepts::leave_out_absent_layers(*model.unet, Network::kUNet, delta.unet, keys);
+    for (auto& [part, updates] : delta.updates) {
+      concepts::leave_out_absent_layers(*model.network(part), part, updates, keys);
+    }
   }
   log::info(fmt::format("{}: {}", name, keys.summary()));
   if (options.list_keys) log::info(keys.listing());

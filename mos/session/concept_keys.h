@@ -4,7 +4,7 @@
 
 #include "mos/concepts/concept_delta.h"
 #include "mos/concepts/key_report.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 
 /// How all who load concept files deal with their keys and the base that they were made on.
 namespace mos::session {
@@ -30,9 +30,8 @@ void describe(Visitor& visit, KeyOptions& options) {
 /// Says on one line (or with the lists) what became of the keys of `name` on this model. What is
 /// for layers that the model lacks is left out of `delta` where that is allowed; else it stays, to
 /// be refused with all names when the concept is applied.
-void settle_keys(const std::string& name, diffusion::StableDiffusion& model,
-                 concepts::ConceptDelta& delta, concepts::KeyReport keys,
-                 const KeyOptions& options);
+void settle_keys(const std::string& name, diffusion::Model& model, concepts::ConceptDelta& delta,
+                 concepts::KeyReport keys, const KeyOptions& options);
 
 /// A concept remembers the base it was tuned on: warns when that is not the one with the hash
 /// `base_hash` (diffusion::model_hash). Whether it fits is another question.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -66,7 +67,7 @@ void refuse_unknown_words(const Session& session, const std::string& prompt) {
   std::vector<std::string> known;
   for (const auto& word : session.tokens.words()) known.push_back(word.word);
   for (const auto& word : words_in(prompt)) {
-    if (session.tokens.knows(word) || session.model.tokenizer.token_id(word)) continue;
+    if (session.tokens.knows(word) || session.model.tokenizer().token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
                             prompt, word, did_you_mean(word, known)));
@@ -75,7 +76,7 @@ void refuse_unknown_words(const Session& session, const std::string& prompt) {
 
 /// Encoders read only the first tokens of a prompt; what is behind them has no effect.
 void warn_if_cut(const Session& session, const std::string& prompt) {
-  const auto& tokenizer = session.model.tokenizer;
+  const auto& tokenizer = session.model.tokenizer();
   const auto bound = session.tokens.bind(prompt);
   const auto tokens = static_cast<std::int64_t>(tokenizer.encode(bound.front()).size());
   if (tokens <= tokenizer.model_max_length()) return;
@@ -84,26 +85,27 @@ void warn_if_cut(const Session& session, const std::string& prompt) {
 }
 
 /// In float32 where there are updates, before the weights become what the session computes in.
-void merge(diffusion::StableDiffusion& model, const std::vector<HeldConcept>& held,
+void merge(diffusion::Model& model, const std::vector<HeldConcept>& held,
            const SessionOptions& options) {
-  std::vector<concepts::ScaledLora> of_text_encoder, of_unet;
+  std::map<checkpoint::Part, std::vector<concepts::ScaledLora>> loras;
   for (const auto& one : held) {
-    of_text_encoder.push_back({&one.delta.text_encoder, one.scale, one.name});
-    of_unet.push_back({&one.delta.unet, one.scale, one.name});
+    for (const auto& [part, updates] : one.delta.updates) {
+      loras[part].push_back({&updates, one.scale, one.name});
+    }
   }
-  concepts::merge_loras(*model.text_encoder, of_text_encoder, options.dtype);
-  concepts::merge_loras(*model.unet, of_unet, options.dtype);
-  model.text_encoder->to(options.device, options.dtype);
-  model.unet->to(options.device, options.dtype);
-  model.vae->to(options.device, options.dtype);
+  for (const auto& [part, of_part] : loras) {
+    concepts::merge_loras(*model.network(part), of_part, options.dtype);
+  }
+  for (const auto& [part, config] : model.settings.configs) {
+    model.network(part)->to(options.device, options.dtype);
+  }
 }
 
-std::vector<Session::Guest> add_words(diffusion::StableDiffusion& model,
-                                      concepts::ConceptTokens& tokens,
+std::vector<Session::Guest> add_words(diffusion::Model& model, concepts::ConceptTokens& tokens,
                                       const std::vector<HeldConcept>& held) {
   std::vector<Session::Guest> guests;
   for (const auto& one : held) {
-    tokens.add(one.delta.words, model.tokenizer, model.text_encoder);
+    tokens.add(one.delta.words, model.towers);
     guests.push_back({one.name, {}, {}});
     for (const auto& word : one.delta.words) {
       guests.back().words.push_back(word.word);
@@ -129,7 +131,7 @@ Session open_session(const SessionOptions& options) {
   auto files = load_concepts(uses, options.keys);
   auto held = options.held;
   const bool is_plain = files.empty() && held.empty();
-  auto model = diffusion::StableDiffusion::load(
+  auto model = diffusion::Model::load(
       options.base,
       {.dtype = is_plain ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);

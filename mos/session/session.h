@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "mos/concepts/tokens.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/region/region.h"
 #include "mos/session/concept_keys.h"
 #include "mos/session/picture_record.h"
@@ -38,7 +38,7 @@ struct Session {
     std::vector<std::string> aliases;  ///< Other names of theirs, as far as they are unambiguous.
   };
 
-  diffusion::StableDiffusion model;
+  diffusion::Model model;
   concepts::ConceptTokens tokens;
   std::string base;
   checkpoint::ReadOptions read;

@@ -16,6 +16,7 @@
 
 namespace mos::tune {
 
+using checkpoint::Part;
 using concepts::ConceptDelta;
 using concepts::LayerUpdates;
 using concepts::LowRank;
@@ -35,23 +36,33 @@ double random_sigma(const std::string& initializer) {
 }
 
 /// [C]: what all rows of a word start from.
-Tensor start_row(const TunedNetworks& networks, const std::string& initializer,
+Tensor start_row(const diffusion::TextTower& tower, const std::string& initializer,
                  at::Generator& generator) {
-  auto text_encoder = networks.text_encoder;
-  const auto& table = text_encoder->token_embedding();
   if (const double sigma = random_sigma(initializer); sigma >= 0) {
-    return randn({table.size(1)}, generator) * sigma;
+    return randn({tower.width()}, generator) * sigma;
   }
-  const auto ids = networks.tokenizer.encode_words(initializer);
-  const bool one_token = ids.size() == 1 && ids[0] != networks.tokenizer.eos_id() &&
-                         ids[0] < networks.tokenizer.base_vocab_size();
+  const auto ids = tower.tokenizer.encode_words(initializer);
+  const bool one_token = ids.size() == 1 && ids[0] != tower.tokenizer.eos_id() &&
+                         ids[0] < tower.tokenizer.base_vocab_size();
   if (!one_token) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the initializer \"{}\" is {} tokens, expected one word that is a "
                             "single token of the vocabulary, or <rand-0.013>",
                             initializer, ids.size()));
   }
-  return table[ids[0]].detach().to(torch::kCPU, torch::kFloat32).clone();
+  auto encoder = tower.encoder;
+  return encoder->token_embedding()[ids[0]].detach().to(torch::kCPU, torch::kFloat32).clone();
+}
+
+/// [layers,C] for each tower.
+concepts::TowerRows start_rows(const diffusion::Model& model, const std::string& initializer,
+                               std::int64_t layers, at::Generator& generator) {
+  concepts::TowerRows rows;
+  for (const auto& tower : model.towers) {
+    const auto row = start_row(tower, initializer, generator);
+    rows.set(tower.part, row.expand({layers, -1}).clone());
+  }
+  return rows;
 }
 
 Tensor start_down(const WeightPlan& plan, const nn::LoraLayer& layer, at::Generator& generator) {
@@ -88,6 +99,13 @@ Tensor leaf(const Tensor& value, torch::Device device) {
       .requires_grad_(true);
 }
 
+/// Of the rows of a tower, as in a checkpoint.
+std::string rows_name(Part part) {
+  const std::string name = "new_concept_embedding";
+  if (part == Part::kTextEncoder) return name;
+  return fmt::format("{}.{}", name, folder_of(part));
+}
+
 /// Makes leaves of all factors, in the shape of their layer, and names them.
 std::vector<NamedParameter> make_leaves(LayerUpdates& updates, const std::string& part,
                                         torch::Device device) {
@@ -115,22 +133,21 @@ LayerUpdates copied(const LayerUpdates& updates) {
 
 }  // namespace
 
-ConceptDelta start_values(const TunedNetworks& networks, const TuneOptions& options) {
-  auto text_encoder = networks.text_encoder;
-  auto unet = networks.unet;
+ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options) {
   const auto plan = plan_of(options);
   const auto seed = options.run.seed;
   ConceptDelta delta;
   std::uint64_t next_draw = 0;
   const auto words = plan.rows == WordRows::kNone ? 0 : options.words.words.size();
-  const auto layers = plan.rows == WordRows::kPerLayer ? unet->cross_attention_count() : 1;
+  const auto layers = plan.rows == WordRows::kPerLayer ? model.unet->text_slices().count : 1;
   for (std::size_t i = 0; i < words; ++i) {
     auto generator = generator_for(seed, Draw::kStart, next_draw++);
-    const auto row = start_row(networks, options.words.initializers.at(i), generator);
-    delta.words.push_back({options.words.words[i], row.expand({layers, -1}).clone()});
+    delta.words.push_back({options.words.words[i],
+                           start_rows(model, options.words.initializers.at(i), layers, generator)});
   }
-  delta.text_encoder = start_pairs(*text_encoder, plan.weights, seed, next_draw);
-  delta.unet = start_pairs(*unet, plan.weights, seed, next_draw);
+  for (const auto part : model.tuned_parts()) {
+    delta.updates[part] = start_pairs(*model.network(part), plan.weights, seed, next_draw);
+  }
   return delta;
 }
 
@@ -142,31 +159,37 @@ double mean_norm(const TrainedGroup& group) {
   return torch::cat(norms).mean().item<double>();
 }
 
-AttachedConcept::AttachedConcept(TunedNetworks networks, const ConceptDelta& start)
-    : networks_(std::move(networks)),
-      former_rows_(networks_.text_encoder->concept_rows()),
-      tokens_(networks_.unet->cross_attention_count()),
-      delta_(start) {
-  for (auto& parameter : networks_.text_encoder->parameters()) parameter.set_requires_grad(false);
-  for (auto& parameter : networks_.unet->parameters()) parameter.set_requires_grad(false);
-
-  const auto device = networks_.text_encoder->token_embedding().device();
-  networks_.text_encoder->set_concept_rows({});
-  tokens_.add(delta_.words, networks_.tokenizer, networks_.text_encoder);
-  std::vector<NamedParameter> rows;
-  if (!delta_.words.empty()) {
-    rows.push_back({"new_concept_embedding", leaf(networks_.text_encoder->concept_rows(), device)});
-    networks_.text_encoder->set_concept_rows(rows.front().value);
+AttachedConcept::AttachedConcept(diffusion::Model model, const ConceptDelta& start)
+    : model_(std::move(model)), tokens_(model_.unet->text_slices().count), delta_(start) {
+  for (const auto part : model_.tuned_parts()) {
+    for (auto& parameter : model_.network(part)->parameters()) parameter.set_requires_grad(false);
   }
-  groups_ = {{std::string(kWordGroup), std::move(rows)},
-             {std::string(kTextGroup), make_leaves(delta_.text_encoder, "text_encoder", device)},
-             {std::string(kUNetGroup), make_leaves(delta_.unet, "unet", device)}};
-  concepts::attach_lora(*networks_.text_encoder, delta_.text_encoder, 1.0, "the start state");
-  concepts::attach_lora(*networks_.unet, delta_.unet, 1.0, "the start state");
+  attach_words();
+  for (const auto part : model_.tuned_parts()) {
+    const std::string name(folder_of(part));
+    auto& updates = delta_.updates[part];
+    groups_.push_back({name, make_leaves(updates, name, model_.device())});
+    concepts::attach_lora(*model_.network(part), updates, 1.0, "the start state");
+  }
 }
 
-AttachedConcept::AttachedConcept(TunedNetworks networks, const AttachedConcept& other)
-    : AttachedConcept(std::move(networks), other.snapshot()) {
+void AttachedConcept::attach_words() {
+  for (auto& tower : model_.towers) {
+    former_rows_.push_back(tower.encoder->concept_rows());
+    tower.encoder->set_concept_rows({});
+  }
+  tokens_.add(delta_.words, model_.towers);
+  std::vector<NamedParameter> rows;
+  for (auto& tower : model_.towers) {
+    if (delta_.words.empty()) continue;
+    rows.push_back({rows_name(tower.part), leaf(tower.encoder->concept_rows(), tower.device())});
+    tower.encoder->set_concept_rows(rows.back().value);
+  }
+  groups_.push_back({std::string(kWordGroup), std::move(rows)});
+}
+
+AttachedConcept::AttachedConcept(diffusion::Model model, const AttachedConcept& other)
+    : AttachedConcept(std::move(model), other.snapshot()) {
   auto own = parameters();
   const auto shared = other.parameters();
   for (std::size_t i = 0; i < own.size(); ++i) {
@@ -176,9 +199,20 @@ AttachedConcept::AttachedConcept(TunedNetworks networks, const AttachedConcept& 
 }
 
 AttachedConcept::~AttachedConcept() {
-  concepts::detach_lora(*networks_.text_encoder);
-  concepts::detach_lora(*networks_.unet);
-  networks_.text_encoder->set_concept_rows(former_rows_);
+  for (const auto part : model_.tuned_parts()) concepts::detach_lora(*model_.network(part));
+  for (std::size_t i = 0; i < model_.towers.size(); ++i) {
+    model_.towers[i].encoder->set_concept_rows(former_rows_[i]);
+  }
+}
+
+nn::Conditioning AttachedConcept::encode(std::span<const std::string> prompts) const {
+  return concepts::encode_prompts(tokens_, model_.towers, prompts);
+}
+
+void AttachedConcept::set_lora_scale(double scale) {
+  for (const auto part : model_.tuned_parts()) {
+    concepts::set_lora_scale(*model_.network(part), scale);
+  }
 }
 
 const TrainedGroup& AttachedConcept::group(std::string_view name) const {
@@ -198,16 +232,17 @@ std::vector<NamedParameter> AttachedConcept::parameters() const {
 
 std::vector<std::string> AttachedConcept::kv_layers() const {
   std::vector<std::string> layers;
-  for (const auto& [layer, pair] : delta_.unet) {
+  for (const auto& [layer, pair] : delta_.of(Part::kUNet)) {
     if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) layers.push_back(layer);
   }
   return layers;
 }
 
 void AttachedConcept::switch_off(const std::set<std::string>& unet_layers) {
-  nn::for_each_lora_layer(*networks_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
-    const auto pair = delta_.unet.find(name);
-    if (pair == delta_.unet.end()) return;
+  const auto& pairs = delta_.of(Part::kUNet);
+  nn::for_each_lora_layer(*model_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
+    const auto pair = pairs.find(name);
+    if (pair == pairs.end()) return;
     layer.lora_scale = unet_layers.contains(name) ? 0.0 : pair->second.low_rank().scale;
   });
 }
@@ -216,14 +251,16 @@ ConceptDelta AttachedConcept::snapshot() const {
   ConceptDelta copy{.metadata = delta_.metadata};
   std::int64_t from = 0;
   for (const auto& word : delta_.words) {
-    const auto count = word.rows.size(0);
-    const auto& all_rows = group(kWordGroup).parameters.front().value;
-    const auto rows = all_rows.detach().narrow(0, from, count).cpu().clone();
-    copy.words.push_back({word.word, rows});
+    const auto count = word.rows.count();
+    copy.words.push_back({word.word, {}});
+    for (std::size_t i = 0; i < model_.towers.size(); ++i) {
+      const auto& all = group(kWordGroup).parameters[i].value;
+      copy.words.back().rows.set(model_.towers[i].part,
+                                 all.detach().narrow(0, from, count).cpu().clone());
+    }
     from += count;
   }
-  copy.text_encoder = copied(delta_.text_encoder);
-  copy.unet = copied(delta_.unet);
+  for (const auto& [part, updates] : delta_.updates) copy.updates[part] = copied(updates);
   return copy;
 }
 

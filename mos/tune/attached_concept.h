@@ -3,13 +3,15 @@
 #include <torch/types.h>
 
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
 #include "mos/concepts/tokens.h"
-#include "mos/nn/clip.h"
+#include "mos/diffusion/model.h"
+#include "mos/nn/conditioning.h"
 #include "mos/nn/unet.h"
 #include "mos/text/clip_tokenizer.h"
 #include "mos/tune/options.h"
@@ -17,17 +19,10 @@
 /// The tensors that tuning changes and how they sit in the frozen networks.
 namespace mos::tune {
 
-/// The networks a concept is tuned in. Handles: they share their weights with whoever made them.
-struct TunedNetworks {
-  text::CLIPTokenizer tokenizer;
-  nn::CLIPTextModel text_encoder{nullptr};
-  nn::UNet2DConditionModel unet{nullptr};
-};
-
 /// Fresh values: rows from their initializers, LoRA `down` Kaiming-uniform with a = √5, `up` zero.
 /// `options.words` must be complete (see resolve_words in tune.h).
 /// Throws mos::Error(kUsage) for an initializer that is not exactly one token of the vocabulary.
-concepts::ConceptDelta start_values(const TunedNetworks& networks, const TuneOptions& options);
+concepts::ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options);
 
 struct NamedParameter {
   std::string name;     ///< As in a concept file.
@@ -43,21 +38,23 @@ struct TrainedGroup {
 /// Mean length of the rows [n,…] of its parameters. Required: it has some.
 double mean_norm(const TrainedGroup& group);
 
-/// A concept under training in the frozen networks. Its rows and LoRA factors are float32 leaves
+/// A concept under training in the frozen networks of a model, which it shares with whoever made
+/// them; one at a time. Its rows and LoRA factors are float32 leaves
 /// that require grad; every other weight does not. The destructor takes the LoRA and the rows out
 /// of the networks again.
 class AttachedConcept {
  public:
   /// Copies the tensors of `start`. Throws mos::Error(kMismatch) when they do not fit.
-  AttachedConcept(TunedNetworks networks, const concepts::ConceptDelta& start);
+  AttachedConcept(diffusion::Model model, const concepts::ConceptDelta& start);
   /// The same concept in other networks of the same shape: its parameters are leaves of their own
   /// on the values of `other`'s, which must outlive this one.
-  AttachedConcept(TunedNetworks networks, const AttachedConcept& other);
+  AttachedConcept(diffusion::Model model, const AttachedConcept& other);
   ~AttachedConcept();
   AttachedConcept(const AttachedConcept&) = delete;
   AttachedConcept& operator=(const AttachedConcept&) = delete;
 
-  /// Words (one tensor with the rows of all, [rows,C], none without words), text encoder, U-Net.
+  /// Words (for each tower one tensor with the rows of all, [rows,C]; none without words), then the
+  /// LoRA of each network under the name of its folder.
   const std::vector<TrainedGroup>& groups() const { return groups_; }
   /// Throws std::out_of_range for a name that is none of the groups.
   const TrainedGroup& group(std::string_view name) const;
@@ -73,14 +70,21 @@ class AttachedConcept {
   /// The present values, copied.
   concepts::ConceptDelta snapshot() const;
 
-  const text::CLIPTokenizer& tokenizer() const { return networks_.tokenizer; }
+  /// Text for the U-Net, with gradients towards the words and the towers' LoRA.
+  nn::Conditioning encode(std::span<const std::string> prompts) const;
+  /// Sets lora_scale of all LoRA.
+  void set_lora_scale(double scale);
+
+  const text::CLIPTokenizer& tokenizer() const { return model_.tokenizer(); }
   const concepts::ConceptTokens& tokens() const { return tokens_; }
-  nn::CLIPTextModel& text_encoder() { return networks_.text_encoder; }
-  nn::UNet2DConditionModel& unet() { return networks_.unet; }
+  std::span<const diffusion::TextTower> towers() const { return model_.towers; }
+  nn::UNet2DConditionModel& unet() { return model_.unet; }
 
  private:
-  TunedNetworks networks_;
-  torch::Tensor former_rows_;
+  void attach_words();
+
+  diffusion::Model model_;
+  std::vector<torch::Tensor> former_rows_;  ///< By tower.
   concepts::ConceptTokens tokens_;
   concepts::ConceptDelta delta_;  ///< Its LoRA tensors are the leaves.
   std::vector<TrainedGroup> groups_;

@@ -83,7 +83,7 @@ std::string dtype_name(torch::ScalarType dtype) {
   return dtype == torch::kBFloat16 ? "bfloat16" : "float32";
 }
 
-RunIdentity identity_of(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& dataset,
                         const TuneOptions& options, std::int64_t threads) {
   auto learning = options;
   learning.run = {};
@@ -92,10 +92,10 @@ RunIdentity identity_of(const diffusion::StableDiffusion& base, const ConceptDat
   learning.run.threads = threads;
   auto asked = write_options(learning);
   asked["device"] = base.device().str();
-  const Json settings = {{"scheduler", relevant(base.scheduler_config)},
-                         {"text encoder", relevant(base.text_encoder_config)},
-                         {"U-Net", relevant(base.unet_config)},
-                         {"VAE", relevant(base.vae_config)}};
+  Json settings = {{"scheduler", relevant(base.settings.scheduler_config)}};
+  for (const auto& [part, config] : base.settings.configs) {
+    settings[std::string(name_of(part))] = relevant(config);
+  }
   return {.options = asked.dump(),
           .base = diffusion::model_hash(base),
           .settings = settings.dump(),

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/dataset.h"
 #include "mos/tune/options.h"
 
@@ -23,7 +23,7 @@ struct RunIdentity {
 };
 
 /// `threads`: how many the operations are divided among; 0 where their number changes nothing.
-RunIdentity identity_of(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& dataset,
                         const TuneOptions& options, std::int64_t threads);
 
 /// How `now` differs from a run with these entries, as "another base model"; empty for the same

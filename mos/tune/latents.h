@@ -43,7 +43,9 @@ void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, 
                   std::int64_t cell);
 
 /// Frames and encodes pictures when they are first asked for, and keeps what it encoded. What comes
-/// back depends on seed, picture and variant alone.
+/// back depends on seed, picture and variant alone. For one thread at a time: get() fills what is
+/// kept, though its `for_each` may encode in several. The dataset must outlive it and keep its
+/// pictures; what get() gives is shared with what is kept, so nobody may change it in place.
 class LatentSource {
  public:
   /// `size`: canvas side in pixels, a multiple of the VAE's downscale. `dataset` is not copied.

@@ -67,7 +67,7 @@ Tensor loss_mask(const TuneBatch& batch, const LossOptions& options) {
 }  // namespace
 
 TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
-                         const TuneBatch& batch, const Tensor& context,
+                         const TuneBatch& batch, const nn::Conditioning& text,
                          const LossOptions& options) {
   std::shared_ptr<AttentionRecorder> recorder;
   std::optional<nn::ScopedProcessor> recording;
@@ -79,7 +79,7 @@ TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedu
   }
   const auto noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
   const auto prediction =
-      attached.unet()(noisy.to(context.scalar_type()), batch.timesteps, context);
+      attached.unet()(noisy.to(text.context.scalar_type()), batch.timesteps, text);
   const auto target = schedule.target(batch.latents, batch.noise, batch.timesteps);
   TuningTerms terms{.denoising = masked_loss(prediction, target, loss_mask(batch, options))};
   if (recorder) terms.attention = maps_of(*recorder, batch.subject_masks);

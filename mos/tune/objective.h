@@ -43,9 +43,9 @@ struct TuningTerms {
   AttentionMaps attention;  ///< Empty where the loss does not look at it.
 };
 
-/// `context` is the text for the U-Net, [B,S,C] or [B,L,S,C], in the dtype to compute in.
+/// `text` is in the dtype to compute in.
 TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedule& schedule,
-                         const TuneBatch& batch, const torch::Tensor& context,
+                         const TuneBatch& batch, const nn::Conditioning& text,
                          const LossOptions& options);
 
 /// The weighted attention regularisation, a float32 scalar.

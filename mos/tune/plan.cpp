@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "mos/checkpoint/part.h"
+
 namespace mos::tune {
+
+using checkpoint::Part;
 
 namespace {
 
@@ -35,8 +39,8 @@ TuningPlan plan_of(const TuneOptions& options) {
                       .scale = options.weights.scale,
                       .start = options.weights.start},
           .groups = {{kWordGroup, optimiser.embedding_rate, optimiser.norm_threshold},
-                     {kTextGroup, optimiser.text_rate},
-                     {kUNetGroup, optimiser.unet_rate}},
+                     {folder_of(Part::kTextEncoder), optimiser.text_rate},
+                     {folder_of(Part::kUNet), optimiser.unet_rate}},
           .terms = {.density_weight = options.loss.density_weight,
                     .density_bandwidth = options.loss.density_bandwidth},
           .kv_drop = options.weights.kv_drop};

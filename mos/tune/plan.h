@@ -24,10 +24,9 @@ struct WeightPlan {
   DownStart start = DownStart::kKaiming;
 };
 
-/// The groups of what is trained; AttachedConcept has them under these names.
+/// The groups of what is trained, AttachedConcept has them under these names: the words, and every
+/// network under that of its folder.
 inline constexpr std::string_view kWordGroup = "words";
-inline constexpr std::string_view kTextGroup = "text_encoder";
-inline constexpr std::string_view kUNetGroup = "unet";
 
 struct GroupPlan {
   std::string_view name;

@@ -6,8 +6,6 @@
 #include <span>
 
 #include "mos/base/file.h"
-#include "mos/concepts/lora.h"
-#include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
@@ -28,24 +26,19 @@ class ScopedLoraScale {
  public:
   ScopedLoraScale(AttachedConcept& attached, double scale, double former)
       : attached_(attached), former_(former) {
-    set(scale);
+    attached_.set_lora_scale(scale);
   }
-  ~ScopedLoraScale() { set(former_); }
+  ~ScopedLoraScale() { attached_.set_lora_scale(former_); }
   ScopedLoraScale(const ScopedLoraScale&) = delete;
   ScopedLoraScale& operator=(const ScopedLoraScale&) = delete;
 
  private:
-  void set(double scale) {
-    concepts::set_lora_scale(*attached_.text_encoder(), scale);
-    concepts::set_lora_scale(*attached_.unet(), scale);
-  }
-
   AttachedConcept& attached_;
   double former_;
 };
 
 /// [pictures,C,h,w], the same for every prompt, scale and step of a run.
-Tensor starting_noise(const diffusion::StableDiffusion& base, const TuneOptions& options) {
+Tensor starting_noise(const diffusion::Model& base, const TuneOptions& options) {
   const auto size = canvas_size(base, options.pictures);
   std::vector<at::Generator> generators;
   for (std::int64_t i = 0; i < options.run.preview_pictures; ++i) {
@@ -57,19 +50,20 @@ Tensor starting_noise(const diffusion::StableDiffusion& base, const TuneOptions&
 
 }  // namespace
 
-std::vector<std::filesystem::path> write_previews(
-    const std::filesystem::path& folder, std::int64_t step, const diffusion::StableDiffusion& base,
-    AttachedConcept& attached, const TuneOptions& options, const CancelToken* cancel) {
+std::vector<std::filesystem::path> write_previews(const std::filesystem::path& folder,
+                                                  std::int64_t step, const diffusion::Model& base,
+                                                  AttachedConcept& attached,
+                                                  const TuneOptions& options,
+                                                  const CancelToken* cancel) {
   const auto& run = options.run;
   std::vector<std::filesystem::path> written;
   if (run.preview_pictures == 0 || run.preview_scales.empty()) return written;
   torch::NoGradGuard no_grad;
   make_folders(folder);
   const auto noise = starting_noise(base, options);
-  const auto scheduler = diffusion::make_scheduler("dpm++", base.scheduler_config);
+  const auto scheduler = diffusion::make_scheduler("dpm++", base.settings.scheduler_config);
   const auto encode = [&](const std::string& prompt) {
-    return concepts::encode_prompts(attached.tokens(), attached.tokenizer(),
-                                    attached.text_encoder(), std::span(&prompt, 1));
+    return attached.encode(std::span(&prompt, 1));
   };
   for (std::size_t p = 0; p < run.preview_prompts.size(); ++p) {
     const auto prompt = fill_placeholder(run.preview_prompts[p], concept_phrase(options.words));

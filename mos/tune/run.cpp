@@ -12,8 +12,8 @@
 
 namespace mos::tune {
 
-Run::Run(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
-         const TuneOptions& options, const TuneHooks& hooks)
+Run::Run(const diffusion::Model& base, const ConceptDataset& dataset, const TuneOptions& options,
+         const TuneHooks& hooks)
     : base_(base),
       options_(options),
       hooks_(hooks),

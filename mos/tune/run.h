@@ -15,8 +15,8 @@ namespace mos::tune {
 class Run {
  public:
   /// `options` must be complete; nothing is copied but them.
-  Run(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
-      const TuneOptions& options, const TuneHooks& hooks);
+  Run(const diffusion::Model& base, const ConceptDataset& dataset, const TuneOptions& options,
+      const TuneHooks& hooks);
 
   /// Throws as tune_concept does.
   concepts::ConceptDelta finish();
@@ -30,7 +30,7 @@ class Run {
   void report(double seconds) const;
   std::map<std::string, std::string> metadata() const;
 
-  const diffusion::StableDiffusion& base_;
+  const diffusion::Model& base_;
   TuneOptions options_;
   const TuneHooks& hooks_;
   Trainer trainer_;

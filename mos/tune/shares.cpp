@@ -11,15 +11,22 @@ using torch::Tensor;
 
 namespace {
 
-/// Networks of the shape of `base` on the very tensors of `base`.
-TunedNetworks replica_of(const diffusion::StableDiffusion& base) {
+/// A network of the shape of `original`, on its very tensors.
+template <typename Network>
+Network network_like(const Network& original) {
+  Network replica(original->config());
+  io::share_weights(*original, *replica);
+  replica->eval();
+  return replica;
+}
+
+/// A model with networks of its own, where tuning changes any, on the weights of `base`.
+diffusion::Model replica_of(const diffusion::Model& base) {
   const nn::ShapesOnly no_memory;  // the weights are those of `base`
-  TunedNetworks replica{base.tokenizer, nn::CLIPTextModel(base.text_encoder->config()),
-                        nn::UNet2DConditionModel(base.unet->config())};
-  io::share_weights(*base.text_encoder, *replica.text_encoder);
-  io::share_weights(*base.unet, *replica.unet);
-  replica.text_encoder->eval();
-  replica.unet->eval();
+  auto replica = base;
+  for (auto& tower : replica.towers) tower.encoder = network_like(tower.encoder);
+  replica.unet = network_like(base.unet);
+  replica.unet->set_text_slices(base.unet->text_slices());
   return replica;
 }
 
@@ -53,8 +60,7 @@ std::vector<Tensor> backward(const TuningTerms& terms, const AttentionMaps& leav
 
 }  // namespace
 
-ShareRunner::ShareRunner(const diffusion::StableDiffusion& base, AttachedConcept& first,
-                         std::int64_t threads)
+ShareRunner::ShareRunner(const diffusion::Model& base, AttachedConcept& first, std::int64_t threads)
     : first_(first) {
   if (threads < 2) return;
   for (std::int64_t i = 1; i < threads; ++i) {

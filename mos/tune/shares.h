@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "mos/base/workers.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
@@ -22,7 +22,7 @@ class ShareRunner {
  public:
   /// `first` is the concept under training in the networks of `base`. Up to `threads` shares run
   /// at the same time.
-  ShareRunner(const diffusion::StableDiffusion& base, AttachedConcept& first, std::int64_t threads);
+  ShareRunner(const diffusion::Model& base, AttachedConcept& first, std::int64_t threads);
 
   /// The terms of one share, computed in the given networks.
   using ShareTerms = std::function<TuningTerms(AttachedConcept&, std::int64_t share)>;

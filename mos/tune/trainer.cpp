@@ -88,7 +88,7 @@ std::string concept_phrase(const WordOptions& words) {
   return phrase.empty() ? words.class_word : phrase;
 }
 
-std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOptions& options) {
+std::int64_t canvas_size(const diffusion::Model& base, const PictureOptions& options) {
   const auto factor = base.downscale();
   const auto size = options.size > 0 ? options.size : base.unet->config().sample_size * factor;
   if (size % factor != 0) {
@@ -99,16 +99,15 @@ std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOp
   return size;
 }
 
-Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
+Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
                  const TuneOptions& options)
     : options_(options),
       plan_(plan_of(options)),
       phrase_(concept_phrase(options.words)),
       round_(round_of(dataset)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
-      schedule_(diffusion::NoiseSchedule::from_config(base.scheduler_config)),
-      attached_({base.tokenizer, base.text_encoder, base.unet},
-                start_values({base.tokenizer, base.text_encoder, base.unet}, options)),
+      schedule_(base.schedule),
+      attached_(base, start_values(base, options)),
       share_size_(options.optimiser.micro_batch > 0 ? options.optimiser.micro_batch
                                                     : options.optimiser.batch),
       shares_(base, attached_,
@@ -120,7 +119,10 @@ Trainer::Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& d
                                                   .beta2 = options.optimiser.beta2,
                                                   .weight_decay = options.optimiser.weight_decay}) {
   if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
-    density_.emplace(attached_.text_encoder()->token_embedding(), plan_.terms.density_bandwidth);
+    for (const auto& tower : attached_.towers()) {
+      auto encoder = tower.encoder;
+      density_.emplace_back(encoder->token_embedding(), plan_.terms.density_bandwidth);
+    }
   }
   for (const auto& picture : dataset.pictures) captions_.push_back(picture.caption);
 }
@@ -168,44 +170,45 @@ bool Trainer::text_is_fixed() const {
       return parameter.value.requires_grad();
     });
   };
-  return is_fixed(kWordGroup) && is_fixed(kTextGroup);
+  return is_fixed(kWordGroup) &&
+         std::ranges::all_of(attached_.towers(), [&](const diffusion::TextTower& tower) {
+           return is_fixed(folder_of(tower.part));
+         });
 }
 
-Tensor Trainer::encode(AttachedConcept& attached, std::span<const std::string> prompts) const {
-  return concepts::encode_prompts(attached.tokens(), attached.tokenizer(), attached.text_encoder(),
-                                  prompts)
-      .to(compute_.dtype());
+nn::Conditioning Trainer::encode(const AttachedConcept& attached,
+                                 std::span<const std::string> prompts) const {
+  return attached.encode(prompts).to(compute_);
 }
 
-Tensor Trainer::kept_text_states(const std::vector<std::string>& prompts) {
+nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
   if (kept_text_.size() > kMostKeptTexts) kept_text_.clear();
-  std::vector<Tensor> states;
+  std::vector<nn::Conditioning> texts;
   bool layerwise = false;
   for (const auto& prompt : prompts) {
-    auto& state = kept_text_[prompt];
-    if (!state.defined()) {
+    auto& text = kept_text_[prompt];
+    if (!text.defined()) {
       torch::NoGradGuard no_grad;
-      state = encode(attached_, std::span(&prompt, 1));
+      text = encode(attached_, std::span(&prompt, 1));
     }
-    states.push_back(state);
-    layerwise = layerwise || state.dim() == 4;
+    texts.push_back(text);
+    layerwise = layerwise || text.is_layerwise();
   }
   if (layerwise) {
-    for (auto& state : states) state = concepts::as_layerwise(state, attached_.tokens().layers());
+    for (auto& text : texts) text = text.layerwise(attached_.tokens().layers());
   }
-  return torch::cat(states);
+  return nn::cat(texts);
 }
 
 double Trainer::add_gradients(const TuneBatch& batch) {
   const auto pictures = options_.optimiser.batch;
-  const auto kept = text_is_fixed() ? kept_text_states(batch.prompts) : Tensor();
+  const auto kept = text_is_fixed() ? kept_text(batch.prompts) : nn::Conditioning();
   const auto of_step = static_cast<double>(options_.optimiser.accumulate);
   const auto terms = [&](AttachedConcept& attached, std::int64_t share) {
     const auto from = share * share_size_, count = std::min(share_size_, pictures - from);
     const auto part = part_of(batch, from, count);
-    const auto context =
-        kept.defined() ? kept.narrow(0, from, count) : encode(attached, part.prompts);
-    auto result = tuning_terms(attached, schedule_, part, context, options_.loss);
+    const auto text = kept.defined() ? kept.narrow(from, count) : encode(attached, part.prompts);
+    auto result = tuning_terms(attached, schedule_, part, text, options_.loss);
     const auto of_batch = static_cast<double>(count) / static_cast<double>(pictures);
     result.denoising = result.denoising * (of_batch / of_step);
     return result;
@@ -259,12 +262,15 @@ void Trainer::switch_off(const std::set<std::string>& layers) {
 }
 
 double Trainer::add_gradients_of_terms() {
-  if (!density_) return 0.0;
-  const auto& rows = attached_.group(kWordGroup).parameters.front().value;
-  if (!rows.requires_grad()) return 0.0;
-  const auto loss = plan_.terms.density_weight * token_density_loss(*density_, rows);
-  loss.backward();
-  return loss.item<double>();
+  double sum = 0.0;
+  for (std::size_t i = 0; i < density_.size(); ++i) {
+    const auto& rows = attached_.group(kWordGroup).parameters[i].value;
+    if (!rows.requires_grad()) continue;
+    const auto loss = plan_.terms.density_weight * token_density_loss(density_[i], rows);
+    loss.backward();
+    sum += loss.item<double>();
+  }
+  return sum;
 }
 
 void Trainer::freeze_groups_at_norm() {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "mos/base/runtime.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/adamw.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/checkpoint.h"
@@ -27,8 +27,7 @@ namespace mos::tune {
 class Trainer {
  public:
   /// `options` must be complete (complete_options). `dataset` is not copied.
-  Trainer(const diffusion::StableDiffusion& base, const ConceptDataset& dataset,
-          const TuneOptions& options);
+  Trainer(const diffusion::Model& base, const ConceptDataset& dataset, const TuneOptions& options);
 
   /// One optimiser step; returns its loss, the mean over the accumulated batches.
   double step();
@@ -53,8 +52,9 @@ class Trainer {
   std::optional<ScopedThreads> alone_where_shares_are() const;
   std::int64_t picture_at(std::int64_t position);
   double add_gradients(const TuneBatch& batch);
-  torch::Tensor encode(AttachedConcept& attached, std::span<const std::string> prompts) const;
-  torch::Tensor kept_text_states(const std::vector<std::string>& prompts);
+  nn::Conditioning encode(const AttachedConcept& attached,
+                          std::span<const std::string> prompts) const;
+  nn::Conditioning kept_text(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
   std::set<std::string> dropped_layers() const;
   void switch_off(const std::set<std::string>& layers);
@@ -72,13 +72,13 @@ class Trainer {
   std::int64_t share_size_;  ///< Pictures of one share of a batch.
   ShareRunner shares_;
   LatentSource latents_;
-  std::optional<TokenDensity> density_;
+  std::vector<TokenDensity> density_;  ///< By tower; empty: not a term of the loss.
   AdamW optimiser_;
   RunState state_;
 
   std::int64_t epoch_ = -1;  ///< Of `order_`.
   std::vector<std::int64_t> order_;
-  std::map<std::string, torch::Tensor> kept_text_;  ///< While nothing of the text side trains.
+  std::map<std::string, nn::Conditioning> kept_text_;  ///< While nothing of the text side trains.
 };
 
 /// The words as they stand in prompts, or the class word for a concept without words.
@@ -86,6 +86,6 @@ std::string concept_phrase(const WordOptions& words);
 
 /// Canvas side in pixels: the option, or the base model's own size.
 /// Throws mos::Error(kUsage) unless it is a multiple of what the networks halve.
-std::int64_t canvas_size(const diffusion::StableDiffusion& base, const PictureOptions& options);
+std::int64_t canvas_size(const diffusion::Model& base, const PictureOptions& options);
 
 }  // namespace mos::tune

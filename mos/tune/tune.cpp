@@ -65,15 +65,14 @@ torch::ScalarType compute_dtype(const RunOptions& run) {
   return torch::kFloat32;
 }
 
-concepts::ConceptDelta tune_concept(const diffusion::StableDiffusion& base,
-                                    const ConceptDataset& dataset, const TuneOptions& options,
-                                    const TuneHooks& hooks) {
+concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptDataset& dataset,
+                                    const TuneOptions& options, const TuneHooks& hooks) {
   if (dataset.pictures.empty()) {
     throw Error(ErrorKind::kUsage, "there are no pictures to tune on");
   }
   const ScopedThreads threads(options.run.threads);
   const auto complete = complete_options(options, dataset);
-  warn_of_captions(dataset, complete, base.tokenizer);
+  warn_of_captions(dataset, complete, base.tokenizer());
   return Run(base, dataset, complete, hooks).finish();
 }
 

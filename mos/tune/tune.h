@@ -7,7 +7,7 @@
 
 #include "mos/base/progress.h"
 #include "mos/concepts/concept_delta.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/dataset.h"
 #include "mos/tune/options.h"
 
@@ -46,8 +46,7 @@ torch::ScalarType compute_dtype(const RunOptions& run);
 /// When cancelled, writes the checkpoint and throws mos::Error(kCancelled). Throws mos::Error:
 /// kUsage for options that fit neither each other nor the model, kMismatch for a checkpoint of
 /// another run, kFormat for a damaged one.
-concepts::ConceptDelta tune_concept(const diffusion::StableDiffusion& base,
-                                    const ConceptDataset& dataset, const TuneOptions& options,
-                                    const TuneHooks& hooks = {});
+concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptDataset& dataset,
+                                    const TuneOptions& options, const TuneHooks& hooks = {});
 
 }  // namespace mos::tune

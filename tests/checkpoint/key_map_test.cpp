@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 
 struct FullSize {
   const char* name;
-  TextEncoderKind text_encoder;
+  TextEncoderKind text;
   std::size_t unet_keys, vae_keys, text_keys;  ///< Of the published files.
 };
 
@@ -24,16 +24,16 @@ class KeysOfAModel : public ::testing::TestWithParam<FullSize> {
   KeysOfAModel() {
     const auto configs = reference_configs(GetParam().name);
     const nn::ShapesOnly no_memory;
-    nn::CLIPTextModel text(nn::ClipTextConfig::from_json(configs.text_encoder));
-    nn::AutoencoderKL vae(nn::VaeConfig::from_json(configs.vae));
-    nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(configs.unet));
+    nn::CLIPTextModel text(nn::ClipTextConfig::from_json(configs.networks.at(Part::kTextEncoder)));
+    nn::AutoencoderKL vae(nn::VaeConfig::from_json(configs.networks.at(Part::kVae)));
+    nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(configs.networks.at(Part::kUNet)));
     add("text_encoder", *text);
     add("vae", *vae);
     add("unet", *unet);
     sizes_ = {.unet = unet->config(),
               .vae = vae->config(),
               .text_layers = text->config().num_hidden_layers,
-              .text_encoder = GetParam().text_encoder};
+              .text = GetParam().text};
   }
 
   void add(const std::string& folder, const torch::nn::Module& network) {
@@ -74,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
                       FullSize{"sd21", TextEncoderKind::kOpenClip, 686, 248, 372}),
     [](const auto& test) { return test.param.name; });
 
-KeyMapSizes sd(TextEncoderKind kind) { return {.unet = {}, .vae = {}, .text_encoder = kind}; }
+KeyMapSizes sd(TextEncoderKind kind) { return {.unet = {}, .vae = {}, .text = kind}; }
 
 TEST(KeyMap, KnowsNamesOfTheOriginalCode) {
   const KeyMap map(sd(TextEncoderKind::kTransformers));

@@ -21,9 +21,9 @@ class PublishedFile {
   PublishedFile(const std::string& name, TextEncoderKind kind)
       : configs(reference_configs(name)), map_(sizes_for(configs, kind)) {
     const nn::ShapesOnly no_memory;
-    nn::CLIPTextModel text(nn::ClipTextConfig::from_json(configs.text_encoder));
-    nn::AutoencoderKL vae(nn::VaeConfig::from_json(configs.vae));
-    nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(configs.unet));
+    nn::CLIPTextModel text(nn::ClipTextConfig::from_json(configs.networks.at(Part::kTextEncoder)));
+    nn::AutoencoderKL vae(nn::VaeConfig::from_json(configs.networks.at(Part::kVae)));
+    nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(configs.networks.at(Part::kUNet)));
     add("text_encoder", *text);
     add("vae", *vae);
     add("unet", *unet);
@@ -34,11 +34,11 @@ class PublishedFile {
 
  private:
   static KeyMapSizes sizes_for(const ModelConfigs& configs, TextEncoderKind kind) {
-    const auto text = nn::ClipTextConfig::from_json(configs.text_encoder);
-    return {.unet = nn::UNetConfig::from_json(configs.unet),
-            .vae = nn::VaeConfig::from_json(configs.vae),
+    const auto text = nn::ClipTextConfig::from_json(configs.networks.at(Part::kTextEncoder));
+    return {.unet = nn::UNetConfig::from_json(configs.networks.at(Part::kUNet)),
+            .vae = nn::VaeConfig::from_json(configs.networks.at(Part::kVae)),
             .text_layers = text.num_hidden_layers,
-            .text_encoder = kind};
+            .text = kind};
   }
 
   void add(const std::string& folder, const torch::nn::Module& network) {
@@ -76,9 +76,10 @@ void expect_has_all(const Json& found, const Json& published) {
 }
 
 void expect_settings(const Checkpoint& found, const ModelConfigs& published) {
-  expect_has_all(found.text_encoder.config, published.text_encoder);
-  expect_has_all(found.vae.config, published.vae);
-  expect_has_all(found.unet.config, published.unet);
+  expect_has_all(found.networks.at(Part::kTextEncoder).config,
+                 published.networks.at(Part::kTextEncoder));
+  expect_has_all(found.networks.at(Part::kVae).config, published.networks.at(Part::kVae));
+  expect_has_all(found.networks.at(Part::kUNet).config, published.networks.at(Part::kUNet));
   expect_has_all(found.scheduler_config, published.scheduler);
 }
 
@@ -94,7 +95,7 @@ TEST(LdmSettings, ShapesOfSd21GiveItsPublishedConfigsWithoutTheLastTextLayer) {
 
 TEST(LdmSettings, TheLastTextLayerStaysWhereTheConfigSaysSo) {
   const auto found = settings_of(sd21(), {.text_layer = "last"});
-  EXPECT_EQ(found.text_encoder.config.at("num_hidden_layers"), 24);
+  EXPECT_EQ(found.networks.at(Part::kTextEncoder).config.at("num_hidden_layers"), 24);
 }
 
 TEST(Prediction, IsDecidedByTheStrongestWordOnIt) {

@@ -17,6 +17,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::ErrorKind;
 using mos::concepts::ConceptDelta;
@@ -42,9 +44,11 @@ class ConceptFiles : public testing::Test {
   /// of 2.
   ConceptDelta lora(torch::ScalarType dtype) {
     ConceptDelta delta;
-    delta.unet[kQuery] = LowRank{random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
-    delta.unet[kConv] = LowRank{random({4, 8, 3, 3}, dtype), random({8, 4, 1, 1}, dtype), 0.7};
-    delta.text_encoder[kText] = LowRank{random({3, 6}, dtype), random({24, 3}, dtype), 1.0};
+    delta.updates[kUNet][kQuery] = LowRank{random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
+    delta.updates[kUNet][kConv] =
+        LowRank{random({4, 8, 3, 3}, dtype), random({8, 4, 1, 1}, dtype), 0.7};
+    delta.updates[kTextEncoder][kText] =
+        LowRank{random({3, 6}, dtype), random({24, 3}, dtype), 1.0};
     return delta;
   }
 
@@ -106,10 +110,10 @@ TEST_F(ConceptFiles, TheAuthorsFileHasTheScaleInItsFactors) {
   ASSERT_NE(params, nullptr);
   ASSERT_NE(params->find("new_concept_embedding"), nullptr);
   const auto read = mos::concepts::load_concept(path);
-  EXPECT_TRUE(read.words[1].rows.equal(delta.words[1].rows));
-  EXPECT_EQ(read.unet.at(kConv).low_rank().scale, 1.0);
-  EXPECT_TRUE(torch::allclose(lora_update(read.unet.at(kConv).low_rank()),
-                              lora_update(delta.unet.at(kConv).low_rank()), 1e-5, 1e-6));
+  EXPECT_TRUE(read.words[1].rows.first().equal(delta.words[1].rows.first()));
+  EXPECT_EQ(read.of(kUNet).at(kConv).low_rank().scale, 1.0);
+  EXPECT_TRUE(torch::allclose(lora_update(read.of(kUNet).at(kConv).low_rank()),
+                              lora_update(delta.of(kUNet).at(kConv).low_rank()), 1e-5, 1e-6));
 }
 
 TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
@@ -122,17 +126,17 @@ TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
   const auto delta = mos::concepts::load_concept(path);
   const auto picture = random({1, 3, 6, 6});
   const auto expected = torch::conv2d(torch::conv2d(torch::conv2d(picture, down), mid), up);
-  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, lora_update(*delta.unet.at(kConv).as_pair())),
-                              expected, 1e-4, 1e-4));
+  const auto update = lora_update(*delta.of(kUNet).at(kConv).as_pair());
+  EXPECT_TRUE(torch::allclose(torch::conv2d(picture, update), expected, 1e-4, 1e-4));
 }
 
 TEST_F(ConceptFiles, KohyasScaleIsAlphaOverRank) {
   const std::string name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
   StateDict dict = {{name + ".lora_down.weight", random({4, 8})},
                     {name + ".lora_up.weight", random({8, 4})}};
-  EXPECT_EQ(mos::concepts::load_concept(save(dict)).unet.at(kQuery).low_rank().scale, 1.0);
+  EXPECT_EQ(mos::concepts::load_concept(save(dict)).of(kUNet).at(kQuery).low_rank().scale, 1.0);
   dict[name + ".alpha"] = torch::tensor(std::int64_t{1});  // as sd-scripts' extraction writes it
-  const auto pair = mos::concepts::load_concept(save(dict)).unet.at(kQuery).low_rank();
+  const auto pair = mos::concepts::load_concept(save(dict)).of(kUNet).at(kQuery).low_rank();
   EXPECT_EQ(pair.scale, 0.25);
   const auto expected =
       0.25 * dict.at(name + ".lora_up.weight").matmul(dict.at(name + ".lora_down.weight"));
@@ -144,13 +148,13 @@ TEST_F(ConceptFiles, PeftsScaleIsReadFromItsConfiguration) {
   const auto path = save(
       {{layer + ".lora_A.weight", random({4, 8})}, {layer + ".lora_B.weight", random({8, 4})}});
   mos::write_text_file(folder_ / "adapter_config.json", R"({"r": 4, "lora_alpha": 16})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 4.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 4.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "alpha_pattern": {"attn1.to_q": 8}})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 2.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 2.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "use_rslora": true})");
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.at(kQuery).low_rank().scale, 8.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 8.0);
 }
 
 TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
@@ -160,7 +164,7 @@ TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
     ASSERT_EQ(delta.words.size(), 1U);
     EXPECT_EQ(delta.words[0].word, word);
     EXPECT_EQ(delta.words[0].vectors, 2);
-    EXPECT_TRUE(delta.words[0].rows.equal(rows));
+    EXPECT_TRUE(delta.words[0].rows.first().equal(rows));
   };
   expect_word(save({{"emb_params", rows}}), "file");
   expect_word(save({{"<cat-toy>", rows}}), "<cat-toy>");
@@ -245,12 +249,12 @@ TEST_F(ConceptFiles, XtiHasRowsForEveryLayer) {
   const ConceptDelta delta{.words = {ConceptWord{"toy", random({32, 6}), 2}}};
   write_concept(folder_ / "x.safetensors", delta, ConceptFormat::kXti);
   const auto dict = mos::io::load_safetensors(folder_ / "x.safetensors");
-  EXPECT_TRUE(dict.at("IN02").equal(delta.words[0].rows.slice(0, 2, 4)));
-  EXPECT_TRUE(dict.at("MID").equal(delta.words[0].rows.slice(0, 12, 14)));
+  EXPECT_TRUE(dict.at("IN02").equal(delta.words[0].rows.first().slice(0, 2, 4)));
+  EXPECT_TRUE(dict.at("MID").equal(delta.words[0].rows.first().slice(0, 12, 14)));
   const auto read = mos::concepts::load_concept(folder_ / "x.safetensors");
   EXPECT_EQ(read.words[0].vectors, 2);
   EXPECT_EQ(read.words[0].layers(), 16);
-  EXPECT_TRUE(read.words[0].rows.equal(delta.words[0].rows));
+  EXPECT_TRUE(read.words[0].rows.first().equal(delta.words[0].rows.first()));
   auto incomplete = dict;
   incomplete.erase("MID");
   EXPECT_THAT(refusal(incomplete), HasSubstr("MID"));
@@ -312,7 +316,7 @@ TEST_F(ConceptFiles, UnexpectedKeysAreNamedOrLeftOut) {
   const auto file =
       mos::concepts::read_concept_file(save(dict), mos::concepts::UnexpectedKeys::kLeaveOut);
   EXPECT_EQ(file.keys.summary(), "9 keys matched, 0 missing, 2 unexpected");
-  EXPECT_EQ(file.delta.unet.size(), 2U);
+  EXPECT_EQ(file.delta.of(kUNet).size(), 2U);
 }
 
 TEST_F(ConceptFiles, OfManyKeysThatMeanNothingAFewAreNamedAndTheRestCounted) {

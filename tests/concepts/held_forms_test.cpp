@@ -7,6 +7,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::concepts::ConceptDelta;
 using mos::concepts::Dense;
 using mos::concepts::DenseForm;
@@ -43,36 +45,37 @@ class Held : public testing::Test {
 
 TEST_F(Held, ALohaBecomesThePairThatItIsIfTheRankIsHighEnough) {
   ConceptDelta delta;
-  delta.unet[kQuery] = loha(16, 16);
-  delta.unet[kConv] = loha(16, 16 * 9);
-  EXPECT_FALSE(holds(HeldForms::kPairs, delta.unet[kQuery]));
-  EXPECT_TRUE(holds(HeldForms::kAll, delta.unet[kQuery]));
+  delta.updates[kUNet][kQuery] = loha(16, 16);
+  delta.updates[kUNet][kConv] = loha(16, 16 * 9);
+  EXPECT_FALSE(holds(HeldForms::kPairs, delta.updates[kUNet][kQuery]));
+  EXPECT_TRUE(holds(HeldForms::kAll, delta.updates[kUNet][kQuery]));
   const auto reduced = reduced_to(HeldForms::kPairs, delta, /*rank=*/4);
   EXPECT_EQ(reduced.layers, 2);
   EXPECT_LT(reduced.relative_error, 1e-6);
   for (const auto& [layer, shape] :
        {std::pair{kQuery, std::vector<std::int64_t>{16, 16}}, {kConv, {16, 16, 3, 3}}}) {
     const auto weight = torch::zeros(shape);
-    const auto& pair = reduced.delta.unet.at(layer);
+    const auto& pair = reduced.delta.of(kUNet).at(layer);
     EXPECT_EQ(pair.low_rank().down.dim(), weight.dim()) << layer;  // as other programs want it
-    EXPECT_TRUE(torch::allclose(pair.difference(weight), delta.unet.at(layer).difference(weight),
-                                1e-4, 1e-5))
+    EXPECT_TRUE(torch::allclose(pair.difference(weight),
+                                delta.of(kUNet).at(layer).difference(weight), 1e-4, 1e-5))
         << layer;
   }
 }
 
 TEST_F(Held, OfLowerRankWhatIsLostIsSaid) {
   ConceptDelta delta;
-  delta.unet[kQuery] = loha(16, 16);
-  const auto pair = delta.text_encoder["kept"] = LowRank{random({3, 4}), random({4, 3}), 0.5};
+  delta.updates[kUNet][kQuery] = loha(16, 16);
+  const auto pair = delta.updates[kTextEncoder]["kept"] =
+      LowRank{random({3, 4}), random({4, 3}), 0.5};
   const auto reduced = reduced_to(HeldForms::kPairs, delta, /*rank=*/1);
   const auto weight = torch::zeros({16, 16});
-  const auto whole = delta.unet.at(kQuery).difference(weight);
-  const auto rest = reduced.delta.unet.at(kQuery).difference(weight) - whole;
+  const auto whole = delta.of(kUNet).at(kQuery).difference(weight);
+  const auto rest = reduced.delta.of(kUNet).at(kQuery).difference(weight) - whole;
   EXPECT_NEAR(reduced.relative_error, (rest.norm() / whole.norm()).item<double>(), 1e-5);
   EXPECT_EQ(reduced.worst_layer, kQuery);
   EXPECT_EQ(reduced.layers, 1);
-  const auto& kept = reduced.delta.text_encoder.at("kept").low_rank();
+  const auto& kept = reduced.delta.of(kTextEncoder).at("kept").low_rank();
   EXPECT_TRUE(kept.down.is_same(pair.low_rank().down));
   EXPECT_EQ(kept.scale, 0.5);
 }
@@ -80,7 +83,7 @@ TEST_F(Held, OfLowerRankWhatIsLostIsSaid) {
 TEST_F(Held, DoraNeedsTheBaseItIsOn) {
   auto base = mos::tiny::model();
   ConceptDelta delta;
-  delta.unet[kQuery] = dora(random({1, 16}).abs());
+  delta.updates[kUNet][kQuery] = dora(random({1, 16}).abs());
   try {
     reduced_to(HeldForms::kPairs, delta, 16);
     ADD_FAILURE() << "was taken";
@@ -92,22 +95,22 @@ TEST_F(Held, DoraNeedsTheBaseItIsOn) {
   mos::nn::for_each_lora_layer(*base.unet, [&](const std::string& name, mos::nn::LoraLayer& layer) {
     if (name == kQuery) weight = layer.weight.detach();
   });
-  EXPECT_TRUE(torch::allclose(reduced.delta.unet.at(kQuery).difference(weight),
-                              delta.unet.at(kQuery).difference(weight), 1e-4, 1e-5));
+  EXPECT_TRUE(torch::allclose(reduced.delta.of(kUNet).at(kQuery).difference(weight),
+                              delta.of(kUNet).at(kQuery).difference(weight), 1e-4, 1e-5));
   // PEFT's files hold the norms of outputs, not those of inputs.
-  EXPECT_FALSE(holds(HeldForms::kPairsAndDora, delta.unet[kQuery]));
+  EXPECT_FALSE(holds(HeldForms::kPairsAndDora, delta.updates[kUNet][kQuery]));
   EXPECT_TRUE(holds(HeldForms::kPairsAndDora, dora(random({16}).abs())));
 }
 
 TEST_F(Held, AChangeOfBiasesIsRefusedWhereItHasNoPlace) {
   ConceptDelta delta;
-  delta.unet[kQuery] = Dense{.parts = {{LoraPart::kDifference, random({16, 16})},
-                                       {LoraPart::kBiasDifference, random({16})}}};
+  delta.updates[kUNet][kQuery] = Dense{.parts = {{LoraPart::kDifference, random({16, 16})},
+                                                 {LoraPart::kBiasDifference, random({16})}}};
   EXPECT_THROW(reduced_to(HeldForms::kPairs, delta, 4), mos::Error);
   const auto reduced = reduced_to(HeldForms::kPairsAndBiases, delta, 16);
-  const auto& update = reduced.delta.unet.at(kQuery);
+  const auto& update = reduced.delta.of(kUNet).at(kQuery);
   EXPECT_EQ(update.rank(), 16);
-  EXPECT_TRUE(update.bias_difference().equal(delta.unet.at(kQuery).bias_difference()));
+  EXPECT_TRUE(update.bias_difference().equal(delta.of(kUNet).at(kQuery).bias_difference()));
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::concepts::ConceptDelta;
 using mos::concepts::foreign_kind;
 using mos::concepts::format_lora_key;
@@ -22,7 +24,6 @@ using mos::concepts::LoraDialect;
 using mos::concepts::LoraKey;
 using mos::concepts::LoraPart;
 using mos::concepts::LowRank;
-using mos::concepts::Network;
 using mos::concepts::parse_lora_key;
 using testing::HasSubstr;
 
@@ -42,11 +43,10 @@ LayerUpdates every_layer(torch::nn::Module& network) {
 
 /// Weights are never touched, so a model of full size costs nothing.
 ConceptDelta full_size(const mos::nn::ClipTextConfig& text, const mos::nn::UNetConfig& unet) {
-  mos::nn::CLIPTextModel text_encoder(text);
+  mos::nn::CLIPTextModel encoder(text);
   mos::nn::UNet2DConditionModel network(unet);
   return {.words = {},
-          .text_encoder = every_layer(*text_encoder),
-          .unet = every_layer(*network),
+          .updates = {{kTextEncoder, every_layer(*encoder)}, {kUNet, every_layer(*network)}},
           .metadata = {}};
 }
 
@@ -100,8 +100,8 @@ void expect_round_trip(const ConceptDelta& delta, LoraDialect dialect) {
   EXPECT_TRUE(report.missing.empty() && report.wrong.empty());
   EXPECT_EQ(collector.dialects().size(), 1U);
   EXPECT_EQ(collector.dialects().begin()->first, dialect);
-  expect_same(read.text_encoder, delta.text_encoder);
-  expect_same(read.unet, delta.unet);
+  expect_same(read.of(kTextEncoder), delta.of(kTextEncoder));
+  expect_same(read.of(kUNet), delta.of(kUNet));
 }
 
 class EveryDialect : public testing::TestWithParam<LoraDialect> {};
@@ -121,15 +121,16 @@ INSTANTIATE_TEST_SUITE_P(LoraNames, EveryDialect,
 TEST(LoraNames, FlatNamesOfAModelAreDistinct) {
   for (const auto* delta : {&stable_diffusion_1(), &stable_diffusion_2()}) {
     std::set<std::string> flat;
-    for (const auto& [layer, update] : delta->unet) flat.insert(mos::concepts::flat_name(layer));
-    EXPECT_EQ(flat.size(), delta->unet.size());
+    for (const auto& [layer, update] : delta->of(kUNet))
+      flat.insert(mos::concepts::flat_name(layer));
+    EXPECT_EQ(flat.size(), delta->of(kUNet).size());
   }
 }
 
 struct Example {
   const char* key;
   LoraDialect dialect;
-  Network network;
+  mos::checkpoint::Part network;
   const char* layer;
   LoraPart part;
 };
@@ -137,8 +138,7 @@ struct Example {
 /// Keys as the programs write them, copied from their files.
 TEST(LoraNames, KeysOfOtherProgramsAreUnderstood) {
   using enum LoraPart;
-  constexpr auto kText = Network::kTextEncoder;
-  constexpr auto kUNet = Network::kUNet;
+  constexpr auto kText = kTextEncoder;
   const Example examples[] = {
       {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0.lora_down.weight",
        LoraDialect::kKohya, kUNet, "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0",

@@ -14,9 +14,10 @@
 /// Files of cloneofsimo/lora.
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::concepts::layers_of_classes;
-using mos::concepts::Network;
 using mos::io::StateDict;
 using mos::io::TorchValue;
 using testing::ElementsAre;
@@ -34,7 +35,8 @@ class NumberedFiles : public testing::Test {
 };
 
 TEST(NumberedLayers, TheyCountTheLinearLayersOfTheirClasses) {
-  const auto all = *layers_of_classes(Network::kUNet, {"CrossAttention", "Attention", "GEGLU"});
+  const auto all =
+      *layers_of_classes(mos::checkpoint::Part::kUNet, {"CrossAttention", "Attention", "GEGLU"});
   ASSERT_EQ(all.size(), 144U);  // 16 transformers with 4 + 1 + 4
   EXPECT_THAT(
       std::vector(all.begin(), all.begin() + 9),
@@ -45,9 +47,10 @@ TEST(NumberedLayers, TheyCountTheLinearLayersOfTheirClasses) {
                   std::string(kFirst) + "attn2.to_out.0"));
   EXPECT_EQ(all[54], "up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q");
   EXPECT_EQ(all[135], "mid_block.attentions.0.transformer_blocks.0.attn1.to_q");
-  EXPECT_EQ(layers_of_classes(Network::kUNet, {"CrossAttention"})->size(), 128U);
-  EXPECT_FALSE(layers_of_classes(Network::kUNet, {"CrossAttention", "ResnetBlock2D"}));
-  const auto text = *layers_of_classes(Network::kTextEncoder, {"CLIPAttention"});
+  EXPECT_EQ(layers_of_classes(mos::checkpoint::Part::kUNet, {"CrossAttention"})->size(), 128U);
+  EXPECT_FALSE(
+      layers_of_classes(mos::checkpoint::Part::kUNet, {"CrossAttention", "ResnetBlock2D"}));
+  const auto text = *layers_of_classes(mos::checkpoint::Part::kTextEncoder, {"CLIPAttention"});
   EXPECT_EQ(text[6], "text_model.encoder.layers.1.self_attn.q_proj");
 }
 
@@ -66,13 +69,13 @@ TEST_F(NumberedFiles, PairsAndWordsOfOneFileAreRead) {
                              {"<s1>", "<embed>"},
                              {"author", "somebody"}});
   const auto delta = mos::concepts::load_concept(path);
-  const auto& pair = delta.unet.at(std::string(kFirst) + "ff.net.0.proj").low_rank();
+  const auto& pair = delta.of(kUNet).at(std::string(kFirst) + "ff.net.0.proj").low_rank();
   EXPECT_TRUE(pair.up.equal(up) && pair.down.equal(down));
   EXPECT_EQ(pair.scale, 1.0);
-  EXPECT_TRUE(delta.text_encoder.contains("text_model.encoder.layers.0.self_attn.v_proj"));
+  EXPECT_TRUE(delta.of(kTextEncoder).contains("text_model.encoder.layers.0.self_attn.v_proj"));
   ASSERT_EQ(delta.words.size(), 1U);
   EXPECT_EQ(delta.words[0].word, "<s1>");
-  EXPECT_TRUE(delta.words[0].rows.equal(word.unsqueeze(0)));
+  EXPECT_TRUE(delta.words[0].rows.first().equal(word.unsqueeze(0)));
   // What only this layout needs does not go into files of other ones.
   EXPECT_THAT(delta.metadata,
               ElementsAre(std::pair<const std::string, std::string>("author", "somebody")));
@@ -101,24 +104,26 @@ TEST_F(NumberedFiles, ListsOfOldAreReadWithTheFilesBesideThem) {
   };
   const auto path = folder_ / "cat.pt";
   mos::io::save_torch_file(path, list(128, [](std::size_t i) { return i < 8 ? 8 : 16; }));
-  EXPECT_EQ(mos::concepts::load_concept(path).unet.size(), 128U);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).size(), 128U);
   mos::io::save_torch_file(folder_ / "cat.text_encoder.pt",
                            list(48, [](std::size_t) { return 6; }));
   mos::io::save_torch_file(folder_ / "cat.ti.pt",
                            {TorchValue::Dict{{"<s1>", {random({6})}}, {"<s2>", {random({6})}}}});
   const auto file = mos::concepts::read_concept_file(path);
   EXPECT_EQ(file.companions.size(), 2U);
-  EXPECT_EQ(file.delta.unet.size(), 128U);
-  EXPECT_EQ(file.delta.text_encoder.size(), 48U);
+  EXPECT_EQ(file.delta.of(kUNet).size(), 128U);
+  EXPECT_EQ(file.delta.of(kTextEncoder).size(), 48U);
   EXPECT_EQ(file.delta.phrase(), "<s1> <s2>");
   EXPECT_EQ(file.keys.matched.size(), 354U);
   // Each of them is a concept by itself, too.
-  EXPECT_EQ(mos::concepts::load_concept(folder_ / "cat.text_encoder.pt").text_encoder.size(), 48U);
+  EXPECT_EQ(mos::concepts::load_concept(folder_ / "cat.text_encoder.pt").of(kTextEncoder).size(),
+            48U);
   // With GEGLU there are more.
   mos::io::save_torch_file(folder_ / "dog.pt",
                            list(144, [](std::size_t i) { return i < 9 ? 8 : 16; }));
   EXPECT_TRUE(mos::concepts::load_concept(folder_ / "dog.pt")
-                  .unet.contains(std::string(kFirst) + "ff.net.0.proj"));
+                  .of(kUNet)
+                  .contains(std::string(kFirst) + "ff.net.0.proj"));
 }
 
 }  // namespace

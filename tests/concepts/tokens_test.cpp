@@ -14,12 +14,12 @@ class Words : public testing::Test {
  protected:
   ConceptTokens add(const ConceptWord& word) {
     ConceptTokens tokens(model_.unet->cross_attention_count());
-    tokens.add(std::array{word}, model_.tokenizer, model_.text_encoder);
+    tokens.add(std::array{word}, model_.towers);
     return tokens;
   }
   torch::Tensor rows(std::int64_t count) { return mos::randn({count, 16}, generator_); }
 
-  mos::diffusion::StableDiffusion model_ = mos::tiny::model();
+  mos::diffusion::Model model_ = mos::tiny::model();
   at::Generator generator_ = mos::seeded_generator(2);
 };
 
@@ -59,7 +59,7 @@ TEST_F(Words, AWordMayBeCalledWhatATokenIsCalledElsewhere) {
   const std::array words = {ConceptWord{"<new1>", rows(layers)},
                             ConceptWord{"<new2>", rows(layers)}};
   ConceptTokens tokens(layers);
-  tokens.add(words, model_.tokenizer, model_.text_encoder);
+  tokens.add(words, model_.towers);
   const auto bound = tokens.bind("a <new1> <new2>");
   const auto second = "[" + std::to_string(layers) + "]";
   EXPECT_EQ(shown(bound[0], tokens), "a [0] " + second);
@@ -73,27 +73,27 @@ TEST_F(Words, NoTextCanNameATokenOfAWord) {
   const auto tokens = add({"toy", rows(1)});
   const auto& name = tokens.words().front().token_names.front();
   const auto id = tokens.words().front().first_id;
-  EXPECT_FALSE(model_.tokenizer.token_id(name));
-  EXPECT_THAT(model_.tokenizer.encode(name), testing::Not(testing::Contains(id)));
-  EXPECT_THAT(model_.tokenizer.encode(tokens.bind("toy")[0]), testing::Contains(id));
+  EXPECT_FALSE(model_.tokenizer().token_id(name));
+  EXPECT_THAT(model_.tokenizer().encode(name), testing::Not(testing::Contains(id)));
+  EXPECT_THAT(model_.tokenizer().encode(tokens.bind("toy")[0]), testing::Contains(id));
   // The same after the model was a folder, whose files do name it.
   const mos::TempDir folder;
-  model_.tokenizer.save(folder.path());
-  model_.tokenizer = mos::text::CLIPTokenizer::from_directory(folder.path());
-  EXPECT_EQ(model_.tokenizer.token_id(name), id);
+  model_.tokenizer().save(folder.path());
+  model_.towers[0].tokenizer = mos::text::CLIPTokenizer::from_directory(folder.path());
+  EXPECT_EQ(model_.tokenizer().token_id(name), id);
   model_.concepts = tokens.to_json();
   const auto known = mos::concepts::known_words(model_);
-  EXPECT_THAT(model_.tokenizer.encode(name), testing::Not(testing::Contains(id)));
-  EXPECT_THAT(model_.tokenizer.encode(known.bind("toy")[0]), testing::Contains(id));
+  EXPECT_THAT(model_.tokenizer().encode(name), testing::Not(testing::Contains(id)));
+  EXPECT_THAT(model_.tokenizer().encode(known.bind("toy")[0]), testing::Contains(id));
 }
 
 TEST_F(Words, AnAuthorsNameWorksWhereItMeansOneThing) {
   ConceptTokens tokens(model_.unet->cross_attention_count());
   const ConceptWord first{"cat", rows(1), 1, "temp"}, second{"ox", rows(1), 1, "temp"};
-  tokens.add(std::array{first}, model_.tokenizer, model_.text_encoder);
+  tokens.add(std::array{first}, model_.towers);
   EXPECT_TRUE(tokens.knows("temp") && tokens.mentions("a temp"));
   EXPECT_EQ(tokens.bind("a temp"), tokens.bind("a cat"));
-  tokens.add(std::array{second}, model_.tokenizer, model_.text_encoder);
+  tokens.add(std::array{second}, model_.towers);
   EXPECT_FALSE(tokens.knows("temp") || tokens.mentions("a temp"));
   EXPECT_TRUE(tokens.knows("cat") && tokens.knows("ox"));
 }
@@ -102,6 +102,26 @@ TEST_F(Words, RowsForAnotherNumberOfLayersAreRefused) {
   const auto layers = model_.unet->cross_attention_count();
   EXPECT_THROW(add({"toy", rows(layers + 1), 1}), mos::Error);
   EXPECT_THROW(add({"toy", rows(2 * layers + 1), 2}), mos::Error);
+}
+
+TEST_F(Words, HaveRowsInEveryTextEncoder) {
+  std::vector<mos::diffusion::TextTower> towers = {model_.towers.front(),
+                                                   mos::tiny::model(7).towers.front()};
+  towers[1].part = mos::checkpoint::Part::kVae;  // some other one
+  ConceptTokens tokens(model_.unet->text_slices().count);
+  ConceptWord word{"toy", rows(1)};
+  EXPECT_THROW(tokens.add(std::array{word}, towers), mos::Error);  // none for the second one
+  const auto second = rows(1);
+  word.rows.set(towers[1].part, second);
+  tokens.add(std::array{word}, towers);
+  EXPECT_TRUE(towers[1].encoder->concept_rows().equal(second));
+  EXPECT_EQ(towers[0].tokenizer.vocab_size(), towers[1].tokenizer.vocab_size());
+
+  const torch::NoGradGuard no_grad;
+  const std::array prompts = {std::string("a toy")};
+  const auto text = mos::concepts::encode_prompts(tokens, towers, prompts);
+  EXPECT_EQ(text.context.size(2), 32);
+  EXPECT_FALSE(text.is_layerwise());
 }
 
 }  // namespace

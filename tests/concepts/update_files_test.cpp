@@ -11,6 +11,8 @@
 /// Updates of layers in the files of LyCORIS and PEFT: what their keys and numbers mean.
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::concepts::ConceptFormat;
 using mos::concepts::LoraPart;
@@ -40,7 +42,7 @@ class UpdateFiles : public testing::Test {
 
   /// ΔW of the query layer, whose weight is a square of 8.
   Tensor difference(const StateDict& dict) {
-    return load(dict).unet.at(kQuery).difference(weight_);
+    return load(dict).of(kUNet).at(kQuery).difference(weight_);
   }
 
   std::string refusal(const StateDict& dict, mos::concepts::UnexpectedKeys unexpected =
@@ -104,12 +106,12 @@ TEST_F(UpdateFiles, LokrsScaleIsAlphaOverRankUnlessBothMatricesAreWhole) {
 TEST_F(UpdateFiles, FullDifferencesHaveNoScaleAndMayChangeBiases) {
   const auto whole = random({8, 8}), bias = random({8});
   const auto delta = load({{kFlat + ".diff", whole}, {kFlat + ".diff_b", bias}});
-  EXPECT_TRUE(delta.unet.at(kQuery).difference(weight_).equal(whole));
-  EXPECT_TRUE(delta.unet.at(kQuery).bias_difference().equal(bias));
+  EXPECT_TRUE(delta.of(kUNet).at(kQuery).difference(weight_).equal(whole));
+  EXPECT_TRUE(delta.of(kUNet).at(kQuery).bias_difference().equal(bias));
   const auto of_pair = pair();
   auto with_bias = of_pair;
   with_bias[kFlat + ".diff_b"] = bias;
-  const auto update = load(with_bias).unet.at(kQuery);
+  const auto update = load(with_bias).of(kUNet).at(kQuery);
   EXPECT_TRUE(update.difference(weight_).equal(difference(of_pair)));
   EXPECT_TRUE(update.bias_difference().equal(bias));
 }
@@ -145,7 +147,7 @@ TEST_F(UpdateFiles, DoraOfPeftIsByOutputs) {
                           {conv + ".lora_B.weight", up},
                           {conv + ".lora_magnitude_vector", magnitude.view({1, 8, 1, 1})}});
   const auto v = up.flatten(1).matmul(down.flatten(1));
-  expect_close(read.unet.at(kConv).difference(weight).flatten(1),
+  expect_close(read.of(kUNet).at(kConv).difference(weight).flatten(1),
                dora(weight.flatten(1), v, magnitude.unsqueeze(1), 1));
 }
 
@@ -253,7 +255,7 @@ TEST_F(UpdateFiles, AdaptersOfPeftMayHaveANameButAFileHoldsOne) {
   const auto layer = std::string("base_model.model.") + kQuery;
   StateDict file = {{layer + ".lora_A.cat.weight", random({2, 8})},
                     {layer + ".lora_B.cat.weight", random({8, 2})}};
-  EXPECT_EQ(load(file).unet.at(kQuery).rank(), 2);
+  EXPECT_EQ(load(file).of(kUNet).at(kQuery).rank(), 2);
   auto both = file;
   both[layer + ".lora_A.dog.weight"] = random({2, 8});
   both[layer + ".lora_B.dog.weight"] = random({8, 2});
@@ -272,7 +274,7 @@ TEST_F(UpdateFiles, TheOriginalNumberingIsReadForTheseFamilies) {
   const auto same = [&](const std::string& key, const std::string& layer) {
     const auto delta = load(
         {{key + ".lora_down.weight", random({2, 8})}, {key + ".lora_up.weight", random({8, 2})}});
-    const auto& updates = delta.unet.empty() ? delta.text_encoder : delta.unet;
+    const auto& updates = delta.of(kUNet).empty() ? delta.of(kTextEncoder) : delta.of(kUNet);
     EXPECT_EQ(updates.begin()->first, layer) << key;
   };
   same("lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q",

@@ -6,7 +6,7 @@
 #include "mos/base/error.h"
 #include "mos/checkpoint/key_map.h"
 #include "mos/diffusion/adapter_names.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/state_dict.h"
 #include "tests/support/tiny_model.h"
@@ -65,7 +65,7 @@ class Adapters : public ::testing::Test {
   }
 
   TempDir folder_;
-  StableDiffusion model_ = tiny::model();
+  Model model_ = tiny::model();
 };
 
 TEST_F(Adapters, SingleFilesUnderDiffusersNamesNeedNoConfig) {

@@ -16,17 +16,22 @@ class Denoise : public testing::Test {
             .scheduler = scheduler_.get(),
             .steps = 4,
             .noise = initial_noise(generators_, latent_shape(model_, 16, 24)),
-            .cond = encode_prompts(model_, {"a cat"}),
-            .uncond = encode_prompts(model_, {""}),
+            .cond = encoded("a cat"),
+            .uncond = encoded(""),
             .step_noise = NoiseSource(generators_)};
+  }
+
+  nn::Conditioning encoded(const std::string& prompt) const {
+    const torch::NoGradGuard no_grad;
+    return encode_texts(model_.towers, std::span(&prompt, 1));
   }
 
   static double difference(const torch::Tensor& a, const torch::Tensor& b) {
     return (a - b).abs().max().item<double>();
   }
 
-  StableDiffusion model_ = tiny::model();
-  std::unique_ptr<Scheduler> scheduler_ = make_scheduler("ddim", model_.scheduler_config);
+  Model model_ = tiny::model();
+  std::unique_ptr<Scheduler> scheduler_ = make_scheduler("ddim", model_.settings.scheduler_config);
   std::vector<at::Generator> generators_;
 };
 
@@ -47,7 +52,7 @@ TEST_F(Denoise, GuidanceOneIsTheConditionalHalfAlone) {
   };
   const auto plain = denoise(without);
   EXPECT_EQ(batches, std::vector<std::int64_t>(4, 1));
-  without.uncond.reset();
+  without.uncond = {};
   EXPECT_TRUE(torch::equal(plain, denoise(without)));
 
   auto same_texts = inputs(1, 1);
@@ -58,7 +63,7 @@ TEST_F(Denoise, GuidanceOneIsTheConditionalHalfAlone) {
 
 TEST_F(Denoise, ABatchHoldsThePicturesThatItsSeedsMakeAlone) {
   for (const double eta : {0.0, 1.0}) {
-    scheduler_ = make_scheduler("ddim", model_.scheduler_config, {.eta = eta});
+    scheduler_ = make_scheduler("ddim", model_.settings.scheduler_config, {.eta = eta});
     const auto batch = denoise(inputs(40, 3));
     for (std::int64_t i = 0; i < 3; ++i) {
       const auto alone = denoise(inputs(40 + static_cast<std::uint64_t>(i), 1));
@@ -70,7 +75,7 @@ TEST_F(Denoise, ABatchHoldsThePicturesThatItsSeedsMakeAlone) {
 TEST_F(Denoise, ALayerwiseTextWithEqualSlicesIsThePlainText) {
   auto layerwise = inputs(1, 1);
   const auto layers = model_.unet->cross_attention_count();
-  layerwise.cond = layerwise.cond.unsqueeze(1).expand({-1, layers, -1, -1});
+  layerwise.cond = layerwise.cond.layerwise(layers);
   EXPECT_LT(difference(denoise(layerwise), denoise(inputs(1, 1))), 1e-5);
 }
 
@@ -99,10 +104,10 @@ TEST_F(Denoise, ACancelledRunStops) {
 
 TEST_F(Denoise, TextsThatDoNotFitTheBatchAreRefused) {
   auto wrong = inputs(1, 3);
-  wrong.cond = wrong.cond.expand({2, -1, -1});
+  wrong.cond = wrong.cond.expand(2);
   EXPECT_THROW(denoise(wrong), Error);
   auto shorter = inputs(1, 1);
-  shorter.uncond = shorter.uncond.slice(1, 0, 5);
+  shorter.uncond.context = shorter.uncond.context.slice(1, 0, 5);
   EXPECT_THROW(denoise(shorter), Error);
 }
 

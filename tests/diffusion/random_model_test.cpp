@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
@@ -12,10 +12,11 @@ namespace mos::diffusion {
 namespace {
 
 checkpoint::ModelConfigs tiny_configs() {
-  checkpoint::ModelConfigs configs{tiny::text_encoder_config(), tiny::vae_config(),
-                                   tiny::unet_config(), tiny::scheduler_config()};
-  configs.text_encoder["vocab_size"] = 49408;  // CLIP's, which such a model is written with
-  configs.text_encoder["max_position_embeddings"] = 77;
+  const auto settings = tiny::settings();
+  checkpoint::ModelConfigs configs{settings.configs, settings.scheduler_config};
+  auto& text = configs.networks[checkpoint::Part::kTextEncoder];
+  text["vocab_size"] = 49408;  // CLIP's, which such a model is written with
+  text["max_position_embeddings"] = 77;
   return configs;
 }
 
@@ -24,9 +25,7 @@ TEST(RandomModel, ASeedMeansTheSameWeightsInEitherLayout) {
   write_random_model(directory / "folder", tiny_configs(), {.seed = 3});
   write_random_model(directory / "single.safetensors", tiny_configs(), {.seed = 3});
   write_random_model(directory / "other", tiny_configs(), {.seed = 4});
-  const auto hash = [&](const char* name) {
-    return model_hash(StableDiffusion::load(directory / name));
-  };
+  const auto hash = [&](const char* name) { return model_hash(Model::load(directory / name)); };
   EXPECT_EQ(hash("folder"), hash("single.safetensors"));
   EXPECT_NE(hash("folder"), hash("other"));
 }
@@ -34,7 +33,7 @@ TEST(RandomModel, ASeedMeansTheSameWeightsInEitherLayout) {
 TEST(RandomModel, WeightsAreScaledByTheirInputsAndStoredInTheAskedPrecision) {
   const TempDir directory;
   write_random_model(directory / "model", tiny_configs(), {.dtype = torch::kBFloat16});
-  const auto model = StableDiffusion::load(directory / "model", {.dtype = std::nullopt});
+  const auto model = Model::load(directory / "model", {.dtype = std::nullopt});
   const auto tensors = io::state_dict_of(*model.unet);
   const auto& weight = tensors.at("down_blocks.0.resnets.0.conv1.weight");
   EXPECT_EQ(weight.scalar_type(), torch::kBFloat16);

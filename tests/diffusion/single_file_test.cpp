@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "mos/base/error.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/tensor_file.h"
 #include "mos/io/torch_writer.h"
@@ -27,7 +27,7 @@ std::string weights_of(const fs::path& model) {
 std::string error_of(ErrorKind kind, const fs::path& path,
                      const checkpoint::ReadOptions& read = {}) {
   try {
-    StableDiffusion::load(path, {.read = read});
+    Model::load(path, {.read = read});
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), kind) << error.what();
     EXPECT_THAT(error.what(), Not(HasSubstr("\n")));
@@ -42,7 +42,7 @@ class SingleFile : public testing::Test {
  protected:
   void SetUp() override {
     tiny::model().save(folder());
-    StableDiffusion::load(folder()).save(file());
+    Model::load(folder()).save(file());
   }
   fs::path folder() const { return directory_ / "model"; }
   fs::path file() const { return directory_ / "model.safetensors"; }
@@ -61,7 +61,7 @@ class SingleFile : public testing::Test {
 };
 
 TEST_F(SingleFile, GoingThereAndBackGivesTheSameFolder) {
-  StableDiffusion::load(file()).save(path("back"));
+  Model::load(file()).save(path("back"));
   EXPECT_EQ(weights_of(path("back")), weights_of(folder()));
   for (const char* name : {"unet/config.json", "scheduler/scheduler_config.json",
                            "tokenizer/vocab.json", "model_index.json"}) {
@@ -97,7 +97,7 @@ TEST_F(SingleFile, AveragedWeightsAreTakenWhenAskedFor) {
     tensors["betas"] = torch::zeros({1000});
   });
   const auto unet = [&](const checkpoint::ReadOptions& read) {
-    const auto model = StableDiffusion::load(path("changed.safetensors"), {.read = read});
+    const auto model = Model::load(path("changed.safetensors"), {.read = read});
     return io::state_dict_of(*model.unet);
   };
   for (const auto& [key, tensor] : unet({.ema = true})) {
@@ -152,31 +152,31 @@ TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
 }
 
 TEST_F(SingleFile, ThePredictionTypeCanBeSaid) {
-  const auto model = StableDiffusion::load(file(), {.read = {.prediction_type = "v_prediction"}});
-  EXPECT_EQ(model.scheduler_config.at("prediction_type"), "v_prediction");
+  const auto model = Model::load(file(), {.read = {.prediction_type = "v_prediction"}});
+  EXPECT_EQ(model.settings.scheduler_config.at("prediction_type"), "v_prediction");
   EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.prediction_type = "x"}), HasSubstr("epsilon"));
 }
 
 /// A model without settings of ours, in the smallest widths that the original code's 32 groups of a
 /// norm and heads of 64 allow.
-StableDiffusion foreign_model() {
-  auto text = tiny::text_encoder_config();
+Model foreign_model() {
+  auto settings = tiny::settings();
+  auto& text = settings.configs[checkpoint::Part::kTextEncoder];
   text["hidden_size"] = 64;
   text["num_attention_heads"] = 1;
   text["vocab_size"] = 49408;
   text["max_position_embeddings"] = 77;
-  auto vae = tiny::vae_config();
-  auto unet = tiny::unet_config();
+  auto& vae = settings.configs[checkpoint::Part::kVae];
+  auto& unet = settings.configs[checkpoint::Part::kUNet];
   for (auto* config : {&vae, &unet}) {
     (*config)["block_out_channels"] = {64, 128};
     (*config)["norm_num_groups"] = 32;
   }
   unet["attention_head_dim"] = 8;
   unet["cross_attention_dim"] = 64;
-  auto model = StableDiffusion::create(text::CLIPTokenizer::clip(), text, vae, unet,
-                                       tiny::scheduler_config());
+  auto model = Model::create(text::CLIPTokenizer::clip(), settings);
   auto generator = seeded_generator(5);
-  tiny::fill_randomly(*model.text_encoder, generator);
+  tiny::fill_randomly(*model.towers[0].encoder, generator);
   tiny::fill_randomly(*model.vae, generator);
   tiny::fill_randomly(*model.unet, generator);
   return model;
@@ -191,11 +191,11 @@ TEST(TrainingCheckpoint, IsTheModelInItAndPredictsWhatTheYamlBesideItSays) {
     nested["state_dict/" + key] = tensor;
   }
   io::save_torch_file(directory / "trained.ckpt", io::nest_tensors(nested));
-  const auto loaded = [&] { return StableDiffusion::load(directory / "trained.ckpt"); };
+  const auto loaded = [&] { return Model::load(directory / "trained.ckpt"); };
   EXPECT_EQ(model_hash(loaded()), model_hash(model));
-  EXPECT_EQ(loaded().scheduler_config.at("prediction_type"), "epsilon");
+  EXPECT_EQ(loaded().settings.scheduler_config.at("prediction_type"), "epsilon");
   write_text_file(directory / "trained.yaml", "model:\n  params:\n    parameterization: \"v\"\n");
-  EXPECT_EQ(loaded().scheduler_config.at("prediction_type"), "v_prediction");
+  EXPECT_EQ(loaded().settings.scheduler_config.at("prediction_type"), "v_prediction");
 }
 
 class Folder : public SingleFile {
@@ -203,7 +203,7 @@ class Folder : public SingleFile {
   fs::path unet(const std::string& ending) const {
     return folder() / ("unet/diffusion_pytorch_model" + ending);
   }
-  std::string hash() const { return model_hash(StableDiffusion::load(folder())); }
+  std::string hash() const { return model_hash(Model::load(folder())); }
 };
 
 TEST_F(Folder, ShardsAreReadThroughTheirIndexAndMissingOnesAreNamed) {
@@ -245,7 +245,7 @@ TEST_F(Folder, AVariantIsReadWhereThereIsOneAndMissedWhereThereIsNone) {
   auto tensors = io::load_safetensors(unet(".safetensors"));
   for (auto& [key, tensor] : tensors) tensor = torch::zeros_like(tensor, torch::kFloat16);
   io::save_safetensors(unet(".fp16.safetensors"), tensors);
-  const auto model = StableDiffusion::load(folder(), {.read = {.variant = "fp16"}});
+  const auto model = Model::load(folder(), {.read = {.variant = "fp16"}});
   EXPECT_EQ(io::state_dict_of(*model.unet).at("conv_in.weight").abs().max().item<float>(), 0.0F);
   EXPECT_GT(io::state_dict_of(*model.vae).at("quant_conv.weight").abs().max().item<float>(), 0.0F);
   EXPECT_THAT(error_of(ErrorKind::kIo, folder(), {.variant = "ema"}), HasSubstr("ema"));

@@ -14,12 +14,12 @@
 
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/state_dict.h"
 
 namespace {
 
-using mos::diffusion::StableDiffusion;
+using mos::diffusion::Model;
 
 const std::map<std::string, torch::ScalarType> kTypes = {
     {"float32", torch::kFloat32}, {"bfloat16", torch::kBFloat16}, {"float16", torch::kFloat16}};
@@ -34,11 +34,11 @@ void measure(const std::string& path, std::optional<torch::ScalarType> dtype) {
   constexpr double kMegabyte = 1e6;
   const auto before = static_cast<double>(mos::peak_memory());
   const auto start = std::chrono::steady_clock::now();
-  const auto model = StableDiffusion::load(path, {.dtype = dtype});
+  const auto model = Model::load(path, {.dtype = dtype});
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   const auto peak = static_cast<double>(mos::peak_memory());
-  const auto weights = static_cast<double>(bytes_of(*model.text_encoder) + bytes_of(*model.vae) +
-                                           bytes_of(*model.unet));
+  const auto weights = static_cast<double>(bytes_of(*model.towers[0].encoder) +
+                                           bytes_of(*model.vae) + bytes_of(*model.unet));
   fmt::print(
       "{:.2f} s, weights {:.0f} MB, peak {:.0f} MB ({:.2f} x the weights), program {:.0f} MB\n",
       time.count(), weights / kMegabyte, peak / kMegabyte, peak / weights, before / kMegabyte);

@@ -13,14 +13,14 @@ using mos::fuse::ConceptPrompts;
 using mos::fuse::InputGram;
 using mos::fuse::TextFit;
 
-ConceptTokens add_cat(mos::diffusion::StableDiffusion& model) {
+ConceptTokens add_cat(mos::diffusion::Model& model) {
   auto generator = mos::seeded_generator(3);
   const auto layers = model.unet->cross_attention_count();
   ConceptTokens tokens(layers);
   const std::array words = {
       mos::concepts::ConceptWord{"<cat1>", mos::randn({layers, 16}, generator)},
       mos::concepts::ConceptWord{"<cat2>", mos::randn({layers, 16}, generator)}};
-  tokens.add(words, model.tokenizer, model.text_encoder);
+  tokens.add(words, model.towers);
   return tokens;
 }
 
@@ -62,11 +62,11 @@ TEST(Capture, TextEncoderLayersSeeEveryTokenOfEveryLayersText) {
   const auto rows = [&](TextFit fit) {
     auto shown = kOfficial;
     shown.fit = fit;
-    return capture_text_encoder(model, tokens, shown, layers).begin()->second.rows();
+    return capture_tower(model.towers[0], tokens, shown, layers).begin()->second.rows();
   };
   const auto texts = model.unet->cross_attention_count();
   EXPECT_EQ(rows(TextFit::kWords), texts * (5 + 4));  // with start and end tokens
-  EXPECT_EQ(rows(TextFit::kPadded), texts * 2 * model.tokenizer.model_max_length());
+  EXPECT_EQ(rows(TextFit::kPadded), texts * 2 * model.tokenizer().model_max_length());
 }
 
 TEST(Capture, KeysAndValuesSeeTheWordsAndTheEndToken) {
@@ -83,8 +83,8 @@ TEST(Capture, KeysAndValuesSeeTheWordsAndTheEndToken) {
   const auto samples = grams.at(mos::fuse::input_site(third + ".to_k")).samples();
   ASSERT_TRUE(samples.defined());
   const std::array text = {tokens.bind("<cat1> <cat2>")[2]};
-  const auto ids = token_ids(model.tokenizer, text, mos::concepts::Padding::kNone);
-  const auto states = model.text_encoder(ids).last_hidden_state[0];
+  const auto ids = token_ids(model.tokenizer(), text, mos::diffusion::Padding::kNone);
+  const auto states = model.towers[0].encoder(ids).last_hidden_state[0];
   ASSERT_EQ(samples.size(0), 6);
   EXPECT_TRUE(
       torch::allclose(samples.slice(0, 3), states.slice(0, 1).to(torch::kFloat64), 1e-5, 1e-6));
@@ -101,8 +101,8 @@ TEST(Capture, AConceptWithoutWordsIsFittedAtItsTriggerWords) {
   // start, a, b, cat, at (2 tokens), sea (3 tokens), end
   const torch::NoGradGuard no_grad;
   const std::array text = {shown.prompts.front()};
-  const auto ids = token_ids(model.tokenizer, text, mos::concepts::Padding::kNone);
-  const auto states = model.text_encoder(ids).last_hidden_state[0].to(torch::kFloat64);
+  const auto ids = token_ids(model.tokenizer(), text, mos::diffusion::Padding::kNone);
+  const auto states = model.towers[0].encoder(ids).last_hidden_state[0].to(torch::kFloat64);
   const auto expected = torch::cat({states.slice(0, 2, 4), states.slice(0, -1)});
   ASSERT_EQ(samples.sizes(), expected.sizes());
   EXPECT_TRUE(torch::allclose(samples, expected, 1e-5, 1e-6));
@@ -136,7 +136,7 @@ TEST(Capture, CaptionsAreSeenFromTheirFirstWordToTheEndAsFarAsIsRead) {
   const auto model = mos::tiny::model();
   const std::array captions = {std::string("cat"), std::string("a b c d e f g h i j k l m n")};
   const auto gram = mos::fuse::capture_captions(model, captions);
-  EXPECT_EQ(gram.rows(), 2 + (model.tokenizer.model_max_length() - 1));
+  EXPECT_EQ(gram.rows(), 2 + (model.tokenizer().model_max_length() - 1));
 }
 
 /// One LoRA for each layer.
@@ -166,13 +166,13 @@ TEST(CaptureAgain, AMergedModelThatIsTheConceptsOwnSeesTheSame) {
   const auto tokens = add_cat(model);
   const mos::fuse::LayerNames text_layers = {"text_model.encoder.layers.0.self_attn.q_proj",
                                              "text_model.encoder.layers.1.self_attn.out_proj"};
-  const auto text = random_updates(*model.text_encoder, text_layers);
+  const auto text = random_updates(*model.towers[0].encoder, text_layers);
   const mos::fuse::TwoStates text_states = {{&text, 1.0, "own"}, {&text, 1.0, "merged"}};
   const auto text_pairs =
-      capture_text_encoder_again(model, tokens, kOfficial, text_states, text_layers);
+      capture_tower_again(model.towers[0], tokens, kOfficial, text_states, text_layers);
   {
-    const mos::concepts::ScopedMerge merged(*model.text_encoder, text, 1.0, "own");
-    expect_moments(text_pairs, capture_text_encoder(model, tokens, kOfficial, text_layers));
+    const mos::concepts::ScopedMerge merged(*model.towers[0].encoder, text, 1.0, "own");
+    expect_moments(text_pairs, capture_tower(model.towers[0], tokens, kOfficial, text_layers));
   }
 
   const auto attention = model.unet->cross_attention_names().front();
@@ -192,20 +192,20 @@ TEST(CaptureAgain, PairsRowsOfTheSamePlaceAndLeavesTheModelAsItWas) {
   const auto tokens = add_cat(model);
   const mos::fuse::LayerNames layers = {"text_model.encoder.layers.0.self_attn.q_proj",
                                         "text_model.encoder.layers.1.self_attn.q_proj"};
-  const auto own = random_updates(*model.text_encoder, layers);
+  const auto own = random_updates(*model.towers[0].encoder, layers);
   const mos::concepts::LayerUpdates none;
-  const auto before = mos::io::state_dict_of(*model.text_encoder).begin()->second.clone();
-  const auto pairs = capture_text_encoder_again(model, tokens, kOfficial,
-                                                {{&own, 1.0, "own"}, {&none, 1.0, "base"}}, layers);
+  const auto before = mos::io::state_dict_of(*model.towers[0].encoder).begin()->second.clone();
+  const auto pairs = capture_tower_again(model.towers[0], tokens, kOfficial,
+                                         {{&own, 1.0, "own"}, {&none, 1.0, "base"}}, layers);
   // The first layer reads the same in both states, the second what the first one made of it.
   const auto& first = pairs.at(mos::fuse::input_site(*layers.begin()));
   EXPECT_TRUE(torch::allclose(first.cross, first.again, 1e-6, 1e-6));
   const auto& second = pairs.at(mos::fuse::input_site(*layers.rbegin()));
   EXPECT_FALSE(torch::allclose(second.cross, second.again, 1e-3, 1e-3));
-  const auto unmerged = capture_text_encoder(model, tokens, kOfficial, layers);
+  const auto unmerged = capture_tower(model.towers[0], tokens, kOfficial, layers);
   EXPECT_TRUE(torch::allclose(
       second.again, unmerged.at(mos::fuse::input_site(*layers.rbegin())).matrix(), 1e-5, 1e-5));
-  EXPECT_TRUE(mos::io::state_dict_of(*model.text_encoder).begin()->second.equal(before));
+  EXPECT_TRUE(mos::io::state_dict_of(*model.towers[0].encoder).begin()->second.equal(before));
 }
 
 TEST(GramStore, GivesBackWhatItWasGiven) {

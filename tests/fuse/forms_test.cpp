@@ -8,13 +8,15 @@
 /// Fusion of concepts whose updates are no pairs of factors.
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::concepts::Dense;
 using mos::concepts::DenseForm;
 using mos::concepts::LayerUpdate;
 using mos::concepts::LayerUpdates;
 using mos::concepts::LoraPart;
 using mos::concepts::LowRank;
-using mos::diffusion::StableDiffusion;
+using mos::diffusion::Model;
 using mos::fuse::ConceptSource;
 using mos::fuse::FuseOptions;
 using torch::Tensor;
@@ -34,8 +36,8 @@ ConceptSource source_of(const std::string& name, std::uint64_t seed, const Maker
   auto model = mos::tiny::model();
   auto generator = mos::seeded_generator(seed);
   ConceptSource source{.name = name, .phrase = name};
-  source.delta.text_encoder = updates_for(*model.text_encoder, generator, make);
-  source.delta.unet = updates_for(*model.unet, generator, make);
+  source.delta.updates[kTextEncoder] = updates_for(*model.towers[0].encoder, generator, make);
+  source.delta.updates[kUNet] = updates_for(*model.unet, generator, make);
   return source;
 }
 
@@ -79,9 +81,9 @@ FuseOptions quick(const char* method) {
   return options;
 }
 
-std::map<std::string, Tensor> weights_of(const StableDiffusion& model) {
+std::map<std::string, Tensor> weights_of(const Model& model) {
   std::map<std::string, Tensor> weights;
-  for (const auto& [key, value] : mos::io::state_dict_of(*model.text_encoder)) {
+  for (const auto& [key, value] : mos::io::state_dict_of(*model.towers[0].encoder)) {
     weights["text_encoder/" + key] = value.clone();
   }
   for (const auto& [key, value] : mos::io::state_dict_of(*model.unet)) {
@@ -105,9 +107,9 @@ TEST(Forms, WeightFusionAveragesEveryFormAndBiases) {
   mos::fuse::fuse_concepts(model, sources, quick("weight"));
   auto expected = before;
   for (const auto& source : sources) {
-    for (const auto& [folder, updates] : {std::pair{"text_encoder/", &source.delta.text_encoder},
-                                          std::pair{"unet/", &source.delta.unet}}) {
-      for (const auto& [layer, update] : *updates) {
+    for (const auto& [part, updates] : source.delta.updates) {
+      const auto folder = std::string(folder_of(part)) + "/";
+      for (const auto& [layer, update] : updates) {
         const auto weight = folder + layer + ".weight", bias = folder + layer + ".bias";
         expected[weight] = expected[weight] + 0.25 * update.difference(before.at(weight));
         const auto change = update.bias_difference();
@@ -124,9 +126,9 @@ TEST(Forms, GradientFusionIsThatOfThePairsWhichTheyAre) {
   auto pairs = sources;
   const auto base = weights_of(model);
   for (auto& source : pairs) {
-    for (auto* updates : {&source.delta.text_encoder, &source.delta.unet}) {
-      const std::string folder = updates == &source.delta.unet ? "unet/" : "text_encoder/";
-      for (auto& [layer, update] : *updates) {  // identity · ΔW, written out
+    for (auto& [part, updates] : source.delta.updates) {
+      const auto folder = std::string(folder_of(part)) + "/";
+      for (auto& [layer, update] : updates) {  // identity · ΔW, written out
         const auto change = update.difference(base.at(folder + layer + ".weight"));
         update = LowRank{.down = change.flatten(1), .up = torch::eye(change.size(0))};
       }
@@ -143,16 +145,17 @@ TEST(Forms, TheResultGivesTheFusedModelsWeightsBitForBit) {
   const std::vector sources = {source_of("cat", 1, difference), source_of("ox", 2, pair)};
   auto fused = mos::tiny::model(), base = mos::tiny::model();
   const auto result = mos::fuse::fuse_concepts(fused, sources, quick("gradient"));
-  for (const auto& [layer, update] : result.delta.unet) EXPECT_FALSE(update.is_low_rank()) << layer;
-  merge_lora(*base.text_encoder, result.delta.text_encoder, 1.0, "the result");
-  merge_lora(*base.unet, result.delta.unet, 1.0, "the result");
+  for (const auto& [layer, update] : result.delta.of(kUNet))
+    EXPECT_FALSE(update.is_low_rank()) << layer;
+  merge_concept(base, result.delta, 1.0, "the result");
   expect_close(weights_of(base), weights_of(fused), 0.0);
 }
 
 TEST(Forms, OrdinaryLorasFuseIntoPairs) {
   auto model = mos::tiny::model();
   const auto result = mos::fuse::fuse_concepts(model, {source_of("cat", 1, pair)}, quick("weight"));
-  for (const auto& [layer, update] : result.delta.unet) EXPECT_TRUE(update.is_low_rank()) << layer;
+  for (const auto& [layer, update] : result.delta.of(kUNet))
+    EXPECT_TRUE(update.is_low_rank()) << layer;
 }
 
 }  // namespace

@@ -15,11 +15,13 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::ErrorKind;
 using mos::concepts::ConceptDelta;
 using mos::concepts::LowRank;
-using mos::diffusion::StableDiffusion;
+using mos::diffusion::Model;
 using mos::fuse::ConceptSource;
 using mos::fuse::FuseOptions;
 using testing::ElementsAre;
@@ -45,8 +47,8 @@ ConceptSource random_source(const std::string& name, std::uint64_t seed) {
         {"<" + name + number + ">",
          0.3 * mos::randn({model.unet->cross_attention_count(), 16}, generator)});
   }
-  source.delta.text_encoder = random_pairs(*model.text_encoder, generator);
-  source.delta.unet = random_pairs(*model.unet, generator);
+  source.delta.updates[kTextEncoder] = random_pairs(*model.towers[0].encoder, generator);
+  source.delta.updates[kUNet] = random_pairs(*model.unet, generator);
   return source;
 }
 
@@ -68,8 +70,8 @@ ConceptSource random_locon(const std::string& name, std::uint64_t seed) {
     return pairs;
   };
   ConceptSource source{.name = name};
-  source.delta.text_encoder = every_layer(*model.text_encoder);
-  source.delta.unet = every_layer(*model.unet);
+  source.delta.updates[kTextEncoder] = every_layer(*model.towers[0].encoder);
+  source.delta.updates[kUNet] = every_layer(*model.unet);
   source.phrase = name;
   return source;
 }
@@ -97,14 +99,14 @@ std::string message_of(ErrorKind kind, const Action& action) {
   return "";
 }
 
-void expect_same_weights(const StableDiffusion& a, const StableDiffusion& b, double tolerance) {
+void expect_same_weights(const Model& a, const Model& b, double tolerance) {
   const auto compare = [&](const torch::nn::Module& left, const torch::nn::Module& right) {
     const auto theirs = mos::io::state_dict_of(right);
     for (const auto& [key, value] : mos::io::state_dict_of(left)) {
       EXPECT_TRUE(torch::allclose(value, theirs.at(key), 0.0, tolerance)) << key;
     }
   };
-  compare(*a.text_encoder, *b.text_encoder);
+  compare(*a.towers[0].encoder, *b.towers[0].encoder);
   compare(*a.unet, *b.unet);
 }
 
@@ -147,10 +149,10 @@ TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
 TEST(FuseConcepts, AModelKeptInFloat16IsFusedInFloat32) {
   auto half = mos::tiny::model(), same = mos::tiny::model();
   for (auto* model : {&half, &same}) {
-    model->text_encoder->to(torch::kHalf);
+    model->towers[0].encoder->to(torch::kHalf);
     model->unet->to(torch::kHalf);
   }
-  same.text_encoder->to(torch::kFloat32);
+  same.towers[0].encoder->to(torch::kFloat32);
   same.unet->to(torch::kFloat32);
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const auto from_half = fuse_concepts(half, sources, quick()).delta;
@@ -165,9 +167,9 @@ TEST(FuseConcepts, AModelKeptInFloat16IsFusedInFloat32) {
     }
     return largest;
   };
-  EXPECT_LT(difference(from_half.text_encoder, expected.text_encoder), 1e-6);
+  EXPECT_LT(difference(from_half.of(kTextEncoder), expected.of(kTextEncoder)), 1e-6);
   // The later stages run with what the first has written: rounded to float16.
-  EXPECT_LT(difference(from_half.unet, expected.unet), 2e-2);
+  EXPECT_LT(difference(from_half.of(kUNet), expected.of(kUNet)), 2e-2);
   EXPECT_EQ(half.unet->parameters().front().scalar_type(), torch::kHalf);
 }
 
@@ -216,8 +218,8 @@ TEST(FuseConcepts, ConvolutionsBeyondTheMemoryAreAveragedAndNamed) {
     if (!layer.fits.empty()) continue;
     ++averaged;
     const auto expected = before.at(layer.layer + ".weight") +
-                          0.5 * lora_update(sources[0].delta.unet.at(layer.layer).low_rank()) +
-                          0.5 * lora_update(sources[1].delta.unet.at(layer.layer).low_rank());
+                          0.5 * lora_update(sources[0].delta.of(kUNet).at(layer.layer).low_rank()) +
+                          0.5 * lora_update(sources[1].delta.of(kUNet).at(layer.layer).low_rank());
     EXPECT_TRUE(torch::allclose(base.at(layer.layer + ".weight"), expected, 0.0, 1e-5))
         << layer.layer;
   }
@@ -244,8 +246,7 @@ TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeightsWhateverTheMethod) {
     }
 
     auto base = mos::tiny::model();
-    merge_lora(*base.text_encoder, loaded.text_encoder, 1.0, "the file");
-    merge_lora(*base.unet, loaded.unet, 1.0, "the file");
+    merge_concept(base, loaded, 1.0, "the file");
     expect_same_weights(base, fused, 1e-5);
   }
 }
@@ -267,14 +268,13 @@ TEST(FuseConcepts, TheFusedModelKnowsAllWordsAfterSavingAndLoading) {
   fuse_concepts(model, sources, quick());
   const mos::TempDir folder;
   model.save(folder / "fused");
-  const auto loaded = StableDiffusion::load(folder / "fused");
+  const auto loaded = Model::load(folder / "fused");
   const std::array prompts = {std::string("a <cat1> <dog2>")};
-  const auto states = [&](const StableDiffusion& from) {
+  const auto states = [&](const Model& from) {
     const auto tokens =
         mos::concepts::ConceptTokens::from_json(from.concepts, from.unet->cross_attention_count());
-    auto text_encoder = from.text_encoder;
     const torch::NoGradGuard no_grad;
-    return encode_prompts(tokens, from.tokenizer, text_encoder, prompts);
+    return encode_prompts(tokens, from.towers, prompts).context;
   };
   EXPECT_EQ(states(model).dim(), 4);
   EXPECT_TRUE(torch::allclose(states(model), states(loaded)));
@@ -282,7 +282,7 @@ TEST(FuseConcepts, TheFusedModelKnowsAllWordsAfterSavingAndLoading) {
 
 TEST(FuseConcepts, WeightFusionIsTheWeightedSumOfTheUpdates) {
   auto sources = std::vector{random_source("cat", 5), random_source("dog", 6)};
-  sources[1].unet_scale = 0.5;
+  sources[1].scales[kUNet] = 0.5;
   auto options = quick("weight");
   options.weights = {3.0, 1.0};
   auto fused = mos::tiny::model();
@@ -292,8 +292,8 @@ TEST(FuseConcepts, WeightFusionIsTheWeightedSumOfTheUpdates) {
   auto expected = mos::tiny::model();
   for (std::size_t i = 0; i < 2; ++i) {
     const double weight = i == 0 ? 0.75 : 0.25;
-    merge_lora(*expected.text_encoder, sources[i].delta.text_encoder, weight, "cat");
-    merge_lora(*expected.unet, sources[i].delta.unet, weight * sources[i].unet_scale, "cat");
+    merge_lora(*expected.towers[0].encoder, sources[i].delta.of(kTextEncoder), weight, "cat");
+    merge_lora(*expected.unet, sources[i].delta.of(kUNet), weight * sources[i].scale(kUNet), "cat");
   }
   expect_same_weights(fused, expected, 1e-6);
 }
@@ -312,12 +312,12 @@ TEST(FuseConcepts, LbfgsComesCloseToTheExactSolution) {
 
 TEST(FuseConcepts, LayersThatOnlyOneConceptTouchesAreFusedToo) {
   auto sources = std::vector{random_source("cat", 5), random_source("dog", 6)};
-  sources[0].delta.text_encoder.clear();
-  const auto only = sources[0].delta.unet.begin()->first;
-  sources[1].delta.unet.erase(only);
+  sources[0].delta.updates[kTextEncoder].clear();
+  const auto only = sources[0].delta.of(kUNet).begin()->first;
+  sources[1].delta.updates[kUNet].erase(only);
   auto model = mos::tiny::model();
   const auto result = fuse_concepts(model, sources, quick());
-  EXPECT_EQ(result.delta.unet.at(only).low_rank().rank(), 2);
+  EXPECT_EQ(result.delta.of(kUNet).at(only).low_rank().rank(), 2);
   for (const auto& layer : result.report.layers) {
     if (layer.stage != "text_encoder") continue;
     EXPECT_EQ(layer.fits[0].before, 0.0) << layer.layer;
@@ -329,7 +329,7 @@ TEST(FuseConcepts, AFusedModelTakesFurtherConcepts) {
   fuse_concepts(model, {random_source("cat", 5)}, quick());
   const mos::TempDir folder;
   model.save(folder / "one");
-  auto loaded = StableDiffusion::load(folder / "one");
+  auto loaded = Model::load(folder / "one");
   fuse_concepts(loaded, {random_source("dog", 6)}, quick());
   EXPECT_TRUE(loaded.concepts.contains("<cat1>") && loaded.concepts.contains("<dog2>"));
   EXPECT_THAT(message_of(ErrorKind::kUsage,
@@ -341,8 +341,7 @@ TEST(FuseConcepts, ReportsEveryLayerAndConcept) {
   auto model = mos::tiny::model();
   const std::vector sources{random_source("cat", 5), random_source("dog", 6)};
   const auto result = fuse_concepts(model, sources, quick());
-  EXPECT_EQ(result.report.layers.size(),
-            sources[0].delta.text_encoder.size() + sources[0].delta.unet.size());
+  EXPECT_EQ(result.report.layers.size(), sources[0].delta.layer_count());
   const auto json = result.report.to_json();
   for (const auto& layer : json["layers"]) {
     for (const char* name : {"cat", "dog"}) {
@@ -386,15 +385,14 @@ TEST(FuseConcepts, RoundsRecordOnWhatWasMergedBefore) {
   });
   EXPECT_THAT(stages, testing::Contains("recording the text encoder again (2)"));
   EXPECT_THAT(stages, testing::Contains("sampling dog again (2)"));
-  EXPECT_EQ(again.report.layers.size(),
-            sources[0].delta.text_encoder.size() + sources[0].delta.unet.size());
+  EXPECT_EQ(again.report.layers.size(), sources[0].delta.layer_count());
   auto other = mos::tiny::model();
   const auto once = fuse_concepts(other, sources, without_ridge());
   // The layer that reads the embeddings has the same inputs whatever is merged, the next has not.
-  const auto weight = mos::io::state_dict_of(*mos::tiny::model().text_encoder)
+  const auto weight = mos::io::state_dict_of(*mos::tiny::model().towers[0].encoder)
                           .at("text_model.encoder.layers.0.self_attn.q_proj.weight");
   const auto update = [&](const mos::fuse::FusionResult& result, const std::string& layer) {
-    return result.delta.text_encoder.at(layer).difference(weight);
+    return result.delta.of(kTextEncoder).at(layer).difference(weight);
   };
   const auto error = [&](const std::string& layer) {
     const auto wanted = update(once, layer);
@@ -420,7 +418,7 @@ TEST(FuseConcepts, StopsWhenCancelled) {
 
 TEST(FuseConcepts, RefusesAConceptOfAnotherBaseModel) {
   auto source = random_source("cat", 5);
-  source.delta.unet["no.such.layer"] = source.delta.unet.begin()->second;
+  source.delta.updates[kUNet]["no.such.layer"] = source.delta.of(kUNet).begin()->second;
   auto model = mos::tiny::model();
   EXPECT_THAT(message_of(ErrorKind::kMismatch, [&] { fuse_concepts(model, {source}, quick()); }),
               HasSubstr("no.such.layer"));

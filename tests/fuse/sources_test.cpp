@@ -9,6 +9,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::ErrorKind;
 using mos::fuse::ConceptSource;
 using mos::fuse::parse_rename;
@@ -100,7 +102,7 @@ TEST(Rename, RefusesWhatItCannotDo) {
 TEST(LoadSources, TriggerWordsStandBehindAnEqualsSign) {
   const mos::TempDir folder;
   mos::concepts::ConceptDelta lora;
-  lora.unet["mid_block.attentions.0.proj_in"] =
+  lora.updates[kUNet]["mid_block.attentions.0.proj_in"] =
       mos::concepts::LowRank{torch::ones({1, 4}), torch::ones({4, 1})};
   lora.metadata["ss_tag_frequency"] = R"({"10_dog": {"sks dog": 9, "grass": 2}})";
   const auto file = (folder / "dog.safetensors").string();
@@ -133,11 +135,11 @@ TEST_F(SourceList, ReadsTheAuthorsKeys) {
            "concept_name": "<a2> <a1> cat"},
           {"lora_path": "cat.safetensors"}])");
   ASSERT_EQ(sources.size(), 2U);
-  EXPECT_EQ(sources[0].unet_scale, 0.8);
-  EXPECT_EQ(sources[0].text_encoder_scale, 0.6);
+  EXPECT_EQ(sources[0].scale(kUNet), 0.8);
+  EXPECT_EQ(sources[0].scale(kTextEncoder), 0.6);
   EXPECT_EQ(sources[0].prompt_phrase(), "<a2> <a1> cat");
   EXPECT_EQ(sources[0].delta.words[0].word, "<a2>");
-  EXPECT_EQ(sources[1].unet_scale, 1.0);
+  EXPECT_EQ(sources[1].scale(kUNet), 1.0);
   EXPECT_EQ(sources[1].prompt_phrase(), "<a1> <a2>");
   EXPECT_NE(sources[0].name, sources[1].name);
 }

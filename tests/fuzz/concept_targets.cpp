@@ -18,6 +18,8 @@
 namespace mos::fuzz {
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using namespace concepts;
 
 constexpr const char* kQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
@@ -46,7 +48,7 @@ void run_concept(std::string_view bytes) {
   for (const auto& word : file.delta.words) {
     promise(!word.word.empty(), "a word without a text");
     promise(is_utf8(word.word), "a word that is not UTF-8");
-    promise(word.layers() * word.vectors == word.rows.size(0), "rows that are not whole words");
+    promise(word.layers() * word.vectors == word.rows.count(), "rows that are not whole words");
   }
   file.keys.listing();
   check_format(file.delta, ConceptFormat::kMos, "c.safetensors");
@@ -63,9 +65,9 @@ ConceptDelta seed_concept() {
   };
   ConceptDelta delta;
   delta.words = {{"<a1>", counted({2, 4})}, {"<a2>", counted({4, 4}), 2}};
-  delta.unet[kQuery] = LowRank{counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
-  delta.unet[kConv] = LowRank{counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
-  delta.text_encoder[kText] = LowRank{counted({3, 6}), counted({24, 3}), 1.0};
+  delta.updates[kUNet][kQuery] = LowRank{counted({3, 8}), counted({8, 3}), 1.0 / 3.0};
+  delta.updates[kUNet][kConv] = LowRank{counted({2, 4, 3, 3}), counted({4, 2, 1, 1}), 0.7};
+  delta.updates[kTextEncoder][kText] = LowRank{counted({3, 6}), counted({24, 3}), 1.0};
   delta.metadata["modelspec.title"] = "a";
   return delta;
 }
@@ -81,9 +83,8 @@ std::vector<std::string> concept_seeds() {
   auto lora = whole, word = whole;
   lora.words.clear();
   word.words.resize(1);
-  word.words[0].vectors = word.words[0].rows.size(0);
-  word.unet.clear();
-  word.text_encoder.clear();
+  word.words[0].vectors = word.words[0].rows.count();
+  word.updates.clear();
   add("seed.safetensors", whole, ConceptFormat::kMos);
   add("seed.pth", whole, ConceptFormat::kOfficial);
   add("seed-kohya.safetensors", lora, ConceptFormat::kKohya);

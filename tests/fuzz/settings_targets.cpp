@@ -105,12 +105,13 @@ void run_config(std::string_view bytes) {
 }
 
 std::vector<std::string> config_seeds() {
+  using enum checkpoint::Part;
   const auto configs = checkpoint::reference_configs("sd15");
   std::vector<std::string> seeds;
   for (const auto& [letter, json] :
-       {std::pair('u', configs.unet), std::pair('v', configs.vae),
-        std::pair('t', configs.text_encoder), std::pair('n', configs.unet),
-        std::pair('s', configs.scheduler)}) {
+       {std::pair('u', configs.networks.at(kUNet)), std::pair('v', configs.networks.at(kVae)),
+        std::pair('t', configs.networks.at(kTextEncoder)),
+        std::pair('n', configs.networks.at(kUNet)), std::pair('s', configs.scheduler)}) {
     // Smaller: a network of full size takes a tenth of a second.
     auto small = json;
     for (const auto* key : {"block_out_channels", "down_block_types", "up_block_types"}) {

@@ -17,10 +17,12 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::concepts::ConceptTokens;
 using mos::concepts::ScopedMerge;
-using mos::diffusion::StableDiffusion;
+using mos::diffusion::Model;
 using mos::fuse::ConceptPrompts;
 using mos::fuse::ConceptSource;
 using mos::fuse::InputGram;
@@ -34,7 +36,7 @@ using torch::Tensor;
 
 constexpr double kSmallestRidge = 1e-12;
 
-StableDiffusion tiny_model() { return StableDiffusion::load(*find("tiny_sd")); }
+Model tiny_model() { return Model::load(*find("tiny_sd")); }
 
 constexpr const char* kList = "fusion/concept_cfg.json";
 
@@ -53,10 +55,10 @@ std::vector<ConceptSource> listed_sources() {
   return mos::fuse::load_source_list(folder / "list.json");
 }
 
-ConceptTokens add_words(StableDiffusion& model, const std::vector<ConceptSource>& sources) {
+ConceptTokens add_words(Model& model, const std::vector<ConceptSource>& sources) {
   ConceptTokens tokens(model.unet->cross_attention_count());
   for (const auto& source : sources) {
-    tokens.add(source.delta.words, model.tokenizer, model.text_encoder);
+    tokens.add(source.delta.words, model.towers);
   }
   return tokens;
 }
@@ -250,9 +252,9 @@ TEST_F(GoldenFusion, TextEncoderInputsAreTheStoredOnes) {
   const auto layers = layers_of(problems, "text_encoder");
   SiteGrams sum;
   for (const auto& source : sources) {
-    const ScopedMerge merged(*model.text_encoder, source.delta.text_encoder,
-                             source.text_encoder_scale, source.name);
-    merge_into(sum, capture_text_encoder(model, tokens, official_prompts(source), layers));
+    const ScopedMerge merged(*model.towers[0].encoder, source.delta.of(kTextEncoder),
+                             source.scale(kTextEncoder), source.name);
+    merge_into(sum, capture_tower(model.towers[0], tokens, official_prompts(source), layers));
   }
   expect_stored_moments(sum, problems, "text_encoder", 1e-5);
 }
@@ -262,7 +264,7 @@ TEST_F(GoldenFusion, KeysAndValuesSeeTheFusedTextEncodersWords) {
   auto model = tiny_model();
   const auto sources = listed_sources();
   const auto tokens = add_words(model, sources);
-  load_stage(*model.text_encoder, "text_encoder");
+  load_stage(*model.towers[0].encoder, "text_encoder");
   SiteGrams sum;
   for (const auto& source : sources) {
     merge_into(sum, capture_cross_attention(model, tokens, official_prompts(source),
@@ -279,14 +281,15 @@ TEST_F(GoldenFusion, SamplingEachConceptGivesTheStoredInputsAndLatents) {
   auto model = tiny_model();
   const auto sources = listed_sources();
   const auto tokens = add_words(model, sources);
-  load_stage(*model.text_encoder, "text_encoder");
+  load_stage(*model.towers[0].encoder, "text_encoder");
   load_stage(*model.unet, "cross_kv");
   const auto not_text_fed = [](const std::string& name) { return !mos::fuse::reads_text(name); };
   SiteGrams sum;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const auto& source = sources[i];
-    const ScopedMerge merged(*model.unet, mos::concepts::filter(source.delta.unet, not_text_fed),
-                             source.unet_scale, source.name);
+    const ScopedMerge merged(*model.unet,
+                             mos::concepts::filter(source.delta.of(kUNet), not_text_fed),
+                             source.scale(kUNet), source.name);
     const auto sampled =
         mos::fuse::capture_unet(model, tokens,
                                 {.prompt = "photo of a " + source.prompt_phrase(),
@@ -302,8 +305,8 @@ TEST_F(GoldenFusion, SamplingEachConceptGivesTheStoredInputsAndLatents) {
 }
 
 /// The fused layers of a model as the fixtures name them.
-void expect_stored_weights(const StableDiffusion& model, const mos::io::SafetensorsFile& stored) {
-  const auto text = mos::io::state_dict_of(*model.text_encoder);
+void expect_stored_weights(const Model& model, const mos::io::SafetensorsFile& stored) {
+  const auto text = mos::io::state_dict_of(*model.towers[0].encoder);
   const auto unet = mos::io::state_dict_of(*model.unet);
   for (const auto& info : stored.tensors()) {
     const auto slash = info.name.find('/');
@@ -340,8 +343,7 @@ TEST(GoldenWeightFusion, OneConceptMergesAsTheAuthorsMergeIt) {
   constexpr double kAlpha = 0.6;
   auto model = tiny_model();
   const auto delta = mos::concepts::load_concept(*find(source));
-  mos::concepts::merge_lora(*model.text_encoder, delta.text_encoder, kAlpha, "edlora_0");
-  mos::concepts::merge_lora(*model.unet, delta.unet, kAlpha, "edlora_0");
+  mos::concepts::merge_concept(model, delta, kAlpha, "edlora_0");
   expect_stored_weights(model, mos::io::SafetensorsFile(*find(name)));
 }
 

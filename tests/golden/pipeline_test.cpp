@@ -1,10 +1,9 @@
-#include "mos/diffusion/pipeline.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
 #include "mos/diffusion/denoise.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/state_dict.h"
@@ -21,11 +20,11 @@ class GoldenPipeline : public testing::Test {
   void SetUp() override {
     if (const auto why = golden::missing(golden::model_and()); !why.empty()) GTEST_SKIP() << why;
     directory_ = *golden::find("tiny_sd");
-    model_ = StableDiffusion::load(directory_);
+    model_ = Model::load(directory_);
   }
 
   fs::path directory_;
-  StableDiffusion model_;
+  Model model_;
   torch::NoGradGuard no_grad_;
 };
 
@@ -44,7 +43,7 @@ TEST_F(GoldenPipeline, SavedModelHoldsTheSameTensorsAndConfigs) {
                            "text_encoder/config.json", "unet/config.json", "vae/config.json"}) {
     EXPECT_EQ(read_text_file(directory_ / file), read_text_file(directory / "copy" / file)) << file;
   }
-  EXPECT_EQ(model_hash(model_), model_hash(StableDiffusion::load(directory / "copy")));
+  EXPECT_EQ(model_hash(model_), model_hash(Model::load(directory / "copy")));
 }
 
 TEST_F(GoldenPipeline, AVaeWithTheOldAttentionNamesIsTheSameVae) {
@@ -54,14 +53,14 @@ TEST_F(GoldenPipeline, AVaeWithTheOldAttentionNamesIsTheSameVae) {
   fs::copy(directory_, directory / "model", fs::copy_options::recursive);
   fs::copy_file(*old_names, directory / "model/vae/diffusion_pytorch_model.safetensors",
                 fs::copy_options::overwrite_existing);
-  EXPECT_EQ(model_hash(StableDiffusion::load(directory / "model")), model_hash(model_));
+  EXPECT_EQ(model_hash(Model::load(directory / "model")), model_hash(model_));
 }
 
 TEST_F(GoldenPipeline, TextStatesAreTheReferenceOnes) {
   const auto file = golden::find("text_encoder.safetensors");
   if (!file) GTEST_SKIP() << "not there: text_encoder.safetensors";
   const io::SafetensorsFile expected(*file);
-  const auto actual = encode_text(model_, expected.get("input_ids"));
+  const auto actual = model_.towers[0].encode(expected.get("input_ids")).context;
   EXPECT_LE(golden::max_abs_difference(actual, expected.get("last_hidden_state")),
             golden::tolerance("text_encoder.last_hidden_state"));
 }

@@ -4,7 +4,7 @@
 #include "mos/base/json.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
 #include "mos/region/regional_attention.h"
 #include "mos/region/sample.h"
@@ -97,8 +97,8 @@ struct Painted {
   Tensor final_latents;
 };
 
-Painted paint(diffusion::StableDiffusion& model, const concepts::ConceptTokens& tokens,
-              const Scene& scene, const SampleOptions& options, const PaintInputs& inputs) {
+Painted paint(diffusion::Model& model, const concepts::ConceptTokens& tokens, const Scene& scene,
+              const SampleOptions& options, const PaintInputs& inputs) {
   Painted painted;
   painted.final_latents = sample_latents(
       model, tokens, scene, options, inputs,
@@ -119,7 +119,7 @@ std::vector<concepts::ConceptWord> words_of(const io::SafetensorsFile& file) {
 /// The model, words and settings of the stored samplings, regions left out.
 struct StoredSampling {
   explicit StoredSampling(const std::filesystem::path& path) : file(path) {
-    tokens.add(words_of(file), model.tokenizer, model.text_encoder);
+    tokens.add(words_of(file), model.towers);
     options.height = number("height");
     options.width = number("width");
     options.steps = number("steps");
@@ -138,8 +138,7 @@ struct StoredSampling {
   }
 
   io::SafetensorsFile file;
-  diffusion::StableDiffusion model =
-      diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
+  diffusion::Model model = diffusion::Model::load(golden::directory() / "tiny_sd");
   concepts::ConceptTokens tokens{model.unet->cross_attention_count()};
   SampleOptions options;
   Scene scene;
@@ -212,13 +211,12 @@ TEST(GoldenEdLoraSampling, ATunedConceptIsPaintedAsByTheReference) {
   const io::SafetensorsFile file(*golden::find(name));
   const auto& meta = file.metadata();
   if (const auto why = golden::missing({meta.at("edlora")}); !why.empty()) GTEST_SKIP() << why;
-  auto model = diffusion::StableDiffusion::load(golden::directory() / "tiny_sd");
+  auto model = diffusion::Model::load(golden::directory() / "tiny_sd");
   const auto delta = concepts::load_concept(*golden::find(meta.at("edlora")));
   const auto alpha = std::stod(meta.at("alpha"));
-  concepts::merge_lora(*model.text_encoder, delta.text_encoder, alpha, "golden");
-  concepts::merge_lora(*model.unet, delta.unet, alpha, "golden");
+  concepts::merge_concept(model, delta, alpha, "golden");
   concepts::ConceptTokens tokens(model.unet->cross_attention_count());
-  tokens.add(delta.words, model.tokenizer, model.text_encoder);
+  tokens.add(delta.words, model.towers);
 
   const auto noise = file.get("init_latents");
   SampleOptions options;

@@ -9,7 +9,7 @@
 #include "mos/base/text.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/tokens.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
 #include "mos/tune/adamw.h"
 #include "mos/tune/objective.h"
@@ -17,6 +17,8 @@
 #include "tests/support/golden.h"
 
 namespace {
+
+using enum mos::checkpoint::Part;
 
 using mos::concepts::ConceptDelta;
 using mos::concepts::LayerUpdates;
@@ -66,11 +68,10 @@ ConceptDelta read_delta(const SafetensorsFile& file, const std::string& prefix) 
     delta.words.push_back({word, file.get(prefix + "new_concept_embedding/" + word).clone()});
   }
   for (const auto& tensor : file.tensors()) {
-    for (const auto& [part, pairs] :
-         {std::pair{"text_encoder/", &delta.text_encoder}, std::pair{"unet/", &delta.unet}}) {
-      const auto start = prefix + part;
+    for (const auto part : mos::checkpoint::kTunedParts) {
+      const auto start = fmt::format("{}{}/", prefix, folder_of(part));
       if (has_prefix(tensor.name, start)) {
-        add_factor(*pairs, tensor.name.substr(start.size()), file.get(tensor.name));
+        add_factor(delta.updates[part], tensor.name.substr(start.size()), file.get(tensor.name));
       }
     }
   }
@@ -84,8 +85,8 @@ class GoldenTune : public ::testing::Test {
     const auto why = mos::golden::missing(mos::golden::model_and({data}));
     if (!why.empty()) GTEST_SKIP() << why;
     file_.emplace(*mos::golden::find(data));
-    base_ = mos::diffusion::StableDiffusion::load(*mos::golden::find("tiny_sd"));
-    schedule_.emplace(mos::diffusion::NoiseSchedule::from_config(base_.scheduler_config));
+    base_ = mos::diffusion::Model::load(*mos::golden::find("tiny_sd"));
+    schedule_.emplace(base_.schedule);
   }
 
   std::vector<std::string> prompts(const std::string& key) const {
@@ -107,16 +108,13 @@ class GoldenTune : public ::testing::Test {
   }
 
   std::unique_ptr<AttachedConcept> attach(const std::string& prefix) {
-    return std::make_unique<AttachedConcept>(
-        mos::tune::TunedNetworks{base_.tokenizer, base_.text_encoder, base_.unet},
-        read_delta(*file_, prefix));
+    return std::make_unique<AttachedConcept>(base_, read_delta(*file_, prefix));
   }
 
   Tensor loss_of(AttachedConcept& attached, const mos::tune::TuneBatch& batch,
                  const mos::tune::LossOptions& options) {
-    const auto context = mos::concepts::encode_prompts(attached.tokens(), attached.tokenizer(),
-                                                       attached.text_encoder(), batch.prompts);
-    const auto terms = mos::tune::tuning_terms(attached, *schedule_, batch, context, options);
+    const auto text = attached.encode(batch.prompts);
+    const auto terms = mos::tune::tuning_terms(attached, *schedule_, batch, text, options);
     return terms.denoising + mos::tune::weighted_attention_loss(terms.attention, options);
   }
 
@@ -144,7 +142,7 @@ class GoldenTune : public ::testing::Test {
     EXPECT_GT(compared, 0U);
 
     const auto ids = file_->get(prefix + "emb_grad_rows");
-    const auto ordinary = base_.text_encoder->token_embedding().grad();
+    const auto ordinary = base_.towers[0].encoder->token_embedding().grad();
     const auto all = torch::cat(
         {ordinary, attached.group(mos::tune::kWordGroup).parameters.front().value.grad()});
     expect_close(all.index_select(0, ids), prefix + "emb_grad");
@@ -163,7 +161,7 @@ class GoldenTune : public ::testing::Test {
 
   /// Their gradients were recorded too, although tuning leaves them alone.
   void watch_ordinary_words() {
-    auto& table = base_.text_encoder->token_embedding();
+    auto& table = base_.towers[0].encoder->token_embedding();
     table.set_requires_grad(true);
     table.mutable_grad().reset();
   }
@@ -171,7 +169,7 @@ class GoldenTune : public ::testing::Test {
   static constexpr double kRelativeFloor = 2e-6;
 
   std::optional<SafetensorsFile> file_;
-  mos::diffusion::StableDiffusion base_;
+  mos::diffusion::Model base_;
   std::optional<mos::diffusion::NoiseSchedule> schedule_;
 };
 
@@ -182,11 +180,12 @@ TEST_F(GoldenTune, StartStateIsThatOfTheAuthorsFile) {
   const auto read = mos::concepts::load_concept(*path);
   ASSERT_EQ(read.words.size(), expected.words.size());
   for (const auto& word : read.words) {
-    EXPECT_TRUE(word.rows.equal(file_->get("init/new_concept_embedding/" + word.word)));
+    EXPECT_TRUE(word.rows.first().equal(file_->get("init/new_concept_embedding/" + word.word)));
   }
-  ASSERT_EQ(read.unet.size(), expected.unet.size());
-  for (const auto& [layer, update] : read.unet) {
-    EXPECT_TRUE(update.low_rank().down.equal(expected.unet.at(layer).low_rank().down)) << layer;
+  ASSERT_EQ(read.of(kUNet).size(), expected.of(kUNet).size());
+  for (const auto& [layer, update] : read.of(kUNet)) {
+    EXPECT_TRUE(update.low_rank().down.equal(expected.of(kUNet).at(layer).low_rank().down))
+        << layer;
   }
 }
 
@@ -195,21 +194,20 @@ TEST_F(GoldenTune, LoraSitsOnTheLayersOfTheReference) {
   options.words.words = split(file_->metadata().at("new_concept_token"), '+');
   options.words.initializers = split(file_->metadata().at("initializer_token"), '+');
   options.weights.rank = std::stoll(file_->metadata().at("rank"));
-  const auto start =
-      mos::tune::start_values({base_.tokenizer, base_.text_encoder, base_.unet}, options);
+  const auto start = mos::tune::start_values(base_, options);
   const auto expected = read_delta(*file_, "init/");
-  for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
-    ASSERT_EQ((start.*part).size(), (expected.*part).size());
-    for (const auto& [layer, update] : expected.*part) {
-      ASSERT_TRUE((start.*part).contains(layer)) << layer;
-      const auto& started = (start.*part).at(layer).low_rank();
+  for (const auto part : mos::checkpoint::kTunedParts) {
+    ASSERT_EQ(start.of(part).size(), expected.of(part).size());
+    for (const auto& [layer, update] : expected.of(part)) {
+      ASSERT_TRUE(start.of(part).contains(layer)) << layer;
+      const auto& started = start.of(part).at(layer).low_rank();
       EXPECT_EQ(started.down.sizes(), update.low_rank().down.sizes()) << layer;
       EXPECT_EQ(started.up.sizes(), update.low_rank().up.sizes()) << layer;
     }
   }
   ASSERT_EQ(start.words.size(), expected.words.size());
   for (std::size_t i = 0; i < start.words.size(); ++i) {
-    EXPECT_EQ(start.words[i].rows.sizes(), expected.words[i].rows.sizes());
+    EXPECT_EQ(start.words[i].rows.first().sizes(), expected.words[i].rows.first().sizes());
   }
 }
 
@@ -219,7 +217,7 @@ TEST_F(GoldenTune, PromptsBecomeTheReferencesTokens) {
   for (const auto& prompt : prompts("prompts")) {
     for (auto& text : attached->tokens().bind(prompt)) bound.push_back(std::move(text));
   }
-  EXPECT_TRUE(mos::concepts::token_ids(attached->tokenizer(), bound)
+  EXPECT_TRUE(mos::diffusion::token_ids(attached->tokenizer(), bound)
                   .equal(file_->get("in.bound_input_ids")));
 }
 
@@ -228,9 +226,8 @@ TEST_F(GoldenTune, NoisyLatentsAndTextStatesAreTheReferences) {
   expect_close(schedule_->add_noise(inputs.latents, inputs.noise, inputs.timesteps),
                "in.noisy_latents");
   const auto attached = attach("init/");
-  const auto context = mos::concepts::encode_prompts(attached->tokens(), attached->tokenizer(),
-                                                     attached->text_encoder(), inputs.prompts);
-  expect_close(context[0].detach(), "in.encoder_hidden_states_item0");
+  const auto text = attached->encode(inputs.prompts);
+  expect_close(text.context[0].detach(), "in.encoder_hidden_states_item0");
 }
 
 TEST_F(GoldenTune, LossAndGradientsOfEdLora) {
@@ -265,12 +262,13 @@ double rate_of(const std::string& key) {
 /// Every tensor of a concept under its key in a file.
 std::map<std::string, Tensor> flattened(const ConceptDelta& delta) {
   std::map<std::string, Tensor> flat;
-  for (const auto& word : delta.words) flat["new_concept_embedding/" + word.word] = word.rows;
-  for (const auto& [part, updates] :
-       {std::pair{"text_encoder/", &delta.text_encoder}, std::pair{"unet/", &delta.unet}}) {
-    for (const auto& [layer, update] : *updates) {
-      flat[part + layer + ".lora_down.weight"] = update.low_rank().down;
-      flat[part + layer + ".lora_up.weight"] = update.low_rank().up;
+  for (const auto& word : delta.words)
+    flat["new_concept_embedding/" + word.word] = word.rows.first();
+  for (const auto& [part, updates] : delta.updates) {
+    for (const auto& [layer, update] : updates) {
+      const auto name = fmt::format("{}/{}", folder_of(part), layer);
+      flat[name + ".lora_down.weight"] = update.low_rank().down;
+      flat[name + ".lora_up.weight"] = update.low_rank().up;
     }
   }
   return flat;

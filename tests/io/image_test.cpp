@@ -210,7 +210,11 @@ TEST(ReadImage, BoundsTheTextsOfAPng) {
   EXPECT_TRUE(texts_of(long_text) == long_text);
   const std::map<std::string, std::string> longer_text = {
       {"longer", std::string(std::size_t{33} << 20, 'x')}};
-  EXPECT_NE(error_of(ErrorKind::kFormat, [&] { texts_of(longer_text); }), "");
+  try {  // libpng 1.6.39 says that the file is damaged, 1.6.48 passes the text over
+    EXPECT_TRUE(texts_of(longer_text).empty());
+  } catch (const mos::Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+  }
   std::map<std::string, std::string> many;
   for (int i = 100; i < 200; ++i) many[std::to_string(i)] = "x";
   EXPECT_LE(texts_of(many).size(), 16U);

@@ -62,7 +62,8 @@ TEST(Psnr, MatchesItsDefinition) {
 
 TEST(InitialiseNetwork, EveryBlockStartsAsTheIdentity) {
   const torch::NoGradGuard no_grad;
-  const UNetOptions options{.block_out_channels = {32, 64}, .heads = {2, 4}};
+  const UNetOptions options{
+      .block_out_channels = {32, 64}, .heads = {2, 4}, .down_attention = {}, .up_attention = {}};
   nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(unet_config_json(options, 4, 8, 16)));
   auto generator = seeded_generator(4);
   initialise_network(*unet, generator, /*zero_output=*/true);

@@ -69,6 +69,24 @@ TEST(FlatAdamW, EqualsTorchAdamW) {
   EXPECT_LT(largest_difference(io::state_dict_of(ours), io::state_dict_of(theirs)), 2e-6);
 }
 
+TEST(FlatAdamW, OperatorsAndOwnPassesAgree) {
+  using Passes = AdamWOptions::Passes;
+  TinyModule own, operators;
+  FlatAdamW a(own, {.weight_decay = 0.1, .average = 0.9, .passes = Passes::kOwn});
+  FlatAdamW b(operators, {.weight_decay = 0.1, .average = 0.9, .passes = Passes::kOperators});
+  TinyModule own_replica, operators_replica;
+  a.add_replica(own_replica);
+  b.add_replica(operators_replica);
+  for (std::int64_t step = 0; step < 20; ++step) {
+    loss_of(own, 2 * step).backward();
+    loss_of(own_replica, 2 * step + 1).backward();
+    loss_of(operators, 2 * step).backward();
+    loss_of(operators_replica, 2 * step + 1).backward();
+    EXPECT_NEAR(a.step(1e-2), b.step(1e-2), 1e-5);
+  }
+  EXPECT_LT(largest_difference(a.state(), b.state()), 2e-6);
+}
+
 TEST(FlatAdamW, ClipsTheGradientToItsNorm) {
   TinyModule module;
   FlatAdamW optimizer(module, {.max_norm = 1e-3});
@@ -140,6 +158,32 @@ TEST(FlatAdamW, ReplicasShareWeightsAndAddGradients) {
   }
   EXPECT_LT(largest_difference(io::state_dict_of(whole), io::state_dict_of(first)), 2e-6);
   EXPECT_TRUE(torch::equal(first.second->weight, second.second->weight));
+}
+
+TEST(Training, CompanionLearnsAlongAndIsResumed) {
+  const TempDir folder;
+  const auto companion_after = [&](std::int64_t first, std::int64_t second) {
+    std::filesystem::remove_all(folder.path());
+    io::StateDict state;
+    for (const auto steps : {first, second}) {
+      if (steps == 0) continue;
+      TinyModule module, other;
+      FlatAdamW optimizer(module, {}), companion(other, {});
+      auto run = run_of(module, folder.path(), steps);
+      run.options.steps = steps;
+      run.options.final_rate = 1.0;  // so that the plans of both runs agree
+      run.losses = {[&](std::int64_t step) {
+        (0.5 * loss_of(other, step + 100)).backward();
+        return loss_of(module, step);
+      }};
+      run.companion = &companion;
+      train(optimizer, run);
+      state = companion.state();
+      for (auto& [name, tensor] : state) tensor = tensor.clone();
+    }
+    return state;
+  };
+  EXPECT_LT(largest_difference(companion_after(0, 12), companion_after(5, 12)), 1e-7);
 }
 
 TEST(Training, WorkersOnSharesLearnWhatOneWorkerLearns) {

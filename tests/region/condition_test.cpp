@@ -84,7 +84,7 @@ TEST(Residuals, OfAControlNetWithoutPlacesSteerOnlyTheHalfWithThePrompt) {
       residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}}, /*guided=*/true);
   const auto residuals = callback({.input = torch::ones({2, 4, 4, 4}),
                                    .timestep = torch::full({1}, 9, torch::kInt64),
-                                   .context = torch::ones({2, 12, 16}),
+                                   .text = torch::ones({2, 12, 16}),
                                    .total = 1});
   for (const auto& features : residuals.control_down) {
     EXPECT_EQ(features[0].abs().max().item<double>(), 0.0);

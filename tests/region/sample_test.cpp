@@ -23,7 +23,7 @@ struct Studio {
     torch::NoGradGuard no_grad;
     auto generator = seeded_generator(5);
     const concepts::ConceptWord fox{"<fox1>", randn({tokens.layers(), 16}, generator)};
-    tokens.add(std::span(&fox, 1), model.tokenizer, model.text_encoder);
+    tokens.add(std::span(&fox, 1), model.towers);
   }
 
   Tensor latents(const Scene& scene, const SampleOptions& options,
@@ -37,7 +37,7 @@ struct Studio {
                        [](const auto& layer) { return layer->processor != nullptr; });
   }
 
-  diffusion::StableDiffusion model = tiny::model();
+  diffusion::Model model = tiny::model();
   concepts::ConceptTokens tokens{model.unet->cross_attention_count()};
 };
 
@@ -188,12 +188,11 @@ TEST(Boxes, ThatNoLayerCanSeeAreRefusedByNumberAndPrompt) {
 
 TEST(Boxes, AreMeasuredOnTheFinestLayerThatReadsTexts) {
   Studio studio;
-  auto config = tiny::unet_config();
+  auto settings = tiny::settings();
+  auto& config = settings.configs[checkpoint::Part::kUNet];
   config["down_block_types"] = {"DownBlock2D", "CrossAttnDownBlock2D"};
   config["up_block_types"] = {"CrossAttnUpBlock2D", "UpBlock2D"};
-  studio.model =
-      diffusion::StableDiffusion::create(tiny::tokenizer(), tiny::text_encoder_config(),
-                                         tiny::vae_config(), config, tiny::scheduler_config());
+  studio.model = diffusion::Model::create(tiny::tokenizer(), settings);
   auto scene = with_regions({{"a", "", make_box({0, 0, 2, 2}, {16, 16})}});
   scene.canvas = Canvas{16, 16};
   EXPECT_THROW(check_boxes(studio.model, scene), Error);

@@ -6,7 +6,7 @@
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/random.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "tests/support/temp_dir.h"
 
 /// A random Stable Diffusion model that computes in milliseconds: two levels, two heads, a
@@ -91,11 +91,18 @@ inline void fill_randomly(torch::nn::Module& module, at::Generator& generator) {
   }
 }
 
-inline diffusion::StableDiffusion model(std::uint64_t seed = 1) {
-  auto result = diffusion::StableDiffusion::create(tokenizer(), text_encoder_config(), vae_config(),
-                                                   unet_config(), scheduler_config());
+inline diffusion::ModelSettings settings() {
+  using enum checkpoint::Part;
+  return {.configs = {{kTextEncoder, text_encoder_config()},
+                      {kUNet, unet_config()},
+                      {kVae, vae_config()}},
+          .scheduler_config = scheduler_config()};
+}
+
+inline diffusion::Model model(std::uint64_t seed = 1) {
+  auto result = diffusion::Model::create(tokenizer(), settings());
   auto generator = seeded_generator(seed);
-  fill_randomly(*result.text_encoder, generator);
+  fill_randomly(*result.towers[0].encoder, generator);
   fill_randomly(*result.vae, generator);
   fill_randomly(*result.unet, generator);
   return result;

@@ -12,6 +12,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::concepts::ConceptDelta;
 using mos::tune::DownStart;
 using mos::tune::method_options;
@@ -113,9 +115,9 @@ TEST(Methods, OfAnUnknownNameAreRefusedWhereverItStands) {
   EXPECT_THAT(refusal("lora", base.path()), HasSubstr("stepz"));
 }
 
-std::vector<Tensor> weights_of(const mos::diffusion::StableDiffusion& base) {
+std::vector<Tensor> weights_of(const mos::diffusion::Model& base) {
   std::vector<Tensor> weights;
-  for (const auto& network : {base.text_encoder->parameters(), base.unet->parameters()}) {
+  for (const auto& network : {base.towers[0].encoder->parameters(), base.unet->parameters()}) {
     for (const auto& weight : network) weights.push_back(weight.detach().clone());
   }
   return weights;
@@ -133,8 +135,8 @@ TEST(WordsAlone, LeaveEveryWeightAsItIs) {
     ASSERT_EQ(after.size(), before.size()) << method;  // nothing was attached either
     for (std::size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(after[i].equal(before[i]));
     const auto tuned = trainer.attached().snapshot();
-    EXPECT_TRUE(tuned.unet.empty() && tuned.text_encoder.empty());
-    EXPECT_FALSE(tuned.words[0].rows.equal(start.words[0].rows));
+    EXPECT_TRUE(tuned.layer_count() == 0);
+    EXPECT_FALSE(tuned.words[0].rows.first().equal(start.words[0].rows.first()));
   }
 }
 
@@ -158,10 +160,10 @@ TEST(GaussianStart, HasTheDeviationOfOneOverTheRank) {
   auto options = tiny_method("ed_lora_paper");
   for (const std::int64_t rank : {2, 8}) {
     options.weights.rank = rank;
-    const auto start =
-        mos::tune::start_values({base.tokenizer, base.text_encoder, base.unet}, options);
+    const auto start = mos::tune::start_values(base, options);
     std::vector<Tensor> numbers;
-    for (const auto& [layer, pair] : start.unet) numbers.push_back(pair.low_rank().down.flatten());
+    for (const auto& [layer, pair] : start.of(kUNet))
+      numbers.push_back(pair.low_rank().down.flatten());
     const auto all = torch::cat(numbers);  // some thousand
     EXPECT_NEAR(all.std().item<double>() * static_cast<double>(rank), 1.0, 0.05);
     EXPECT_NEAR(all.mean().item<double>() * static_cast<double>(rank), 0.0, 0.05);
@@ -191,23 +193,22 @@ TEST(DensityTerm, IsAddedToTheLossAtItsWeight) {
   {
     mos::tune::Trainer trainer(base, dataset, options);
     for (const auto& word : trainer.attached().snapshot().words) {
-      rows = rows.defined() ? torch::cat({rows, word.rows}) : word.rows;
+      rows = rows.defined() ? torch::cat({rows, word.rows.first()}) : word.rows.first();
     }
     plain = trainer.step();
   }
   options.loss.density_weight = 0.002;
   mos::tune::Trainer trainer(base, dataset, options);
-  const double term = 0.002 * density_by_loops(rows, base.text_encoder->token_embedding());
+  const double term = 0.002 * density_by_loops(rows, base.towers[0].encoder->token_embedding());
   EXPECT_NEAR(trainer.step() - plain, term, 1e-6);
   EXPECT_GT(std::abs(term), 1e-2);
 }
 
 /// A concept whose LoRA does something.
-ConceptDelta moved_concept(const mos::diffusion::StableDiffusion& base) {
-  auto delta = mos::tune::start_values({base.tokenizer, base.text_encoder, base.unet},
-                                       tiny_method("ed_lora_paper"));
+ConceptDelta moved_concept(const mos::diffusion::Model& base) {
+  auto delta = mos::tune::start_values(base, tiny_method("ed_lora_paper"));
   auto generator = mos::seeded_generator(5);
-  for (auto& [layer, pair] : delta.unet) {
+  for (auto& [layer, pair] : delta.updates[kUNet]) {
     auto& up = pair.low_rank().up;
     up = mos::randn(up.sizes(), generator) * 0.3;
   }
@@ -222,7 +223,7 @@ TEST(KvDrop, IsAForwardWithoutTheLoraOfThoseLayers) {
   const auto context = mos::randn({1, 24, 16}, generator);
   const auto at = torch::full({1}, 500, torch::kInt64);
 
-  mos::tune::AttachedConcept attached({base.tokenizer, base.text_encoder, base.unet}, delta);
+  mos::tune::AttachedConcept attached(base, delta);
   const auto layers = attached.kv_layers();
   ASSERT_EQ(layers.size(), 2U * static_cast<std::size_t>(base.unet->cross_attention_count()));
   const std::set<std::string> dropped = {layers[0], layers[3], layers[6]};
@@ -236,7 +237,7 @@ TEST(KvDrop, IsAForwardWithoutTheLoraOfThoseLayers) {
   auto by_hand = tiny_model();  // the other pairs in the weights themselves
   mos::concepts::merge_lora(
       *by_hand.unet,
-      mos::concepts::filter(delta.unet,
+      mos::concepts::filter(delta.of(kUNet),
                             [&](const std::string& layer) { return !dropped.contains(layer); }),
       1.0, "the test");
   const auto expected = by_hand.unet(latents, at, context);
@@ -255,7 +256,7 @@ TEST(KvDrop, LeavesTheLoraThatIsAlwaysOffWhereItStarted) {
   for (int step = 0; step < 2; ++step) trainer.step();
   const auto tuned = trainer.attached().snapshot();
   const auto dropped = trainer.attached().kv_layers();
-  for (const auto& [layer, pair] : tuned.unet) {
+  for (const auto& [layer, pair] : tuned.of(kUNet)) {
     const bool is_off = std::find(dropped.begin(), dropped.end(), layer) != dropped.end();
     EXPECT_EQ(pair.low_rank().up.abs().sum().item<double>() == 0, is_off) << layer;
   }

@@ -12,6 +12,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 namespace fs = std::filesystem;
 using mos::Error;
 using mos::ErrorKind;
@@ -25,10 +27,10 @@ using ::testing::Not;
 void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   ASSERT_EQ(a.words.size(), b.words.size());
   for (std::size_t i = 0; i < a.words.size(); ++i) {
-    EXPECT_TRUE(a.words[i].rows.equal(b.words[i].rows)) << a.words[i].word;
+    EXPECT_TRUE(a.words[i].rows.first().equal(b.words[i].rows.first())) << a.words[i].word;
   }
-  for (const auto& [layer, pair] : a.unet) {
-    EXPECT_TRUE(pair.low_rank().up.equal(b.unet.at(layer).low_rank().up)) << layer;
+  for (const auto& [layer, pair] : a.of(kUNet)) {
+    EXPECT_TRUE(pair.low_rank().up.equal(b.of(kUNet).at(layer).low_rank().up)) << layer;
   }
 }
 
@@ -62,7 +64,7 @@ class Run : public ::testing::Test {
 
   mos::TempDir folder_;
   fs::path checkpoint_ = folder_ / "run.checkpoint";
-  mos::diffusion::StableDiffusion base_ = mos::tune::testing::tiny_model();
+  mos::diffusion::Model base_ = mos::tune::testing::tiny_model();
   mos::tune::ConceptDataset dataset_ = mos::tune::testing::tiny_dataset();
   mos::tune::TuneOptions options_ = mos::tune::testing::tiny_options();
 };
@@ -145,7 +147,7 @@ TEST_F(Run, OfOtherOptionsIsRefusedByTheirName) {
 
 TEST_F(Run, DoesNotGoOnInAnotherNumberType) {
   stop_after(1, {.checkpoint = checkpoint_});
-  base_.text_encoder->to(torch::kBFloat16);
+  base_.towers[0].encoder->to(torch::kBFloat16);
   base_.unet->to(torch::kBFloat16);
   base_.vae->to(torch::kBFloat16);
   expect_refusal(ErrorKind::kMismatch, HasSubstr("\"dtype\" \"float32\" instead of \"bfloat16\""));
@@ -169,7 +171,7 @@ TEST_F(Run, DoesNotGoOnWithOtherThreadsWhereTheyShow) {
 
 TEST_F(Run, DoesNotGoOnWithOtherSettingsOfTheBase) {
   stop_after(1, {.checkpoint = checkpoint_});
-  base_.scheduler_config["beta_end"] = 0.01;
+  base_.settings.scheduler_config["beta_end"] = 0.01;
   expect_refusal(ErrorKind::kMismatch, AllOf(HasSubstr("scheduler"), HasSubstr("\"beta_end\"")));
 }
 

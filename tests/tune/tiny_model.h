@@ -6,7 +6,7 @@
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/base/random.h"
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 #include "mos/tune/dataset.h"
 #include "mos/tune/options.h"
 #include "tests/support/temp_dir.h"
@@ -45,7 +45,7 @@ inline void fill_randomly(torch::nn::Module& network, at::Generator& generator) 
 }
 
 /// 32² pictures, 8² latents, 6 cross-attention layers, text of width 16.
-inline diffusion::StableDiffusion tiny_model() {
+inline diffusion::Model tiny_model() {
   auto tokenizer = tiny_tokenizer();
   const auto words = tokenizer.vocab_size();
   const Json text = {{"hidden_size", 16},        {"intermediate_size", 32},
@@ -74,9 +74,12 @@ inline diffusion::StableDiffusion tiny_model() {
   const Json scheduler = {
       {"_class_name", "DDIMScheduler"},   {"beta_start", 0.00085},       {"beta_end", 0.012},
       {"beta_schedule", "scaled_linear"}, {"num_train_timesteps", 1000}, {"clip_sample", false}};
-  auto model = diffusion::StableDiffusion::create(std::move(tokenizer), text, vae, unet, scheduler);
+  using enum checkpoint::Part;
+  auto model = diffusion::Model::create(
+      std::move(tokenizer), {.configs = {{kTextEncoder, text}, {kUNet, unet}, {kVae, vae}},
+                             .scheduler_config = scheduler});
   auto generator = seeded_generator(11);
-  fill_randomly(*model.text_encoder, generator);
+  fill_randomly(*model.towers[0].encoder, generator);
   fill_randomly(*model.vae, generator);
   fill_randomly(*model.unet, generator);
   return model;

@@ -15,6 +15,8 @@
 
 namespace {
 
+using enum mos::checkpoint::Part;
+
 using mos::concepts::ConceptDelta;
 using mos::tune::TuneHooks;
 using mos::tune::TuneOptions;
@@ -30,12 +32,12 @@ using ::testing::Pair;
 void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
   ASSERT_EQ(a.words.size(), b.words.size());
   for (std::size_t i = 0; i < a.words.size(); ++i) {
-    EXPECT_TRUE(a.words[i].rows.equal(b.words[i].rows)) << a.words[i].word;
+    EXPECT_TRUE(a.words[i].rows.first().equal(b.words[i].rows.first())) << a.words[i].word;
   }
-  for (const auto& part : {&ConceptDelta::text_encoder, &ConceptDelta::unet}) {
-    ASSERT_EQ((a.*part).size(), (b.*part).size());
-    for (const auto& [layer, update] : a.*part) {
-      const auto &pair = update.low_rank(), &other = (b.*part).at(layer).low_rank();
+  for (const auto part : mos::checkpoint::kTunedParts) {
+    ASSERT_EQ(a.of(part).size(), b.of(part).size());
+    for (const auto& [layer, update] : a.of(part)) {
+      const auto &pair = update.low_rank(), &other = b.of(part).at(layer).low_rank();
       EXPECT_TRUE(pair.down.equal(other.down)) << layer;
       EXPECT_TRUE(pair.up.equal(other.up)) << layer;
     }
@@ -57,7 +59,7 @@ class Tuning : public ::testing::Test {
     return "";
   }
 
-  mos::diffusion::StableDiffusion base_ = tiny_model();
+  mos::diffusion::Model base_ = tiny_model();
   mos::tune::ConceptDataset dataset_ = tiny_dataset();
   TuneOptions options_ = tiny_options();
   mos::TempDir folder_;
@@ -67,7 +69,7 @@ TEST_F(Tuning, SameSeedGivesTheSameConceptAndAnotherSeedAnother) {
   const auto first = tune();
   expect_same(first, tune());
   options_.run.seed = 1;
-  EXPECT_FALSE(first.words[0].rows.equal(tune().words[0].rows));
+  EXPECT_FALSE(first.words[0].rows.first().equal(tune().words[0].rows.first()));
 }
 
 TEST_F(Tuning, SharesOfABatchLearnTheSameWithAnyNumberOfThreads) {
@@ -99,7 +101,7 @@ TEST_F(Tuning, SharesOfABatchHaveTheGradientOfTheWhole) {
   EXPECT_NEAR(three.step(), loss, 1e-5);
   // Adam moves every number by about its rate, 1e-2, in the direction of the gradient.
   const auto parts = three.attached().snapshot();
-  EXPECT_TRUE(torch::allclose(parts.words[0].rows, whole.words[0].rows, 0, 1e-4));
+  EXPECT_TRUE(torch::allclose(parts.words[0].rows.first(), whole.words[0].rows.first(), 0, 1e-4));
 }
 
 TEST_F(Tuning, LeavesTheBaseModelAsItWas) {
@@ -108,18 +110,19 @@ TEST_F(Tuning, LeavesTheBaseModelAsItWas) {
   tune();
   EXPECT_EQ(mos::diffusion::model_hash(base_), before);
   EXPECT_EQ(base_.unet->named_parameters().size(), names);
-  EXPECT_FALSE(base_.text_encoder->concept_rows().defined());
+  EXPECT_FALSE(base_.towers[0].encoder->concept_rows().defined());
 }
 
 TEST_F(Tuning, RowsAndLoraOfBothNetworksMove) {
   const auto delta = tune();
   const auto layers = base_.unet->cross_attention_count();
   ASSERT_EQ(delta.words.size(), 2U);
-  EXPECT_EQ(delta.words[0].rows.size(0), layers);
-  EXPECT_FALSE(delta.words[1].rows[0].equal(delta.words[1].rows[1]));  // layers differ
-  for (const auto* pairs : {&delta.text_encoder, &delta.unet}) {
+  EXPECT_EQ(delta.words[0].rows.first().size(0), layers);
+  EXPECT_FALSE(
+      delta.words[1].rows.first()[0].equal(delta.words[1].rows.first()[1]));  // layers differ
+  for (const auto& [part, pairs] : delta.updates) {
     double moved = 0;
-    for (const auto& [layer, update] : *pairs) {
+    for (const auto& [layer, update] : pairs) {
       moved += update.low_rank().up.abs().sum().item<double>();
     }
     EXPECT_GT(moved, 0);
@@ -135,7 +138,7 @@ TEST_F(Tuning, AnotherPredictionTypeIsAnotherRunOfTheSameBase) {
   hooks.progress = [&](const mos::Progress&) { cancel.cancel(); };
   EXPECT_THROW(tune(hooks), mos::Error);
 
-  base_.scheduler_config["prediction_type"] = "v_prediction";
+  base_.settings.scheduler_config["prediction_type"] = "v_prediction";
   try {
     tune({.checkpoint = folder_ / "run.checkpoint"});
     FAIL() << "went on with the other prediction";
@@ -205,19 +208,19 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
   mos::tune::Trainer trainer(base_, dataset_, freezing);
   trainer.step();
   EXPECT_TRUE(trainer.state().frozen.contains("words"));
-  const auto rows = trainer.attached().snapshot().words[0].rows;
-  const auto pairs = trainer.attached().snapshot().unet;
+  const auto rows = trainer.attached().snapshot().words[0].rows.first();
+  const auto pairs = trainer.attached().snapshot().of(kUNet);
   trainer.step();
-  EXPECT_TRUE(trainer.attached().snapshot().words[0].rows.equal(rows));
-  EXPECT_FALSE(trainer.attached().snapshot().unet.begin()->second.low_rank().up.equal(
+  EXPECT_TRUE(trainer.attached().snapshot().words[0].rows.first().equal(rows));
+  EXPECT_FALSE(trainer.attached().snapshot().of(kUNet).begin()->second.low_rank().up.equal(
       pairs.begin()->second.low_rank().up));
 }
 
 TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
   options_.words.rows = WordRows::kShared;
   const auto delta = tune();
-  EXPECT_EQ(delta.words[0].rows.size(0), 1);
-  EXPECT_FALSE(delta.unet.empty());
+  EXPECT_EQ(delta.words[0].rows.first().size(0), 1);
+  EXPECT_FALSE(delta.of(kUNet).empty());
 }
 
 TEST_F(Tuning, PlainLoraNeedsNoWords) {
@@ -225,14 +228,14 @@ TEST_F(Tuning, PlainLoraNeedsNoWords) {
   dataset_.words.clear();
   const auto delta = tune();
   EXPECT_TRUE(delta.words.empty());
-  EXPECT_FALSE(delta.unet.empty());
+  EXPECT_FALSE(delta.of(kUNet).empty());
 }
 
 TEST_F(Tuning, RankZeroTunesTheWordsAlone) {
   options_.weights.rank = 0;
   const auto delta = tune();
-  EXPECT_TRUE(delta.unet.empty() && delta.text_encoder.empty());
-  EXPECT_FALSE(delta.words[0].rows[0].equal(delta.words[0].rows[1]));
+  EXPECT_TRUE(delta.layer_count() == 0);
+  EXPECT_FALSE(delta.words[0].rows.first()[0].equal(delta.words[0].rows.first()[1]));
 }
 
 TEST_F(Tuning, FixedTextIsTheSameTextThatWouldBeEncoded) {
@@ -241,9 +244,9 @@ TEST_F(Tuning, FixedTextIsTheSameTextThatWouldBeEncoded) {
   const auto cached = tune();
   options_.optimiser.text_rate = 1e-30;  // encoded at every step, but not moved
   const auto encoded = tune();
-  for (const auto& [layer, update] : cached.unet) {
-    EXPECT_TRUE(
-        torch::allclose(update.low_rank().up, encoded.unet.at(layer).low_rank().up, 1e-3, 1e-6))
+  for (const auto& [layer, update] : cached.of(kUNet)) {
+    EXPECT_TRUE(torch::allclose(update.low_rank().up, encoded.of(kUNet).at(layer).low_rank().up,
+                                1e-3, 1e-6))
         << layer;
   }
 }

@@ -11,6 +11,16 @@ inline uint16_t* bits(const torch::Tensor& x) {
   return reinterpret_cast<uint16_t*>(x.data_ptr<at::BFloat16>());
 }
 
+/// Pairs of them, and whatever else kernels take in 32 bits, of an int32 tensor.
+inline uint32_t* words(const torch::Tensor& x) {
+  return reinterpret_cast<uint32_t*>(x.data_ptr<int32_t>());
+}
+
+/// LibTorch 1.13's autograd functions take no undefined tensors: what is absent is empty.
+inline torch::Tensor or_empty(const torch::Tensor& optional, const torch::Tensor& x) {
+  return optional.defined() ? optional : at::empty({0}, x.options());
+}
+
 inline float to_float(uint16_t bfloat16) {
   return std::bit_cast<float>(static_cast<uint32_t>(bfloat16) << 16);
 }

@@ -1,4 +1,4 @@
-#include "mos/diffusion/pipeline.h"
+#include "mos/diffusion/model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -41,7 +41,7 @@ class BrokenModel : public testing::Test {
 
   std::string load_error(ErrorKind kind) const {
     try {
-      StableDiffusion::load(path());
+      Model::load(path());
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), kind) << error.what();
       return error.what();
@@ -64,7 +64,7 @@ TEST_F(BrokenModel, EveryMissingFileIsNamed) {
     EXPECT_THAT(load_error(ErrorKind::kIo), HasSubstr(part));
     fs::rename(path() / "hidden", path() / part);
   }
-  EXPECT_NO_THROW(StableDiffusion::load(path()));
+  EXPECT_NO_THROW(Model::load(path()));
 }
 
 TEST_F(BrokenModel, AFolderThatIsNotThereIsNamed) {
@@ -102,16 +102,16 @@ TEST_F(BrokenModel, ATokenizerWithMoreTokensThanRowsDoesNotFit) {
   EXPECT_THAT(load_error(ErrorKind::kMismatch), HasSubstr("vocab_size"));
 }
 
-TEST(StableDiffusion, LoadingAndSavingIsByteIdentical) {
+TEST(Model, LoadingAndSavingIsByteIdentical) {
   const TempDir directory;
   tiny::model().save(directory / "first");
-  StableDiffusion::load(directory / "first").save(directory / "second");
+  Model::load(directory / "first").save(directory / "second");
   const auto first = files_of(directory / "first");
   EXPECT_GT(first.size(), 10U);
   EXPECT_EQ(first, files_of(directory / "second"));
 }
 
-TEST(StableDiffusion, ConfigsKeepTheirBytesAndOtherPartsTheirFiles) {
+TEST(Model, ConfigsKeepTheirBytesAndOtherPartsTheirFiles) {
   const TempDir directory;
   const auto source = directory / "source";
   tiny::model().save(source);
@@ -124,20 +124,20 @@ TEST(StableDiffusion, ConfigsKeepTheirBytesAndOtherPartsTheirFiles) {
                   R"({"_class_name": "DPMSolverMultistepScheduler",
                       "lambda_min_clipped": -Infinity})");
 
-  StableDiffusion::load(source).save(directory / "copy");
+  Model::load(source).save(directory / "copy");
   EXPECT_EQ(files_of(source), files_of(directory / "copy"));
 }
 
-TEST(StableDiffusion, AChangedConfigIsWritten) {
+TEST(Model, AChangedConfigIsWritten) {
   const TempDir directory;
   tiny::model().save(directory / "first");
-  auto model = StableDiffusion::load(directory / "first");
-  model.scheduler_config["beta_end"] = 0.02;
+  auto model = Model::load(directory / "first");
+  model.settings.scheduler_config["beta_end"] = 0.02;
   model.save(directory / "second");
-  EXPECT_EQ(StableDiffusion::load(directory / "second").scheduler_config.at("beta_end"), 0.02);
+  EXPECT_EQ(Model::load(directory / "second").settings.scheduler_config.at("beta_end"), 0.02);
 }
 
-TEST(StableDiffusion, SavingReplacesADirectoryOnlyWhenAskedTo) {
+TEST(Model, SavingReplacesADirectoryOnlyWhenAskedTo) {
   const TempDir directory;
   const auto model = tiny::model();
   model.save(directory / "model");
@@ -145,7 +145,7 @@ TEST(StableDiffusion, SavingReplacesADirectoryOnlyWhenAskedTo) {
   EXPECT_NO_THROW(model.save(directory / "model", Existing::kReplace));
 }
 
-TEST(StableDiffusion, AttachedLoraIsNotSavedSilently) {
+TEST(Model, AttachedLoraIsNotSavedSilently) {
   const TempDir directory;
   auto model = tiny::model();
   nn::for_each_lora_layer(*model.unet, [](const std::string& name, nn::LoraLayer& layer) {
@@ -157,25 +157,27 @@ TEST(StableDiffusion, AttachedLoraIsNotSavedSilently) {
   EXPECT_FALSE(fs::exists(directory / "model"));
 }
 
-TEST(StableDiffusion, ConceptRowsBecomeTokensOfTheSavedModel) {
+TEST(Model, ConceptRowsBecomeTokensOfTheSavedModel) {
   const TempDir directory;
   auto model = tiny::model();
-  const auto id = model.tokenizer.add_token("<new0>");
+  const auto id = model.towers[0].tokenizer.add_token("<new0>");
   auto generator = seeded_generator(2);
-  model.text_encoder->set_concept_rows(randn({1, 16}, generator));
+  model.towers[0].encoder->set_concept_rows(randn({1, 16}, generator));
   model.save(directory / "model");
 
-  const auto loaded = StableDiffusion::load(directory / "model");
-  EXPECT_EQ(loaded.tokenizer.token_id("<new0>"), id);
-  EXPECT_EQ(loaded.text_encoder->config().vocab_size, 57);
-  EXPECT_TRUE(torch::equal(encode_prompts(loaded, {"a <new0> cat"}),
-                           encode_prompts(model, {"a <new0> cat"})));
+  const auto loaded = Model::load(directory / "model");
+  EXPECT_EQ(loaded.tokenizer().token_id("<new0>"), id);
+  EXPECT_EQ(loaded.towers[0].encoder->config().vocab_size, 57);
+  const torch::NoGradGuard no_grad;
+  const std::array prompts = {std::string("a <new0> cat")};
+  EXPECT_TRUE(torch::equal(encode_texts(loaded.towers, prompts).context,
+                           encode_texts(model.towers, prompts).context));
 }
 
-TEST(StableDiffusion, LoadsInTheAskedForPrecision) {
+TEST(Model, LoadsInTheAskedForPrecision) {
   const TempDir directory;
   tiny::model().save(directory / "model");
-  const auto model = StableDiffusion::load(directory / "model", {.dtype = torch::kBFloat16});
+  const auto model = Model::load(directory / "model", {.dtype = torch::kBFloat16});
   EXPECT_EQ(model.dtype(), torch::kBFloat16);
   EXPECT_EQ(model.vae->parameters().front().scalar_type(), torch::kBFloat16);
 }
@@ -184,7 +186,7 @@ TEST(ModelHash, IsTheSameInEveryPrecisionAndDiffersBetweenModels) {
   const TempDir directory;
   const auto model = tiny::model();
   model.save(directory / "model");
-  const auto half = StableDiffusion::load(directory / "model", {.dtype = torch::kBFloat16});
+  const auto half = Model::load(directory / "model", {.dtype = torch::kBFloat16});
   EXPECT_EQ(model_hash(model).size(), 64U);
   EXPECT_EQ(model_hash(model), model_hash(half));
   EXPECT_NE(model_hash(model), model_hash(tiny::model(/*seed=*/2)));

@@ -1,0 +1,151 @@
+#include "mos/pretrain/unet_loss.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "mos/base/random.h"
+#include "mos/pretrain/tower_training.h"
+#include "mos/pretrain/vae_training.h"
+
+namespace mos::pretrain {
+
+using torch::Tensor;
+using world::Split;
+
+namespace {
+
+constexpr auto kCompute = torch::kBFloat16;
+constexpr std::int64_t kMeasureBatch = 32;
+constexpr std::int64_t kSquarePictures = 192, kOtherPictures = 32;  // of the validation loss
+constexpr std::int64_t kMeasureSeed = 99;
+constexpr std::int64_t kCanvasPurpose = 3, kPicturePurpose = 4;  // streams of random numbers
+
+}  // namespace
+
+GuidedUNet::GuidedUNet(const Json& unet_config, const Json& text_config)
+    : unet(nn::UNetConfig::from_json(unet_config)),
+      text_encoder(nn::ClipTextConfig::from_json(text_config)) {
+  register_module("unet", unet);
+  register_module("text_encoder", text_encoder);
+  nn::use_engine(*this, nn::Engine::kFused);
+}
+
+void GuidedUNet::align_with(std::int64_t tower_width) {
+  alignment = register_module("alignment", Alignment(unet, tower_width));
+}
+
+CanvasPlan::CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int64_t multiple) {
+  const auto area = [&latents](std::size_t canvas) {
+    return static_cast<double>(latents.height(canvas) * latents.width(canvas));
+  };
+  double sum = 0.0;
+  for (std::size_t canvas = 0; canvas < latents.canvases(); ++canvas) {
+    const bool empty = latents.size(canvas) == 0;
+    const double share = empty ? 1.0 : area(0) / area(canvas);
+    const double wanted = static_cast<double>(batch) * share / static_cast<double>(multiple);
+    pictures_.push_back(multiple * std::max<std::int64_t>(1, std::llround(wanted)));
+    sum += static_cast<double>(latents.size(canvas)) / static_cast<double>(pictures_.back());
+    chance_.push_back(sum);
+  }
+  for (auto& chance : chance_) chance /= sum;
+}
+
+std::size_t CanvasPlan::canvas(std::int64_t seed, std::int64_t step) const {
+  auto generator = generator_of_step(seed, step, kCanvasPurpose);
+  const double drawn =
+      torch::rand({1}, generator, torch::TensorOptions(torch::kFloat64)).item<double>();
+  const auto found = std::upper_bound(chance_.begin(), chance_.end() - 1, drawn);
+  return static_cast<std::size_t>(found - chance_.begin());
+}
+
+Tensor denoising_errors(GuidedUNet& networks, const UNetTask& task, const NoisyBatch& batch,
+                        const std::vector<std::string>& captions) {
+  const auto ids = token_ids(task.tokenizer, captions, /*full=*/true).to(task.device);
+  const auto context = networks.text_encoder->forward(ids).last_hidden_state.to(kCompute);
+  const auto output = networks.unet->forward(batch.noisy.to(task.device, kCompute),
+                                             batch.timesteps.to(task.device), context);
+  const auto target = batch.target.to(task.device);
+  return (output.to(torch::kFloat32) - target).square().flatten(1).mean(1);
+}
+
+Tensor UNetLoss::operator()(std::int64_t step) {
+  const auto& options = task.options;
+  const auto seed = options.train.seed;
+  const auto canvas = task.plan.canvas(seed, step);
+  const auto count = task.plan.pictures(canvas) / options.noises;
+  auto chooser = generator_of_step(seed, step, kPicturePurpose);
+  const auto indices =
+      torch::randint(task.latents.size(canvas), {count}, chooser, torch::dtype(torch::kInt64));
+  auto captions = draw_captions(task.data, indices, seed, step,
+                                {.empty = options.empty_captions, .canvas = canvas});
+  const auto first = captions.begin() + share.begin(count);
+  const auto mine = share.part(indices);
+  captions = {first, first + mine.size(0)};
+
+  const auto clean = task.latents.batch(mine, canvas).repeat_interleave(options.noises, 0);
+  auto timesteps = generator_of_step(seed, step);  // one for all workers, the noise one for each
+  const auto t = stratified_timesteps(count * options.noises, task.schedule.size(), timesteps,
+                                      timestep_draw(options.timesteps));
+  auto own = generator_of_step(seed, step, /*purpose=*/10 + share.index);
+  const auto batch = add_noise(task.schedule, clean, share.part(t), own);
+  const auto errors = denoising_errors(*networks, task, batch, captions);
+  const auto loss = (errors * task.weights.index_select(0, batch.timesteps).to(task.device)).mean();
+  const bool aligns = options.align > 0.0 && canvas == 0;
+  return aligns ? loss + options.align * alignment_loss(mine) : loss;
+}
+
+Tensor UNetLoss::alignment_loss(const Tensor& indices) {
+  auto towers = task.towers;
+  const auto pictures = task.data.batch(Split::kTrain, indices, kCompute).to(task.device);
+  const auto patches = tower_patches(towers, pictures);
+  return networks->alignment->loss(patches.repeat_interleave(task.options.noises, 0));
+}
+
+HeldOutPictures::HeldOutPictures(const std::filesystem::path& base, const UNetTask& task)
+    : task_(task) {
+  const torch::NoGradGuard no_grad;
+  auto vae = load_vae(base);
+  const double scale = vae->config().scaling_factor;
+  for (std::size_t canvas = 0; canvas < task.data.canvases(); ++canvas) {
+    const auto wanted = canvas == 0 ? kSquarePictures : kOtherPictures;
+    const auto total = std::min(wanted, task.data.size(Split::kHeldOut, canvas));
+    for (std::int64_t i = 0; i < total; i += kMeasureBatch) {
+      const auto end = std::min(i + kMeasureBatch, total);
+      const auto pictures =
+          task.data.batch(Split::kHeldOut, torch::arange(i, end), kCompute, canvas);
+      const auto clean = vae->encode(pictures).mean.to(torch::kFloat32) * scale;
+      auto generator = generator_of_step(kMeasureSeed, i, static_cast<std::int64_t>(canvas));
+      auto& batch = batches_.emplace_back();
+      batch.pictures = add_noise(task.schedule, clean, generator, TimestepDraw::kUniform);
+      batch.canvas = canvas;
+      for (auto j = i; j < end; ++j) {
+        batch.captions.push_back(task.data.caption(Split::kHeldOut, j, canvas));
+      }
+    }
+  }
+}
+
+Json HeldOutPictures::measure(GuidedUNet& networks) const {
+  const torch::NoGradGuard no_grad;
+  std::vector<Tensor> square, timesteps, others;
+  for (const auto& batch : batches_) {
+    const auto errors =
+        denoising_errors(networks, task_, batch.pictures, batch.captions).to(torch::kCPU);
+    (batch.canvas == 0 ? square : others).push_back(errors);
+    if (batch.canvas == 0) timesteps.push_back(batch.pictures.timesteps);
+  }
+  const auto errors = torch::cat(square), t = torch::cat(timesteps);
+  Json figures = {{"held_out_loss", errors.mean().item<double>()}};
+  constexpr std::array kThirds = {"held_out_low", "held_out_middle", "held_out_high"};
+  for (std::int64_t third = 0; third < 3; ++third) {
+    const auto inside = t.mul(3).floor_divide(task_.schedule.size()) == third;
+    figures[kThirds[static_cast<std::size_t>(third)]] =
+        errors.masked_select(inside).mean().item<double>();
+  }
+  if (!others.empty())
+    figures["held_out_other_canvases"] = torch::cat(others).mean().item<double>();
+  return figures;
+}
+
+}  // namespace mos::pretrain

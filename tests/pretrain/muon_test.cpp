@@ -1,0 +1,87 @@
+#include "mos/pretrain/muon.h"
+
+#include <gtest/gtest.h>
+#include <torch/nn/module.h>
+
+#include "mos/base/random.h"
+#include "mos/nn/linear.h"
+#include "mos/pretrain/adamw.h"
+#include "mos/pretrain/initialise.h"
+
+namespace mos::pretrain {
+namespace {
+
+using torch::Tensor;
+
+void expect_near_one(const Tensor& singular_values) {
+  EXPECT_GT(singular_values.min().item<double>(), 0.5);
+  EXPECT_LT(singular_values.max().item<double>(), 1.4);
+}
+
+TEST(Muon, BringsAllSingularValuesNearOne) {
+  auto generator = seeded_generator(1);
+  for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{24, 60}, {60, 24}, {32, 32}}) {
+    const auto matrix = mos::randn({shape.first, shape.second}, generator) * 7.0;
+    const auto result = orthogonalised(matrix);
+    ASSERT_EQ(result.sizes(), matrix.sizes());
+    if (shape.first != shape.second) expect_near_one(std::get<1>(torch::svd(result)));
+    // The directions stay: U V^T of the matrix itself is what the result is nearest to.
+    const auto [u, s, v] = torch::svd(matrix);
+    const auto exact = u.mm(v.t());
+    const auto cosine = (result * exact).sum() / (result.norm() * exact.norm());
+    EXPECT_GT(cosine.item<double>(), 0.95);
+  }
+}
+
+TEST(Muon, UpdatesAreAboutAsLargeAsAdamWs) {
+  auto generator = seeded_generator(2);
+  const auto update = orthogonalised(mos::randn({48, 200}, generator)) * muon_scale(48, 200);
+  const double root_mean_square = update.square().mean().sqrt().item<double>();
+  EXPECT_GT(root_mean_square, 0.12);
+  EXPECT_LT(root_mean_square, 0.28);
+}
+
+struct Deep : torch::nn::Module {
+  Deep() {
+    first = register_module("conv_in", nn::Linear(6, 16));
+    middle = register_module("middle", nn::Linear(16, 16));
+    last = register_module("conv_out", nn::Linear(16, 3));
+    auto generator = seeded_generator(5);
+    initialise_network(*this, generator);
+  }
+  Tensor loss() {
+    auto generator = seeded_generator(6);
+    const auto x = mos::randn({64, 6}, generator);
+    const auto y = last(torch::tanh(middle(torch::tanh(first(x)))));
+    return (y - torch::sin(x.narrow(1, 0, 3) * 2.0)).square().mean();
+  }
+  nn::Linear first{nullptr}, middle{nullptr}, last{nullptr};
+};
+
+TEST(Muon, TrainsTheMatricesThatItSuits) {
+  Deep network;
+  FlatAdamW optimizer(network, {.muon = muon_suits});
+  const double before = network.loss().item<double>();
+  for (int step = 0; step < 150; ++step) {
+    network.loss().backward();
+    optimizer.step(5e-3);
+  }
+  EXPECT_LT(network.loss().item<double>(), 0.5 * before);
+  // Muon keeps no second moment; AdamW's parameters do.
+  const auto state = optimizer.state();
+  EXPECT_EQ(state.at("moment2/middle.weight").abs().max().item<double>(), 0.0);
+  EXPECT_GT(state.at("moment2/middle.bias").abs().max().item<double>(), 0.0);
+  EXPECT_GT(state.at("moment2/conv_in.weight").abs().max().item<double>(), 0.0);
+}
+
+TEST(Muon, LeavesFirstAndLastLayersVectorsAndEmbeddingsToAdamW) {
+  EXPECT_TRUE(muon_suits("unet.mid_block.resnets.0.conv1.weight"));
+  EXPECT_TRUE(muon_suits("unet.down_blocks.1.resnets.0.time_emb_proj.weight"));
+  for (const char* name : {"unet.conv_in.weight", "unet.conv_out.weight", "a.norm.bias",
+                           "unet.time_embedding.linear_1.weight", "token_embedding.weight"}) {
+    EXPECT_FALSE(muon_suits(name)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace mos::pretrain
