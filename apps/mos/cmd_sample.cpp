@@ -2,6 +2,7 @@
 
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/diffusion/scheduler.h"
 #include "mos/jobs/sample.h"
 
 namespace mos::app {
@@ -11,18 +12,22 @@ namespace {
 struct Own {
   std::string config;
   bool dry_run = false;
+  bool list_schedulers = false;
 };
 
 template <class Visitor>
 void describe(Visitor& visit, Own& own) {
   visit("config", own.config, "options from a JSON file; flags go over it", a_path());
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
+  visit("list_schedulers", own.list_schedulers, "schedulers and sigmas with their names elsewhere");
 }
 
 std::string help() {
   return "usage: mos sample --prompt TEXT [--concept FILE,...] [options]\n"
          "       mos sample --scene FILE.json [--concept FILE,...] [options]\n"
          "       mos sample --rerun PICTURE.png [--out FILE.png]\n"
+         "       mos sample --from PICTURE.png [options that change]\n"
+         "       mos sample --list-schedulers\n"
          "\n"
          "Paints pictures from a prompt, or from a prompt and more prompts for regions of the "
          "canvas.\n"
@@ -48,9 +53,15 @@ int run(Flags& flags, const Terminal& terminal) {
   if (flags.has("rerun")) return rerun(flags, terminal);
   Own own;
   flags.read(own);
-  jobs::SampleJob job;
-  if (!own.config.empty()) read_options(read_json_file(own.config), own.config, job);
-  flags.read(job);
+  if (own.list_schedulers) {
+    flags.refuse_unknown();
+    fmt::print("{}", diffusion::scheduler_list());
+    return 0;
+  }
+  auto given = own.config.empty() ? Json::object() : read_json_file(own.config);
+  const auto of_flags = flags.values(schema_of<jobs::SampleJob>());
+  if (given.is_object()) given.update(of_flags);
+  const auto job = jobs::sample_job(given, own.config.empty() ? "the command line" : own.config);
   flags.refuse_words();
   const auto context = terminal.context(own.config);
   if (own.dry_run) {

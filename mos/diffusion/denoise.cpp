@@ -3,9 +3,11 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <cmath>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/diffusion/sigma/sigma_grid.h"
 #include "mos/io/image.h"
 #include "mos/io/state_dict.h"
 
@@ -52,40 +54,153 @@ nn::Conditioning join_texts(const DenoiseInputs& inputs, bool guided) {
   return nn::cat(std::array{uncond, cond});
 }
 
+void check_channels(const DenoiseInputs& inputs) {
+  auto unet = inputs.unet;
+  const auto& beside = inputs.start.beside;
+  const auto given = inputs.noise.size(1) + (beside.defined() ? beside.size(1) : 0);
+  if (given == unet->config().in_channels) return;
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("this U-Net reads {} channels, not {}: an inpainting model (9) paints with "
+                  "mos sample, and is not for tuning or fusing",
+                  unet->config().in_channels, given));
+}
+
+/// Guided by the paper's equation and, with φ, closer to the deviation of `cond` (arXiv
+/// 2305.08891).
+torch::Tensor guide(const torch::Tensor& output, double scale, double rescale) {
+  const auto halves = output.chunk(2);
+  const auto guided = halves[0] + scale * (halves[1] - halves[0]);
+  if (rescale == 0.0) return guided;
+  const auto deviation = [](const torch::Tensor& x) {
+    return x.flatten(1).std(1).view({-1, 1, 1, 1});
+  };
+  const auto like_cond = guided * (deviation(halves[1]) / deviation(guided));
+  return rescale * like_cond + (1.0 - rescale) * guided;
+}
+
+/// One run of sampling.
+class Run {
+ public:
+  Run(const DenoiseInputs& inputs, torch::TensorOptions compute)
+      : inputs_(inputs),
+        unet_(inputs.unet),
+        scheduler_(*inputs.scheduler),
+        compute_(compute),
+        guided_(inputs.guidance_scale > 1.0),
+        text_(join_texts(inputs, guided_).to(compute)),
+        noise_(inputs.noise.to(compute.device(), torch::kFloat32)) {
+    scheduler_.set_timesteps(inputs.steps);
+    const auto& start = inputs.start;
+    for (const auto* part : {&start.latents, &start.mask, &start.beside}) {
+      parts_.push_back(part->defined() ? part->to(compute.device(), torch::kFloat32)
+                                       : torch::Tensor());
+    }
+  }
+
+  std::int64_t calls() const { return static_cast<std::int64_t>(scheduler_.timesteps().size()); }
+
+  /// The call that the run begins with.
+  std::int64_t first_call() const {
+    if (!inputs_.start.latents.defined() || inputs_.start.strength >= 1.0) return 0;
+    const auto starts = scheduler_.step_starts();
+    const auto all = static_cast<double>(starts.size());
+    const auto taken = static_cast<std::size_t>(all * inputs_.start.strength);
+    if (taken == 0) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("a strength of {} takes none of {} steps; take more of one of them",
+                              inputs_.start.strength, starts.size()));
+    }
+    return starts[starts.size() - taken];
+  }
+
+  torch::Tensor begin(std::int64_t first) const {
+    const bool from_noise = parts_[1].defined() && inputs_.start.strength >= 1.0;
+    if (!parts_[0].defined() || from_noise) return noise_ * scheduler_.init_noise_sigma();
+    return scheduler_.noised(parts_[0], noise_, first);
+  }
+
+  torch::Tensor after_call(std::int64_t index, const torch::Tensor& latents) {
+    const double timestep = scheduler_.timesteps()[static_cast<std::size_t>(index)];
+    const bool now = guided_ && is_guided_at(timestep);
+    const auto output = predict_at(index, timestep, latents, now);
+    before_ = latents;
+    output_ = output;
+    const auto next = scheduler_.step(output, index, latents, inputs_.step_noise);
+    if (!parts_[1].defined()) return next;
+    const auto kept =
+        index + 1 < calls() ? scheduler_.noised(parts_[0], noise_, index + 1) : parts_[0];
+    return parts_[1] * next + (1.0 - parts_[1]) * kept;
+  }
+
+  /// x_0 as the last call has said it.
+  torch::Tensor seen_at(std::int64_t index) const {
+    const double timestep = scheduler_.timesteps()[static_cast<std::size_t>(index)];
+    const auto& schedule = scheduler_.noise_schedule();
+    const auto sample = scheduler_.scale_model_input(before_, index);  // √ᾱ x_0 + √(1−ᾱ) ε
+    return predict(schedule.prediction_type(), output_, sample,
+                   schedule.alpha_cumprod(static_cast<std::int64_t>(std::lround(timestep))))
+        .sample;
+  }
+
+ private:
+  bool is_guided_at(double timestep) const {
+    const auto& limits = inputs_.guidance;
+    if (limits.sigma_end <= 0.0 && std::isinf(limits.sigma_start)) return true;
+    const double sigma = NoiseLevels(scheduler_.noise_schedule()).at(timestep);
+    return sigma <= limits.sigma_start && sigma > limits.sigma_end;
+  }
+
+  /// What the network says, guided; float32.
+  torch::Tensor predict_at(std::int64_t index, double time, const torch::Tensor& latents,
+                           bool now) {
+    auto input = scheduler_.scale_model_input(latents, index).to(compute_);
+    if (parts_[2].defined()) {
+      auto shape = parts_[2].sizes().vec();
+      shape.front() = input.size(0);
+      input = torch::cat({input, parts_[2].to(compute_).expand(shape)}, 1);
+    }
+    if (now) input = torch::cat({input, input});
+    const auto pictures = noise_.size(0);
+    const auto text = guided_ && !now ? text_.narrow(pictures, pictures) : text_;
+    const auto timestep = torch::full({1}, time, compute_.dtype(torch::kFloat32));
+    nn::UNetResiduals residuals;
+    if (inputs_.residuals) {
+      residuals = inputs_.residuals({input, timestep, text, index, calls(), now});
+    }
+    const auto output = unet_->forward(input, timestep, text, residuals).to(torch::kFloat32);
+    return now ? guide(output, inputs_.guidance_scale, inputs_.guidance.rescale) : output;
+  }
+
+  const DenoiseInputs& inputs_;
+  nn::UNet2DConditionModel unet_;
+  Scheduler& scheduler_;
+  torch::TensorOptions compute_;
+  bool guided_;
+  nn::Conditioning text_;
+  torch::Tensor noise_;
+  torch::Tensor before_, output_;     ///< Of the last call.
+  std::vector<torch::Tensor> parts_;  ///< Latents, mask and what is beside, undefined without.
+};
+
 }  // namespace
 
 torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
                       const CancelToken* cancel) {
   torch::NoGradGuard no_grad;
-  auto unet = inputs.unet;
-  auto& scheduler = *inputs.scheduler;
-  auto compute = arithmetic_of(*unet);
+  check_channels(inputs);
+  auto compute = arithmetic_of(*inputs.unet);
   if (inputs.dtype) compute = compute.dtype(*inputs.dtype);
-  const bool guided = inputs.guidance_scale > 1.0;
-  const auto text = join_texts(inputs, guided).to(compute);
-
-  scheduler.set_timesteps(inputs.steps);
-  const auto& timesteps = scheduler.timesteps();
-  auto latents = inputs.noise.to(compute.device(), torch::kFloat32) * scheduler.init_noise_sigma();
-  for (std::size_t i = 0; i < timesteps.size(); ++i) {
+  Run run(inputs, compute);
+  const auto first = run.first_call();
+  auto latents = run.begin(first);
+  for (auto index = first; index < run.calls(); ++index) {
     if (cancel != nullptr) cancel->check();
-    const auto index = static_cast<std::int64_t>(i);
-    auto input = scheduler.scale_model_input(latents, index).to(compute);
-    if (guided) input = torch::cat({input, input});
-    const auto timestep = torch::full({1}, timesteps[i], compute.dtype(torch::kFloat32));
-    nn::UNetResiduals residuals;
-    if (inputs.residuals) {
-      const auto total = static_cast<std::int64_t>(timesteps.size());
-      residuals = inputs.residuals({input, timestep, text, index, total});
-    }
-    auto output = unet->forward(input, timestep, text, residuals).to(torch::kFloat32);
-    if (guided) {
-      const auto halves = output.chunk(2);
-      output = halves[0] + inputs.guidance_scale * (halves[1] - halves[0]);
-    }
-    latents = scheduler.step(output, index, latents, inputs.step_noise);
+    latents = run.after_call(index, latents);
     if (on_step) {
-      on_step({index, static_cast<std::int64_t>(timesteps.size()), timesteps[i], latents});
+      const double timestep = inputs.scheduler->timesteps()[static_cast<std::size_t>(index)];
+      on_step({index - first, run.calls() - first, timestep, latents,
+               [&run, index] { return run.seen_at(index); }});
     }
   }
   return latents;
@@ -120,7 +235,7 @@ std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height,
                             "of {}",
                             height, width, factor));
   }
-  return {model.unet->config().in_channels, height / factor, width / factor};
+  return {model.vae->config().latent_channels, height / factor, width / factor};
 }
 
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {

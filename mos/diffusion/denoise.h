@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,20 +26,47 @@ struct DenoiseStep {
   std::int64_t total = 0;  ///< Calls in all.
   double timestep = 0.0;
   torch::Tensor latents;  ///< [B,C,h,w] after the step; aliases the loop's.
+  /// The picture that the network saw in this call, [B,C,h,w] scaled latents; worked out when
+  /// asked.
+  std::function<torch::Tensor()> seen = {};
 };
 using StepCallback = std::function<void(const DenoiseStep&)>;
 
 /// One call of the U-Net.
 struct NetworkCall {
-  torch::Tensor input;     ///< [2B or B,C,h,w], the unconditional half first.
-  torch::Tensor timestep;  ///< [1]
-  nn::Conditioning text;   ///< For all pictures of `input`.
-  std::int64_t index = 0;  ///< Calls before this one.
-  std::int64_t total = 0;  ///< Calls in all.
+  torch::Tensor input;           ///< [2B or B,C,h,w], the unconditional half first.
+  torch::Tensor timestep;        ///< [1]
+  torch::Tensor context;         ///< [2B or B,S,C] or [2B or B,L,S,C]
+  std::int64_t index = 0;        ///< Calls before this one.
+  std::int64_t total = 0;        ///< Calls in all.
+  bool has_both_halves = false;  ///< Guidance is on in this call.
 };
 
 /// What adapters and ControlNets add at one call.
 using ResidualCallback = std::function<nn::UNetResiduals(const NetworkCall& call)>;
+
+/// What guidance does beside its scale.
+struct GuidanceOptions {
+  /// φ of arXiv 2305.08891, eq. 16: how much of the conditional prediction's deviation is given
+  /// back to the guided one; 0 none.
+  double rescale = 0.0;
+  /// Guidance is on for noise levels σ = √((1−ᾱ)/ᾱ) up to `sigma_start` and above `sigma_end`
+  /// (arXiv 2404.07724); elsewhere only the conditional half is run.
+  double sigma_start = std::numeric_limits<double>::infinity();
+  double sigma_end = 0.0;
+};
+
+/// A picture to begin with, and which parts of it stay.
+struct PictureStart {
+  torch::Tensor latents;  ///< [B or 1,C,h,w], scaled; undefined: noise alone.
+  /// Share of the steps that are taken, from the noise of where they begin (diffusers' img2img).
+  double strength = 1.0;
+  /// [B or 1,1,h,w] in 0…1: 1 is painted, 0 stays as it is; undefined: all is painted. With
+  /// strength 1 what is painted begins as noise alone.
+  torch::Tensor mask;
+  /// [B or 1,1+C,h,w], what an inpainting U-Net reads beside the sample: mask and masked picture.
+  torch::Tensor beside;
+};
 
 struct DenoiseInputs {
   nn::UNet2DConditionModel unet{nullptr};
@@ -48,8 +76,10 @@ struct DenoiseInputs {
   nn::Conditioning cond;        ///< One entry serves the whole batch.
   nn::Conditioning uncond;      ///< The same; not needed without guidance.
   double guidance_scale = 7.5;  ///< Guidance only above 1, as in diffusers.
-  NoiseSource step_noise;       ///< For stochastic schedulers.
-  ResidualCallback residuals;   ///< Empty: none.
+  GuidanceOptions guidance;
+  PictureStart start;
+  NoiseSource step_noise;      ///< For stochastic schedulers.
+  ResidualCallback residuals;  ///< Empty: none.
   /// Of the network's arithmetic; empty: nn::working_dtype of its weights.
   std::optional<torch::ScalarType> dtype;
 };

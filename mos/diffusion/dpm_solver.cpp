@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "mos/base/error.h"
+#include "mos/diffusion/sigma/sigma_grid.h"
 
 namespace mos::diffusion {
 namespace {
@@ -78,25 +79,8 @@ std::vector<double> DPMSolverMultistepScheduler::plan(std::int64_t steps) {
     return static_cast<double>(lambda) >= lambda_min_clipped_;
   });
   const auto last = static_cast<std::int64_t>(lambda_.rend() - kept);
-  std::vector<double> timesteps;
-  if (karras_) {
-    timesteps = karras_timesteps(steps);
-  } else if (spacing_ == TimestepSpacing::kLinspace) {
-    for (const double t : linspace(0, static_cast<double>(last - 1), steps + 1)) {
-      timesteps.insert(timesteps.begin(), std::nearbyint(t));
-    }
-    timesteps.pop_back();
-  } else if (spacing_ == TimestepSpacing::kLeading) {
-    const auto stride = last / (steps + 1);
-    for (auto i = steps; i > 0; --i) {
-      timesteps.push_back(static_cast<double>(i * stride + steps_offset_));
-    }
-  } else {
-    const double stride = static_cast<double>(schedule_.size()) / static_cast<double>(steps);
-    for (const double t : arange_down(static_cast<double>(last), stride)) {
-      timesteps.push_back(std::nearbyint(t) - 1);
-    }
-  }
+  if (!karras_) return solver_timesteps(spacing_, last, schedule_.size(), steps, steps_offset_);
+  auto timesteps = karras_timesteps(steps);
   timesteps.erase(std::unique(timesteps.begin(), timesteps.end()), timesteps.end());
   return timesteps;
 }
@@ -119,7 +103,8 @@ DPMSolverMultistepScheduler::Point DPMSolverMultistepScheduler::point_after(
 std::int64_t DPMSolverMultistepScheduler::order_at(std::int64_t index) const {
   const auto left = static_cast<std::int64_t>(timesteps_.size()) - index;
   const bool lower = lower_order_final_ && timesteps_.size() < kFewSteps;
-  auto order = std::min(order_, index + 1);
+  // A run that begins later has as much to look back on as one of `outputs_`.
+  auto order = std::min(order_, static_cast<std::int64_t>(outputs_.size()));
   if (left == 1 && (lower || euler_at_final_ || final_sigma_zero_)) order = 1;
   if (left == 2 && lower) order = std::min<std::int64_t>(order, 2);
   return order;

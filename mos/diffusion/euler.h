@@ -1,6 +1,7 @@
 #pragma once
 
 #include "mos/diffusion/scheduler.h"
+#include "mos/diffusion/sigma/sigma_grid.h"
 
 namespace mos::diffusion {
 
@@ -12,6 +13,8 @@ class EulerDiscreteScheduler : public Scheduler {
 
   std::string class_name() const override { return "EulerDiscreteScheduler"; }
   double init_noise_sigma() const override;
+  torch::Tensor noised(const torch::Tensor& original, const torch::Tensor& noise,
+                       std::int64_t index) const override;
   torch::Tensor scale_model_input(const torch::Tensor& sample, std::int64_t index) const override;
   torch::Tensor step(const torch::Tensor& model_output, std::int64_t index,
                      const torch::Tensor& sample, const NoiseSource& noise) override;
@@ -23,12 +26,7 @@ class EulerDiscreteScheduler : public Scheduler {
   std::vector<double> plan(std::int64_t steps) override;
 
  private:
-  std::vector<double> spread(std::int64_t steps) const;
-
-  TimestepSpacing spacing_;
-  std::int64_t steps_offset_;
-  std::string interpolation_;
-  bool karras_;
+  ConfiguredGrid grid_;
   std::vector<float> sigmas_;
 };
 

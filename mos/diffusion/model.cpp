@@ -85,7 +85,8 @@ void check_parts_fit(const Model& model, const fs::path& origin) {
   const SharedSize sizes[] = {
       {"the U-Net's cross_attention_dim", unet.cross_attention_dim,
        "the text encoder's hidden_size", text_width},
-      {"the U-Net's in_channels", unet.in_channels, "the VAE's latent_channels", latent},
+      {"the U-Net's in_channels", model.paints_into_pictures() ? latent : unet.in_channels,
+       "the VAE's latent_channels", latent},
       {"the U-Net's out_channels", unet.out_channels, "the VAE's latent_channels", latent},
   };
   for (const auto& [left_name, left, right_name, right] : sizes) {
@@ -186,6 +187,10 @@ void hash_network(Sha256& sha, std::string_view folder, const torch::nn::Module&
 }
 
 }  // namespace
+
+bool Model::paints_into_pictures() const {
+  return unet->config().in_channels == 2 * vae->config().latent_channels + 1;
+}
 
 Model Model::load(const fs::path& path, const PipelineOptions& options) {
   auto stored = checkpoint::read_checkpoint(path, options.read);

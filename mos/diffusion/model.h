@@ -95,6 +95,10 @@ struct Model {
   torch::Device device() const;
   torch::ScalarType dtype() const;
 
+  /// Whether the U-Net reads a mask and a masked picture beside the sample (9 channels for 4): it
+  /// was made for painting into pictures.
+  bool paints_into_pictures() const;
+
   /// Pixels for each latent position along one side.
   std::int64_t downscale() const { return vae->config().downscale(); }
 };

@@ -85,6 +85,17 @@ std::vector<double> PNDMScheduler::plan(std::int64_t steps) {
   return calls;
 }
 
+std::vector<std::int64_t> PNDMScheduler::step_starts() const {
+  if (!skip_runge_kutta_) {
+    throw Error(ErrorKind::kUsage,
+                "PNDMScheduler with Runge-Kutta steps cannot begin in between: take another "
+                "scheduler for a picture to start from, or set skip_prk_steps");
+  }
+  auto starts = Scheduler::step_starts();
+  if (starts.size() > 1) starts.erase(starts.begin() + 1);  // the first step's second call
+  return starts;
+}
+
 torch::Tensor PNDMScheduler::step(const torch::Tensor& model_output, std::int64_t index,
                                   const torch::Tensor& sample, const NoiseSource& /*noise*/) {
   if (index == 0) forget();

@@ -11,6 +11,7 @@ class PNDMScheduler : public Scheduler {
   explicit PNDMScheduler(SchedulerConfig& config);
 
   std::string class_name() const override { return "PNDMScheduler"; }
+  std::vector<std::int64_t> step_starts() const override;
   torch::Tensor step(const torch::Tensor& model_output, std::int64_t index,
                      const torch::Tensor& sample, const NoiseSource& noise) override;
 

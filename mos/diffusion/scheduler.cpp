@@ -1,18 +1,22 @@
 #include "mos/diffusion/scheduler.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/base/text_distance.h"
+#include "mos/diffusion/consistency.h"
 #include "mos/diffusion/ddim.h"
 #include "mos/diffusion/ddpm.h"
 #include "mos/diffusion/dpm_solver.h"
 #include "mos/diffusion/euler.h"
 #include "mos/diffusion/pndm.h"
+#include "mos/diffusion/sigma/sigma_scheduler.h"
 
 namespace mos::diffusion {
 namespace {
@@ -28,38 +32,97 @@ torch::Tensor draw_per_picture(std::vector<at::Generator>& generators,
   return torch::stack(noise).to(sample.options());
 }
 
-struct SchedulerName {
-  const char* short_name;
-  const char* class_name;
-  const char* algorithm_type;  ///< Set in the config; null leaves it alone.
-};
-
-constexpr SchedulerName kNames[] = {
-    {"ddpm", "DDPMScheduler", nullptr},
-    {"ddim", "DDIMScheduler", nullptr},
-    {"dpm++", "DPMSolverMultistepScheduler", "dpmsolver++"},
-    {"dpmsolver++", "DPMSolverMultistepScheduler", "dpmsolver++"},
-    {"dpmsolver", "DPMSolverMultistepScheduler", "dpmsolver"},
-    {"euler", "EulerDiscreteScheduler", nullptr},
-    {"pndm", "PNDMScheduler", nullptr},
-};
-
-/// The class of `name`; a short name may set the algorithm in `config`.
-std::string resolve(const std::string& name, Json& config) {
-  std::vector<std::string> known;
-  for (const auto& entry : kNames) {
-    if (name == entry.class_name) return name;
-    if (name == entry.short_name) {
-      if (entry.algorithm_type != nullptr) config["algorithm_type"] = entry.algorithm_type;
-      return entry.class_name;
-    }
-    known.emplace_back(entry.short_name);
-    known.emplace_back(entry.class_name);
+/// The row of the class that a config names, or of `name`; DPM-Solver's by its algorithm.
+FoundScheduler resolve(const std::string& name, Json& config) {
+  const auto wanted = name.empty() ? json_required<std::string>(config, "_class_name") : name;
+  const auto found = find_scheduler(wanted);
+  if (!found) {
+    std::vector<std::string> known = scheduler_names();
+    for (const auto& entry : scheduler_table()) known.emplace_back(entry.class_name);
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("unknown scheduler \"{}\": expected {} or the diffusers class of one "
+                    "of them{}",
+                    wanted, fmt::join(scheduler_names(), ", "), did_you_mean(wanted, known)));
   }
-  throw Error(ErrorKind::kFormat,
-              fmt::format("unknown scheduler \"{}\": expected ddpm, ddim, dpm++, dpmsolver, euler, "
-                          "pndm or the diffusers class of one of them{}",
-                          name, did_you_mean(name, known)));
+  if (wanted != found->entry->class_name && *found->entry->algorithm != '\0') {
+    config["algorithm_type"] = found->entry->algorithm;
+  }
+  if (found->heun) config["solver_type"] = "heun";
+  if (wanted != "DPMSolverMultistepScheduler") return *found;
+  const auto algorithm = json_value<std::string>(config, "algorithm_type", "dpmsolver++");
+  for (const auto& entry : scheduler_table()) {
+    if (algorithm == entry.algorithm) return {&entry, ""};
+  }
+  return *found;
+}
+
+void check_options(const SchedulerName& entry, const SchedulerOptions& options) {
+  const std::string name = entry.name;
+  const auto refuse = [](const std::string& message) { throw Error(ErrorKind::kUsage, message); };
+  if (options.eta != 0.0 && name != "ddim") {
+    refuse(fmt::format("{} has no eta: use ddim, or leave eta at 0",
+                       *entry.class_name == '\0' ? entry.name : entry.class_name));
+  }
+  if (!options.sigmas.empty() && *entry.method == '\0') {
+    refuse(
+        fmt::format("{} walks the model's own timesteps and has no sigmas; leave out sigmas = "
+                    "{}, or take another scheduler, say euler",
+                    name, options.sigmas));
+  }
+  if (!options.sigmas.empty() && options.sigmas != "automatic" &&
+      find_sigma_grid(options.sigmas).empty()) {
+    std::vector<std::string> known = {"automatic"};
+    for (const auto& grid : sigma_grid_names()) known.emplace_back(grid.name);
+    refuse(fmt::format("sigmas is \"{}\", expected one of {}{}", options.sigmas,
+                       fmt::join(known, ", "), did_you_mean(options.sigmas, known)));
+  }
+  if (!options.ancestral_eta) return;
+  if (!(*options.ancestral_eta >= 0.0 && *options.ancestral_eta <= 1.0)) {
+    refuse(fmt::format("ancestral_eta is {}, expected 0 to 1", *options.ancestral_eta));
+  }
+  const bool has_noise = name.ends_with("_a") || name.ends_with("sde") || name == "tcd";
+  if (!has_noise) {
+    refuse(fmt::format("{} adds no noise of its own, so it has no ancestral_eta", name));
+  }
+}
+
+/// The sampler in σ of a row, or null where the row has a class of its own for `sigmas`.
+std::unique_ptr<Scheduler> make_sigma_scheduler(const FoundScheduler& found,
+                                                const SchedulerOptions& options,
+                                                const std::string& sigmas,
+                                                SchedulerConfig& config) {
+  const auto& entry = *found.entry;
+  const std::string name = entry.name;
+  const bool has_own = name == "euler" || name == "dpm++" || name == "dpm++2m_sde" || name == "lcm";
+  // diffusers' SDE has no η below 1.
+  const bool is_sde = name == "dpm++2m_sde" && options.ancestral_eta.value_or(1.0) != 1.0;
+  if (*entry.method == '\0' || (sigmas.empty() && has_own && !is_sde)) return nullptr;
+  SigmaMethodOptions how;
+  how.eta = options.ancestral_eta.value_or(1.0);
+  how.bh1 = found.bh1;
+  if (name == "dpm++2m_sde") {
+    how.heun = config.take<std::string>("solver_type", "midpoint") == "heun";
+  }
+  return std::make_unique<SigmaScheduler>(
+      config,
+      SigmaRecipe{*entry.class_name == '\0' ? name : entry.class_name, entry.method, sigmas, how});
+}
+
+std::unique_ptr<Scheduler> make_own_class(const std::string& class_name, SchedulerConfig& config,
+                                          const SchedulerOptions& options) {
+  constexpr double kTcdNoise = 0.3;  // diffusers' default
+  if (class_name == "DDPMScheduler") return std::make_unique<DDPMScheduler>(config);
+  if (class_name == "DDIMScheduler") return std::make_unique<DDIMScheduler>(config, options.eta);
+  if (class_name == "EulerDiscreteScheduler") {
+    return std::make_unique<EulerDiscreteScheduler>(config);
+  }
+  if (class_name == "PNDMScheduler") return std::make_unique<PNDMScheduler>(config);
+  if (class_name == "LCMScheduler") return std::make_unique<LCMScheduler>(config);
+  if (class_name == "TCDScheduler") {
+    return std::make_unique<TCDScheduler>(config, options.ancestral_eta.value_or(kTcdNoise));
+  }
+  return std::make_unique<DPMSolverMultistepScheduler>(config);
 }
 
 }  // namespace
@@ -79,6 +142,11 @@ NoiseSource::NoiseSource(std::vector<at::Generator> one_per_picture)
 NoiseSource::NoiseSource(torch::Tensor given)
     : draw_([given = std::move(given)](const torch::Tensor& sample) {
         return given.to(sample.options());
+      }) {}
+
+NoiseSource::NoiseSource(std::function<torch::Tensor(const torch::Tensor&)> draw)
+    : draw_([draw = std::move(draw)](const torch::Tensor& sample) {
+        return draw(sample).to(sample.options());
       }) {}
 
 torch::Tensor NoiseSource::like(const torch::Tensor& sample) const {
@@ -109,6 +177,18 @@ torch::Tensor Scheduler::scale_model_input(const torch::Tensor& sample,
   return sample;
 }
 
+std::vector<std::int64_t> Scheduler::step_starts() const {
+  std::vector<std::int64_t> starts(timesteps_.size());
+  std::iota(starts.begin(), starts.end(), 0);
+  return starts;
+}
+
+torch::Tensor Scheduler::noised(const torch::Tensor& original, const torch::Tensor& noise,
+                                std::int64_t index) const {
+  const float alpha = schedule_.alpha_cumprod(timestep_at(index));
+  return std::sqrt(alpha) * original + std::sqrt(1.0F - alpha) * noise;
+}
+
 std::int64_t Scheduler::timestep_at(std::int64_t index) const {
   TORCH_CHECK(index >= 0 && index < static_cast<std::int64_t>(timesteps_.size()), "step ", index,
               " is outside the ", timesteps_.size(), " planned ones; call set_timesteps first");
@@ -121,32 +201,17 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const Json& c
     throw Error(ErrorKind::kFormat, "a scheduler config must be a JSON object of options");
   }
   Json values = config;
-  const auto class_name =
-      resolve(name.empty() ? json_required<std::string>(values, "_class_name") : name, values);
-  if (options.eta != 0.0 && class_name != "DDIMScheduler") {
-    throw Error(ErrorKind::kUsage, class_name + " has no eta: use ddim, or leave eta at 0");
-  }
-  SchedulerConfig reader(std::move(values), class_name);
-  std::unique_ptr<Scheduler> scheduler;
-  if (class_name == "DDPMScheduler") scheduler = std::make_unique<DDPMScheduler>(reader);
-  if (class_name == "DDIMScheduler") {
-    scheduler = std::make_unique<DDIMScheduler>(reader, options.eta);
-  }
-  if (class_name == "DPMSolverMultistepScheduler") {
-    scheduler = std::make_unique<DPMSolverMultistepScheduler>(reader);
-  }
-  if (class_name == "EulerDiscreteScheduler") {
-    scheduler = std::make_unique<EulerDiscreteScheduler>(reader);
-  }
-  if (class_name == "PNDMScheduler") scheduler = std::make_unique<PNDMScheduler>(reader);
+  const auto found = resolve(name, values);
+  const auto& entry = *found.entry;
+  check_options(entry, options);
+  auto sigmas = find_sigma_grid(options.sigmas.empty() ? found.sigmas : options.sigmas);
+  if (options.sigmas == "automatic") sigmas = entry.automatic;
+  SchedulerConfig reader(std::move(values),
+                         *entry.class_name == '\0' ? entry.name : entry.class_name);
+  auto scheduler = make_sigma_scheduler(found, options, sigmas, reader);
+  if (scheduler == nullptr) scheduler = make_own_class(entry.class_name, reader, options);
   reader.refuse_unknown();
   return scheduler;
-}
-
-std::vector<std::string> scheduler_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : kNames) names.emplace_back(entry.short_name);
-  return names;
 }
 
 std::vector<double> linspace(double first, double last, std::int64_t count) {

@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mos/base/json.h"
 #include "mos/diffusion/noise_schedule.h"
 #include "mos/diffusion/scheduler_config.h"
+#include "mos/diffusion/scheduler_names.h"
 
 /// Samplers of the reverse process, numerically those of diffusers 0.19.3: coefficients are float32
 /// scalars where diffusers has float32 tensors.
@@ -28,6 +30,8 @@ class NoiseSource {
   explicit NoiseSource(std::vector<at::Generator> one_per_picture);
   /// The same given tensor at every draw.
   explicit NoiseSource(torch::Tensor given);
+  /// `draw(sample)` gives noise for a sample, in its shape.
+  explicit NoiseSource(std::function<torch::Tensor(const torch::Tensor&)> draw);
 
   /// Noise in `sample`'s shape [B,...], dtype and device.
   /// Throws mos::Error(kUsage) when there is no source or not one generator per picture.
@@ -55,6 +59,14 @@ class Scheduler {
   /// The starting latents are N(0,1) times this.
   virtual double init_noise_sigma() const { return 1.0; }
 
+  /// The call that each planned step begins with; methods with two calls in a step have fewer steps
+  /// than timesteps. A run may begin with any of them. Throws kUsage where that is not possible.
+  virtual std::vector<std::int64_t> step_starts() const;
+
+  /// `original` as call `index` expects it: with `noise` of that level added, both [B,...].
+  virtual torch::Tensor noised(const torch::Tensor& original, const torch::Tensor& noise,
+                               std::int64_t index) const;
+
   /// What the network gets to see of `sample` at step `index`.
   virtual torch::Tensor scale_model_input(const torch::Tensor& sample, std::int64_t index) const;
 
@@ -81,18 +93,20 @@ class Scheduler {
 struct SchedulerOptions {
   /// DDIM's η: 0 deterministic, 1 as noisy as DDPM. Throws kUsage with other schedulers.
   double eta = 0.0;
+  /// A name of sigma_grid_names(), or "automatic"; empty: the steps that the config names. Throws
+  /// kUsage with schedulers that walk whole timesteps.
+  std::string sigmas = {};
+  /// Fresh noise of ancestral, SDE and TCD steps; empty: all of it (1), TCD 0.3. Throws kUsage with
+  /// other schedulers.
+  std::optional<double> ancestral_eta = {};
 };
 
-/// `name`: a diffusers class name, one of ddpm, ddim, dpm++ (also dpmsolver++), dpmsolver, euler,
-/// pndm, or empty for the config's own `_class_name`. dpm++ and dpmsolver override the config's
-/// algorithm_type, as asking for them is asking for that.
-/// Throws mos::Error(kFormat) for an unknown name (with the nearest) and for any config entry that
-/// cannot be honoured.
+/// `name`: any name of scheduler_table(), or empty for the config's own `_class_name`. dpm++,
+/// dpm++2m_sde and dpmsolver override the config's algorithm_type, as asking for them is asking for
+/// that. Throws mos::Error(kFormat) for an unknown name (with the nearest) and for any config entry
+/// that cannot be honoured.
 std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const Json& config,
                                           const SchedulerOptions& options = {});
-
-/// The short names that make_scheduler takes, for help texts.
-std::vector<std::string> scheduler_names();
 
 /// numpy.linspace(first, last, count) and numpy.arange(start, 0, -step) to the last bit.
 std::vector<double> linspace(double first, double last, std::int64_t count);

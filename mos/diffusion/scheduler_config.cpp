@@ -27,8 +27,12 @@ const std::vector<std::string>& keys_of_all_schedulers() {
       "use_karras_sigmas", "use_lu_lambdas", "use_exponential_sigmas", "use_beta_sigmas",
       "use_flow_sigmas", "flow_shift", "final_sigmas_type", "lambda_min_clipped", "predict_x0",
       "solver_p", "disable_corrector", "use_dynamic_shifting", "time_shift_type",
+      // LCM, TCD
+      "original_inference_steps", "timestep_scaling",
       // Euler, Heun, LMS, KDPM2
-      "interpolation_type", "sigma_min", "sigma_max", "timestep_type"};
+      "interpolation_type", "sigma_min", "sigma_max", "timestep_type",
+      // DPMSolverSDE
+      "noise_sampler_seed"};
   return keys;
 }
 

@@ -12,6 +12,7 @@
 #include "mos/jobs/sample.h"
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
+#include "mos/session/picture_inputs.h"
 
 namespace mos::jobs {
 namespace {
@@ -25,6 +26,7 @@ void check_outputs(const RerunJob& job, const session::PictureRecord& now,
   outputs.read("--base", now.base);
   for (const auto& use : now.concepts) outputs.read("--concept", use.file);
   session::read_conditions(outputs, now.scene);
+  session::read_pictures(outputs, now.scene, now.options.pictures);
   destination.announce(outputs, now.seed, 1);
   outputs.check();
 }

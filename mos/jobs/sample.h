@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/jobs/context.h"
 #include "mos/jobs/estimate.h"
 #include "mos/region/sample.h"
 #include "mos/session/concept_keys.h"
+#include "mos/session/picture_record.h"
 
 /// Painting pictures.
 namespace mos::jobs {
@@ -40,6 +42,9 @@ struct SampleJob {
   std::optional<std::string> prompt, negative_prompt;
   std::vector<std::string> concepts;   ///< Files of any dialect, FILE or FILE=SCALE.
   std::string scene;                   ///< A scene file (docs/regions.md).
+  std::string from;                    ///< A picture whose options these were; see sample_job().
+  std::string fast;                    ///< For LoRA of few steps; see sample_job().
+  std::string lora_folder = ".";       ///< Where <lora:name:scale> in prompts finds its file.
   std::optional<std::string> regions;  ///< In the authors' notation.
   std::string out = "sample.png";      ///< A picture, or a folder of several.
   std::string grid;                    ///< All pictures in one as well; empty: none.
@@ -49,10 +54,15 @@ struct SampleJob {
   region::SampleOptions sample;
   std::int64_t batch = 1;    ///< Pictures painted at a time.
   std::int64_t columns = 0;  ///< Of the grid; 0: about a square.
+  std::int64_t preview = 0;  ///< Steps between small pictures beside `out`; 0: none.
   std::string dtype = "auto";
   std::string device = "cpu";
   ConditionLists conditions;
   session::KeyOptions keys;
+
+  // What has no field of its own in files and forms:
+  Json scene_json;                        ///< A scene itself, where `scene` is empty.
+  std::vector<session::ConceptUse> uses;  ///< Concepts where `concepts` is empty.
 };
 
 template <class Visitor>
@@ -68,6 +78,13 @@ void describe(Visitor& visit, SampleJob& job) {
         "regions as [prompt]-*-[negative]-*-[top, left, bottom, right], with | between them");
   visit("out", job.out, "the picture FILE.png, FILE-SEED.png for each of several, or a folder",
         a_path());
+  visit("from", job.from,
+        "the options of a picture of mos sample, A1111 or ComfyUI; others go over them", a_path());
+  visit("fast", job.fast,
+        "for LoRA of few steps: auto, lcm, hyper, lightning or tcd sets scheduler, steps and "
+        "guidance; others go over it");
+  visit("lora_folder", job.lora_folder, "where <lora:name:scale> in prompts finds its file",
+        a_path());
   visit("grid", job.grid, "all pictures in one as well, a .png", a_path());
   visit("base", job.base,
         "model: a diffusers directory or a single file; a fused one brings its words", a_path());
@@ -76,11 +93,18 @@ void describe(Visitor& visit, SampleJob& job) {
   describe(visit, job.sample);
   visit("batch", job.batch, "pictures painted at a time", at_least(1));
   visit("columns", job.columns, "pictures in a row of the grid; 0: about a square", at_least(0));
+  visit("preview", job.preview, "steps between small pictures beside --out; 0: none", at_least(0));
   visit("dtype", job.dtype, "auto, float32, bfloat16 or (on CUDA) float16");
   visit("device", job.device, "cpu or cuda");
   describe(visit, job.conditions);
   describe(visit, job.keys);
 }
+
+/// The job that `given`, an object, means: over the program's defaults go the options of the
+/// picture `from`, over these what `fast` stands for, and over that what `given` says itself.
+/// `origin` is what messages call it. Throws mos::Error: kUsage for a name that means nothing,
+/// kFormat for a value of another type, and as session::read_from_picture does.
+SampleJob sample_job(const Json& given, const std::string& origin);
 
 /// Throws mos::Error(kUsage) naming the first value that is impossible on any model. Reads nothing.
 void check(const SampleJob& job);

@@ -9,6 +9,9 @@
 #include "mos/base/json.h"
 #include "mos/base/text.h"
 #include "mos/region/condition.h"
+#include "mos/region/scene_text.h"
+#include "mos/session/session.h"
+#include "mos/text/prompt_tags.h"
 
 namespace mos::jobs {
 namespace {
@@ -45,9 +48,31 @@ void set_numbers(std::vector<region::Condition>& conditions, const std::string& 
 }  // namespace
 
 std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
+  if (job.concepts.empty()) return job.uses;
   std::vector<session::ConceptUse> uses;
   for (const auto& text : job.concepts) uses.push_back(use_of(text, job.merge_scale));
   return uses;
+}
+
+SampleJob resolved(SampleJob job) {
+  if (!job.scene.empty()) job.scene_json = read_json_file(job.scene);
+  job.uses = uses_of(job);
+  job.concepts.clear();
+  if (job.sample.sampler.plain_text) return job;
+  std::vector<text::LoraTag> tags;
+  if (!job.scene_json.is_null()) {
+    region::add_lora_tags(tags, region::take_lora_tags(job.scene_json));
+  }
+  for (auto* prompt : {&job.prompt, &job.negative_prompt, &job.regions}) {
+    if (!*prompt) continue;
+    auto taken = text::take_lora_tags(**prompt);
+    region::add_lora_tags(tags, taken.loras);
+    *prompt = std::move(taken.prompt);
+  }
+  for (const auto& tag : tags) {
+    job.uses.push_back({session::find_lora(tag.name, job.lora_folder), "", tag.scale});
+  }
+  return job;
 }
 
 std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
@@ -77,9 +102,13 @@ std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
 region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
-  if (!job.scene.empty()) {
-    scene = region::scene_from_json(read_json_file(job.scene), job.scene,
+  if (!job.scene_json.is_null()) {
+    scene = region::scene_from_json(job.scene_json, job.scene.empty() ? job.from : job.scene,
                                     region::canvas_of(model, options));
+  }
+  if (const auto start = region::canvas_of_start(options.pictures)) {
+    if (options.height == 0) options.height = start->height;
+    if (options.width == 0) options.width = start->width;
   }
   if (scene.canvas && options.height == 0) options.height = scene.canvas->height;
   if (scene.canvas && options.width == 0) options.width = scene.canvas->width;

@@ -13,6 +13,10 @@ namespace mos::jobs {
 /// The files of the job's concepts with their scales. Throws kUsage for a scale that is no number.
 std::vector<session::ConceptUse> uses_of(const SampleJob& job);
 
+/// `job` with its scene file read and its concepts in `uses`, to which the files are added that
+/// prompts name as <lora:name:scale>; the prompts lose the tags. Throws kUsage, kIo, kFormat.
+SampleJob resolved(SampleJob job);
+
 /// One condition for each adapter, without boxes: those need a canvas. Throws kUsage when a list
 /// does not have an entry for each adapter.
 std::vector<region::Condition> conditions_of(const ConditionLists& lists);

@@ -48,7 +48,7 @@ void add_all(std::vector<Tensor>& sums, const std::vector<Tensor>& more) {
 /// One condition in a run of sampling.
 class Source {
  public:
-  Source(LoadedCondition loaded, bool guided) : loaded_(std::move(loaded)), guided_(guided) {
+  explicit Source(LoadedCondition loaded) : loaded_(std::move(loaded)) {
     torch::NoGradGuard no_grad;
     if (auto* t2i = std::get_if<nn::T2IAdapter>(&loaded_.adapter)) {
       for (const auto& level : (*t2i)(as_input(*t2i))) {
@@ -83,7 +83,7 @@ class Source {
     // Only the half with the prompt is steered, so that guidance strengthens it: in guess mode, and
     // by a ControlNet without places (diffusers' pipeline treats both alike).
     const bool placeless = controlnet->config().global_pool_conditions;
-    const bool half = (condition.guess_mode || placeless) && guided_;
+    const bool half = (condition.guess_mode || placeless) && call.has_both_halves;
     const auto pictures = call.input.size(0) / 2;
     const auto input = half ? call.input.narrow(0, pictures, pictures) : call.input;
     const auto text = half ? call.text.narrow(pictures, pictures) : call.text;
@@ -104,7 +104,6 @@ class Source {
   }
 
   LoadedCondition loaded_;
-  bool guided_;
   std::vector<Tensor> features_;  ///< Of a T2I-Adapter, weighted.
   Tensor picture_;                ///< Of a ControlNet, embedded.
 };
@@ -148,10 +147,10 @@ Tensor weight_map(const Condition& condition, std::int64_t height, std::int64_t 
   return map;
 }
 
-diffusion::ResidualCallback residuals_of(std::vector<LoadedCondition> conditions, bool guided) {
+diffusion::ResidualCallback residuals_of(std::vector<LoadedCondition> conditions) {
   if (conditions.empty()) return {};
   const auto sources = std::make_shared<std::vector<Source>>();
-  for (auto& condition : conditions) sources->emplace_back(std::move(condition), guided);
+  for (auto& condition : conditions) sources->emplace_back(std::move(condition));
   return [sources](const diffusion::NetworkCall& call) {
     nn::UNetResiduals residuals;
     for (auto& source : *sources) source.add(residuals, call);

@@ -36,6 +36,6 @@ torch::Tensor weight_map(const Condition& condition, std::int64_t height, std::i
 
 /// What all conditions together add at a call of the U-Net. Features that do not depend on the call
 /// are computed once, here.
-diffusion::ResidualCallback residuals_of(std::vector<LoadedCondition> conditions, bool guided);
+diffusion::ResidualCallback residuals_of(std::vector<LoadedCondition> conditions);
 
 }  // namespace mos::region

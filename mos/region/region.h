@@ -26,12 +26,30 @@ struct FeatureBox {
 /// no position is taken that lies partly outside (reference: RegionT2I_AttnProcessor).
 FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width);
 
+/// A place on the canvas as fractions of its height and width.
+struct Point {
+  double top = 0.0, left = 0.0;
+};
+
 struct Region {
   std::string prompt;
   std::string negative_prompt;
   Box box;
   /// 1 replaces the context inside the box, as in the paper; less leaves that share of it.
   double weight = 1.0;
+  std::string name;               ///< What --redo-region calls it; empty: its number.
+  std::string mask;               ///< A picture instead of the box: grey is weight.
+  std::string mask_sha256;        ///< Of recorded scenes; else empty.
+  std::vector<Point> polygon;     ///< Corners instead of the box, at least three.
+  bool background = false;        ///< Wherever no other region is, instead of the box.
+  double feather = 0.0;           ///< Pixels over which its edge is softened.
+  double start = 0.0, end = 1.0;  ///< Share of the steps before it begins and when it ends.
+
+  /// Whether it is a box with a hard edge in every step, as in the paper.
+  bool is_plain_box() const {
+    return mask.empty() && polygon.empty() && !background && feather == 0.0 && start == 0.0 &&
+           end == 1.0;
+  }
 };
 
 struct BoxWeight {
@@ -63,6 +81,14 @@ struct Scene {
   std::vector<Region> regions;
   std::optional<Canvas> canvas;  ///< When the file names its size.
   std::vector<Condition> conditions;
+  /// Stand before the prompts and negative prompts of the context and of every region.
+  std::string root_prompt, root_negative_prompt;
+  std::string overlap = "mean";  ///< mean, as the paper, or front: the first in the list covers.
+  double base_ratio = 0.0;       ///< Share of the context's attention inside every region.
+  bool isolate = false;          ///< Regions do not see each other in self-attention.
+
+  /// Whether the paper's rules are all that it needs: boxes, and the mean where they overlap.
+  bool is_plain() const;
 };
 
 /// A box from four numbers top, left, bottom, right: fractions when all are at most 1, else pixels.
@@ -70,10 +96,10 @@ struct Scene {
 Box make_box(const std::vector<double>& numbers, Canvas canvas);
 
 /// {"prompt", "negative_prompt", "height", "width", "regions": [{"prompt", "negative_prompt",
-/// "box": [top, left, bottom, right], "weight"}], "conditions": [{"adapter", "picture", "weight",
-/// "boxes": [{"box", "weight"}], "start", "end", "guess_mode"}]}. Throws kUsage on unknown keys,
-/// bad boxes or numbers, a region without a prompt, a condition without adapter or picture.
-/// `fallback` is the canvas when the file names none.
+/// "box": [top, left, bottom, right], "weight", …}], "conditions": [{"adapter", "picture",
+/// "weight", "boxes": [{"box", "weight"}], "start", "end", "guess_mode"}]}. Throws kUsage on
+/// unknown keys, bad boxes or numbers, a region without a prompt, a condition without adapter or
+/// picture. `fallback` is the canvas when the file names none.
 Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback);
 Json scene_to_json(const Scene& scene);
 

@@ -21,8 +21,11 @@ Tensor crop(const Tensor& map, const FeatureBox& box) {
 }  // namespace
 
 RegionalAttention::RegionalAttention(std::vector<RegionContext> regions, std::int64_t latent_height,
-                                     std::int64_t latent_width)
-    : regions_(std::move(regions)), latent_height_(latent_height), latent_width_(latent_width) {}
+                                     std::int64_t latent_width, std::int64_t pictures)
+    : regions_(std::move(regions)),
+      latent_height_(latent_height),
+      latent_width_(latent_width),
+      pictures_(pictures) {}
 
 const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::AttentionImpl& attention,
                                                                       std::int64_t batch) {
@@ -30,7 +33,8 @@ const std::vector<nn::KeyValue>& RegionalAttention::region_key_values(nn::Attent
   if (!cached.empty()) return cached;
   for (const auto& region : regions_) {
     const auto source = attention.context_of_layer(region.text.context);
-    const auto pictures = batch / source.size(0);  // of each guidance half
+    // Of each guidance half.
+    const auto pictures = pictures_ > 0 ? pictures_ : batch / source.size(0);
     const auto [key, value] = attention.key_value(source);
     cached.push_back({key.repeat_interleave(pictures, 0), value.repeat_interleave(pictures, 0)});
   }
@@ -44,6 +48,10 @@ Tensor RegionalAttention::process(nn::AttentionImpl& attention, const Tensor& hi
   const auto [key, value] = attention.key_value(attention.context_of_layer(context));
   auto mixed = nn::attention(query, key, value);  // the context, everywhere
   const auto& of_regions = region_key_values(attention, query.size(0));
+  // A call without guidance has the second half of the pictures, those with the prompt.
+  const auto wanted = [batch = query.size(0)](const Tensor& all) {
+    return all.size(0) == batch ? all : all.slice(0, all.size(0) - batch);
+  };
 
   const auto as_map = [&, h = height, w = width](const Tensor& x) {
     return x.unflatten(2, {h, w});
@@ -55,8 +63,9 @@ Tensor RegionalAttention::process(nn::AttentionImpl& attention, const Tensor& hi
     const auto box = on_features(regions_[i].box, height, width);
     if (box.empty()) continue;  // smaller than one position of this layer
     const auto inside = crop(query_map, box);
-    auto own = nn::attention(inside.flatten(2, 3), of_regions[i].key, of_regions[i].value)
-                   .unflatten(2, {inside.size(2), inside.size(3)});
+    auto own =
+        nn::attention(inside.flatten(2, 3), wanted(of_regions[i].key), wanted(of_regions[i].value))
+            .unflatten(2, {inside.size(2), inside.size(3)});
     const auto weight = regions_[i].weight;
     if (weight < 1.0) own = weight * own + (1.0 - weight) * crop(context_map, box);
     crop(sum, box).add_(own);

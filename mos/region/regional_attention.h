@@ -27,9 +27,10 @@ struct RegionContext {
 class RegionalAttention : public nn::AttentionProcessor {
  public:
   /// `latent_height` and `latent_width`: the size of the U-Net's input, from which the size of each
-  /// layer's features follows.
+  /// layer's features follows. `pictures` of a batch, for runs whose guidance is not always on; 0:
+  /// what the first call says.
   RegionalAttention(std::vector<RegionContext> regions, std::int64_t latent_height,
-                    std::int64_t latent_width);
+                    std::int64_t latent_width, std::int64_t pictures = 0);
 
   torch::Tensor process(nn::AttentionImpl& attention, const torch::Tensor& hidden_states,
                         const torch::Tensor& context) override;
@@ -41,6 +42,7 @@ class RegionalAttention : public nn::AttentionProcessor {
   std::vector<RegionContext> regions_;
   std::int64_t latent_height_;
   std::int64_t latent_width_;
+  std::int64_t pictures_;
   std::map<const nn::AttentionImpl*, std::vector<nn::KeyValue>> key_values_;
 };
 

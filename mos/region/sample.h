@@ -11,7 +11,10 @@
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/model.h"
 #include "mos/region/condition.h"
+#include "mos/region/picture_options.h"
+#include "mos/region/picture_start.h"
 #include "mos/region/region.h"
+#include "mos/region/sampler_options.h"
 
 namespace mos::region {
 
@@ -24,7 +27,16 @@ struct SampleOptions {
   double eta = 0.0;                 ///< DDIM only.
   std::uint64_t seed = 0;           ///< Of the first picture; the next ones count up.
   std::int64_t count = 1;           ///< Pictures in one batch.
+  SamplerOptions sampler;           ///< What most pictures leave alone.
+  PictureOptions pictures;          ///< The same.
 };
+
+/// Options of which records hold only what is not usual.
+template <class Visitor>
+void describe_more(Visitor& visit, SampleOptions& options) {
+  describe_sampling(visit, options.sampler);
+  describe_pictures(visit, options.pictures);
+}
 
 template <class Visitor>
 void describe(Visitor& visit, SampleOptions& options) {
@@ -33,10 +45,11 @@ void describe(Visitor& visit, SampleOptions& options) {
   visit("steps", options.steps, "denoising steps", at_least(1));
   visit("guidance_scale", options.guidance_scale, "classifier-free guidance; 1 or less: none",
         between(-1000, 1000));
-  visit("scheduler", options.scheduler, "ddpm, ddim, dpm++, dpmsolver, euler or pndm");
+  visit("scheduler", options.scheduler, "see mos sample --list-schedulers");
   visit("eta", options.eta, "noise of DDIM's steps, 0 to 1", between(0, 1));
   visit("seed", options.seed, "seed of the first picture; the next ones count up");
   visit("count", options.count, "pictures", at_least(1));
+  describe_more(visit, options);
 }
 
 /// Pictures of one batch, as far as any memory goes.
@@ -48,6 +61,9 @@ void check_options(const SampleOptions& options);
 /// The canvas of `options`, with the model's own size for what is 0.
 Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options);
 
+/// The canvas of the finished picture: that, or the second pass's.
+Canvas hires_canvas(const diffusion::Model& model, const SampleOptions& options);
+
 /// Throws kUsage naming the regions of `scene`, whose canvas is known, with a box that covers no
 /// whole position of any cross-attention layer: nobody would read their prompts.
 void check_boxes(const diffusion::Model& model, const Scene& scene);
@@ -56,6 +72,7 @@ void check_boxes(const diffusion::Model& model, const Scene& scene);
 struct PaintInputs {
   torch::Tensor noise;                      ///< [count,C,h,w] instead of the seeds, when defined.
   std::vector<LoadedCondition> conditions;  ///< Those of the scene, loaded.
+  LoadedStart start;                        ///< Of the options' picture, loaded.
 };
 
 /// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.

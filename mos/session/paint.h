@@ -20,6 +20,8 @@ using PictureCallback = std::function<void(const torch::Tensor&, const PictureRe
 struct PaintHooks {
   ProgressCallback progress;  ///< One stage over the denoising steps of all batches.
   PictureCallback picture;    ///< Each picture, when its batch is done.
+  /// Told of the steps of a batch, in the place of what is told of them already; empty: nobody.
+  std::function<diffusion::StepCallback(diffusion::StepCallback, const PictureRecord&)> of_batch;
   const CancelToken* cancel = nullptr;
 };
 
@@ -29,7 +31,8 @@ PictureRecord record_of(const Session& session, region::Scene scene,
                         const region::SampleOptions& options);
 
 /// Paints the pictures of `whole`, whose options count all of them, at most `at_a_time` in one
-/// batch. Throws as region::sample_pictures does.
+/// batch; one by one where prompts have choices `{a|b}`, which each picture draws for itself.
+/// Throws as region::sample_pictures does.
 void paint(Session& session, const PictureRecord& whole, const region::PaintInputs& inputs,
            std::int64_t at_a_time, const PaintHooks& hooks);
 

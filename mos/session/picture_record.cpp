@@ -11,6 +11,7 @@
 #include "mos/base/sha256.h"
 #include "mos/io/image.h"
 #include "mos/io/mapped_file.h"
+#include "mos/region/foreign_record.h"
 
 namespace mos::session {
 namespace fs = std::filesystem;
@@ -18,6 +19,24 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kGridGap = 4;  // pixels
+
+/// The options without those of the sampler that are what they always were, so that pictures made
+/// before there were these are the same bytes.
+Json options_json(const PictureRecord& record) {
+  auto json = write_options(record.options);
+  JsonWriter defaults;
+  region::SampleOptions usual;
+  region::describe_more(defaults, usual);
+  const auto usual_values = defaults.take();
+  for (const auto& [key, value] : usual_values.items()) {
+    if (json.at(key) == value || key == "plain_text") json.erase(key);
+  }
+  if (record.has_syntax) json["plain_text"] = false;
+  const auto& pictures = record.options.pictures;
+  if (!pictures.init_sha256.empty()) json["init_sha256"] = pictures.init_sha256;
+  if (!pictures.mask_sha256.empty()) json["mask_sha256"] = pictures.mask_sha256;
+  return json;
+}
 
 Json to_json(const PictureRecord& record) {
   Json json = {{kProgramKey, record.program},
@@ -30,11 +49,12 @@ Json to_json(const PictureRecord& record) {
     json["concepts"].push_back({{"file", use.file}, {"sha256", use.sha256}, {"scale", use.scale}});
   }
   json["scene"] = scene_to_json(record.scene);
-  json["options"] = write_options(record.options);
+  json["options"] = options_json(record);
   json["device"] = record.device;
   json["dtype"] = record.dtype;
   json["threads"] = record.threads;
   json["seed"] = record.seed;
+  if (record.has_parameters) json["parameters"] = true;
   return json;
 }
 
@@ -56,13 +76,22 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
                                json_required<std::string>(use, "sha256"),
                                json_required<double>(use, "scale")});
   }
-  read_options(json_required<Json>(json, "options"), origin, record.options);
+  auto options = json_required<Json>(json, "options");
+  auto& pictures = record.options.pictures;
+  pictures.init_sha256 = json_value<std::string>(options, "init_sha256", "");
+  pictures.mask_sha256 = json_value<std::string>(options, "mask_sha256", "");
+  options.erase("init_sha256");
+  options.erase("mask_sha256");
+  record.options.sampler.plain_text = true;
+  read_options(options, origin, record.options);
+  record.has_syntax = !record.options.sampler.plain_text;
   record.scene = region::scene_from_json(json_required<Json>(json, "scene"), origin,
                                          {record.options.height, record.options.width});
   record.device = json_required<std::string>(json, "device");
   record.dtype = json_required<std::string>(json, "dtype");
   record.threads = json_required<std::int64_t>(json, "threads");
   record.seed = json_required<std::uint64_t>(json, "seed");
+  record.has_parameters = json_value(json, "parameters", false);
   const auto first = record.options.seed;
   region::check_options(record.options);
   if (record.threads < 1 || record.threads > kMostThreads || record.seed < first ||
@@ -85,7 +114,8 @@ PictureRecord read_record(const fs::path& picture) {
   const auto found = image.text.find(kRecordKeyword);
   if (found == image.text.end()) {
     throw Error(ErrorKind::kFormat, fmt::format("{} does not say how it was made; expected a PNG "
-                                                "that mos sample wrote",
+                                                "that mos sample wrote; --from takes the options "
+                                                "of other programs' pictures",
                                                 picture.string()));
   }
   const auto origin = fmt::format("the record in {}", picture.string());
@@ -93,7 +123,12 @@ PictureRecord read_record(const fs::path& picture) {
 }
 
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {
-  return io::encode_png(pixels, {{kRecordKeyword, record_text(record)}});
+  std::map<std::string, std::string> texts = {{kRecordKeyword, record_text(record)}};
+  if (record.has_parameters) {
+    texts["parameters"] =
+        region::parameters_text(record.scene, record.options, record.seed, record.program);
+  }
+  return io::encode_png(pixels, texts);
 }
 
 fs::path record_path(fs::path picture) { return picture.replace_extension(".json"); }

@@ -35,6 +35,11 @@ struct PictureRecord {
   region::Scene scene;
   /// Of the batch that this picture was painted in: the seed of its first picture, its count.
   region::SampleOptions options;
+  /// Some prompt has weights, BREAK or more than one chunk. The record then says that it is not
+  /// plain text; one that says nothing is read as such, since older ones were.
+  bool has_syntax = false;
+  /// The PNG has A1111's text too, for other programs. Older ones have not.
+  bool has_parameters = false;
   std::string device, dtype;
   std::int64_t threads = 1;
   std::uint64_t seed = 0;  ///< Of this picture.

@@ -8,6 +8,7 @@
 #include "mos/base/runtime.h"
 #include "mos/session/compute.h"
 #include "mos/session/conditions.h"
+#include "mos/session/picture_inputs.h"
 
 namespace mos::session {
 namespace {
@@ -63,7 +64,8 @@ torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, cons
                                .dtype = dtype_named(record.dtype, device),
                                .keys = keys,
                                .read = now.read});
-  const region::PaintInputs inputs{{}, load_conditions(session, now.scene)};
+  region::PaintInputs inputs{{}, load_conditions(session, now.scene)};
+  inputs.start = load_pictures(now.scene, now.options.pictures);
   const PaintProgress progress(hooks.progress, 1);
   const auto pictures =
       region::sample_pictures(session.model, session.tokens, record.scene, record.options, inputs,

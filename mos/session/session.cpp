@@ -18,7 +18,9 @@
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
+#include "mos/region/scene_text.h"
 #include "mos/text/prompt_syntax.h"
+#include "mos/text/weighted_prompt.h"
 
 namespace mos::session {
 namespace {
@@ -154,12 +156,25 @@ Session open_session(const SessionOptions& options) {
           .guests = std::move(guests)};
 }
 
-void check_words(const Session& session, const region::Scene& scene) {
-  std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
-  for (const auto& region : scene.regions) {
-    prompts.push_back(region.prompt);
-    prompts.push_back(region.negative_prompt);
+std::string find_lora(const std::string& name, const std::filesystem::path& folder) {
+  for (const auto& place : {folder / name, std::filesystem::path(name)}) {
+    for (const char* ending : {"", ".safetensors", ".pt", ".pth", ".bin", ".ckpt"}) {
+      auto file = place;
+      file += ending;
+      std::error_code ignored;
+      if (std::filesystem::is_regular_file(file, ignored)) return file.lexically_normal().string();
+    }
   }
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("a prompt names <lora:{}>, but there is no file {}.safetensors in {}; name "
+                  "its folder with --lora-folder, or take brackets for plain text with "
+                  "--plain-text",
+                  name, name, folder.string()));
+}
+
+void check_words(const Session& session, const region::Scene& scene, bool plain_text) {
+  const auto prompts = region::prompts_of(scene);
   for (const auto& guest : session.guests) {
     const auto is_called = [&](const std::string& prompt) {
       const auto has = [&](const std::string& word) {
@@ -176,8 +191,9 @@ void check_words(const Session& session, const region::Scene& scene) {
   std::set<std::string> said;
   for (const auto& prompt : prompts) {
     refuse_unknown_words(session, prompt);
-    warn_if_cut(session, prompt);
-    for (const auto& sentence : text::foreign_syntax(prompt)) {
+    if (plain_text) warn_if_cut(session, prompt);
+    if (!plain_text) text::parse_weights(prompt);  // throws for what it cannot mean
+    for (const auto& sentence : text::foreign_syntax(prompt, plain_text)) {
       if (said.insert(sentence).second) log::warn(sentence);
     }
   }

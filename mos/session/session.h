@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,11 @@ Session open_session(const SessionOptions& options);
 /// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
 /// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
 /// are cut and of what other programs would not read as plain words.
-void check_words(const Session& session, const region::Scene& scene);
+void check_words(const Session& session, const region::Scene& scene, bool plain_text);
+
+/// The file that `<lora:name>` in a prompt means: `name` as it stands, or with the ending of a
+/// concept's file, in `folder` or on its own. Throws kUsage naming where it was looked for.
+std::string find_lora(const std::string& name, const std::filesystem::path& folder);
 
 /// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.
 void check_hash(const std::string& what, const std::string& expected, const std::string& actual);

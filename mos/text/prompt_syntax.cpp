@@ -52,7 +52,15 @@ std::string_view embedding_tag(std::string_view prompt) {
   return end > begin + kStart.size() ? prompt.substr(begin, end - begin) : kNone;
 }
 
-/// `(word:1.4)`, `((word))`, and InvokeAI's `(word)1.4`, `(word)++`, `word++`.
+/// InvokeAI's `(word)1.4`.
+std::string_view trailing_factor(std::string_view prompt) {
+  for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+    if (prompt[i] == ')' && is_digit(prompt[i + 1])) return prompt.substr(i, 2);
+  }
+  return kNone;
+}
+
+/// `(word:1.4)`, `((word))`, and compel's `(word)++`, `word++`.
 std::string_view weight(std::string_view prompt) {
   const auto ends_in_number = [](std::string_view inside) {
     const auto colon = inside.rfind(':');
@@ -64,8 +72,7 @@ std::string_view weight(std::string_view prompt) {
     const auto pair = prompt.substr(i, 2);
     const bool is_raised =
         pair == "++" && i > 0 && (is_letter(prompt[i - 1]) || prompt[i - 1] == ')');
-    const bool has_factor = pair[0] == ')' && is_digit(pair[1]);
-    if (pair == "((" || pair == "[[" || is_raised || has_factor) return pair;
+    if (pair == "((" || pair == "[[" || is_raised) return pair;
   }
   return kNone;
 }
@@ -79,11 +86,14 @@ std::string_view change(std::string_view prompt) {
   });
 }
 
-/// `{red|blue}`, `__colour__`.
+/// `{red|blue}`.
 std::string_view choice(std::string_view prompt) {
-  const auto part = bracketed(
-      prompt, '{', '}', [](std::string_view inside) { return inside.find('|') != inside.npos; });
-  if (!part.empty()) return part;
+  return bracketed(prompt, '{', '}',
+                   [](std::string_view inside) { return inside.find('|') != inside.npos; });
+}
+
+/// `__colour__`.
+std::string_view named_choice(std::string_view prompt) {
   const auto begin = prompt.find("__");
   if (begin == prompt.npos || begin + 2 >= prompt.size()) return kNone;
   const auto end = std::find_if_not(prompt.begin() + begin + 2, prompt.end(), is_word_letter);
@@ -91,21 +101,20 @@ std::string_view choice(std::string_view prompt) {
   return name.size() > 4 && name.ends_with("__") ? name : kNone;
 }
 
-/// AND or BREAK among words in small letters.
-std::string_view joiner(std::string_view prompt) {
+/// `word` alone among words in small letters.
+std::string_view joiner(std::string_view prompt, std::string_view word) {
   if (std::none_of(prompt.begin(), prompt.end(), [](char c) { return c >= 'a' && c <= 'z'; })) {
     return kNone;
   }
-  for (const std::string_view word : {"AND", "BREAK"}) {
-    const auto begin = prompt.find(word);
-    if (begin == prompt.npos) continue;
-    const auto end = begin + word.size();
-    const bool is_tail = begin > 0 && is_word_letter(prompt[begin - 1]);
-    const bool is_head = end < prompt.size() && is_word_letter(prompt[end]);
-    if (!is_tail && !is_head) return prompt.substr(begin, word.size());
-  }
-  return kNone;
+  const auto begin = prompt.find(word);
+  if (begin == prompt.npos) return kNone;
+  const auto end = begin + word.size();
+  const bool is_tail = begin > 0 && is_word_letter(prompt[begin - 1]);
+  const bool is_head = end < prompt.size() && is_word_letter(prompt[end]);
+  return is_tail || is_head ? kNone : prompt.substr(begin, word.size());
 }
+std::string_view conjunction(std::string_view prompt) { return joiner(prompt, "AND"); }
+std::string_view chunk_break(std::string_view prompt) { return joiner(prompt, "BREAK"); }
 
 /// `\(`, which means a bracket that is no weight.
 std::string_view escape(std::string_view prompt) {
@@ -130,28 +139,34 @@ std::string as_option(std::string_view tag) {
 
 struct Kind {
   std::string_view (*find)(std::string_view);
-  const char* advice;  ///< Behind "… is read as plain text".
+  const char* advice;              ///< Behind "… is read as plain text".
+  bool is_always_foreign = false;  ///< Else only where prompts are plain text.
 };
 constexpr std::array kKinds = {
-    Kind{embedding_tag, "; write the word alone and give its file with --concept"},
-    Kind{weight, ", since words have no weights here; leave brackets and numbers out"},
+    Kind{embedding_tag, "; write the word alone and give its file with --concept", true},
+    Kind{trailing_factor, ", since words have no weights behind a bracket; write (words:1.4)",
+         true},
+    Kind{named_choice, ", since no lists of words are read; write {a|b}", true},
+    Kind{weight, ", since words have no weights in plain text"},
     Kind{change, ", since a prompt is the same in every step"},
-    Kind{choice, ", since nothing is drawn by chance in a prompt"},
-    Kind{joiner, "; what stands beside each other is best said with --regions or --scene"},
+    Kind{choice, ", since nothing is drawn by chance in plain text"},
+    Kind{conjunction, "; what stands beside each other is best said with --regions or --scene",
+         true},
+    Kind{chunk_break, ", since a plain text has one chunk"},
     Kind{escape, ", backslash included; brackets need none here"},
 };
 
 }  // namespace
 
-std::vector<std::string> foreign_syntax(std::string_view prompt) {
+std::vector<std::string> foreign_syntax(std::string_view prompt, bool plain_text) {
   std::vector<std::string> sentences;
-  if (const auto tag = file_tag(prompt); !tag.empty()) {
+  if (const auto tag = file_tag(prompt); !tag.empty() && plain_text) {
     sentences.push_back(fmt::format("{} is read as plain text; give the file with --concept {}",
                                     tag, as_option(tag)));
   }
   for (const auto& kind : kKinds) {
     const auto part = kind.find(prompt);
-    if (!part.empty()) {
+    if (!part.empty() && (plain_text || kind.is_always_foreign)) {
       sentences.push_back(fmt::format("{} is read as plain text{}", part, kind.advice));
     }
   }

@@ -19,14 +19,33 @@ refuses "but not nowhere" $exit_usage 'EasyNeg' "${sample[@]}" "${negative[@]}" 
 refuses "nor as a part of another word" $exit_usage 'EasyNeg' "${sample[@]}" "${negative[@]}" \
   --prompt "a bear" --negative-prompt "EasyNegative"
 
-accepts "a file named in a prompt" "${sample[@]}" --prompt "a bear <lora:mybear:0.8>"
+plain=("${sample[@]}" --plain-text)
+accepts "a file named in plain text" "${plain[@]}" --prompt "a bear <lora:mybear:0.8>"
 says "is said with the option for it" 'warning: <lora:mybear:0.8> .*--concept mybear.safetensors=0.8'
-accepts "a weight" "${sample[@]}" --prompt "a (bear:1.4)" --negative-prompt "a (bear:1.4)"
+accepts "a weight in plain text" "${plain[@]}" --prompt "a (bear:1.4)" \
+  --negative-prompt "a (bear:1.4)"
 says "is said" 'warning: \(bear:1.4\) is read as plain text'
 holds "once" test "$(grep -c 'plain text' <<<"$err")" -eq 1
-accepts "a weight in a region" "${sample[@]}" --prompt "beach" \
+accepts "a weight in a region in plain text" "${plain[@]}" --prompt "beach" \
   --regions "[((bear))]-*-[]-*-[0, 0, 1, 0.5]"
 says "is said too" 'no weights'
+
+# same NAME ARGUMENTS...: whether the picture is the one in output/NAME.png, to its pixels.
+accepts "a bear" "${sample[@]:0:9}" --out output/plain.png --prompt "a bear, snow"
+accepts "a bear in brackets" "${sample[@]:0:9}" --out output/weighted.png --prompt "a (bear:1.4), snow"
+holds "is another one" test "$(wc -l <<<"$err")" -le 1
+holds "with other bytes" bash -c '! cmp -s output/plain.png output/weighted.png'
+accepts "and comes out again" "${sample[@]:0:1}" --rerun output/weighted.png --out output/again.png
+holds "with the same bytes" cmp -s output/weighted.png output/again.png
+accepts "brackets with backslashes" "${sample[@]}" --prompt 'a \(bear\) BREAK snow++'
+refuses "what changes between steps" $exit_usage 'between steps.*--plain-text' "${sample[@]}" \
+  --prompt "a [cat:dog:0.5]"
+refuses "a file that is not there" $exit_usage '<lora:absent>.*--lora-folder' "${sample[@]}" \
+  --prompt "a bear <lora:absent:1>"
+refuses "one file with two scales" $exit_usage 'scales 1 and 0.5' "${sample[@]}" \
+  --prompt "a bear <lora:x:1> <lora:x:0.5>"
+accepts "choices" "${sample[@]:0:9}" --out output/choice --count 2 --prompt "a {red|blue|green} bear"
+holds "are settled in the record" bash -c '! grep -q "{red" output/choice/*.json'
 
 refuses "a box that no layer sees" $exit_usage 'region 2 "a cat".*\[0, 0, 5, 64\]' "${sample[@]}" \
   --prompt "beach" --regions "[a bear]-*-[]-*-[0,0,64,32]|[a cat]-*-[]-*-[0, 0, 5, 64]"
@@ -57,6 +76,9 @@ lora() {
 }
 lora A
 lora B
+accepts "a file named in a prompt is a concept" "${sample[@]:0:9}" --out output/tag.png \
+  --prompt "a bear <lora:A:0.5>" --lora-folder input
+holds "in its record" grep -q '"scale": 0.5' output/tag.json
 fuse=(fuse --base "$tiny_base" --method weight --lora output/f.safetensors)
 accepts "two concepts with the same trigger words" "${fuse[@]}" "input/A.safetensors=sks bear" \
   "input/B.safetensors=Sks  bear"

@@ -41,6 +41,7 @@ std::vector<Target> file_targets();
 std::vector<Target> concept_targets();
 std::vector<Target> text_targets();
 std::vector<Target> settings_targets();
+std::vector<Target> prompt_targets();
 
 /// A folder of this process in memory if there is such a file system, gone at its end.
 const std::filesystem::path& scratch_folder();

@@ -7,6 +7,7 @@
 
 #include "mos/base/json.h"
 #include "mos/base/text.h"
+#include "mos/checkpoint/part.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/model.h"
@@ -131,8 +132,8 @@ class GoldenTune : public ::testing::Test {
                                  const std::string& prefix) {
     expect_close(loss.detach(), prefix + "loss");
     std::size_t compared = 0;
-    for (const auto name : {mos::tune::kTextGroup, mos::tune::kUNetGroup}) {
-      for (const auto& parameter : attached.group(name).parameters) {
+    for (const auto part : mos::checkpoint::kTunedParts) {
+      for (const auto& parameter : attached.group(folder_of(part)).parameters) {
         const auto key = prefix + "grad/" + parameter.name;
         if (!file_->contains(key)) continue;
         expect_close(parameter.value.grad(), key);
@@ -296,10 +297,11 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     const auto attached = attach("init/");
     watch_ordinary_words();
     const auto& words = attached->group(mos::tune::kWordGroup);
-    mos::tune::AdamW optimiser({{words.parameters, kRowRate},
-                                {attached->group(mos::tune::kTextGroup).parameters, kTextRate},
-                                {attached->group(mos::tune::kUNetGroup).parameters, kUNetRate}},
-                               {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
+    const auto& text = attached->group(folder_of(kTextEncoder));
+    const auto& unet = attached->group(folder_of(kUNet));
+    mos::tune::AdamW optimiser(
+        {{words.parameters, kRowRate}, {text.parameters, kTextRate}, {unet.parameters, kUNetRate}},
+        {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
     const auto norms = file_->get(name + "/norm_mean4");
     const auto inputs = batch("prompts", noise_offset());

@@ -55,7 +55,7 @@ std::vector<std::int64_t> active_calls(double start, double end, std::int64_t to
   }
   loaded.condition.start = start;
   loaded.condition.end = end;
-  const auto callback = residuals_of({loaded}, true);
+  const auto callback = residuals_of({loaded});
   std::vector<std::int64_t> active;
   for (std::int64_t i = 0; i < total; ++i) {
     if (!callback({.index = i, .total = total}).adapter.empty()) active.push_back(i);
@@ -80,12 +80,12 @@ TEST(Residuals, OfAControlNetWithoutPlacesSteerOnlyTheHalfWithThePrompt) {
   auto generator = seeded_generator(5);
   tiny::fill_randomly(*controlnet, generator);
   const torch::NoGradGuard no_grad;
-  const auto callback =
-      residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}}, /*guided=*/true);
+  const auto callback = residuals_of({{controlnet, torch::ones({1, 3, 8, 8}), {}}});
   const auto residuals = callback({.input = torch::ones({2, 4, 4, 4}),
                                    .timestep = torch::full({1}, 9, torch::kInt64),
                                    .text = torch::ones({2, 12, 16}),
-                                   .total = 1});
+                                   .total = 1,
+                                   .has_both_halves = true});
   for (const auto& features : residuals.control_down) {
     EXPECT_EQ(features[0].abs().max().item<double>(), 0.0);
     EXPECT_GT(features[1].abs().max().item<double>(), 0.0);

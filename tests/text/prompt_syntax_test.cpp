@@ -38,6 +38,11 @@ TEST(ForeignSyntax, NamesChangesChoicesJoinersAndEscapes) {
   EXPECT_THAT(foreign_syntax("<lora:a:1> (b:1.2) {c|d}"), SizeIs(3));
 }
 
+TEST(ForeignSyntax, WherePromptsAreReadNamesOnlyWhatIsNot) {
+  EXPECT_THAT(foreign_syntax("<lora:a:1> (b:1.2) {c|d} BREAK e++ \\(", false), IsEmpty());
+  EXPECT_THAT(foreign_syntax("a cat AND a dog, (x)1.3, __y__, embedding:z", false), SizeIs(4));
+}
+
 TEST(ForeignSyntax, LeavesPlainProseAlone) {
   for (const char* prompt :
        {"", "a bear (brown) in the snow", "a <bear1> <bear2>, 4:3, at 10:30", "[a bear]",

@@ -1,0 +1,160 @@
+#include "mos/diffusion/scheduler_names.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "mos/base/error.h"
+#include "mos/base/text_distance.h"
+#include "mos/diffusion/sigma/sigma_grid.h"
+
+namespace mos::diffusion {
+namespace {
+
+constexpr const char* kMultistep = "DPMSolverMultistepScheduler";
+
+/// Letters that say nothing taken out: "DPM++ 2S a", "dpmpp_2s_ancestral" and "k_dpmpp_2s_a" are
+/// all dpm++2sa.
+std::string plain(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  const auto replace_all = [&text](std::string_view from, std::string_view to) {
+    for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) {
+      text.replace(at, from.size(), to);
+    }
+  };
+  if (text.starts_with("k_")) text.erase(0, 2);
+  if (text.ends_with("_gpu")) text.erase(text.size() - 4);
+  replace_all("dpmpp", "dpm++");
+  replace_all("ancestral", "a");
+  for (const char* nothing : {" ", "_", "-"}) replace_all(nothing, "");
+  return text;
+}
+
+const SchedulerName* row_of(std::string_view name) {
+  const auto wanted = plain(name);
+  if (wanted.empty()) return nullptr;
+  for (const auto& entry : scheduler_table()) {
+    if (name == entry.class_name && !name.empty()) return &entry;
+    for (const char* known : {entry.name, entry.a1111, entry.comfyui}) {
+      if (wanted == plain(known)) return &entry;
+    }
+  }
+  return nullptr;
+}
+
+/// Names that were understood before there was a table.
+std::string_view modern(std::string_view name) {
+  return name == "dpmsolver++" ? std::string_view("dpm++") : name;
+}
+
+}  // namespace
+
+const std::vector<SchedulerName>& scheduler_table() {
+  static const std::vector<SchedulerName> table = {
+      {"euler", "EulerDiscreteScheduler", "Euler", "euler", "", "euler", "normal",
+       "straight steps in sigma"},
+      {"euler_a", "EulerAncestralDiscreteScheduler", "Euler a", "euler_ancestral", "", "euler_a",
+       "normal", "the same with fresh noise in each step"},
+      {"heun", "HeunDiscreteScheduler", "Heun", "heun", "", "heun", "normal",
+       "second order; two calls in each step"},
+      {"dpm2", "KDPM2DiscreteScheduler", "DPM2", "dpm_2", "", "dpm2", "karras",
+       "second order, midpoint; two calls in each step"},
+      {"dpm2_a", "KDPM2AncestralDiscreteScheduler", "DPM2 a", "dpm_2_ancestral", "", "dpm2_a",
+       "karras", "the same with fresh noise"},
+      {"dpm++", kMultistep, "DPM++ 2M", "dpmpp_2m", "dpmsolver++", "dpm++2m", "karras",
+       "second order with memory; the authors' choice"},
+      {"dpm++2m_sde", kMultistep, "DPM++ 2M SDE", "dpmpp_2m_sde", "sde-dpmsolver++", "dpm++2m_sde",
+       "exponential", "the same with fresh noise"},
+      {"dpm++2s_a", "", "DPM++ 2S a", "dpmpp_2s_ancestral", "", "dpm++2s_a", "karras",
+       "second order, fresh noise; two calls in each step"},
+      {"dpm++sde", "DPMSolverSDEScheduler", "DPM++ SDE", "dpmpp_sde", "", "dpm++sde", "karras",
+       "stochastic, second order; two calls in each step"},
+      {"dpm++3m_sde", "", "DPM++ 3M SDE", "dpmpp_3m_sde", "", "dpm++3m_sde", "exponential",
+       "stochastic, third order with memory"},
+      {"dpmsolver", kMultistep, "", "", "dpmsolver", "", "", "DPM-Solver without ++"},
+      {"ddim", "DDIMScheduler", "DDIM", "ddim", "", "", "",
+       "Euler in the model's own timesteps; --eta adds noise"},
+      {"ddpm", "DDPMScheduler", "", "ddpm", "", "", "", "the process that was trained"},
+      {"pndm", "PNDMScheduler", "PLMS", "plms", "", "", "", "linear multistep in timesteps"},
+      {"unipc", "UniPCMultistepScheduler", "UniPC", "uni_pc_bh2", "", "unipc", "normal",
+       "predictor and corrector, good with few steps"},
+      {"lms", "LMSDiscreteScheduler", "LMS", "lms", "", "lms", "normal",
+       "fourth order with memory, in sigma"},
+      {"lcm", "LCMScheduler", "LCM", "lcm", "", "lcm", "sgm_uniform",
+       "for networks of latent consistency: 4 to 8 steps"},
+      {"tcd", "TCDScheduler", "TCD", "tcd", "", "", "",
+       "for networks of trajectory consistency: 4 to 8 steps"},
+  };
+  return table;
+}
+
+std::optional<FoundScheduler> find_scheduler(std::string_view name) {
+  name = modern(name);
+  if (name == "uni_pc") return FoundScheduler{row_of("unipc"), "", /*bh1=*/true};
+  if (const auto* entry = row_of(name)) return FoundScheduler{entry, ""};
+  if (plain(name) == "dpm++2msdeheun") {
+    return FoundScheduler{row_of("dpm++2m_sde"), "", /*bh1=*/false, /*heun=*/true};
+  }
+  if (plain(name) == "dpm++2m") return FoundScheduler{row_of("dpm++"), ""};
+  for (const std::string sigmas : {"karras", "exponential"}) {
+    const auto whole = plain(name);
+    if (!whole.ends_with(sigmas) || name.size() <= sigmas.size()) continue;
+    auto found = find_scheduler(name.substr(0, name.size() - sigmas.size()));
+    if (found && found->sigmas.empty() && *found->entry->method != '\0') {
+      found->sigmas = sigmas;
+      return found;
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> scheduler_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : scheduler_table()) names.emplace_back(entry.name);
+  return names;
+}
+
+void check_scheduler_name(const std::string& name, const std::string& option) {
+  if (name.empty() || find_scheduler(name)) return;
+  std::vector<std::string> known;
+  for (const auto& entry : scheduler_table()) {
+    for (const char* text : {entry.name, entry.class_name, entry.a1111, entry.comfyui}) {
+      if (*text != '\0') known.emplace_back(text);
+    }
+  }
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("{} is \"{}\", expected one of {}, or what diffusers, A1111 or ComfyUI "
+                  "call it{}",
+                  option, name, fmt::join(scheduler_names(), ", "), did_you_mean(name, known)));
+}
+
+std::string scheduler_list() {
+  std::string text = fmt::format("{:<12} {:<14} {:<19} {:<32} {}\n", "--scheduler", "A1111",
+                                 "ComfyUI", "diffusers", "");
+  const auto shown = [](const char* name) { return *name == '\0' ? "-" : name; };
+  for (const auto& entry : scheduler_table()) {
+    text += fmt::format("{:<12} {:<14} {:<19} {:<32} {}\n", entry.name, shown(entry.a1111),
+                        shown(entry.comfyui), shown(entry.class_name), entry.about);
+  }
+  text += fmt::format("\n{:<12} {:<14}\n", "--sigmas", "A1111");
+  for (const auto& entry : sigma_grid_names()) {
+    text += fmt::format("{:<12} {:<14} {}\n", entry.name, entry.a1111, entry.about);
+  }
+  text += fmt::format(
+      "{:<12} {:<14} {}\n\nWithout --sigmas a scheduler spreads its steps as the model's "
+      "scheduler_config.json says.\nThose that have no sigmas walk whole timesteps: ",
+      "automatic", "Automatic", "what A1111 takes for that scheduler");
+  std::vector<std::string> without;
+  for (const auto& entry : scheduler_table()) {
+    if (*entry.method == '\0') without.emplace_back(entry.name);
+  }
+  return text + fmt::format("{}.\n", fmt::join(without, ", "));
+}
+
+}  // namespace mos::diffusion

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What schedulers are called, here and elsewhere.
+namespace mos::diffusion {
+
+struct SchedulerName {
+  const char* name;        ///< Ours.
+  const char* class_name;  ///< Of diffusers; empty: it has none.
+  const char* a1111;       ///< Empty: it has none.
+  const char* comfyui;     ///< The same.
+  const char* algorithm;   ///< `algorithm_type` that the name asks for; empty leaves the config's.
+  const char* method;      ///< On sigmas, see make_sigma_method; empty: it has none.
+  const char* automatic;   ///< The sigmas that A1111 takes by itself.
+  const char* about;
+};
+
+const std::vector<SchedulerName>& scheduler_table();
+
+/// A row, and the sigmas that the name asks for too ("DPM++ 2M Karras"), or "".
+struct FoundScheduler {
+  const SchedulerName* entry;
+  std::string sigmas;
+  bool bh1 = false;   ///< ComfyUI's uni_pc, where uni_pc_bh2 is ours.
+  bool heun = false;  ///< "DPM++ 2M SDE Heun".
+};
+
+/// The scheduler of any of the names in the table, whatever their case, or nothing.
+std::optional<FoundScheduler> find_scheduler(std::string_view name);
+
+/// Our names; for help texts.
+std::vector<std::string> scheduler_names();
+
+/// Throws kUsage for a scheduler that nobody has, with the nearest name. `option` is what to call
+/// it. The empty name is the model's own.
+void check_scheduler_name(const std::string& name, const std::string& option);
+
+/// The table for people to read.
+std::string scheduler_list();
+
+}  // namespace mos::diffusion

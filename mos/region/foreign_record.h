@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mos/region/sample.h"
+
+/// How pictures of other programs were made, as far as it means something here.
+namespace mos::region {
+
+struct ForeignRecord {
+  std::string prompt, negative_prompt;
+  SampleOptions options;
+  std::string model;                  ///< What they call their checkpoint; not a path.
+  std::vector<std::string> left_out;  ///< One sentence each about what is not taken over.
+};
+
+/// Of A1111's text "parameters" (and Forge's, and other programs' that write it).
+/// Throws mos::Error(kFormat) when it has no line of options.
+ForeignRecord read_parameters(const std::string& text, const std::string& origin);
+
+/// The same text for a picture of ours, so that other programs read it: prompt, negative prompt and
+/// one line of options by A1111's names. Regions are left to our own record.
+std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
+                            const std::string& version);
+
+/// Of ComfyUI's graph in API form (the PNG text "prompt"): the one KSampler with its checkpoint,
+/// two texts, an empty latent and LoRA. Throws mos::Error(kFormat) for a graph without exactly one
+/// KSampler.
+ForeignRecord read_comfyui_graph(const std::string& text, const std::string& origin);
+
+/// From the texts of a PNG: "parameters" or "prompt"; nothing where it has neither.
+std::optional<ForeignRecord> read_foreign(const std::map<std::string, std::string>& texts,
+                                          const std::string& origin);
+
+}  // namespace mos::region

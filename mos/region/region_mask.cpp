@@ -1,0 +1,150 @@
+#include "mos/region/region_mask.h"
+
+#include <ATen/Functions.h>
+#include <fmt/core.h>
+#include <torch/nn/functional/padding.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "mos/base/error.h"
+#include "mos/base/text.h"
+#include "mos/io/image.h"
+
+namespace mos::region {
+
+using torch::Tensor;
+
+namespace {
+
+constexpr std::int64_t kSubsamples = 4;  // scan lines of a pixel, and steps within one
+
+Tensor mask_of_box(const Box& box, Canvas canvas) {
+  const auto place = [](double share, std::int64_t size) {
+    return static_cast<std::int64_t>(std::llround(share * static_cast<double>(size)));
+  };
+  auto mask = torch::zeros({canvas.height, canvas.width});
+  mask.slice(0, place(box.top, canvas.height), place(box.bottom, canvas.height))
+      .slice(1, place(box.left, canvas.width), place(box.right, canvas.width))
+      .fill_(1.0);
+  return mask;
+}
+
+/// Where the polygon's edges cross the line at `top`, ascending.
+std::vector<double> crossings(const std::vector<Point>& corners, double top) {
+  std::vector<double> lefts;
+  for (std::size_t i = 0; i < corners.size(); ++i) {
+    const auto &a = corners[i], &b = corners[(i + 1) % corners.size()];
+    if ((a.top <= top) == (b.top <= top)) continue;
+    lefts.push_back(a.left + (top - a.top) / (b.top - a.top) * (b.left - a.left));
+  }
+  std::sort(lefts.begin(), lefts.end());
+  return lefts;
+}
+
+Tensor mask_of_polygon(const std::vector<Point>& corners, Canvas canvas) {
+  auto fine = torch::zeros({canvas.height, canvas.width * kSubsamples});
+  auto rows = fine.accessor<float, 2>();
+  const auto lines = static_cast<double>(canvas.height * kSubsamples);
+  const auto places = static_cast<double>(canvas.width * kSubsamples);
+  for (std::int64_t line = 0; line < canvas.height * kSubsamples; ++line) {
+    const auto lefts = crossings(corners, (static_cast<double>(line) + 0.5) / lines);
+    for (std::size_t pair = 0; pair + 1 < lefts.size(); pair += 2) {
+      const auto begin = static_cast<std::int64_t>(std::llround(lefts[pair] * places));
+      const auto end = static_cast<std::int64_t>(std::llround(lefts[pair + 1] * places));
+      for (auto x = begin; x < end; ++x) rows[line / kSubsamples][x] += 1.0F / kSubsamples;
+    }
+  }
+  return fine.view({canvas.height, canvas.width, kSubsamples}).mean(2);
+}
+
+Tensor mask_of(const Region& region, Canvas canvas, const std::string& where) {
+  if (!region.mask.empty()) {
+    return read_mask(region.mask, canvas, fmt::format("the mask {} of {}", region.mask, where));
+  }
+  if (!region.polygon.empty()) return mask_of_polygon(region.polygon, canvas);
+  return mask_of_box(region.box, canvas);
+}
+
+std::string joined(const std::string& root, const std::string& prompt) {
+  if (root.empty() || trimmed(prompt).empty()) return root.empty() ? prompt : root;
+  return root + ", " + prompt;
+}
+
+}  // namespace
+
+Tensor read_mask(const std::string& path, Canvas canvas, const std::string& what) {
+  const auto pixels = io::read_image(path).pixels.to(torch::kFloat32) / 255.0;
+  const auto channels = pixels.size(2);
+  auto mask = pixels.slice(2, 0, channels == 4 ? 3 : channels).mean(2);
+  if (channels == 4) mask = mask * pixels.select(2, 3);
+  constexpr double kAspectTolerance = 0.02;  // rounding to whole pixels
+  const double aspect = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
+  const double own = static_cast<double>(mask.size(1)) / static_cast<double>(mask.size(0));
+  if (std::abs(own / aspect - 1.0) > kAspectTolerance) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} is {} x {} pixels (width x height), which has another aspect than "
+                            "the canvas of {} x {}; crop or extend it",
+                            what, mask.size(1), mask.size(0), canvas.width, canvas.height));
+  }
+  if (mask.max().item<double>() <= 0.0) {
+    throw Error(ErrorKind::kUsage, what + " is black everywhere: white is where it is");
+  }
+  return io::resize_area(mask.contiguous(), canvas.height, canvas.width);
+}
+
+Tensor feathered(const Tensor& mask, double feather) {
+  const auto radius = static_cast<std::int64_t>(std::llround(feather / 2.0));
+  if (radius == 0) return mask;
+  namespace F = torch::nn::functional;
+  auto soft = mask.view({1, 1, mask.size(0), mask.size(1)});
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const bool rows : {true, false}) {
+      const auto r = rows ? radius : 0, c = rows ? 0 : radius;
+      const auto padded = F::pad(soft, F::PadFuncOptions({c, c, r, r}).mode(torch::kReplicate));
+      soft = at::avg_pool2d(padded, {2 * r + 1, 2 * c + 1}, {1, 1});
+    }
+  }
+  return soft[0][0];
+}
+
+std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
+  std::vector<Tensor> masks;
+  auto cover = torch::zeros({canvas.height, canvas.width});
+  for (std::size_t i = 0; i < scene.regions.size(); ++i) {
+    const auto& region = scene.regions[i];
+    masks.emplace_back();
+    if (region.background) continue;
+    const auto where = fmt::format("region {} \"{}\"", i + 1, region.prompt);
+    masks.back() = feathered(mask_of(region, canvas, where), region.feather);
+    if (masks.back().max().item<double>() <= 0.0) {
+      throw Error(ErrorKind::kUsage, where + " covers no pixel of the canvas");
+    }
+    cover += masks.back();
+  }
+  for (auto& mask : masks) {
+    if (!mask.defined()) mask = (1.0 - cover).clamp(0.0, 1.0);
+  }
+  return masks;
+}
+
+Tensor mask_on_features(const Tensor& mask, std::int64_t height, std::int64_t width) {
+  return at::adaptive_avg_pool2d(mask.view({1, 1, mask.size(0), mask.size(1)}),
+                                 {height, width})[0][0];
+}
+
+Scene with_root_prompts(Scene scene) {
+  const auto root = std::move(scene.root_prompt);
+  const auto negative = std::move(scene.root_negative_prompt);
+  scene.root_prompt.clear();
+  scene.root_negative_prompt.clear();
+  scene.prompt = joined(root, scene.prompt);
+  scene.negative_prompt = joined(negative, scene.negative_prompt);
+  for (auto& region : scene.regions) {
+    region.prompt = joined(root, region.prompt);
+    region.negative_prompt = joined(negative, region.negative_prompt);
+  }
+  return scene;
+}
+
+}  // namespace mos::region

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <vector>
+
+#include "mos/region/region.h"
+
+/// Regions of any shape as weights of pixels.
+namespace mos::region {
+
+/// The masks of all regions of a scene for its canvas, float32 [H,W] in 0…1 each: boxes, polygons
+/// (even-odd, with soft edges of a pixel), pictures (resized by area; grey is weight), feathered;
+/// the background is what the others leave. Pictures are read: throws kIo and kFormat for them,
+/// kUsage for another aspect than the canvas's and for a mask of nothing.
+std::vector<torch::Tensor> region_masks(const Scene& scene, Canvas canvas);
+
+/// A picture as a mask of the canvas: grey is weight, transparent is 0; resized by area. `what`
+/// names it in messages. Throws as above.
+torch::Tensor read_mask(const std::string& path, Canvas canvas, const std::string& what);
+
+/// `mask` [H,W] with its edge spread over `feather` pixels: mean of a square, twice.
+torch::Tensor feathered(const torch::Tensor& mask, double feather);
+
+/// A mask on features of height × width by area: what a position has is the mean of its pixels, so
+/// that thin parts weigh little instead of vanishing. [height,width]
+torch::Tensor mask_on_features(const torch::Tensor& mask, std::int64_t height, std::int64_t width);
+
+/// The scene with its root prompts before all others.
+Scene with_root_prompts(Scene scene);
+
+}  // namespace mos::region

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "mos/base/json.h"
+#include "mos/diffusion/denoise.h"
+#include "mos/diffusion/noise_schedule.h"
+#include "mos/diffusion/scheduler.h"
+
+namespace mos::region {
+
+/// Everything about sampling that most pictures leave alone. A record holds what differs from the
+/// defaults.
+struct SamplerOptions {
+  std::string sigmas;   ///< See diffusion::SchedulerOptions; empty: as the model says.
+  std::string spacing;  ///< leading, linspace or trailing instead of the model's; empty: its own.
+  double ancestral_eta = -1.0;  ///< See diffusion::SchedulerOptions; -1: empty.
+  bool zero_snr = false;        ///< Rescale the noise schedule to zero terminal SNR.
+  double guidance_rescale = 0.0;
+  double guidance_start = 0.0;  ///< σ from which guidance is on; 0: from the beginning.
+  double guidance_end = 0.0;    ///< σ at which it ends.
+  std::int64_t clip_skip = 1;  ///< A1111's: 1 the last layer of the text encoder, 2 the one before.
+  std::string noise = "cpu";   ///< cpu or a1111.
+  bool plain_text = false;     ///< Brackets, ++ and BREAK in prompts mean nothing.
+};
+
+template <class Visitor>
+void describe_sampling(Visitor& visit, SamplerOptions& options) {
+  visit("sigmas", options.sigmas,
+        "karras, exponential, sgm_uniform, simple, beta, normal or automatic (as A1111); empty: as "
+        "the model says");
+  visit("spacing", options.spacing, "leading, linspace or trailing timesteps; empty: the model's");
+  visit("ancestral_eta", options.ancestral_eta,
+        "fresh noise of ancestral, SDE and TCD steps, 0 to 1; -1: 1, TCD 0.3");
+  visit("zero_snr", options.zero_snr, "rescale the noise schedule to zero terminal SNR");
+  visit("guidance_rescale", options.guidance_rescale,
+        "how much of its contrast guidance gives back, 0 to 1");
+  visit("guidance_start", options.guidance_start,
+        "guidance only from this sigma on; 0: from the beginning");
+  visit("guidance_end", options.guidance_end, "guidance only down to this sigma");
+  visit("clip_skip", options.clip_skip, "layer of the text encoder: 1 the last, 2 the one before");
+  visit("plain_text", options.plain_text, "brackets, ++, BREAK and the like are plain text");
+  visit("noise", options.noise,
+        "starting noise for a seed: cpu (as diffusers) or a1111 (as a GPU)");
+}
+
+/// Throws kUsage naming the first option that is impossible on any model.
+void check_sampler_options(const SamplerOptions& options);
+
+/// `config` of a model with what the options change in it.
+Json sampler_config(const SamplerOptions& options, Json config);
+
+/// What make_scheduler takes of the options.
+diffusion::SchedulerOptions scheduler_options(const SamplerOptions& options, double eta);
+
+diffusion::GuidanceOptions guidance_options(const SamplerOptions& options);
+
+}  // namespace mos::region

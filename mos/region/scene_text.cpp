@@ -1,0 +1,73 @@
+#include "mos/region/scene_text.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "mos/base/error.h"
+
+namespace mos::region {
+
+std::vector<std::string> prompts_of(const Scene& scene) {
+  std::vector<std::string> prompts = {scene.prompt, scene.negative_prompt};
+  for (const auto& region : scene.regions) {
+    prompts.push_back(region.prompt);
+    prompts.push_back(region.negative_prompt);
+  }
+  return prompts;
+}
+
+bool has_choices(const Scene& scene) {
+  const auto prompts = prompts_of(scene);
+  return std::any_of(prompts.begin(), prompts.end(), text::has_choice);
+}
+
+Scene choose_texts(Scene scene, std::uint64_t seed) {
+  const auto settle = [seed](std::string& prompt) { prompt = text::choose(prompt, seed); };
+  settle(scene.prompt);
+  settle(scene.negative_prompt);
+  for (auto& region : scene.regions) {
+    settle(region.prompt);
+    settle(region.negative_prompt);
+  }
+  return scene;
+}
+
+void add_lora_tags(std::vector<text::LoraTag>& tags, const std::vector<text::LoraTag>& more) {
+  for (const auto& tag : more) {
+    const auto same = std::find_if(tags.begin(), tags.end(), [&tag](const text::LoraTag& known) {
+      return known.name == tag.name;
+    });
+    if (same == tags.end()) {
+      tags.push_back(tag);
+    } else if (same->scale != tag.scale) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("<lora:{}> stands in the prompts with the scales {} and {}, but it is "
+                      "merged once for the whole picture: give one scale",
+                      tag.name, same->scale, tag.scale));
+    }
+  }
+}
+
+std::vector<text::LoraTag> take_lora_tags(Json& scene) {
+  std::vector<text::LoraTag> tags;
+  const auto take = [&tags](Json& holder) {
+    if (!holder.is_object()) return;
+    for (const char* key : {"prompt", "negative_prompt"}) {
+      const auto found = holder.find(key);
+      if (found == holder.end() || !found->is_string()) continue;
+      auto taken = text::take_lora_tags(found->get<std::string>());
+      add_lora_tags(tags, taken.loras);
+      *found = std::move(taken.prompt);
+    }
+  };
+  take(scene);
+  const auto regions = scene.is_object() ? scene.find("regions") : scene.end();
+  if (scene.is_object() && regions != scene.end() && regions->is_array()) {
+    for (auto& region : *regions) take(region);
+  }
+  return tags;
+}
+
+}  // namespace mos::region

@@ -1,0 +1,215 @@
+#include "mos/text/weighted_prompt.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "mos/base/error.h"
+
+namespace mos::text {
+namespace {
+
+constexpr double kBracket = 1.1;
+constexpr double kLess = 0.9;           // compel's -
+constexpr std::size_t kDeepest = 1000;  // brackets in brackets; weights overflow long before
+constexpr std::string_view kEscapable = "()[]{}|<>+-\\";
+constexpr std::string_view kBreak = "BREAK";
+
+bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
+/// Reads from front to back and keeps what brackets are open.
+class Reader {
+ public:
+  explicit Reader(std::string_view prompt) : prompt_(prompt) {}
+
+  WeightedPrompt read() {
+    while (at_ < prompt_.size()) read_one();
+    for (const auto& [kind, first] : open_) multiply(first, kind == '(' ? kBracket : 1 / kBracket);
+    return collect();
+  }
+
+ private:
+  struct Open {
+    char kind;
+    std::size_t first;  ///< Of pieces_.
+  };
+  /// A text, or a BREAK.
+  struct Piece {
+    WeightedText weighted;
+    bool is_break = false;
+  };
+
+  void read_one() {
+    const char c = prompt_[at_];
+    if (c == '\\' && at_ + 1 < prompt_.size() &&
+        kEscapable.find(prompt_[at_ + 1]) != kEscapable.npos) {
+      add(prompt_.substr(at_ + 1, 1));
+      at_ += 2;
+    } else if (c == '(' || c == '[') {
+      open_.push_back({c, pieces_.size()});
+      if (open_.size() > kDeepest) {
+        throw Error(ErrorKind::kUsage,
+                    fmt::format("a prompt has more than {} brackets in brackets; take them for "
+                                "plain text with --plain-text",
+                                kDeepest));
+      }
+      ++at_;
+    } else if (c == ')' && close_round(1, std::nullopt)) {
+    } else if (c == ']' && is_open('[')) {
+      refuse_change();
+      close(1 / kBracket);
+      ++at_;
+    } else if (c == ':' && read_number()) {
+    } else if (is_break()) {
+      pieces_.push_back({{}, true});
+      at_ += kBreak.size();
+    } else {
+      read_text();
+    }
+  }
+
+  bool is_open(char kind) const { return !open_.empty() && open_.back().kind == kind; }
+
+  void close(double factor) {
+    multiply(open_.back().first, factor);
+    open_.pop_back();
+  }
+
+  /// The ) that begins `length` letters behind at_ minus one; its + or - count instead of its 1.1.
+  bool close_round(std::size_t length, std::optional<double> factor) {
+    if (!is_open('(')) return false;
+    at_ += length;
+    if (!factor) factor = signs(1).value_or(kBracket);
+    close(*factor);
+    return true;
+  }
+
+  /// `:1.3)`, or false and nothing read.
+  bool read_number() {
+    if (!is_open('(')) return false;
+    const auto end = prompt_.find(')', at_);
+    if (end == prompt_.npos) return false;
+    auto text = prompt_.substr(at_ + 1, end - at_ - 1);
+    while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+    while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+    if (text.starts_with('+')) text.remove_prefix(1);
+    double number = 0.0;
+    const auto [stop, error] = std::from_chars(text.begin(), text.end(), number);
+    if (error != std::errc() || stop != text.end() || !std::isfinite(number)) return false;
+    return close_round(end + 1 - at_, number);
+  }
+
+  /// The factor of at least `fewest` + or - here, which are read; the last of a word.
+  std::optional<double> signs(std::size_t fewest) {
+    auto end = at_;
+    while (end < prompt_.size() && (prompt_[end] == '+' || prompt_[end] == '-') &&
+           prompt_[end] == prompt_[at_]) {
+      ++end;
+    }
+    const bool ends_word = end == prompt_.size() || !is_word(prompt_[end]);
+    if (end - at_ < fewest || end == at_ || !ends_word) return std::nullopt;
+    const double base = prompt_[at_] == '+' ? kBracket : kLess;
+    const double factor = std::pow(base, static_cast<double>(end - at_));
+    at_ = end;
+    return factor;
+  }
+
+  bool is_break() const {
+    const auto rest = prompt_.substr(at_);
+    if (!rest.starts_with(kBreak) || (at_ > 0 && is_word(prompt_[at_ - 1]))) return false;
+    return rest.size() == kBreak.size() || !is_word(rest[kBreak.size()]);
+  }
+
+  /// Letters up to whatever may mean something, with the ++ of a last word.
+  void read_text() {
+    constexpr std::size_t kFewestOfWord = 2;  // "well-" is a word
+    auto end = at_ + 1;
+    const auto is_text = [this](std::size_t i) {
+      const char c = prompt_[i];
+      const bool begins_word = is_word(c) && !is_word(prompt_[i - 1]);
+      return kEscapable.substr(0, 4).find(c) == std::string_view::npos && c != '\\' && c != ':' &&
+             c != '+' && c != '-' && !(begins_word && prompt_.substr(i).starts_with(kBreak));
+    };
+    while (end < prompt_.size() && is_text(end)) ++end;
+    const auto text = prompt_.substr(at_, end - at_);
+    at_ = end;
+    const auto factor =
+        !text.empty() && is_raisable(text.back()) ? signs(kFewestOfWord) : std::nullopt;
+    if (!factor) return add(text);
+    const auto begin = text.find_last_of(" \t\n,") + 1;  // npos + 1 is 0
+    add(text.substr(0, begin));
+    pieces_.push_back({{std::string(text.substr(begin)), *factor}});
+  }
+
+  /// What may stand before ++: a letter, or the > of a concept's word.
+  static bool is_raisable(char c) { return is_word(c) || c == '>'; }
+
+  /// Throws for `[from:to:0.5]` and `[a|b]`, whose ] is at at_.
+  void refuse_change() const {
+    std::string inside;
+    for (auto i = open_.back().first; i < pieces_.size(); ++i) inside += pieces_[i].weighted.text;
+    const auto colon = inside.rfind(':');
+    double number = 0.0;
+    const bool has_number =
+        colon != inside.npos &&
+        std::from_chars(inside.data() + colon + 1, inside.data() + inside.size(), number).ptr ==
+            inside.data() + inside.size() &&
+        colon + 1 < inside.size();
+    if (!has_number && inside.find('|') == inside.npos) return;
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("[{}] changes a prompt between steps, and a prompt is the same in every "
+                    "step here: choose one text, or take brackets for plain text with "
+                    "--plain-text",
+                    inside));
+  }
+
+  void add(std::string_view text) {
+    if (!text.empty()) pieces_.push_back({{std::string(text)}});
+  }
+
+  void multiply(std::size_t first, double factor) {
+    for (auto i = first; i < pieces_.size(); ++i) pieces_[i].weighted.weight *= factor;
+  }
+
+  WeightedPrompt collect() const {
+    WeightedPrompt parts(1);
+    for (const auto& [weighted, is_break] : pieces_) {
+      if (is_break) {
+        parts.emplace_back();
+      } else if (!parts.back().empty() && parts.back().back().weight == weighted.weight) {
+        parts.back().back().text += weighted.text;
+      } else {
+        parts.back().push_back(weighted);
+      }
+    }
+    for (auto& part : parts) {
+      if (part.empty()) part.push_back({});
+    }
+    return parts;
+  }
+
+  std::string_view prompt_;
+  std::size_t at_ = 0;
+  std::vector<Piece> pieces_;
+  std::vector<Open> open_;
+};
+
+}  // namespace
+
+WeightedPrompt parse_weights(std::string_view prompt) { return Reader(prompt).read(); }
+
+bool is_plain(const WeightedPrompt& parsed, std::string_view prompt) {
+  return parsed.size() == 1 && parsed.front().size() == 1 && parsed.front().front().weight == 1.0 &&
+         parsed.front().front().text == prompt;
+}
+
+}  // namespace mos::text

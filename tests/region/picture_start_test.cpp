@@ -1,0 +1,211 @@
+#include "mos/region/picture_start.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mos/base/error.h"
+#include "mos/base/random.h"
+#include "mos/io/image.h"
+#include "mos/region/fast.h"
+#include "mos/region/sample.h"
+#include "mos/region/scene_text.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
+
+namespace mos::region {
+namespace {
+
+using testing::HasSubstr;
+using torch::Tensor;
+
+std::string error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+class PictureStarts : public testing::Test {
+ protected:
+  PictureStarts() {
+    auto generator = seeded_generator(2);
+    pixels_ = randint(0, 256, {16, 24, 3}, generator).to(torch::kUInt8);
+    io::write_png(init_, pixels_);
+    auto mask = torch::zeros({16, 24, 1}, torch::kUInt8);
+    mask.slice(1, 16).fill_(255);
+    io::write_png(mask_, mask);
+    options_.steps = 3;
+    options_.height = 16;
+    options_.width = 24;
+    options_.pictures.init = init_;
+    scene_.prompt = "a cat";
+  }
+
+  Tensor paint() {
+    PaintInputs inputs;
+    inputs.start = load_start(options_.pictures, scene_, {options_.height, options_.width});
+    return sample_pictures(model_, tokens_, scene_, options_, inputs)[0];
+  }
+
+  TempDir folder_;
+  std::string init_ = (folder_ / "init.png").string(), mask_ = (folder_ / "mask.png").string();
+  Tensor pixels_;
+  diffusion::Model model_ = tiny::model();
+  concepts::ConceptTokens tokens_{model_.unet->cross_attention_count()};
+  Scene scene_;
+  SampleOptions options_;
+};
+
+TEST_F(PictureStarts, WhatTheMaskLeavesOutIsThePictureToTheBit) {
+  options_.pictures.mask = mask_;
+  const auto painted = paint();
+  EXPECT_TRUE(torch::equal(painted.slice(1, 0, 16), pixels_.slice(1, 0, 16)));
+  EXPECT_FALSE(torch::equal(painted.slice(1, 16), pixels_.slice(1, 16)));
+}
+
+TEST_F(PictureStarts, ARegionIsPaintedAgainAndTheRestStays) {
+  scene_.regions.push_back({"a cat", "", Box{0, 0, 1, 0.5}});
+  scene_.regions.push_back({"a cat", "", Box{0, 0.5, 1, 1}});
+  scene_.regions.back().name = "right";
+  options_.pictures.redo_region = "right";
+  options_.seed = 5;
+  const auto painted = paint();
+  EXPECT_TRUE(torch::equal(painted.slice(1, 0, 12), pixels_.slice(1, 0, 12)));
+  EXPECT_FALSE(torch::equal(painted.slice(1, 12), pixels_.slice(1, 12)));
+  options_.pictures.redo_region = "1";
+  EXPECT_TRUE(torch::equal(paint().slice(1, 12), pixels_.slice(1, 12)));
+  EXPECT_THAT(error_of([&] { find_region(scene_, "left"); }), HasSubstr("1, right"));
+}
+
+TEST_F(PictureStarts, GrowingKeepsThePictureInTheMiddle) {
+  options_.pictures.grow = {4, 2, 4, 0};
+  options_.height = 18;
+  options_.width = 32;
+  const auto canvas = canvas_of_start(options_.pictures).value();
+  EXPECT_EQ(canvas.height, 18);
+  EXPECT_EQ(canvas.width, 32);
+  const auto painted = paint();
+  EXPECT_TRUE(torch::equal(painted.slice(0, 2).slice(1, 4, 28), pixels_));
+}
+
+TEST_F(PictureStarts, StrengthDecidesHowMuchOfItIsLeft) {
+  const auto change = [&](double strength) {
+    options_.steps = 10;
+    options_.pictures.strength = strength;
+    const auto start = load_start(options_.pictures, scene_, {16, 24});
+    const auto latents = start_of(model_, start, options_.pictures).latents;
+    PaintInputs inputs;
+    inputs.start = start;
+    return (sample_latents(model_, tokens_, scene_, options_, inputs) - latents)
+        .square()
+        .mean()
+        .item<double>();
+  };
+  EXPECT_LT(change(0.1), change(1.0));
+}
+
+TEST_F(PictureStarts, ASecondPassIsLargerAndKeepsTheRegions) {
+  options_.pictures = {};
+  options_.pictures.hires = 1.5;
+  scene_.regions.push_back({"a cat", "", Box{0, 0, 1, 0.5}});
+  for (const char* way : {"latent", "lanczos"}) {
+    options_.pictures.hires_upscale = way;
+    const auto painted = sample_pictures(model_, tokens_, scene_, options_);
+    EXPECT_EQ(painted.sizes(), (std::vector<std::int64_t>{1, 24, 36, 3})) << way;
+  }
+}
+
+TEST_F(PictureStarts, TilesPaintTheSameSizeOfPicture) {
+  options_.pictures = {};
+  options_.pictures.vae_tile = 16;
+  const auto tiled = sample_pictures(model_, tokens_, scene_, options_);
+  EXPECT_EQ(tiled.sizes(), (std::vector<std::int64_t>{1, 16, 24, 3}));
+}
+
+TEST_F(PictureStarts, ShapesAndIsolationPaintAPicture) {
+  Region triangle{"a cat", "", {}};
+  triangle.polygon = {{0, 0}, {0, 1}, {1, 0}};
+  Region rest{"a", "", {}};
+  rest.background = true;
+  scene_.regions = {triangle, rest};
+  scene_.isolate = true;
+  options_.pictures = {};
+  const auto painted = sample_pictures(model_, tokens_, scene_, options_);
+  scene_.isolate = false;
+  EXPECT_FALSE(torch::equal(sample_pictures(model_, tokens_, scene_, options_), painted));
+}
+
+TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
+  const auto message = [](PictureOptions options) {
+    return error_of([&] { check_picture_options(options); });
+  };
+  EXPECT_THAT(message({.mask = "m.png"}), HasSubstr("--init"));
+  EXPECT_THAT(message({.redo_region = "1"}), HasSubstr("--from"));
+  EXPECT_THAT(message({.grow = {1, 0, 0, 0}}), HasSubstr("--init"));
+  EXPECT_THAT(message({.init = "i", .mask = "m", .grow = {1, 0, 0, 0}}), HasSubstr("give one"));
+  EXPECT_THAT(message({.init = "i", .grow = {1, 0}}), HasSubstr("four numbers"));
+  EXPECT_THAT(message({.init = "i", .mask = "m", .hires = 2.0}), HasSubstr("--hires"));
+  EXPECT_THAT(message({.init = "i", .strength = 0.0}), HasSubstr("strength"));
+  EXPECT_THAT(message({.mask_feather = 3}), HasSubstr("there is none"));
+  EXPECT_THAT(message({.hires = 99}), HasSubstr("hires"));
+  EXPECT_THAT(message({.hires_upscale = "bicubic"}), HasSubstr("lanczos"));
+}
+
+TEST_F(PictureStarts, PicturesOfAnotherAspectAndEmptyMasksAreNamed) {
+  EXPECT_THAT(error_of([&] {
+                load_start(options_.pictures, scene_, {16, 16});
+              }),
+              HasSubstr("another aspect"));
+  io::write_png(mask_, torch::zeros({16, 24, 1}, torch::kUInt8));
+  options_.pictures.mask = mask_;
+  EXPECT_THAT(error_of([&] {
+                load_start(options_.pictures, scene_, {16, 24});
+              }),
+              HasSubstr("black everywhere"));
+}
+
+TEST(Fast, KindsSetWhatTheirNetworksWant) {
+  SampleOptions options;
+  use_fast_kind(find_fast_kind("auto", {"a/Hyper-SD15-8steps.safetensors"}), options);
+  EXPECT_EQ(options.scheduler, "ddim");
+  EXPECT_EQ(options.sampler.spacing, "trailing");
+  EXPECT_EQ(options.guidance_scale, 1.0);
+  EXPECT_THAT(error_of([] { find_fast_kind("auto", {"cat.safetensors"}); }),
+              HasSubstr("--fast lcm"));
+  EXPECT_THAT(error_of([] { find_fast_kind("lcn", {}); }), HasSubstr("lcm"));
+  EXPECT_THAT(error_of([] { check_fast_scheduler(find_fast_kind("lcm", {}), "dpm++2m_sde"); }),
+              HasSubstr("adds noise"));
+  EXPECT_NO_THROW(check_fast_scheduler(find_fast_kind("lcm", {}), "euler"));
+}
+
+TEST(SamplerOptions, ImpossibleOnesAreNamed) {
+  const auto message = [](SamplerOptions options) {
+    return error_of([&] { check_sampler_options(options); });
+  };
+  EXPECT_THAT(message({.spacing = "even"}), HasSubstr("trailing"));
+  EXPECT_THAT(message({.guidance_rescale = 1.5}), HasSubstr("0 to 1"));
+  EXPECT_THAT(message({.guidance_start = 1.0, .guidance_end = 2.0}), HasSubstr("larger"));
+  EXPECT_THAT(message({.clip_skip = 0}), HasSubstr("clip_skip"));
+  EXPECT_THAT(message({.noise = "gpu"}), HasSubstr("a1111"));
+}
+
+TEST(SceneText, ChoicesAndFilesAreSettledInEveryPrompt) {
+  auto json = parse_json(R"({"prompt": "sea <lora:x:0.5>", "regions":
+      [{"prompt": "a {red|blue} cat <lora:y>", "box": [0, 0, 1, 1]}]})",
+                         "scene");
+  const auto tags = take_lora_tags(json);
+  ASSERT_EQ(tags.size(), 2U);
+  const auto scene = scene_from_json(json, "scene", {16, 24});
+  EXPECT_EQ(scene.prompt, "sea");
+  EXPECT_TRUE(has_choices(scene));
+  EXPECT_FALSE(has_choices(choose_texts(scene, 3)));
+  auto twice =
+      parse_json(R"({"prompt": "<lora:x:0.5>", "negative_prompt": "<lora:x:1>"})", "scene");
+  EXPECT_THAT(error_of([&] { take_lora_tags(twice); }), HasSubstr("one scale"));
+}
+
+}  // namespace
+}  // namespace mos::region
