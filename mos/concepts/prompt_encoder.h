@@ -38,15 +38,14 @@ bool has_syntax(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenize
 /// Every distinct chunk runs through each encoder once. What is pooled is of the first chunk.
 /// Throws kUsage for an odd number of prompts, for a clip_skip beyond the encoder's layers, and as
 /// text::parse_weights does.
-std::vector<torch::Tensor> encode_pairs(const ConceptTokens& tokens,
-                                        const text::CLIPTokenizer& tokenizer,
-                                        nn::CLIPTextModel& text_encoder,
-                                        std::span<const std::string> prompts,
-                                        const PromptOptions& options);
+std::vector<nn::Conditioning> encode_pairs(const ConceptTokens& tokens,
+                                           std::span<const diffusion::TextTower> towers,
+                                           std::span<const std::string> prompts,
+                                           const PromptOptions& options);
 
-/// [B,S,C], the states of token ids [B,S] that the U-Net reads with `clip_skip`: of that layer,
-/// with the encoder's final norm.
-torch::Tensor encode_ids(nn::CLIPTextModel& text_encoder, const torch::Tensor& ids,
-                         std::int64_t clip_skip);
+/// What the U-Net reads of token ids [B,S] with `clip_skip`: the states of that layer, with the
+/// encoder's final norm where the tower's own have it.
+nn::Conditioning encode_ids(const diffusion::TextTower& tower, const torch::Tensor& ids,
+                            std::int64_t clip_skip);
 
 }  // namespace mos::concepts

@@ -36,7 +36,7 @@ using StepCallback = std::function<void(const DenoiseStep&)>;
 struct NetworkCall {
   torch::Tensor input;           ///< [2B or B,C,h,w], the unconditional half first.
   torch::Tensor timestep;        ///< [1]
-  torch::Tensor context;         ///< [2B or B,S,C] or [2B or B,L,S,C]
+  nn::Conditioning text;         ///< Of 2B or B pictures.
   std::int64_t index = 0;        ///< Calls before this one.
   std::int64_t total = 0;        ///< Calls in all.
   bool has_both_halves = false;  ///< Guidance is on in this call.

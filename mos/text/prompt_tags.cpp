@@ -60,23 +60,26 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-/// The first choice without another one in it: where its { and } are, and whether it has a bar.
+/// Where { and } of a choice are.
 struct Braces {
   std::size_t open, close;
 };
-std::optional<Braces> innermost(std::string_view text, std::size_t from) {
-  std::optional<std::size_t> open;
-  bool has_bar = false;
-  for (auto i = from; i < text.size(); ++i) {
+
+/// The choice that ends first, so one without another in it. Braces without a bar are text.
+std::optional<Braces> innermost(std::string_view text) {
+  struct Level {
+    std::size_t open;
+    bool has_bar = false;
+  };
+  std::vector<Level> levels;
+  for (std::size_t i = 0; i < text.size(); ++i) {
     if (is_escaped(text, i)) continue;
-    if (text[i] == '{') {
-      open = i;
-      has_bar = false;
-    }
-    has_bar = has_bar || text[i] == '|';
-    if (text[i] != '}' || !open) continue;
-    if (has_bar) return Braces{*open, i};
-    open.reset();
+    if (text[i] == '{') levels.push_back({i});
+    if (levels.empty()) continue;
+    if (text[i] == '|') levels.back().has_bar = true;
+    if (text[i] != '}') continue;
+    if (levels.back().has_bar) return Braces{levels.back().open, i};
+    levels.pop_back();
   }
   return std::nullopt;
 }
@@ -115,14 +118,14 @@ TaggedPrompt take_lora_tags(std::string_view prompt) {
   return taken;
 }
 
-bool has_choice(std::string_view prompt) { return innermost(prompt, 0).has_value(); }
+bool has_choice(std::string_view prompt) { return innermost(prompt).has_value(); }
 
 std::string choose(std::string_view prompt, std::uint64_t seed) {
   std::string text(prompt);
   std::mt19937_64 random(seed);
   constexpr int kMost = 1000;
   int drawn = 0;
-  while (const auto found = innermost(text, 0)) {
+  while (const auto found = innermost(text)) {
     if (++drawn > kMost) {
       throw Error(ErrorKind::kUsage, fmt::format("a prompt has more than {} choices", kMost));
     }

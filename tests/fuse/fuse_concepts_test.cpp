@@ -242,7 +242,9 @@ TEST(FuseConcepts, TheLoraFileGivesTheFusedModelsWeightsWhateverTheMethod) {
     for (const auto& layer : result.report.layers) {
       const bool merged = method != "custom_diffusion" || layer.stage == "cross_attention";
       EXPECT_EQ(layer.method, merged ? method : "weight") << layer.layer;
-      if (method == "gradient" || method == "weight") EXPECT_EQ(layer.rank, 4) << layer.layer;
+      if (method == "gradient" || method == "weight") {
+        EXPECT_EQ(layer.rank, 4) << layer.layer;
+      }
     }
 
     auto base = mos::tiny::model();
