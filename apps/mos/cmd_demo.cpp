@@ -1,10 +1,8 @@
 #include <fmt/core.h>
 
 #include "command.h"
-#include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/demo/demo.h"
-#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -29,25 +27,29 @@ void print_table(const demo::DemoReport& report) {
   }
 }
 
-}  // namespace
+std::string help() {
+  return "usage: mos demo [options]\n\nTunes, fuses and paints the sample concepts; writes "
+         "index.html and report.json.\n\n" +
+         flag_help<demo::DemoOptions>();
+}
 
-int run_demo(int argc, char** argv) {
-  Flags flags(argc, argv);
+int run(Flags& flags, const Terminal& terminal) {
   demo::DemoOptions options;
-  if (flags.take_switch("help")) {
-    fmt::print(
-        "usage: mos demo [options]\n\nTunes, fuses and paints the sample concepts; writes "
-        "index.html and report.json.\n\n{}",
-        flag_help<demo::DemoOptions>());
-    return 0;
-  }
-  read_flags(flags, options);
-  flags.refuse_unknown();
+  flags.read(options);
   flags.refuse_words();
-  const auto report = demo::run_demo(options, ProgressBar(), cancel_on_interrupt());
+  const auto report = demo::run_demo(options, terminal.progress(), cancel_on_interrupt());
   print_table(report);
   fmt::print("{}/index.html\n", options.out);
   return 0;
 }
+
+}  // namespace
+
+const Command kDemo = {.name = "demo",
+                       .summary = "all of it on the sample concepts, with a report",
+                       .options = options_of<demo::DemoOptions>,
+                       .help = help,
+                       .run = run,
+                       .alone = Command::Alone::kRuns};
 
 }  // namespace mos::app

@@ -3,12 +3,11 @@
 #include <filesystem>
 
 #include "command.h"
-#include "compute.h"
-#include "flags.h"
+#include "mos/base/describe.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/diffusion/random_model.h"
-#include "output_kinds.h"
-#include "terminal.h"
+#include "mos/session/compute.h"
+#include "mos/session/output_kinds.h"
 
 namespace mos::app {
 namespace {
@@ -21,10 +20,10 @@ constexpr const char* kUsage =
     "Writes a model with random weights, for tests and measurements at full size: its pictures "
     "are\n"
     "noise. The same options write the same bytes.\n"
-    "\n"
-    "  --out FOLDER|FILE        a diffusers directory, or one file with the original names\n";
+    "\n";
 
 struct Settings {
+  std::string out;
   std::string config = "sd15";
   std::uint64_t seed = 0;
   std::string dtype = "float16";
@@ -32,6 +31,8 @@ struct Settings {
 
 template <class Visitor>
 void describe(Visitor& visit, Settings& settings) {
+  visit("out", settings.out, "a diffusers directory, or one file with the original names",
+        a_path());
   visit("config", settings.config, "sd15, sd21, or a diffusers directory whose configs it takes");
   visit("seed", settings.seed, "of the weights");
   visit("dtype", settings.dtype, "of the weights: float32, bfloat16 or float16");
@@ -45,32 +46,33 @@ checkpoint::ModelConfigs configs_named(const std::string& name) {
   return configs;
 }
 
-}  // namespace
+std::string help() { return kUsage + flag_help<Settings>(); }
 
-int run_init_random(int argc, char** argv) {
-  Flags flags(argc, argv);
-  if (flags.take_switch("help") || argc == 0) {
-    fmt::print("{}{}", kUsage, flag_help<Settings>());
-    return argc == 0 ? exit_code(ErrorKind::kUsage) : 0;
-  }
+int run(Flags& flags, const Terminal&) {
   Settings settings;
-  read_flags(flags, settings);
-  const auto out = flags.take("out");
-  flags.refuse_unknown();
+  flags.read(settings);
   flags.refuse_words();
-  if (!out || out->empty()) {
+  if (settings.out.empty()) {
     throw Error(ErrorKind::kUsage, "mos init-random needs --out; see mos init-random --help");
   }
-  const auto dtype = weights_dtype_named(settings.dtype);
+  const auto dtype = session::weights_dtype_named(settings.dtype);
   Outputs outputs;
   if (fs::is_directory(settings.config)) outputs.read("--config", settings.config);
-  write_model(outputs, "--out", *out, Existing::kRefuse);
+  session::write_model(outputs, "--out", settings.out, Existing::kRefuse);
   outputs.check();
   diffusion::write_random_model(
-      *out, configs_named(settings.config),
+      settings.out, configs_named(settings.config),
       {.seed = settings.seed, .dtype = dtype, .cancel = cancel_on_interrupt()});
-  fmt::print("{}\n", *out);
+  fmt::print("{}\n", settings.out);
   return 0;
 }
+
+}  // namespace
+
+const Command kInitRandom = {.name = "init-random",
+                             .summary = "a model of full size with random weights",
+                             .options = options_of<Settings>,
+                             .help = help,
+                             .run = run};
 
 }  // namespace mos::app

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "command.h"
-#include "flags.h"
+#include "mos/base/describe.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
 #include "mos/checkpoint/describe.h"
@@ -19,27 +19,41 @@
 #include "mos/diffusion/describe_adapter.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/tensor_file.h"
-#include "picture_record.h"
+#include "mos/session/picture_record.h"
 
 namespace mos::app {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kUsage =
-    "usage: mos inspect FILE|FOLDER... [--base MODEL] [--json]\n"
-    "\n"
-    "Says what each file is, without loading it: kind, family, precision, metadata, what it loads\n"
-    "onto, and of a base model what can be used with it. Models, parts of models, LoRAs,\n"
-    "embeddings, concepts, T2I-Adapters and ControlNets are known, in safetensors and in files of\n"
-    "torch.save, of which nothing is ever run.\n"
-    "\n"
-    "  --base MODEL             does every file fit this base model? Says how many of its keys "
-    "do;\n"
-    "                           the exit status is 4 if any file does not\n"
-    "  --json                   one JSON object for each file\n"
-    "\n"
-    "How the base model is read:\n";
+struct Settings {
+  std::string base;
+  bool json = false;
+  checkpoint::ReadOptions read;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Settings& settings) {
+  visit("base", settings.base,
+        "does every file fit this base model? Says how many of its keys do; the exit status is 4 "
+        "if any file does not",
+        a_path());
+  visit("json", settings.json, "one JSON object for each file");
+  describe(visit, settings.read);
+}
+
+std::string help() {
+  return "usage: mos inspect FILE|FOLDER... [--base MODEL] [--json]\n"
+         "\n"
+         "Says what each file is, without loading it: kind, family, precision, metadata, what it "
+         "loads\n"
+         "onto, and of a base model what can be used with it. Models, parts of models, LoRAs,\n"
+         "embeddings, concepts, T2I-Adapters and ControlNets are known, in safetensors and in "
+         "files of\n"
+         "torch.save, of which nothing is ever run.\n"
+         "\n" +
+         flag_help<Settings>();
+}
 
 /// What a file is, or nothing when it is of a kind that others know.
 using Recogniser = std::optional<Json> (*)(const io::TensorFile&);
@@ -69,7 +83,7 @@ Json inspect(const fs::path& path) {
   report.update(description ? *description : Json{{"kind", "unknown"}});
   if (file.path != path) report["weights"] = file.path.filename().string();
   report.update(checkpoint::describe_tensors(file));
-  if (file.path == path) report["sha256"] = file_hash(path);
+  if (file.path == path) report["sha256"] = session::file_hash(path);
   return report;
 }
 
@@ -147,39 +161,39 @@ void print(const Json& report, bool as_json) {
   }
 }
 
-}  // namespace
-
-int run_inspect(int argc, char** argv) {
-  Flags flags(argc, argv);
-  if (flags.take_switch("help")) {
-    fmt::print("{}{}", kUsage, flag_help<checkpoint::ReadOptions>());
-    return 0;
-  }
-  const bool as_json = flags.take_switch("json");
-  const auto base_path = flags.take("base");
-  checkpoint::ReadOptions read;
-  read_flags(flags, read);
-  flags.refuse_unknown();
+int run(Flags& flags, const Terminal&) {
+  Settings settings;
+  flags.read(settings);
   if (flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "mos inspect needs a file or a folder; see mos inspect --help");
   }
   std::optional<diffusion::Model> base;
-  if (base_path) base = diffusion::Model::shapes(*base_path, read);
+  if (!settings.base.empty()) {
+    base = diffusion::Model::shapes(settings.base, settings.read);
+  }
   std::vector<std::string> misfits;
   for (const auto& word : flags.words()) {
     auto report = inspect(word);
     if (base) {
       const auto fit = fit_onto(word, *base);
       if (!fit.at("fits").get<bool>()) misfits.push_back(word);
-      report[fmt::format("on {}", *base_path)] = fit;
+      report[fmt::format("on {}", settings.base)] = fit;
     }
-    print(report, as_json);
+    print(report, settings.json);
   }
   if (misfits.empty()) return 0;
   throw Error(
       ErrorKind::kMismatch,
       fmt::format("{} of {} files do not fit the base model {}: {}; the reasons are above",
-                  misfits.size(), flags.words().size(), *base_path, fmt::join(misfits, ", ")));
+                  misfits.size(), flags.words().size(), settings.base, fmt::join(misfits, ", ")));
 }
+
+}  // namespace
+
+const Command kInspect = {.name = "inspect",
+                          .summary = "say what a file is: model, LoRA, concept, …",
+                          .options = options_of<Settings>,
+                          .help = help,
+                          .run = run};
 
 }  // namespace mos::app

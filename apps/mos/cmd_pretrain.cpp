@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "command.h"
-#include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
@@ -19,7 +18,6 @@
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
-#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -42,7 +40,7 @@ template <class Options>
 Options stage_options(Flags& flags, const std::filesystem::path& folder, Options options = {}) {
   const auto path = folder / "options.json";
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
-  read_flags(flags, options);
+  flags.read(options);
   flags.refuse_unknown();
   check_stage_folder(folder);
   make_folders(folder);
@@ -50,49 +48,50 @@ Options stage_options(Flags& flags, const std::filesystem::path& folder, Options
   return options;
 }
 
-void prepare_data(Flags& flags, const std::filesystem::path& out) {
+void prepare_data(Flags& flags, const std::filesystem::path& out, const Terminal&) {
   pretrain::DataOptions options;
   const auto path = out / "data" / "options.json";
   if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
-  read_flags(flags, options);
+  flags.read(options);
   flags.refuse_unknown();
   pretrain::Dataset::prepare(out, options);
 }
 
-void train_vae(Flags& flags, const std::filesystem::path& out) {
+void train_vae(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   const auto options = stage_options<pretrain::VaeOptions>(flags, out / "vae");
-  pretrain::train_vae(out, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::train_vae(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
-void train_decoder(Flags& flags, const std::filesystem::path& out) {
+void train_decoder(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   const auto options = stage_options<pretrain::DecoderOptions>(flags, out / "vae_decoder");
-  pretrain::train_decoder(out, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::train_decoder(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
 template <pretrain::TowerRole kRole>
-void train_towers(Flags& flags, const std::filesystem::path& out) {
+void train_towers(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   const auto options =
       stage_options(flags, out / pretrain::folder_of(kRole), pretrain::tower_options(kRole));
-  pretrain::train_towers(out, kRole, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::train_towers(out, kRole, options, terminal.progress(), cancel_on_interrupt());
 }
 
-void train_unet(Flags& flags, const std::filesystem::path& out) {
+void train_unet(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   const auto options = stage_options<pretrain::UNetOptions>(flags, out / "unet");
-  pretrain::train_unet(out, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::train_unet(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
 /// Each kind has a folder, and options, of its own.
-void train_adapter(Flags& flags, const std::filesystem::path& out) {
+void train_adapter(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   pretrain::AdapterOptions options;
   options.kind = flags.take("kind").value_or(options.kind);
   const auto folder = pretrain::adapter_folder(out, pretrain::condition_kind(options.kind));
   options = stage_options<pretrain::AdapterOptions>(flags, folder);
-  pretrain::train_adapter(out, options, ProgressBar(), cancel_on_interrupt());
+  pretrain::train_adapter(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
 /// What is asked of the sample concepts: all together, none of them for itself.
 std::vector<pretrain::AcceptanceRow> concept_rows(const std::string& concepts,
-                                                  const std::filesystem::path& out) {
+                                                  const std::filesystem::path& out,
+                                                  const Terminal& terminal) {
   demo::TrialOptions trial{
       .base = (out / "export").string(), .concepts = concepts, .out = (out / "concepts").string()};
   for (const auto& prompt : pretrain::background_prompts(pretrain::Dataset(out).world())) {
@@ -100,7 +99,8 @@ std::vector<pretrain::AcceptanceRow> concept_rows(const std::string& concepts,
   }
   std::vector<pretrain::AcceptanceRow> rows;
   double alone = 0.0, in_places = 0.0, told = 0.0, all = 0.0, placed = 0.0, slowest = 0.0;
-  for (const auto& figures : demo::try_concepts(trial, ProgressBar(), cancel_on_interrupt())) {
+  for (const auto& figures :
+       demo::try_concepts(trial, terminal.progress(), cancel_on_interrupt())) {
     rows.push_back(
         {"concept " + figures.name + ": alignment over its own pictures'", figures.alone, 0.0});
     alone += figures.alone;
@@ -118,10 +118,10 @@ std::vector<pretrain::AcceptanceRow> concept_rows(const std::string& concepts,
   return rows;
 }
 
-void accept(Flags& flags, const std::filesystem::path& out) {
+void accept(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   pretrain::AcceptanceOptions options;
   const auto concepts = flags.take("concepts");
-  read_flags(flags, options);
+  flags.read(options);
   flags.refuse_unknown();
   if (concepts && !std::filesystem::exists(out / "export")) {
     throw Error(ErrorKind::kIo,
@@ -129,15 +129,15 @@ void accept(Flags& flags, const std::filesystem::path& out) {
                             "pretrain export --out {}`",
                             (out / "export").string(), out.string()));
   }
-  auto rows = pretrain::accept(out, options, ProgressBar(), cancel_on_interrupt());
+  auto rows = pretrain::accept(out, options, terminal.progress(), cancel_on_interrupt());
   if (concepts) {
-    for (auto& row : concept_rows(*concepts, out)) rows.push_back(std::move(row));
+    for (auto& row : concept_rows(*concepts, out, terminal)) rows.push_back(std::move(row));
   }
   pretrain::write_acceptance(out, options, rows);
   fmt::print("{}", pretrain::acceptance_table(rows));
 }
 
-void export_base(Flags& flags, const std::filesystem::path& out) {
+void export_base(Flags& flags, const std::filesystem::path& out, const Terminal&) {
   const auto target = flags.take("to").value_or((out / "export").string());
   flags.refuse_unknown();
   pretrain::export_base(out, target);
@@ -145,81 +145,116 @@ void export_base(Flags& flags, const std::filesystem::path& out) {
 }
 
 template <pretrain::TowerRole kRole>
-std::string tower_flags() {
-  auto options = pretrain::tower_options(kRole);
-  FlagHelp help;
-  describe(help, options);
-  return help.text();
+Schema tower_fields() {
+  return schema_of(pretrain::tower_options(kRole));
 }
 
 struct Stage {
   const char* name;
   const char* summary;
-  void (*run)(Flags&, const std::filesystem::path&);
-  std::string (*flags)();
+  void (*run)(Flags&, const std::filesystem::path&, const Terminal&);
+  Schema (*fields)();  ///< Beside --out.
 };
 
-std::string accept_flags() {
-  return fmt::format("  --{:<22} {}\n", "concepts",
-                     "folder of concepts to tune on OUT/export and to measure, too") +
-         flag_help<pretrain::AcceptanceOptions>();
+struct Folder {
+  std::string concepts;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Folder& folder) {
+  visit("concepts", folder.concepts, "folder of concepts to tune on OUT/export and to measure, too",
+        a_path());
 }
 
-std::string export_flags() {
-  return fmt::format("  --{:<22} {}\n", "to", "the diffusers directory to write [OUT/export]");
+struct Target {
+  std::string to;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Target& target) {
+  visit("to", target.to, "the diffusers directory to write (empty: OUT/export)", a_path());
 }
 
 constexpr std::array kStages = {
     Stage{"data", "choose the pictures, which are drawn when needed, and write the tokenizer",
-          prepare_data, flag_help<pretrain::DataOptions>},
-    Stage{"vae", "train the autoencoder", train_vae, flag_help<pretrain::VaeOptions>},
+          prepare_data, options_of<pretrain::DataOptions>},
+    Stage{"vae", "train the autoencoder", train_vae, options_of<pretrain::VaeOptions>},
     Stage{"towers", "train the text and the image tower",
-          train_towers<pretrain::TowerRole::kTowers>, tower_flags<pretrain::TowerRole::kTowers>},
+          train_towers<pretrain::TowerRole::kTowers>, tower_fields<pretrain::TowerRole::kTowers>},
     Stage{"judge", "train the towers that judge the pictures, and nothing else",
-          train_towers<pretrain::TowerRole::kJudge>, tower_flags<pretrain::TowerRole::kJudge>},
+          train_towers<pretrain::TowerRole::kJudge>, tower_fields<pretrain::TowerRole::kJudge>},
     Stage{"decoder", "train the autoencoder's decoder for sharp edges, with the towers' help",
-          train_decoder, flag_help<pretrain::DecoderOptions>},
+          train_decoder, options_of<pretrain::DecoderOptions>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
-          flag_help<pretrain::UNetOptions>},
+          options_of<pretrain::UNetOptions>},
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,
-          flag_help<pretrain::AdapterOptions>},
-    Stage{"accept", "measure whether the base is good enough", accept, accept_flags},
-    Stage{"export", "write it as a diffusers directory", export_base, export_flags},
+          options_of<pretrain::AdapterOptions>},
+    Stage{"accept", "measure whether the base is good enough", accept,
+          options_of<Folder, pretrain::AcceptanceOptions>},
+    Stage{"export", "write it as a diffusers directory", export_base, options_of<Target>},
 };
 
-void print_stages() {
-  fmt::print("usage: mos pretrain <stage> --out DIR [options]\n\n");
-  for (const auto& stage : kStages) fmt::print("  {:<8} {}\n", stage.name, stage.summary);
+struct Place {
+  std::string out;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Place& place) {
+  visit("out", place.out, "folder of everything", a_path());
 }
 
-}  // namespace
+/// Of all stages: each refuses those of the others.
+Schema options() {
+  auto fields = schema_of<Place>();
+  for (const auto& stage : kStages) add_fields(fields, stage.fields());
+  return fields;
+}
 
-int run_pretrain(int argc, char** argv) {
-  Flags flags(argc, argv);
-  if (flags.words().empty()) {
-    print_stages();
-    return flags.has("help") ? 0 : exit_code(ErrorKind::kUsage);
-  }
-  flags.refuse_words(1);
-  const auto& wanted = flags.words().front();
-  std::vector<std::string> names;
-  for (const auto& stage : kStages) names.emplace_back(stage.name);
+std::string help() {
+  std::string text = "usage: mos pretrain <stage> --out DIR [options]\n\n";
   for (const auto& stage : kStages) {
-    if (wanted != stage.name) continue;
-    if (flags.has("help")) {
-      fmt::print(
-          "usage: mos pretrain {} --out DIR [options]\n\n{}: a resumed stage keeps the "
-          "options it was started with\n\n{}",
-          stage.name, stage.summary, stage.flags());
-      return 0;
-    }
-    const auto out = flags.take("out");
-    if (!out || out->empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs --out DIR");
-    stage.run(flags, *out);
-    return 0;
+    text += fmt::format("  {:<8} {}\n", stage.name, stage.summary);
+  }
+  return text;
+}
+
+const Stage& stage_named(const std::string& wanted) {
+  std::vector<std::string> names;
+  for (const auto& stage : kStages) {
+    if (wanted == stage.name) return stage;
+    names.emplace_back(stage.name);
   }
   throw Error(ErrorKind::kUsage,
               fmt::format("mos pretrain has no stage {}{}", wanted, did_you_mean(wanted, names)));
 }
+
+std::string help_of(const std::string& name) {
+  const auto& stage = stage_named(name);
+  return fmt::format(
+             "usage: mos pretrain {} --out DIR [options]\n\n{}: a resumed stage keeps the options "
+             "it was started with\n\n",
+             stage.name, stage.summary) +
+         option_help(stage.fields());
+}
+
+int run(Flags& flags, const Terminal& terminal) {
+  if (flags.words().empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs a stage");
+  flags.refuse_words(1);
+  const auto& stage = stage_named(flags.words().front());
+  Place place;
+  flags.read(place);
+  if (place.out.empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs --out DIR");
+  stage.run(flags, place.out, terminal);
+  return 0;
+}
+
+}  // namespace
+
+const Command kPretrain = {.name = "pretrain",
+                           .summary = "train the embedded base model from nothing",
+                           .options = options,
+                           .help = help,
+                           .run = run,
+                           .help_of = help_of};
 
 }  // namespace mos::app

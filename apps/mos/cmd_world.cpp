@@ -6,30 +6,44 @@
 #include <sstream>
 
 #include "command.h"
-#include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/outputs.h"
+#include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/region/region.h"
+#include "mos/session/output_kinds.h"
 #include "mos/world/compositor.h"
 #include "mos/world/keypose.h"
 #include "mos/world/sample_concepts.h"
 #include "mos/world/vocabulary.h"
-#include "output_kinds.h"
 
 namespace mos::app {
 namespace {
 
 namespace fs = std::filesystem;
 
-fs::path required(Flags& flags, const std::string& name) {
-  const auto value = flags.take(name);
-  if (value && !value->empty()) return *value;
+struct Places {
+  std::string sprites, out;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Places& places) {
+  visit("sprites", places.sprites, "folder of the artwork", a_path());
+  visit("out", places.out, "the folder or picture to write", a_path());
+}
+
+fs::path required(const std::string& value, const char* name) {
+  if (!value.empty()) return value;
   throw Error(ErrorKind::kUsage, fmt::format("mos world needs --{}; see mos world --help", name));
 }
 
+fs::path take_out(Flags& flags) { return required(flags.take("out").value_or(""), "out"); }
+fs::path take_sprites(Flags& flags) {
+  return required(flags.take("sprites").value_or(""), "sprites");
+}
+
 void write_concepts(Flags& flags) {
-  const auto sprites = required(flags, "sprites"), out = required(flags, "out");
+  const auto sprites = take_sprites(flags), out = take_out(flags);
   flags.refuse_unknown();
   world::write_sample_concepts(sprites, out);
   for (const auto& sample : world::sample_concepts()) {
@@ -38,7 +52,7 @@ void write_concepts(Flags& flags) {
 }
 
 void write_vocabulary(Flags& flags) {
-  const auto out = required(flags, "out");
+  const auto out = take_out(flags);
   flags.refuse_unknown();
   world::write_vocabulary(out);
   fmt::print("{}\n", out.string());
@@ -47,7 +61,7 @@ void write_vocabulary(Flags& flags) {
 /// Throws where no picture can be written.
 void check_picture(const fs::path& out) {
   Outputs outputs;
-  outputs.write(FileOutput{.name = "--out", .path = out, .kind = picture_kind()});
+  outputs.write(FileOutput{.name = "--out", .path = out, .kind = session::picture_kind()});
   outputs.check();
 }
 
@@ -61,21 +75,18 @@ struct SheetOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, SheetOptions& options) {
-  visit("pictures", options.pictures, "pictures on the sheet");
-  visit("columns", options.columns, "pictures in a row");
+  visit("pictures", options.pictures, "pictures on the sheet", at_least(1));
+  visit("columns", options.columns, "pictures in a row", at_least(1));
   visit("canvas", options.canvas, "which of the kinds of canvases, counted from 0");
   visit("held_out", options.held_out, "those that pretraining measures on, not those it sees");
   describe(visit, options.world);
 }
 
 void write_sheet(Flags& flags) {
-  const auto sprites = required(flags, "sprites"), out = required(flags, "out");
+  const auto sprites = take_sprites(flags), out = take_out(flags);
   SheetOptions options;
-  read_flags(flags, options);
+  flags.read(options);
   flags.refuse_unknown();
-  if (options.pictures < 1 || options.columns < 1) {
-    throw Error(ErrorKind::kUsage, "--pictures and --columns must be at least 1");
-  }
   check_picture(out);
   const world::Compositor compositor(world::make_world(options.world), sprites);
   const auto kinds = static_cast<std::int64_t>(compositor.world().canvases.size());
@@ -101,7 +112,13 @@ world::Pose pose_from(const std::string& text, region::Canvas canvas) {
                     text));
   }
   std::vector<double> numbers;
-  detail::parse_value("boxes", text.substr(1, close - 1), numbers);
+  for (const auto& part : split_list(text.substr(1, close - 1))) {
+    const auto number = number_in<double>(part);
+    if (!number) {
+      throw Error(ErrorKind::kUsage, fmt::format("--boxes got \"{}\", but expects a number", part));
+    }
+    numbers.push_back(*number);
+  }
   const auto box = region::make_box(numbers, canvas);
   const auto pixels = [](double share, std::int64_t side) {
     return std::llround(share * static_cast<double>(side));
@@ -126,9 +143,9 @@ void describe(Visitor& visit, PoseOptions& options) {
 }
 
 void write_poses(Flags& flags) {
-  const auto out = required(flags, "out");
+  const auto out = take_out(flags);
   PoseOptions options;
-  read_flags(flags, options);
+  flags.read(options);
   flags.refuse_unknown();
   const region::Canvas canvas{options.height, options.width};
   if (canvas.height < 1 || canvas.width < 1 || options.boxes.empty()) {
@@ -159,25 +176,18 @@ constexpr std::array kParts = {
          "where subjects stand, for the base's keypose adapter", write_poses},
 };
 
-void print_help() {
-  fmt::print("usage: mos world PART [options]\n\n");
+std::string help() {
+  std::string text = "usage: mos world PART [options]\n\n";
   for (const auto& part : kParts) {
-    fmt::print("  {:<10} {:<30} {}\n", part.name, part.usage, part.summary);
+    text += fmt::format("  {:<10} {:<30} {}\n", part.name, part.usage, part.summary);
   }
-  fmt::print("\nOptions of a sheet:\n{}", flag_help<SheetOptions>());
-  fmt::print("\nOptions of poses:\n{}", flag_help<PoseOptions>());
+  return text + "\n" + flag_help<Places>() + "\nOptions of a sheet:\n" + flag_help<SheetOptions>() +
+         "\nOptions of poses:\n" + flag_help<PoseOptions>();
 }
 
-}  // namespace
-
-int run_world(int argc, char** argv) {
-  Flags flags(argc, argv);
-  if (flags.take_switch("help")) {
-    print_help();
-    return 0;
-  }
+int run(Flags& flags, const Terminal&) {
   if (flags.words().size() != 1) {
-    print_help();
+    fmt::print("{}", help());
     return exit_code(ErrorKind::kUsage);
   }
   const auto& wanted = flags.words().front();
@@ -191,5 +201,13 @@ int run_world(int argc, char** argv) {
   throw Error(ErrorKind::kUsage,
               fmt::format("mos world has no part {}{}", wanted, did_you_mean(wanted, names)));
 }
+
+}  // namespace
+
+const Command kWorld = {.name = "world",
+                        .summary = "sample concepts and pictures of the world it is trained on",
+                        .options = options_of<Places, SheetOptions, PoseOptions>,
+                        .help = help,
+                        .run = run};
 
 }  // namespace mos::app

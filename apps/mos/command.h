@@ -1,24 +1,42 @@
 #pragma once
 
+#include <string>
+
+#include "flags.h"
+#include "mos/base/schema.h"
+#include "terminal.h"
+
 namespace mos::app {
 
-/// One subcommand of `mos`. `run` gets the arguments behind the command's name and returns the exit
-/// code; it reports failures by throwing mos::Error.
+/// One subcommand of `mos`. What it takes is known before anything is parsed.
 struct Command {
   const char* name;
   const char* summary;
-  int (*run)(int argc, char** argv);
+  /// The options: of its job, and those that only a command line has.
+  Schema (*options)();
+  std::string (*help)();
+  /// Returns the exit code; reports failures by throwing mos::Error.
+  int (*run)(Flags& flags, const Terminal& terminal);
+  /// What the command does when it is given nothing at all: its work, or as with --help.
+  enum class Alone { kRuns, kHelps } alone = Alone::kHelps;
+  /// The help of one of its parts, which the first word names; null: it has none.
+  std::string (*help_of)(const std::string& part) = nullptr;
+  /// The field that words without a flag fill; it has no flag.
+  const char* words = nullptr;
 };
 
-int run_condition(int argc, char** argv);
-int run_convert(int argc, char** argv);
-int run_demo(int argc, char** argv);
-int run_fuse(int argc, char** argv);
-int run_init_random(int argc, char** argv);
-int run_inspect(int argc, char** argv);
-int run_pretrain(int argc, char** argv);
-int run_sample(int argc, char** argv);
-int run_tune(int argc, char** argv);
-int run_world(int argc, char** argv);
+extern const Command kCondition, kConvert, kDemo, kEvaluate, kFuse, kInitRandom, kInspect,
+    kPretrain, kSample, kTune, kWorld;
+
+/// The schema of several structs, one after the other; a field that comes again counts once.
+template <class... Options>
+Schema options_of() {
+  Schema fields;
+  (add_fields(fields, schema_of<Options>()), ...);
+  return fields;
+}
+
+/// `fields` without the one called `name`.
+Schema without(Schema fields, const std::string& name);
 
 }  // namespace mos::app

@@ -1,10 +1,14 @@
 #include "flags.h"
 
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "mos/base/text.h"
 
@@ -12,15 +16,7 @@ namespace mos::app {
 
 namespace {
 
-/// Flags that stand alone: the word behind one is a value only if it is on or off.
-constexpr auto kSwitches = std::to_array<std::string_view>(
-    {"allow-unexpected", "check", "dry-run", "ema", "fresh", "guess-mode", "help", "json",
-     "list-keys", "list-schedulers", "mean-rows", "overwrite", "plain-text", "zero-snr"});
 constexpr std::array<std::string_view, 6> kSwitchValues = {"true", "on", "1", "false", "off", "0"};
-
-bool contains(std::span<const std::string_view> list, std::string_view text) {
-  return std::find(list.begin(), list.end(), text) != list.end();
-}
 
 /// Whether `text`, or what stands before a value at its end, is something in the file system.
 bool is_there(const std::string& text) {
@@ -31,119 +27,37 @@ bool is_there(const std::string& text) {
          std::filesystem::exists(text.substr(0, equals), ignored);
 }
 
-/// Whether `next` is the value of the flag `name`.
-bool is_value(const std::string& name, std::string_view next) {
+/// Whether `next` is the value of `field`: a switch stands alone, but for on and off and what else
+/// it says it takes.
+bool is_value(const FieldInfo& field, std::string_view next) {
   if (next.starts_with("--")) return false;
-  return !contains(kSwitches, name) || contains(kSwitchValues, next);
+  if (field.type != FieldType::kSwitch) return true;
+  const auto& more = field.rules.choices;
+  return std::ranges::find(kSwitchValues, next) != kSwitchValues.end() ||
+         std::ranges::find(more, next) != more.end();
 }
 
-}  // namespace
-
-Flags::Flags(int argc, char** argv) {
-  for (const char* argument : std::span(argv, static_cast<std::size_t>(argc))) {
-    if (is_utf8(argument)) continue;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
-                            printable(argument)));
-  }
-  for (int i = 0; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (!argument.starts_with("--")) {
-      words_.push_back(argument);
-      continue;
-    }
-    auto name = argument.substr(2);
-    std::optional<std::string> value;
-    if (const auto equals = name.find('='); equals != std::string::npos) {
-      value = name.substr(equals + 1);
-      name.resize(equals);
-    } else if (i + 1 < argc && is_value(name, argv[i + 1])) {
-      value = argv[++i];
-    }
-    if (!values_.emplace(name, value).second) {
-      throw Error(ErrorKind::kUsage, fmt::format("the option --{} was given twice", name));
-    }
-  }
-}
-
-std::optional<std::string> Flags::take(const std::string& name) {
-  const auto found = values_.find(name);
-  if (found != values_.end() && !found->second) {
-    throw Error(ErrorKind::kUsage, fmt::format("--{} needs a value", name));
-  }
-  return take_bare(name);
-}
-
-std::optional<std::string> Flags::take_bare(const std::string& name) {
-  known_.push_back(name);
-  const auto found = values_.find(name);
-  if (found == values_.end()) return std::nullopt;
-  return found->second.value_or("");
-}
-
-std::optional<std::filesystem::path> Flags::take_path(const std::string& name) {
-  const auto text = take(name);
-  if (!text) return std::nullopt;
-  if (text->empty()) throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", name));
-  return std::filesystem::path(*text);
-}
-
-bool Flags::take_switch(const std::string& name) {
-  const auto text = take_bare(name);
-  return text && detail::parse_switch(name, *text);
-}
-
-void Flags::refuse_words(std::size_t expected) const {
-  if (words_.size() <= expected) return;
-  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" belongs to no option; put texts with blanks "
-                                             "in quotes",
-                                             words_[expected]));
-}
-
-void Flags::refuse_unknown() const {
-  for (const auto& [name, value] : values_) {
-    if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("unknown option --{}{}", name, did_you_mean(name, known_)));
-  }
-}
-
-namespace detail {
-
-void throw_bad_value(const std::string& name, const std::string& text, const char* expected) {
+[[noreturn]] void throw_bad_value(const std::string& flag, const std::string& text,
+                                  const char* expected) {
   throw Error(ErrorKind::kUsage,
-              fmt::format("--{} got \"{}\", but expects {}", name, text, expected));
+              fmt::format("--{} got \"{}\", but expects {}", flag, text, expected));
 }
 
-std::int64_t parse_integer(const std::string& name, const std::string& text) {
-  const auto value = number_in<std::int64_t>(text);
-  if (!value) throw_bad_value(name, text, "a whole number");
+template <typename Number>
+Number parse_number(const std::string& flag, const std::string& text, const char* expected) {
+  const auto value = number_in<Number>(text);
+  if (!value) throw_bad_value(flag, text, expected);
   return *value;
 }
 
-double parse_number(const std::string& name, const std::string& text) {
-  const auto value = number_in<double>(text);
-  if (!value) throw_bad_value(name, text, "a number");
-  return *value;
-}
-
-bool parse_switch(const std::string& name, const std::string& text) {
+bool parse_switch(const std::string& flag, const std::string& text) {
   if (text.empty() || text == "true" || text == "on" || text == "1") return true;
   if (text == "false" || text == "off" || text == "0") return false;
-  throw_bad_value(name, text, "true or false");
+  throw_bad_value(flag, text, "true or false");
 }
 
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const auto comma = std::min(text.find(',', begin), text.size());
-    const auto first = std::min(text.find_first_not_of(' ', begin), comma);
-    if (comma > first) parts.push_back(text.substr(first, comma - first));
-    begin = comma + 1;
-  }
-  return parts;
-}
-
+/// The same for paths, of which each may end in =VALUE: a comma in the name of a file or folder
+/// that is there separates nothing.
 std::vector<std::string> split_paths(const std::string& text) {
   std::vector<std::string> paths;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -160,10 +74,176 @@ std::vector<std::string> split_paths(const std::string& text) {
   return paths;
 }
 
+std::int64_t parse_count(const std::string& flag, const std::string& text) {
+  const auto value = parse_number<std::int64_t>(flag, text, "a whole number");
+  if (value < 0) throw_bad_value(flag, text, "0 or a larger number");
+  return value;
+}
+
+/// One value, or one entry of a list.
+Json parse_value(const FieldInfo& field, const std::string& text) {
+  const auto flag = flag_name(field.name);
+  switch (field.type) {
+    case FieldType::kSwitch:
+      return parse_switch(flag, text);
+    case FieldType::kInteger:
+      return parse_number<std::int64_t>(flag, text, "a whole number");
+    case FieldType::kCount:
+      return parse_count(flag, text);
+    case FieldType::kNumber:
+      return parse_number<double>(flag, text, "a number");
+    case FieldType::kText:
+      break;
+  }
+  if (field.rules.is_path && text.empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("--{} needs a path", flag));
+  }
+  return text;
+}
+
+/// A value as it would be given.
+std::string shown(const Json& value) {
+  if (value.is_null()) return "";
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{}", value.get<double>());
+  if (!value.is_array()) return value.dump();
+  std::vector<std::string> parts;
+  for (const auto& entry : value) parts.push_back(shown(entry));
+  return fmt::format("{}", fmt::join(parts, ","));
+}
+
+/// Throws kUsage where the rules of `field` exclude `value`.
+void check_value(const FieldInfo& field, const Json& value) {
+  const auto flag = "--" + flag_name(field.name);
+  if (value.is_number()) {
+    check_number(flag, value.get<double>(), shown(value), field.rules);
+  } else if (value.is_string() && !field.rules.choices.empty()) {
+    check_choice(flag, value.get<std::string>(), field.rules.choices);
+  }
+}
+
+Json parse_field(const FieldInfo& field, const std::string& text) {
+  Json value = Json::array();
+  if (!field.is_list) {
+    value = parse_value(field, text);
+    check_value(field, value);
+    return value;
+  }
+  for (const auto& part : field.rules.is_path ? split_paths(text) : split_list(text)) {
+    value.push_back(parse_value(field, part));
+    check_value(field, value.back());
+  }
+  if (value.empty() && field.rules.is_path) parse_value(field, "");  // throws
+  return value;
+}
+
+}  // namespace
+
+Flags::Flags(int argc, char** argv, Schema known) : known_(std::move(known)) {
+  for (const char* argument : std::span(argv, static_cast<std::size_t>(argc))) {
+    if (is_utf8(argument)) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("\"{}\" is not UTF-8; rename the file, or write the text in UTF-8",
+                            printable(argument)));
+  }
+  for (int i = 0; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (!argument.starts_with("--")) {
+      words_.push_back(argument);
+      continue;
+    }
+    const auto equals = argument.find('=');
+    const auto name = argument.substr(2, equals == argument.npos ? argument.npos : equals - 2);
+    const auto& field = known_field(name);
+    if (equals != std::string::npos) {
+      add(name, argument.substr(equals + 1));
+    } else if (i + 1 < argc && is_value(field, argv[i + 1])) {
+      add(name, argv[++i]);
+    } else {
+      add(name, std::nullopt);
+    }
+  }
+}
+
+const FieldInfo& Flags::known_field(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const auto& field : known_) {
+    names.push_back(flag_name(field.name));
+    if (names.back() == name) return field;
+  }
+  throw Error(ErrorKind::kUsage,
+              fmt::format("unknown option --{}{}", printable(name), did_you_mean(name, names)));
+}
+
+void Flags::add(const std::string& name, std::optional<std::string> value) {
+  if (!value && known_field(name).type != FieldType::kSwitch) {
+    throw Error(ErrorKind::kUsage, fmt::format("--{} needs a value", name));
+  }
+  if (!values_.emplace(name, std::move(value)).second) {
+    throw Error(ErrorKind::kUsage, fmt::format("the option --{} was given twice", name));
+  }
+}
+
+Json Flags::values(const Schema& fields) {
+  Json values = Json::object();
+  for (const auto& field : fields) {
+    if (const auto text = take(field.name)) values[field.name] = parse_field(field, *text);
+  }
+  return values;
+}
+
+std::optional<std::string> Flags::take(const std::string& name) {
+  const auto flag = flag_name(name);
+  taken_.push_back(flag);
+  const auto found = values_.find(flag);
+  if (found == values_.end()) return std::nullopt;
+  return found->second.value_or("");
+}
+
+bool Flags::take_switch(const std::string& name) {
+  const auto text = take(name);
+  return text && parse_switch(flag_name(name), *text);
+}
+
+void Flags::refuse_words(std::size_t expected) const {
+  if (words_.size() <= expected) return;
+  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" belongs to no option; put texts with blanks "
+                                             "in quotes",
+                                             words_[expected]));
+}
+
+void Flags::refuse_unknown() const {
+  for (const auto& [name, value] : values_) {
+    if (std::ranges::find(taken_, name) != taken_.end()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("unknown option --{}{}", name, did_you_mean(name, taken_)));
+  }
+}
+
 std::string flag_name(std::string field) {
   std::replace(field.begin(), field.end(), '_', '-');
   return field;
 }
 
-}  // namespace detail
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto comma = std::min(text.find(',', begin), text.size());
+    const auto first = std::min(text.find_first_not_of(' ', begin), comma);
+    if (comma > first) parts.push_back(text.substr(first, comma - first));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+std::string option_help(const Schema& fields) {
+  std::string text;
+  for (const auto& field : fields) {
+    const auto fallback = shown(field.fallback);
+    text += fmt::format("  --{:<22} {}{}\n", flag_name(field.name), field.help,
+                        fallback.empty() ? "" : fmt::format(" [{}]", fallback));
+  }
+  return text;
+}
+
 }  // namespace mos::app

@@ -14,60 +14,110 @@
 #include <vector>
 
 #include "command.h"
-#include "compute.h"
 #include "mos/base/error.h"
-#include "mos/base/log.h"
+#include "mos/base/json.h"
 #include "mos/base/memory_limit.h"
 #include "mos/base/runtime.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
+#include "mos/base/version.h"
+#include "mos/session/compute.h"
 
 namespace {
 
 using mos::Error;
 using mos::ErrorKind;
+using mos::Schema;
 using mos::app::Command;
+using mos::app::Flags;
+using mos::app::ProgressStyle;
+using mos::app::Terminal;
+using mos::app::without;
 
 constexpr std::array kCommands = {
-    Command{"tune", "learn a concept from a folder of pictures", mos::app::run_tune},
-    Command{"fuse", "put several concepts into one model", mos::app::run_fuse},
-    Command{"sample", "paint pictures, also with a prompt for each region", mos::app::run_sample},
-    Command{"demo", "all of it on the sample concepts, with a report", mos::app::run_demo},
-    Command{"condition", "make a condition picture from a photo", mos::app::run_condition},
-    Command{"inspect", "say what a file is: model, LoRA, concept, …", mos::app::run_inspect},
-    Command{"convert", "write a model or a LoRA in another layout", mos::app::run_convert},
-    Command{"init-random", "a model of full size with random weights", mos::app::run_init_random},
-    Command{"pretrain", "train the embedded base model from nothing", mos::app::run_pretrain},
-    Command{"world", "sample concepts and pictures of the world it is trained on",
-            mos::app::run_world},
+    &mos::app::kTune,       &mos::app::kFuse,      &mos::app::kSample,  &mos::app::kEvaluate,
+    &mos::app::kDemo,       &mos::app::kCondition, &mos::app::kInspect, &mos::app::kConvert,
+    &mos::app::kInitRandom, &mos::app::kPretrain,  &mos::app::kWorld,
 };
+
+/// What every command takes beside its own options.
+struct Common {
+  ProgressStyle progress = ProgressStyle::kBar;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, Common& common) {
+  visit("progress", common.progress,
+        "bar for people, json for programs: one object a line on stderr (docs/progress.md)");
+}
 
 void print_usage() {
   fmt::print("usage: mos COMMAND [options]\n\n");
-  for (const auto& command : kCommands) fmt::print("  {:<12} {}\n", command.name, command.summary);
+  for (const auto* command : kCommands) {
+    fmt::print("  {:<12} {}\n", command->name, command->summary);
+  }
   fmt::print(
       "\n"
-      "mos help COMMAND shows the options of a command; mos --version shows versions, device,\n"
-      "number type, BLAS and threads. Results go to stdout, talk to stderr. Exit codes: 2 wrong\n"
-      "use, 3 a file, 4 things that do not fit together, 5 the device or its memory, 130\n"
-      "interrupted.\n");
+      "mos help COMMAND shows the options of a command, mos COMMAND --help json the same as a\n"
+      "JSON Schema; mos --version shows versions, device, number type, BLAS and threads. Results\n"
+      "go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a file, 4 things that do not fit\n"
+      "together, 5 the device or its memory, 130 interrupted.\n");
 }
 
 void print_version() {
-  const auto dtype = mos::app::dtype_named("auto", torch::kCPU);
+  const auto dtype = mos::session::dtype_named("auto", torch::kCPU);
   fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
-             MOS_VERSION, TORCH_VERSION, mos::app::describe_cpu(), at::hasCUDA() ? ", cuda" : "",
-             mos::app::name_of(dtype), mos::blas_library(), at::get_num_threads());
+             mos::version(), TORCH_VERSION, mos::session::describe_cpu(),
+             at::hasCUDA() ? ", cuda" : "", mos::session::name_of(dtype), mos::blas_library(),
+             at::get_num_threads());
 }
 
 const Command& find_command(std::string_view name) {
   std::vector<std::string> names = {"help"};
-  for (const auto& command : kCommands) {
-    if (name == command.name) return command;
-    names.emplace_back(command.name);
+  for (const auto* command : kCommands) {
+    if (name == command->name) return *command;
+    names.emplace_back(command->name);
   }
   throw Error(ErrorKind::kUsage,
               fmt::format("unknown command {}{}", name, mos::did_you_mean(name, names)));
+}
+
+/// Its own options, those of every command, and help.
+Schema flags_of(const Command& command) {
+  auto fields = command.options();
+  if (command.words != nullptr) fields = without(std::move(fields), command.words);
+  add_fields(fields, mos::schema_of<Common>());
+  add_fields(fields, {{.name = "help",
+                       .help = "",
+                       .type = mos::FieldType::kSwitch,
+                       .rules = mos::one_of({"json"})}});
+  return fields;
+}
+
+/// --help, or --help json.
+int help_for(const Command& command, const std::vector<std::string>& words,
+             std::string_view style) {
+  if (style == "json") {
+    const auto title = fmt::format("mos {}", command.name);
+    fmt::print("{}\n", mos::json_text(mos::json_schema(command.options(), title), 2));
+  } else if (command.help_of != nullptr && !words.empty()) {
+    fmt::print("{}", command.help_of(words.front()));
+  } else {
+    fmt::print("{}\nOf every command:\n{}", command.help(), mos::app::flag_help<Common>());
+  }
+  return 0;
+}
+
+int run_command(const Command& command, int argc, char** argv, const Terminal& terminal) {
+  Flags flags(argc, argv, flags_of(command));
+  if (const auto style = flags.take("help")) return help_for(command, flags.words(), *style);
+  if (argc == 0 && command.alone == Command::Alone::kHelps) {
+    fmt::print("{}", command.help());
+    return mos::exit_code(ErrorKind::kUsage);
+  }
+  Common common;
+  flags.read(common);
+  return command.run(flags, terminal);
 }
 
 int help(int argc, char** argv) {
@@ -75,12 +125,10 @@ int help(int argc, char** argv) {
     print_usage();
     return 0;
   }
-  char option[] = "--help";
-  char* only_help[] = {option, nullptr};
-  return find_command(argv[2]).run(1, only_help);
+  return help_for(find_command(argv[2]), {}, "");
 }
 
-int dispatch(int argc, char** argv) {
+int dispatch(int argc, char** argv, const Terminal& terminal) {
   if (argc < 2) {
     print_usage();
     return mos::exit_code(ErrorKind::kUsage);
@@ -91,7 +139,7 @@ int dispatch(int argc, char** argv) {
     print_version();
     return 0;
   }
-  return find_command(name).run(argc - 2, argv + 2);
+  return run_command(find_command(name), argc - 2, argv + 2, terminal);
 }
 
 /// Called before the libraries are set up, where memory may already be short.
@@ -104,33 +152,51 @@ std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
 }
 
-int report(ErrorKind kind, const std::string& message) {
-  mos::log::write(fmt::format("mos: {}\n", mos::printable(message, mos::kLongestMessage)));
-  return mos::exit_code(kind);
+/// What went wrong, for the terminal.
+struct Failure {
+  std::string_view kind;
+  std::string message;
+  int status = 1;
+};
+
+Failure failure(ErrorKind kind, const std::string& message) {
+  return {mos::app::kind_name(kind), mos::printable(message, mos::kLongestMessage),
+          mos::exit_code(kind)};
+}
+
+/// Of the exception that is being handled.
+Failure present_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return failure(error.kind(), error.what());
+  } catch (const c10::Error& error) {
+    const auto message = first_line(error.what_without_backtrace());
+    const bool memory = message.find("memory") != std::string::npos;
+    return {memory ? mos::app::kind_name(ErrorKind::kDevice) : "internal",
+            "LibTorch failed: " + message, memory ? mos::exit_code(ErrorKind::kDevice) : 1};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return failure(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
+                                               error.code().message()));
+  } catch (const std::bad_alloc&) {
+    return failure(ErrorKind::kDevice, "there is not enough memory for this");
+  } catch (const std::exception& error) {
+    return {"internal", first_line(error.what()), 1};
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  const Terminal terminal(mos::app::progress_style(argc, argv));
   try {
     mos::set_up_runtime();
-    const int status = dispatch(argc, argv);
+    const int status = dispatch(argc, argv, terminal);
     if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "cannot write to standard output");
     return status;
-  } catch (const Error& error) {
-    return report(error.kind(), error.what());
-  } catch (const c10::Error& error) {
-    const auto message = first_line(error.what_without_backtrace());
-    const bool memory = message.find("memory") != std::string::npos;
-    mos::log::write(fmt::format("mos: LibTorch failed: {}\n", message));
-    return memory ? mos::exit_code(ErrorKind::kDevice) : 1;
-  } catch (const std::filesystem::filesystem_error& error) {
-    return report(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
-                                              error.code().message()));
-  } catch (const std::bad_alloc&) {
-    return report(ErrorKind::kDevice, "there is not enough memory for this");
-  } catch (const std::exception& error) {
-    mos::log::write(fmt::format("mos: {}\n", first_line(error.what())));
-    return 1;
+  } catch (...) {
+    const auto [kind, message, status] = present_failure();
+    terminal.report(kind, message, status);
+    return status;
   }
 }

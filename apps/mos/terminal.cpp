@@ -2,74 +2,99 @@
 
 #include <fmt/core.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <memory>
+#include <span>
 
-#include "mos/base/log.h"
+#include "mos/base/json.h"
+#include "mos/base/text.h"
+#include "progress_bar.h"
 
 namespace mos::app {
 namespace {
-
-using std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds kRedraw(100);
-constexpr std::chrono::seconds kLogLine(30);
-constexpr const char* kClearLine = "\r\x1b[K";
 
 CancelToken g_cancel;  // a signal handler reaches nothing else
 
 void cancel_on_signal(int) { g_cancel.cancel(); }
 
-/// "1:02:03", or "2:03" below an hour.
-std::string clock_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::lround(seconds));
-  const auto minutes = whole / 60 % 60;
-  if (whole < 3600) return fmt::format("{}:{:02}", minutes, whole % 60);
-  return fmt::format("{}:{:02}:{:02}", whole / 3600, minutes, whole % 60);
+void write_line(const Json& json) { log::write(json_text(json) + "\n"); }
+
+log::Sink sink_for(ProgressStyle style) {
+  if (style == ProgressStyle::kBar) return {};
+  return [](log::Level level, std::string_view message) {
+    write_line({{"event", "log"},
+                {"level", level == log::Level::kWarning ? "warning" : "info"},
+                {"message", std::string(message)}});
+  };
 }
 
-std::string bar(std::int64_t step, std::int64_t total) {
-  constexpr std::int64_t kWidth = 30;
-  const auto filled = std::clamp<std::int64_t>(kWidth * step / total, 0, kWidth);
-  return fmt::format("[{:<{}}]", std::string(static_cast<std::size_t>(filled), '#'), kWidth);
+std::string duration_text(double seconds) {
+  const auto whole = std::llround(seconds);
+  if (whole < 120) return fmt::format("{} s", whole);
+  if (whole < 7200) return fmt::format("{} min", (whole + 30) / 60);
+  return fmt::format("{:.1f} h", seconds / 3600.0);
 }
 
 }  // namespace
 
-ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) == 1) {}
+Terminal::Terminal(ProgressStyle style) : style_(style), sink_(sink_for(style)) {}
 
-void ProgressBar::operator()(const Progress& progress) {
-  if (progress.stage != stage_ || progress.step <= last_step_) begin_stage(progress);
-  last_step_ = progress.step;
-  const bool last = progress.step == progress.total;
-  const auto now = steady_clock::now();
-  if (!last && now - drawn_ < (terminal_ ? steady_clock::duration(kRedraw) : kLogLine)) return;
-  drawn_ = now;
-  line_is_open_ = terminal_ && !last;
-  log::write(fmt::format("{}{}{}", terminal_ ? kClearLine : "", line(progress),
-                         line_is_open_ ? "" : "\n"));
+ProgressCallback Terminal::progress() const {
+  if (style_ == ProgressStyle::kBar) return ProgressBar();
+  return ProgressLines();
 }
 
-void ProgressBar::begin_stage(const Progress& progress) {
-  if (line_is_open_) log::write("\n");
-  line_is_open_ = false;
-  stage_ = progress.stage;
-  first_step_ = progress.step - 1;
-  drawn_ = {};
+jobs::JobContext Terminal::context(const std::filesystem::path& config) const {
+  return {.progress = progress(),
+          .preview = [this](const std::filesystem::path& path) { tell_preview(path); },
+          .result = [](const std::string& line) { fmt::print("{}\n", line); },
+          .config = config,
+          .log = sink_for(style_),
+          .cancel = cancel_on_interrupt()};
 }
 
-std::string ProgressBar::line(const Progress& progress) const {
-  const auto loss = std::isnan(progress.loss) || progress.loss == 0.0
-                        ? std::string()
-                        : fmt::format("  loss {:.4f}", progress.loss);
-  if (progress.total <= 0) return fmt::format("{} {}{}", progress.stage, progress.step, loss);
-  const auto done = static_cast<double>(std::max<std::int64_t>(1, progress.step - first_step_));
-  const double left = progress.seconds / done * static_cast<double>(progress.total - progress.step);
-  return fmt::format("{} {} {}/{}{}  {} left", progress.stage, bar(progress.step, progress.total),
-                     progress.step, progress.total, loss, clock_text(left));
+void Terminal::tell_preview(const std::filesystem::path& path) const {
+  if (style_ == ProgressStyle::kJson) write_line({{"event", "preview"}, {"path", path.string()}});
+}
+
+void Terminal::report(std::string_view kind, const std::string& message, int status) const {
+  if (style_ == ProgressStyle::kBar) return log::write(fmt::format("mos: {}\n", message));
+  write_line({{"event", "error"},
+              {"kind", std::string(kind)},
+              {"message", message},
+              {"exit_code", status}});
+}
+
+ProgressStyle progress_style(int argc, char** argv) {
+  const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view argument = arguments[i];
+    const bool alone = argument == "--progress" && i + 1 < arguments.size();
+    if (argument == "--progress=json" || (alone && arguments[i + 1] == std::string_view("json"))) {
+      return ProgressStyle::kJson;
+    }
+  }
+  return ProgressStyle::kBar;
+}
+
+const char* kind_name(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage:
+      return "usage";
+    case ErrorKind::kIo:
+      return "io";
+    case ErrorKind::kFormat:
+      return "format";
+    case ErrorKind::kMismatch:
+      return "mismatch";
+    case ErrorKind::kDevice:
+      return "device";
+    case ErrorKind::kCancelled:
+      break;
+  }
+  return "cancelled";
 }
 
 namespace {
@@ -100,6 +125,13 @@ const CancelToken* cancel_on_interrupt() {
   sigaction(SIGHUP, &hangup, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // nobody reads our talk any more: that ends no work
   return &g_cancel;
+}
+
+void print_estimate(const jobs::Estimate& estimate) {
+  constexpr double kGigabyte = 1e9;
+  fmt::print("about {} and {:.1f} GB of memory ({}; nothing was written)\n",
+             duration_text(estimate.seconds), static_cast<double>(estimate.memory) / kGigabyte,
+             estimate.measured);
 }
 
 }  // namespace mos::app

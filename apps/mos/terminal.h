@@ -1,37 +1,64 @@
 #pragma once
 
-#include <chrono>
-#include <cstdint>
+#include <array>
+#include <filesystem>
 #include <string>
+#include <string_view>
 
+#include "mos/base/choice.h"
+#include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/base/progress.h"
+#include "mos/jobs/context.h"
+#include "mos/jobs/estimate.h"
 
-/// What all commands share with the person in front of the terminal.
+/// What all commands share with the person, or the program, in front of the terminal.
 namespace mos::app {
 
-/// One line on stderr for the stage at work: a bar, the loss if there is one, the time left. It is
-/// drawn over itself on a terminal; elsewhere (a log file) a new line comes every half minute. A
-/// copy of it is a ProgressCallback.
-class ProgressBar {
+/// How a command tells how far it is.
+enum class ProgressStyle {
+  kBar,   ///< For people.
+  kJson,  ///< For programs: all that is said on stderr is JSON, one object a line.
+};
+constexpr auto choice_names(ProgressStyle) {
+  return std::to_array<Named<ProgressStyle>>(
+      {{"bar", ProgressStyle::kBar}, {"json", ProgressStyle::kJson}});
+}
+
+class Terminal {
  public:
-  ProgressBar();
-  void operator()(const Progress& progress);
+  explicit Terminal(ProgressStyle style);
+
+  ProgressCallback progress() const;
+
+  /// Results to stdout, progress, previews and talk to stderr; cancelled as cancel_on_interrupt()
+  /// says.
+  jobs::JobContext context(const std::filesystem::path& config = {}) const;
+
+  /// The last word of a command that failed: its message and, for programs, who can mend it and the
+  /// exit code.
+  void report(std::string_view kind, const std::string& message, int status) const;
 
  private:
-  void begin_stage(const Progress& progress);
-  std::string line(const Progress& progress) const;
+  void tell_preview(const std::filesystem::path& path) const;
 
-  bool terminal_;
-  std::string stage_;
-  std::int64_t first_step_ = 0;  ///< Where this run took the stage up, which is not always 0.
-  std::int64_t last_step_ = 0;
-  bool line_is_open_ = false;
-  std::chrono::steady_clock::time_point drawn_;
+  ProgressStyle style_;
+  log::ScopedSink sink_;
 };
+
+/// What --progress says, before flags are read: a failure to read them is told as it asks. What is
+/// neither becomes kBar here and an error there.
+ProgressStyle progress_style(int argc, char** argv);
+
+/// "usage", "io", "format", "mismatch", "device" or "cancelled".
+const char* kind_name(ErrorKind kind);
 
 /// The token that Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored)
 /// cancel from now on, so that work ends at its next step and cleans up. A second one ends the
 /// program at once.
 const CancelToken* cancel_on_interrupt();
+
+/// Prints "about 12 min and 3.1 GB of memory" on stdout, with what was measured to say so.
+void print_estimate(const jobs::Estimate& estimate);
 
 }  // namespace mos::app

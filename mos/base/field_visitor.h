@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "mos/base/choice.h"
+#include "mos/base/field_rules.h"
+
 /// Visitors of describe() (see describe.h) behind one interface, for options whose struct is only
 /// known when the program runs: `describe(visitor, options)` is then a virtual function that takes
 /// a FieldVisitor, and FieldVisitorOf makes one of any visitor.
@@ -11,13 +14,31 @@ namespace mos {
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
-  virtual void operator()(const std::string& name, bool& field, const std::string& help) = 0;
-  virtual void operator()(const std::string& name, std::int64_t& field,
-                          const std::string& help) = 0;
-  virtual void operator()(const std::string& name, std::uint64_t& field,
-                          const std::string& help) = 0;
-  virtual void operator()(const std::string& name, double& field, const std::string& help) = 0;
-  virtual void operator()(const std::string& name, std::string& field, const std::string& help) = 0;
+
+  template <typename T>
+  void operator()(const std::string& name, T& field, const std::string& help,
+                  const FieldRules& rules = {}) {
+    if constexpr (Choice<T>) {
+      auto choice = choice_field(field);
+      visit(name, choice, help, rules);
+    } else {
+      visit(name, field, help, rules);
+    }
+  }
+
+ private:
+  virtual void visit(const std::string& name, bool& field, const std::string& help,
+                     const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, std::int64_t& field, const std::string& help,
+                     const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, std::uint64_t& field, const std::string& help,
+                     const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, double& field, const std::string& help,
+                     const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, std::string& field, const std::string& help,
+                     const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, ChoiceField& field, const std::string& help,
+                     const FieldRules& rules) = 0;
 };
 
 /// Keeps a reference to `visitor`.
@@ -26,23 +47,32 @@ class FieldVisitorOf final : public FieldVisitor {
  public:
   explicit FieldVisitorOf(Visitor& visitor) : visitor_(visitor) {}
 
-  void operator()(const std::string& name, bool& field, const std::string& help) override {
-    visitor_(name, field, help);
+ private:
+  void visit(const std::string& name, bool& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
   }
-  void operator()(const std::string& name, std::int64_t& field, const std::string& help) override {
-    visitor_(name, field, help);
+  void visit(const std::string& name, std::int64_t& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
   }
-  void operator()(const std::string& name, std::uint64_t& field, const std::string& help) override {
-    visitor_(name, field, help);
+  void visit(const std::string& name, std::uint64_t& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
   }
-  void operator()(const std::string& name, double& field, const std::string& help) override {
-    visitor_(name, field, help);
+  void visit(const std::string& name, double& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
   }
-  void operator()(const std::string& name, std::string& field, const std::string& help) override {
-    visitor_(name, field, help);
+  void visit(const std::string& name, std::string& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
+  }
+  void visit(const std::string& name, ChoiceField& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
   }
 
- private:
   Visitor& visitor_;
 };
 

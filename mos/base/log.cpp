@@ -3,17 +3,33 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 
 namespace mos::log {
 
-void info(std::string_view message) { write(fmt::format("{}\n", message)); }
+namespace {
 
-void warn(std::string_view message) {
-  write(fmt::format("warning: {}\n", printable(message, kLongestMessage)));
+thread_local const Sink* listener = nullptr;  // set by ScopedSink alone
+
+void say(Level level, std::string_view message) {
+  if (listener != nullptr) return (*listener)(level, message);
+  write(fmt::format("{}{}\n", level == Level::kWarning ? "warning: " : "", message));
 }
+
+}  // namespace
+
+ScopedSink::ScopedSink(Sink sink) : sink_(std::move(sink)), before_(listener) {
+  if (sink_) listener = &sink_;
+}
+
+ScopedSink::~ScopedSink() { listener = before_; }
+
+void info(std::string_view message) { say(Level::kInfo, message); }
+
+void warn(std::string_view message) { say(Level::kWarning, printable(message, kLongestMessage)); }
 
 void write(std::string_view text) { (void)std::fwrite(text.data(), 1, text.size(), stderr); }
 

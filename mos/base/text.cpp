@@ -7,6 +7,8 @@
 #include <cctype>
 #include <span>
 
+#include "mos/base/utf8.h"
+
 namespace mos {
 
 namespace {
@@ -23,23 +25,6 @@ bool goes_on(std::string_view text, std::size_t before, std::size_t after) {
   return is_word_byte(text[before]) && is_word_byte(text[after]);
 }
 
-/// Bytes of the character that `text` begins with; 0 when they are not UTF-8. Table 3-7 of the
-/// Unicode Standard: only the second byte's range depends on the first.
-std::size_t character_bytes(std::string_view text) {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t size = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  if (size == 0 || first > 0xF4 || text.size() < size) return 0;
-  const unsigned lowest = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-  const unsigned highest = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  if (byte(1) < lowest || byte(1) > highest) return 0;
-  for (std::size_t i = 2; i < size; ++i) {
-    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
-  }
-  return size;
-}
-
 /// C0, DEL and the C1 controls, which terminals obey too.
 bool is_control(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
@@ -53,7 +38,7 @@ std::size_t append_printable(std::string& result, std::string_view text, std::si
   std::size_t position = 0;
   while (position < text.size()) {
     const auto rest = text.substr(position);
-    const auto size = character_bytes(rest);
+    const auto size = utf8_character(rest);
     auto character = std::string(rest.substr(0, std::max<std::size_t>(size, 1)));
     const auto whole = character.size();
     if (size == 0 || is_control(character)) {
@@ -137,14 +122,7 @@ std::string listed(const std::vector<std::string>& items, std::size_t most,
   return text;
 }
 
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const auto size = character_bytes(text);
-    if (size == 0) return false;
-    text.remove_prefix(size);
-  }
-  return true;
-}
+bool is_utf8(std::string_view text) { return utf8_prefix(text) == text.size(); }
 
 std::string printable(std::string_view text, std::size_t most) {
   std::string result;

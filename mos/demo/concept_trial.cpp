@@ -45,7 +45,7 @@ class Trial {
     const auto references = scorer_.image_embeds(torch::stack(own));
     figures.among_themselves = eval::leave_one_out_alignment(references);
 
-    auto painter = load_painter(options_.base, tune::compute_dtype({}), &delta);
+    auto painter = open_painter(options_.base, tune::compute_dtype({}), &delta);
     const auto category = read_json_file(folder / "concept.json").value("category", "object");
     figures.placed = category != "scene";
     const auto photo = (figures.placed ? "a photo of a " : "a photo of ") + delta.phrase();
@@ -90,7 +90,7 @@ class Trial {
     return delta;
   }
 
-  Tensor pictures(Painter& painter, const std::string& prompt, const std::string& name) {
+  Tensor pictures(session::Session& painter, const std::string& prompt, const std::string& name) {
     region::SampleOptions sample;
     sample.steps = options_.steps;
     sample.guidance_scale = options_.guidance_scale;
@@ -102,7 +102,7 @@ class Trial {
     return painted;
   }
 
-  void place(Painter& painter, const std::string& photo, const Tensor& references,
+  void place(session::Session& painter, const std::string& photo, const Tensor& references,
              TrialFigures& figures) {
     double alignment = 0.0, told = 0.0;
     for (std::size_t i = 0; i < options_.places.size(); ++i) {

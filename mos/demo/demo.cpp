@@ -56,8 +56,8 @@ struct Workshop {
   }
 };
 
-Painter make_painter(const Workshop& shop, const concepts::ConceptDelta* delta) {
-  return load_painter(shop.options.base, shop.dtype, delta);
+session::Session make_painter(const Workshop& shop, const concepts::ConceptDelta* delta) {
+  return open_painter(shop.options.base, shop.dtype, delta);
 }
 
 region::SampleOptions sample_options(const DemoOptions& options, std::int64_t count) {
@@ -69,8 +69,9 @@ region::SampleOptions sample_options(const DemoOptions& options, std::int64_t co
   return sample;
 }
 
-Tensor paint(const Workshop& shop, Painter& painter, const std::string& prompt) {
-  return paint(painter, prompt, sample_options(shop.options, shop.options.pictures), shop.cancel);
+Tensor paint(const Workshop& shop, session::Session& painter, const std::string& prompt) {
+  return demo::paint(painter, prompt, sample_options(shop.options, shop.options.pictures),
+                     shop.cancel);
 }
 
 void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t columns) {
@@ -176,7 +177,7 @@ region::SampleOptions scene_options(const DemoOptions& options, const region::Sc
 }
 
 /// The adapters of the scene with their pictures, for every model of the base's architecture.
-region::PaintInputs load_conditions(const Workshop& shop, const Painter& base,
+region::PaintInputs load_conditions(const Workshop& shop, const session::Session& base,
                                     const region::Scene& scene) {
   const auto canvas = region::canvas_of(base.model, scene_options(shop.options, scene));
   region::PaintInputs inputs;
@@ -186,7 +187,7 @@ region::PaintInputs load_conditions(const Workshop& shop, const Painter& base,
   return inputs;
 }
 
-Tensor paint_scene(const Workshop& shop, Painter& painter, const region::Scene& scene,
+Tensor paint_scene(const Workshop& shop, session::Session& painter, const region::Scene& scene,
                    const region::PaintInputs& inputs) {
   return region::sample_pictures(painter.model, painter.tokens, scene,
                                  scene_options(shop.options, scene), inputs, {}, shop.cancel);
@@ -213,7 +214,7 @@ std::vector<double> margins(Workshop& shop, const Tensor& pictures, const region
 
 /// Paints "a photo of a" `text`, keeps the pictures as `kind`, and measures them against the
 /// concept's own.
-double alignment(Workshop& shop, Painter& painter, const TunedConcept& tuned,
+double alignment(Workshop& shop, session::Session& painter, const TunedConcept& tuned,
                  const std::string& text, const std::string& kind) {
   const auto pictures =
       shop.timed("paint", [&] { return paint(shop, painter, "a photo of a " + text); });

@@ -17,6 +17,7 @@
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/model.h"
 #include "mos/fuse/gram.h"
+#include "mos/fuse/text_fit.h"
 
 /// What every fused layer sees of one concept: the three places where the paper records inputs.
 namespace mos::fuse {
@@ -51,12 +52,6 @@ class InputRecorder {
  private:
   SiteGrams grams_;
   std::vector<nn::LoraLayer*> observed_;
-};
-
-/// Which positions of the prompts text-fed layers are fitted on.
-enum class TextFit {
-  kWords,   ///< The authors': unpadded prompts; keys and values at concept words and end token.
-  kPadded,  ///< Every position that the U-Net gets to see, padding too.
 };
 
 /// How to show a concept to the networks.

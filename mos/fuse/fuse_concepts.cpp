@@ -145,7 +145,7 @@ class Fusion {
 
   ConceptPrompts prompts_of(const ConceptSource& source) const {
     ConceptPrompts shown;
-    shown.fit = options_.record.fit_text == "padded" ? TextFit::kPadded : TextFit::kWords;
+    shown.fit = options_.record.fit_text;
     shown.kept_rows = method_->needs().kept_rows;
     if (source.delta.words.empty()) shown.trigger = source.phrase;
     for (const auto& prompt : options_.record.prompts) {

@@ -86,12 +86,6 @@ constexpr auto kMethods = std::to_array<MethodInfo>({
      .make = make_loraclr},
 });
 
-std::vector<std::string> names() {
-  std::vector<std::string> result;
-  for (const auto& info : kMethods) result.emplace_back(info.name);
-  return result;
-}
-
 [[noreturn]] void throw_bad_weights(std::size_t given, std::size_t concepts, const char* wanted) {
   throw Error(ErrorKind::kUsage,
               fmt::format("the weights of {} concepts must be as many numbers, {}; {} were given",
@@ -102,13 +96,19 @@ std::vector<std::string> names() {
 
 std::span<const MethodInfo> methods() { return kMethods; }
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> result;
+  for (const auto& info : kMethods) result.emplace_back(info.name);
+  return result;
+}
+
 const MethodInfo& method_info(const std::string& name) {
   const auto found =
       std::ranges::find_if(kMethods, [&](const MethodInfo& info) { return info.name == name; });
   if (found != kMethods.end()) return *found;
   throw Error(ErrorKind::kUsage,
-              fmt::format("method must be one of {}, not \"{}\"{}", fmt::join(names(), ", "), name,
-                          did_you_mean(name, names())));
+              fmt::format("method must be one of {}, not \"{}\"{}", fmt::join(method_names(), ", "),
+                          name, did_you_mean(name, method_names())));
 }
 
 std::unique_ptr<MergeMethod> make_method(const std::string& name, const Json& options) {
@@ -118,6 +118,9 @@ std::unique_ptr<MergeMethod> make_method(const std::string& name, const Json& op
   FieldVisitorOf visitor(reader);
   method->describe(visitor);
   reader.refuse_unknown();
+  FieldChecker checker;
+  FieldVisitorOf checked(checker);
+  method->describe(checked);
   method->check();
   return method;
 }

@@ -103,6 +103,7 @@ struct MethodInfo {
 };
 
 std::span<const MethodInfo> methods();
+std::vector<std::string> method_names();
 /// Throws mos::Error(kUsage) for a name that is not in the table, with the nearest one.
 const MethodInfo& method_info(const std::string& name);
 

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <initializer_list>
 #include <set>
 
 #include "mos/base/error.h"
@@ -13,30 +12,16 @@ namespace mos::fuse {
 
 namespace {
 
-constexpr double kMaxMemory = 1e6;  ///< GiB, far below what overflows.
-
 void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
 void check_record_options(const RecordOptions& options) {
-  const auto one_of = [](const std::string& value, std::initializer_list<const char*> allowed) {
-    return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
-  };
-  require(one_of(options.dtype, {"auto", "float32", "bfloat16"}),
-          fmt::format("dtype must be auto, float32 or bfloat16, not \"{}\"", options.dtype));
-  require(one_of(options.fit_text, {"words", "padded"}),
-          fmt::format("fit_text must be words or padded, not \"{}\"", options.fit_text));
   require(!options.prompts.empty(), "prompts must name at least one prompt with <TOK> in it");
   for (const auto& prompt : options.prompts) {
     require(prompt.find(concepts::kPlaceholder) != std::string::npos,
             fmt::format("the prompt \"{}\" lacks <TOK>, where the concept's words go", prompt));
   }
-  require(options.samples > 0 && options.steps > 0,
-          "samples and steps must be whole numbers from 1 on");
-  require(options.size >= 0, "size must be a picture side in pixels, or 0 for the base model's");
-  require(options.conv_memory >= 0.0 && options.conv_memory < kMaxMemory,
-          fmt::format("conv_memory must be GiB from 0 on, not {}", options.conv_memory));
 }
 
 /// Names of the options that describe() shows for `method`.
@@ -89,6 +74,7 @@ FuseOptions complete_options(FuseOptions options, std::size_t concepts) {
 
 void check_options(const FuseOptions& options, std::size_t concepts) {
   require(concepts > 0, "there is no concept to fuse; name at least one concept file");
+  check_fields(options);
   const auto method = make_method(options.method, options.of_method);
   concept_weights(method_info(options.method).weighting, options.weights, concepts);
   if (method->needs().inputs != Recorded::kNothing) check_record_options(options.record);

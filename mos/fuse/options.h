@@ -6,13 +6,14 @@
 
 #include "mos/base/describe.h"
 #include "mos/fuse/method.h"
+#include "mos/fuse/text_fit.h"
 
 /// Options of fuse_concepts(): which method, its own ones, and how inputs are recorded for it.
 namespace mos::fuse {
 
 /// For methods that look at the concepts' inputs.
 struct RecordOptions {
-  std::string fit_text = "words";  ///< words or padded; see TextFit.
+  TextFit fit_text = TextFit::kWords;
   /// <TOK> stands for the concept. The first one is also sampled.
   std::vector<std::string> prompts = {"photo of a <TOK>", "<TOK>"};
   std::int64_t samples = 1;  ///< Pictures sampled for each concept.
@@ -31,12 +32,14 @@ template <class Visitor>
 void describe(Visitor& visit, RecordOptions& o) {
   visit("fit_text", o.fit_text, "words (unpadded prompts) or padded (all positions)");
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
-  visit("samples", o.samples, "pictures sampled for each concept");
-  visit("steps", o.steps, "denoising steps of those");
-  visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16");
-  visit("size", o.size, "picture side in pixels (0: the base model's)");
+  visit("samples", o.samples, "pictures sampled for each concept", at_least(1));
+  visit("steps", o.steps, "denoising steps of those", at_least(1));
+  visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16",
+        one_of({"auto", "float32", "bfloat16"}));
+  visit("size", o.size, "picture side in pixels (0: the base model's)", at_least(0));
   visit("seed", o.seed, "of the sampled pictures");
-  visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights");
+  visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights",
+        between(0, 1e6));
 }
 
 struct FuseOptions {
@@ -54,7 +57,7 @@ const char* weights_help(Weighting weighting);
 /// Visits the options that the chosen method takes, and no others.
 template <class Visitor>
 void describe(Visitor& visit, FuseOptions& o) {
-  visit("method", o.method, "how to merge");
+  visit("method", o.method, "how to merge", one_of(method_names()));
   visit("weights", o.weights, weights_help(method_info(o.method).weighting));
   const auto method = make_method(o.method, o.of_method);
   FieldVisitorOf own(visit);

@@ -83,20 +83,12 @@ std::size_t finest_attention(const nn::UNetConfig& config) {
 }  // namespace
 
 void check_options(const SampleOptions& options) {
-  const auto require = [](bool holds, const std::string& message) {
-    if (!holds) throw Error(ErrorKind::kUsage, message);
-  };
-  constexpr double kLargestGuidance = 1000.0;
-  require(options.height >= 0 && options.width >= 0, "height and width must not be below 0");
-  require(options.steps >= 1, fmt::format("steps is {}, expected at least 1", options.steps));
-  require(options.count >= 1 && options.count <= kMostAtATime,
-          fmt::format("{} pictures at a time are not possible, expected 1 to {}", options.count,
-                      kMostAtATime));
-  require(std::abs(options.guidance_scale) <= kLargestGuidance,
-          fmt::format("guidance_scale is {}, expected {} at most", options.guidance_scale,
-                      kLargestGuidance));
-  require(options.eta >= 0.0 && options.eta <= 1.0,
-          fmt::format("eta is {}, expected 0 to 1", options.eta));
+  check_fields(options);
+  if (options.count > kMostAtATime) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} pictures at a time are not possible, expected 1 to {}",
+                            options.count, kMostAtATime));
+  }
   check_sampler_options(options.sampler);
   check_picture_options(options.pictures);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "mos/base/describe.h"
 #include "mos/base/progress.h"
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
@@ -39,14 +40,15 @@ void describe_more(Visitor& visit, SampleOptions& options) {
 
 template <class Visitor>
 void describe(Visitor& visit, SampleOptions& options) {
-  visit("height", options.height, "pixels; 0: what the model was trained at");
-  visit("width", options.width, "pixels; 0: what the model was trained at");
-  visit("steps", options.steps, "denoising steps");
-  visit("guidance_scale", options.guidance_scale, "classifier-free guidance; 1 or less: none");
+  visit("height", options.height, "pixels; 0: what the model was trained at", at_least(0));
+  visit("width", options.width, "pixels; 0: what the model was trained at", at_least(0));
+  visit("steps", options.steps, "denoising steps", at_least(1));
+  visit("guidance_scale", options.guidance_scale, "classifier-free guidance; 1 or less: none",
+        between(-1000, 1000));
   visit("scheduler", options.scheduler, "see mos sample --list-schedulers");
-  visit("eta", options.eta, "noise of DDIM's steps, 0 to 1");
+  visit("eta", options.eta, "noise of DDIM's steps, 0 to 1", between(0, 1));
   visit("seed", options.seed, "seed of the first picture; the next ones count up");
-  visit("count", options.count, "pictures");
+  visit("count", options.count, "pictures", at_least(1));
   describe_more(visit, options);
 }
 

@@ -1,13 +1,13 @@
 #include "mos/text/text_file.h"
 
 #include <fmt/core.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/utf8.h"
 
 namespace mos::text {
 namespace {
@@ -32,21 +32,13 @@ void refuse_wide(std::string_view bytes) {
 }
 
 void refuse_foreign(std::string_view text) {
-  auto rest = text;
-  while (!rest.empty()) {
-    utf8proc_int32_t code_point = 0;
-    const auto length = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(rest.data()),
-                                         static_cast<utf8proc_ssize_t>(rest.size()), &code_point);
-    if (length <= 0) break;
-    rest.remove_prefix(static_cast<std::size_t>(length));
-  }
-  if (rest.empty()) return;
-  const auto before = text.substr(0, text.size() - rest.size());
+  const auto before = text.substr(0, utf8_prefix(text));
+  if (before.size() == text.size()) return;
   refuse(
       fmt::format("is not in UTF-8: line {} has the byte 0x{:02x}; save it as UTF-8, or if it "
                   "is in Windows-1252: iconv -f WINDOWS-1252 -t UTF-8",
                   1 + std::count(before.begin(), before.end(), '\n'),
-                  static_cast<unsigned char>(rest.front())));
+                  static_cast<unsigned char>(text[before.size()])));
 }
 
 }  // namespace

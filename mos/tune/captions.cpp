@@ -19,10 +19,10 @@ namespace mos::tune {
 
 namespace {
 
-const std::map<std::string, std::vector<std::string>>& template_sets() {
-  static const std::map<std::string, std::vector<std::string>> sets = {
-      {"none", {"{}"}},
-      {"photo",
+const std::map<Templates, std::vector<std::string>>& template_sets() {
+  static const std::map<Templates, std::vector<std::string>> sets = {
+      {Templates::kNone, {"{}"}},
+      {Templates::kPhoto,
        {"a photo of a {}",           "a photo of the {}",          "the photo of a {}",
         "a photo of one {}",         "a photo of my {}",           "a good photo of a {}",
         "a good photo of the {}",    "a bright photo of a {}",     "a dark photo of the {}",
@@ -30,13 +30,13 @@ const std::map<std::string, std::vector<std::string>>& template_sets() {
         "a cropped photo of the {}", "a photo of a clean {}",      "a photo of a nice {}",
         "a photo of the cool {}",    "a photo of a small {}",      "a photo of the large {}",
         "a rendering of a {}",       "a rendition of the {}"}},
-      {"character",
+      {Templates::kCharacter,
        {"a photo of a {}", "a photo of the {}", "the photo of a {}", "a photo of one {}",
         "a good photo of a {}", "a good photo of the {}", "a bright photo of the {}",
         "a cropped photo of a {}", "a cropped photo of the {}", "a photo of a nice {}",
         "a photo of a cool {}", "a rendering of a {}", "a rendition of a {}",
         "a rendition of the {}"}},
-      {"painting",
+      {Templates::kPainting,
        {"a painting in the style of {}", "the painting in the style of {}",
         "a rendering in the style of {}", "a picture in the style of {}",
         "a good painting in the style of {}", "a bright painting in the style of {}",
@@ -84,12 +84,8 @@ std::string fill_placeholder(std::string_view text, std::string_view phrase) {
   return single;
 }
 
-const std::vector<std::string>& caption_templates(const std::string& name) {
-  const auto found = template_sets().find(name);
-  if (found == template_sets().end()) {
-    throw Error(ErrorKind::kUsage, "there are no caption templates named \"" + name + "\"");
-  }
-  return found->second;
+const std::vector<std::string>& caption_templates(Templates templates) {
+  return template_sets().at(templates);
 }
 
 std::vector<std::string> caption_parts(const std::string& text) {
@@ -118,8 +114,8 @@ std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Gen
 
 const std::vector<std::string>& templates_of(const Caption& caption,
                                              const CaptionOptions& options) {
-  const auto automatic = caption.from_file ? "none" : "photo";
-  return caption_templates(options.templates == "auto" ? automatic : options.templates);
+  const auto automatic = caption.from_file ? Templates::kNone : Templates::kPhoto;
+  return caption_templates(options.templates == Templates::kAuto ? automatic : options.templates);
 }
 
 std::string draw_prompt(const Caption& caption, const CaptionOptions& options,

@@ -20,7 +20,7 @@ std::string fill_placeholder(std::string_view text, std::string_view phrase);
 
 /// Sentences around a caption, "{}" where it goes: photo and character (things and people in
 /// photographs, after the prompt sets that CLIP was tested with), painting (styles), none.
-const std::vector<std::string>& caption_templates(const std::string& name);
+const std::vector<std::string>& caption_templates(Templates templates);
 
 /// The comma-separated parts of `caption`.
 std::vector<std::string> caption_parts(const std::string& caption);

@@ -85,8 +85,17 @@ class DatasetReader {
     }
     dataset_.words = words_of(json);
     dataset_.class_word = json_value<std::string>(json, "class_word", "");
-    dataset_.templates = json_value<std::string>(json, "templates", "");
+    read_templates(path, json);
     caption_ = json_value<std::string>(json, "caption", std::string(kPlaceholder));
+  }
+
+  void read_templates(const fs::path& path, const Json& json) {
+    const auto name = json_value<std::string>(json, "templates", "");
+    dataset_.templates = choice_named<Templates>(name);
+    if (name.empty() || dataset_.templates) return;
+    const auto names = names_of_choices<Templates>();
+    problem(path, fmt::format("\"templates\" is \"{}\", expected one of {}{}", name,
+                              fmt::join(names, ", "), did_you_mean(name, names)));
   }
 
   void read_picture(const PictureFiles& files) {
@@ -141,10 +150,10 @@ class DatasetReader {
 
   void read_caption(TrainingPicture& picture, const fs::path& path) {
     auto lines = read_caption_lines(path);
-    if (lines.size() > 1 && options_.caption_lines == "first") {
+    if (lines.size() > 1 && options_.caption_lines == CaptionLines::kFirst) {
       with_other_lines_.push_back(name_within(folder_, path));
       lines.resize(1);
-    } else if (options_.caption_lines == "all") {
+    } else if (options_.caption_lines == CaptionLines::kAll) {
       lines = {fmt::format("{}", fmt::join(lines, " "))};
     }
     for (auto& line : lines) line = with_placeholder(line);

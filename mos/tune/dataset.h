@@ -36,7 +36,7 @@ struct ConceptDataset {
   /// From concept.json, empty when it does not say.
   std::vector<std::string> words;
   std::string class_word;
-  std::string templates;
+  std::optional<Templates> templates;
   /// What stands for the concept in kohya's captions, "sks bear" of `10_sks bear`; else empty.
   std::string phrase;
 

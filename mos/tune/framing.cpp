@@ -41,16 +41,16 @@ Tensor cut(const Tensor& image, const Rectangle& area) {
 Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
                      const PictureOptions& options, at::Generator& generator) {
   Framing framing{.source = {.height = height, .width = width}};
-  const bool fit = options.framing == "fit";
+  const bool fit = options.framing == FramingKind::kFit;
   if (!fit && happens(generator, options.crop_probability)) {
-    if (options.framing == "character" && height > width) {
+    if (options.framing == FramingKind::kCharacter && height > width) {
       framing.source.height = uniform_int(generator, width, height);
     } else {
       framing.source = square_crop(height, width, generator);
     }
   }
   double side = static_cast<double>(size);
-  if (options.framing == "object") {
+  if (options.framing == FramingKind::kObject) {
     side *= options.scale_min + (options.scale_max - options.scale_min) * uniform(generator);
   }
   framing.target = fitted(framing.source, side);
@@ -63,16 +63,17 @@ Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
 
 bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& options) {
   if (options.flip_probability > 0 && options.flip_probability < 1) return true;
-  if (options.framing == "fit") return false;
-  return options.framing == "object" || height != width;
+  if (options.framing == FramingKind::kFit) return false;
+  return options.framing == FramingKind::kObject || height != width;
 }
 
 std::int64_t thinnest_side(std::int64_t height, std::int64_t width, std::int64_t size,
                            const PictureOptions& options) {
-  const bool is_object = options.framing == "object";
+  const bool is_object = options.framing == FramingKind::kObject;
   const auto side = static_cast<double>(size) * (is_object ? options.scale_min : 1.0);
-  const bool square_only = (is_object || (options.framing == "character" && height <= width)) &&
-                           options.crop_probability >= 1.0;
+  const bool square_only =
+      (is_object || (options.framing == FramingKind::kCharacter && height <= width)) &&
+      options.crop_probability >= 1.0;
   const auto target = fitted({.height = height, .width = square_only ? height : width}, side);
   return std::min(target.height, target.width);
 }

@@ -18,15 +18,15 @@ constexpr const char* kDefaultMethod = "ed_lora";
 /// all learn from whole pictures: no masks, no attention term, no norm at which words freeze.
 /// Source: its options/train, of which the numbers of every row below are.
 void set_research_branch(TuneOptions& options) {
-  options.weights.where = "attention";
+  options.weights.where = Selector::kAttention;
   options.weights.rank = 4;
   options.weights.scale = 1.0;
-  options.weights.start = "gaussian";
+  options.weights.start = DownStart::kGaussian;
   options.loss.mask_loss = false;
   options.loss.attention_weight = 0.0;
   options.loss.noise_offset = 0.0;
   options.optimiser.norm_threshold = 0.0;
-  options.optimiser.decay = "linear";
+  options.optimiser.decay = Decay::kLinear;
   options.optimiser.steps = 500;
   options.optimiser.batch = 2;
   options.optimiser.embedding_rate = 1e-3;
@@ -48,18 +48,18 @@ void set_density(TuneOptions& options) {
 
 void set_textual_inversion(TuneOptions& options) {
   set_words_alone(options);
-  options.words.rows = "shared";
+  options.words.rows = WordRows::kShared;
 }
 
 void set_p_plus(TuneOptions& options) {
   set_words_alone(options);
-  options.words.rows = "per_layer";
+  options.words.rows = WordRows::kPerLayer;
   set_density(options);
 }
 
 void set_lora(TuneOptions& options) {
   set_research_branch(options);
-  options.words.rows = "shared";
+  options.words.rows = WordRows::kShared;
   options.optimiser.embedding_rate = 5e-4;
 }
 
@@ -68,7 +68,7 @@ void set_ed_lora(TuneOptions&) {}
 
 void set_ed_lora_paper(TuneOptions& options) {
   set_research_branch(options);
-  options.words.rows = "per_layer";
+  options.words.rows = WordRows::kPerLayer;
   set_density(options);
   options.weights.kv_drop = 0.2;
   options.loss.noise_offset = 0.01;

@@ -1,19 +1,87 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "mos/base/describe.h"
+#include "mos/base/runtime.h"
 
 /// Every knob of tuning, grouped by what it is about. Defaults are the authors' for Stable
 /// Diffusion 1.x; a base model may bring its own in `tune_defaults.json`.
 namespace mos::tune {
 
+/// What stands in the text encoder for a concept's word.
+enum class WordRows {
+  kNone,      ///< The word is plain text; nothing is added to the vocabulary.
+  kShared,    ///< One row, the same in the prompt of every cross-attention layer.
+  kPerLayer,  ///< One row for each cross-attention layer (P+).
+};
+constexpr auto choice_names(WordRows) {
+  return std::to_array<Named<WordRows>>({{"per_layer", WordRows::kPerLayer},
+                                         {"shared", WordRows::kShared},
+                                         {"none", WordRows::kNone}});
+}
+
+/// How a picture comes onto the canvas; see framing.h.
+enum class FramingKind { kCharacter, kObject, kFit };
+constexpr auto choice_names(FramingKind) {
+  return std::to_array<Named<FramingKind>>({{"character", FramingKind::kCharacter},
+                                            {"object", FramingKind::kObject},
+                                            {"fit", FramingKind::kFit}});
+}
+
+/// Sentences around a caption; see captions.h. kAuto: kPhoto around the mere words, kNone around
+/// captions that a file gives.
+enum class Templates { kAuto, kPhoto, kCharacter, kPainting, kNone };
+constexpr auto choice_names(Templates) {
+  return std::to_array<Named<Templates>>({{"auto", Templates::kAuto},
+                                          {"photo", Templates::kPhoto},
+                                          {"character", Templates::kCharacter},
+                                          {"painting", Templates::kPainting},
+                                          {"none", Templates::kNone}});
+}
+
+/// Which lines of a caption file with several are read.
+enum class CaptionLines {
+  kFirst,  ///< The first that has text (as the authors and kohya).
+  kAny,    ///< One is drawn each time (as OneTrainer).
+  kAll,    ///< All, as one caption.
+};
+constexpr auto choice_names(CaptionLines) {
+  return std::to_array<Named<CaptionLines>>(
+      {{"first", CaptionLines::kFirst}, {"any", CaptionLines::kAny}, {"all", CaptionLines::kAll}});
+}
+
+/// The layers of a network whose weights change.
+enum class Selector {
+  kAttention,     ///< Every projection of attention.
+  kTransformers,  ///< Everything linear in transformer blocks and around them.
+};
+constexpr auto choice_names(Selector) {
+  return std::to_array<Named<Selector>>(
+      {{"attention", Selector::kAttention}, {"transformers", Selector::kTransformers}});
+}
+
+/// Start values of LoRA's `down`; `up` starts at zero.
+enum class DownStart {
+  kKaiming,   ///< Uniform in ±1/√I (the authors' main branch, diffusers).
+  kGaussian,  ///< N(0, (1/r)²) (the authors' research branch).
+};
+constexpr auto choice_names(DownStart) {
+  return std::to_array<Named<DownStart>>(
+      {{"kaiming", DownStart::kKaiming}, {"gaussian", DownStart::kGaussian}});
+}
+
+/// The learning rates over the run.
+enum class Decay { kLinear, kNone };
+constexpr auto choice_names(Decay) {
+  return std::to_array<Named<Decay>>({{"linear", Decay::kLinear}, {"none", Decay::kNone}});
+}
+
 struct WordOptions {
-  /// per_layer: each word has an embedding row for each cross-attention layer. shared: one row for
-  /// all layers. none: words are plain text that the vocabulary has.
-  std::string rows = "per_layer";
+  WordRows rows = WordRows::kPerLayer;
   /// The concept's words, adjective first ("<potter1>", "<potter2>"), or several in an entry (see
   /// separate_words). Empty: from concept.json.
   std::vector<std::string> words;
@@ -28,10 +96,10 @@ struct WordOptions {
 };
 
 struct PictureOptions {
-  std::int64_t size = 0;              ///< Side of the canvas in pixels; 0: the base model's.
-  std::string framing = "character";  ///< character, object or fit; see framing.h.
+  std::int64_t size = 0;  ///< Side of the canvas in pixels; 0: the base model's.
+  FramingKind framing = FramingKind::kCharacter;
   double crop_probability = 0.5;
-  double scale_min = 0.75;  ///< Range of the random scale of framing "object".
+  double scale_min = 0.75;  ///< Range of the random scale of FramingKind::kObject.
   double scale_max = 1.0;
   double flip_probability = 0.0;  ///< Off: identities are seldom symmetric.
   /// Framings of each picture that are encoded once and reused; 0 encodes afresh at every step.
@@ -43,21 +111,17 @@ struct CaptionOptions {
   bool use_captions = true;
   bool shuffle = true;  ///< Shuffle the comma-separated parts behind the first `keep`.
   std::int64_t keep = 1;
-  /// photo, character, painting or none (see captions.h); auto: photo around the mere words, none
-  /// around captions that a file gives.
-  std::string templates = "auto";
+  Templates templates = Templates::kAuto;
   double dropout = 0.0;  ///< Part of the captions that become empty.
-  /// Of a caption file with several lines: the first that has text (as the authors and kohya), any
-  /// (one is drawn each time, as OneTrainer), or all as one caption.
-  std::string lines = "first";
+  CaptionLines lines = CaptionLines::kFirst;
 };
 
 struct WeightOptions {
-  std::int64_t rank = 4;            ///< 0: only the words are tuned (Textual Inversion, P+).
-  double scale = 1.0;               ///< The authors' alpha: a plain factor on up · down.
-  std::string where = "attention";  ///< attention, or transformers: all that is linear in them.
-  std::string start = "kaiming";    ///< Of LoRA's down: kaiming or gaussian, see plan.h.
-  double kv_drop = 0.0;             ///< How often LoRA on K and V of cross-attention is off.
+  std::int64_t rank = 4;  ///< 0: only the words are tuned (Textual Inversion, P+).
+  double scale = 1.0;     ///< The authors' alpha: a plain factor on up · down.
+  Selector where = Selector::kAttention;
+  DownStart start = DownStart::kKaiming;
+  double kv_drop = 0.0;  ///< How often LoRA on K and V of cross-attention is off.
 };
 
 struct LossOptions {
@@ -79,7 +143,7 @@ struct OptimiserOptions {
   double embedding_rate = 1e-3;
   double text_rate = 1e-5;
   double unet_rate = 1e-4;
-  std::string decay = "linear";  ///< linear to zero, or none.
+  Decay decay = Decay::kLinear;
   double weight_decay = 0.01;
   double beta1 = 0.9;
   double beta2 = 0.999;
@@ -115,70 +179,94 @@ struct TuneOptions {
 /// authors' files between two in angle brackets ("<potter1>+<potter2>", "<rand-0.013>+man").
 std::vector<std::string> separate_words(const std::vector<std::string>& entries);
 
+/// The names of the methods, see plan.h.
+std::vector<std::string> method_names();
+
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.
 void check_options(const TuneOptions& options);
 
 template <class Visitor>
 void describe(Visitor& visit, TuneOptions& o) {
-  visit("method", o.method, "a row of docs/tuning.md; sets the options below");
+  visit("method", o.method, "a row of docs/tuning.md; sets the options below",
+        one_of(method_names()));
   visit("rows", o.words.rows, "of each word: per_layer, shared (one) or none (plain text)");
   visit("words", o.words.words, "the concept's words, e.g. \"<potter1> <potter2>\"");
   visit("initializers", o.words.initializers, "start of each word: <rand-0.013> or a word");
-  visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)");
+  visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)",
+        between(0, 100));
   visit("class_word", o.words.class_word, "what the concept is one of, e.g. man");
 
-  visit("size", o.pictures.size, "canvas side in pixels (0: the base model's)");
+  visit("size", o.pictures.size, "canvas side in pixels (0: the base model's)", at_least(0));
   visit("framing", o.pictures.framing, "character, object (random scale) or fit (no cropping)");
-  visit("crop_probability", o.pictures.crop_probability, "how often a picture is cropped");
-  visit("scale_min", o.pictures.scale_min, "smallest random scale of framing object");
-  visit("scale_max", o.pictures.scale_max, "largest random scale of framing object");
-  visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored");
-  visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)");
+  visit("crop_probability", o.pictures.crop_probability, "how often a picture is cropped",
+        between(0, 1));
+  visit("scale_min", o.pictures.scale_min, "smallest random scale of framing object",
+        between(0.05, 1));
+  visit("scale_max", o.pictures.scale_max, "largest random scale of framing object",
+        between(0.05, 1));
+  visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored",
+        between(0, 1));
+  visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)",
+        at_least(0));
   visit("use_masks", o.pictures.use_masks, "read the masks of pictures");
 
   visit("use_captions", o.captions.use_captions, "read the captions of pictures");
   visit("shuffle", o.captions.shuffle, "shuffle the comma-separated parts of captions");
-  visit("keep", o.captions.keep, "parts at the start of a caption that stay in place");
+  visit("keep", o.captions.keep, "parts at the start of a caption that stay in place", at_least(0));
   visit("templates", o.captions.templates, "auto, photo, character, painting or none");
   visit("caption_lines", o.captions.lines, "of a caption with several: first, any (drawn) or all");
-  visit("caption_dropout", o.captions.dropout, "part of the captions that become empty");
+  visit("caption_dropout", o.captions.dropout, "part of the captions that become empty",
+        between(0, 1));
 
-  visit("rank", o.weights.rank, "LoRA rank (0: tune only the words)");
-  visit("lora_scale", o.weights.scale, "factor on the low-rank update");
+  visit("rank", o.weights.rank, "LoRA rank (0: tune only the words)", at_least(0));
+  visit("lora_scale", o.weights.scale, "factor on the low-rank update", between(-100, 100));
   visit("where", o.weights.where, "weights that change: attention, or all of the transformers");
   visit("lora_start", o.weights.start, "start of LoRA's down: kaiming or gaussian");
-  visit("kv_drop", o.weights.kv_drop, "how often LoRA on cross-attention's K and V is off");
+  visit("kv_drop", o.weights.kv_drop, "how often LoRA on cross-attention's K and V is off",
+        between(0, 1));
 
   visit("mask_loss", o.loss.mask_loss, "weigh the error by the subject mask");
-  visit("noise_offset", o.loss.noise_offset, "shift of whole channels of the noise");
-  visit("attention_weight", o.loss.attention_weight, "of the attention regularisation (0: off)");
+  visit("noise_offset", o.loss.noise_offset, "shift of whole channels of the noise",
+        between(0, 10));
+  visit("attention_weight", o.loss.attention_weight, "of the attention regularisation (0: off)",
+        between(0, 1e6));
   visit("full_identity", o.loss.full_identity, "the subject's attention fills the mask");
-  visit("density_weight", o.loss.density_weight, "of the token density term (0: off)");
-  visit("density_bandwidth", o.loss.density_bandwidth, "of its kernel");
+  visit("density_weight", o.loss.density_weight, "of the token density term (0: off)",
+        between(0, 1e6));
+  visit("density_bandwidth", o.loss.density_bandwidth, "of its kernel", between(0.01, 100));
 
-  visit("steps", o.optimiser.steps, "optimiser steps");
-  visit("batch", o.optimiser.batch, "pictures in a batch");
-  visit("accumulate", o.optimiser.accumulate, "batches for each step");
-  visit("micro_batch", o.optimiser.micro_batch, "pictures for one thread alone (0: all for all)");
-  visit("embedding_rate", o.optimiser.embedding_rate, "learning rate of the words");
-  visit("text_rate", o.optimiser.text_rate, "learning rate of the text encoder's LoRA");
-  visit("unet_rate", o.optimiser.unet_rate, "learning rate of the U-Net's LoRA");
+  visit("steps", o.optimiser.steps, "optimiser steps", at_least(1));
+  visit("batch", o.optimiser.batch, "pictures in a batch", at_least(1));
+  visit("accumulate", o.optimiser.accumulate, "batches for each step", at_least(1));
+  visit("micro_batch", o.optimiser.micro_batch, "pictures for one thread alone (0: all for all)",
+        at_least(0));
+  visit("embedding_rate", o.optimiser.embedding_rate, "learning rate of the words", between(0, 1));
+  visit("text_rate", o.optimiser.text_rate, "learning rate of the text encoder's LoRA",
+        between(0, 1));
+  visit("unet_rate", o.optimiser.unet_rate, "learning rate of the U-Net's LoRA", between(0, 1));
   visit("decay", o.optimiser.decay, "learning rate over the run: linear (to 0) or none");
-  visit("weight_decay", o.optimiser.weight_decay, "AdamW's");
-  visit("beta1", o.optimiser.beta1, "AdamW's");
-  visit("beta2", o.optimiser.beta2, "AdamW's");
-  visit("norm_threshold", o.optimiser.norm_threshold, "mean norm at which words freeze (0: never)");
+  visit("weight_decay", o.optimiser.weight_decay, "AdamW's", between(0, 1));
+  visit("beta1", o.optimiser.beta1, "AdamW's", between(0, 0.9999));
+  visit("beta2", o.optimiser.beta2, "AdamW's", between(0, 0.999999));
+  visit("norm_threshold", o.optimiser.norm_threshold, "mean norm at which words freeze (0: never)",
+        between(0, 1e6));
 
   visit("seed", o.run.seed, "of every random draw");
-  visit("dtype", o.run.dtype, "of the frozen networks: auto, float32 or bfloat16");
-  visit("threads", o.run.threads, "CPU threads (0: one for each core)");
-  visit("checkpoint_every", o.run.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)");
-  visit("preview_every", o.run.preview_every, "steps between sample pictures (0: at the end)");
+  visit("dtype", o.run.dtype, "of the frozen networks: auto, float32 or bfloat16",
+        one_of({"auto", "float32", "bfloat16"}));
+  visit("threads", o.run.threads, "CPU threads (0: one for each core)", between(0, kMostThreads));
+  visit("checkpoint_every", o.run.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)",
+        at_least(0));
+  visit("preview_every", o.run.preview_every, "steps between sample pictures (0: at the end)",
+        at_least(0));
   visit("preview_prompts", o.run.preview_prompts, "prompts; <TOK> stands for the concept");
-  visit("preview_scales", o.run.preview_scales, "LoRA scales of the sample pictures");
-  visit("preview_pictures", o.run.preview_pictures, "pictures for each prompt (0: none)");
-  visit("preview_steps", o.run.preview_steps, "denoising steps of sample pictures");
-  visit("preview_guidance", o.run.preview_guidance, "guidance of sample pictures");
+  visit("preview_scales", o.run.preview_scales, "LoRA scales of the sample pictures",
+        between(-10, 10));
+  visit("preview_pictures", o.run.preview_pictures, "pictures for each prompt (0: none)",
+        at_least(0));
+  visit("preview_steps", o.run.preview_steps, "denoising steps of sample pictures",
+        between(1, 1000));
+  visit("preview_guidance", o.run.preview_guidance, "guidance of sample pictures", between(0, 100));
 }
 
 }  // namespace mos::tune

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "mos/tune/options.h"
+
 /// Which files of a folder are the pictures of a concept, and which masks and captions belong to
 /// them. Nothing is opened; docs/pictures.md has the layouts.
 namespace mos::tune {
@@ -12,8 +14,8 @@ namespace mos::tune {
 struct DatasetOptions {
   bool use_masks = true;
   bool use_captions = true;
-  /// first, any or all: what becomes of a caption of several lines (see CaptionOptions).
-  std::string caption_lines = "first";
+  /// What becomes of a caption of several lines (see CaptionOptions).
+  CaptionLines caption_lines = CaptionLines::kFirst;
   /// How the caller calls the concept; empty: as concept.json does.
   std::vector<std::string> words;
 };

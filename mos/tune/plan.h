@@ -14,25 +14,6 @@
 /// options, and the options that result are all that a run knows of its method.
 namespace mos::tune {
 
-/// What stands in the text encoder for a concept's word.
-enum class WordRows {
-  kNone,      ///< The word is plain text; nothing is added to the vocabulary.
-  kShared,    ///< One row, the same in the prompt of every cross-attention layer.
-  kPerLayer,  ///< One row for each cross-attention layer (P+).
-};
-
-/// Start values of LoRA's `down`; `up` starts at zero.
-enum class DownStart {
-  kKaiming,   ///< Uniform in ±1/√I (the authors' main branch, diffusers).
-  kGaussian,  ///< N(0, (1/r)²) (the authors' research branch).
-};
-
-/// The layers of a network whose weights change.
-enum class Selector {
-  kAttention,     ///< Every projection of attention.
-  kTransformers,  ///< Everything linear in transformer blocks and around them.
-};
-
 bool selects(Selector selector, std::string_view layer);
 
 /// How weights change: as a low-rank update of the selected layers of both networks.
@@ -75,11 +56,6 @@ struct TuningPlan {
 /// What `options` mean. Required: check_options(options).
 TuningPlan plan_of(const TuneOptions& options);
 
-/// The names that options have for the choices of a plan.
-std::vector<std::string> word_rows_names();
-std::vector<std::string> down_start_names();
-std::vector<std::string> selector_names();
-
 /// A named plan: a row of the table.
 struct Method {
   std::string_view name;
@@ -89,7 +65,6 @@ struct Method {
 };
 
 std::span<const Method> methods();
-std::vector<std::string> method_names();
 
 /// Throws mos::Error(kUsage) for a name that is not in the table.
 const Method& method_named(const std::string& name);

@@ -50,11 +50,14 @@ Tensor starting_noise(const diffusion::Model& base, const TuneOptions& options) 
 
 }  // namespace
 
-void write_previews(const std::filesystem::path& folder, std::int64_t step,
-                    const diffusion::Model& base, AttachedConcept& attached,
-                    const TuneOptions& options, const CancelToken* cancel) {
+std::vector<std::filesystem::path> write_previews(const std::filesystem::path& folder,
+                                                  std::int64_t step, const diffusion::Model& base,
+                                                  AttachedConcept& attached,
+                                                  const TuneOptions& options,
+                                                  const CancelToken* cancel) {
   const auto& run = options.run;
-  if (run.preview_pictures == 0 || run.preview_scales.empty()) return;
+  std::vector<std::filesystem::path> written;
+  if (run.preview_pictures == 0 || run.preview_scales.empty()) return written;
   torch::NoGradGuard no_grad;
   make_folders(folder);
   const auto noise = starting_noise(base, options);
@@ -83,7 +86,9 @@ void write_previews(const std::filesystem::path& folder, std::int64_t step,
                   {{"prompt", prompt},
                    {"step", std::to_string(step)},
                    {"lora_scales", fmt::format("{}", fmt::join(run.preview_scales, ", "))}});
+    written.push_back(path);
   }
+  return written;
 }
 
 }  // namespace mos::tune

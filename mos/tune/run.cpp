@@ -86,12 +86,16 @@ void Run::show() {
   if (hooks_.preview_folder.empty()) return;
   const auto step = trainer_.state().step;
   if (saved_step_ != step) save();  // painting can be cancelled, too
+  std::vector<std::filesystem::path> written;
   try {
-    write_previews(hooks_.preview_folder, step, base_, trainer_.attached(), options_,
-                   hooks_.cancel);
+    written = write_previews(hooks_.preview_folder, step, base_, trainer_.attached(), options_,
+                             hooks_.cancel);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
     log::warn(fmt::format("sample pictures of step {} are missing: {}", step, error.what()));
+  }
+  for (const auto& path : written) {
+    if (hooks_.preview) hooks_.preview(path);
   }
   trainer_.note_previews();
 }

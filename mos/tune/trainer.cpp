@@ -233,7 +233,7 @@ double Trainer::step() {
                             state_.step + 1));
   }
   const auto steps = static_cast<double>(options_.optimiser.steps);
-  const bool linear = options_.optimiser.decay == "linear";
+  const bool linear = options_.optimiser.decay == Decay::kLinear;
   optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
   freeze_groups_at_norm();
 

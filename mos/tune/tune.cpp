@@ -30,12 +30,13 @@ std::vector<std::string> default_initializers(const WordOptions& words) {
 }  // namespace
 
 bool needs_words(const TuneOptions& options) {
-  return options.words.rows == "per_layer" || options.weights.rank == 0;
+  return options.words.rows == WordRows::kPerLayer || options.weights.rank == 0;
 }
 
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
-  const bool has_rows = words.rows != "none";  // plain words are no business of a data folder
+  const bool has_rows =
+      words.rows != WordRows::kNone;  // plain words are no business of a data folder
   words.words = separate_words(words.words.empty() && has_rows ? dataset.words : words.words);
   words.initializers = separate_words(words.initializers);
   if (words.class_word.empty()) words.class_word = dataset.class_word;
@@ -50,8 +51,8 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
                 "a concept without words needs a class word; name it with --class-word");
   }
   if (words.initializers.empty() && has_rows) words.initializers = default_initializers(words);
-  if (!dataset.templates.empty() && options.captions.templates == "auto") {
-    options.captions.templates = dataset.templates;
+  if (dataset.templates && options.captions.templates == Templates::kAuto) {
+    options.captions.templates = *dataset.templates;
   }
   check_options(options);
   check_captions(dataset, options);

@@ -23,7 +23,8 @@ struct TuneHooks {
   std::filesystem::path checkpoint;
   bool fresh = false;  ///< Start anew: the first checkpoint replaces one that is there.
   std::filesystem::path preview_folder;  ///< Gets the sample pictures; empty: none are made.
-  std::string program_version;           ///< For the metadata.
+  std::function<void(const std::filesystem::path&)> preview;  ///< Each of them, when it is there.
+  std::string program_version;                                ///< For the metadata.
 };
 
 /// Whether a concept needs words of its own: without any it would learn nothing, or not what its

@@ -435,7 +435,7 @@ TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
   EXPECT_THAT(refusal({.of_method = {{"ridge_towards", "zero"}}}), HasSubstr("ridge_towards"));
   EXPECT_THAT(refusal({.method = "lbfgs", .of_method = {{"unet_ridge", 1.0}}}),
               HasSubstr("unknown option \"unet_ridge\""));
-  EXPECT_THAT(refusal({.record = {.fit_text = "all"}}), HasSubstr("fit_text"));
+  EXPECT_THAT(refusal({.record = {.dtype = "float8"}}), HasSubstr("dtype"));
   EXPECT_THAT(refusal({.record = {.prompts = {"a photo"}}}), HasSubstr("<TOK>"));
   EXPECT_THAT(refusal({.record = {.samples = 0}}), HasSubstr("samples"));
   EXPECT_THAT(refusal({.weights = {1.0, -2.0}}), HasSubstr("none negative"));

@@ -22,8 +22,10 @@ BEGIN {
   allow("region", models " concepts")
   allow("eval", models " concepts")
   allow("world", "base io text")
+  allow("session", models " concepts region")
+  allow("jobs", models " concepts tune fuse region eval session")
   allow("pretrain", models " concepts eval world")
-  allow("demo", models " concepts tune fuse region eval")
+  allow("demo", models " concepts tune fuse region eval session")
 }
 function allow(folder, lower,    names, count, i) {
   known[folder] = 1

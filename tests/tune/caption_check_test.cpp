@@ -93,7 +93,8 @@ TEST(CaptionLengths, AConceptThatIsCutOffIsRefused) {
 
 TEST(CaptionLengths, TemplatesCount) {
   auto how = options();
-  how.captions.templates = "character";  // "a cropped photo of the {}" puts five before it
+  how.captions.templates =
+      mos::tune::Templates::kCharacter;  // "a cropped photo of the {}" puts five before it
   EXPECT_THAT(warnings(dataset({"<TOK>" + cats(68)}), how), IsEmpty());
   EXPECT_THAT(warnings(dataset({"<TOK>" + cats(69)}), how), ElementsAre(HasSubstr("0 (78)")));
 }

@@ -17,6 +17,8 @@
 
 namespace {
 
+using mos::tune::FramingKind;
+
 namespace fs = std::filesystem;
 using mos::tune::check_dataset;
 using ::testing::AllOf;
@@ -143,11 +145,13 @@ TEST_F(Dataset, CaptionOfSeveralLinesIsItsFirstWithTextAndTheRestIsSaid) {
 
 TEST_F(Dataset, LinesOfACaptionAreChoicesOrOneTextWhereAskedFor) {
   mos::write_text_file(folder_ / "captions/a.txt", "a <TOK>\n\n<fox1> <fox2>, red hat\n");
-  auto any = mos::tune::load_dataset(folder_.path(), {.caption_lines = "any"});
+  auto any =
+      mos::tune::load_dataset(folder_.path(), {.caption_lines = mos::tune::CaptionLines::kAny});
   EXPECT_EQ(any.pictures[0].caption.text, "a <TOK>");
   EXPECT_THAT(any.pictures[0].caption.others, ElementsAre("<TOK>, red hat"));
   EXPECT_THAT(any.warnings, IsEmpty());
-  const auto all = mos::tune::load_dataset(folder_.path(), {.caption_lines = "all"});
+  const auto all =
+      mos::tune::load_dataset(folder_.path(), {.caption_lines = mos::tune::CaptionLines::kAll});
   EXPECT_EQ(all.pictures[0].caption.text, "a <TOK> <TOK>, red hat");
 }
 
@@ -202,7 +206,7 @@ TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
   auto pixels = torch::zeros({60, 40, 3}, torch::kUInt8);
   pixels.narrow(0, 20, 20).narrow(1, 10, 20).fill_(255);
   const auto mask = pixels.select(2, 0).contiguous();
-  for (const char* kind : {"character", "object", "fit"}) {
+  for (const auto kind : {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit}) {
     mos::tune::PictureOptions options;
     options.framing = kind;
     options.flip_probability = 0.5;
@@ -211,7 +215,7 @@ TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
       const auto framing = mos::tune::draw_framing(60, 40, 32, options, generator);
       const auto framed = mos::tune::apply_framing(framing, pixels, mask, 32);
       const auto white = (framed.pixels[0] + 1) / 2;
-      EXPECT_LT((white - framed.subject_mask).abs().max().item<double>(), 0.01) << kind;
+      EXPECT_LT((white - framed.subject_mask).abs().max().item<double>(), 0.01) << mos::choice_name(kind);
       EXPECT_EQ(framed.picture_mask.sum().item<std::int64_t>(),
                 framing.target.height * framing.target.width);
       EXPECT_EQ((framed.subject_mask * (1 - framed.picture_mask)).sum().item<double>(), 0.0);
@@ -230,7 +234,7 @@ TEST(Framing, WholePictureFillsTheLongSideWithoutCropping) {
 }
 
 TEST(Framing, KnowsHowThinAPictureCanBecome) {
-  for (const char* kind : {"character", "object", "fit"}) {
+  for (const auto kind : {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit}) {
     for (const double crop : {0.0, 0.5, 1.0}) {
       mos::tune::PictureOptions options;
       options.framing = kind;
@@ -243,8 +247,8 @@ TEST(Framing, KnowsHowThinAPictureCanBecome) {
           const auto target = mos::tune::draw_framing(height, width, 64, options, generator).target;
           thinnest = std::min({thinnest, target.height, target.width});
         }
-        EXPECT_GE(thinnest, least) << kind << crop << height;
-        EXPECT_LE(thinnest, least + 1) << kind << crop << height;
+        EXPECT_GE(thinnest, least) << mos::choice_name(kind) << crop << height;
+        EXPECT_LE(thinnest, least + 1) << mos::choice_name(kind) << crop << height;
       }
     }
   }
@@ -274,7 +278,7 @@ TEST(Captions, TemplatesSurroundMereWordsButNotCaptionsOfTheirOwn) {
 TEST(Captions, EachOfSeveralIsDrawnAndOneAloneDrawsNothing) {
   mos::tune::CaptionOptions options;
   options.shuffle = false;
-  options.templates = "none";
+  options.templates = mos::tune::Templates::kNone;
   std::map<std::string, int> drawn;
   auto generator = mos::seeded_generator(5);
   for (int i = 0; i < 300; ++i) {
@@ -286,8 +290,10 @@ TEST(Captions, EachOfSeveralIsDrawnAndOneAloneDrawsNothing) {
 }
 
 TEST(Captions, EveryTemplateHasOnePlaceForTheCaption) {
-  for (const char* name : {"photo", "character", "painting", "none"}) {
-    EXPECT_THAT(mos::tune::caption_templates(name), Each(HasSubstr("{}")));
+  using mos::tune::Templates;
+  for (const auto kind :
+       {Templates::kPhoto, Templates::kCharacter, Templates::kPainting, Templates::kNone}) {
+    EXPECT_THAT(mos::tune::caption_templates(kind), Each(HasSubstr("{}")));
   }
 }
 

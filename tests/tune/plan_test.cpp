@@ -149,7 +149,7 @@ TEST(WordsAlone, AreNotTunedWithoutWords) {
 
 TEST(PlainWords, AreNoneOfTheDataFolder) {
   auto options = method_options("lora", "");
-  options.words.rows = "none";
+  options.words.rows = WordRows::kNone;
   const auto complete = mos::tune::complete_options(options, tiny_dataset());
   EXPECT_TRUE(complete.words.words.empty());  // <fox1> would be seven letters and signs
   EXPECT_EQ(mos::tune::concept_phrase(complete.words), "man");

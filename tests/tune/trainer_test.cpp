@@ -20,6 +20,7 @@ using enum mos::checkpoint::Part;
 using mos::concepts::ConceptDelta;
 using mos::tune::TuneHooks;
 using mos::tune::TuneOptions;
+using mos::tune::WordRows;
 using mos::tune::testing::tiny_dataset;
 using mos::tune::testing::tiny_model;
 using mos::tune::testing::tiny_options;
@@ -216,14 +217,14 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
 }
 
 TEST_F(Tuning, PlainLoraHasOneRowForEachWord) {
-  options_.words.rows = "shared";
+  options_.words.rows = WordRows::kShared;
   const auto delta = tune();
   EXPECT_EQ(delta.words[0].rows.first().size(0), 1);
   EXPECT_FALSE(delta.of(kUNet).empty());
 }
 
 TEST_F(Tuning, PlainLoraNeedsNoWords) {
-  options_.words.rows = "shared";
+  options_.words.rows = WordRows::kShared;
   dataset_.words.clear();
   const auto delta = tune();
   EXPECT_TRUE(delta.words.empty());
@@ -297,7 +298,7 @@ TEST_F(Tuning, WordsSplitAtBlanksAndCommasWhereverTheyStand) {
 }
 
 TEST_F(Tuning, ConceptWithoutWordsIsCalledAsItsFolderWas) {
-  options_.words.rows = "none";
+  options_.words.rows = WordRows::kNone;
   dataset_.words.clear();
   dataset_.class_word.clear();
   dataset_.phrase = "s b";
@@ -339,8 +340,12 @@ TEST_F(Tuning, ImpossibleOptionsAreNamed) {
   options_.pictures.size = 30;
   EXPECT_THAT(refusal(), HasSubstr("\"size\""));
   options_ = tiny_options();
-  options_.words.rows = "per-layer";
-  EXPECT_THAT(refusal(), HasSubstr("per_layer"));
+  options_.pictures.scale_min = 0.9;
+  options_.pictures.scale_max = 0.8;
+  EXPECT_THAT(refusal(), HasSubstr("\"scale_min\""));
+  options_ = tiny_options();
+  const mos::Json rows = {{"rows", "per-layer"}};
+  EXPECT_THROW(mos::read_options(rows, "a file", options_), mos::Error);
 }
 
 TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {

@@ -1,7 +1,9 @@
 #include <fmt/core.h>
 
+#include <array>
 #include <string>
 
+#include "mos/base/choice.h"
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/base/sha256.h"
@@ -11,15 +13,22 @@ namespace mos::fuse {
 
 namespace {
 
+/// How the kept entries of several updates become one.
+enum class Then { kSum, kTies };
+constexpr auto choice_names(Then) {
+  return std::to_array<Named<Then>>({{"sum", Then::kSum}, {"ties", Then::kTies}});
+}
+
 struct DareOptions {
   double density = 0.5;
-  std::string then = "sum";
+  Then then = Then::kSum;
   std::uint64_t seed = 0;
 };
 
 template <class Visitor>
 void describe(Visitor& visit, DareOptions& o) {
-  visit("density", o.density, "share of each update's entries that is kept, at random");
+  visit("density", o.density, "share of each update's entries that is kept, at random",
+        between(0, 1));
   visit("then", o.then, "sum or ties: how the kept entries become one");
   visit("seed", o.seed, "of what is dropped");
 }
@@ -38,12 +47,7 @@ class Dare final : public MergeMethod {
  public:
   void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
 
-  void check() const override {
-    check_density(options_.density);
-    if (options_.then == "sum" || options_.then == "ties") return;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("then must be sum or ties, not \"{}\"", options_.then));
-  }
+  void check() const override { check_density(options_.density); }
 
   Merged merge(const LayerProblem& problem) const override {
     std::vector<torch::Tensor> thinned;
@@ -53,7 +57,8 @@ class Dare final : public MergeMethod {
           dropped(problem.weights[i] * problem.updates[i].matrix(), problem.layer, i));
     }
     if (thinned.empty()) return {};
-    return {.update = {.dense = options_.then == "ties" ? elected_mean(thinned) : sum_of(thinned)}};
+    return {.update = {.dense =
+                           options_.then == Then::kTies ? elected_mean(thinned) : sum_of(thinned)}};
   }
 
  private:

@@ -1,10 +1,12 @@
 #include <fmt/core.h>
 
+#include <array>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "mos/base/choice.h"
 #include "mos/base/error.h"
 #include "mos/fuse/methods/wish.h"
 
@@ -14,13 +16,25 @@ using torch::Tensor;
 
 namespace {
 
+/// What a layer becomes where nobody reads anything.
+enum class Towards { kAverage, kSum, kBase };
+constexpr auto choice_names(Towards) {
+  return std::to_array<Named<Towards>>(
+      {{"average", Towards::kAverage}, {"sum", Towards::kSum}, {"base", Towards::kBase}});
+}
+
+enum class Balance { kEqual, kEnergy };
+constexpr auto choice_names(Balance) {
+  return std::to_array<Named<Balance>>({{"equal", Balance::kEqual}, {"energy", Balance::kEnergy}});
+}
+
 struct GradientOptions {
   /// Relative ridges, see RidgeSolver; -1: default_ridges().
   double text_ridge = -1.0;
   double unet_ridge = -1.0;
-  std::string ridge_towards = "average";
+  Towards ridge_towards = Towards::kAverage;
   std::int64_t rounds = 0;
-  std::string balance = "equal";
+  Balance balance = Balance::kEqual;
 };
 
 template <class Visitor>
@@ -29,7 +43,8 @@ void describe(Visitor& visit, GradientOptions& o) {
         "relative ridge of text-fed layers (-1: by the number of concepts)");
   visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers (-1: the same)");
   visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
-  visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model");
+  visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model",
+        at_least(0));
   visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
 }
 
@@ -75,13 +90,6 @@ class Gradient final : public MergeMethod {
       require(ridge < 1e6 && (ridge >= 0.0 || ridge == -1.0),
               fmt::format("a ridge must be a number from 0 on, or -1, not {}", ridge));
     }
-    const auto& towards = options_.ridge_towards;
-    require(towards == "average" || towards == "sum" || towards == "base",
-            fmt::format("ridge_towards must be average, sum or base, not \"{}\"", towards));
-    require(options_.rounds >= 0,
-            fmt::format("rounds must be a whole number from 0 on, not {}", options_.rounds));
-    require(options_.balance == "equal" || options_.balance == "energy",
-            fmt::format("balance must be equal or energy, not \"{}\"", options_.balance));
   }
 
   Needs needs() const override {
@@ -89,7 +97,8 @@ class Gradient final : public MergeMethod {
   }
 
   Merged merge(const LayerProblem& problem) const override {
-    const auto weights = options_.balance == "energy" ? balanced_weights(problem) : problem.weights;
+    const auto weights =
+        options_.balance == Balance::kEnergy ? balanced_weights(problem) : problem.weights;
     if (problem.inputs->seen_again()) return merge_again(problem, weights);
     const auto wish = wish_of(problem, weights);
     const auto& solver = problem.inputs->ridge(weights, ridge_for(problem));
@@ -107,8 +116,9 @@ class Gradient final : public MergeMethod {
   std::vector<double> prior_shares(const LayerProblem& problem) const {
     const double sum = std::accumulate(problem.weights.begin(), problem.weights.end(), 0.0);
     double whole = 0.0;  // to the base model
-    if (options_.ridge_towards == "average") whole = 1.0;
-    if (options_.ridge_towards == "sum") whole = static_cast<double>(problem.weights.size());
+    if (options_.ridge_towards == Towards::kAverage) whole = 1.0;
+    if (options_.ridge_towards == Towards::kSum)
+      whole = static_cast<double>(problem.weights.size());
     std::vector<double> shares;
     for (const double weight : problem.weights) shares.push_back(whole * weight / sum);
     return shares;
@@ -173,8 +183,8 @@ std::unique_ptr<MergeMethod> make_gradient() {
 /// The same with what IterIS does: rounds, balance, and a ridge that only keeps the solution
 /// finite.
 std::unique_ptr<MergeMethod> make_iteris() {
-  return std::make_unique<Gradient>(
-      GradientOptions{.text_ridge = 1e-4, .unet_ridge = 1e-4, .rounds = 2, .balance = "energy"});
+  return std::make_unique<Gradient>(GradientOptions{
+      .text_ridge = 1e-4, .unet_ridge = 1e-4, .rounds = 2, .balance = Balance::kEnergy});
 }
 
 }  // namespace mos::fuse

@@ -21,20 +21,14 @@ struct IterationOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, IterationOptions& o) {
-  visit("text_iterations", o.text_iterations, "iterations on text-fed layers");
-  visit("unet_iterations", o.unet_iterations, "iterations on the other layers");
+  visit("text_iterations", o.text_iterations, "iterations on text-fed layers", at_least(1));
+  visit("unet_iterations", o.unet_iterations, "iterations on the other layers", at_least(1));
 }
 
 /// Gradient fusion as the authors' code runs it.
 class Lbfgs final : public MergeMethod {
  public:
   void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
-
-  void check() const override {
-    if (options_.text_iterations > 0 && options_.unet_iterations > 0) return;
-    throw Error(ErrorKind::kUsage,
-                "text_iterations and unet_iterations must be whole numbers from 1 on");
-  }
 
   Needs needs() const override { return {.inputs = Recorded::kEverything}; }
 

@@ -2,10 +2,12 @@
 #include <torch/optim/adamw.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
 
+#include "mos/base/choice.h"
 #include "mos/base/error.h"
 #include "mos/fuse/methods/wish.h"
 #include "mos/fuse/weight_fusion.h"
@@ -16,16 +18,22 @@ using torch::Tensor;
 
 namespace {
 
+/// The update that the steps start from.
+enum class Start { kAverage, kBase };
+constexpr auto choice_names(Start) {
+  return std::to_array<Named<Start>>({{"average", Start::kAverage}, {"base", Start::kBase}});
+}
+
 struct LoraclrOptions {
   std::int64_t iterations = 50;
   double rate = 1e-4;
   double margin = 0.5;
-  std::string start = "average";
+  Start start = Start::kAverage;
 };
 
 template <class Visitor>
 void describe(Visitor& visit, LoraclrOptions& o) {
-  visit("iterations", o.iterations, "steps of AdamW on each layer");
+  visit("iterations", o.iterations, "steps of AdamW on each layer", at_least(1));
   visit("rate", o.rate, "its learning rate");
   visit("margin", o.margin, "distance to keep from the other concepts' outputs");
   visit("start", o.start, "average or base: the update that it starts from");
@@ -135,13 +143,10 @@ class Loraclr final : public MergeMethod {
     const auto require = [](bool holds, const std::string& message) {
       if (!holds) throw Error(ErrorKind::kUsage, message);
     };
-    require(options_.iterations > 0, "iterations must be a whole number from 1 on");
     require(options_.rate > 0.0 && std::isfinite(options_.rate),
             fmt::format("rate must be a number above 0, not {}", options_.rate));
     require(options_.margin >= 0.0 && std::isfinite(options_.margin),
             fmt::format("margin must be a number from 0 on, not {}", options_.margin));
-    require(options_.start == "average" || options_.start == "base",
-            fmt::format("start must be average or base, not \"{}\"", options_.start));
   }
 
   Needs needs() const override { return {.inputs = Recorded::kEverything, .kept_rows = kRows}; }
@@ -149,7 +154,7 @@ class Loraclr final : public MergeMethod {
   Merged merge(const LayerProblem& problem) const override {
     const ContrastiveLoss loss(problem, options_.margin);
     const auto average = weighted_sum(problem.updates, problem.weights).matrix();
-    const auto start = options_.start == "average" ? average : torch::zeros_like(average);
+    const auto start = options_.start == Start::kAverage ? average : torch::zeros_like(average);
     auto offset = torch::zeros_like(start).requires_grad_();
     torch::optim::AdamW optimizer(
         {offset}, torch::optim::AdamWOptions(options_.rate).weight_decay(kWeightDecay));

@@ -10,7 +10,8 @@ struct MagnitudeOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, MagnitudeOptions& o) {
-  visit("density", o.density, "share of each update's entries that is kept, the largest ones");
+  visit("density", o.density, "share of each update's entries that is kept, the largest ones",
+        between(0, 1));
 }
 
 /// The sum of the updates' largest entries (PEFT's `magnitude_prune`).

@@ -17,7 +17,7 @@ struct SvdOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, SvdOptions& o) {
-  visit("rank", o.rank, "of the merged LoRA (0: the largest of the concepts')");
+  visit("rank", o.rank, "of the merged LoRA (0: the largest of the concepts')", at_least(0));
 }
 
 struct Decomposition {
@@ -44,13 +44,6 @@ Decomposition decompose(const Update& update) {
 class Svd final : public MergeMethod {
  public:
   void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
-
-  void check() const override {
-    if (options_.rank >= 0) return;
-    throw Error(ErrorKind::kUsage, fmt::format("rank must be a whole number from 1 on, or 0 for "
-                                               "the largest of the concepts', not {}",
-                                               options_.rank));
-  }
 
   Merged merge(const LayerProblem& problem) const override {
     const auto sum = weighted_sum(problem.updates, problem.weights);

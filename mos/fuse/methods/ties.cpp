@@ -10,7 +10,8 @@ struct TiesOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, TiesOptions& o) {
-  visit("density", o.density, "share of each update's entries that is kept, the largest ones");
+  visit("density", o.density, "share of each update's entries that is kept, the largest ones",
+        between(0, 1));
 }
 
 /// TIES-Merging (Yadav et al. 2023): trim each update, elect a sign for each entry, take the mean

@@ -1,0 +1,7 @@
+#include "mos/base/version.h"
+
+namespace mos {
+
+const char* version() { return MOS_VERSION; }
+
+}  // namespace mos

@@ -1,0 +1,184 @@
+#include "mos/jobs/fuse.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/core.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/record.h"
+#include "mos/base/version.h"
+#include "mos/jobs/fuse_order.h"
+
+namespace mos::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json full_report(const FuseOrder& order, const fuse::FusionReport& measured) {
+  Json report = {{kProgramKey, version()},
+                 {"libtorch", TORCH_VERSION},
+                 {"base", order.job.base},
+                 {"base_read", write_options(order.job.read)},
+                 {"threads", at::get_num_threads()},  // sums are rounded by their order
+                 {"options", write_options(order.options)}};
+  report.update(measured.to_json());
+  for (const auto& source : order.sources) {
+    auto& entry = report["sources"][source.name] = {{"phrase", source.prompt_phrase()}};
+    for (const auto part : checkpoint::kTunedParts) {
+      entry[fmt::format("{}_scale", folder_of(part))] = source.scale(part);
+    }
+  }
+  return report;
+}
+
+struct Base {
+  diffusion::Model model;
+  std::string hash;
+};
+
+/// The base model, and what it has to say of the concepts' keys.
+Base load_base(FuseOrder& order) {
+  auto model =
+      diffusion::Model::load(order.job.base, {.dtype = std::nullopt, .read = order.job.read});
+  auto hash = diffusion::model_hash(model);
+  for (auto& source : order.sources) session::compare_base(source.name, source.delta, hash);
+  for (auto& source : order.sources) {
+    session::settle_keys(source.name, model, source.delta, source.keys, order.job.keys);
+  }
+  return {std::move(model), std::move(hash)};
+}
+
+/// As pairs of factors, whatever forms the concepts have.
+void write_lora(const FuseOrder& order, const concepts::ConceptDelta& delta,
+                const JobContext& context) {
+  using concepts::HeldForms;
+  const bool holds_biases = concepts::forms_held_by(order.lora_format) == HeldForms::kAll;
+  const auto rank = order.job.lora_rank * static_cast<std::int64_t>(order.sources.size());
+  const auto reduced = concepts::reduced_to(
+      holds_biases ? HeldForms::kPairsAndBiases : HeldForms::kPairs, delta, rank);
+  if (reduced.layers > 0) tell_result(context, concepts::cost_text(reduced, rank));
+  concepts::write_concept(order.job.lora, reduced.delta, order.lora_format);
+}
+
+/// Writes each result whatever becomes of the others; throws what the first failure was.
+class Results {
+ public:
+  template <class Write>
+  void write(const fs::path& path, Write write) {
+    try {
+      write();
+      written_.push_back(path);
+    } catch (const Error& error) {
+      if (!failure_) failure_ = error;
+    }
+  }
+
+  bool any() const { return !written_.empty(); }
+
+  std::vector<fs::path> finish(const JobContext& context) const {
+    for (const auto& path : written_) tell_result(context, path.string());
+    if (failure_) throw *failure_;
+    return written_;
+  }
+
+ private:
+  std::vector<fs::path> written_;
+  std::optional<Error> failure_;
+};
+
+std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Model& model,
+                                    const fuse::FusionResult& result, const JobContext& context) {
+  const auto& job = order.job;
+  const auto total = result.report.total();
+  if (total.before > 0.0) {
+    tell_result(context, fmt::format("error of the concepts' outputs: {:.4g} in the base model, "
+                                     "{:.4g} fused",
+                                     total.before, total.after));
+  }
+  log::info(fmt::format("fused in {}", result.report.measured()));
+  const auto report = json_text(full_report(order, result.report), 2) + "\n";
+  const bool inside = order.report_is_in_model();
+  Results results;
+  // The small file first: it is there even if the disk is too small for a model.
+  if (!job.lora.empty()) {
+    results.write(job.lora, [&] { write_lora(order, result.delta, context); });
+  }
+  diffusion::SaveOptions save{.existing = job.overwrite ? Existing::kReplace : Existing::kRefuse,
+                              .write = {.cancel = context.cancel}};
+  if (inside) save.write.notes[order.report.filename().string()] = report;
+  if (!job.out.empty()) results.write(job.out, [&] { model.save(job.out, save); });
+  if (!inside && results.any()) {  // of nothing there is nothing to report
+    results.write(order.report, [&] { write_text_file(order.report, report); });
+  }
+  return results.finish(context);
+}
+
+/// Seconds of the parts of a trial with the first concept alone.
+struct Trial {
+  double recording = 0.0, merging = 0.0;
+  double step = 0.0, step_again = 0.0;  ///< Of denoising.
+};
+
+Trial try_first(const FuseOrder& order, diffusion::Model& model, const fuse::FuseOptions& options,
+                const CancelToken* cancel) {
+  Stopwatch watch;
+  Trial trial;
+  const auto on_step = [&](const Progress& progress) {
+    const double lap = watch.lap();
+    if (progress.stage.starts_with("sampling")) {
+      (progress.stage.find(" again (") == std::string::npos ? trial.step : trial.step_again) = lap;
+    } else {
+      (progress.stage.starts_with("recording") ? trial.recording : trial.merging) += lap;
+    }
+  };
+  fuse::fuse_concepts(model, {order.sources.front()}, options, on_step, cancel);
+  trial.merging += watch.lap();
+  return trial;
+}
+
+}  // namespace
+
+Estimate estimate(const FuseJob& job, const JobContext& context) {
+  constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
+  const log::ScopedSink sink(context.log);
+  Stopwatch watch;
+  auto order = take_order(job, context);
+  auto model = load_base(order).model;
+  const double loading = watch.lap();
+  auto options = order.options;
+  options.record.steps = std::min(options.record.steps, kTrialSteps);
+  options.record.samples = 1;
+  options.weights.clear();
+  const auto trial = try_first(order, model, options, context.cancel);
+  const auto concepts = static_cast<double>(order.sources.size());
+  const auto& record = order.options.record;
+  if (trial.recording + trial.step == 0.0) {
+    return estimate_of(loading + trial.merging * concepts, "measured on the first concept");
+  }
+  const auto steps =
+      trial.step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
+  const auto rounds = json_value(order.options.of_method, "rounds", std::int64_t{0});
+  const auto sampling = steps * (trial.step + trial.step_again * static_cast<double>(rounds));
+  return estimate_of(loading + trial.merging + trial.recording * concepts + sampling,
+                     fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
+                                 options.record.steps, steps, trial.step));
+}
+
+FuseOutcome run(const FuseJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  auto order = take_order(job, context);
+  auto [model, hash] = load_base(order);
+  auto result =
+      fuse::fuse_concepts(model, order.sources, order.options, context.progress, context.cancel);
+  result.delta.metadata["base_model"] = hash;
+  auto written = write_results(order, model, result, context);
+  return {.report = std::move(result.report), .written = std::move(written)};
+}
+
+}  // namespace mos::jobs

@@ -1,0 +1,86 @@
+#include "mos/session/rerun.h"
+
+#include <fmt/core.h>
+#include <torch/version.h>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/base/log.h"
+#include "mos/base/outputs.h"
+#include "mos/base/version.h"
+#include "mos/jobs/sample.h"
+#include "mos/session/conditions.h"
+#include "mos/session/destination.h"
+#include "mos/session/picture_inputs.h"
+
+namespace mos::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_outputs(const RerunJob& job, const session::PictureRecord& now,
+                   const session::Destination& destination) {
+  Outputs outputs;
+  if (!job.out.empty()) outputs.read("--rerun", job.picture);  // else it is written again
+  outputs.read("--base", now.base);
+  for (const auto& use : now.concepts) outputs.read("--concept", use.file);
+  session::read_conditions(outputs, now.scene);
+  session::read_pictures(outputs, now.scene, now.options.pictures);
+  destination.announce(outputs, now.seed, 1);
+  outputs.check();
+}
+
+void warn_of_other_versions(const session::PictureRecord& record) {
+  if (record.program == version() && record.libtorch == TORCH_VERSION) return;
+  log::warn(fmt::format("the picture is from mos {} with LibTorch {}, this is mos {} with {}",
+                        record.program, record.libtorch, version(), TORCH_VERSION));
+}
+
+/// Whether the new picture is the old file; says so where it is not and has a place of its own.
+void compare(const RerunJob& job, bool same) {
+  if (same) return;
+  const auto differs = fmt::format(
+      "the new picture is not the same as {}: it was made by another version, or on a machine that "
+      "rounds differently",
+      job.picture);
+  if (job.out.empty()) {
+    throw Error(ErrorKind::kMismatch, differs + "; name a place for the new one with --out");
+  }
+  log::warn(differs);
+}
+
+}  // namespace
+
+void check(const RerunJob& job) {
+  if (job.picture.empty()) throw Error(ErrorKind::kUsage, "--rerun needs a picture");
+  check_fields(job);
+}
+
+fs::path run(const RerunJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  check(job);
+  const auto old_bytes = read_text_file(job.picture);
+  auto record = session::read_record(job.picture);
+  const session::MovedFiles moved{.base = job.base,
+                                  .read = job.read,
+                                  .concepts = job.concepts,
+                                  .adapters = job.adapters,
+                                  .pictures = job.conditions};
+  const session::Destination destination(job.out.empty() ? job.picture : job.out,
+                                         /*several=*/false);
+  check_outputs(job, session::with_moved(record, moved), destination);
+  warn_of_other_versions(record);
+  const auto pixels = session::repaint(record, moved, job.keys,
+                                       {.progress = context.progress, .cancel = context.cancel});
+  record.program = version();
+  record.libtorch = TORCH_VERSION;
+  compare(job, session::picture_bytes(pixels, record) == old_bytes);
+  destination.make_folder();
+  const auto path = destination.path(record.seed);
+  session::write_picture(path, pixels, record);
+  tell_result(context, path.string());
+  return path;
+}
+
+}  // namespace mos::jobs

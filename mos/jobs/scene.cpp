@@ -1,0 +1,136 @@
+#include "mos/jobs/scene.h"
+
+#include <fmt/core.h>
+
+#include <system_error>
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/base/text.h"
+#include "mos/region/condition.h"
+#include "mos/region/scene_text.h"
+#include "mos/session/session.h"
+#include "mos/text/prompt_tags.h"
+
+namespace mos::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+session::ConceptUse use_of(const std::string& text, double default_scale) {
+  const auto equals = text.rfind('=');
+  std::error_code ignored;
+  if (equals == std::string::npos || fs::exists(text, ignored)) return {text, "", default_scale};
+  const auto scale = number_in<double>(text.substr(equals + 1));
+  if (!scale) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--concept got \"{}\", but expects a number", text.substr(equals + 1)));
+  }
+  return {text.substr(0, equals), "", *scale};
+}
+
+/// `entries` are none, or one for each of `adapters`.
+template <class Entry>
+void check_count(const std::string& name, const std::vector<Entry>& entries, std::size_t adapters) {
+  if (entries.empty() || entries.size() == adapters) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--{} has {} entries for {} adapters; give one for each", name,
+                          entries.size(), adapters));
+}
+
+void set_numbers(std::vector<region::Condition>& conditions, const std::string& name,
+                 const std::vector<double>& numbers, double region::Condition::*field) {
+  check_count(name, numbers, conditions.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) conditions[i].*field = numbers[i];
+}
+
+}  // namespace
+
+std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
+  if (job.concepts.empty()) return job.uses;
+  std::vector<session::ConceptUse> uses;
+  for (const auto& text : job.concepts) uses.push_back(use_of(text, job.merge_scale));
+  return uses;
+}
+
+SampleJob resolved(SampleJob job) {
+  if (!job.scene.empty()) job.scene_json = read_json_file(job.scene);
+  job.uses = uses_of(job);
+  job.concepts.clear();
+  if (job.sample.sampler.plain_text) return job;
+  std::vector<text::LoraTag> tags;
+  if (!job.scene_json.is_null()) {
+    region::add_lora_tags(tags, region::take_lora_tags(job.scene_json));
+  }
+  for (auto* prompt : {&job.prompt, &job.negative_prompt, &job.regions}) {
+    if (!*prompt) continue;
+    auto taken = text::take_lora_tags(**prompt);
+    region::add_lora_tags(tags, taken.loras);
+    *prompt = std::move(taken.prompt);
+  }
+  for (const auto& tag : tags) {
+    job.uses.push_back({session::find_lora(tag.name, job.lora_folder), "", tag.scale});
+  }
+  return job;
+}
+
+std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
+  const auto adapters = lists.adapter.size();
+  check_count("condition", lists.condition, adapters);
+  if (lists.condition.size() != adapters) {
+    throw Error(ErrorKind::kUsage, "--adapter needs a picture for each adapter: --condition FILE");
+  }
+  std::vector<region::Condition> conditions;
+  for (std::size_t i = 0; i < adapters; ++i) {
+    conditions.push_back({.adapter = lists.adapter[i], .picture = lists.condition[i]});
+    conditions.back().guess_mode = lists.guess_mode;
+  }
+  set_numbers(conditions, "adapter-weight", lists.weight, &region::Condition::weight);
+  set_numbers(conditions, "adapter-start", lists.start, &region::Condition::start);
+  set_numbers(conditions, "adapter-end", lists.end, &region::Condition::end);
+  if (!lists.boxes.empty() && adapters != 1) {
+    throw Error(ErrorKind::kUsage,
+                "--adapter-boxes is for a single adapter; use a scene file for several");
+  }
+  for (const auto& condition : conditions) {
+    region::check_condition(condition, "--adapter " + condition.adapter);
+  }
+  return conditions;
+}
+
+region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
+                            region::SampleOptions& options) {
+  region::Scene scene;
+  if (!job.scene_json.is_null()) {
+    scene = region::scene_from_json(job.scene_json, job.scene.empty() ? job.from : job.scene,
+                                    region::canvas_of(model, options));
+  }
+  if (const auto start = region::canvas_of_start(options.pictures)) {
+    if (options.height == 0) options.height = start->height;
+    if (options.width == 0) options.width = start->width;
+  }
+  if (scene.canvas && options.height == 0) options.height = scene.canvas->height;
+  if (scene.canvas && options.width == 0) options.width = scene.canvas->width;
+  const auto canvas = region::canvas_of(model, options);
+  diffusion::latent_shape(model, canvas.height, canvas.width);  // throws for impossible sizes
+  options.height = canvas.height;
+  options.width = canvas.width;
+  scene.canvas = canvas;
+  if (job.prompt) scene.prompt = *job.prompt;
+  if (job.negative_prompt) scene.negative_prompt = *job.negative_prompt;
+  if (job.regions) {
+    for (auto& region : region::parse_prompt_rewrite(*job.regions, canvas)) {
+      scene.regions.push_back(std::move(region));
+    }
+  }
+  for (auto& condition : conditions_of(job.conditions)) {
+    if (!job.conditions.boxes.empty()) {
+      condition.boxes = region::parse_box_weights(job.conditions.boxes, canvas);
+    }
+    scene.conditions.push_back(std::move(condition));
+  }
+  return scene;
+}
+
+}  // namespace mos::jobs

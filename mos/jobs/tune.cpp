@@ -1,0 +1,184 @@
+#include "mos/jobs/tune.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/log.h"
+#include "mos/base/outputs.h"
+#include "mos/base/runtime.h"
+#include "mos/base/version.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/session/output_kinds.h"
+#include "mos/tune/caption_check.h"
+#include "mos/tune/latents.h"
+#include "mos/tune/plan.h"
+#include "mos/tune/trainer.h"
+#include "mos/tune/tune.h"
+
+namespace mos::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path checkpoint_of(const TuneJob& job) { return job.out + ".checkpoint"; }
+
+fs::path previews_of(const TuneJob& job) {
+  if (!job.previews.empty()) return job.previews;
+  return fs::path(job.out).replace_extension().string() + "-previews";
+}
+
+void check_outputs(const TuneJob& job, const JobContext& context) {
+  Outputs outputs;
+  outputs.read("--data", job.data);
+  outputs.read("--base", job.base);
+  outputs.read("--original-config", job.read.original_config);
+  outputs.read("--config", context.config);
+  outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::concept_kind()});
+  outputs.write(FileOutput{.name = "the checkpoint beside --out",
+                           .path = checkpoint_of(job),
+                           .kind = session::any_kind()});
+  if (job.options.run.preview_pictures > 0) {
+    outputs.write(FileOutput{.name = "--previews",
+                             .path = previews_of(job) / "step-000000-0.png",  // one for all
+                             .kind = session::picture_kind(),
+                             .makes_folder = true});
+  }
+  outputs.check();
+}
+
+/// What is known before the base model is loaded.
+struct Prepared {
+  tune::ConceptDataset dataset;
+  tune::TuneOptions options;  ///< Complete.
+};
+
+Prepared prepare(const TuneJob& job, const JobContext& context) {
+  check(job);
+  auto dataset = tune::load_dataset(job.data, tune::dataset_options(job.options));
+  for (const auto& warning : dataset.warnings) log::warn(warning);
+  auto options = tune::complete_options(job.options, dataset);
+  check_outputs(job, context);
+  return {std::move(dataset), std::move(options)};
+}
+
+diffusion::Model load_base(const TuneJob& job) {
+  return diffusion::Model::load(job.base,
+                                {.dtype = tune::compute_dtype(job.options.run), .read = job.read});
+}
+
+/// What the base model has to say of words, captions and shapes; without one captions are measured
+/// as every Stable Diffusion 1.x and 2.x does.
+void check_on_base(const TuneJob& job, const tune::ConceptDataset& dataset) {
+  const bool has_words = !job.options.words.words.empty() || !dataset.words.empty();
+  if (!has_words && tune::needs_words(job.options)) return;  // may come with the next call
+  const auto complete = tune::complete_options(job.options, dataset);
+  if (job.base == TuneJob().base && !fs::exists(job.base)) {  // nobody has named one
+    tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
+    return;
+  }
+  const auto base = diffusion::Model::shapes(job.base, job.read);
+  tune::warn_of_captions(dataset, complete, base.tokenizer());
+  tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
+                     base.downscale());
+}
+
+/// The checkpoint goes last, when the concept is on disk.
+void save(const TuneJob& job, const concepts::ConceptDelta& delta) {
+  const auto checkpoint = checkpoint_of(job);
+  try {
+    concepts::save_concept(job.out, delta);
+  } catch (const Error& error) {
+    if (!fs::exists(checkpoint)) throw;
+    throw Error(error.kind(), fmt::format("{}. The run is kept in {}: when that is mended, the "
+                                          "same command writes the concept",
+                                          error.what(), checkpoint.string()));
+  }
+  std::error_code code;
+  fs::remove(checkpoint, code);
+  if (code) log::warn(fmt::format("cannot remove {}: {}", checkpoint.string(), code.message()));
+}
+
+}  // namespace
+
+TuneJob tune_job(const Json& given, const std::string& origin) {
+  TuneJob job;
+  const auto object = given.is_object() ? given : Json::object();  // read_options refuses others
+  const auto method = json_value<std::string>(object, "method", "");
+  job.options = tune::method_options(method, json_value<std::string>(object, "base", job.base));
+  read_options(given, origin, job);
+  return job;
+}
+
+void check(const TuneJob& job) {
+  if (job.data.empty()) throw Error(ErrorKind::kUsage, "tuning needs --data, a folder of pictures");
+  if (fs::path(job.out).extension() != ".safetensors") {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--out is \"{}\", expected a name that ends in .safetensors", job.out));
+  }
+  check_fields(job);
+  tune::check_options(job.options);
+}
+
+DataCheck check_data(const TuneJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  tune::check_options(job.options);
+  const auto [dataset, problems] =
+      tune::check_dataset(job.data, tune::dataset_options(job.options));
+  for (const auto& warning : dataset.warnings) log::warn(warning);
+  if (problems.empty()) check_on_base(job, dataset);
+  return {.problems = problems, .summary = dataset.summary()};
+}
+
+Estimate estimate(const TuneJob& job, const JobContext& context) {
+  constexpr int kTrialSteps = 2;  // the first also warms up
+  const log::ScopedSink sink(context.log);
+  Stopwatch watch;
+  const auto [dataset, options] = prepare(job, context);
+  const auto base = load_base(job);
+  const double loading = watch.lap();
+  const ScopedThreads threads(options.run.threads);
+  tune::Trainer trainer(base, dataset, options);
+  watch.lap();
+  trainer.draw_batch(0);  // encodes as many pictures as it has
+  const double encoding = watch.lap() / static_cast<double>(options.optimiser.batch);
+  double step = 0.0;
+  for (int i = 0; i < kTrialSteps; ++i) {
+    if (context.cancel != nullptr) context.cancel->check();
+    trainer.draw_batch(i * options.optimiser.accumulate);
+    watch.lap();
+    trainer.step();
+    step = watch.lap();
+  }
+  const auto steps = options.optimiser.steps;
+  const auto seen = steps * options.optimiser.batch * options.optimiser.accumulate;
+  const auto framings =
+      options.pictures.variants * static_cast<std::int64_t>(dataset.pictures.size());
+  const auto encoded = options.pictures.variants == 0 ? seen : std::min(framings, seen);
+  return estimate_of(
+      loading + encoding * static_cast<double>(encoded) + step * static_cast<double>(steps),
+      fmt::format("measured on {} of {} steps, {:.2f} s each", kTrialSteps, steps, step));
+}
+
+concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  const auto [dataset, options] = prepare(job, context);
+  const auto base = load_base(job);
+  const tune::TuneHooks hooks{.progress = context.progress,
+                              .cancel = context.cancel,
+                              .checkpoint = checkpoint_of(job),
+                              .fresh = job.fresh,
+                              .preview_folder = previews_of(job),
+                              .preview = context.preview,
+                              .program_version = version()};
+  log::info(fmt::format("tuning {} on {}", fs::path(job.out).stem().string(), dataset.summary()));
+  auto delta = tune::tune_concept(base, dataset, options, hooks);
+  save(job, delta);
+  tell_result(context, job.out);
+  return delta;
+}
+
+}  // namespace mos::jobs

@@ -1,0 +1,66 @@
+#include "mos/session/compute.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/base/text_distance.h"
+#include "mos/nn/kernels/cpu_features.h"
+
+namespace mos::session {
+namespace {
+
+struct NamedType {
+  const char* name;
+  const char* short_name;  ///< As other programs and file names have it.
+  torch::ScalarType type;
+};
+constexpr std::array kTypes = {NamedType{"float32", "fp32", torch::kFloat32},
+                               NamedType{"bfloat16", "bf16", torch::kBFloat16},
+                               NamedType{"float16", "fp16", torch::kFloat16}};
+
+/// `others` are names that the caller knows besides.
+torch::ScalarType type_named(const std::string& name, std::vector<std::string> others) {
+  for (const auto& entry : kTypes) {
+    if (name == entry.name || name == entry.short_name) return entry.type;
+    others.emplace_back(entry.name);
+  }
+  throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected one of {}{}", name,
+                                             fmt::join(others, ", "), did_you_mean(name, others)));
+}
+
+bool cpu_has_kernels() {
+  return nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
+}
+
+}  // namespace
+
+torch::ScalarType dtype_named(const std::string& name, const torch::Device& device) {
+  if (name == "auto") {
+    return device.is_cuda() || cpu_has_kernels() ? torch::kBFloat16 : torch::kFloat32;
+  }
+  const auto type = type_named(name, {"auto"});
+  if (type == torch::kFloat16 && !device.is_cuda()) {
+    throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
+  }
+  return type;
+}
+
+torch::ScalarType weights_dtype_named(const std::string& name) { return type_named(name, {}); }
+
+std::string name_of(torch::ScalarType dtype) {
+  for (const auto& entry : kTypes) {
+    if (entry.type == dtype) return entry.name;
+  }
+  return torch::toString(dtype);
+}
+
+std::string describe_cpu() {
+  if (!cpu_has_kernels()) return "cpu (portable kernels)";
+  return nn::kernels::amx_available() ? "cpu (AVX-512 with bfloat16, AMX)"
+                                      : "cpu (AVX-512 with bfloat16)";
+}
+
+}  // namespace mos::session

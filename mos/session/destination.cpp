@@ -1,0 +1,45 @@
+#include "mos/session/destination.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/session/output_kinds.h"
+#include "mos/session/picture_record.h"
+
+namespace mos::session {
+
+namespace fs = std::filesystem;
+
+Destination::Destination(const fs::path& out, bool several) {
+  const auto ending = out.extension();
+  const bool is_folder = fs::is_directory(out) || (ending.empty() && out != "");
+  if (!is_folder && ending != ".png") {
+    throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a folder or a name that "
+                                               "ends in .png",
+                                               out.string()));
+  }
+  folder_ = is_folder ? out : out.parent_path();
+  stem_ = is_folder ? "picture" : out.stem().string();
+  numbered_ = is_folder || several;
+}
+
+fs::path Destination::path(std::uint64_t seed) const {
+  return folder_ / (numbered_ ? fmt::format("{}-{}.png", stem_, seed) : stem_ + ".png");
+}
+
+void Destination::make_folder() const { make_folders(folder_); }
+
+void Destination::announce(Outputs& outputs, std::uint64_t first, std::int64_t count) const {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto picture = path(first + static_cast<std::uint64_t>(i));
+    outputs.write(FileOutput{
+        .name = "--out", .path = picture, .kind = painted_picture_kind(), .makes_folder = true});
+    outputs.write(FileOutput{.name = "the record beside --out",
+                             .path = record_path(picture),
+                             .kind = record_kind(),
+                             .makes_folder = true});
+  }
+}
+
+}  // namespace mos::session

@@ -1,0 +1,65 @@
+#include "mos/session/output_kinds.h"
+
+#include <string_view>
+
+#include "mos/base/record.h"
+#include "mos/checkpoint/checkpoint.h"
+#include "mos/checkpoint/describe.h"
+#include "mos/concepts/describe.h"
+#include "mos/io/mapped_file.h"
+#include "mos/io/tensor_file.h"
+#include "mos/session/picture_record.h"
+
+namespace mos::session {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
+
+bool is_png(const fs::path& path) { return io::MappedFile(path).text().starts_with(kPngSignature); }
+
+/// Looks for the name of the record's text, without decoding the picture.
+bool is_painted(const fs::path& path) {
+  const io::MappedFile file(path);
+  const auto keyword = std::string(kRecordKeyword) + '\0';
+  return file.text().starts_with(kPngSignature) &&
+         (file.text().find("tEXt" + keyword) != std::string_view::npos ||
+          file.text().find("iTXt" + keyword) != std::string_view::npos);
+}
+
+bool is_concept(const fs::path& path) {
+  const auto file = io::read_tensor_file(path);
+  return !checkpoint::describe_model(file) && concepts::describe_concept(file).has_value();
+}
+
+bool is_model(const fs::path& path) {
+  return checkpoint::describe_model(io::read_tensor_file(path)).has_value();
+}
+
+}  // namespace
+
+FileKind picture_kind() { return {"a PNG picture", is_png}; }
+FileKind painted_picture_kind() { return {"a picture of mos sample", is_painted}; }
+FileKind record_kind() { return {"a record or a report of mos", is_own_record}; }
+FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept}; }
+FileKind model_kind() { return {"a model in one file", is_model}; }
+FileKind any_kind() {
+  return {"a file", [](const fs::path&) { return true; }};
+}
+
+void write_model(Outputs& outputs, const std::string& name, const fs::path& path,
+                 Existing existing) {
+  if (checkpoint::is_single_file(path)) {
+    outputs.write(
+        FileOutput{.name = name, .path = path, .kind = model_kind(), .existing = existing});
+    return;
+  }
+  outputs.write(FolderOutput{
+      .name = name, .path = path, .existing = existing, .may_replace = [](const fs::path& folder) {
+        checkpoint::check_model_folder(folder);
+      }});
+}
+
+}  // namespace mos::session

@@ -1,0 +1,85 @@
+#include "mos/session/paint.h"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "mos/base/version.h"
+#include "mos/concepts/prompt_encoder.h"
+#include "mos/region/scene_text.h"
+#include "mos/session/compute.h"
+
+namespace mos::session {
+
+namespace {
+
+/// Whether some prompt has weights, BREAK or more than one chunk.
+bool has_syntax(const Session& session, const region::Scene& scene) {
+  const auto prompts = region::prompts_of(scene);
+  return std::any_of(prompts.begin(), prompts.end(), [&](const std::string& prompt) {
+    return concepts::has_syntax(session.tokens, session.model.tokenizer(), prompt);
+  });
+}
+
+}  // namespace
+
+PictureRecord record_of(const Session& session, region::Scene scene,
+                        const region::SampleOptions& options) {
+  const bool marked = !options.sampler.plain_text && has_syntax(session, scene);
+  return {.program = version(),
+          .libtorch = TORCH_VERSION,
+          .base = session.base,
+          .base_hash = session.base_hash,
+          .read = session.read,
+          .concepts = session.concepts,
+          .scene = std::move(scene),
+          .options = options,
+          .has_syntax = marked,
+          .has_parameters = true,
+          .device = session.model.device().str(),
+          .dtype = name_of(session.model.dtype()),
+          .threads = at::get_num_threads(),
+          .seed = options.seed};
+}
+
+PaintProgress::PaintProgress(const ProgressCallback& tell, std::int64_t batches)
+    : tell_(tell), batches_(batches) {}
+
+diffusion::StepCallback PaintProgress::of_batch(std::int64_t batch) const {
+  if (!tell_) return {};
+  return [this, batch](const diffusion::DenoiseStep& step) {
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
+    tell_({.stage = "painting",
+           .step = batch * step.total + step.index + 1,
+           .total = batches_ * step.total,
+           .loss = std::numeric_limits<double>::quiet_NaN(),
+           .seconds = spent.count()});
+  };
+}
+
+void paint(Session& session, const PictureRecord& whole, const region::PaintInputs& inputs,
+           std::int64_t at_a_time, const PaintHooks& hooks) {
+  const auto count = whole.options.count;
+  const bool has_choices = !whole.options.sampler.plain_text && region::has_choices(whole.scene);
+  if (has_choices) at_a_time = 1;
+  const PaintProgress progress(hooks.progress, (count + at_a_time - 1) / at_a_time);
+  for (std::int64_t first = 0; first < count; first += at_a_time) {
+    auto record = whole;
+    record.options.seed += static_cast<std::uint64_t>(first);
+    record.options.count = std::min(at_a_time, count - first);
+    if (has_choices) record.scene = region::choose_texts(whole.scene, record.options.seed);
+    auto on_step = progress.of_batch(first / at_a_time);
+    if (hooks.of_batch) on_step = hooks.of_batch(std::move(on_step), record);
+    const auto pictures = region::sample_pictures(session.model, session.tokens, record.scene,
+                                                  record.options, inputs, on_step, hooks.cancel);
+    for (std::int64_t i = 0; i < pictures.size(0); ++i) {
+      record.seed = record.options.seed + static_cast<std::uint64_t>(i);
+      if (hooks.picture) hooks.picture(pictures[i], record);
+    }
+  }
+}
+
+}  // namespace mos::session

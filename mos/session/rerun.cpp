@@ -1,0 +1,76 @@
+#include "mos/session/rerun.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "mos/base/error.h"
+#include "mos/base/runtime.h"
+#include "mos/session/compute.h"
+#include "mos/session/conditions.h"
+#include "mos/session/picture_inputs.h"
+
+namespace mos::session {
+namespace {
+
+checkpoint::ReadOptions moved_read(const checkpoint::ReadOptions& recorded,
+                                   const MovedFiles& moved) {
+  auto read = moved.base.empty() ? recorded : checkpoint::ReadOptions();
+  read.prediction_type = recorded.prediction_type;
+  if (!moved.read.variant.empty()) read.variant = moved.read.variant;
+  if (!moved.read.original_config.empty()) read.original_config = moved.read.original_config;
+  if (moved.read.ema) read.ema = true;
+  const auto& predicts = moved.read.prediction_type;
+  if (predicts.empty() || predicts == recorded.prediction_type) return read;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the picture was made with the prediction type \"{}\", --prediction-type "
+                          "is \"{}\"; paint a new one with --prompt or --scene instead",
+                          recorded.prediction_type, predicts));
+}
+
+/// Puts `files`, if there are any, into `field` of what the record has.
+template <class Entry>
+void move(std::vector<Entry>& entries, std::string Entry::*field, const std::string& name,
+          const std::vector<std::string>& files) {
+  if (files.empty()) return;
+  if (files.size() != entries.size()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--{} names {} files, but the picture was made with {}", name,
+                            files.size(), entries.size()));
+  }
+  for (std::size_t i = 0; i < files.size(); ++i) entries[i].*field = files[i];
+}
+
+}  // namespace
+
+PictureRecord with_moved(PictureRecord record, const MovedFiles& moved) {
+  record.read = moved_read(record.read, moved);
+  if (!moved.base.empty()) record.base = moved.base;
+  move(record.concepts, &ConceptUse::file, "concept", moved.concepts);
+  move(record.scene.conditions, &region::Condition::adapter, "adapter", moved.adapters);
+  move(record.scene.conditions, &region::Condition::picture, "condition", moved.pictures);
+  return record;
+}
+
+torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, const KeyOptions& keys,
+                      const PaintHooks& hooks) {
+  auto now = with_moved(record, moved);
+  const ScopedThreads threads(record.threads);
+  const auto device = device_named(record.device);
+  auto session = open_session({.base = now.base,
+                               .concepts = now.concepts,
+                               .base_hash = record.base_hash,
+                               .device = device,
+                               .dtype = dtype_named(record.dtype, device),
+                               .keys = keys,
+                               .read = now.read});
+  region::PaintInputs inputs{{}, load_conditions(session, now.scene)};
+  inputs.start = load_pictures(now.scene, now.options.pictures);
+  const PaintProgress progress(hooks.progress, 1);
+  const auto pictures =
+      region::sample_pictures(session.model, session.tokens, record.scene, record.options, inputs,
+                              progress.of_batch(0), hooks.cancel);
+  return pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
+}
+
+}  // namespace mos::session

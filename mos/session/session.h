@@ -1,0 +1,69 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "mos/concepts/tokens.h"
+#include "mos/diffusion/model.h"
+#include "mos/region/region.h"
+#include "mos/session/concept_keys.h"
+#include "mos/session/picture_record.h"
+
+/// A base model with concepts in it, ready to paint.
+namespace mos::session {
+
+/// A concept in memory.
+struct HeldConcept {
+  std::string name;  ///< For messages.
+  concepts::ConceptDelta delta;
+  double scale = 1.0;
+};
+
+struct SessionOptions {
+  std::string base;
+  std::vector<ConceptUse> concepts;  ///< A given sha256 must be the file's; an empty one is filled.
+  std::string base_hash;             ///< The same.
+  torch::Device device = torch::kCPU;
+  torch::ScalarType dtype = torch::kFloat32;
+  KeyOptions keys;
+  checkpoint::ReadOptions read;   ///< Of the base model.
+  std::vector<HeldConcept> held;  ///< Concepts beside those of files; no record names them.
+};
+
+struct Session {
+  /// Words of a concept that was asked for, and the file they are from.
+  struct Guest {
+    std::string file;
+    std::vector<std::string> words;
+    std::vector<std::string> aliases;  ///< Other names of theirs, as far as they are unambiguous.
+  };
+
+  diffusion::Model model;
+  concepts::ConceptTokens tokens;
+  std::string base;
+  checkpoint::ReadOptions read;
+  std::string base_hash;
+  std::vector<ConceptUse> concepts;  ///< Those of files, with their hashes.
+  std::vector<Guest> guests;
+};
+
+/// Loads the base model and adds every concept: words to the text encoder, scale · ΔW to the
+/// weights, in float32 before they become `dtype`.
+/// Throws kIo and kFormat for files, kUsage for words that clash, kMismatch when a concept does not
+/// fit the base model or a hash is another one.
+Session open_session(const SessionOptions& options);
+
+/// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
+/// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
+/// are cut and of what other programs would not read as plain words.
+void check_words(const Session& session, const region::Scene& scene, bool plain_text);
+
+/// The file that `<lora:name>` in a prompt means: `name` as it stands, or with the ending of a
+/// concept's file, in `folder` or on its own. Throws kUsage naming where it was looked for.
+std::string find_lora(const std::string& name, const std::filesystem::path& folder);
+
+/// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.
+void check_hash(const std::string& what, const std::string& expected, const std::string& actual);
+
+}  // namespace mos::session

@@ -1,0 +1,178 @@
+#include <gmock/gmock.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "mos/base/file.h"
+#include "mos/base/record.h"
+#include "mos/base/runtime.h"
+#include "mos/jobs/evaluate.h"
+#include "mos/jobs/fuse.h"
+#include "mos/jobs/sample.h"
+#include "mos/jobs/tune.h"
+#include "tests/base/places.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using mos::ErrorKind;
+using mos::Json;
+using mos::TempDir;
+using mos::jobs::JobContext;
+using mos::jobs::SampleJob;
+using mos::test::error_of;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(TuneJob, TakesTheMethodFirstAndOverItWhatIsGiven) {
+  const TempDir base;
+  mos::write_text_file(base / "tune_defaults.json", R"({"steps": 300, "batch": 3})");
+  const auto job = mos::jobs::tune_job(
+      {{"base", base.path().string()}, {"method", "p_plus"}, {"batch", 7}}, "the request");
+  EXPECT_EQ(job.options.method, "p_plus");
+  EXPECT_EQ(job.options.weights.rank, 0);       // the method's
+  EXPECT_EQ(job.options.optimiser.steps, 500);  // the method's, over the base's
+  EXPECT_EQ(job.options.optimiser.batch, 7);    // what was given, over both
+  EXPECT_THAT(error_of(ErrorKind::kUsage,
+                       [] {
+                         mos::jobs::tune_job({{"stesp", 3}}, "a request");
+                       }),
+              HasSubstr("a request has an unknown option \"stesp\""));
+}
+
+TEST(TuneJob, IsCheckedBeforeAnythingIsRead) {
+  mos::jobs::TuneJob job{.data = "absent", .out = "concept.safetensors", .base = "absent"};
+  EXPECT_NO_THROW(check(job));
+  job.options.optimiser.steps = 0;
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("\"steps\" is 0"));
+  job.options.optimiser.steps = 1;
+  job.out = "concept.png";
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr(".safetensors"));
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [] { check(mos::jobs::TuneJob()); }),
+              HasSubstr("a folder of pictures"));
+}
+
+TEST(FuseJob, RefusesTheOptionsOfOtherMethods) {
+  EXPECT_THAT(error_of(ErrorKind::kUsage,
+                       [] {
+                         mos::jobs::fuse_job({{"method", "weight"}, {"density", 0.5}}, "a request");
+                       }),
+              HasSubstr("\"density\" is no option of the method weight, but of"));
+  const auto job = mos::jobs::fuse_job({{"method", "ties"}, {"density", 0.5}}, "a request");
+  EXPECT_EQ(job.options.of_method.at("density"), 0.5);
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("--out"));
+}
+
+TEST(EvaluateJob, NeedsSomethingToCompareWith) {
+  const mos::jobs::EvaluateJob job{.pictures = {"a.png"}};
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("--references"));
+}
+
+class Painting : public testing::Test {
+ protected:
+  Painting() { mos::tiny::model().save(folder_ / "model"); }
+
+  SampleJob job(const std::string& name, std::uint64_t seed) const {
+    SampleJob job;
+    job.base = (folder_ / "model").string();
+    job.prompt = "a cat " + name + name + name + name;  // cut, of which the log warns
+    job.out = (folder_ / (name + ".png")).string();
+    job.dtype = "float32";
+    job.sample.steps = 3;
+    job.sample.seed = seed;
+    return job;
+  }
+
+  TempDir folder_;
+};
+
+/// All that a context is told.
+struct Heard {
+  std::vector<std::string> results, talk;
+  std::vector<std::int64_t> steps;
+  std::vector<fs::path> previews;
+
+  JobContext context() {
+    return {.progress = [this](const mos::Progress& p) { steps.push_back(p.step); },
+            .preview = [this](const fs::path& path) { previews.push_back(path); },
+            .result = [this](const std::string& line) { results.push_back(line); },
+            .log = [this](mos::log::Level, std::string_view text) { talk.emplace_back(text); }};
+  }
+};
+
+TEST_F(Painting, TellsItsContextAndNobodyElse) {
+  Heard heard;
+  testing::internal::CaptureStderr();
+  const auto written = run(job("alone", 3), heard.context());
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  const auto path = (folder_ / "alone.png").string();
+  EXPECT_THAT(written, ElementsAre(path));
+  EXPECT_THAT(heard.results, ElementsAre(path));
+  EXPECT_THAT(heard.previews, ElementsAre(path));
+  EXPECT_THAT(heard.steps, ElementsAre(1, 2, 3));
+  EXPECT_THAT(heard.talk, ElementsAre(HasSubstr("alonealone")));
+}
+
+TEST_F(Painting, JobsSideBySideDoNotMixAndPaintTheSame) {
+  Heard one, two;
+  std::thread other([&] {
+    const mos::ScopedThreads alone(1);  // each record names them
+    run(job("two", 4), two.context());
+  });
+  const mos::ScopedThreads alone(1);
+  run(job("one", 3), one.context());
+  other.join();
+  EXPECT_THAT(one.talk, ElementsAre(HasSubstr("oneone")));
+  EXPECT_THAT(two.talk, ElementsAre(HasSubstr("twotwo")));
+  EXPECT_THAT(one.steps, ElementsAre(1, 2, 3));
+  EXPECT_THAT(two.steps, ElementsAre(1, 2, 3));
+  const auto side_by_side = mos::read_text_file(folder_ / "two.png");
+  run(job("two", 4), two.context());
+  EXPECT_TRUE(mos::read_text_file(folder_ / "two.png") == side_by_side);
+}
+
+TEST_F(Painting, IsMadeAgainFromItself) {
+  Heard heard;
+  run(job("first", 3), heard.context());
+  const auto out = (folder_ / "again.png").string();
+  mos::jobs::RerunJob again{.picture = (folder_ / "first.png").string(), .out = out};
+  EXPECT_EQ(run(again, heard.context()), out);
+  EXPECT_TRUE(mos::read_text_file(out) == mos::read_text_file(again.picture));
+  again.concepts = {"a.safetensors"};
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { run(again, heard.context()); }),
+              HasSubstr("made with 0"));
+}
+
+TEST_F(Painting, ACancelledJobLeavesNothing) {
+  Heard heard;
+  mos::CancelToken cancel;
+  cancel.cancel();
+  auto context = heard.context();
+  context.cancel = &cancel;
+  EXPECT_NE(error_of(ErrorKind::kCancelled, [&] { run(job("none", 3), context); }), "");
+  EXPECT_FALSE(fs::exists(folder_ / "none.png"));
+  EXPECT_THAT(heard.results, ElementsAre());
+}
+
+TEST_F(Painting, TheFileThatAJobWasReadFromIsNoPlaceForItsResult) {
+  Heard heard;
+  auto context = heard.context();
+  context.config = folder_ / "config.json";
+  mos::write_text_file(context.config, R"({"mixofshow": "a record, it seems"})");
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { run(job("config", 3), context); }),
+              HasSubstr("--config"));
+}
+
+TEST_F(Painting, AnEstimateWritesNothing) {
+  Heard heard;
+  const auto estimate = mos::jobs::estimate(job("trial", 3), heard.context());
+  EXPECT_GT(estimate.seconds, 0.0);
+  EXPECT_GT(estimate.memory, 0);
+  EXPECT_THAT(estimate.measured, HasSubstr("3 of 3 steps"));
+  EXPECT_FALSE(fs::exists(folder_ / "trial.png"));
+}
+
+}  // namespace
