@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "command.h"
+#include "compute.h"
 #include "concept_keys.h"
 #include "flags.h"
 #include "fuse_options.h"
@@ -50,16 +51,18 @@ void print_help() {
       "  --{:<22} options from a JSON file; flags overrule it\n"
       "  --{:<22} replace --out if it exists\n"
       "  --{:<22} only say how long it will take and how much memory\n"
+      "  --{:<22} cpu, cuda or cuda:NUMBER [cpu]\n"
       "{}{}{}",
       "base", "out", "lora", "lora-format", kLoraFormats, "lora-rank", "report", "concept-list",
-      "text-scales", "unet-scales", "rename", "config", "overwrite", "dry-run", kKeyFlagsHelp,
-      flag_help<checkpoint::ReadOptions>(), fuse_options_help());
+      "text-scales", "unet-scales", "rename", "config", "overwrite", "dry-run", "device",
+      kKeyFlagsHelp, flag_help<checkpoint::ReadOptions>(), fuse_options_help());
 }
 
 /// What the command line says, checked as far as is possible without the model.
 struct Job {
   fs::path base;
   checkpoint::ReadOptions read;
+  torch::Device device = torch::kCPU;
   std::optional<fs::path> config, list, out, lora;
   fs::path report;
   Existing existing = Existing::kRefuse;
@@ -154,6 +157,7 @@ Job take_job(Flags& flags) {
                                                job.out->string()));
   }
   job.dry_run = flags.take_switch("dry-run");
+  job.device = device_named(flags.take("device").value_or("cpu"));
   job.keys = take_key_options(flags);
   const auto format = flags.take("lora-format");
   if (job.lora) {
@@ -344,7 +348,8 @@ int run_fuse(int argc, char** argv) {
   Stopwatch watch;
   auto job = take_job(flags);
   check_outputs(job);
-  auto model = diffusion::Model::load(job.base, {.dtype = std::nullopt, .read = job.read});
+  auto model = diffusion::Model::load(
+      job.base, {.dtype = std::nullopt, .device = job.device, .read = job.read});
   const auto hash = diffusion::model_hash(model);
   compare_base(job, hash);
   for (auto& source : job.sources) {

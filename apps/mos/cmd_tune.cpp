@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "command.h"
+#include "compute.h"
 #include "flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/json.h"
@@ -42,6 +43,7 @@ constexpr const char* kUsage =
     "  --check                  only check the pictures and captions; the other options may stay\n"
     "  --dry-run                only say how long it will take and how much memory\n"
     "  --fresh                  do not take up a checkpoint\n"
+    "  --device DEVICE          cpu, cuda or cuda:NUMBER [cpu]\n"
     "\n";
 
 std::string method_help() {
@@ -57,6 +59,7 @@ std::string method_help() {
 struct TuneCommand {
   fs::path data, out, base, config, previews;
   checkpoint::ReadOptions read;
+  torch::Device device = torch::kCPU;
   bool names_base = false;  ///< Whether a flag did, or it is the usual place.
   bool only_check = false;
   bool dry_run = false;
@@ -89,6 +92,7 @@ TuneCommand read_command(Flags& flags) {
   command.names_base = flags.has("base");
   command.base = flags.take("base").value_or("base");
   read_flags(flags, command.read);
+  command.device = device_named(flags.take("device").value_or("cpu"));
   command.config = flags.take_path("config").value_or("");
   command.options = read_tune_options(flags, command.base, command.config);
   const auto previews = flags.take("previews");
@@ -212,8 +216,10 @@ void tune_and_save(const TuneCommand& command) {
   const auto complete = tune::complete_options(options, dataset);
   check_outputs(command);
 
-  const auto base = diffusion::Model::load(
-      command.base, {.dtype = tune::compute_dtype(options.run), .read = command.read});
+  const auto base =
+      diffusion::Model::load(command.base, {.dtype = dtype_named(options.run.dtype, command.device),
+                                            .device = command.device,
+                                            .read = command.read});
   if (command.dry_run) return estimate(base, dataset, complete, watch.lap());
   tune::TuneHooks hooks{.cancel = cancel_on_interrupt(),
                         .checkpoint = checkpoint_of(command),

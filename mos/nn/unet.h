@@ -29,10 +29,10 @@ class UNet2DConditionModelImpl : public torch::nn::Module {
  public:
   explicit UNet2DConditionModelImpl(const UNetConfig& config);
 
-  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), text for B pictures, or one for every
-  /// r neighbours -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are no multiple of the
-  /// total downscale work as in diffusers. Calls may run beside each other in several threads as long
-  /// as no processor or LoRA is changed meanwhile.
+  /// sample [B,in,H,W], timesteps [B] int64 (or [1], for all), text for B pictures, or one for
+  /// every r neighbours -> [B,out,H,W] in sample's dtype. Any H and W; sizes that are no multiple
+  /// of the total downscale work as in diffusers. Calls may run beside each other in several
+  /// threads as long as no processor or LoRA is changed meanwhile.
   torch::Tensor forward(const torch::Tensor& sample, const torch::Tensor& timesteps,
                         const Conditioning& text, const UNetResiduals& residuals = {});
 

@@ -22,8 +22,9 @@ struct AdamWOptions {
   double weight_decay = 0.01;
 };
 
-/// AdamW (arXiv 1711.05101) with torch.optim's arithmetic, and a state that can be saved by name
-/// and taken up again without a difference. Groups with rate 0 are left alone.
+/// AdamW (arXiv 1711.05101) with torch.optim's arithmetic, all tensors of a group in one operation
+/// each where the device has such, and a state that can be saved by name and taken up again without
+/// a difference. Groups with rate 0 are left alone.
 class AdamW {
  public:
   AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options);
@@ -50,7 +51,7 @@ class AdamW {
     torch::Tensor moment1, moment2;
   };
 
-  void update(Slot& slot, double rate);
+  void update(std::size_t group, double rate);
 
   AdamWOptions options_;
   std::vector<double> rates_;

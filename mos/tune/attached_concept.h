@@ -35,8 +35,9 @@ struct TrainedGroup {
   std::vector<NamedParameter> parameters;
 };
 
-/// Mean length of the rows [n,…] of its parameters. Required: it has some.
-double mean_norm(const TrainedGroup& group);
+/// Mean length of the rows [n,…] of its parameters, a scalar on their device. Required: it has
+/// some.
+torch::Tensor mean_norm(const TrainedGroup& group);
 
 /// A concept under training in the frozen networks of a model, which it shares with whoever made
 /// them; one at a time. Its rows and LoRA factors are float32 leaves

@@ -51,15 +51,15 @@ class Trainer {
   bool has_shares() const;
   std::optional<ScopedThreads> alone_where_shares_are() const;
   std::int64_t picture_at(std::int64_t position);
-  double add_gradients(const TuneBatch& batch);
+  torch::Tensor add_gradients(const TuneBatch& batch);
   nn::Conditioning encode(const AttachedConcept& attached,
                           std::span<const std::string> prompts) const;
   nn::Conditioning kept_text(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
   std::set<std::string> dropped_layers() const;
   void switch_off(const std::set<std::string>& layers);
-  double add_gradients_of_terms();
-  void freeze_groups_at_norm();
+  torch::Tensor add_gradients_of_terms();
+  double settle(const torch::Tensor& loss);
 
   TuneOptions options_;
   TuningPlan plan_;

@@ -311,7 +311,8 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
       loss.backward();
       if (i == 0) expect_loss_and_gradients(*attached, loss, name + "/");
       optimiser.step(1.0 - static_cast<double>(i) / kDecaySteps);
-      EXPECT_NEAR(mos::tune::mean_norm(words), norms[i].item<double>(), 1e-4) << name << " " << i;
+      EXPECT_NEAR(mos::tune::mean_norm(words).item<double>(), norms[i].item<double>(), 1e-4)
+          << name << " " << i;
       if (i == 0) expect_same_values(*file_, name + "/step1/", attached->snapshot(), 1);
     }
     expect_same_values(*file_, name + "/step4/", attached->snapshot(), 4);

@@ -201,7 +201,7 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
     mos::tune::Trainer probe(base_, dataset_, complete);
     probe.step();
     freezing.optimiser.norm_threshold =
-        mos::tune::mean_norm(probe.attached().group("words")) - 1e-6;
+        mos::tune::mean_norm(probe.attached().group("words")).item<double>() - 1e-6;
   }
 
   mos::tune::Trainer trainer(base_, dataset_, freezing);
