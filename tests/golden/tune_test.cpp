@@ -131,8 +131,8 @@ class GoldenTune : public ::testing::Test {
                                  const std::string& prefix) {
     expect_close(loss.detach(), prefix + "loss");
     std::size_t compared = 0;
-    for (const auto name : {mos::tune::kTextGroup, mos::tune::kUNetGroup}) {
-      for (const auto& parameter : attached.group(name).parameters) {
+    for (const auto part : mos::checkpoint::kTunedParts) {
+      for (const auto& parameter : attached.group(folder_of(part)).parameters) {
         const auto key = prefix + "grad/" + parameter.name;
         if (!file_->contains(key)) continue;
         expect_close(parameter.value.grad(), key);
@@ -297,8 +297,8 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     watch_ordinary_words();
     const auto& words = attached->group(mos::tune::kWordGroup);
     mos::tune::AdamW optimiser({{words.parameters, kRowRate},
-                                {attached->group(mos::tune::kTextGroup).parameters, kTextRate},
-                                {attached->group(mos::tune::kUNetGroup).parameters, kUNetRate}},
+                                {attached->group(folder_of(kTextEncoder)).parameters, kTextRate},
+                                {attached->group(folder_of(kUNet)).parameters, kUNetRate}},
                                {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
     const auto norms = file_->get(name + "/norm_mean4");
