@@ -207,13 +207,14 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
     return copy;
   };
   const Validation validation(base, frozen, data, kind);
-  train(optimizer, {.stage = fmt::format("{} adapter", name_of(kind)),
-                    .folder = folder,
-                    .options = options.train,
-                    .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
-                    .measure = [&](std::int64_t) { return validation(adapter); },
-                    .progress = progress,
-                    .cancel = cancel});
+  run_training(optimizer,
+               {.stage = fmt::format("{} adapter", name_of(kind)),
+                .folder = folder,
+                .options = options.train,
+                .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
+                .measure = [&](std::int64_t) { return validation(adapter); },
+                .progress = progress,
+                .cancel = cancel});
 }
 
 std::vector<ConditionKind> trained_adapters(const std::filesystem::path& base) {

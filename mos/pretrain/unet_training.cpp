@@ -12,11 +12,11 @@
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
-#include "mos/pretrain/muon.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_loss.h"
 #include "mos/pretrain/vae_training.h"
+#include "mos/train/muon.h"
 
 namespace mos::pretrain {
 
@@ -78,13 +78,13 @@ void check_options(const UNetOptions& options) {
 }
 
 /// Muon suits the U-Net; the text encoder, which has been trained before, stays with AdamW.
-AdamWOptions optimizer_options(const UNetOptions& options) {
-  AdamWOptions result{.weight_decay = options.train.weight_decay,
-                      .average = options.train.average,
-                      .working_dtype = kCompute};
+FlatAdamWOptions optimizer_options(const UNetOptions& options) {
+  FlatAdamWOptions result{.weight_decay = options.train.weight_decay,
+                          .average = options.train.average,
+                          .working_dtype = kCompute};
   if (options.optimizer == "muon") {
     result.muon = [](const std::string& name) {
-      return name.starts_with("unet.") && muon_suits(name);
+      return name.starts_with("unet.") && train::muon_suits(name);
     };
   }
   return result;
@@ -225,13 +225,14 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
     return held_out.measure(*networks);
   };
   const UNetLoss loss{.networks = networks, .task = task, .share = {}};
-  train(optimizer, {.stage = "unet",
-                    .folder = folder,
-                    .options = train_options,
-                    .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
-                    .measure = measure,
-                    .progress = progress,
-                    .cancel = cancel});
+  run_training(optimizer,
+               {.stage = "unet",
+                .folder = folder,
+                .options = train_options,
+                .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
+                .measure = measure,
+                .progress = progress,
+                .cancel = cancel});
 }
 
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {

@@ -49,8 +49,9 @@ void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector
 
 /// The optimiser's groups: those of `attached`, at the rates of `plan`.
 /// Throws kUsage when nothing would move.
-std::vector<ParameterGroup> rated_groups(const AttachedConcept& attached, const TuningPlan& plan) {
-  std::vector<ParameterGroup> groups;
+std::vector<train::ParameterGroup> rated_groups(const AttachedConcept& attached,
+                                                const TuningPlan& plan) {
+  std::vector<train::ParameterGroup> groups;
   bool any = false;
   for (const auto& group : attached.groups()) {
     const auto rate = plan.group(group.name).rate;
@@ -68,6 +69,14 @@ TuneBatch to_device(TuneBatch batch, torch::Device device) {
     *tensor = tensor->to(device, tensor->scalar_type(), /*non_blocking=*/true);
   }
   return batch;
+}
+
+/// That of the `count` places of a round.
+train::EpochOrder order_of(std::uint64_t seed, std::int64_t count) {
+  return {count, [seed, count](std::int64_t epoch) {
+            auto generator = generator_for(seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
+            return permutation(generator, count);
+          }};
 }
 
 /// The picture at each place of a round, in which every picture comes as often as it repeats.
@@ -117,7 +126,8 @@ Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
                options.run.seed),
       optimiser_(rated_groups(attached_, plan_), {.beta1 = options.optimiser.beta1,
                                                   .beta2 = options.optimiser.beta2,
-                                                  .weight_decay = options.optimiser.weight_decay}) {
+                                                  .weight_decay = options.optimiser.weight_decay}),
+      order_(order_of(options.run.seed, static_cast<std::int64_t>(round_.size()))) {
   if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
     for (const auto& tower : attached_.towers()) {
       auto encoder = tower.encoder;
@@ -128,15 +138,7 @@ Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
 }
 
 std::int64_t Trainer::picture_at(std::int64_t position) {
-  const auto length = static_cast<std::int64_t>(round_.size());
-  const auto epoch = position / length;
-  if (epoch != epoch_) {
-    auto generator =
-        generator_for(options_.run.seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
-    order_ = permutation(generator, length);
-    epoch_ = epoch;
-  }
-  return round_[static_cast<std::size_t>(order_[static_cast<std::size_t>(position % length)])];
+  return round_[static_cast<std::size_t>(order_.at(position))];
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {

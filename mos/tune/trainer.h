@@ -12,7 +12,8 @@
 
 #include "mos/base/runtime.h"
 #include "mos/diffusion/model.h"
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
+#include "mos/train/order.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
@@ -73,11 +74,10 @@ class Trainer {
   ShareRunner shares_;
   LatentSource latents_;
   std::vector<TokenDensity> density_;  ///< By tower; empty: not a term of the loss.
-  AdamW optimiser_;
+  train::AdamW optimiser_;
   RunState state_;
 
-  std::int64_t epoch_ = -1;  ///< Of `order_`.
-  std::vector<std::int64_t> order_;
+  train::EpochOrder order_;                            ///< Of `round_`.
   std::map<std::string, nn::Conditioning> kept_text_;  ///< While nothing of the text side trains.
 };
 

@@ -11,7 +11,7 @@
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
 #include "mos/tune/objective.h"
 #include "mos/tune/plan.h"
 #include "tests/support/golden.h"
@@ -296,7 +296,7 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     const auto attached = attach("init/");
     watch_ordinary_words();
     const auto& words = attached->group(mos::tune::kWordGroup);
-    mos::tune::AdamW optimiser({{words.parameters, kRowRate},
+    mos::train::AdamW optimiser({{words.parameters, kRowRate},
                                 {attached->group(folder_of(kTextEncoder)).parameters, kTextRate},
                                 {attached->group(folder_of(kUNet)).parameters, kUNetRate}},
                                {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});

@@ -17,13 +17,14 @@ BEGIN {
   allow("checkpoint", "base io text nn")
   allow("diffusion", "base io text nn checkpoint")
   allow("concepts", models)
-  allow("tune", models " concepts")
+  allow("train", "base io nn")
+  allow("tune", models " concepts train")
   allow("fuse", models " concepts")
   allow("region", models " concepts")
   allow("eval", models " concepts")
   allow("world", "base io text")
-  allow("pretrain", models " concepts eval world")
-  allow("demo", models " concepts tune fuse region eval")
+  allow("pretrain", models " concepts train eval world")
+  allow("demo", models " concepts train tune fuse region eval")
 }
 function allow(folder, lower,    names, count, i) {
   known[folder] = 1

@@ -356,7 +356,7 @@ TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {
 
 TEST(AdamW, MatchesTheFormulaOfTwoSteps) {
   auto value = torch::tensor({1.0F, -2.0F}).requires_grad_(true);
-  mos::tune::AdamW optimiser({{{{"x", value}}, 0.1}}, {.weight_decay = 0.01});
+  mos::train::AdamW optimiser({{{{"x", value}}, 0.1}}, {.weight_decay = 0.01});
   double x = 1.0, m = 0, v = 0;
   for (int t = 1; t <= 2; ++t) {
     const double g = 3.0 * t;

@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "mos/io/state_dict.h"
-#include "mos/tune/attached_concept.h"
+#include "mos/train/parameters.h"
 
-namespace mos::tune {
-
-/// Parameters that share a learning rate.
-struct ParameterGroup {
-  std::vector<NamedParameter> parameters;
-  double rate = 0.0;
-};
+namespace mos::train {
 
 struct AdamWOptions {
   double beta1 = 0.9;
@@ -59,4 +53,4 @@ class AdamW {
   std::int64_t steps_ = 0;
 };
 
-}  // namespace mos::tune
+}  // namespace mos::train

@@ -1,4 +1,4 @@
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
 
 #include <ATen/Functions.h>
 #include <fmt/core.h>
@@ -8,7 +8,7 @@
 
 #include "mos/base/error.h"
 
-namespace mos::tune {
+namespace mos::train {
 
 AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options) : options_(options) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -92,4 +92,4 @@ void AdamW::load(const io::StateDict& state, std::int64_t steps) {
   steps_ = steps;
 }
 
-}  // namespace mos::tune
+}  // namespace mos::train
