@@ -297,9 +297,9 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     watch_ordinary_words();
     const auto& words = attached->group(mos::tune::kWordGroup);
     mos::train::AdamW optimiser({{words.parameters, kRowRate},
-                                {attached->group(folder_of(kTextEncoder)).parameters, kTextRate},
-                                {attached->group(folder_of(kUNet)).parameters, kUNetRate}},
-                               {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
+                                 {attached->group(folder_of(kTextEncoder)).parameters, kTextRate},
+                                 {attached->group(folder_of(kUNet)).parameters, kUNetRate}},
+                                {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
     const auto norms = file_->get(name + "/norm_mean4");
     const auto inputs = batch("prompts", noise_offset());
