@@ -6,7 +6,7 @@
 #include "mos/base/describe.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/diffusion/random_model.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 
 namespace mos::app {
@@ -55,7 +55,7 @@ int run(Flags& flags, const Terminal&) {
   if (settings.out.empty()) {
     throw Error(ErrorKind::kUsage, "mos init-random needs --out; see mos init-random --help");
   }
-  const auto dtype = session::weights_dtype_named(settings.dtype);
+  const auto dtype = nn::weights_dtype_named(settings.dtype);
   Outputs outputs;
   if (fs::is_directory(settings.config)) outputs.read("--config", settings.config);
   session::write_model(outputs, "--out", settings.out, Existing::kRefuse);

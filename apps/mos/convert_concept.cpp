@@ -14,7 +14,7 @@
 #include "mos/concepts/mean_rows.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/narrowing.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 #include "terminal.h"
 
@@ -51,7 +51,7 @@ Order order_of(const ConvertConceptOptions& options, const fs::path& out) {
   order.format =
       options.to.empty() ? concepts::format_of_ending(out) : concepts::concept_format(options.to);
   take_word(order);
-  if (!options.dtype.empty()) order.dtype = session::weights_dtype_named(options.dtype);
+  if (!options.dtype.empty()) order.dtype = nn::weights_dtype_named(options.dtype);
   return order;
 }
 

@@ -5,7 +5,7 @@
 #include "mos/base/outputs.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/finite.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 #include "terminal.h"
 
@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 void convert_model(const fs::path& in, const fs::path& out, const ConvertModelOptions& options) {
   diffusion::SaveOptions save;
-  if (!options.dtype.empty()) save.write.dtype = session::weights_dtype_named(options.dtype);
+  if (!options.dtype.empty()) save.write.dtype = nn::weights_dtype_named(options.dtype);
   if (options.overwrite) save.existing = Existing::kReplace;
   Outputs outputs;
   outputs.read("the model", in);

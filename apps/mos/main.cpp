@@ -21,7 +21,7 @@
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/base/version.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 
 namespace {
 
@@ -65,10 +65,10 @@ void print_usage() {
 }
 
 void print_version() {
-  const auto dtype = mos::session::dtype_named("auto", torch::kCPU);
+  const auto dtype = mos::nn::dtype_named("auto", torch::kCPU);
   fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
-             mos::version(), TORCH_VERSION, mos::session::describe_cpu(),
-             at::hasCUDA() ? ", cuda" : "", mos::session::name_of(dtype), mos::blas_library(),
+             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(),
+             at::hasCUDA() ? ", cuda" : "", mos::nn::name_of(dtype), mos::blas_library(),
              at::get_num_threads());
 }
 

@@ -13,6 +13,7 @@
 #include "mos/demo/painter.h"
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
+#include "mos/nn/compute.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/tune.h"
 
@@ -45,7 +46,7 @@ class Trial {
     const auto references = scorer_.image_embeds(torch::stack(own));
     figures.among_themselves = eval::leave_one_out_alignment(references);
 
-    auto painter = open_painter(options_.base, tune::compute_dtype({}), &delta);
+    auto painter = open_painter(options_.base, nn::dtype_named("auto"), &delta);
     const auto category = read_json_file(folder / "concept.json").value("category", "object");
     figures.placed = category != "scene";
     const auto photo = (figures.placed ? "a photo of a " : "a photo of ") + delta.phrase();
@@ -75,7 +76,7 @@ class Trial {
     tuning.run.preview_pictures = 0;
     const auto complete = tune::complete_options(tuning, dataset);
     const auto base =
-        diffusion::Model::load(options_.base, {.dtype = tune::compute_dtype(complete.run)});
+        diffusion::Model::load(options_.base, {.dtype = nn::dtype_named(complete.run.dtype)});
     tune::TuneHooks hooks;
     hooks.cancel = cancel_;
     hooks.progress = [&](Progress report) {

@@ -17,6 +17,7 @@
 #include "mos/eval/clip_score.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/image.h"
+#include "mos/nn/compute.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/tune.h"
 
@@ -93,7 +94,7 @@ TunedConcept tune_one(Workshop& shop, const std::string& name,
                       const tune::ConceptDataset& dataset) {
   const auto options = tune::complete_options(tune_options(shop.options), dataset);
   const auto base =
-      diffusion::Model::load(shop.options.base, {.dtype = tune::compute_dtype(options.run)});
+      diffusion::Model::load(shop.options.base, {.dtype = nn::dtype_named(options.run.dtype)});
   tune::TuneHooks hooks;
   hooks.cancel = shop.cancel;
   hooks.progress = [&](Progress report) {
@@ -280,7 +281,7 @@ DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress
   Workshop shop{options,
                 progress,
                 cancel,
-                tune::compute_dtype({}),
+                nn::dtype_named("auto"),
                 eval::ClipScorer::load_judge(options.base),
                 {}};
   // All that may be wrong with the order is found before the work.

@@ -37,7 +37,8 @@ struct NoiseScheduleOptions {
 class NoiseSchedule {
  public:
   /// Throws mos::Error(kFormat) for values that make no schedule.
-  explicit NoiseSchedule(const NoiseScheduleOptions& options = {});
+  NoiseSchedule() : NoiseSchedule(NoiseScheduleOptions()) {}
+  explicit NoiseSchedule(const NoiseScheduleOptions& options);
 
   /// From a scheduler_config.json; keys that are not about the schedule are not looked at.
   /// The one place that gives such a key its default, but for checkpoint::kDefaultPrediction.

@@ -49,7 +49,7 @@ torch::Device TextTower::device() const {
 
 nn::Conditioning TextTower::encode(const Tensor& ids) const {
   auto handle = encoder;
-  const auto output = handle->forward(ids.to(device()));
+  const auto output = handle->forward(ids.to(device(), ids.scalar_type(), /*non_blocking=*/true));
   const auto layers = static_cast<std::int64_t>(output.hidden.size());
   TORCH_CHECK(gives.skipped_layers >= 0 && gives.skipped_layers < layers, "cannot skip ",
               gives.skipped_layers, " of ", layers, " layers");

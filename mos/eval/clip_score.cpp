@@ -41,33 +41,40 @@ Tensor clip_pixels(const Tensor& pictures, std::int64_t side) {
   return torch::stack(fit);
 }
 
-ClipScorer::ClipScorer(nn::CLIPModel model, text::CLIPTokenizer tokenizer)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+ClipScorer::ClipScorer(nn::CLIPModel model, text::CLIPTokenizer tokenizer,
+                       const nn::Compute& compute)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), compute_(compute) {
+  model_->to(compute_.device, compute_.dtype);
+}
 
 ClipScorer ClipScorer::load(const std::filesystem::path& directory,
-                            const std::filesystem::path& tokenizer_directory) {
+                            const std::filesystem::path& tokenizer_directory,
+                            const nn::Compute& compute) {
   nn::CLIPModel model(nn::CLIPModelImpl::from_json(read_json_file(directory / "config.json")));
   const auto weights = directory / "model.safetensors";
   io::load_into(*model, io::load_safetensors(weights), {.origin = weights.string()});
-  return {std::move(model), text::CLIPTokenizer::from_directory(tokenizer_directory)};
+  return {std::move(model), text::CLIPTokenizer::from_directory(tokenizer_directory), compute};
 }
 
-ClipScorer ClipScorer::load_judge(const std::filesystem::path& base) {
+ClipScorer ClipScorer::load_judge(const std::filesystem::path& base, const nn::Compute& compute) {
   const auto judge = base / "judge";
-  if (std::filesystem::exists(judge)) return load(judge, judge);
-  return load(base / "clip", base / "tokenizer");
+  if (std::filesystem::exists(judge)) return load(judge, judge, compute);
+  return load(base / "clip", base / "tokenizer", compute);
 }
 
 Tensor ClipScorer::image_embeds(const Tensor& pictures) {
   torch::NoGradGuard no_grad;
-  return model_->image_embeds(clip_pixels(pictures, model_->vision_config().image_size));
+  const auto pixels = clip_pixels(pictures, model_->vision_config().image_size);
+  return model_->image_embeds(pixels.to(compute_.device, compute_.dtype))
+      .to(torch::kCPU, torch::kFloat32);
 }
 
 Tensor ClipScorer::text_embeds(std::span<const std::string> texts) {
   torch::NoGradGuard no_grad;
   std::vector<Tensor> ids;
   for (const auto& text : texts) ids.push_back(torch::tensor(tokenizer_.encode_padded(text)));
-  return model_->text_embeds(torch::stack(ids));
+  return model_->text_embeds(torch::stack(ids).to(compute_.device))
+      .to(torch::kCPU, torch::kFloat32);
 }
 
 ImageAlignment image_alignment(const Tensor& generated, const Tensor& references) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mos/nn/clip.h"
+#include "mos/nn/compute.h"
 #include "mos/text/clip_tokenizer.h"
 
 /// The paper's measures (section 4.3): how much of a concept is in a picture, by CLIP's eyes.
@@ -21,25 +22,28 @@ torch::Tensor clip_pixels(const torch::Tensor& pictures, std::int64_t side);
 /// A CLIP model with its tokenizer.
 class ClipScorer {
  public:
-  ClipScorer(nn::CLIPModel model, text::CLIPTokenizer tokenizer);
+  /// Moves the model to where it computes.
+  ClipScorer(nn::CLIPModel model, text::CLIPTokenizer tokenizer, const nn::Compute& compute = {});
 
   /// `directory` holds config.json and model.safetensors; the tokenizer is there or, for a base
   /// model's own towers, in `tokenizer_directory`. Throws kIo, kFormat or kMismatch.
   static ClipScorer load(const std::filesystem::path& directory,
-                         const std::filesystem::path& tokenizer_directory);
+                         const std::filesystem::path& tokenizer_directory,
+                         const nn::Compute& compute = {});
 
   /// Who judges the pictures of a base model: `base`/judge, which has a tokenizer of its own, or,
   /// where there is none, `base`/clip with the model's tokenizer.
-  static ClipScorer load_judge(const std::filesystem::path& base);
+  static ClipScorer load_judge(const std::filesystem::path& base, const nn::Compute& compute = {});
 
-  /// uint8 [B,H,W,3] -> unit vectors [B,D] float32.
+  /// uint8 [B,H,W,3] -> unit vectors [B,D] float32 on the CPU.
   torch::Tensor image_embeds(const torch::Tensor& pictures);
-  /// Unit vectors [B,D] float32.
+  /// Unit vectors [B,D] float32 on the CPU.
   torch::Tensor text_embeds(std::span<const std::string> texts);
 
  private:
   nn::CLIPModel model_;
   text::CLIPTokenizer tokenizer_;
+  nn::Compute compute_;
 };
 
 /// Image alignment of generated and reference embeddings [G,D] and [R,D]: mean of max(cos, 0).

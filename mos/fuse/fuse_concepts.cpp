@@ -15,6 +15,7 @@
 #include "mos/fuse/progress.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
+#include "mos/nn/compute.h"
 
 namespace mos::fuse {
 
@@ -27,10 +28,10 @@ namespace {
 
 constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 
-std::optional<torch::ScalarType> sampling_dtype(const std::string& name) {
-  if (name == "float32") return torch::kFloat32;
-  if (name == "bfloat16") return torch::kBFloat16;
-  return std::nullopt;
+/// "auto" is the weights' own.
+std::optional<torch::ScalarType> sampling_dtype(const std::string& name, torch::Device device) {
+  if (name == "auto") return std::nullopt;
+  return nn::dtype_named(name, device);
 }
 
 /// A stage, for people.
@@ -217,7 +218,7 @@ class Fusion {
     return {.prompt = prompts_of(source).prompts.front(),
             .noise = sampling_noise(),
             .steps = options_.record.steps,
-            .dtype = sampling_dtype(options_.record.dtype),
+            .dtype = sampling_dtype(options_.record.dtype, model_.device()),
             .kept_rows = method_->needs().kept_rows};
   }
 

@@ -142,7 +142,7 @@ FusionStage::Solution FusionStage::solve_layer(const std::string& layer,
                                                const SiteInputs* inputs) const {
   LayerProblem problem{.layer = layer,
                        .kind = concepts_.kind,
-                       .weight = layers_.at(layer)->weight.detach().flatten(1),
+                       .weight = layers_.at(layer)->weight.detach().cpu().flatten(1),
                        .updates = {},
                        .weights = merging_.weights,
                        .inputs = inputs,

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "mos/base/describe.h"
+#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/record.h"
@@ -44,8 +45,9 @@ struct Base {
 
 /// The base model, and what it has to say of the concepts' keys.
 Base load_base(FuseOrder& order) {
-  auto model =
-      diffusion::Model::load(order.job.base, {.dtype = std::nullopt, .read = order.job.read});
+  auto model = diffusion::Model::load(order.job.base, {.dtype = std::nullopt,
+                                                       .device = device_named(order.job.device),
+                                                       .read = order.job.read});
   auto hash = diffusion::model_hash(model);
   for (auto& source : order.sources) session::compare_base(source.name, source.delta, hash);
   for (auto& source : order.sources) {

@@ -28,6 +28,7 @@ struct FuseJob {
   std::vector<double> text_scales, unet_scales;
   std::vector<std::string> rename;
   bool overwrite = false;
+  std::string device = "cpu";
   session::KeyOptions keys;
   checkpoint::ReadOptions read;
   fuse::FuseOptions options;
@@ -50,6 +51,7 @@ void describe(Visitor& visit, FuseJob& job) {
   visit("unet_scales", job.unet_scales, "factor on each concept's U-Net LoRA, one for each");
   visit("rename", job.rename, "new names for words that clash: <old>=<new> or 2:<old>=<new>");
   visit("overwrite", job.overwrite, "replace --out if it exists");
+  visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.keys);
   describe(visit, job.read);
   describe(visit, job.options);

@@ -8,14 +8,13 @@
 #include <utility>
 
 #include "mos/base/describe.h"
-#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/jobs/scene.h"
+#include "mos/nn/compute.h"
 #include "mos/region/fast.h"
-#include "mos/session/compute.h"
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
 #include "mos/session/from_picture.h"
@@ -88,14 +87,13 @@ struct Opened {
 
 Opened open(const SampleJob& job, const session::Destination& destination,
             const JobContext& context) {
-  const auto device = device_named(job.device);
-  const auto dtype = session::dtype_named(job.dtype, device);
+  const auto compute = nn::compute_named(job.device, job.dtype);
   auto outputs = outputs_of(job, destination, context);
   outputs.check();
   auto opened = session::open_session({.base = job.base,
                                        .concepts = job.uses,
-                                       .device = device,
-                                       .dtype = dtype,
+                                       .device = compute.device,
+                                       .dtype = compute.dtype,
                                        .keys = job.keys,
                                        .read = job.read});
   auto options = job.sample;

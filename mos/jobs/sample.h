@@ -95,7 +95,7 @@ void describe(Visitor& visit, SampleJob& job) {
   visit("columns", job.columns, "pictures in a row of the grid; 0: about a square", at_least(0));
   visit("preview", job.preview, "steps between small pictures beside --out; 0: none", at_least(0));
   visit("dtype", job.dtype, "auto, float32, bfloat16 or (on CUDA) float16");
-  visit("device", job.device, "cpu or cuda");
+  visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.conditions);
   describe(visit, job.keys);
 }

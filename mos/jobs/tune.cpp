@@ -12,6 +12,7 @@
 #include "mos/base/runtime.h"
 #include "mos/base/version.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/latents.h"
@@ -66,8 +67,9 @@ Prepared prepare(const TuneJob& job, const JobContext& context) {
 }
 
 diffusion::Model load_base(const TuneJob& job) {
-  return diffusion::Model::load(job.base,
-                                {.dtype = tune::compute_dtype(job.options.run), .read = job.read});
+  const auto compute = nn::compute_named(job.device, job.options.run.dtype);
+  return diffusion::Model::load(
+      job.base, {.dtype = compute.dtype, .device = compute.device, .read = job.read});
 }
 
 /// What the base model has to say of words, captions and shapes; without one captions are measured

@@ -20,6 +20,7 @@ struct TuneJob {
   std::string base = "base";  ///< A diffusers directory or a single file.
   std::string previews;       ///< Folder of sample pictures; empty: OUT-previews.
   bool fresh = false;         ///< Start anew where there is a checkpoint.
+  std::string device = "cpu";
   checkpoint::ReadOptions read;
   tune::TuneOptions options;
 };
@@ -31,6 +32,7 @@ void describe(Visitor& visit, TuneJob& job) {
   visit("base", job.base, "the base model: a diffusers directory or a single file", a_path());
   visit("previews", job.previews, "where sample pictures go (empty: beside the file)", a_path());
   visit("fresh", job.fresh, "do not take up a checkpoint");
+  visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.read);
   describe(visit, job.options);
 }

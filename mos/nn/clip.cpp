@@ -167,8 +167,10 @@ class ClipTextTransformerImpl : public torch::nn::Module {
   /// id", and so it was for every model up to transformers 4.27.
   Tensor pooled_position(const Tensor& ids) const {
     constexpr std::int64_t kLegacyEos = 2;
-    const bool has_eos = eos_ != kLegacyEos && (ids == eos_).any(1).all().item<bool>();
-    return has_eos ? (ids == eos_).to(torch::kInt64).argmax(1) : ids.argmax(1);
+    const auto largest = ids.argmax(1);
+    if (eos_ == kLegacyEos) return largest;
+    const auto is_end = ids == eos_;  // decided on the device, which is not waited for
+    return torch::where(is_end.any(1).all(), is_end.to(torch::kInt64).argmax(1), largest);
   }
 
   std::int64_t eos_;

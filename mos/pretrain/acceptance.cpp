@@ -54,17 +54,13 @@ class Examiner {
         progress_(progress),
         cancel_(cancel),
         data_(base),
-        tokenizer_(text::CLIPTokenizer::from_directory(base / "tokenizer")),
-        judge_(load_towers(base, TowerRole::kJudge), tokenizer_, data_.world()),
-        vae_(load_vae(base)),
-        text_encoder_(load_text_encoder(base, torch::kFloat32)),
-        unet_(load_unet(base, kCompute)),
-        scheduler_(read_json_file(base / "unet" / "scheduler_config.json")) {}
+        model_(load_base(base, torch::kFloat32)),
+        judge_(load_towers(base, TowerRole::kJudge), model_.tokenizer(), data_.world()) {}
 
   std::vector<AcceptanceRow> rows() {
-    std::vector<AcceptanceRow> rows = {{"VAE: PSNR on held-out pictures (dB)",
-                                        held_out_psnr(vae_, data_, data_.size(Split::kHeldOut)),
-                                        31.0}};
+    std::vector<AcceptanceRow> rows = {
+        {"VAE: PSNR on held-out pictures (dB)",
+         held_out_psnr(model_.vae, data_, data_.size(Split::kHeldOut)), 31.0}};
     about_the_judge(rows);
     about_captions(rows);
     about_fidelity(rows);
@@ -111,7 +107,7 @@ class Examiner {
     const auto add = [&](const char* name, const CaptionChange& change, double least) {
       announce("caption swaps", 0, 1);
       const SwapOptions swap{.pictures = options_.swap_pictures, .seed = options_.seed};
-      rows.push_back({name, prefers_own_caption(model(), data_, change, swap), least});
+      rows.push_back({name, prefers_own_caption(model_, data_, change, swap), least});
     };
     add("caption swap: the single subject", swap_of(1), 0.97);
     add("caption swap: one of two subjects", swap_of(2), 0.95);
@@ -155,8 +151,6 @@ class Examiner {
     return static_cast<std::int64_t>(data_.world().scenes.size() + data_.world().colours.size());
   }
 
-  BaseModel model() { return {unet_, vae_, text_encoder_, tokenizer_, scheduler_}; }
-
   SampleOptions sample_options(std::size_t canvas) const {
     const auto [height, width] = data_.world().pixels(canvas);
     return {.steps = options_.steps,
@@ -174,7 +168,7 @@ class Examiner {
       announce("painting", first, all);
       const auto count = std::min(kPart, all - first);
       parts.push_back(sample_pictures(
-          model(), {prompts.begin() + first, prompts.begin() + first + count}, options));
+          model_, {prompts.begin() + first, prompts.begin() + first + count}, options));
       options.seed += 1;  // pictures are numbered anew in each part
     }
     return torch::cat(parts);
@@ -276,8 +270,8 @@ class Examiner {
   /// captions alone place most subjects, and the measure counts every blurred edge.
   AcceptanceRow measure_adapter(ConditionKind kind) {
     announce("adapters", 0, 1);
-    const auto effect = adapter_effect(model(), load_adapter(base_, kind, kCompute), kind, data_,
-                                       sample_options(0));
+    const auto effect =
+        adapter_effect(model_, load_adapter(base_, kind, kCompute), kind, data_, sample_options(0));
     io::write_png(adapter_folder(base_, kind) / "effect.png", effect.sheet);
     return {fmt::format("{} adapter: {} ({:.3f} without)", name_of(kind),
                         kind == ConditionKind::kKeypose ? "box overlap" : "edge agreement",
@@ -290,12 +284,8 @@ class Examiner {
   const ProgressCallback& progress_;
   const CancelToken* cancel_;
   Dataset data_;
-  text::CLIPTokenizer tokenizer_;
+  diffusion::Model model_;
   Judge judge_;
-  nn::AutoencoderKL vae_;
-  nn::CLIPTextModel text_encoder_;
-  nn::UNet2DConditionModel unet_;
-  Json scheduler_;
   world::Rng rng_{1};
   std::vector<Tensor> cells_;
 };

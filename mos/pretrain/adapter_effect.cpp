@@ -130,8 +130,9 @@ double edge_agreement(const Tensor& a, const Tensor& b) {
   return share_a + share_b == 0.0 ? 0.0 : 2.0 * share_a * share_b / (share_a + share_b);
 }
 
-AdapterEffect adapter_effect(BaseModel model, const nn::T2IAdapter& adapter, ConditionKind kind,
-                             const Dataset& data, const SampleOptions& options) {
+AdapterEffect adapter_effect(diffusion::Model model, const nn::T2IAdapter& adapter,
+                             ConditionKind kind, const Dataset& data,
+                             const SampleOptions& options) {
   const torch::NoGradGuard no_grad;
   const auto indices = chosen_indices(data, kind);
   std::vector<std::string> captions;

@@ -31,7 +31,7 @@ struct AdapterEffect {
   torch::Tensor sheet;  ///< uint8 [H,W,3]: columns of condition, picture without, picture with.
 };
 
-AdapterEffect adapter_effect(BaseModel model, const nn::T2IAdapter& adapter, ConditionKind kind,
-                             const Dataset& data, const SampleOptions& options);
+AdapterEffect adapter_effect(diffusion::Model model, const nn::T2IAdapter& adapter,
+                             ConditionKind kind, const Dataset& data, const SampleOptions& options);
 
 }  // namespace mos::pretrain

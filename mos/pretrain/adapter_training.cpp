@@ -40,21 +40,12 @@ Tensor condition_of(const Dataset& data, Split split, std::int64_t index, Condit
 }
 
 /// The base, frozen: all workers read the same networks.
-struct FrozenBase {
-  nn::UNet2DConditionModel unet{nullptr};
-  nn::CLIPTextModel text_encoder{nullptr};
-  text::CLIPTokenizer tokenizer;
-  diffusion::NoiseSchedule schedule;
-};
-
-FrozenBase load_frozen(const std::filesystem::path& base) {
-  FrozenBase frozen{load_unet(base, kCompute), load_text_encoder(base, kCompute),
-                    text::CLIPTokenizer::from_directory(base / "tokenizer"),
-                    diffusion::NoiseSchedule::from_config(
-                        read_json_file(base / "unet" / "scheduler_config.json"))};
+diffusion::Model load_frozen(const std::filesystem::path& base) {
+  auto frozen = load_base(base, kCompute);
   nn::use_engine(*frozen.unet, nn::Engine::kFused);
-  for (auto& parameter : frozen.unet->parameters()) parameter.set_requires_grad(false);
-  for (auto& parameter : frozen.text_encoder->parameters()) parameter.set_requires_grad(false);
+  for (const auto part : frozen.tuned_parts()) {
+    for (auto& parameter : frozen.network(part)->parameters()) parameter.set_requires_grad(false);
+  }
   return frozen;
 }
 
@@ -65,12 +56,12 @@ struct Conditioned {
   Tensor condition;  // [B,C,H,W], undefined: without adapter
 };
 
-Tensor denoising_error(const FrozenBase& base, nn::T2IAdapter adapter, const Conditioned& share) {
+Tensor denoising_error(const diffusion::Model& base, nn::T2IAdapter adapter,
+                       const Conditioned& share) {
   auto unet = base.unet;
-  auto text_encoder = base.text_encoder;
   nn::UNetResiduals residuals;
   if (share.condition.defined()) residuals.adapter = adapter(share.condition.to(kCompute));
-  const auto context = encode_captions(text_encoder, base.tokenizer, share.captions);
+  const auto context = encode_captions(base.towers.front(), share.captions);
   const auto output =
       unet(share.batch.noisy.to(kCompute), share.batch.timesteps, context, residuals);
   return (output.to(torch::kFloat32) - share.batch.target).square().mean();
@@ -78,7 +69,7 @@ Tensor denoising_error(const FrozenBase& base, nn::T2IAdapter adapter, const Con
 
 struct AdapterLoss {
   nn::T2IAdapter adapter;
-  const FrozenBase& base;
+  const diffusion::Model& base;
   const Dataset& data;
   const LatentStore& latents;
   AdapterOptions options;
@@ -116,11 +107,10 @@ nn::T2IAdapterConfig adapter_config(const AdapterOptions& options, const nn::UNe
 /// Denoising error on held-out pictures with fixed noise, with the adapter and without.
 class Validation {
  public:
-  Validation(const std::filesystem::path& base, const FrozenBase& frozen, const Dataset& data,
-             ConditionKind kind)
+  Validation(const diffusion::Model& frozen, const Dataset& data, ConditionKind kind)
       : frozen_(frozen) {
     const torch::NoGradGuard no_grad;
-    auto vae = load_vae(base);
+    auto vae = frozen.vae;
     const auto count = std::min(kMeasured, data.size(Split::kHeldOut));
     const auto indices = torch::arange(count);
     auto generator = generator_of_step(kMeasureSeed, 0);
@@ -144,7 +134,7 @@ class Validation {
   }
 
  private:
-  const FrozenBase& frozen_;
+  const diffusion::Model& frozen_;
   Conditioned pictures_;
   Tensor conditions_;
 };
@@ -206,14 +196,15 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
     optimizer.add_replica(*copy);
     return copy;
   };
-  const Validation validation(base, frozen, data, kind);
-  train(optimizer, {.stage = fmt::format("{} adapter", name_of(kind)),
-                    .folder = folder,
-                    .options = options.train,
-                    .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
-                    .measure = [&](std::int64_t) { return validation(adapter); },
-                    .progress = progress,
-                    .cancel = cancel});
+  const Validation validation(frozen, data, kind);
+  run_training(optimizer,
+               {.stage = fmt::format("{} adapter", name_of(kind)),
+                .folder = folder,
+                .options = options.train,
+                .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
+                .measure = [&](std::int64_t) { return validation(adapter); },
+                .progress = progress,
+                .cancel = cancel});
 }
 
 std::vector<ConditionKind> trained_adapters(const std::filesystem::path& base) {

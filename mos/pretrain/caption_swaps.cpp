@@ -20,9 +20,8 @@ constexpr std::array<std::int64_t, 4> kTimesteps = {350, 500, 650, 800};
 constexpr std::int64_t kBatch = 32;
 
 struct Trial {
-  BaseModel model;
+  diffusion::Model model;
   const Dataset& data;
-  diffusion::NoiseSchedule schedule;
   std::int64_t seed;
 
   /// Denoising error of each picture with its caption, summed over the timesteps: [B].
@@ -42,15 +41,15 @@ struct Trial {
     const auto pictures = data.batch(Split::kHeldOut, indices, kCompute);
     const auto clean =
         model.vae->encode(pictures).mean.to(torch::kFloat32) * model.vae->config().scaling_factor;
-    const auto context = encode_captions(model.text_encoder, model.tokenizer, captions);
+    const auto context = encode_captions(model.towers.front(), captions);
     auto sum = torch::zeros({indices.size(0)});
     for (const auto t : kTimesteps) {
       auto generator = generator_of_step(seed, t, first);
       const auto noise = mos::randn(clean.sizes(), generator);
       const auto timesteps = torch::full({indices.size(0)}, t, torch::kInt64);
-      const auto noisy = schedule.add_noise(clean, noise, timesteps);
+      const auto noisy = model.schedule.add_noise(clean, noise, timesteps);
       const auto output = model.unet->forward(noisy.to(kCompute), timesteps, context);
-      const auto target = schedule.target(clean, noise, timesteps);
+      const auto target = model.schedule.target(clean, noise, timesteps);
       sum += (output.to(torch::kFloat32) - target).square().flatten(1).mean(1);
     }
     return sum;
@@ -59,7 +58,7 @@ struct Trial {
 
 }  // namespace
 
-double prefers_own_caption(BaseModel model, const Dataset& data, const CaptionChange& change,
+double prefers_own_caption(diffusion::Model model, const Dataset& data, const CaptionChange& change,
                            const SwapOptions& options) {
   const torch::NoGradGuard no_grad;
   std::vector<std::int64_t> indices;
@@ -74,8 +73,7 @@ double prefers_own_caption(BaseModel model, const Dataset& data, const CaptionCh
     changed.push_back(world::caption_text(data.world(), *other));
   }
   if (indices.empty()) return 0.0;
-  Trial trial{model, data, diffusion::NoiseSchedule::from_config(model.scheduler_config),
-              options.seed};
+  Trial trial{model, data, options.seed};
   const auto which = torch::tensor(indices);
   return (trial.errors(which, own) < trial.errors(which, changed))
       .to(torch::kFloat64)

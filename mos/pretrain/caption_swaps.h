@@ -20,7 +20,7 @@ struct SwapOptions {
 /// Share of the first held-out square pictures that `change` changes whose denoising error, summed
 /// over four timesteps in 350…800 with fixed noise, is lower with their own caption than with the
 /// changed one; 0 where there are none.
-double prefers_own_caption(BaseModel model, const Dataset& data, const CaptionChange& change,
+double prefers_own_caption(diffusion::Model model, const Dataset& data, const CaptionChange& change,
                            const SwapOptions& options);
 
 }  // namespace mos::pretrain

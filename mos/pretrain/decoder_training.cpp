@@ -174,9 +174,9 @@ void train_decoder(const std::filesystem::path& base, const DecoderOptions& opti
   auto vae = finished_vae(base);  // its float32 values are what the optimiser starts from
   vae->to(device);
   nn::use_engine(*vae, nn::Engine::kFused);
-  const AdamWOptions adam{.weight_decay = options.train.weight_decay,
-                          .average = options.train.average,
-                          .working_dtype = kCompute};
+  const FlatAdamWOptions adam{.weight_decay = options.train.weight_decay,
+                              .average = options.train.average,
+                              .working_dtype = kCompute};
   FlatAdamW optimizer(*vae, adam, is_decoding);
   for (auto& parameter : vae->named_parameters()) {
     if (!is_decoding(parameter.key())) parameter.value().set_data(parameter.value().to(kCompute));
@@ -202,14 +202,14 @@ void train_decoder(const std::filesystem::path& base, const DecoderOptions& opti
     io::write_png(folder / fmt::format("sheet_{:06}.png", step), reconstruction_sheet(vae, data));
     return measure_decoder(vae, data);
   };
-  train(optimizer, {.stage = "vae decoder",
-                    .folder = folder,
-                    .options = train_options,
-                    .losses = losses,
-                    .measure = measure,
-                    .progress = progress,
-                    .cancel = cancel,
-                    .companion = &companion});
+  run_training(optimizer, {.stage = "vae decoder",
+                           .folder = folder,
+                           .options = train_options,
+                           .losses = losses,
+                           .measure = measure,
+                           .progress = progress,
+                           .cancel = cancel,
+                           .companion = &companion});
 }
 
 }  // namespace mos::pretrain

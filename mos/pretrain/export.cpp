@@ -1,11 +1,15 @@
 #include "mos/pretrain/export.h"
 
+#include <fmt/core.h>
+
 #include <fstream>
+#include <map>
 
 #include "mos/base/directory.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
+#include "mos/checkpoint/part.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/tower_training.h"
@@ -13,6 +17,8 @@
 #include "mos/pretrain/vae_training.h"
 
 namespace mos::pretrain {
+
+using checkpoint::Part;
 namespace {
 
 constexpr auto kStored = torch::kFloat16;
@@ -23,7 +29,7 @@ void write_json(const std::filesystem::path& path, const Json& value) {
   write_text_file(path, value.dump(2) + "\n");
 }
 
-void write_model(const std::filesystem::path& folder, const char* file,
+void write_model(const std::filesystem::path& folder, const std::string& file,
                  const torch::nn::Module& module, const Json& config) {
   make_folders(folder);
   io::StateDict stored;
@@ -36,16 +42,18 @@ Json model_index() {
   const auto of = [](const char* library, const char* name) {
     return Json::array({library, name});
   };
-  return {{"_class_name", "StableDiffusionPipeline"},
-          {"_diffusers_version", "0.19.3"},
-          {"feature_extractor", Json::array({nullptr, nullptr})},
-          {"requires_safety_checker", false},
-          {"safety_checker", Json::array({nullptr, nullptr})},
-          {"scheduler", of("diffusers", "DDIMScheduler")},
-          {"text_encoder", of("transformers", "CLIPTextModel")},
-          {"tokenizer", of("transformers", "CLIPTokenizer")},
-          {"unet", of("diffusers", "UNet2DConditionModel")},
-          {"vae", of("diffusers", "AutoencoderKL")}};
+  Json index = {{"_class_name", "StableDiffusionPipeline"},
+                {"_diffusers_version", "0.19.3"},
+                {"feature_extractor", Json::array({nullptr, nullptr})},
+                {"requires_safety_checker", false},
+                {"safety_checker", Json::array({nullptr, nullptr})}};
+  std::map<std::string, Json> parts = {{"scheduler", of("diffusers", "DDIMScheduler")},
+                                       {"tokenizer", of("transformers", "CLIPTokenizer")}};
+  for (const auto& network : checkpoint::kNetworks) {
+    parts[network.folder] = of(network.library, network.class_name);
+  }
+  for (const auto& [name, classes] : parts) index[name] = classes;
+  return index;
 }
 
 /// The measured lines of a training's log and its last line.
@@ -97,12 +105,15 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   write_model(out / "judge", "model.safetensors", *load_towers(base, TowerRole::kJudge),
               read_json_file(base / "judge" / "config.json"));
   tokenizer.save(out / "judge");
-  write_model(out / "text_encoder", "model.safetensors", *load_text_encoder(base, torch::kFloat32),
-              read_json_file(base / "unet" / "text_config.json"));
-  write_model(out / "vae", "diffusion_pytorch_model.safetensors", *load_vae(base),
-              read_json_file(base / "vae" / "config.json"));
-  write_model(out / "unet", "diffusion_pytorch_model.safetensors",
-              *load_unet(base, torch::kFloat32), read_json_file(base / "unet" / "config.json"));
+  const auto write_network = [&](Part part, const torch::nn::Module& network, const char* config) {
+    const auto& row = checkpoint::row_of(part);
+    write_model(out / row.folder, fmt::format("{}.safetensors", row.weights), network,
+                read_json_file(base / config));
+  };
+  write_network(Part::kTextEncoder, *load_text_tower(base, torch::kFloat32).encoder,
+                "unet/text_config.json");
+  write_network(Part::kVae, *load_vae(base), "vae/config.json");
+  write_network(Part::kUNet, *load_unet(base, torch::kFloat32), "unet/config.json");
   for (const auto kind : trained_adapters(base)) {
     const auto adapter = load_adapter(base, kind, torch::kFloat32);
     write_model(out / "adapters" / name_of(kind), "diffusion_pytorch_model.safetensors", *adapter,

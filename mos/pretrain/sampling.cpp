@@ -38,13 +38,13 @@ nn::UNetResiduals steer(nn::T2IAdapter adapter, const Tensor& conditions) {
 }
 
 /// Latents [B,C,h,w] float32 by DDIM.
-Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>& prompts,
+Tensor denoise(diffusion::Model& model, Tensor latents, const std::vector<std::string>& prompts,
                const nn::UNetResiduals& residuals, const SampleOptions& options) {
-  auto scheduler = diffusion::make_scheduler("ddim", model.scheduler_config);
+  auto scheduler = diffusion::make_scheduler("ddim", model.settings.scheduler_config);
   scheduler->set_timesteps(options.steps);
   auto texts = std::vector<std::string>(prompts.size(), "");
   texts.insert(texts.end(), prompts.begin(), prompts.end());
-  const auto context = encode_captions(model.text_encoder, model.tokenizer, texts);
+  const auto context = encode_captions(model.towers.front(), texts);
   const auto device = device_of(*model.unet);
   const auto count = static_cast<std::int64_t>(scheduler->timesteps().size());
   for (std::int64_t i = 0; i < count; ++i) {
@@ -62,7 +62,7 @@ Tensor denoise(BaseModel& model, Tensor latents, const std::vector<std::string>&
 
 }  // namespace
 
-Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
+Tensor sample_pictures(diffusion::Model model, const std::vector<std::string>& prompts,
                        const SampleOptions& options, const std::optional<Steering>& steering) {
   const torch::NoGradGuard no_grad;
   const auto& config = model.unet->config();
@@ -114,7 +114,8 @@ std::vector<std::string> sheet_prompts(const world::World& world) {
   return prompts;
 }
 
-Tensor contact_sheet(BaseModel model, const world::World& world, const SampleOptions& options) {
+Tensor contact_sheet(diffusion::Model model, const world::World& world,
+                     const SampleOptions& options) {
   const auto pictures = sample_pictures(model, sheet_prompts(world), options);
   std::vector<Tensor> cells;
   for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);

@@ -7,13 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "mos/base/json.h"
-#include "mos/nn/clip.h"
+#include "mos/diffusion/model.h"
 #include "mos/nn/t2i_adapter.h"
-#include "mos/nn/unet.h"
-#include "mos/nn/vae.h"
 #include "mos/pretrain/data.h"
-#include "mos/text/clip_tokenizer.h"
 
 /// Pictures from the networks under training: what contact sheets and acceptance tests look at.
 namespace mos::pretrain {
@@ -26,15 +22,6 @@ struct SampleOptions {
   std::int64_t height = 0, width = 0;  ///< Pixels; 0: the base's square.
 };
 
-/// The networks of a base model, none of them owned.
-struct BaseModel {
-  nn::UNet2DConditionModel& unet;
-  nn::AutoencoderKL& vae;
-  nn::CLIPTextModel& text_encoder;
-  const text::CLIPTokenizer& tokenizer;
-  Json scheduler_config;
-};
-
 /// Where things should stand in each picture.
 struct Steering {
   nn::T2IAdapter adapter{nullptr};
@@ -43,7 +30,7 @@ struct Steering {
 
 /// One picture for each prompt by DDIM with guidance: uint8 [B,H,W,3]. The noise of picture i
 /// depends on the seed and on i alone.
-torch::Tensor sample_pictures(BaseModel model, const std::vector<std::string>& prompts,
+torch::Tensor sample_pictures(diffusion::Model model, const std::vector<std::string>& prompts,
                               const SampleOptions& options = {},
                               const std::optional<Steering>& steering = std::nullopt);
 
@@ -51,7 +38,7 @@ torch::Tensor sample_pictures(BaseModel model, const std::vector<std::string>& p
 std::vector<std::string> sheet_prompts(const world::World& world);
 
 /// Their pictures in rows of eight, uint8 [H,W,3].
-torch::Tensor contact_sheet(BaseModel model, const world::World& world,
+torch::Tensor contact_sheet(diffusion::Model model, const world::World& world,
                             const SampleOptions& options = {});
 
 }  // namespace mos::pretrain

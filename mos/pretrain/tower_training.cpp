@@ -342,13 +342,14 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
                       .seed = options.train.seed,
                       .first = role == TowerRole::kJudge ? kJudgesPictures : 0};
   TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world())};
-  train(optimizer, {.stage = folder_of(role),
-                    .folder = folder,
-                    .options = options.train,
-                    .losses = {loss},  // every picture of a batch is compared with every caption
-                    .measure = [&](std::int64_t) { return measure(clip, tokenizer, data); },
-                    .progress = progress,
-                    .cancel = cancel});
+  run_training(optimizer,
+               {.stage = folder_of(role),
+                .folder = folder,
+                .options = options.train,
+                .losses = {loss},  // every picture of a batch is compared with every caption
+                .measure = [&](std::int64_t) { return measure(clip, tokenizer, data); },
+                .progress = progress,
+                .cancel = cancel});
   const torch::NoGradGuard no_grad;
   const ScopedAverage averaged(optimizer);
   io::save_safetensors(folder / "model.safetensors", io::state_dict_of(*clip));

@@ -24,10 +24,10 @@ constexpr std::int64_t kCanvasPurpose = 3, kPicturePurpose = 4;  // streams of r
 }  // namespace
 
 GuidedUNet::GuidedUNet(const Json& unet_config, const Json& text_config)
-    : unet(nn::UNetConfig::from_json(unet_config)),
-      text_encoder(nn::ClipTextConfig::from_json(text_config)) {
-  register_module("unet", unet);
-  register_module("text_encoder", text_encoder);
+    : unet(nn::UNetConfig::from_json(unet_config)) {
+  tower.encoder = nn::CLIPTextModel(nn::ClipTextConfig::from_json(text_config));
+  register_module(std::string(folder_of(checkpoint::Part::kUNet)), unet);
+  register_module(std::string(folder_of(tower.part)), tower.encoder);
   nn::use_engine(*this, nn::Engine::kFused);
 }
 
@@ -61,10 +61,10 @@ std::size_t CanvasPlan::canvas(std::int64_t seed, std::int64_t step) const {
 
 Tensor denoising_errors(GuidedUNet& networks, const UNetTask& task, const NoisyBatch& batch,
                         const std::vector<std::string>& captions) {
-  const auto ids = token_ids(task.tokenizer, captions, /*full=*/true).to(task.device);
-  const auto context = networks.text_encoder->forward(ids).last_hidden_state.to(kCompute);
+  const auto ids = token_ids(task.tokenizer, captions, /*full=*/true);
+  const auto text = networks.tower.encode(ids).to(kCompute);
   const auto output = networks.unet->forward(batch.noisy.to(task.device, kCompute),
-                                             batch.timesteps.to(task.device), context);
+                                             batch.timesteps.to(task.device), text);
   const auto target = batch.target.to(task.device);
   return (output.to(torch::kFloat32) - target).square().flatten(1).mean(1);
 }

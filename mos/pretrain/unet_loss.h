@@ -10,6 +10,7 @@
 
 #include "mos/base/json.h"
 #include "mos/diffusion/noise_schedule.h"
+#include "mos/diffusion/text_tower.h"
 #include "mos/nn/clip.h"
 #include "mos/nn/unet.h"
 #include "mos/pretrain/alignment.h"
@@ -29,7 +30,7 @@ struct GuidedUNet : torch::nn::Module {
   void align_with(std::int64_t tower_width);
 
   nn::UNet2DConditionModel unet;
-  nn::CLIPTextModel text_encoder;
+  diffusion::TextTower tower;  ///< Without tokenizer.
   Alignment alignment{nullptr};
 };
 

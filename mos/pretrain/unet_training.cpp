@@ -12,11 +12,11 @@
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
-#include "mos/pretrain/muon.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_loss.h"
 #include "mos/pretrain/vae_training.h"
+#include "mos/train/muon.h"
 
 namespace mos::pretrain {
 
@@ -78,13 +78,13 @@ void check_options(const UNetOptions& options) {
 }
 
 /// Muon suits the U-Net; the text encoder, which has been trained before, stays with AdamW.
-AdamWOptions optimizer_options(const UNetOptions& options) {
-  AdamWOptions result{.weight_decay = options.train.weight_decay,
-                      .average = options.train.average,
-                      .working_dtype = kCompute};
+FlatAdamWOptions optimizer_options(const UNetOptions& options) {
+  FlatAdamWOptions result{.weight_decay = options.train.weight_decay,
+                          .average = options.train.average,
+                          .working_dtype = kCompute};
   if (options.optimizer == "muon") {
     result.muon = [](const std::string& name) {
-      return name.starts_with("unet.") && muon_suits(name);
+      return name.starts_with("unet.") && train::muon_suits(name);
     };
   }
   return result;
@@ -161,11 +161,10 @@ Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap) {
   return snr.clamp_max(cap);
 }
 
-Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
-                       const std::vector<std::string>& captions) {
+nn::Conditioning encode_captions(const diffusion::TextTower& tower,
+                                 const std::vector<std::string>& captions) {
   const torch::NoGradGuard no_grad;
-  const auto ids = token_ids(tokenizer, captions, /*full=*/true);
-  return encoder->forward(ids.to(device_of(*encoder))).last_hidden_state.to(kCompute);
+  return tower.encode(token_ids(tower.tokenizer, captions, /*full=*/true)).to(kCompute);
 }
 
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
@@ -196,7 +195,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*networks->unet, generator, /*zero_output=*/true);
   if (!towers.is_empty()) initialise_network(*networks->alignment, generator);
-  start_from_towers(networks->text_encoder, base);
+  start_from_towers(networks->tower.encoder, base);
   networks->to(device);
   FlatAdamW optimizer(*networks, optimizer_options(options));
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
@@ -217,21 +216,22 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   };
   const HeldOutPictures held_out(base, task);
   const auto measure = [&](std::int64_t step) {
-    auto vae = load_vae(base);
-    vae->to(device);
-    io::write_png(folder / fmt::format("sheet_{:06}.png", step),
-                  contact_sheet({networks->unet, vae, networks->text_encoder, tokenizer, scheduler},
-                                data.world()));
+    diffusion::Model now{.unet = networks->unet, .vae = load_vae(base)};
+    now.vae->to(device);
+    now.towers = {{.tokenizer = tokenizer, .encoder = networks->tower.encoder}};
+    now.settings.scheduler_config = scheduler;
+    io::write_png(folder / fmt::format("sheet_{:06}.png", step), contact_sheet(now, data.world()));
     return held_out.measure(*networks);
   };
   const UNetLoss loss{.networks = networks, .task = task, .share = {}};
-  train(optimizer, {.stage = "unet",
-                    .folder = folder,
-                    .options = train_options,
-                    .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
-                    .measure = measure,
-                    .progress = progress,
-                    .cancel = cancel});
+  run_training(optimizer,
+               {.stage = "unet",
+                .folder = folder,
+                .options = train_options,
+                .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
+                .measure = measure,
+                .progress = progress,
+                .cancel = cancel});
 }
 
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {
@@ -242,13 +242,23 @@ nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::Sca
   return unet;
 }
 
-nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base, torch::ScalarType dtype) {
+diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype) {
   const auto folder = base / "unet";
-  nn::CLIPTextModel encoder(
-      nn::ClipTextConfig::from_json(read_json_file(folder / "text_config.json")));
-  encoder->to(dtype);
-  io::load_into(*encoder, averaged_part(folder, "text_encoder."), {.origin = folder.string()});
-  return encoder;
+  diffusion::TextTower tower{.tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer")};
+  tower.encoder =
+      nn::CLIPTextModel(nn::ClipTextConfig::from_json(read_json_file(folder / "text_config.json")));
+  tower.encoder->to(dtype);
+  io::load_into(*tower.encoder, averaged_part(folder, fmt::format("{}.", folder_of(tower.part))),
+                {.origin = folder.string()});
+  return tower;
+}
+
+diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype) {
+  diffusion::Model model{.unet = load_unet(base, kCompute), .vae = load_vae(base)};
+  model.towers = {load_text_tower(base, text_dtype)};
+  model.settings.scheduler_config = read_json_file(base / "unet" / "scheduler_config.json");
+  model.schedule = diffusion::NoiseSchedule::from_config(model.settings.scheduler_config);
+  return model;
 }
 
 }  // namespace mos::pretrain

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "mos/base/progress.h"
-#include "mos/diffusion/noise_schedule.h"
+#include "mos/diffusion/model.h"
 #include "mos/nn/clip.h"
 #include "mos/nn/unet.h"
 #include "mos/pretrain/data.h"
@@ -63,9 +63,9 @@ Json scheduler_config_json(const std::string& prediction);
 /// min(SNR, cap)/(SNR + 1) for v-prediction; ones without a cap.
 torch::Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap);
 
-/// States of the text encoder for captions: bfloat16 [B,S,width].
-torch::Tensor encode_captions(nn::CLIPTextModel& encoder, const text::CLIPTokenizer& tokenizer,
-                              const std::vector<std::string>& captions);
+/// What the U-Net reads for captions, in bfloat16.
+nn::Conditioning encode_captions(const diffusion::TextTower& tower,
+                                 const std::vector<std::string>& captions);
 
 /// Trains the U-Net and the text encoder that it reads as one network, on pictures of all canvases,
 /// in `base`/unet; resumes from its checkpoint. The text encoder starts as the text half of the
@@ -76,6 +76,9 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
 
 /// The averaged networks of the latest checkpoint of `base`, with weights in `dtype`.
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype);
-nn::CLIPTextModel load_text_encoder(const std::filesystem::path& base, torch::ScalarType dtype);
+diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype);
+
+/// The base as it is by now: the VAE, the U-Net in bfloat16 and the text tower in `text_dtype`.
+diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype);
 
 }  // namespace mos::pretrain

@@ -233,13 +233,13 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
     io::write_png(folder / fmt::format("sheet_{:06}.png", step), reconstruction_sheet(vae, data));
     return measure_vae(vae, data);
   };
-  train(optimizer, {.stage = "vae",
-                    .folder = folder,
-                    .options = train_options,
-                    .losses = shared_losses(loss, &VaeLoss::vae, replica, train_options),
-                    .measure = measure,
-                    .progress = progress,
-                    .cancel = cancel});
+  run_training(optimizer, {.stage = "vae",
+                           .folder = folder,
+                           .options = train_options,
+                           .losses = shared_losses(loss, &VaeLoss::vae, replica, train_options),
+                           .measure = measure,
+                           .progress = progress,
+                           .cancel = cancel});
   const torch::NoGradGuard no_grad;
   nn::AutoencoderKL finished(nn::VaeConfig::from_json(config));
   copy_weights(*finished, optimizer.state_of("average/"), "the trained VAE");

@@ -10,7 +10,7 @@
 #include "mos/base/version.h"
 #include "mos/concepts/prompt_encoder.h"
 #include "mos/region/scene_text.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 
 namespace mos::session {
 
@@ -40,7 +40,7 @@ PictureRecord record_of(const Session& session, region::Scene scene,
           .has_syntax = marked,
           .has_parameters = true,
           .device = session.model.device().str(),
-          .dtype = name_of(session.model.dtype()),
+          .dtype = nn::name_of(session.model.dtype()),
           .threads = at::get_num_threads(),
           .seed = options.seed};
 }

@@ -6,7 +6,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 #include "mos/session/conditions.h"
 #include "mos/session/picture_inputs.h"
 
@@ -56,12 +56,12 @@ torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, cons
                       const PaintHooks& hooks) {
   auto now = with_moved(record, moved);
   const ScopedThreads threads(record.threads);
-  const auto device = device_named(record.device);
+  const auto compute = nn::compute_named(record.device, record.dtype);
   auto session = open_session({.base = now.base,
                                .concepts = now.concepts,
                                .base_hash = record.base_hash,
-                               .device = device,
-                               .dtype = dtype_named(record.dtype, device),
+                               .device = compute.device,
+                               .dtype = compute.dtype,
                                .keys = keys,
                                .read = now.read});
   region::PaintInputs inputs{{}, load_conditions(session, now.scene)};

@@ -151,12 +151,12 @@ ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& opti
   return delta;
 }
 
-double mean_norm(const TrainedGroup& group) {
+Tensor mean_norm(const TrainedGroup& group) {
   std::vector<Tensor> norms;
   for (const auto& parameter : group.parameters) {
     norms.push_back(parameter.value.detach().flatten(1).norm(2, {-1}));
   }
-  return torch::cat(norms).mean().item<double>();
+  return torch::cat(norms).mean();
 }
 
 AttachedConcept::AttachedConcept(diffusion::Model model, const ConceptDelta& start)

@@ -14,6 +14,7 @@
 #include "mos/nn/conditioning.h"
 #include "mos/nn/unet.h"
 #include "mos/text/clip_tokenizer.h"
+#include "mos/train/parameters.h"
 #include "mos/tune/options.h"
 
 /// The tensors that tuning changes and how they sit in the frozen networks.
@@ -24,10 +25,7 @@ namespace mos::tune {
 /// Throws mos::Error(kUsage) for an initializer that is not exactly one token of the vocabulary.
 concepts::ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options);
 
-struct NamedParameter {
-  std::string name;     ///< As in a concept file.
-  torch::Tensor value;  ///< A leaf.
-};
+using train::NamedParameter;  // called as in a concept file
 
 /// What is trained together, under a name of plan.h.
 struct TrainedGroup {
@@ -35,8 +33,9 @@ struct TrainedGroup {
   std::vector<NamedParameter> parameters;
 };
 
-/// Mean length of the rows [n,…] of its parameters. Required: it has some.
-double mean_norm(const TrainedGroup& group);
+/// Mean length of the rows [n,…] of its parameters, a scalar on their device. Required: it has
+/// some.
+torch::Tensor mean_norm(const TrainedGroup& group);
 
 /// A concept under training in the frozen networks of a model, which it shares with whoever made
 /// them; one at a time. Its rows and LoRA factors are float32 leaves

@@ -34,8 +34,9 @@ Tensor mask_at(const Tensor& masks, std::int64_t positions) {
   return torch::upsample_nearest2d(masks, {height, width}).flatten(1);
 }
 
+/// 0 where nothing is outside: asking for that would wait for the device.
 Tensor mean_outside(const Tensor& map, const Tensor& outside) {
-  return (map * outside).sum() / outside.sum();
+  return (map * outside).sum() / outside.sum().clamp_min(1.0);
 }
 
 }  // namespace
@@ -73,14 +74,13 @@ Tensor attention_loss(const AttentionMaps& maps, SubjectAttention subject) {
     const auto subject_map = of_subject / of_subject.max();
     const auto mask = mask_at(maps.masks, positions);
     const auto outside = (mask == 0).to(torch::kFloat32);
-    const bool has_outside = outside.any().item<bool>();
 
     if (subject == SubjectAttention::kFillsMask) {
       total = total + torch::mse_loss(subject_map, mask);
-    } else if (has_outside) {
+    } else {
       total = total + mean_outside(subject_map, outside);
     }
-    if (has_outside) total = total + mean_outside(adjective_map, outside);
+    total = total + mean_outside(adjective_map, outside);
   }
   return total;
 }

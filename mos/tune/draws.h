@@ -1,14 +1,10 @@
 #pragma once
 
-#include <ATen/core/Generator.h>
+#include "mos/train/draws.h"
 
-#include <cstdint>
-#include <vector>
-
-/// Random draws that are pure functions of (seed, purpose, index), so that a run which was
-/// interrupted and resumed draws what an uninterrupted one does.
 namespace mos::tune {
 
+/// What the random numbers of a run are for.
 enum class Draw : std::uint64_t {
   kOrder = 1,    ///< Order of the pictures in an epoch; index = epoch.
   kFraming = 2,  ///< Index = framing of a picture.
@@ -18,15 +14,12 @@ enum class Draw : std::uint64_t {
   kDrop = 6,     ///< Which LoRA is off; index = optimiser step.
 };
 
-at::Generator generator_for(std::uint64_t seed, Draw purpose, std::uint64_t index);
+inline at::Generator generator_for(std::uint64_t seed, Draw purpose, std::uint64_t index) {
+  return train::generator_for(seed, static_cast<std::uint64_t>(purpose), index);
+}
 
-/// Uniform integer in low … high, both included.
-std::int64_t uniform_int(at::Generator& generator, std::int64_t low, std::int64_t high);
-
-/// 0 … count-1 in random order.
-std::vector<std::int64_t> permutation(at::Generator& generator, std::int64_t count);
-
-/// True with the given probability; draws nothing for 0 and 1.
-bool happens(at::Generator& generator, double probability);
+using train::happens;
+using train::permutation;
+using train::uniform_int;
 
 }  // namespace mos::tune

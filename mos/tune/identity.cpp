@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "mos/base/json.h"
+#include "mos/nn/compute.h"
 
 namespace mos::tune {
 
@@ -79,16 +80,12 @@ std::string options_difference(const std::string& before, const std::string& now
 
 }  // namespace
 
-std::string dtype_name(torch::ScalarType dtype) {
-  return dtype == torch::kBFloat16 ? "bfloat16" : "float32";
-}
-
 RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& dataset,
                         const TuneOptions& options, std::int64_t threads) {
   auto learning = options;
   learning.run = {};
   learning.run.seed = options.run.seed;
-  learning.run.dtype = dtype_name(base.dtype());
+  learning.run.dtype = nn::name_of(base.dtype());
   learning.run.threads = threads;
   auto asked = write_options(learning);
   asked["device"] = base.device().str();

@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/nn/compute.h"
 #include "mos/tune/preview.h"
 
 namespace mos::tune {
@@ -21,7 +22,7 @@ Run::Run(const diffusion::Model& base, const ConceptDataset& dataset, const Tune
       identity_(identity_of(base, dataset, options, trainer_.dividing_threads())) {
   identity_.program =
       fmt::format("mixofshow {} with LibTorch {}", hooks.program_version, TORCH_VERSION);
-  options_.run.dtype = dtype_name(base.dtype());  // what "auto" came out as
+  options_.run.dtype = nn::name_of(base.dtype());  // what "auto" came out as
 }
 
 concepts::ConceptDelta Run::finish() {
@@ -118,6 +119,7 @@ std::map<std::string, std::string> Run::metadata() const {
                                                 {"steps", std::to_string(trainer_.state().step)},
                                                 {"program", "mixofshow " + hooks_.program_version},
                                                 {"libtorch", TORCH_VERSION}};
+  if (!base_.device().is_cpu()) entries["device"] = base_.device().str();
   if (const auto threads = trainer_.dividing_threads(); threads > 0) {
     entries["threads"] = std::to_string(threads);
   }

@@ -113,7 +113,7 @@ void ShareRunner::add(const Gradients& gradients) {
   }
 }
 
-double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
+Tensor ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
                                   const JointLoss& joint) {
   std::vector<TuningTerms> outputs(static_cast<std::size_t>(shares));
   for_each(outputs.size(), [&](AttachedConcept& attached, std::size_t i) {
@@ -124,11 +124,12 @@ double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
   std::vector<AttentionMaps> leaves;
   for (const auto& output : outputs) leaves.push_back(leaves_of(output.attention));
   const auto together = joined(leaves);
-  double total = 0.0;
+  const auto like = outputs.front().denoising.detach();
+  auto total = torch::zeros({}, like.options().dtype(torch::kFloat64));
   if (!together.means.empty()) {
     const auto loss = joint(together);
     loss.backward();
-    total += loss.item<double>();
+    total = total + loss.detach().to(torch::kFloat64);
   }
 
   std::vector<Gradients> gradients(outputs.size());
@@ -137,7 +138,7 @@ double ShareRunner::add_gradients(std::int64_t shares, const ShareTerms& terms,
     outputs[i].attention = {};
   });
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    total += outputs[i].denoising.item<double>();
+    total = total + outputs[i].denoising.detach().to(torch::kFloat64);
     add(gradients[i]);
   }
   return total;

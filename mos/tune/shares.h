@@ -32,8 +32,9 @@ class ShareRunner {
   /// Adds the gradient of the sum of all shares' denoising errors and of the joint loss to the
   /// parameters of the first concept and returns that sum. It is the gradient of the whole batch:
   /// the shares wait for each other where its largest attention is needed. Gradients are added in
-  /// the order of the shares: the number of threads changes nothing.
-  double add_gradients(std::int64_t shares, const ShareTerms& terms, const JointLoss& joint);
+  /// the order of the shares: the number of threads changes nothing. The sum is a float64 scalar on
+  /// the device, which is not waited for.
+  torch::Tensor add_gradients(std::int64_t shares, const ShareTerms& terms, const JointLoss& joint);
 
   /// The concept in its first networks and in every replica, one after the other.
   void for_each_network(const std::function<void(AttachedConcept&)>& visit);

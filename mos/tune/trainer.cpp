@@ -49,8 +49,9 @@ void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector
 
 /// The optimiser's groups: those of `attached`, at the rates of `plan`.
 /// Throws kUsage when nothing would move.
-std::vector<ParameterGroup> rated_groups(const AttachedConcept& attached, const TuningPlan& plan) {
-  std::vector<ParameterGroup> groups;
+std::vector<train::ParameterGroup> rated_groups(const AttachedConcept& attached,
+                                                const TuningPlan& plan) {
+  std::vector<train::ParameterGroup> groups;
   bool any = false;
   for (const auto& group : attached.groups()) {
     const auto rate = plan.group(group.name).rate;
@@ -65,9 +66,17 @@ std::vector<ParameterGroup> rated_groups(const AttachedConcept& attached, const 
 TuneBatch to_device(TuneBatch batch, torch::Device device) {
   for (auto* tensor : {&batch.latents, &batch.noise, &batch.timesteps, &batch.picture_masks,
                        &batch.subject_masks}) {
-    *tensor = tensor->to(device);
+    *tensor = tensor->to(device, tensor->scalar_type(), /*non_blocking=*/true);
   }
   return batch;
+}
+
+/// That of the `count` places of a round.
+train::EpochOrder order_of(std::uint64_t seed, std::int64_t count) {
+  return {count, [seed, count](std::int64_t epoch) {
+            auto generator = generator_for(seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
+            return permutation(generator, count);
+          }};
 }
 
 /// The picture at each place of a round, in which every picture comes as often as it repeats.
@@ -106,7 +115,7 @@ Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
       phrase_(concept_phrase(options.words)),
       round_(round_of(dataset)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
-      schedule_(base.schedule),
+      schedule_(base.schedule.to(base.device())),
       attached_(base, start_values(base, options)),
       share_size_(options.optimiser.micro_batch > 0 ? options.optimiser.micro_batch
                                                     : options.optimiser.batch),
@@ -117,7 +126,8 @@ Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
                options.run.seed),
       optimiser_(rated_groups(attached_, plan_), {.beta1 = options.optimiser.beta1,
                                                   .beta2 = options.optimiser.beta2,
-                                                  .weight_decay = options.optimiser.weight_decay}) {
+                                                  .weight_decay = options.optimiser.weight_decay}),
+      order_(order_of(options.run.seed, static_cast<std::int64_t>(round_.size()))) {
   if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
     for (const auto& tower : attached_.towers()) {
       auto encoder = tower.encoder;
@@ -128,15 +138,7 @@ Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
 }
 
 std::int64_t Trainer::picture_at(std::int64_t position) {
-  const auto length = static_cast<std::int64_t>(round_.size());
-  const auto epoch = position / length;
-  if (epoch != epoch_) {
-    auto generator =
-        generator_for(options_.run.seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
-    order_ = permutation(generator, length);
-    epoch_ = epoch;
-  }
-  return round_[static_cast<std::size_t>(order_[static_cast<std::size_t>(position % length)])];
+  return round_[static_cast<std::size_t>(order_.at(position))];
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {
@@ -200,7 +202,7 @@ nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
   return nn::cat(texts);
 }
 
-double Trainer::add_gradients(const TuneBatch& batch) {
+Tensor Trainer::add_gradients(const TuneBatch& batch) {
   const auto pictures = options_.optimiser.batch;
   const auto kept = text_is_fixed() ? kept_text(batch.prompts) : nn::Conditioning();
   const auto of_step = static_cast<double>(options_.optimiser.accumulate);
@@ -222,26 +224,49 @@ double Trainer::add_gradients(const TuneBatch& batch) {
 double Trainer::step() {
   const auto alone = alone_where_shares_are();
   switch_off(dropped_layers());
-  double loss = add_gradients_of_terms();
+  auto loss = add_gradients_of_terms();
   for (std::int64_t i = 0; i < options_.optimiser.accumulate; ++i) {
-    loss += add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
+    loss = loss + add_gradients(draw_batch(state_.step * options_.optimiser.accumulate + i));
   }
   switch_off({});
-  if (!std::isfinite(loss)) {
+  const auto steps = static_cast<double>(options_.optimiser.steps);
+  const bool linear = options_.optimiser.decay == Decay::kLinear;
+  optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
+  return settle(loss);
+}
+
+/// All that a step has to know of what it computed, in the one look for which it waits for the
+/// device: the loss, and the norms at which groups freeze.
+double Trainer::settle(const Tensor& loss) {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::size_t> watched;
+  std::vector<Tensor> numbers = {loss};
+  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
+    const auto& group = attached_.groups()[i];
+    const bool may_freeze = plan_.group(group.name).freeze_at_norm > 0 &&
+                            !group.parameters.empty() && !state_.frozen.contains(group.name);
+    if (!may_freeze) continue;
+    watched.push_back(i);
+    numbers.push_back(mean_norm(group).to(torch::kFloat64));
+  }
+  const auto seen = torch::stack(numbers).cpu();
+  const auto* number = seen.data_ptr<double>();
+  if (!std::isfinite(number[0])) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the loss is no number any more at step {}; lower the learning rates",
                             state_.step + 1));
   }
-  const auto steps = static_cast<double>(options_.optimiser.steps);
-  const bool linear = options_.optimiser.decay == Decay::kLinear;
-  optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
-  freeze_groups_at_norm();
-
+  for (std::size_t i = 0; i < watched.size(); ++i) {
+    const auto& name = attached_.groups()[watched[i]].name;
+    if (number[i + 1] < plan_.group(name).freeze_at_norm) continue;
+    state_.frozen.insert(name);
+    optimiser_.freeze(watched[i]);
+  }
   state_.smoothed_loss =
-      state_.step == 0 ? loss
-                       : kLossSmoothing * state_.smoothed_loss + (1.0 - kLossSmoothing) * loss;
+      state_.step == 0 ? number[0]
+                       : kLossSmoothing * state_.smoothed_loss + (1.0 - kLossSmoothing) * number[0];
   ++state_.step;
-  return loss;
+  return number[0];
 }
 
 /// Drawn anew for each step.
@@ -261,27 +286,16 @@ void Trainer::switch_off(const std::set<std::string>& layers) {
   shares_.for_each_network([&](AttachedConcept& attached) { attached.switch_off(layers); });
 }
 
-double Trainer::add_gradients_of_terms() {
-  double sum = 0.0;
+Tensor Trainer::add_gradients_of_terms() {
+  auto sum = torch::zeros({}, compute_.dtype(torch::kFloat64));
   for (std::size_t i = 0; i < density_.size(); ++i) {
     const auto& rows = attached_.group(kWordGroup).parameters[i].value;
     if (!rows.requires_grad()) continue;
     const auto loss = plan_.terms.density_weight * token_density_loss(density_[i], rows);
     loss.backward();
-    sum += loss.item<double>();
+    sum = sum + loss.detach();
   }
   return sum;
-}
-
-void Trainer::freeze_groups_at_norm() {
-  for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
-    const auto& group = attached_.groups()[i];
-    const auto threshold = plan_.group(group.name).freeze_at_norm;
-    if (threshold == 0 || group.parameters.empty() || state_.frozen.contains(group.name)) continue;
-    if (mean_norm(group) < threshold) continue;
-    state_.frozen.insert(group.name);
-    optimiser_.freeze(i);
-  }
 }
 
 std::int64_t Trainer::dividing_threads() const { return has_shares() ? 0 : at::get_num_threads(); }

@@ -12,7 +12,8 @@
 
 #include "mos/base/runtime.h"
 #include "mos/diffusion/model.h"
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
+#include "mos/train/order.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
@@ -51,15 +52,15 @@ class Trainer {
   bool has_shares() const;
   std::optional<ScopedThreads> alone_where_shares_are() const;
   std::int64_t picture_at(std::int64_t position);
-  double add_gradients(const TuneBatch& batch);
+  torch::Tensor add_gradients(const TuneBatch& batch);
   nn::Conditioning encode(const AttachedConcept& attached,
                           std::span<const std::string> prompts) const;
   nn::Conditioning kept_text(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
   std::set<std::string> dropped_layers() const;
   void switch_off(const std::set<std::string>& layers);
-  double add_gradients_of_terms();
-  void freeze_groups_at_norm();
+  torch::Tensor add_gradients_of_terms();
+  double settle(const torch::Tensor& loss);
 
   TuneOptions options_;
   TuningPlan plan_;
@@ -73,11 +74,10 @@ class Trainer {
   ShareRunner shares_;
   LatentSource latents_;
   std::vector<TokenDensity> density_;  ///< By tower; empty: not a term of the loss.
-  AdamW optimiser_;
+  train::AdamW optimiser_;
   RunState state_;
 
-  std::int64_t epoch_ = -1;  ///< Of `order_`.
-  std::vector<std::int64_t> order_;
+  train::EpochOrder order_;                            ///< Of `round_`.
   std::map<std::string, nn::Conditioning> kept_text_;  ///< While nothing of the text side trains.
 };
 

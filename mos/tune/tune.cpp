@@ -7,7 +7,6 @@
 
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
-#include "mos/nn/kernels/cpu_features.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
@@ -57,12 +56,6 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
   check_options(options);
   check_captions(dataset, options);
   return options;
-}
-
-torch::ScalarType compute_dtype(const RunOptions& run) {
-  const bool fast_bf16 = nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
-  if (run.dtype == "bfloat16" || (run.dtype == "auto" && fast_bf16)) return torch::kBFloat16;
-  return torch::kFloat32;
 }
 
 concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptDataset& dataset,

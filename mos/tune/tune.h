@@ -36,9 +36,6 @@ bool needs_words(const TuneOptions& options);
 /// Throws mos::Error(kUsage) if the words are still unknown or a caption lacks the concept.
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset);
 
-/// The dtype that `run.dtype` asks for; auto is bfloat16 where this processor has kernels for it.
-torch::ScalarType compute_dtype(const RunOptions& run);
-
 /// Tunes a concept on `base`, whose weights stay as they are. The result depends on base, dataset
 /// and options alone: also when the run was interrupted and went on from its checkpoint. (Without
 /// `micro_batch` also on the number of threads, which the metadata then names.) A checkpoint or a

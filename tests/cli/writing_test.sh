@@ -200,7 +200,7 @@ kill -INT $trial 2>/dev/null
 wait $trial
 status=$?
 holds "Ctrl-C ends a trial, unless it was quicker" test $status -eq 130 -o $status -eq 0
-refuses "a trial takes --threads" $exit_usage '"threads" is 1000000' "${tune[@]}" --dry-run \
+refuses "a trial takes --threads" $exit_usage "threads is 1000000" "${tune[@]}" --dry-run \
   --threads 1000000 --out output/y.safetensors
 
 # ---- Limits ----

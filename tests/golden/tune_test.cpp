@@ -12,7 +12,7 @@
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
 #include "mos/tune/objective.h"
 #include "mos/tune/plan.h"
 #include "tests/support/golden.h"
@@ -299,7 +299,7 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
     const auto& words = attached->group(mos::tune::kWordGroup);
     const auto& text = attached->group(folder_of(kTextEncoder));
     const auto& unet = attached->group(folder_of(kUNet));
-    mos::tune::AdamW optimiser(
+    mos::train::AdamW optimiser(
         {{words.parameters, kRowRate}, {text.parameters, kTextRate}, {unet.parameters, kUNetRate}},
         {.beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01});
     const auto losses = file_->get(name + "/losses4");
@@ -313,7 +313,8 @@ TEST_F(GoldenTune, GradientsAndOptimiserStepsOfEdLora) {
       loss.backward();
       if (i == 0) expect_loss_and_gradients(*attached, loss, name + "/");
       optimiser.step(1.0 - static_cast<double>(i) / kDecaySteps);
-      EXPECT_NEAR(mos::tune::mean_norm(words), norms[i].item<double>(), 1e-4) << name << " " << i;
+      EXPECT_NEAR(mos::tune::mean_norm(words).item<double>(), norms[i].item<double>(), 1e-4)
+          << name << " " << i;
       if (i == 0) expect_same_values(*file_, name + "/step1/", attached->snapshot(), 1);
     }
     expect_same_values(*file_, name + "/step4/", attached->snapshot(), 4);

@@ -17,15 +17,16 @@ BEGIN {
   allow("checkpoint", "base io text nn")
   allow("diffusion", "base io text nn checkpoint")
   allow("concepts", models)
-  allow("tune", models " concepts")
+  allow("train", "base io nn")
+  allow("tune", models " concepts train")
   allow("fuse", models " concepts")
   allow("region", models " concepts")
   allow("eval", models " concepts")
   allow("world", "base io text")
   allow("session", models " concepts region")
   allow("jobs", models " concepts tune fuse region eval session")
-  allow("pretrain", models " concepts eval world")
-  allow("demo", models " concepts tune fuse region eval session")
+  allow("pretrain", models " concepts train eval world")
+  allow("demo", models " concepts train tune fuse region eval session")
 }
 function allow(folder, lower,    names, count, i) {
   known[folder] = 1

@@ -1,17 +1,20 @@
-#include "mos/pretrain/muon.h"
+#include "mos/train/muon.h"
 
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
 #include "mos/base/random.h"
 #include "mos/nn/linear.h"
-#include "mos/pretrain/adamw.h"
 #include "mos/pretrain/initialise.h"
+#include "mos/train/flat_adamw.h"
 
 namespace mos::pretrain {
 namespace {
 
 using torch::Tensor;
+using train::FlatAdamW;
+using train::muon_scale;
+using train::orthogonalised;
 
 void expect_near_one(const Tensor& singular_values) {
   EXPECT_GT(singular_values.min().item<double>(), 0.5);
@@ -60,7 +63,7 @@ struct Deep : torch::nn::Module {
 
 TEST(Muon, TrainsTheMatricesThatItSuits) {
   Deep network;
-  FlatAdamW optimizer(network, {.muon = muon_suits});
+  FlatAdamW optimizer(network, {.muon = train::muon_suits});
   const double before = network.loss().item<double>();
   for (int step = 0; step < 150; ++step) {
     network.loss().backward();
@@ -75,11 +78,11 @@ TEST(Muon, TrainsTheMatricesThatItSuits) {
 }
 
 TEST(Muon, LeavesFirstAndLastLayersVectorsAndEmbeddingsToAdamW) {
-  EXPECT_TRUE(muon_suits("unet.mid_block.resnets.0.conv1.weight"));
-  EXPECT_TRUE(muon_suits("unet.down_blocks.1.resnets.0.time_emb_proj.weight"));
+  EXPECT_TRUE(train::muon_suits("unet.mid_block.resnets.0.conv1.weight"));
+  EXPECT_TRUE(train::muon_suits("unet.down_blocks.1.resnets.0.time_emb_proj.weight"));
   for (const char* name : {"unet.conv_in.weight", "unet.conv_out.weight", "a.norm.bias",
                            "unet.time_embedding.linear_1.weight", "token_embedding.weight"}) {
-    EXPECT_FALSE(muon_suits(name)) << name;
+    EXPECT_FALSE(train::muon_suits(name)) << name;
   }
 }
 

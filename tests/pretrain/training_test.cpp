@@ -8,9 +8,9 @@
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/nn/linear.h"
-#include "mos/pretrain/adamw.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/trainer.h"
+#include "mos/train/flat_adamw.h"
 #include "tests/support/temp_dir.h"
 
 namespace mos::pretrain {
@@ -70,7 +70,7 @@ TEST(FlatAdamW, EqualsTorchAdamW) {
 }
 
 TEST(FlatAdamW, OperatorsAndOwnPassesAgree) {
-  using Passes = AdamWOptions::Passes;
+  using Passes = FlatAdamWOptions::Passes;
   TinyModule own, operators;
   FlatAdamW a(own, {.weight_decay = 0.1, .average = 0.9, .passes = Passes::kOwn});
   FlatAdamW b(operators, {.weight_decay = 0.1, .average = 0.9, .passes = Passes::kOperators});
@@ -177,7 +177,7 @@ TEST(Training, CompanionLearnsAlongAndIsResumed) {
         return loss_of(module, step);
       }};
       run.companion = &companion;
-      train(optimizer, run);
+      run_training(optimizer, run);
       state = companion.state();
       for (auto& [name, tensor] : state) tensor = tensor.clone();
     }
@@ -207,11 +207,11 @@ TEST(Training, WorkersOnSharesLearnWhatOneWorkerLearns) {
       optimizer.add_replica(*copy);
       return copy;
     };
-    train(optimizer,
-          {.stage = "test",
-           .folder = dir.path(),
-           .options = options,
-           .losses = shared_losses(SharedLoss{module, {}}, &SharedLoss::module, replica, options)});
+    run_training(optimizer, {.stage = "test",
+                             .folder = dir.path(),
+                             .options = options,
+                             .losses = shared_losses(SharedLoss{module, {}}, &SharedLoss::module,
+                                                     replica, options)});
     return io::state_dict_of(*module);
   };
   const auto one = learn(1);
@@ -224,7 +224,7 @@ TEST(Training, LossDecreases) {
   TinyModule module;
   FlatAdamW optimizer(module, {});
   const double before = loss_of(module, 1000).item<double>();
-  train(optimizer, run_of(module, dir.path(), 400));
+  run_training(optimizer, run_of(module, dir.path(), 400));
   EXPECT_LT(loss_of(module, 1000).item<double>(), 0.5 * before);
 }
 
@@ -232,7 +232,7 @@ TEST(Training, ResumedEqualsUninterrupted) {
   const TempDir dir;
   TinyModule whole, resumed;
   FlatAdamW whole_optimizer(whole, {});
-  train(whole_optimizer, run_of(whole, dir.path() / "whole", 40));
+  run_training(whole_optimizer, run_of(whole, dir.path() / "whole", 40));
   {
     CancelToken cancel;
     TinyModule first;
@@ -242,11 +242,11 @@ TEST(Training, ResumedEqualsUninterrupted) {
     run.progress = [&cancel](const Progress& p) {
       if (p.step == 17) cancel.cancel();
     };
-    EXPECT_THROW(train(optimizer, run), Error);
+    EXPECT_THROW(run_training(optimizer, run), Error);
   }
   EXPECT_EQ(checkpoint_step(dir.path() / "part"), 17);
   FlatAdamW resumed_optimizer(resumed, {});
-  train(resumed_optimizer, run_of(resumed, dir.path() / "part", 40));
+  run_training(resumed_optimizer, run_of(resumed, dir.path() / "part", 40));
   EXPECT_EQ(largest_difference(whole_optimizer.state(), resumed_optimizer.state()), 0.0);
 }
 

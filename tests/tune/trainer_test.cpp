@@ -202,7 +202,7 @@ TEST_F(Tuning, RowsFreezeWhenTheirNormReachesTheThreshold) {
     mos::tune::Trainer probe(base_, dataset_, complete);
     probe.step();
     freezing.optimiser.norm_threshold =
-        mos::tune::mean_norm(probe.attached().group("words")) - 1e-6;
+        mos::tune::mean_norm(probe.attached().group("words")).item<double>() - 1e-6;
   }
 
   mos::tune::Trainer trainer(base_, dataset_, freezing);
@@ -361,7 +361,7 @@ TEST(TuneOptionsOfABase, GoUnderWhatTheUserAsksFor) {
 
 TEST(AdamW, MatchesTheFormulaOfTwoSteps) {
   auto value = torch::tensor({1.0F, -2.0F}).requires_grad_(true);
-  mos::tune::AdamW optimiser({{{{"x", value}}, 0.1}}, {.weight_decay = 0.01});
+  mos::train::AdamW optimiser({{{{"x", value}}, 0.1}}, {.weight_decay = 0.01});
   double x = 1.0, m = 0, v = 0;
   for (int t = 1; t <= 2; ++t) {
     const double g = 3.0 * t;

@@ -13,11 +13,11 @@ namespace torch::nn {
 class Module;
 }
 
-namespace mos::pretrain {
+namespace mos::train {
 
 struct Update;
 
-struct AdamWOptions {
+struct FlatAdamWOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
@@ -41,7 +41,7 @@ class FlatAdamW {
  public:
   /// Trains the parameters of `module` whose names `trained` accepts; empty: all. The others stop
   /// requiring gradients.
-  FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
+  FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
             const std::function<bool(const std::string&)>& trained = {});
 
   /// Makes the parameters of `module`, of the same names and shapes as the first one's, views of
@@ -88,7 +88,7 @@ class FlatAdamW {
   /// Average and working copy of new values; the gradient becomes zero.
   void finish_update(const Segment& segment, double average);
 
-  AdamWOptions options_;
+  FlatAdamWOptions options_;
   std::vector<Segment> segments_;
   torch::Tensor values_, working_, gradients_, moment1_, moment2_, average_;
   std::vector<torch::Tensor> replica_gradients_;
@@ -109,4 +109,4 @@ class ScopedAverage {
   FlatAdamW& optimizer_;
 };
 
-}  // namespace mos::pretrain
+}  // namespace mos::train

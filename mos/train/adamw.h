@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "mos/io/state_dict.h"
-#include "mos/tune/attached_concept.h"
+#include "mos/train/parameters.h"
 
-namespace mos::tune {
-
-/// Parameters that share a learning rate.
-struct ParameterGroup {
-  std::vector<NamedParameter> parameters;
-  double rate = 0.0;
-};
+namespace mos::train {
 
 struct AdamWOptions {
   double beta1 = 0.9;
@@ -22,8 +16,9 @@ struct AdamWOptions {
   double weight_decay = 0.01;
 };
 
-/// AdamW (arXiv 1711.05101) with torch.optim's arithmetic, and a state that can be saved by name
-/// and taken up again without a difference. Groups with rate 0 are left alone.
+/// AdamW (arXiv 1711.05101) with torch.optim's arithmetic, all tensors of a group in one operation
+/// each where the device has such, and a state that can be saved by name and taken up again without
+/// a difference. Groups with rate 0 are left alone.
 class AdamW {
  public:
   AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options);
@@ -50,7 +45,7 @@ class AdamW {
     torch::Tensor moment1, moment2;
   };
 
-  void update(Slot& slot, double rate);
+  void update(std::size_t group, double rate);
 
   AdamWOptions options_;
   std::vector<double> rates_;
@@ -58,4 +53,4 @@ class AdamW {
   std::int64_t steps_ = 0;
 };
 
-}  // namespace mos::tune
+}  // namespace mos::train

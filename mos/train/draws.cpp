@@ -1,11 +1,11 @@
-#include "mos/tune/draws.h"
+#include "mos/train/draws.h"
 
 #include <numeric>
 #include <utility>
 
 #include "mos/base/random.h"
 
-namespace mos::tune {
+namespace mos::train {
 
 namespace {
 
@@ -19,8 +19,15 @@ std::uint64_t mix(std::uint64_t x) {
 
 }  // namespace
 
-at::Generator generator_for(std::uint64_t seed, Draw purpose, std::uint64_t index) {
-  return seeded_generator(mix(mix(mix(seed) + static_cast<std::uint64_t>(purpose)) + index));
+at::Generator generator_for(std::uint64_t seed, std::uint64_t purpose, std::uint64_t index) {
+  return seeded_generator(mix(mix(mix(seed) + purpose) + index));
+}
+
+at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose) {
+  const auto mixed = static_cast<std::uint64_t>(seed) * 0x9e3779b97f4a7c15ULL +
+                     static_cast<std::uint64_t>(step) * 0xbf58476d1ce4e5b9ULL +
+                     static_cast<std::uint64_t>(purpose) * 0x94d049bb133111ebULL;
+  return seeded_generator(mixed ^ (mixed >> 31));
 }
 
 std::int64_t uniform_int(at::Generator& generator, std::int64_t low, std::int64_t high) {
@@ -42,4 +49,4 @@ bool happens(at::Generator& generator, double probability) {
   return uniform(generator) < probability;
 }
 
-}  // namespace mos::tune
+}  // namespace mos::train

@@ -1,5 +1,6 @@
-#include "mos/tune/adamw.h"
+#include "mos/train/adamw.h"
 
+#include <ATen/Functions.h>
 #include <fmt/core.h>
 
 #include <cmath>
@@ -7,7 +8,7 @@
 
 #include "mos/base/error.h"
 
-namespace mos::tune {
+namespace mos::train {
 
 AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options) : options_(options) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -23,26 +24,36 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options) : 
 void AdamW::step(double factor) {
   torch::NoGradGuard no_grad;
   ++steps_;
-  for (auto& slot : slots_) {
-    auto& gradient = slot.parameter.value.mutable_grad();
-    if (!gradient.defined()) continue;
-    if (rates_[slot.group] != 0) update(slot, rates_[slot.group] * factor);
-    gradient.reset();
+  for (std::size_t g = 0; g < rates_.size(); ++g) {
+    if (rates_[g] != 0) update(g, rates_[g] * factor);
   }
+  for (auto& slot : slots_) slot.parameter.value.mutable_grad().reset();
 }
 
-void AdamW::update(Slot& slot, double rate) {
-  auto& value = slot.parameter.value;
-  const auto& gradient = value.grad();
+void AdamW::update(std::size_t group, double rate) {
+  std::vector<torch::Tensor> values, gradients, moments1, moments2;
+  for (auto& slot : slots_) {
+    const auto& gradient = slot.parameter.value.grad();
+    if (slot.group != group || !gradient.defined()) continue;
+    values.push_back(slot.parameter.value);
+    gradients.push_back(gradient);
+    moments1.push_back(slot.moment1);
+    moments2.push_back(slot.moment2);
+  }
+  if (values.empty()) return;
   const auto step = static_cast<double>(steps_);
   const double correction1 = 1.0 - std::pow(options_.beta1, step);
   const double correction2 = 1.0 - std::pow(options_.beta2, step);
 
-  value.mul_(1.0 - rate * options_.weight_decay);
-  slot.moment1.mul_(options_.beta1).add_(gradient, 1.0 - options_.beta1);
-  slot.moment2.mul_(options_.beta2).addcmul_(gradient, gradient, 1.0 - options_.beta2);
-  const auto denominator = (slot.moment2.sqrt() / std::sqrt(correction2)).add_(options_.epsilon);
-  value.addcdiv_(slot.moment1, denominator, -rate / correction1);
+  at::_foreach_mul_(values, 1.0 - rate * options_.weight_decay);
+  at::_foreach_mul_(moments1, options_.beta1);
+  at::_foreach_add_(moments1, gradients, 1.0 - options_.beta1);
+  at::_foreach_mul_(moments2, options_.beta2);
+  at::_foreach_addcmul_(moments2, gradients, gradients, 1.0 - options_.beta2);
+  const auto denominators = at::_foreach_sqrt(moments2);
+  at::_foreach_div_(denominators, std::sqrt(correction2));
+  at::_foreach_add_(denominators, options_.epsilon);
+  at::_foreach_addcdiv_(values, moments1, denominators, -rate / correction1);
 }
 
 void AdamW::freeze(std::size_t group) {
@@ -81,4 +92,4 @@ void AdamW::load(const io::StateDict& state, std::int64_t steps) {
   steps_ = steps;
 }
 
-}  // namespace mos::tune
+}  // namespace mos::train

@@ -1,4 +1,4 @@
-#include "mos/session/compute.h"
+#include "mos/nn/compute.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/nn/kernels/cpu_features.h"
 
-namespace mos::session {
+namespace mos::nn {
 namespace {
 
 struct NamedType {
@@ -31,9 +31,7 @@ torch::ScalarType type_named(const std::string& name, std::vector<std::string> o
                                              fmt::join(others, ", "), did_you_mean(name, others)));
 }
 
-bool cpu_has_kernels() {
-  return nn::kernels::kFusedKernelsBuilt && nn::kernels::avx512_available();
-}
+bool cpu_has_kernels() { return kernels::kFusedKernelsBuilt && kernels::avx512_available(); }
 
 }  // namespace
 
@@ -48,6 +46,11 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
   return type;
 }
 
+Compute compute_named(const std::string& device, const std::string& dtype) {
+  const auto where = device_named(device);
+  return {where, dtype_named(dtype, where)};
+}
+
 torch::ScalarType weights_dtype_named(const std::string& name) { return type_named(name, {}); }
 
 std::string name_of(torch::ScalarType dtype) {
@@ -59,8 +62,8 @@ std::string name_of(torch::ScalarType dtype) {
 
 std::string describe_cpu() {
   if (!cpu_has_kernels()) return "cpu (portable kernels)";
-  return nn::kernels::amx_available() ? "cpu (AVX-512 with bfloat16, AMX)"
-                                      : "cpu (AVX-512 with bfloat16)";
+  return kernels::amx_available() ? "cpu (AVX-512 with bfloat16, AMX)"
+                                  : "cpu (AVX-512 with bfloat16)";
 }
 
-}  // namespace mos::session
+}  // namespace mos::nn

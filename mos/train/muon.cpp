@@ -1,11 +1,11 @@
-#include "mos/pretrain/muon.h"
+#include "mos/train/muon.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <string_view>
 
-namespace mos::pretrain {
+namespace mos::train {
 
 using torch::Tensor;
 
@@ -43,4 +43,4 @@ bool muon_suits(const std::string& name) {
   return name.ends_with(".weight") && !excepted;
 }
 
-}  // namespace mos::pretrain
+}  // namespace mos::train

@@ -7,7 +7,7 @@
 /// Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon): the momentum of a matrix,
 /// made orthogonal, is its update. Every direction of a layer then learns at one pace, where
 /// AdamW's updates are nearly of rank one.
-namespace mos::pretrain {
+namespace mos::train {
 
 /// About U V^T of the singular value decomposition of `matrix` [r,c]: five Newton-Schulz iterations
 /// in bfloat16 bring all singular values near 1. float32 [r,c].
@@ -21,4 +21,4 @@ double muon_scale(std::int64_t rows, std::int64_t columns);
 /// and the last layer and embeddings, which stay with AdamW.
 bool muon_suits(const std::string& name);
 
-}  // namespace mos::pretrain
+}  // namespace mos::train

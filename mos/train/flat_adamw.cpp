@@ -1,4 +1,4 @@
-#include "mos/pretrain/adamw.h"
+#include "mos/train/flat_adamw.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
@@ -11,9 +11,9 @@
 #include <numeric>
 
 #include "mos/base/error.h"
-#include "mos/pretrain/muon.h"
+#include "mos/train/muon.h"
 
-namespace mos::pretrain {
+namespace mos::train {
 
 using torch::Tensor;
 
@@ -180,7 +180,7 @@ Tensor FlatAdamW::Segment::of(const Tensor& flat) const {
   return flat.narrow(0, begin, size()).view(shape);
 }
 
-FlatAdamW::FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
+FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
                      const std::function<bool(const std::string&)>& trained)
     : options_(options) {
   std::vector<Tensor> parameters;
@@ -204,7 +204,7 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const AdamWOptions& options,
   const torch::NoGradGuard no_grad;
   const bool copies = options_.working_dtype != torch::kFloat32;
   const auto f32 = torch::dtype(torch::kFloat32).device(parameters.front().device());
-  if (!f32.device().is_cpu()) options_.passes = AdamWOptions::Passes::kOperators;
+  if (!f32.device().is_cpu()) options_.passes = FlatAdamWOptions::Passes::kOperators;
   const auto working = f32.dtype(options_.working_dtype);
   values_ = torch::empty({total}, f32);
   working_ = copies ? torch::empty({total}, working) : values_;
@@ -239,7 +239,7 @@ void FlatAdamW::add_replica(torch::nn::Module& module) {
 }
 
 double FlatAdamW::gather_gradients() {
-  if (options_.passes == AdamWOptions::Passes::kOwn) {
+  if (options_.passes == FlatAdamWOptions::Passes::kOwn) {
     return std::sqrt(options_.working_dtype == torch::kFloat32
                          ? gather_on_cpu<float>(gradients_, replica_gradients_)
                          : gather_on_cpu<Half>(gradients_, replica_gradients_));
@@ -277,7 +277,7 @@ void FlatAdamW::update(const Segment& segment, double learning_rate, double grad
                       .root_correction = static_cast<float>(1.0 / std::sqrt(correction2)),
                       .epsilon = static_cast<float>(options_.epsilon),
                       .average = static_cast<float>(young_average(options_.average, steps_))};
-  if (options_.passes == AdamWOptions::Passes::kOperators) {
+  if (options_.passes == FlatAdamWOptions::Passes::kOperators) {
     return update_by_operators(segment, update);
   }
   const auto run = [&]<typename T>(T* /*type*/) {
@@ -366,4 +366,4 @@ void FlatAdamW::swap_average() {
   working_.copy_(values_);
 }
 
-}  // namespace mos::pretrain
+}  // namespace mos::train

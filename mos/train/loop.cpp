@@ -1,4 +1,4 @@
-#include "mos/pretrain/trainer.h"
+#include "mos/train/loop.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/core.h>
@@ -22,7 +22,7 @@
 #include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 
-namespace mos::pretrain {
+namespace mos::train {
 
 using torch::Tensor;
 
@@ -220,29 +220,7 @@ TrainOptions on_device(TrainOptions options, torch::Device device) {
   return options;
 }
 
-at::Generator generator_of_step(std::int64_t seed, std::int64_t step, std::int64_t purpose) {
-  const auto mixed = static_cast<std::uint64_t>(seed) * 0x9e3779b97f4a7c15ULL +
-                     static_cast<std::uint64_t>(step) * 0xbf58476d1ce4e5b9ULL +
-                     static_cast<std::uint64_t>(purpose) * 0x94d049bb133111ebULL;
-  return seeded_generator(mixed ^ (mixed >> 31));
-}
-
-Tensor EpochOrder::batch(std::int64_t step, std::int64_t size) {
-  auto indices = torch::empty({size}, torch::kInt64);
-  auto* target = indices.data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < size; ++i) {
-    const auto position = step * size + i;
-    if (position / count_ != epoch_) {
-      epoch_ = position / count_;
-      auto generator = generator_of_step(seed_, epoch_, /*purpose=*/7);
-      order_ = torch::randperm(count_, generator, torch::kInt64);
-    }
-    target[i] = order_.data_ptr<std::int64_t>()[position % count_];
-  }
-  return indices;
-}
-
-void train(FlatAdamW& optimizer, const TrainingRun& run) { Loop(optimizer, run)(); }
+void run_training(FlatAdamW& optimizer, const TrainingRun& run) { Loop(optimizer, run)(); }
 
 std::int64_t checkpoint_step(const std::filesystem::path& folder) {
   const auto path = checkpoint_path(folder);
@@ -258,4 +236,4 @@ io::StateDict averaged_weights(const std::filesystem::path& folder) {
   return result;
 }
 
-}  // namespace mos::pretrain
+}  // namespace mos::train
