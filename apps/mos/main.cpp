@@ -67,9 +67,8 @@ void print_usage() {
 void print_version() {
   const auto dtype = mos::nn::dtype_named("auto", torch::kCPU);
   fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
-             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(),
-             at::hasCUDA() ? ", cuda" : "", mos::nn::name_of(dtype), mos::blas_library(),
-             at::get_num_threads());
+             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(), at::hasCUDA() ? ", cuda" : "",
+             mos::nn::name_of(dtype), mos::blas_library(), at::get_num_threads());
 }
 
 const Command& find_command(std::string_view name) {

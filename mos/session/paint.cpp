@@ -9,8 +9,8 @@
 
 #include "mos/base/version.h"
 #include "mos/concepts/prompt_encoder.h"
-#include "mos/region/scene_text.h"
 #include "mos/nn/compute.h"
+#include "mos/region/scene_text.h"
 
 namespace mos::session {
 
