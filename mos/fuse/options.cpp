@@ -55,6 +55,7 @@ std::vector<std::string> takers_of(const std::string& option) {
   return takers;
 }
 
+/// What some methods take and others do not, found by asking each: no list has to be kept.
 std::vector<std::string> special_options() {
   std::set<std::string> some;
   for (const auto& info : methods()) some.merge(options_with(info));

@@ -51,6 +51,7 @@ std::optional<Tensor> stored_chunk(const std::filesystem::path& path, const Chun
   if (!std::filesystem::exists(path)) return std::nullopt;
   const io::SafetensorsFile file(path);
   const auto made_by = file.metadata().find(kMadeBy);
+  // Latents of another VAE look like latents, and a U-Net would learn them without a complaint.
   if (made_by == file.metadata().end() || made_by->second != digest) {
     log::info(fmt::format("{} is of another VAE: made anew", path.string()));
     return std::nullopt;
@@ -78,6 +79,7 @@ class Encoder {
     if (latents) return *latents;
     std::filesystem::create_directories(path.parent_path());
     io::save_safetensors(path, {{"latents", encode(place)}}, {{kMadeBy, digest_}});
+    // Mapped from the file, not kept in memory: all of them have gigabytes.
     return io::SafetensorsFile(path).get("latents");
   }
 

@@ -30,7 +30,9 @@ concepts::ConceptDelta Run::finish() {
   const auto total = options_.optimiser.steps;
   const auto start = std::chrono::steady_clock::now();
   while (trainer_.state().step < total) {
+    // Between steps alone: a half-done step belongs to no checkpoint.
     if (hooks_.cancel != nullptr && hooks_.cancel->cancelled()) stop();
+    // Before the step: a run that was stopped between a save and its pictures makes them first.
     if (previews_are_due()) show();
     trainer_.step();
     report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
@@ -63,6 +65,7 @@ bool Run::save() {
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
+    // A full disk ends no run: the next save may find room, and the concept itself is small.
     log::warn(fmt::format("no checkpoint of step {}: {}", trainer_.state().step, error.what()));
     return false;
   }
@@ -110,6 +113,7 @@ void Run::report(double seconds) const {
                    .seconds = seconds});
 }
 
+/// All that the bytes of the concept depend on; times, places and the machine are not in it.
 std::map<std::string, std::string> Run::metadata() const {
   std::map<std::string, std::string> entries = {{"method", options_.method},
                                                 {"class_word", options_.words.class_word},
