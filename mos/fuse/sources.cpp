@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <set>
 #include <sstream>
@@ -143,11 +142,11 @@ Rename parse_rename(const std::string& text) {
   Rename rename;
   std::string_view rest = text;
   if (const auto colon = rest.find(':'); colon != std::string_view::npos) {
-    const auto number = rest.substr(0, colon);
-    const auto parsed =
-        std::from_chars(number.data(), number.data() + number.size(), rename.concept_number);
-    const bool is_number = parsed.ec == std::errc() && parsed.ptr == number.data() + number.size();
-    if (is_number && rename.concept_number > 0) rest.remove_prefix(colon + 1);
+    const auto number = number_in<std::size_t>(rest.substr(0, colon));
+    if (number && *number > 0) {
+      rename.concept_number = *number;
+      rest.remove_prefix(colon + 1);
+    }
   }
   const auto equals = rest.find('=');
   if (equals != std::string_view::npos) {

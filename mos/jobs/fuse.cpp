@@ -13,6 +13,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/record.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/version.h"
 #include "mos/jobs/fuse_order.h"
 

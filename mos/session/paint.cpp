@@ -53,12 +53,11 @@ PaintProgress::PaintProgress(const ProgressCallback& tell, std::int64_t batches)
 diffusion::StepCallback PaintProgress::of_batch(std::int64_t batch) const {
   if (!tell_) return {};
   return [this, batch](const diffusion::DenoiseStep& step) {
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
     tell_({.stage = "painting",
            .step = batch * step.total + step.index + 1,
            .total = batches_ * step.total,
            .loss = std::numeric_limits<double>::quiet_NaN(),
-           .seconds = spent.count()});
+           .seconds = watch_.seconds()});
   };
 }
 

@@ -2,11 +2,11 @@
 
 #include <torch/types.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 
 #include "mos/base/progress.h"
+#include "mos/base/stopwatch.h"
 #include "mos/region/sample.h"
 #include "mos/session/picture_record.h"
 #include "mos/session/session.h"
@@ -45,7 +45,7 @@ class PaintProgress {
  private:
   const ProgressCallback& tell_;
   std::int64_t batches_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch watch_;
 };
 
 }  // namespace mos::session

@@ -5,7 +5,6 @@
 #include <torch/nn/module.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/text.h"
 #include "mos/base/workers.h"
 #include "mos/io/finite.h"
@@ -60,16 +60,6 @@ double cpu_seconds() {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
   return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
 }
-
-class Clock {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// One training in progress: when to log, to measure and to save.
 class Loop {
@@ -191,7 +181,7 @@ class Loop {
   FlatAdamW& optimizer_;
   const TrainingRun& run_;
   std::unique_ptr<Workers> workers_;
-  Clock clock_;
+  Stopwatch clock_;
   std::int64_t first_ = 0;
   double smoothed_ = std::nan("");
   double norm_ = 0.0;

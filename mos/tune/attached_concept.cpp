@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/base/text.h"
 #include "mos/concepts/lora.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/plan.h"
@@ -29,10 +29,8 @@ constexpr std::string_view kRandom = "<rand-";
 /// σ of "<rand-σ>", or a negative number for anything else.
 double random_sigma(const std::string& initializer) {
   if (initializer.rfind(kRandom, 0) != 0 || initializer.back() != '>') return -1;
-  const auto number = initializer.substr(kRandom.size(), initializer.size() - kRandom.size() - 1);
-  char* end = nullptr;
-  const double sigma = std::strtod(number.c_str(), &end);
-  return !number.empty() && *end == '\0' && sigma >= 0 ? sigma : -1;
+  const auto inside = std::string_view(initializer).substr(kRandom.size());
+  return number_in<double>(inside.substr(0, inside.size() - 1)).value_or(-1);
 }
 
 /// [C]: what all rows of a word start from.

@@ -3,11 +3,11 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/stopwatch.h"
 #include "mos/nn/compute.h"
 #include "mos/tune/preview.h"
 
@@ -28,14 +28,14 @@ Run::Run(const diffusion::Model& base, const ConceptDataset& dataset, const Tune
 concepts::ConceptDelta Run::finish() {
   take_up_checkpoint();
   const auto total = options_.optimiser.steps;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   while (trainer_.state().step < total) {
     // Between steps alone: a half-done step belongs to no checkpoint.
     if (hooks_.cancel != nullptr && hooks_.cancel->cancelled()) stop();
     // Before the step: a run that was stopped between a save and its pictures makes them first.
     if (previews_are_due()) show();
     trainer_.step();
-    report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    report(watch.seconds());
     const auto step = trainer_.state().step;
     const auto every = options_.run.checkpoint_every;
     if (every > 0 && step % every == 0 && step < total) save();
