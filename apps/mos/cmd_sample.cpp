@@ -58,10 +58,8 @@ int run(Flags& flags, const Terminal& terminal) {
     fmt::print("{}", diffusion::scheduler_list());
     return 0;
   }
-  auto given = own.config.empty() ? Json::object() : read_json_file(own.config);
-  const auto of_flags = flags.values(schema_of<jobs::SampleJob>());
-  if (given.is_object()) given.update(of_flags);
-  const auto job = jobs::sample_job(given, own.config.empty() ? "the command line" : own.config);
+  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
+  const auto job = jobs::sample_job(given, origin);
   flags.refuse_words();
   const auto context = terminal.context(own.config);
   if (own.dry_run) {

@@ -53,10 +53,8 @@ int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
 int run(Flags& flags, const Terminal& terminal) {
   Own own;
   flags.read(own);
-  auto given = own.config.empty() ? Json::object() : read_json_file(own.config);
-  const auto of_flags = flags.values(schema_of<jobs::TuneJob>());
-  if (given.is_object()) given.update(of_flags);
-  const auto job = jobs::tune_job(given, own.config.empty() ? "the command line" : own.config);
+  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::TuneJob>());
+  const auto job = jobs::tune_job(given, origin);
   flags.refuse_words();
   for (const char* name : {"data", "out"}) {
     if (given.contains(name) || (own.check && given.contains("data"))) continue;
