@@ -8,6 +8,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/pretrain/stage.h"
 #include "mos/world/vocabulary.h"
 
 namespace mos::pretrain {
@@ -18,7 +19,7 @@ using world::Split;
 namespace {
 
 std::filesystem::path options_path(const std::filesystem::path& base) {
-  return base / "data" / "options.json";
+  return options_of_stage(base / "data");
 }
 
 DataOptions saved_options(const std::filesystem::path& base) {
@@ -28,9 +29,7 @@ DataOptions saved_options(const std::filesystem::path& base) {
                                             "`mos pretrain data --sprites DIR --out {}`",
                                             base.string(), base.string()));
   }
-  DataOptions options;
-  read_options(read_json_file(path), path.string(), options);
-  return options;
+  return kept_options<DataOptions>(path.parent_path());
 }
 
 }  // namespace
