@@ -58,8 +58,6 @@ class ConceptTokens {
   /// known already.
   void add(std::span<const ConceptWord> words, std::span<diffusion::TextTower> towers);
 
-  /// Whether any known word occurs in `prompt`.
-  bool mentions(std::string_view prompt) const;
   /// Whether `word` is one of the words or an alias that means only one thing.
   bool knows(std::string_view word) const;
 
