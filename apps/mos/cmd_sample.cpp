@@ -50,6 +50,7 @@ int rerun(Flags& flags, const Terminal& terminal) {
 }
 
 int run(Flags& flags, const Terminal& terminal) {
+  // Another job with a few of the same flags: whatever else is given is refused there.
   if (flags.has("rerun")) return rerun(flags, terminal);
   Own own;
   flags.read(own);
@@ -58,6 +59,7 @@ int run(Flags& flags, const Terminal& terminal) {
     fmt::print("{}", diffusion::scheduler_list());
     return 0;
   }
+  // --from and --fast decide what is below the options that are given (jobs::sample_job).
   const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
   const auto job = jobs::sample_job(given, origin);
   flags.refuse_words();

@@ -42,6 +42,7 @@ std::string help() {
 }
 
 int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
+  // With --out it is the whole command that is checked.
   if (!job.out.empty()) jobs::check(job);
   const auto [problems, summary] = jobs::check_data(job, context);
   for (const auto& problem : problems) fmt::print("{}\n", problem);
@@ -57,6 +58,7 @@ int run(Flags& flags, const Terminal& terminal) {
   const auto job = jobs::tune_job(given, origin);
   flags.refuse_words();
   for (const char* name : {"data", "out"}) {
+    // A check of the pictures needs no place for a result.
     if (given.contains(name) || (own.check && given.contains("data"))) continue;
     throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
   }

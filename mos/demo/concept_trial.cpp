@@ -50,6 +50,7 @@ class Trial {
 
     auto painter = open_painter(options_.base, nn::dtype_named("auto"), &delta);
     const auto category = read_json_file(folder / "concept.json").value("category", "object");
+    // A scene is a place itself: nothing is put on the beach that is one.
     figures.placed = category != "scene";
     const auto photo = (figures.placed ? "a photo of a " : "a photo of ") + delta.phrase();
     const auto alone = scorer_.image_embeds(pictures(painter, photo, figures.name));
@@ -91,6 +92,7 @@ class Trial {
       const auto embeds =
           scorer_.image_embeds(pictures(painter, photo + " " + options_.places[i], name));
       alignment += eval::image_alignment(embeds, references).all_pairs;
+      // Of all backgrounds that the base knows, so a chance of one in fifty, not in two.
       const auto seen = embeds.mm(backgrounds_.t()).argmax(1);
       told += seen.eq(numbers_[i]).to(torch::kFloat64).mean().item<double>();
     }
@@ -117,6 +119,7 @@ std::vector<TrialFigures> try_concepts(const TrialOptions& options,
   for (const auto& entry : fs::directory_iterator(options.concepts)) {
     if (entry.is_directory()) folders.push_back(entry.path());
   }
+  // The system lists them in an order of its own.
   std::sort(folders.begin(), folders.end());
   fs::create_directories(options.out);
   std::vector<TrialFigures> figures;

@@ -46,6 +46,7 @@ class Eyes {
     std::vector<Tensor> embeds;
     for (const auto& path : pictures) {
       if (context_.cancel != nullptr) context_.cancel->check();
+      // One by one: pictures may differ in size, and the scorer brings each to its own.
       embeds.push_back(scorer_.image_embeds(io::to_rgb(io::read_image(path).pixels).unsqueeze(0)));
       if (!context_.progress) continue;
       context_.progress({.stage = stage,
@@ -93,6 +94,7 @@ Evaluation run(const EvaluateJob& job, const JobContext& context) {
     result.references = references.size(0);
     result.image_alignment = alignment.all_pairs;
     result.first_reference = alignment.first_reference;
+    // Of one picture there is nothing to leave out.
     if (result.references > 1) {
       result.references_among_themselves = eval::leave_one_out_alignment(references);
     }

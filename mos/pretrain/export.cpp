@@ -34,6 +34,7 @@ void write_model(const std::filesystem::path& folder, const std::string& file,
                  const torch::nn::Module& module, const Json& config) {
   make_folders(folder);
   io::StateDict stored;
+  // Half the size; what is painted is computed in bfloat16 or float32 from it.
   for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kStored);
   io::save_safetensors(folder / file, stored, {{"format", "pt"}});
   write_json(folder / "config.json", config);
@@ -64,6 +65,7 @@ Json stage_record(const std::filesystem::path& folder) {
 Json training_record(const std::filesystem::path& base) {
   Json record = Json::object();
   record["data"] = read_json_file(options_of_stage(base / "data"));
+  // A path of the machine that trained it says nothing elsewhere.
   record["data"].erase("sprites");
   for (const char* stage : {"vae", "vae_decoder", "towers", "judge", "unet"}) {
     if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);

@@ -31,6 +31,7 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   if (colon == inside.npos) return std::nullopt;
   const auto kind = inside.substr(0, colon);
   if (kind == "hypernet") refuse(tag, "names a hypernetwork, which is not supported");
+  // Other brackets are words of concepts, or text.
   if (kind != "lora" && kind != "lyco") return std::nullopt;
   auto rest = inside.substr(colon + 1);
   const auto second = rest.find(':');
@@ -41,6 +42,7 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   const auto third = rest.find(':');
   lora.scale = scale_of(rest.substr(0, third), tag);
   if (third == rest.npos) return lora;
+  // A1111: <lora:name:U-Net:text encoder>.
   if (scale_of(rest.substr(third + 1), tag) != lora.scale) {
     refuse(tag, "has a scale for each network, and here both have one");
   }
@@ -120,6 +122,7 @@ std::string choose(std::string_view prompt, std::uint64_t seed) {
     }
     const auto [open, close] = *found;
     const auto parts = split_at_bars(std::string_view(text).substr(open + 1, close - open - 1));
+    // A copy: the text that it is a part of changes.
     const std::string chosen(parts[random() % parts.size()]);
     text.replace(open, close - open + 1, chosen);
   }
