@@ -39,7 +39,9 @@ struct BoundWord {
 };
 
 /// The concept words that the text towers of a model know, and how prompts with them become
-/// layer-wise prompts (P+). A value.
+/// layer-wise prompts (P+). A value: threads may bind prompts with one object as long as nobody
+/// adds words. add() changes the towers that it is given, so nobody may encode with those
+/// meanwhile.
 class ConceptTokens {
  public:
   /// For a U-Net that reads `layers` = L texts of a layer-wise prompt (nn::TextSlices::count).

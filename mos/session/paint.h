@@ -32,6 +32,7 @@ PictureRecord record_of(const Session& session, region::Scene scene,
 
 /// Paints the pictures of `whole`, whose options count all of them, at most `at_a_time` in one
 /// batch; one by one where prompts have choices `{a|b}`, which each picture draws for itself.
+/// Required: nobody else uses `session` meanwhile (see there). Hooks are called by this thread.
 /// Throws as region::sample_pictures does.
 void paint(Session& session, const PictureRecord& whole, const region::PaintInputs& inputs,
            std::int64_t at_a_time, const PaintHooks& hooks);
