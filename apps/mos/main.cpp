@@ -67,9 +67,8 @@ void print_usage() {
 void print_version() {
   const auto dtype = mos::nn::dtype_named("auto", torch::kCPU);
   fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
-             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(),
-             at::hasCUDA() ? ", cuda" : "", mos::nn::name_of(dtype), mos::blas_library(),
-             at::get_num_threads());
+             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(), at::hasCUDA() ? ", cuda" : "",
+             mos::nn::name_of(dtype), mos::blas_library(), at::get_num_threads());
 }
 
 const Command& find_command(std::string_view name) {
@@ -109,6 +108,7 @@ int help_for(const Command& command, const std::vector<std::string>& words,
 }
 
 int run_command(const Command& command, int argc, char** argv, const Terminal& terminal) {
+  // Before anything else, so that a flag that is none is named even beside --help.
   Flags flags(argc, argv, flags_of(command));
   if (const auto style = flags.take("help")) return help_for(command, flags.words(), *style);
   if (argc == 0 && command.alone == Command::Alone::kHelps) {
@@ -192,6 +192,7 @@ int main(int argc, char** argv) {
   try {
     mos::set_up_runtime();
     const int status = dispatch(argc, argv, terminal);
+    // A full disk behind `mos inspect >report` shows only here.
     if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "cannot write to standard output");
     return status;
   } catch (...) {

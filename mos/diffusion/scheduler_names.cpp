@@ -27,6 +27,7 @@ std::string plain(std::string_view name) {
       text.replace(at, from.size(), to);
     }
   };
+  // k-diffusion's prefix, and ComfyUI's ending of variants that draw their noise on the GPU.
   if (text.starts_with("k_")) text.erase(0, 2);
   if (text.ends_with("_gpu")) text.erase(text.size() - 4);
   replace_all("dpmpp", "dpm++");
@@ -37,6 +38,7 @@ std::string plain(std::string_view name) {
 
 const SchedulerName* row_of(std::string_view name) {
   const auto wanted = plain(name);
+  // Rows have empty names where a program lacks the sampler; those match nothing.
   if (wanted.empty()) return nullptr;
   for (const auto& entry : scheduler_table()) {
     if (name == entry.class_name && !name.empty()) return &entry;
@@ -95,6 +97,7 @@ const std::vector<SchedulerName>& scheduler_table() {
 
 std::optional<FoundScheduler> find_scheduler(std::string_view name) {
   name = modern(name);
+  // ComfyUI's uni_pc is the variant bh1, its uni_pc_bh2 what everybody else calls UniPC.
   if (name == "uni_pc") return FoundScheduler{row_of("unipc"), "", /*bh1=*/true};
   if (const auto* entry = row_of(name)) return FoundScheduler{entry, ""};
   if (plain(name) == "dpm++2msdeheun") {
@@ -102,6 +105,7 @@ std::optional<FoundScheduler> find_scheduler(std::string_view name) {
   }
   if (plain(name) == "dpm++2m") return FoundScheduler{row_of("dpm++"), ""};
   for (const std::string sigmas : {"karras", "exponential"}) {
+    // "DPM++ 2M Karras", as A1111 wrote both in one until 1.9.
     const auto whole = plain(name);
     if (!whole.ends_with(sigmas) || name.size() <= sigmas.size()) continue;
     auto found = find_scheduler(name.substr(0, name.size() - sigmas.size()));

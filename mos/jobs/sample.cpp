@@ -10,6 +10,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
+#include "mos/base/stopwatch.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/jobs/scene.h"

@@ -84,6 +84,7 @@ T2IAdapterConfig T2IAdapterConfig::from_json(const Json& config) {
 
 Json T2IAdapterConfig::to_json() const {
   return {{"_class_name", "T2IAdapter"},
+          // The first with this class; later ones read the same file.
           {"_diffusers_version", "0.19.3"},
           {"adapter_type", kind == T2IAdapterKind::kFull ? kFullName : kLightName},
           {"channels", channels},
@@ -136,6 +137,7 @@ T2IAdapterImpl::T2IAdapterImpl(const T2IAdapterConfig& config) : config_(config)
 std::vector<Tensor> T2IAdapterImpl::forward(const Tensor& picture) {
   TORCH_CHECK(picture.dim() == 4 && picture.size(1) == config_.in_channels, "the adapter takes [B,",
               config_.in_channels, ",H,W], got ", picture.sizes());
+  // To the size of the latents at once: what is lost in resolution becomes channels.
   auto x = torch::pixel_unshuffle(picture, config_.downscale_factor);
   if (!conv_in_.is_empty()) x = conv_in_(x);
   std::vector<Tensor> features;

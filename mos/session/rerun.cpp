@@ -15,6 +15,7 @@ namespace {
 
 checkpoint::ReadOptions moved_read(const checkpoint::ReadOptions& recorded,
                                    const MovedFiles& moved) {
+  // A base that has moved may lie there in another variant; its hash decides whether it is the one.
   auto read = moved.base.empty() ? recorded : checkpoint::ReadOptions();
   read.prediction_type = recorded.prediction_type;
   if (!moved.read.variant.empty()) read.variant = moved.read.variant;
@@ -55,6 +56,7 @@ PictureRecord with_moved(PictureRecord record, const MovedFiles& moved) {
 torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, const KeyOptions& keys,
                       const PaintHooks& hooks) {
   auto now = with_moved(record, moved);
+  // Sums are divided among threads: another number rounds otherwise.
   const ScopedThreads threads(record.threads);
   const auto compute = nn::compute_named(record.device, record.dtype);
   auto session = open_session({.base = now.base,
@@ -68,6 +70,8 @@ torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, cons
   inputs.start = load_pictures(now.scene, now.options.pictures);
   const PaintProgress progress(hooks.progress, 1);
   const auto pictures =
+      // The scene of the record, not the one with moved files: conditions are loaded already, and
+      // paths are no part of the picture.
       region::sample_pictures(session.model, session.tokens, record.scene, record.options, inputs,
                               progress.of_batch(0), hooks.cancel);
   return pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];

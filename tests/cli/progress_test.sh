@@ -8,9 +8,11 @@ tune=(tune --base "$tiny_base" --data "$data" --size 64 --steps 2
   --batch 1 --dtype float32 --preview-pictures 1 --preview-steps 2)
 
 # line PATTERN: a line of stderr matches (extended).
+# shellcheck disable=SC2317  # holds calls it
 line() { grep -qE -- "$1" "$scratch/stderr"; }
 
 # only_json: every line of stderr is one object with an event.
+# shellcheck disable=SC2317  # holds calls it
 only_json() {
   [ -s "$scratch/stderr" ] && ! grep -vE '^\{"event":"(progress|preview|log|error)",.*\}$' "$scratch/stderr"
 }
