@@ -97,7 +97,8 @@ nn::T2IAdapterConfig t2i_config_of(const StoredAdapter& stored, std::int64_t dow
                                       inputs, grey, 3 * grey));
   }
   config.in_channels = inputs / grey;
-  return nn::T2IAdapterConfig::from_json(config.to_json());  // checks the values
+  config.check();
+  return config;
 }
 
 /// Original files do not say that their ControlNet takes the mean over all positions; their names

@@ -25,6 +25,8 @@ namespace {
 constexpr auto kStored = torch::kFloat16;
 constexpr const char* kRecordFile = "training_record.json";
 constexpr const char* kSheetFile = "contact_sheet.png";
+constexpr const char* kJudgeFolder = "judge";
+constexpr const char* kAdaptersFolder = "adapters";
 
 void write_json(const std::filesystem::path& path, const Json& value) {
   write_text_file(path, value.dump(2) + "\n");
@@ -83,13 +85,14 @@ Json training_record(const std::filesystem::path& base) {
 
 void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
   AtomicDirectory directory(target, Existing::kReplace, [](const std::filesystem::path& former) {
-    checkpoint::check_model_folder(former, {"adapters", kRecordFile, kSheetFile});
+    checkpoint::check_model_folder(former,
+                                   {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile});
   });
   const auto& out = directory.path();
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
-  write_model(out / "judge", "model.safetensors", *load_towers(base, TowerRole::kJudge),
+  write_model(out / kJudgeFolder, "model.safetensors", *load_towers(base, TowerRole::kJudge),
               read_json_file(base / "judge" / "config.json"));
-  tokenizer.save(out / "judge");
+  tokenizer.save(out / kJudgeFolder);
   const auto write_network = [&](Part part, const torch::nn::Module& network, const char* config) {
     const auto& row = checkpoint::row_of(part);
     write_model(out / row.folder, fmt::format("{}.safetensors", row.weights), network,
@@ -101,8 +104,8 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   write_network(Part::kUNet, *load_unet(base, torch::kFloat32), "unet/config.json");
   for (const auto kind : trained_adapters(base)) {
     const auto adapter = load_adapter(base, kind, torch::kFloat32);
-    write_model(out / "adapters" / name_of(kind), "diffusion_pytorch_model.safetensors", *adapter,
-                adapter->config().to_json());
+    write_model(out / kAdaptersFolder / name_of(kind), "diffusion_pytorch_model.safetensors",
+                *adapter, adapter->config().to_json());
   }
   make_folders(out / "scheduler");
   write_json(out / "scheduler" / "scheduler_config.json",
