@@ -105,7 +105,7 @@ io::StateDict read_weights(const fs::path& directory, const NetworkPart& part,
 /// The settings as they are, byte by byte: what is not changed is written back as it was read.
 std::map<std::string, std::string> read_settings(const fs::path& directory) {
   std::map<std::string, std::string> texts;
-  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile};
+  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile, kLatentColoursFile};
   for (const auto& part : kNetworks) names.push_back(part.config_file());
   for (const auto& name : names) {
     if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);

@@ -160,6 +160,16 @@ torch::Tensor NoiseSource::like(const torch::Tensor& sample) const {
   return draw_(sample);
 }
 
+NoiseSource NoiseSource::with_path(Path path) const {
+  auto with = *this;
+  with.path_ = std::move(path);
+  return with;
+}
+
+torch::Tensor NoiseSource::over(const NoiseSpan& span, const torch::Tensor& sample) const {
+  return has_path() ? path_(span, sample).to(sample.options()) : like(sample);
+}
+
 void Scheduler::set_timesteps(std::int64_t steps) {
   if (steps < 1 || steps > schedule_.size()) {
     throw Error(ErrorKind::kUsage, fmt::format("cannot sample in {} steps: expected 1 to {}", steps,

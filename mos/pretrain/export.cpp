@@ -10,6 +10,7 @@
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/part.h"
 #include "mos/checkpoint/parts.h"
+#include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
 #include "mos/pretrain/stage.h"
@@ -100,7 +101,9 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   };
   write_network(Part::kTextEncoder, *load_text_tower(base, torch::kFloat32).encoder,
                 "unet/text_config.json");
-  write_network(Part::kVae, *load_vae(base), "vae/config.json");
+  const auto vae = load_vae(base);
+  write_network(Part::kVae, *vae, "vae/config.json");
+  write_json(out / checkpoint::kLatentColoursFile, diffusion::fit_latent_colours(vae).to_json());
   write_network(Part::kUNet, *load_unet(base, torch::kFloat32), "unet/config.json");
   for (const auto kind : trained_adapters(base)) {
     const auto adapter = load_adapter(base, kind, torch::kFloat32);

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "mos/base/version.h"
 #include "mos/concepts/prompt_encoder.h"
@@ -68,6 +70,9 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
   // Prompts differ then, and a batch has one text.
   if (has_choices) at_a_time = 1;
   const PaintProgress progress(hooks.progress, (count + at_a_time - 1) / at_a_time);
+  auto with_texts = inputs;
+  std::vector<std::string>
+      encoded;  // prompts, which are the same for every picture without choices
   for (std::int64_t first = 0; first < count; first += at_a_time) {
     auto record = whole;
     // The record of a picture names the batch that it was painted in: float sums depend on their
@@ -75,10 +80,16 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
     record.options.seed += static_cast<std::uint64_t>(first);
     record.options.count = std::min(at_a_time, count - first);
     if (has_choices) record.scene = region::choose_texts(whole.scene, record.options.seed);
+    if (auto prompts = region::prompts_of(record.scene); prompts != encoded) {
+      with_texts.texts =
+          region::encode_scene(session.model, session.tokens, record.scene, record.options);
+      encoded = std::move(prompts);
+    }
     auto on_step = progress.of_batch(first / at_a_time);
     if (hooks.of_batch) on_step = hooks.of_batch(std::move(on_step), record);
-    const auto pictures = region::sample_pictures(session.model, session.tokens, record.scene,
-                                                  record.options, inputs, on_step, hooks.cancel);
+    const auto pictures =
+        region::sample_pictures(session.model, session.tokens, record.scene, record.options,
+                                with_texts, on_step, hooks.cancel);
     for (std::int64_t i = 0; i < pictures.size(0); ++i) {
       record.seed = record.options.seed + static_cast<std::uint64_t>(i);
       if (hooks.picture) hooks.picture(pictures[i], record);

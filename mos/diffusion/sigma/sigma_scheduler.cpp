@@ -79,8 +79,12 @@ SigmaGrid SigmaScheduler::grid_at(std::int64_t steps) const {
 }
 
 SigmaStep SigmaScheduler::step_at(std::size_t index) const {
-  return {static_cast<std::int64_t>(sigmas_.size() - 1 - index), sigmas_.at(index),
-          sigmas_.at(index + 1)};
+  const auto smaller = [](double a, double b) { return a > 0 && (b <= 0 || a < b); };
+  return {.left = static_cast<std::int64_t>(sigmas_.size() - 1 - index),
+          .from = sigmas_.at(index),
+          .to = sigmas_.at(index + 1),
+          .low = *std::min_element(sigmas_.begin(), sigmas_.end(), smaller),
+          .high = *std::max_element(sigmas_.begin(), sigmas_.end())};
 }
 
 std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
