@@ -138,11 +138,22 @@ TEST_F(FileJobs, ACancelledOneLeavesNothing) {
 }
 
 TEST_F(FileJobs, ARandomModelIsMadeByItsSeedAlone) {
-  mos::jobs::RandomModelJob job{.out = at("a.safetensors"), .config = at("model"), .seed = 3};
+  fs::copy(folder_ / "model", folder_ / "configs", fs::copy_options::recursive);
+  const auto config = folder_ / "configs/text_encoder/config.json";
+  auto settings = mos::read_json_file(config);
+  settings["vocab_size"] = 49408;  // its tokenizer is CLIP's
+  settings["max_position_embeddings"] = 77;
+  mos::write_text_file(config, settings.dump());
+  mos::jobs::RandomModelJob job{.out = at("a"), .config = at("configs"), .seed = 3};
   run(job, context());
-  job.out = at("b.safetensors");
+  job.out = at("b");
   run(job, context());
-  EXPECT_TRUE(mos::read_text_file(at("a.safetensors")) == mos::read_text_file(at("b.safetensors")));
+  for (const fs::path name :
+       {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}) {
+    EXPECT_TRUE(mos::read_text_file(folder_ / "a" / name) ==
+                mos::read_text_file(folder_ / "b" / name))
+        << name;
+  }
   job.seed = 4;
   EXPECT_NE(error_of(ErrorKind::kUsage, [&] { run(job, context()); }), "") << "it stands already";
 }
