@@ -107,10 +107,10 @@ TEST(ClipConfigs, HeadsMustDivideTheWidth) {
 }
 
 TEST(AdapterConfigs, ComeBackAndAreRefusedForOtherFamilies) {
-  const T2IAdapterConfig light{.kind = T2IAdapterKind::kLight, .channels = {8, 16}};
+  const T2IAdapterConfig light{.kind = T2IAdapterKind::kLight, .channels = {8, 16, 16}};
   const auto back = T2IAdapterConfig::from_json(light.to_json());
   EXPECT_EQ(back.kind, T2IAdapterKind::kLight);
-  EXPECT_THAT(back.channels, ElementsAre(8, 16));
+  EXPECT_THAT(back.channels, ElementsAre(8, 16, 16)) << "the file leaves out the last level";
   EXPECT_THAT(error_of(ErrorKind::kMismatch,
                        [] {
                          T2IAdapterConfig::from_json({{"adapter_type", "full_adapter_xl"}});
