@@ -3,11 +3,10 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 
@@ -16,14 +15,6 @@ namespace {
 
 constexpr const char* kMultistep = "DPMSolverMultistepScheduler";
 
-std::string lower(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
-  return text;
-}
-
 /// Endings of names that stand for sigmas: A1111's and, the last, InvokeAI's ("dpmpp_2m_k").
 constexpr std::pair<std::string_view, const char*> kEndings[] = {
     {"karras", "karras"}, {"exponential", "exponential"}, {"_k", "karras"}};
@@ -31,7 +22,7 @@ constexpr std::pair<std::string_view, const char*> kEndings[] = {
 /// Letters that say nothing taken out: "DPM++ 2S a", "dpmpp_2s_ancestral" and "k_dpmpp_2s_a" are
 /// all dpm++2sa.
 std::string plain(std::string_view name) {
-  auto text = lower(name);
+  auto text = lower_ascii(std::string(name));
   const auto replace_all = [&text](std::string_view from, std::string_view to) {
     for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) {
       text.replace(at, from.size(), to);
@@ -117,7 +108,7 @@ std::optional<FoundScheduler> find_scheduler(std::string_view name) {
   if (plain(name) == "dpm++2m") return FoundScheduler{row_of("dpm++"), ""};
   for (const auto& [ending, sigmas] : kEndings) {
     // "DPM++ 2M Karras", as A1111 wrote both in one until 1.9.
-    if (name.size() <= ending.size() || !lower(name).ends_with(ending)) continue;
+    if (name.size() <= ending.size() || !lower_ascii(std::string(name)).ends_with(ending)) continue;
     auto found = find_scheduler(name.substr(0, name.size() - ending.size()));
     if (found && found->sigmas.empty() && *found->entry->method != '\0') {
       found->sigmas = sigmas;

@@ -193,8 +193,7 @@ class GraphReader {
            {"weight", std::clamp(area.weight, 0.01, 1.0)}});
     }
     record_.scene["regions"] = regions;
-    record_.scene["root_negative_prompt"] = record_.negative_prompt;
-    record_.negative_prompt.clear();
+    move_negative_to_root(record_);
   }
 
   void take_latent(const Json& sampler) {

@@ -26,10 +26,7 @@ const std::vector<FastKind>& fast_kinds() {
 namespace {
 
 std::string plain_name(const std::string& file) {
-  auto plain = std::filesystem::path(file).filename().string();
-  std::transform(plain.begin(), plain.end(), plain.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return plain;
+  return lower_ascii(std::filesystem::path(file).filename().string());
 }
 
 bool says(const std::string& plain, std::string_view word) {

@@ -1,5 +1,7 @@
 #include "mos/region/foreign_options.h"
 
+#include <algorithm>
+
 #include "mos/diffusion/scheduler_names.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 
@@ -28,6 +30,19 @@ void take_sigmas(const std::string& name, ForeignRecord& record) {
   } else {
     record.options.sampler.sigmas = grid;
   }
+}
+
+void move_negative_to_root(ForeignRecord& record) {
+  record.scene["root_negative_prompt"] = record.negative_prompt;
+  record.negative_prompt.clear();
+}
+
+double region_weight(double weight, const std::string& prompt, ForeignRecord& record) {
+  if (weight > 1.0) {
+    record.left_out.push_back(
+        fmt::format("the weight {} of \"{}\", which is 1 at most here", weight, prompt));
+  }
+  return std::min(weight, 1.0);
 }
 
 }  // namespace mos::region

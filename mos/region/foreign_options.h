@@ -26,6 +26,12 @@ void take_scheduler(const std::string& name, ForeignRecord& record);
 /// The sigmas called `name`, where the record's scheduler has any.
 void take_sigmas(const std::string& name, ForeignRecord& record);
 
+/// The negative prompt, which holds inside regions too in all these programs, becomes the root's.
+void move_negative_to_root(ForeignRecord& record);
+
+/// The weight of the region with `prompt` as we have it: at most 1. What is cut off is said.
+double region_weight(double weight, const std::string& prompt, ForeignRecord& record);
+
 /// Regions of Forge Couple, which `fields` of A1111's line of options describe, from the lines of
 /// the record's prompt. Says in `left_out` what has no place here.
 void take_forge_couple(const std::map<std::string, std::string>& fields, ForeignRecord& record);

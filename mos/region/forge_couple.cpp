@@ -33,8 +33,7 @@ std::vector<std::string> lines_of(const std::string& prompt, const std::string& 
 /// Lines take the place of the prompt, and the negative prompt holds in all of them.
 void begin_regions(ForeignRecord& record) {
   record.prompt.clear();
-  record.scene["root_negative_prompt"] = record.negative_prompt;
-  record.negative_prompt.clear();
+  move_negative_to_root(record);
 }
 
 /// Equal tiles side by side, or one below the other; a background line stands in all of them.
@@ -91,14 +90,10 @@ void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
       record.scene["base_ratio"] = weight / (1.0 + weight);
       continue;
     }
-    if (weight > 1.0) {
-      record.left_out.push_back(
-          fmt::format("the weight {} of \"{}\", which is 1 at most here", weight, lines[i]));
-    }
     if (weight <= 0.0) continue;  // it has no say there either
     regions.push_back({{"prompt", lines[i]},
                        {"box", {top, left, bottom, right}},
-                       {"weight", std::min(weight, 1.0)}});
+                       {"weight", region_weight(weight, lines[i], record)}});
   }
   record.scene["regions"] = regions;
 }

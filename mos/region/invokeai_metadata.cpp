@@ -119,13 +119,11 @@ void take_regions(const Json& metadata, ForeignRecord& record) {
   if (regions.empty()) return;
   record.left_out.push_back(
       "where the canvas' frame lay, which is not in the picture: regions are read as if it began "
-      "at "
-      "0, 0");
+      "at 0, 0");
   record.scene["regions"] = std::move(regions);
   record.scene["root_prompt"] = record.prompt;
-  record.scene["root_negative_prompt"] = record.negative_prompt;
   record.prompt.clear();
-  record.negative_prompt.clear();
+  move_negative_to_root(record);
 }
 
 void take_loras(const Json& metadata, ForeignRecord& record) {

@@ -12,6 +12,7 @@
 #include "mos/nn/t2i_adapter.h"
 #include "mos/nn/unet.h"
 #include "mos/nn/vae.h"
+#include "tests/nn/small_unet.h"
 
 // What whole networks promise their callers beside the reference's numbers (tests/golden): shapes
 // at every size, what may share a batch, and that the seams change nothing while they are unused.
@@ -36,18 +37,7 @@ void fill(torch::nn::Module& network, std::uint64_t seed) {
   }
 }
 
-UNetConfig unet_config() {
-  UNetConfig config;
-  config.block_out_channels = {8, 16};
-  config.down_has_attention = {true, false};
-  config.up_has_attention = {false, true};
-  config.layers_per_block = {1, 1};
-  config.transformer_depth = {1, 1};
-  config.heads = {2, 2};
-  config.cross_attention_dim = 12;
-  config.norm_num_groups = 4;
-  return config;
-}
+UNetConfig unet_config() { return test::small_unet(12); }
 
 class UNet : public testing::Test {
  protected:

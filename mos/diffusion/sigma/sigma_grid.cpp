@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/sigma/beta_quantile.h"
 
 namespace mos::diffusion {
@@ -87,10 +88,7 @@ const std::vector<SigmaGridName>& sigma_grid_names() {
 }
 
 std::string find_sigma_grid(std::string_view name) {
-  std::string plain;
-  for (const char c : name) {
-    plain += c == ' ' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
+  const auto plain = replaced(lower_ascii(std::string(name)), " ", "_");
   // A1111's word for what ComfyUI calls normal.
   if (plain == "uniform") return "normal";
   for (const auto& entry : sigma_grid_names()) {

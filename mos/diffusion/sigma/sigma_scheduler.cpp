@@ -79,12 +79,11 @@ SigmaGrid SigmaScheduler::grid_at(std::int64_t steps) const {
 }
 
 SigmaStep SigmaScheduler::step_at(std::size_t index) const {
-  const auto smaller = [](double a, double b) { return a > 0 && (b <= 0 || a < b); };
   return {.left = static_cast<std::int64_t>(sigmas_.size() - 1 - index),
           .from = sigmas_.at(index),
           .to = sigmas_.at(index + 1),
-          .low = *std::min_element(sigmas_.begin(), sigmas_.end(), smaller),
-          .high = *std::max_element(sigmas_.begin(), sigmas_.end())};
+          .low = low_,
+          .high = high_};
 }
 
 std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
@@ -92,6 +91,9 @@ std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
   auto grid = grid_at(steps);
   sigmas_ = std::move(grid.sigmas);
   sigmas_.push_back(ends_at_zero_ ? 0.0 : levels.smallest());
+  const auto smaller = [](double a, double b) { return a > 0 && (b <= 0 || a < b); };
+  low_ = *std::min_element(sigmas_.begin(), sigmas_.end(), smaller);
+  high_ = *std::max_element(sigmas_.begin(), sigmas_.end());
   calls_.clear();
   method_->forget();
   std::vector<double> timesteps;
