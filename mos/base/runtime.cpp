@@ -40,13 +40,6 @@ std::int64_t recent_peak() {
   return 0;
 }
 
-/// Not by at::set_num_threads: that starts a second set of threads, which nobody here uses, again
-/// for each thread that computes, and waits for ever for one that cannot start.
-void use_threads(int threads) {
-  at::get_num_threads();  // in a new thread LibTorch sets a number of its own first, once
-  omp_set_num_threads(threads);
-}
-
 /// Starts as many threads at once as will be wanted, and ends them.
 void try_threads(std::int64_t count) {
   std::promise<void> end;
@@ -98,6 +91,16 @@ void set_up_runtime() {
     log::warn("matrix products run on the reference BLAS (" + blas +
               "), about 36 times slower than OpenBLAS; install libopenblas0-openmp");
   }
+}
+
+// Not by at::set_num_threads: that starts a second set of threads, which nobody here uses, again for
+// each thread that computes, and waits for ever for one that cannot start.
+void use_threads(int threads) {
+  // In a new thread LibTorch sets a number of its own before it first computes: once in its library,
+  // and once in the code that its headers bring into this one.
+  at::get_num_threads();
+  at::parallel_for(0, 1, 1, [](std::int64_t, std::int64_t) {});
+  omp_set_num_threads(threads);
 }
 
 int usable_cores() {

@@ -25,6 +25,10 @@ int usable_cores();
 /// Throws kUsage outside 1…kMostThreads, kDevice when the system lets us start fewer.
 void set_threads(std::int64_t threads);
 
+/// The same without starting them and without a check: for threads that compute with one alone, or
+/// go back to what they had.
+void use_threads(int threads);
+
 /// Another number of threads for its lifetime; 0 changes nothing. Throws as set_threads does.
 class ScopedThreads {
  public:

@@ -1,13 +1,12 @@
 #include "mos/base/workers.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/core.h>
-#include <omp.h>
 
 #include <exception>
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/runtime.h"
 
 namespace mos {
 
@@ -45,17 +44,15 @@ void Workers::run(const std::function<void(std::size_t)>& work) {
 }
 
 void Workers::serve(std::size_t index) {
-  try {
-    at::get_num_threads();   // sets a new thread's number to the process's, once
-    omp_set_num_threads(1);  // of this thread alone
-  } catch (...) {
-    failures_[index] = std::current_exception();  // LibTorch needs memory for that
-  }
+  bool alone = false;
   for (;;) {
     start_.arrive_and_wait();
     if (work_ == nullptr) return;
     try {
-      if (!failures_[index]) (*work_)(index);
+      // Not before all threads stand: it takes memory, and where that has just ended one thread
+      // too early, OpenMP would end the program.
+      if (!std::exchange(alone, true)) use_threads(1);
+      (*work_)(index);
     } catch (...) {
       failures_[index] = std::current_exception();
     }

@@ -2,9 +2,12 @@
 #include <gmock/gmock.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <torch/types.h>
 
 #include <cstdio>
+#include <cstdint>
 #include <cstdlib>
+#include <thread>
 
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
@@ -57,6 +60,23 @@ TEST(Threads, AnotherNumberIsForAScope) {
     EXPECT_EQ(at::get_num_threads(), before + 1);
   }
   EXPECT_EQ(at::get_num_threads(), before);
+}
+
+TEST(Threads, ANewThreadKeepsItsNumberWhateverComputesInIt) {
+  const ScopedThreads here(2);
+  int after_loop = 0, after_product = 0;
+  std::thread other([&] {
+    const ScopedThreads alone(1);
+    at::parallel_for(0, 8, 1, [](std::int64_t, std::int64_t) {});
+    after_loop = at::get_num_threads();
+    const auto matrix = torch::ones({64, 64});
+    torch::mm(matrix, matrix);
+    after_product = at::get_num_threads();
+  });
+  other.join();
+  EXPECT_EQ(after_loop, 1);
+  EXPECT_EQ(after_product, 1);
+  EXPECT_EQ(at::get_num_threads(), 2);
 }
 
 TEST(PeakMemory, OfAPartDoesNotLowerThatOfTheProcess) {
