@@ -2,8 +2,17 @@
 add_library(mos_flags INTERFACE)
 target_include_directories(mos_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_include_directories(mos_flags SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(mos_flags INTERFACE ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads
-                                          fmt::fmt nlohmann_json::nlohmann_json)
+# The C++ library before LibTorch: that of PyTorch exports functions of std::filesystem that crash.
+target_link_libraries(mos_flags INTERFACE stdc++ ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads
+                                          nlohmann_json::nlohmann_json)
+# PyTorch's LibTorch brings fmt's headers, which are found before all others, without a library.
+find_file(MOS_TORCH_FMT fmt/core.h PATHS ${TORCH_INCLUDE_DIRS} NO_DEFAULT_PATH)
+mark_as_advanced(MOS_TORCH_FMT)
+if(MOS_TORCH_FMT)
+  target_compile_definitions(mos_flags INTERFACE FMT_HEADER_ONLY)
+else()
+  target_link_libraries(mos_flags INTERFACE fmt::fmt)
+endif()
 target_compile_options(mos_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion
                                            -Wno-missing-field-initializers
                                            $<$<BOOL:${MOS_WERROR}>:-Werror>)

@@ -1,6 +1,6 @@
 #include "mos/fuse/report.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>

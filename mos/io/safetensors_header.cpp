@@ -1,6 +1,6 @@
 #include "mos/io/safetensors_header.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>

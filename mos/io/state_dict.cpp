@@ -1,6 +1,6 @@
 #include "mos/io/state_dict.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/nn/module.h>
 
 #include <utility>

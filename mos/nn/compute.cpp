@@ -1,6 +1,6 @@
 #include "mos/nn/compute.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <vector>

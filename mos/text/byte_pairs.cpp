@@ -1,6 +1,6 @@
 #include "mos/text/byte_pairs.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <functional>
