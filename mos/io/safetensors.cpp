@@ -128,8 +128,9 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
   file.write(json);
   for (const auto& entry : ordered) {
     if (rules.cancel != nullptr) rules.cancel->check();
-    const auto tensor =
-        narrowing.cast(entry->first, entry->second.make(), entry->second.dtype).contiguous();
+    const auto tensor = narrowing.cast(entry->first, entry->second.make(), entry->second.dtype)
+                            .to(torch::kCPU)
+                            .contiguous();
     // Another shape would shift all data behind it under the wrong names.
     TORCH_CHECK(tensor.sizes() == entry->second.shape, entry->first, " has another shape");
     file.write(tensor.data_ptr(), tensor.nbytes());

@@ -151,7 +151,8 @@ torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const to
     const bool both_masks = mask.defined() && options.causal;  // ATen takes one of them
     if (!q.device().is_cpu() && !both_masks) {
       // ATen scales by 1/sqrt(D).
-      const torch::Tensor scaled = q * (scale * std::sqrt(static_cast<double>(q.size(3))));
+      const double factor = scale * std::sqrt(static_cast<double>(q.size(3)));
+      const torch::Tensor scaled = std::abs(factor - 1.0) < 1e-9 ? q : q * factor;
       return compat::fused_attention(scaled, k, v, mask, options.causal);
     }
   }
