@@ -9,6 +9,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <tuple>
 
 #include "mos/base/error.h"
 #include "mos/train/muon.h"
@@ -25,6 +26,7 @@ struct Update {
 namespace {
 
 constexpr std::int64_t kUpdateGrain = 32768;  // parameters that are worth a thread
+constexpr std::int64_t kAlignment = 64;       // elements between beginnings on a GPU
 constexpr float kMuonMomentum = 0.95F;        // as published
 
 /// bfloat16 as its bits, so that the loops below become vector instructions.
@@ -185,18 +187,15 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
                      const std::function<bool(const std::string&)>& trained)
     : options_(options) {
   std::vector<Tensor> parameters;
-  std::int64_t total = 0;
   for (auto& item : module.named_parameters()) {
     const bool wanted = !trained || trained(item.key());
     item.value().requires_grad_(wanted);
     if (!wanted) continue;
     segments_.push_back(
         {.name = item.key(),
-         .begin = total,
          .shape = item.value().sizes().vec(),
          .decays = item.value().dim() > 1,
          .muon = item.value().dim() > 1 && options_.muon && options_.muon(item.key())});
-    total += item.value().numel();
     parameters.push_back(item.value());
   }
   if (parameters.empty()) {
@@ -207,8 +206,10 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
   const auto f32 = torch::dtype(torch::kFloat32).device(parameters.front().device());
   // The loops below are for the CPU.
   if (!f32.device().is_cpu()) options_.passes = FlatAdamWOptions::Passes::kOperators;
+  const bool own = options_.passes == FlatAdamWOptions::Passes::kOwn;
+  const auto total = own ? lay_out() : lay_out_in_blocks();
   const auto working = f32.dtype(options_.working_dtype);
-  values_ = torch::empty({total}, f32);
+  values_ = torch::zeros({total}, f32);
   working_ = copies ? torch::empty({total}, working) : values_;
   gradients_ = torch::zeros({total}, working);
   moment1_ = torch::zeros({total}, f32);
@@ -223,6 +224,46 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
   }
   working_.copy_(values_);
   average_ = values_.clone();
+}
+
+std::int64_t FlatAdamW::lay_out() {
+  std::int64_t total = 0;
+  for (auto& segment : segments_) {
+    segment.begin = total;
+    total += segment.size();
+  }
+  updates_ = segments_;
+  return total;
+}
+
+std::int64_t FlatAdamW::lay_out_in_blocks() {
+  using Kind = std::tuple<bool, bool, std::vector<std::int64_t>>;
+  std::map<Kind, std::vector<Segment*>> kinds;
+  for (auto& s : segments_) {
+    kinds[Kind{s.muon, s.decays, s.muon ? s.shape : std::vector<std::int64_t>()}].push_back(&s);
+  }
+  std::int64_t total = 0;
+  for (const auto& [kind, members] : kinds) {
+    Segment block = *members.front();
+    block.begin = total;
+    for (auto* member : members) {
+      member->begin = total;
+      // Matrix products are slow, or refused, where a matrix begins anywhere.
+      total += (member->size() + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    const bool stacks = block.muon && members.size() > 1 && block.size() % kAlignment == 0;
+    if (stacks) {
+      block.count = static_cast<std::int64_t>(members.size());
+      block.shape.insert(block.shape.begin(), block.count);
+    } else if (!block.muon) {
+      block.shape = {total - block.begin};
+    }
+    updates_.push_back(block);
+    for (std::size_t i = 1; i < members.size() && block.muon && !stacks; ++i) {
+      updates_.push_back(*members[i]);
+    }
+  }
+  return total;
 }
 
 void FlatAdamW::add_replica(torch::nn::Module& module) {
@@ -262,7 +303,7 @@ double FlatAdamW::step(double learning_rate) {
   const double norm = gather_gradients();
   const bool clips = options_.max_norm > 0.0 && norm > options_.max_norm;
   const double scale = clips ? options_.max_norm / norm : 1.0;
-  for (const auto& segment : segments_) {
+  for (const auto& segment : updates_) {
     segment.muon ? update_by_muon(segment, learning_rate, scale)
                  : update(segment, learning_rate, scale);
   }
@@ -313,11 +354,12 @@ void FlatAdamW::update_by_muon(const Segment& segment, double learning_rate,
   const auto gradient = segment.of(gradients_).to(torch::kFloat32) * gradient_scale;
   auto momentum = segment.of(moment1_);
   momentum.lerp_(gradient, 1.0F - kMuonMomentum);
-  const auto ahead = gradient.lerp(momentum, kMuonMomentum).flatten(1);  // Nesterov's
+  const auto ahead =  // Nesterov's
+      gradient.lerp(momentum, kMuonMomentum).flatten(segment.count > 1 ? 2 : 1);
   const auto direction = orthogonalised(ahead).view(segment.shape);
   segment.of(values_)
       .mul_(1.0 - learning_rate * options_.weight_decay)
-      .sub_(direction, learning_rate * muon_scale(ahead.size(0), ahead.size(1)));
+      .sub_(direction, learning_rate * muon_scale(ahead.size(-2), ahead.size(-1)));
   finish_update(segment, young_average(options_.average, steps_));
 }
 

@@ -74,10 +74,17 @@ class FlatAdamW {
     std::vector<std::int64_t> shape;
     bool decays = false;
     bool muon = false;
+    std::int64_t count = 1;  ///< Of equal matrices one after the other: shape is [count, …] then.
     std::int64_t size() const;
     torch::Tensor of(const torch::Tensor& flat) const;  ///< Its view of a flat tensor.
   };
 
+  /// Where the segments begin, one after the other, each an update of its own; returns the number
+  /// of elements.
+  std::int64_t lay_out();
+  /// The same with everything that is updated alike in one block: a GPU takes as long for the
+  /// smallest update as for all of them.
+  std::int64_t lay_out_in_blocks();
   double gather_gradients();
   void update(const Segment& segment, double learning_rate, double gradient_scale);
   void update_by_muon(const Segment& segment, double learning_rate, double gradient_scale);
@@ -86,7 +93,8 @@ class FlatAdamW {
   void finish_update(const Segment& segment, double average);
 
   FlatAdamWOptions options_;
-  std::vector<Segment> segments_;
+  std::vector<Segment> segments_;  ///< The parameters.
+  std::vector<Segment> updates_;   ///< What is updated at once.
   torch::Tensor values_, working_, gradients_, moment1_, moment2_, average_;
   std::vector<torch::Tensor> replica_gradients_;
   std::int64_t steps_ = 0;

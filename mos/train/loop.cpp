@@ -73,7 +73,7 @@ class Loop {
     resume();
     const auto& options = run_.options;
     first_ = optimizer_.steps();
-    for (auto step = first_; step < options.steps; ++step) {
+    for (auto step = first_; step < options.steps && planned(step) < options.steps; ++step) {
       if (run_.cancel != nullptr && run_.cancel->cancelled()) {
         save();
         run_.cancel->check();
@@ -85,7 +85,7 @@ class Loop {
       if (cpu_seconds() - last_sheet_ > 60.0 * options.sheet_minutes) measure(step + 1);
     }
     save();
-    measure(options.steps);
+    measure(optimizer_.steps());
   }
 
  private:
@@ -109,8 +109,9 @@ class Loop {
                   fmt::format("{}: the loss of step {} is {}; try a lower learning rate",
                               run_.stage, step, value));
     }
-    norm_ = optimizer_.step(learning_rate_at(run_.options, step));
-    if (run_.companion != nullptr) run_.companion->step(learning_rate_at(run_.options, step));
+    const double rate = learning_rate_at(run_.options, planned(step));
+    norm_ = optimizer_.step(rate);
+    if (run_.companion != nullptr) run_.companion->step(rate);
     smoothed_ = std::isnan(smoothed_) ? value : kSmoothing * smoothed_ + (1 - kSmoothing) * value;
     if (run_.progress) {
       run_.progress({.stage = run_.stage,
@@ -139,6 +140,14 @@ class Loop {
     return std::accumulate(values.begin(), values.end(), 0.0);
   }
 
+  /// The step of the plan that `step` is, later where time is short.
+  std::int64_t planned(std::int64_t step) const {
+    const auto& options = run_.options;
+    if (options.minutes <= 0.0) return step;
+    const double share = run_.begun.seconds() / (60.0 * options.minutes);
+    return std::max(step, static_cast<std::int64_t>(share * static_cast<double>(options.steps)));
+  }
+
   double seconds_per_step(std::int64_t done) const {
     return clock_.seconds() / static_cast<double>(std::max<std::int64_t>(1, done - first_));
   }
@@ -147,7 +156,7 @@ class Loop {
     Json line = {{"step", done},
                  {"loss", smoothed_},
                  {"gradient_norm", norm_},
-                 {"learning_rate", learning_rate_at(run_.options, done - 1)},
+                 {"learning_rate", learning_rate_at(run_.options, planned(done - 1))},
                  {"seconds_per_step", seconds_per_step(done)},
                  {"cpu_seconds", cpu_seconds()}};
     line.update(more);

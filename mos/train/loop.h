@@ -9,6 +9,7 @@
 
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
+#include "mos/base/stopwatch.h"
 #include "mos/train/flat_adamw.h"
 
 namespace mos::train {
@@ -27,6 +28,9 @@ struct TrainOptions {
   double checkpoint_minutes = 3.0;
   double sheet_minutes = 15.0;  ///< Of this process's CPU time: a starved run measures no more.
   std::int64_t log_every = 25;
+  /// Wall time of this run (TrainingRun::begun) after which the training ends as if all steps were done: the
+  /// learning rate follows the share of it that is over, where that is ahead of the steps. 0: none.
+  double minutes = 0.0;
   /// Threads that each work on a share of every batch, in a copy of the network with shared
   /// weights; 0: one for each core. With small networks this is faster than several threads for
   /// each operation.
@@ -46,6 +50,8 @@ void describe(Visitor& visit, TrainOptions& options) {
   visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints");
   visit("sheet_minutes", options.sheet_minutes, "CPU time between contact sheets and measurements");
   visit("log_every", options.log_every, "steps between lines of the log");
+  visit("minutes", options.minutes,
+        "end after this time, the learning rate brought down by then; 0: after all steps");
   visit("workers", options.workers, "threads that share each batch; 0: one for each core");
 }
 
@@ -112,6 +118,9 @@ struct TrainingRun {
   /// A second network that the losses train along, as a discriminator: updated after every step at
   /// the same learning rate, and saved in checkpoints. May be null.
   FlatAdamW* companion = nullptr;
+
+  /// From when TrainOptions::minutes count: before whatever had to be made for the training.
+  Stopwatch begun;
 };
 
 /// Continues from the checkpoint in the folder, if there is one, to options.steps. Writes a

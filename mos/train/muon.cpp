@@ -19,15 +19,22 @@ constexpr double kLikeAdamW = 0.2;                        // root mean square of
 
 Tensor orthogonalised(const Tensor& matrix) {
   const torch::NoGradGuard no_grad;
-  const bool tall = matrix.size(0) > matrix.size(1);
-  auto x = (matrix / (matrix.norm() + 1e-7)).to(torch::kBFloat16);
-  if (tall) x = x.t();
+  const bool stacked = matrix.dim() == 3;
+  const bool tall = matrix.size(-2) > matrix.size(-1);
+  const auto length = stacked ? matrix.norm(2, {1, 2}, /*keepdim=*/true) : matrix.norm();
+  auto x = (matrix / (length + 1e-7)).to(torch::kBFloat16);
+  if (tall) x = x.transpose(-2, -1);
+  const auto sum = [stacked](const Tensor& summand, const Tensor& left, const Tensor& right,
+                             double beta, double alpha) {
+    return stacked ? torch::baddbmm(summand, left, right, beta, alpha)
+                   : torch::addmm(summand, left, right, beta, alpha);
+  };
   for (int i = 0; i < kIterations; ++i) {
-    const auto a = torch::mm(x, x.t());
-    const auto b = torch::addmm(a, a, a, kB, kC);
-    x = torch::addmm(x, b, x, kA, 1.0);
+    const auto a = torch::matmul(x, x.transpose(-2, -1));
+    const auto b = sum(a, a, a, kB, kC);
+    x = sum(x, b, x, kA, 1.0);
   }
-  return (tall ? x.t() : x).to(torch::kFloat32);
+  return (tall ? x.transpose(-2, -1) : x).to(torch::kFloat32);
 }
 
 double muon_scale(std::int64_t rows, std::int64_t columns) {

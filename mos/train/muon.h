@@ -9,8 +9,8 @@
 /// AdamW's updates are nearly of rank one.
 namespace mos::train {
 
-/// About U V^T of the singular value decomposition of `matrix` [r,c]: five Newton-Schulz iterations
-/// in bfloat16 bring all singular values near 1. float32 [r,c].
+/// About U V^T of the singular value decomposition of `matrix` [r,c], or of each of [n,r,c]: five
+/// Newton-Schulz iterations in bfloat16 bring all singular values near 1. float32 of that shape.
 torch::Tensor orthogonalised(const torch::Tensor& matrix);
 
 /// The factor on an orthogonal update of a matrix [r,c] that makes its entries about as large as

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <torch/nn/module.h>
 
+#include <string>
+#include <vector>
+
 #include "mos/base/random.h"
 #include "mos/nn/linear.h"
 #include "mos/pretrain/initialise.h"
@@ -33,6 +36,18 @@ TEST(Muon, BringsAllSingularValuesNearOne) {
     const auto exact = u.mm(v.t());
     const auto cosine = (result * exact).sum() / (result.norm() * exact.norm());
     EXPECT_GT(cosine.item<double>(), 0.95);
+  }
+}
+
+TEST(Muon, TakesEqualMatricesTogether) {
+  auto generator = seeded_generator(3);
+  for (const auto& shape : {std::vector<std::int64_t>{3, 24, 64}, {3, 64, 24}}) {
+    const auto matrices = mos::randn(shape, generator);
+    const auto together = orthogonalised(matrices);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      // Steps of bfloat16 in another order of summation.
+      EXPECT_LT((together[i] - orthogonalised(matrices[i])).abs().max().item<double>(), 0.05);
+    }
   }
 }
 
@@ -75,6 +90,45 @@ TEST(Muon, TrainsTheMatricesThatItSuits) {
   EXPECT_EQ(state.at("moment2/middle.weight").abs().max().item<double>(), 0.0);
   EXPECT_GT(state.at("moment2/middle.bias").abs().max().item<double>(), 0.0);
   EXPECT_GT(state.at("moment2/conv_in.weight").abs().max().item<double>(), 0.0);
+}
+
+struct Wide : torch::nn::Module {
+  Wide() {
+    for (int i = 0; i < 3; ++i) {
+      equal.push_back(register_module("equal" + std::to_string(i), nn::Linear(16, 16)));
+    }
+    other = register_module("other", nn::Linear(16, 8));
+    uneven = register_module("uneven", nn::Linear(8, 3));
+    auto generator = seeded_generator(5);
+    initialise_network(*this, generator);
+  }
+  Tensor loss(std::int64_t step) {
+    auto generator = seeded_generator(static_cast<std::uint64_t>(step));
+    const auto input = mos::randn({64, 16}, generator);
+    auto x = input;
+    for (auto& layer : equal) x = torch::tanh(layer(x));
+    return (uneven(torch::tanh(other(x))) - input.narrow(1, 0, 3)).square().mean();
+  }
+  std::vector<nn::Linear> equal;
+  nn::Linear other{nullptr}, uneven{nullptr};
+};
+
+TEST(Muon, BlocksOfEqualMatricesLearnAsEachAlone) {
+  using Passes = train::FlatAdamWOptions::Passes;
+  Wide alone, in_blocks;
+  FlatAdamW a(alone, {.muon = train::muon_suits});
+  FlatAdamW b(in_blocks, {.passes = Passes::kOperators, .muon = train::muon_suits});
+  for (std::int64_t step = 0; step < 10; ++step) {
+    alone.loss(step).backward();
+    in_blocks.loss(step).backward();
+    EXPECT_NEAR(a.step(5e-3), b.step(5e-3), 2e-2);
+  }
+  const auto expected = a.state();
+  const auto state = b.state();
+  ASSERT_EQ(state.size(), expected.size());
+  for (const auto& [name, tensor] : expected) {
+    EXPECT_TRUE(torch::allclose(state.at(name), tensor, 0.05, 5e-3)) << name;
+  }
 }
 
 TEST(Muon, LeavesFirstAndLastLayersVectorsAndEmbeddingsToAdamW) {
