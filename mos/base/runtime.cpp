@@ -93,11 +93,11 @@ void set_up_runtime() {
   }
 }
 
-// Not by at::set_num_threads: that starts a second set of threads, which nobody here uses, again for
-// each thread that computes, and waits for ever for one that cannot start.
+// Not by at::set_num_threads: that starts a second set of threads, which nobody here uses, again
+// for each thread that computes, and waits for ever for one that cannot start.
 void use_threads(int threads) {
-  // In a new thread LibTorch sets a number of its own before it first computes: once in its library,
-  // and once in the code that its headers bring into this one.
+  // In a new thread LibTorch sets a number of its own before it first computes: once in its
+  // library, and once in the code that its headers bring into this one.
   at::get_num_threads();
   at::parallel_for(0, 1, 1, [](std::int64_t, std::int64_t) {});
   omp_set_num_threads(threads);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mos/base/describe.h"
+#include "mos/base/device.h"
 #include "mos/base/file.h"
 #include "mos/io/image.h"
 #include "mos/pretrain/adapter_effect.h"
@@ -54,7 +55,7 @@ class Examiner {
         progress_(progress),
         cancel_(cancel),
         data_(base),
-        model_(load_base(base, torch::kFloat32)),
+        model_(load_base(base, torch::kFloat32, device_named(options.device))),
         judge_(load_towers(base, TowerRole::kJudge), model_.tokenizer(), data_.world()) {}
 
   std::vector<AcceptanceRow> rows() {
@@ -274,8 +275,9 @@ class Examiner {
   /// captions alone place most subjects, and the measure counts every blurred edge.
   AcceptanceRow measure_adapter(ConditionKind kind) {
     announce("adapters", 0, 1);
-    const auto effect =
-        adapter_effect(model_, load_adapter(base_, kind, kCompute), kind, data_, sample_options(0));
+    auto adapter = load_adapter(base_, kind, kCompute);
+    adapter->to(device_named(options_.device));
+    const auto effect = adapter_effect(model_, adapter, kind, data_, sample_options(0));
     io::write_png(adapter_folder(base_, kind) / "effect.png", effect.sheet);
     return {fmt::format("{} adapter: {} ({:.3f} without)", name_of(kind),
                         kind == ConditionKind::kKeypose ? "box overlap" : "edge agreement",

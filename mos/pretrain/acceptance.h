@@ -20,6 +20,7 @@ struct AcceptanceOptions {
   std::int64_t steps = 25;
   double guidance = 4.0;
   std::int64_t seed = 1;
+  std::string device = "cpu";
 };
 
 template <class Visitor>
@@ -33,6 +34,7 @@ void describe(Visitor& visit, AcceptanceOptions& options) {
   visit("steps", options.steps, "sampling steps");
   visit("guidance", options.guidance, "guidance scale");
   visit("seed", options.seed, "start of the random numbers");
+  visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
 constexpr double kNoBound = 1e9;

@@ -79,8 +79,9 @@ class Judge {
 };
 
 Tensor copied_by(nn::AutoencoderKL& vae, const Dataset& data, const Tensor& indices) {
-  const auto dtype = vae->parameters().front().scalar_type();
-  return from_network(vae->decode(vae->encode(data.batch(Split::kHeldOut, indices, dtype)).mean));
+  const auto weight = vae->parameters().front();
+  const auto pictures = data.batch(Split::kHeldOut, indices, weight.scalar_type());
+  return from_network(vae->decode(vae->encode(pictures.to(weight.device())).mean).to(torch::kCPU));
 }
 
 Tensor sheet_of(const Tensor& conditions, const Tensor& without, const Tensor& with) {

@@ -3,10 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <memory>
 
+#include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
+#include "mos/base/runtime.h"
 #include "mos/diffusion/noise_schedule.h"
 #include "mos/io/edges.h"
 #include "mos/io/state_dict.h"
@@ -40,14 +43,20 @@ Tensor condition_of(const Dataset& data, Split split, std::int64_t index, Condit
 }
 
 /// The base, frozen: all workers read the same networks.
-diffusion::Model load_frozen(const std::filesystem::path& base) {
-  auto frozen = load_base(base, kCompute);
+diffusion::Model load_frozen(const std::filesystem::path& base, torch::Device device) {
+  auto frozen = load_base(base, kCompute, device);
   nn::use_engine(*frozen.unet, nn::Engine::kFused);
   for (const auto part : frozen.tuned_parts()) {
     for (auto& parameter : frozen.network(part)->parameters()) parameter.set_requires_grad(false);
   }
   return frozen;
 }
+
+/// A worker's share of what a step shows.
+struct Shown {
+  std::vector<std::string> captions;
+  Tensor condition;  // [B,C,H,W]
+};
 
 /// One share of a batch: noisy latents, texts and condition pictures.
 struct Conditioned {
@@ -59,12 +68,15 @@ struct Conditioned {
 Tensor denoising_error(const diffusion::Model& base, nn::T2IAdapter adapter,
                        const Conditioned& share) {
   auto unet = base.unet;
+  const auto device = device_of(*unet);
   nn::UNetResiduals residuals;
-  if (share.condition.defined()) residuals.adapter = adapter(share.condition.to(kCompute));
+  if (share.condition.defined()) {
+    residuals.adapter = adapter(share.condition.to(device, kCompute));
+  }
   const auto context = encode_captions(base.towers.front(), share.captions);
-  const auto output =
-      unet(share.batch.noisy.to(kCompute), share.batch.timesteps, context, residuals);
-  return (output.to(torch::kFloat32) - share.batch.target).square().mean();
+  const auto output = unet(share.batch.noisy.to(device, kCompute), share.batch.timesteps.to(device),
+                           context, residuals);
+  return (output.to(torch::kFloat32) - share.batch.target.to(device)).square().mean();
 }
 
 struct AdapterLoss {
@@ -76,24 +88,31 @@ struct AdapterLoss {
   ConditionKind kind;
   EpochOrder order;
   Share share;
+  std::shared_ptr<Ahead<Shown>> ahead = nullptr;  // empty on a CPU
+
+  Shown show(std::int64_t step) {
+    const auto indices = order.batch(step, options.train.batch);
+    const auto captions =
+        draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
+    const auto mine = share.part(indices);
+    const auto first = captions.begin() + share.begin(indices.size(0));
+    return {{first, first + mine.size(0)}, condition_pictures(data, Split::kTrain, mine, kind)};
+  }
 
   Tensor operator()(std::int64_t step) {
+    auto shown = ahead ? ahead->take(step) : show(step);
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = order.batch(step, options.train.batch);
     const auto clean = latents.batch(indices, /*canvas=*/0);
     // Noisy steps more often: layout, which the condition is about, is decided there (T2I-Adapter,
     // section 3.4).
     const auto batch = add_noise(base.schedule, clean, generator, TimestepDraw::kCubic);
-    const auto captions =
-        draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
-    const auto mine = share.part(indices);
-    const auto first = captions.begin() + share.begin(indices.size(0));
     return denoising_error(base, adapter,
                            {.batch = {.noisy = share.part(batch.noisy),
                                       .timesteps = share.part(batch.timesteps),
                                       .target = share.part(batch.target)},
-                            .captions = {first, first + mine.size(0)},
-                            .condition = condition_pictures(data, Split::kTrain, mine, kind)});
+                            .captions = std::move(shown.captions),
+                            .condition = shown.condition});
   }
 };
 
@@ -117,7 +136,8 @@ class Validation {
     const auto indices = torch::arange(count);
     auto generator = generator_of_step(kMeasureSeed, 0);
     const auto clean =
-        vae->encode(data.batch(Split::kHeldOut, indices, kCompute)).mean.to(torch::kFloat32);
+        vae->encode(data.batch(Split::kHeldOut, indices, kCompute).to(device_of(*vae)))
+            .mean.to(torch::kCPU, torch::kFloat32);
     pictures_.batch = add_noise(frozen.schedule, clean * vae->config().scaling_factor, generator,
                                 TimestepDraw::kUniform);
     for (std::int64_t i = 0; i < count; ++i) {
@@ -171,8 +191,10 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                    const ProgressCallback& progress, const CancelToken* cancel) {
   const auto kind = condition_kind(options.kind);
   const Dataset data(base);
-  const LatentStore latents(base, data, progress, cancel);
-  const auto frozen = load_frozen(base);
+  const auto device = device_named(options.device);
+  const auto train_options = on_device(options.train, device);
+  const LatentStore latents({base, data, device}, progress, cancel);
+  const auto frozen = load_frozen(base, device);
   const auto config = adapter_config(options, frozen.unet->config(), data.world().options.size);
   const auto folder = adapter_folder(base, kind);
   make_folders(folder);
@@ -181,6 +203,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   nn::T2IAdapter adapter(config);
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*adapter, generator);
+  adapter->to(device);
   nn::use_engine(*adapter, nn::Engine::kFused);
   FlatAdamW optimizer(*adapter, {.weight_decay = options.train.weight_decay,
                                  .average = options.train.average,
@@ -193,6 +216,10 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                    .kind = kind,
                    .order = EpochOrder(latents.size(/*canvas=*/0), options.train.seed),
                    .share = {}};
+  if (!device.is_cpu()) {
+    loss.ahead = std::make_shared<Ahead<Shown>>(
+        [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
+  }
   const auto replica = [&] {
     nn::T2IAdapter copy(config);
     nn::use_engine(*copy, nn::Engine::kFused);
@@ -203,8 +230,8 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   run_training(optimizer,
                {.stage = fmt::format("{} adapter", name_of(kind)),
                 .folder = folder,
-                .options = options.train,
-                .losses = shared_losses(loss, &AdapterLoss::adapter, replica, options.train),
+                .options = train_options,
+                .losses = shared_losses(loss, &AdapterLoss::adapter, replica, train_options),
                 .measure = [&](std::int64_t) { return validation(adapter); },
                 .progress = progress,
                 .cancel = cancel});

@@ -25,6 +25,7 @@ struct AdapterOptions {
   std::string kind = "keypose";
   std::int64_t num_res_blocks = 2;
   double empty_captions = 0.1;
+  std::string device = "cpu";
 };
 
 template <class Visitor>
@@ -33,6 +34,7 @@ void describe(Visitor& visit, AdapterOptions& options) {
   visit("kind", options.kind, "keypose (where subjects stand) or sketch (edges)");
   visit("num_res_blocks", options.num_res_blocks, "residual blocks in each level");
   visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
+  visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
 /// What a condition picture of the drawn world shows.

@@ -47,13 +47,13 @@ TimestepDraw timestep_draw(const std::string& name) {
 
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& clean, const Tensor& t,
                      at::Generator& generator) {
-  const auto eps = mos::randn(clean.sizes(), generator);
+  const auto eps = randn_on(clean.device(), clean.sizes(), generator);
   return noisy_batch(schedule, clean, eps, t);
 }
 
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& clean,
                      at::Generator& generator, TimestepDraw draw) {
-  const auto eps = mos::randn(clean.sizes(), generator);
+  const auto eps = randn_on(clean.device(), clean.sizes(), generator);
   const auto t = stratified_timesteps(clean.size(0), schedule.size(), generator, draw);
   return noisy_batch(schedule, clean, eps, t);
 }

@@ -37,7 +37,8 @@ struct NoisyBatch {
   torch::Tensor noisy, timesteps, target;
 };
 
-/// Noise for `clean` latents [B,C,h,w] float32 at `timesteps` int64 [B].
+/// Noise, drawn where they are (randn_on), for `clean` latents [B,C,h,w] float32 at `timesteps`
+/// int64 [B].
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tensor& clean,
                      const torch::Tensor& timesteps, at::Generator& generator);
 /// The same at stratified timesteps.

@@ -38,9 +38,10 @@ struct Trial {
 
   Tensor errors_of_batch(const Tensor& indices, const std::vector<std::string>& captions,
                          std::int64_t first) {
-    const auto pictures = data.batch(Split::kHeldOut, indices, kCompute);
-    const auto clean =
-        model.vae->encode(pictures).mean.to(torch::kFloat32) * model.vae->config().scaling_factor;
+    const auto device = device_of(*model.unet);
+    const auto pictures = data.batch(Split::kHeldOut, indices, kCompute).to(device);
+    const auto latents = model.vae->encode(pictures).mean * model.vae->config().scaling_factor;
+    const auto clean = latents.to(torch::kCPU, torch::kFloat32);
     const auto context = encode_captions(model.towers.front(), captions);
     auto sum = torch::zeros({indices.size(0)});
     for (const auto t : kTimesteps) {
@@ -49,9 +50,10 @@ struct Trial {
       const auto noise = mos::randn(clean.sizes(), generator);
       const auto timesteps = torch::full({indices.size(0)}, t, torch::kInt64);
       const auto noisy = model.schedule.add_noise(clean, noise, timesteps);
-      const auto output = model.unet->forward(noisy.to(kCompute), timesteps, context);
+      const auto output =
+          model.unet->forward(noisy.to(device, kCompute), timesteps.to(device), context);
       const auto target = model.schedule.target(clean, noise, timesteps);
-      sum += (output.to(torch::kFloat32) - target).square().flatten(1).mean(1);
+      sum += (output.to(torch::kCPU, torch::kFloat32) - target).square().flatten(1).mean(1);
     }
     return sum;
   }

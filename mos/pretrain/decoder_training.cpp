@@ -4,9 +4,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "mos/base/device.h"
 #include "mos/base/random.h"
+#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/nn/ops.h"
 #include "mos/pretrain/data.h"
@@ -55,12 +57,18 @@ struct DecoderLoss {
   const DecoderOptions& options;
   EpochOrder order;
   Share share;
+  std::shared_ptr<Ahead<Tensor>> ahead;  // empty on a CPU
+
+  /// Pictures uint8 [B,H,W,3] of a step.
+  Tensor show(std::int64_t step) {
+    return data.pictures(Split::kTrain, share.part(order.batch(step, options.train.batch)));
+  }
 
   /// Latents of pictures with noise, up to options.noise for each.
   Tensor noisy_latents(const Tensor& pictures, at::Generator& generator) {
     const torch::NoGradGuard no_grad;
     const auto latents = vae->encode(pictures).mean;
-    const auto noise = mos::randn(latents.sizes(), generator).to(latents.device(), kCompute);
+    const auto noise = randn_on(latents.device(), latents.sizes(), generator).to(kCompute);
     const auto level =
         torch::rand({latents.size(0), 1, 1, 1}, generator, torch::TensorOptions(torch::kFloat32)) *
         options.noise;
@@ -84,9 +92,8 @@ struct DecoderLoss {
 
   Tensor operator()(std::int64_t step) {
     auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
-    const auto mine = share.part(order.batch(step, options.train.batch));
-    const auto device = device_of(*vae);
-    const auto drawn = data.batch(Split::kTrain, mine, kCompute).to(device);
+    const auto shown = ahead ? ahead->take(step) : show(step);
+    const auto drawn = to_network(shown.to(device_of(*vae)), kCompute);
     const auto target = drawn.to(torch::kFloat32);
     const auto decoded = vae->decode(noisy_latents(drawn, own)).to(torch::kFloat32);
     teach_discriminator(drawn, decoded.detach().to(kCompute));
@@ -188,10 +195,14 @@ void train_decoder(const std::filesystem::path& base, const DecoderOptions& opti
   std::vector<std::function<Tensor(std::int64_t)>> losses;
   const auto workers = worker_count(train_options);
   for (std::int64_t i = 0; i < workers; ++i) {
-    DecoderLoss loss{vae,         discriminator,
-                     towers,      data,
-                     options,     EpochOrder(data.size(Split::kTrain), options.train.seed),
-                     {i, workers}};
+    DecoderLoss loss{vae,          discriminator,
+                     towers,       data,
+                     options,      EpochOrder(data.size(Split::kTrain), options.train.seed),
+                     {i, workers}, nullptr};
+    if (!device.is_cpu()) {
+      loss.ahead = std::make_shared<Ahead<Tensor>>(
+          [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
+    }
     if (i > 0) {
       optimizer.add_replica(*(loss.vae = make_vae()));
       companion.add_replica(*(loss.discriminator = make_discriminator()));

@@ -5,6 +5,7 @@
 
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/tower_views.h"
+#include "mos/pretrain/trainer.h"
 
 namespace mos::pretrain {
 
@@ -16,7 +17,8 @@ namespace {
 constexpr std::int64_t kBatch = 64;
 
 Tensor embed_square(nn::CLIPModel& towers, const Tensor& squares) {
-  return towers->image_embeds(nn::normalise_pixels(squares * 0.5 + 0.5)).to(torch::kFloat32);
+  const auto pixels = nn::normalise_pixels(squares * 0.5 + 0.5).to(device_of(*towers));
+  return towers->image_embeds(pixels).to(torch::kCPU, torch::kFloat32);
 }
 
 /// The first `count` held-out pictures of a canvas with `subjects` subjects.
@@ -130,7 +132,8 @@ Tensor Judge::features(const Tensor& pictures) {
   std::vector<Tensor> parts;
   for (const auto& part : pictures.split(kBatch)) {
     const auto pixels = nn::normalise_pixels(squeezed(part, side) * 0.5 + 0.5);
-    parts.push_back(towers_->vision(pixels).pooler_output.to(torch::kFloat32));
+    const auto seen = towers_->vision(pixels.to(device_of(*towers_)));
+    parts.push_back(seen.pooler_output.to(torch::kCPU, torch::kFloat32));
   }
   return torch::cat(parts);
 }
@@ -140,7 +143,8 @@ Tensor Judge::embeds(const std::vector<std::string>& captions) {
   std::vector<Tensor> parts;
   // Texts are short: twice as many fit where pictures do.
   for (const auto& part : token_ids(tokenizer_, captions).split(2 * kBatch)) {
-    parts.push_back(towers_->text_embeds(part).to(torch::kFloat32));
+    const auto embeds = towers_->text_embeds(part.to(device_of(*towers_)));
+    parts.push_back(embeds.to(torch::kCPU, torch::kFloat32));
   }
   return torch::cat(parts);
 }

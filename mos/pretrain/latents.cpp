@@ -22,7 +22,7 @@ using world::Split;
 namespace {
 
 constexpr auto kStored = torch::kBFloat16;
-constexpr std::int64_t kEncodeBatch = 32;
+constexpr std::int64_t kEncodeBatch = 32, kEncodeBatchOnGpu = 256;
 constexpr const char* kMadeBy = "vae_sha256";
 
 struct ChunkPlace {
@@ -64,11 +64,15 @@ std::optional<Tensor> stored_chunk(const std::filesystem::path& path, const Chun
 /// Makes the chunks that are missing, and tells how far it is.
 class Encoder {
  public:
-  Encoder(const std::filesystem::path& base, const Dataset& data, const ProgressCallback& progress,
-          const CancelToken* cancel)
-      : base_(base), data_(data), progress_(progress), cancel_(cancel), digest_(vae_digest(base)) {
-    for (std::size_t canvas = 0; canvas < data.canvases(); ++canvas) {
-      total_ += data.size(Split::kTrain, canvas);
+  Encoder(const LatentSource& source, const ProgressCallback& progress, const CancelToken* cancel)
+      : base_(source.base),
+        data_(source.data),
+        device_(source.device),
+        progress_(progress),
+        cancel_(cancel),
+        digest_(vae_digest(source.base)) {
+    for (std::size_t canvas = 0; canvas < data_.canvases(); ++canvas) {
+      total_ += data_.size(Split::kTrain, canvas);
     }
   }
 
@@ -86,7 +90,7 @@ class Encoder {
  private:
   void open_vae() {
     vae_ = load_vae(base_);
-    vae_->to(kStored);
+    vae_->to(device_, kStored);
     nn::use_engine(*vae_, nn::Engine::kFused);
   }
 
@@ -95,11 +99,13 @@ class Encoder {
     if (vae_.is_empty()) open_vae();
     const double scale = vae_->config().scaling_factor;
     std::vector<Tensor> parts;
-    for (auto i = place.first; i < place.last; i += kEncodeBatch) {
+    const auto size = device_.is_cpu() ? kEncodeBatch : kEncodeBatchOnGpu;
+    for (auto i = place.first; i < place.last; i += size) {
       if (cancel_ != nullptr) cancel_->check();
-      const auto indices = torch::arange(i, std::min(i + kEncodeBatch, place.last));
-      const auto pictures = data_.batch(Split::kTrain, indices, kStored, place.canvas);
-      parts.push_back((vae_->encode(pictures).mean * scale).contiguous());
+      const auto indices = torch::arange(i, std::min(i + size, place.last));
+      const auto pictures = data_.pictures(Split::kTrain, indices, place.canvas).to(device_);
+      const auto latents = vae_->encode(to_network(pictures, kStored)).mean * scale;
+      parts.push_back(latents.contiguous().to(torch::kCPU));
       report(done_ - place.last + indices[-1].item<std::int64_t>() + 1);
     }
     return torch::cat(parts);
@@ -116,6 +122,7 @@ class Encoder {
 
   const std::filesystem::path& base_;
   const Dataset& data_;
+  torch::Device device_;
   const ProgressCallback& progress_;
   const CancelToken* cancel_;
   std::string digest_;
@@ -126,19 +133,28 @@ class Encoder {
 
 }  // namespace
 
-LatentStore::LatentStore(const std::filesystem::path& base, const Dataset& data,
-                         const ProgressCallback& progress, const CancelToken* cancel) {
-  Encoder encoder(base, data, progress, cancel);
+LatentStore::LatentStore(const LatentSource& source, const ProgressCallback& progress,
+                         const CancelToken* cancel) {
+  const auto& data = source.data;
+  Encoder encoder(source, progress, cancel);
   for (std::size_t canvas = 0; canvas < data.canvases(); ++canvas) {
     sizes_.push_back(data.size(Split::kTrain, canvas));
     auto& chunks = chunks_.emplace_back();
     for (std::int64_t first = 0; first < sizes_.back(); first += kChunk) {
       chunks.push_back(encoder.chunk({canvas, first, std::min(first + kChunk, sizes_.back())}));
     }
+    if (!source.device.is_cpu() && !chunks.empty()) {
+      on_device_.resize(canvas + 1);
+      on_device_.back() = torch::cat(chunks).to(source.device);
+    }
   }
 }
 
 Tensor LatentStore::batch(const Tensor& indices, std::size_t canvas) const {
+  if (!on_device_.empty()) {
+    const auto& all = on_device_.at(canvas);
+    return all.index_select(0, indices.to(all.device())).to(torch::kFloat32);
+  }
   std::vector<Tensor> rows;
   const auto* index = indices.data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < indices.size(0); ++i) {

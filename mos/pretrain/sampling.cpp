@@ -32,7 +32,7 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
 /// Features for both halves of guidance.
 nn::UNetResiduals steer(nn::T2IAdapter adapter, const Tensor& conditions) {
   nn::UNetResiduals residuals;
-  for (const auto& features : adapter(conditions.to(kCompute))) {
+  for (const auto& features : adapter(conditions.to(device_of(*adapter), kCompute))) {
     residuals.adapter.push_back(torch::cat({features, features}));
   }
   return residuals;

@@ -1,9 +1,12 @@
 #include "mos/pretrain/tower_training.h"
 
 #include <algorithm>
+#include <memory>
 
+#include "mos/base/device.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
+#include "mos/base/runtime.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/judge.h"
@@ -82,15 +85,24 @@ Labels labels_of(const world::World& world, const std::vector<CaptionSpec>& spec
   return {torch::tensor(subject), torch::tensor(style), torch::tensor(background)};
 }
 
+/// What a step compares.
+struct Compared {
+  Tensor pictures;     // as draw_views gives them
+  Tensor ids;          // [2B,S]: the captions, then the wrong ones
+  Tensor same, sides;  // of contrastive_loss
+  Labels labels;
+};
+
 struct TowerLoss {
   nn::CLIPModel clip;
   const text::CLIPTokenizer& tokenizer;
   const Dataset& data;
   ViewDraw draw;
-  Tensor prompts;  // ids of subjects, styles, backgrounds
+  Tensor prompts;                                    // ids of subjects, styles, backgrounds
+  std::shared_ptr<Ahead<Compared>> ahead = nullptr;  // empty on a CPU
 
-  Tensor operator()(std::int64_t step) {
-    const auto views = draw_views(data, draw, step);
+  Compared compare(std::int64_t step) const {
+    auto views = draw_views(data, draw, step);
     world::Rng rng(static_cast<std::uint64_t>(draw.seed), Split::kHeldOut,
                    static_cast<std::uint64_t>(step));
     std::vector<std::string> captions, wrong;
@@ -103,21 +115,25 @@ struct TowerLoss {
     }
     const auto same = same_words(captions);
     captions.insert(captions.end(), wrong.begin(), wrong.end());
-    const auto texts =
-        clip->text_embeds(token_ids(tokenizer, captions)).to(torch::kFloat32).chunk(2);
-    const auto pixels = tower_pictures(views.pictures, clip).to(kCompute);
+    return {views.pictures, token_ids(tokenizer, captions), same, sides,
+            labels_of(data.world(), views.specs)};
+  }
+
+  Tensor operator()(std::int64_t step) {
+    const auto shown = ahead ? ahead->take(step) : compare(step);
+    const auto device = device_of(*clip);
+    const auto texts = clip->text_embeds(shown.ids.to(device)).to(torch::kFloat32).chunk(2);
+    const auto pixels = tower_pictures(shown.pictures.to(device), clip).to(kCompute);
     const auto images = clip->image_embeds(pixels).to(torch::kFloat32);
     const auto scale = clip->logit_scale().clamp_max(kMaxScale);
-    return contrastive_loss(images, texts[0], texts[1], same, sides, scale) +
-           recognition(images, views.specs, scale);
+    return contrastive_loss(images, texts[0], texts[1], shown.same, shown.sides, scale) +
+           recognition(images, shown.labels, scale);
   }
 
   /// The words of single things are learnt by telling each from all others.
-  Tensor recognition(const Tensor& images, const std::vector<CaptionSpec>& specs,
-                     const Tensor& scale) {
+  Tensor recognition(const Tensor& images, const Labels& labels, const Tensor& scale) {
     const auto& world = data.world();
-    const auto labels = labels_of(world, specs);
-    const auto embeds = clip->text_embeds(prompts).to(torch::kFloat32);
+    const auto embeds = clip->text_embeds(prompts.to(images.device())).to(torch::kFloat32);
     const auto subjects = static_cast<std::int64_t>(world.classes.size());
     const auto styles = static_cast<std::int64_t>(world.styles.size());
     const auto rest = embeds.size(0) - subjects - styles;
@@ -131,7 +147,8 @@ struct TowerLoss {
 Tensor embed_pictures(nn::CLIPModel& clip, const Tensor& pictures) {
   std::vector<Tensor> parts;
   for (const auto& part : pictures.split(kTowerBatch)) {
-    parts.push_back(clip->image_embeds(tower_pictures(part, clip)).to(torch::kFloat32));
+    const auto pixels = tower_pictures(part.to(device_of(*clip)), clip);
+    parts.push_back(clip->image_embeds(pixels).to(torch::kCPU, torch::kFloat32));
   }
   return torch::cat(parts);
 }
@@ -141,7 +158,7 @@ Tensor embed_texts(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
   std::vector<Tensor> parts;
   const auto ids = token_ids(tokenizer, captions);
   for (const auto& part : ids.split(2 * kTowerBatch)) {
-    parts.push_back(clip->text_embeds(part).to(torch::kFloat32));
+    parts.push_back(clip->text_embeds(part.to(device_of(*clip))).to(torch::kCPU, torch::kFloat32));
   }
   return torch::cat(parts);
 }
@@ -272,14 +289,15 @@ Tensor tower_pictures(const Tensor& pictures, const nn::CLIPModel& clip) {
 Tensor contrastive_loss(const Tensor& pictures, const Tensor& captions, const Tensor& wrong,
                         const Tensor& same, const Tensor& sides, const Tensor& scale) {
   const auto count = pictures.size(0);
-  const auto target = torch::arange(count);
-  const auto other = same.logical_and(torch::eye(count, torch::kBool).logical_not());
+  const auto device = pictures.device();
+  const auto target = torch::arange(count, torch::dtype(torch::kInt64).device(device));
+  const auto other = same.logical_and(torch::eye(count, torch::kBool).logical_not()).to(device);
   const auto similar = scale * pictures.mm(captions.t());  // [picture, caption]
   const auto logits = similar.masked_fill(other, -1e4);
   const auto extra = scale * (pictures * wrong).sum(1, /*keepdim=*/true);
   const auto to_text = torch::cross_entropy_loss(torch::cat({logits, extra}, 1), target);
   const auto loss = 0.5 * (to_text + torch::cross_entropy_loss(logits.t(), target));
-  const auto named = sides.to(torch::kFloat32);
+  const auto named = sides.to(device, torch::kFloat32);
   const auto confusion = torch::softplus(extra.squeeze(1) - similar.diag()) * named;
   return loss + confusion.sum() / named.sum().clamp_min(1.0);
 }
@@ -288,8 +306,9 @@ Tensor recognition_loss(const Tensor& pictures, const Tensor& prompts, const Ten
                         const Tensor& scale) {
   const auto told = labels.ge(0).nonzero().squeeze(1);
   if (told.size(0) == 0) return torch::zeros({}, pictures.options());
-  const auto logits = scale * pictures.index_select(0, told).mm(prompts.t());
-  return torch::cross_entropy_loss(logits, labels.index_select(0, told));
+  const auto there = told.to(pictures.device());
+  const auto logits = scale * pictures.index_select(0, there).mm(prompts.t());
+  return torch::cross_entropy_loss(logits, labels.index_select(0, told).to(pictures.device()));
 }
 
 TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
@@ -333,6 +352,8 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
   nn::CLIPModel clip(nn::CLIPModelImpl::from_json(config));
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_clip(*clip, generator);
+  const auto device = device_named(options.device);
+  clip->to(device);
   nn::use_engine(*clip, nn::Engine::kFused);
   FlatAdamW optimizer(*clip, {.weight_decay = options.train.weight_decay,
                               .average = options.train.average,
@@ -342,6 +363,10 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
                       .seed = options.train.seed,
                       .first = role == TowerRole::kJudge ? kJudgesPictures : 0};
   TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world())};
+  if (!device.is_cpu()) {
+    loss.ahead = std::make_shared<Ahead<Compared>>(
+        [own = loss](std::int64_t step) { return own.compare(step); }, usable_cores());
+  }
   run_training(optimizer,
                {.stage = folder_of(role),
                 .folder = folder,

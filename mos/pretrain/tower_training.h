@@ -30,6 +30,7 @@ struct TowerOptions {
   std::int64_t projection = 128;
   std::int64_t image_size = 64;
   std::int64_t patch = 8;
+  std::string device = "cpu";
 };
 
 /// What `role` is trained with unless told otherwise.
@@ -50,6 +51,7 @@ void describe(Visitor& visit, TowerOptions& options) {
   visit("projection", options.projection, "width of the common space");
   visit("image_size", options.image_size, "side of the pictures that the image tower sees");
   visit("patch", options.patch, "side of its patches");
+  visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
 /// transformers' config.json of the pair of towers.

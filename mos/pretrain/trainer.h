@@ -1,5 +1,6 @@
 #pragma once
 
+#include "mos/train/ahead.h"
 #include "mos/train/draws.h"
 #include "mos/train/loop.h"
 #include "mos/train/order.h"
@@ -7,6 +8,7 @@
 /// What pretraining takes from the training hall.
 namespace mos::pretrain {
 
+using train::Ahead;
 using train::averaged_weights;
 using train::checkpoint_step;
 using train::device_of;

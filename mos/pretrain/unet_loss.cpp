@@ -63,8 +63,7 @@ std::size_t CanvasPlan::canvas(std::int64_t seed, std::int64_t step) const {
 }
 
 Tensor denoising_errors(GuidedUNet& networks, const UNetTask& task, const NoisyBatch& batch,
-                        const std::vector<std::string>& captions) {
-  const auto ids = token_ids(task.tokenizer, captions, /*full=*/true);
+                        const Tensor& ids) {
   const auto text = networks.tower.encode(ids).to(kCompute);
   const auto output = networks.unet->forward(batch.noisy.to(task.device, kCompute),
                                              batch.timesteps.to(task.device), text);
@@ -72,7 +71,7 @@ Tensor denoising_errors(GuidedUNet& networks, const UNetTask& task, const NoisyB
   return (output.to(torch::kFloat32) - target).square().flatten(1).mean(1);
 }
 
-Tensor UNetLoss::operator()(std::int64_t step) {
+UNetLoss::Shown UNetLoss::show(std::int64_t step) const {
   const auto& options = task.options;
   const auto seed = options.train.seed;
   const auto canvas = task.plan.canvas(seed, step);
@@ -80,38 +79,45 @@ Tensor UNetLoss::operator()(std::int64_t step) {
   auto chooser = generator_of_step(seed, step, kPicturePurpose);
   const auto indices =
       torch::randint(task.latents.size(canvas), {count}, chooser, torch::dtype(torch::kInt64));
-  auto captions = draw_captions(task.data, indices, seed, step,
-                                {.empty = options.empty_captions, .canvas = canvas});
-  const auto first = captions.begin() + share.begin(count);
-  const auto mine = share.part(indices);
   // All workers draw the captions of the whole batch and keep their own: results do not depend on
   // how many there are.
-  captions = {first, first + mine.size(0)};
-
-  const auto clean = task.latents.batch(mine, canvas).repeat_interleave(options.noises, 0);
+  const auto captions = draw_captions(task.data, indices, seed, step,
+                                      {.empty = options.empty_captions, .canvas = canvas});
+  const auto first = captions.begin() + share.begin(count);
+  const auto mine = share.part(indices);
   auto timesteps = generator_of_step(seed, step);  // one for all workers, the noise one for each
   const auto t = stratified_timesteps(count * options.noises, task.schedule.size(), timesteps,
                                       timestep_draw(options.timesteps));
-  auto own = generator_of_step(seed, step, /*purpose=*/10 + share.index);
-  const auto batch = add_noise(task.schedule, clean, share.part(t), own);
-  const auto errors = denoising_errors(*networks, task, batch, captions);
-  const auto loss = (errors * task.weights.index_select(0, batch.timesteps).to(task.device)).mean();
   // The towers look at squares.
   const bool aligns = options.align > 0.0 && canvas == 0;
-  return aligns ? loss + options.align * alignment_loss(mine) : loss;
+  return {.canvas = canvas,
+          .indices = mine,
+          .ids = token_ids(task.tokenizer, {first, first + mine.size(0)}, /*full=*/true),
+          .timesteps = share.part(t),
+          .pictures = aligns ? task.data.pictures(Split::kTrain, mine) : Tensor()};
 }
 
-Tensor UNetLoss::alignment_loss(const Tensor& indices) {
+Tensor UNetLoss::operator()(std::int64_t step) {
+  const auto& options = task.options;
+  const auto shown = ahead ? ahead->take(step) : show(step);
+  const auto latents = task.latents.batch(shown.indices, shown.canvas);
+  auto own = generator_of_step(options.train.seed, step, /*purpose=*/10 + share.index);
+  const auto batch =
+      add_noise(task.schedule, latents.repeat_interleave(options.noises, 0), shown.timesteps, own);
+  const auto errors = denoising_errors(*networks, task, batch, shown.ids);
+  const auto loss = (errors * task.weights.index_select(0, batch.timesteps).to(task.device)).mean();
+  if (!shown.pictures.defined()) return loss;
   auto towers = task.towers;
-  const auto pictures = task.data.batch(Split::kTrain, indices, kCompute).to(task.device);
-  const auto patches = tower_patches(towers, pictures);
-  return networks->alignment->loss(patches.repeat_interleave(task.options.noises, 0));
+  const auto patches = tower_patches(towers, to_network(shown.pictures.to(task.device), kCompute));
+  return loss +
+         options.align * networks->alignment->loss(patches.repeat_interleave(options.noises, 0));
 }
 
 HeldOutPictures::HeldOutPictures(const std::filesystem::path& base, const UNetTask& task)
     : task_(task) {
   const torch::NoGradGuard no_grad;
   auto vae = load_vae(base);
+  vae->to(task.device);
   const double scale = vae->config().scaling_factor;
   for (std::size_t canvas = 0; canvas < task.data.canvases(); ++canvas) {
     const auto wanted = canvas == 0 ? kSquarePictures : kOtherPictures;
@@ -120,14 +126,17 @@ HeldOutPictures::HeldOutPictures(const std::filesystem::path& base, const UNetTa
       const auto end = std::min(i + kMeasureBatch, total);
       const auto pictures =
           task.data.batch(Split::kHeldOut, torch::arange(i, end), kCompute, canvas);
-      const auto clean = vae->encode(pictures).mean.to(torch::kFloat32) * scale;
+      const auto latents = vae->encode(pictures.to(task.device)).mean * scale;
+      const auto clean = latents.to(torch::kCPU, torch::kFloat32);
       auto generator = generator_of_step(kMeasureSeed, i, static_cast<std::int64_t>(canvas));
       auto& batch = batches_.emplace_back();
       batch.pictures = add_noise(task.schedule, clean, generator, TimestepDraw::kUniform);
       batch.canvas = canvas;
+      std::vector<std::string> captions;
       for (auto j = i; j < end; ++j) {
-        batch.captions.push_back(task.data.caption(Split::kHeldOut, j, canvas));
+        captions.push_back(task.data.caption(Split::kHeldOut, j, canvas));
       }
+      batch.ids = token_ids(task.tokenizer, captions, /*full=*/true);
     }
   }
 }
@@ -137,7 +146,7 @@ Json HeldOutPictures::measure(GuidedUNet& networks) const {
   std::vector<Tensor> square, timesteps, others;
   for (const auto& batch : batches_) {
     const auto errors =
-        denoising_errors(networks, task_, batch.pictures, batch.captions).to(torch::kCPU);
+        denoising_errors(networks, task_, batch.pictures, batch.ids).to(torch::kCPU);
     (batch.canvas == 0 ? square : others).push_back(errors);
     if (batch.canvas == 0) timesteps.push_back(batch.pictures.timesteps);
   }

@@ -66,20 +66,28 @@ struct UNetTask {
 /// The weighted denoising error of a worker's share of a step. Every picture of a batch is seen
 /// under options.noises different noises: its caption is encoded once for all of them.
 struct UNetLoss {
+  /// A worker's share of what a step shows.
+  struct Shown {
+    std::size_t canvas = 0;
+    torch::Tensor indices;    ///< Of its pictures, [B/noises].
+    torch::Tensor ids;        ///< Of their captions, [B/noises,S].
+    torch::Tensor timesteps;  ///< [B]
+    torch::Tensor pictures;   ///< uint8 [B/noises,H,W,3] if they are aligned, or undefined.
+  };
+
   std::shared_ptr<GuidedUNet> networks;
   const UNetTask& task;
   Share share;
+  std::shared_ptr<Ahead<Shown>> ahead = nullptr;  ///< Empty on a CPU.
 
   torch::Tensor operator()(std::int64_t step);
-
- private:
-  torch::Tensor alignment_loss(const torch::Tensor& indices);
+  Shown show(std::int64_t step) const;
 };
 
-/// The squared error of each picture of a batch [B] float32, whose captions [B/noises] are encoded
-/// by the networks.
+/// The squared error of each picture of a batch [B] float32, whose captions' ids [B/noises,S] are
+/// encoded by the networks.
 torch::Tensor denoising_errors(GuidedUNet& networks, const UNetTask& task, const NoisyBatch& batch,
-                               const std::vector<std::string>& captions);
+                               const torch::Tensor& ids);
 
 /// The error on held-out pictures with fixed noise, the same for all recipes: all timesteps weigh
 /// the same.
@@ -94,7 +102,7 @@ class HeldOutPictures {
  private:
   struct Batch {
     NoisyBatch pictures;
-    std::vector<std::string> captions;
+    torch::Tensor ids;
     std::size_t canvas = 0;
   };
   const UNetTask& task_;

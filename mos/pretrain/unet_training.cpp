@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
+#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
@@ -176,10 +177,12 @@ nn::Conditioning encode_captions(const diffusion::TextTower& tower,
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel) {
   check_options(options);
+  const Stopwatch begun;
   const Dataset data(base);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
   const auto text_config = text_config_json(base);
-  const LatentStore latents(base, data, progress, cancel);
+  const auto device = device_named(options.device);
+  const LatentStore latents({base, data, device}, progress, cancel);
   const auto folder = base / "unet";
   const auto config = unet_config_json(options, latents.channels(), latents.height(0),
                                        text_config.at("hidden_size").get<std::int64_t>());
@@ -189,7 +192,6 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   write_text_file(folder / "text_config.json", text_config.dump(2) + "\n");
   write_text_file(folder / "scheduler_config.json", scheduler.dump(2) + "\n");
 
-  const auto device = device_named(options.device);
   const auto train_options = on_device(options.train, device);
   const auto towers = options.align > 0.0 ? frozen_towers(base, device) : nn::CLIPModel{nullptr};
   const auto make = [&] {
@@ -231,7 +233,11 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
     io::write_png(folder / fmt::format("sheet_{:06}.png", step), contact_sheet(now, data.world()));
     return held_out.measure(*networks);
   };
-  const UNetLoss loss{.networks = networks, .task = task, .share = {}};
+  UNetLoss loss{.networks = networks, .task = task, .share = {}};
+  if (!device.is_cpu()) {
+    loss.ahead = std::make_shared<Ahead<UNetLoss::Shown>>(
+        [own = loss](std::int64_t step) { return own.show(step); }, usable_cores());
+  }
   run_training(optimizer,
                {.stage = "unet",
                 .folder = folder,
@@ -239,7 +245,8 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 .losses = shared_losses(loss, &UNetLoss::networks, replica, train_options),
                 .measure = measure,
                 .progress = progress,
-                .cancel = cancel});
+                .cancel = cancel,
+                .begun = begun});
 }
 
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {
@@ -261,9 +268,13 @@ diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::S
   return tower;
 }
 
-diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype) {
+diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype,
+                           torch::Device device) {
   diffusion::Model model{.unet = load_unet(base, kCompute), .vae = load_vae(base)};
   model.towers = {load_text_tower(base, text_dtype)};
+  model.unet->to(device);
+  model.vae->to(device);
+  model.towers.front().encoder->to(device);
   model.settings.scheduler_config = read_json_file(base / "unet" / "scheduler_config.json");
   model.schedule = diffusion::NoiseSchedule::from_config(model.settings.scheduler_config);
   return model;

@@ -79,6 +79,7 @@ nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::Sca
 diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype);
 
 /// The base as it is by now: the VAE, the U-Net in bfloat16 and the text tower in `text_dtype`.
-diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype);
+diffusion::Model load_base(const std::filesystem::path& base, torch::ScalarType text_dtype,
+                           torch::Device device = torch::kCPU);
 
 }  // namespace mos::pretrain

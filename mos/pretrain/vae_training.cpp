@@ -3,12 +3,14 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <memory>
 
 #include "mos/base/device.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
+#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/decoder_training.h"
@@ -39,18 +41,24 @@ Tensor gradient_difference(const Tensor& a, const Tensor& b) {
   return horizontal + vertical;
 }
 
-/// One random square of `side` pixels of each picture [B,3,H,W].
+/// One random square of `side` pixels of each picture [B,H,W,3].
 Tensor random_crops(const Tensor& pictures, std::int64_t side, at::Generator& generator) {
   const auto count = pictures.size(0);
-  const auto offsets = torch::randint(pictures.size(2) - side + 1, {count, 2}, generator,
+  const auto offsets = torch::randint(pictures.size(1) - side + 1, {count, 2}, generator,
                                       torch::TensorOptions(torch::kInt64));
   const auto at = offsets.accessor<std::int64_t, 2>();
   std::vector<Tensor> crops;
   for (std::int64_t i = 0; i < count; ++i) {
-    crops.push_back(pictures[i].narrow(1, at[i][0], side).narrow(2, at[i][1], side));
+    crops.push_back(pictures[i].narrow(0, at[i][0], side).narrow(1, at[i][1], side));
   }
-  return torch::stack(crops).contiguous(at::MemoryFormat::ChannelsLast);
+  return torch::stack(crops);
 }
+
+/// Pictures uint8 [B,H,W,3] of a step, and its generator behind what was drawn for them.
+struct Shown {
+  Tensor pictures;
+  at::Generator generator;
+};
 
 struct VaeLoss {
   nn::AutoencoderKL vae;
@@ -58,20 +66,26 @@ struct VaeLoss {
   const VaeOptions& options;
   EpochOrder order;
   Share share;
+  std::shared_ptr<Ahead<Shown>> ahead;  // empty on a CPU
 
-  Tensor operator()(std::int64_t step) {
+  Shown show(std::int64_t step) {
     auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
     const bool crops =
         static_cast<double>(step) < options.crop_share * static_cast<double>(options.train.steps);
     const auto size = crops ? options.train.batch : options.full_batch;
     const auto mine = share.part(order.batch(step, size));
-    auto pictures = data.batch(Split::kTrain, mine, kCompute);
+    auto pictures = data.pictures(Split::kTrain, mine);
     // Convolutions learn from pieces; only the last share of the steps sees whole pictures.
     if (crops) pictures = random_crops(pictures, options.crop, own);
+    return {pictures, own};
+  }
+
+  Tensor operator()(std::int64_t step) {
+    auto shown = ahead ? ahead->take(step) : show(step);
     const auto device = device_of(*vae);
-    pictures = pictures.to(device);
+    const auto pictures = to_network(shown.pictures.to(device), kCompute);
     const auto latents = vae->encode(pictures);
-    const auto noise = mos::randn(latents.mean.sizes(), own).to(device, kCompute);
+    const auto noise = randn_on(device, latents.mean.sizes(), shown.generator).to(kCompute);
     // Reparametrised (arXiv 1312.6114), so the gradient reaches both.
     const auto sample = latents.mean + latents.std() * noise;
     const auto target = pictures.to(torch::kFloat32);
@@ -229,8 +243,16 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
   FlatAdamW optimizer(*vae, {.weight_decay = options.train.weight_decay,
                              .average = options.train.average,
                              .working_dtype = kCompute});
-  const VaeLoss loss{
-      vae, data, options, EpochOrder(data.size(Split::kTrain), options.train.seed), {}};
+  VaeLoss loss{.vae = vae,
+               .data = data,
+               .options = options,
+               .order = EpochOrder(data.size(Split::kTrain), options.train.seed),
+               .share = {},
+               .ahead = nullptr};
+  if (!device.is_cpu()) {
+    loss.ahead = std::make_shared<Ahead<Shown>>(
+        [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
+  }
   const auto replica = [&] {
     auto copy = make();
     optimizer.add_replica(*copy);

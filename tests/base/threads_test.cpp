@@ -4,8 +4,8 @@
 #include <sys/resource.h>
 #include <torch/types.h>
 
-#include <cstdio>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 

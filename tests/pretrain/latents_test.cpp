@@ -38,7 +38,10 @@ class Latents : public testing::Test {
     write_text_file(base_ / "vae" / "config.json", config.dump());
   }
 
-  LatentStore open() { return LatentStore(base_.path(), Dataset(base_.path()), {}, nullptr); }
+  LatentStore open() {
+    const auto base = base_.path();
+    return LatentStore({base, Dataset(base)}, {}, nullptr);
+  }
 
   std::filesystem::path first_file() const {
     return base_ / "data" / "latents" / "canvas0_000000.safetensors";
