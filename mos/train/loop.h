@@ -28,8 +28,9 @@ struct TrainOptions {
   double checkpoint_minutes = 3.0;
   double sheet_minutes = 15.0;  ///< Of this process's CPU time: a starved run measures no more.
   std::int64_t log_every = 25;
-  /// Wall time of this run (TrainingRun::begun) after which the training ends as if all steps were done: the
-  /// learning rate follows the share of it that is over, where that is ahead of the steps. 0: none.
+  /// Wall time of this run (TrainingRun::begun) after which the training ends as if all steps were
+  /// done: the learning rate follows the share of it that is over, where that is ahead of the
+  /// steps. 0: none.
   double minutes = 0.0;
   /// Threads that each work on a share of every batch, in a copy of the network with shared
   /// weights; 0: one for each core. With small networks this is faster than several threads for
