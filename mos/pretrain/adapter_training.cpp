@@ -9,7 +9,6 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
-#include "mos/base/runtime.h"
 #include "mos/diffusion/noise_schedule.h"
 #include "mos/io/edges.h"
 #include "mos/io/state_dict.h"
@@ -216,10 +215,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
                    .kind = kind,
                    .order = EpochOrder(latents.size(/*canvas=*/0), options.train.seed),
                    .share = {}};
-  if (!device.is_cpu()) {
-    loss.ahead = std::make_shared<Ahead<Shown>>(
-        [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
-  }
+  loss.ahead = made_ahead(loss, &AdapterLoss::show, device);
   const auto replica = [&] {
     nn::T2IAdapter copy(config);
     nn::use_engine(*copy, nn::Engine::kFused);

@@ -8,7 +8,6 @@
 
 #include "mos/base/device.h"
 #include "mos/base/random.h"
-#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/nn/ops.h"
 #include "mos/pretrain/data.h"
@@ -199,10 +198,7 @@ void train_decoder(const std::filesystem::path& base, const DecoderOptions& opti
                      towers,       data,
                      options,      EpochOrder(data.size(Split::kTrain), options.train.seed),
                      {i, workers}, nullptr};
-    if (!device.is_cpu()) {
-      loss.ahead = std::make_shared<Ahead<Tensor>>(
-          [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
-    }
+    loss.ahead = made_ahead(loss, &DecoderLoss::show, device);
     if (i > 0) {
       optimizer.add_replica(*(loss.vae = make_vae()));
       companion.add_replica(*(loss.discriminator = make_discriminator()));

@@ -6,7 +6,6 @@
 #include "mos/base/device.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
-#include "mos/base/runtime.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/judge.h"
@@ -363,10 +362,7 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
                       .seed = options.train.seed,
                       .first = role == TowerRole::kJudge ? kJudgesPictures : 0};
   TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world())};
-  if (!device.is_cpu()) {
-    loss.ahead = std::make_shared<Ahead<Compared>>(
-        [own = loss](std::int64_t step) { return own.compare(step); }, usable_cores());
-  }
+  loss.ahead = made_ahead(loss, &TowerLoss::compare, device);
   run_training(optimizer,
                {.stage = folder_of(role),
                 .folder = folder,

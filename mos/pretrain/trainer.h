@@ -17,6 +17,7 @@ using train::FlatAdamW;
 using train::FlatAdamWOptions;
 using train::generator_of_step;
 using train::learning_rate_at;
+using train::made_ahead;
 using train::on_device;
 using train::run_training;
 using train::ScopedAverage;

@@ -9,7 +9,6 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
-#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
@@ -110,6 +109,18 @@ void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& 
   io::load_into(*encoder, text_half, {.origin = path.string()});
 }
 
+/// The values that training starts from.
+void begin(GuidedUNet& networks, const UNetOptions& options, const std::filesystem::path& base) {
+  auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
+  initialise_network(*networks.unet, generator, /*zero_output=*/true);
+  if (!networks.alignment.is_empty()) initialise_network(*networks.alignment, generator);
+  start_from_towers(networks.tower.encoder, base);
+}
+
+void write_json(const std::filesystem::path& path, const Json& value) {
+  write_text_file(path, value.dump(2) + "\n");
+}
+
 }  // namespace
 
 Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
@@ -188,10 +199,9 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                                        text_config.at("hidden_size").get<std::int64_t>());
   const auto scheduler = scheduler_config_json(options.prediction);
   make_folders(folder);
-  write_text_file(folder / "config.json", config.dump(2) + "\n");
-  write_text_file(folder / "text_config.json", text_config.dump(2) + "\n");
-  write_text_file(folder / "scheduler_config.json", scheduler.dump(2) + "\n");
-
+  write_json(folder / "config.json", config);
+  write_json(folder / "text_config.json", text_config);
+  write_json(folder / "scheduler_config.json", scheduler);
   const auto train_options = on_device(options.train, device);
   const auto towers = options.align > 0.0 ? frozen_towers(base, device) : nn::CLIPModel{nullptr};
   const auto make = [&] {
@@ -201,10 +211,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
     return networks;
   };
   const auto networks = make();
-  auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
-  initialise_network(*networks->unet, generator, /*zero_output=*/true);
-  if (!towers.is_empty()) initialise_network(*networks->alignment, generator);
-  start_from_towers(networks->tower.encoder, base);
+  begin(*networks, options, base);
   networks->to(device);
   FlatAdamW optimizer(*networks, optimizer_options(options));
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
@@ -220,7 +227,6 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                       .towers = towers};
   const auto replica = [&] {
     const auto copy = make();
-    // Same weights, own gradients: one for each worker.
     optimizer.add_replica(*copy);
     return copy;
   };
@@ -234,10 +240,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
     return held_out.measure(*networks);
   };
   UNetLoss loss{.networks = networks, .task = task, .share = {}};
-  if (!device.is_cpu()) {
-    loss.ahead = std::make_shared<Ahead<UNetLoss::Shown>>(
-        [own = loss](std::int64_t step) { return own.show(step); }, usable_cores());
-  }
+  loss.ahead = made_ahead(loss, &UNetLoss::show, device);
   run_training(optimizer,
                {.stage = "unet",
                 .folder = folder,

@@ -10,7 +10,6 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
-#include "mos/base/runtime.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/decoder_training.h"
@@ -249,10 +248,7 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
                .order = EpochOrder(data.size(Split::kTrain), options.train.seed),
                .share = {},
                .ahead = nullptr};
-  if (!device.is_cpu()) {
-    loss.ahead = std::make_shared<Ahead<Shown>>(
-        [own = loss](std::int64_t step) mutable { return own.show(step); }, usable_cores());
-  }
+  loss.ahead = made_ahead(loss, &VaeLoss::show, device);
   const auto replica = [&] {
     auto copy = make();
     optimizer.add_replica(*copy);

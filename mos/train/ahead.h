@@ -1,13 +1,17 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -91,5 +95,16 @@ class Ahead {
   bool ends_ = false;
   std::vector<std::thread> threads_;
 };
+
+/// What `make`, a member of Loss, gives for the steps, ahead of them by a copy of `loss` in a
+/// thread of each core; null for a network on the CPU, which needs the cores itself.
+template <class Loss, class Make>
+auto made_ahead(const Loss& loss, Make make, c10::Device device) {
+  using Result = std::invoke_result_t<Make, Loss&, std::int64_t>;
+  if (device.is_cpu()) return std::shared_ptr<Ahead<Result>>();
+  return std::make_shared<Ahead<Result>>(
+      [own = loss, make](std::int64_t step) mutable { return std::invoke(make, own, step); },
+      usable_cores());
+}
 
 }  // namespace mos::train
