@@ -77,13 +77,27 @@ void take_permissions(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
+namespace {
+
+bool belongs(const fs::path& inside, fs::file_type type, const FolderKind& kind) {
+  if (type != fs::file_type::regular && type != fs::file_type::directory) return false;
+  if (type == fs::file_type::regular && is_of_file_browser(inside.filename())) return true;
+  return inside.has_parent_path() ? kind.deeper(inside, type)
+                                  : kind.entries.contains(inside.string());
+}
+
+}  // namespace
+
 void check_kind(const fs::path& folder, const FolderKind& kind) {
   std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+  for (fs::recursive_directory_iterator entry(folder, code), end; !code && entry != end;
        entry.increment(code)) {
-    const auto name = entry->path().filename().string();
-    if (kind.entries.contains(name) || is_of_file_browser(name)) continue;
-    refuse(folder, fmt::format("it holds {}, which is no part of {}", name, kind.name));
+    if (!kind.deeper) entry.disable_recursion_pending();
+    const auto inside = entry->path().lexically_relative(folder);
+    const auto type = entry->symlink_status(code).type();
+    if (code) break;
+    if (belongs(inside, type, kind)) continue;
+    refuse(folder, fmt::format("it holds {}, which is no part of {}", inside.string(), kind.name));
   }
   if (code) refuse(folder, code.message());
   if (!fs::exists(folder / kind.marker, code)) {
@@ -99,8 +113,8 @@ void check_folder_target(const fs::path& target, Existing existing,
   if (!fs::exists(status)) return;
   if (existing == Existing::kRefuse) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write folder {}: it exists already; remove it or choose "
-                            "another place with --out",
+                fmt::format("cannot write folder {}: it exists already; add --overwrite "
+                            "(convert, fuse), remove it or choose another place with --out",
                             target.string()));
   }
   if (!fs::is_directory(status)) refuse(target, "it is no folder");
