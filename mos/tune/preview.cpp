@@ -6,6 +6,8 @@
 #include <span>
 
 #include "mos/base/file.h"
+#include "mos/base/maker.h"
+#include "mos/base/record.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
@@ -50,6 +52,30 @@ Tensor starting_noise(const diffusion::Model& base, const TuneOptions& options) 
 
 }  // namespace
 
+std::filesystem::path preview_path(const std::filesystem::path& folder, std::int64_t step,
+                                   std::size_t prompt) {
+  return folder / fmt::format("step-{:06}-{}.png", step, prompt);
+}
+
+std::vector<std::filesystem::path> preview_paths(const std::filesystem::path& folder,
+                                                 const TuneOptions& options) {
+  const auto& run = options.run;
+  std::vector<std::filesystem::path> paths;
+  if (run.preview_pictures == 0 || run.preview_scales.empty()) return paths;
+  const auto add = [&](std::int64_t step) {
+    for (std::size_t p = 1; p <= run.preview_prompts.size(); ++p) {
+      paths.push_back(preview_path(folder, step, p));
+    }
+  };
+  const auto last = options.optimiser.steps;
+  for (auto step = run.preview_every; run.preview_every > 0 && step < last;
+       step += run.preview_every) {
+    add(step);
+  }
+  add(last);
+  return paths;
+}
+
 std::vector<std::filesystem::path> write_previews(const std::filesystem::path& folder,
                                                   std::int64_t step, const diffusion::Model& base,
                                                   AttachedConcept& attached,
@@ -81,10 +107,11 @@ std::vector<std::filesystem::path> write_previews(const std::filesystem::path& f
           diffusion::decode_latents(base.vae, diffusion::denoise(inputs, {}, cancel));
       for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
     }
-    const auto path = folder / fmt::format("step-{:06}-{}.png", step, p + 1);
+    const auto path = preview_path(folder, step, p + 1);
     io::write_png(path, io::make_grid(cells, run.preview_pictures, kGridGap),
                   {{"prompt", prompt},
                    {"step", std::to_string(step)},
+                   {kProgramKey, maker_record("mos tune")},
                    {"lora_scales", fmt::format("{}", fmt::join(run.preview_scales, ", "))}});
     written.push_back(path);
   }
