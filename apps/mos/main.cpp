@@ -176,8 +176,10 @@ Failure present_failure() {
     return {memory ? mos::app::kind_name(ErrorKind::kDevice) : "internal",
             "LibTorch failed: " + message, memory ? mos::exit_code(ErrorKind::kDevice) : 1};
   } catch (const std::filesystem::filesystem_error& error) {
-    return failure(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
-                                               error.code().message()));
+    const auto& path = error.path1();
+    return failure(ErrorKind::kIo,
+                   fmt::format("cannot read {}: {}", path.empty() ? "a file" : path.string(),
+                               error.code().message()));
   } catch (const std::bad_alloc&) {
     return failure(ErrorKind::kDevice, "there is not enough memory for this");
   } catch (const std::exception& error) {

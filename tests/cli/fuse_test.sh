@@ -25,6 +25,14 @@ refuses "a negative share" $exit_usage 'none negative' \
   "${fuse[@]}" --weights 1,-1 --out output/model "$first" "$second"
 refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
   "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
+refuses "a factor beyond all use" $exit_usage 'unet_scales is 1e\+38, expected.*10000' \
+  "${fuse[@]}" --out output/model --unet-scales 1e38,1 "$first" "$second"
+refuses "a share beyond all use" $exit_usage 'weights is 1e\+38, expected.*10000' \
+  fuse --base "$tiny_base" --method sum --out output/model --weights 1e38,1 "$first" "$second"
+for word in '<lora:x:1>' BREAK $'a\xc2\xa0b' '<|endoftext|>'; do
+  refuses "a rename to $word" $exit_usage 'choose another word' \
+    "${fuse[@]}" --out output/model --rename "<hina1>=$word" "$first"
+done
 refuses "a folder that cannot be written" $exit_format '/proc/model' \
   "${fuse[@]}" --out /proc/model "$first"
 refuses "a LoRA file that cannot be written" $exit_format '/proc/lora' \
