@@ -25,7 +25,7 @@ refuses "a negative share" $exit_usage 'none negative' \
   "${fuse[@]}" --weights 1,-1 --out output/model "$first" "$second"
 refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
   "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
-refuses "a factor beyond all use" $exit_usage 'unet_scales is 1e\+38, expected.*10000' \
+refuses "a factor beyond all use" $exit_usage 'unet-scales is 1e\+38, expected.*10000' \
   "${fuse[@]}" --out output/model --unet-scales 1e38,1 "$first" "$second"
 refuses "a share beyond all use" $exit_usage 'weights is 1e\+38, expected.*10000' \
   fuse --base "$tiny_base" --method sum --out output/model --weights 1e38,1 "$first" "$second"

@@ -59,7 +59,7 @@ refuses "and it is not fused" $exit_mismatch 'layer .*attn1.to_q holds NaN or in
 for factor in 1e38 1e300 -20000; do
   refuses "a factor of $factor on a concept" $exit_usage 'expected a value from -10000 to 10000' \
     "${plain[@]}" --concept "$concept_file=$factor"
-  refuses "and on all" $exit_usage 'merge_scale is .*expected a value from -10000 to 10000' \
+  refuses "and on all" $exit_usage 'merge-scale is .*expected a value from -10000 to 10000' \
     "${plain[@]}" --concept "$concept_file" --merge-scale=$factor
 done
 refuses "a picture that came out as NaN" $exit_mismatch 'came out as NaN or infinity' \

@@ -108,10 +108,11 @@ done
 refuses "a base model that is not there" $exit_format 'input/absent' \
   tune --base input/absent --data input/data --out output/a.safetensors
 
-tune+=(--steps 6 --checkpoint-every 1)
-estimates "a trial of tuning" "${tune[@]}" --out output/trial.safetensors
 accepts "a trial of one step" "${tune[@]}" --steps 1 --out output/trial.safetensors --dry-run
 holds "measures one" grep -q 'measured on 1 of 1 steps' <<<"$out"
+
+tune+=(--steps 6 --checkpoint-every 1)
+estimates "a trial of tuning" "${tune[@]}" --out output/trial.safetensors
 accepts "tuning" "${tune[@]}" --out output/whole.safetensors
 "$mos" "${tune[@]}" --out output/parts.safetensors 2>stderr &
 tuning=$!
