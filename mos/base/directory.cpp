@@ -1,8 +1,6 @@
 #include "mos/base/directory.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -47,17 +45,6 @@ bool holds_working_folder(const fs::path& folder) {
              folder.end();
 }
 
-bool is_mount_point(const fs::path& folder) {
-  struct statx inside {
-  }, above{};
-  if (::statx(AT_FDCWD, folder.c_str(), 0, STATX_BASIC_STATS, &inside) != 0) return false;
-  if ((inside.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return true;
-  // Kernels before 5.8 do not say it.
-  return ::statx(AT_FDCWD, (folder / "..").c_str(), 0, STATX_BASIC_STATS, &above) == 0 &&
-         (inside.stx_dev_major != above.stx_dev_major ||
-          inside.stx_dev_minor != above.stx_dev_minor);
-}
-
 /// `folder` and what is missing above it, lowest first.
 std::vector<fs::path> missing_folders(fs::path folder) {
   std::vector<fs::path> missing;
@@ -74,10 +61,6 @@ void take_permissions(const fs::path& from, const fs::path& to) {
   const auto status = fs::status(from, code);
   if (!code && fs::is_directory(status)) fs::permissions(to, status.permissions(), code);
 }
-
-}  // namespace
-
-namespace {
 
 bool belongs(const fs::path& inside, fs::file_type type, const FolderKind& kind) {
   if (type != fs::file_type::regular && type != fs::file_type::directory) return false;
@@ -96,6 +79,9 @@ void check_kind(const fs::path& folder, const FolderKind& kind) {
     const auto inside = entry->path().lexically_relative(folder);
     const auto type = entry->symlink_status(code).type();
     if (code) break;
+    if (type == fs::file_type::directory && is_mount_point(entry->path())) {
+      refuse(folder, fmt::format("something is mounted in it, at {}", inside.string()));
+    }
     if (belongs(inside, type, kind)) continue;
     refuse(folder, fmt::format("it holds {}, which is no part of {}", inside.string(), kind.name));
   }
