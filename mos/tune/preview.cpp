@@ -3,11 +3,15 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include "mos/base/file.h"
 #include "mos/base/maker.h"
 #include "mos/base/record.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
@@ -50,6 +54,22 @@ Tensor starting_noise(const diffusion::Model& base, const TuneOptions& options) 
   return diffusion::initial_noise(generators, diffusion::latent_shape(base, size, size));
 }
 
+/// Step and prompt in the name of a preview; zeros for another name.
+std::pair<std::int64_t, std::size_t> numbers_of_preview(const std::string& name) {
+  const auto dash = name.rfind('-');
+  constexpr std::string_view kBegin = "step-", kEnd = ".png";
+  if (!name.starts_with(kBegin) || !name.ends_with(kEnd) || dash < kBegin.size() ||
+      dash + 1 > name.size() - kEnd.size()) {
+    return {};
+  }
+  const std::string_view text = name;
+  const auto step = number_in<std::int64_t>(text.substr(kBegin.size(), dash - kBegin.size()));
+  const auto rest = text.substr(dash + 1);
+  const auto prompt = number_in<std::size_t>(rest.substr(0, rest.size() - kEnd.size()));
+  if (!step || !prompt || preview_path({}, *step, *prompt) != name) return {};
+  return {*step, *prompt};
+}
+
 }  // namespace
 
 std::filesystem::path preview_path(const std::filesystem::path& folder, std::int64_t step,
@@ -60,19 +80,23 @@ std::filesystem::path preview_path(const std::filesystem::path& folder, std::int
 std::vector<std::filesystem::path> preview_paths(const std::filesystem::path& folder,
                                                  const TuneOptions& options) {
   const auto& run = options.run;
-  std::vector<std::filesystem::path> paths;
-  if (run.preview_pictures == 0 || run.preview_scales.empty()) return paths;
-  const auto add = [&](std::int64_t step) {
-    for (std::size_t p = 1; p <= run.preview_prompts.size(); ++p) {
-      paths.push_back(preview_path(folder, step, p));
-    }
-  };
-  const auto last = options.optimiser.steps;
-  for (auto step = run.preview_every; run.preview_every > 0 && step < last;
-       step += run.preview_every) {
-    add(step);
+  const auto last = options.optimiser.steps, every = run.preview_every;
+  if (run.preview_pictures == 0 || run.preview_scales.empty() || run.preview_prompts.empty()) {
+    return {};
   }
-  add(last);
+  std::vector<std::filesystem::path> paths = {
+      preview_path(folder, every > 0 ? std::min(every, last) : last, 1)};
+  std::error_code code;  // a run of many steps has many names: what is there is looked at instead
+  for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    const auto [step, prompt] = numbers_of_preview(entry->path().filename().string());
+    const bool is_due = step == last || (every > 0 && step > 0 && step < last && step % every == 0);
+    if (is_due && prompt >= 1 && prompt <= run.preview_prompts.size()) {
+      paths.push_back(entry->path());
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
   return paths;
 }
 

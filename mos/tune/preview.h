@@ -14,7 +14,8 @@ namespace mos::tune {
 std::filesystem::path preview_path(const std::filesystem::path& folder, std::int64_t step,
                                    std::size_t prompt);
 
-/// All that a whole run with these options writes.
+/// Of what a whole run with these options writes: the first, and all whose names are taken in
+/// `folder`, which need not be there.
 std::vector<std::filesystem::path> preview_paths(const std::filesystem::path& folder,
                                                  const TuneOptions& options);
 
