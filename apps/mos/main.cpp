@@ -99,10 +99,11 @@ int help_for(const Command& command, const std::vector<std::string>& words,
   if (style == "json") {
     const auto title = fmt::format("mos {}", command.name);
     fmt::print("{}\n", mos::json_text(mos::json_schema(command.options(), title), 2));
-  } else if (command.help_of != nullptr && !words.empty()) {
-    fmt::print("{}", command.help_of(words.front()));
   } else {
-    fmt::print("{}\nOf every command:\n{}", command.help(), mos::app::flag_help<Common>());
+    const bool of_one = command.help_of != nullptr && !words.empty();
+    fmt::print("{}\nOf every command:\n{}",
+               of_one ? command.help_of(words.front()) : command.help(),
+               mos::app::flag_help<Common>());
   }
   return 0;
 }

@@ -99,10 +99,6 @@ void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
   record.scene["regions"] = regions;
 }
 
-}  // namespace
-
-namespace {
-
 /// Says which of Forge Couple's fields, or of the values of those that choose, are not known here.
 void name_unknown(const Fields& fields, ForeignRecord& record) {
   static const std::map<std::string, std::set<std::string>> known = {

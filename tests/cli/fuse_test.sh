@@ -53,8 +53,9 @@ echo '{"density": 0.5}' >input/options.json
 refuses "an option of another method in a file" $exit_usage 'density.*no option of the method weight' \
   "${fuse[@]}" --config input/options.json --out output/model "$first"
 echo '{"method": "magic"}' >input/options.json
-refuses "an unknown method in a file" $exit_usage 'one of gradient.*magic' \
-  fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
+refuses "an unknown method in a file" $exit_usage \
+  'options.json: "method" is "magic", expected one of gradient' fuse --base "$tiny_base" \
+  --config input/options.json --out output/model "$first"
 echo '{"method": "ties", "density": 0.5}' >input/options.json
 accepts "a flag overrules the method of a file, and other options hold" fuse --base "$tiny_base" \
   --config input/options.json --method dare --lora output/dare.safetensors "$first"

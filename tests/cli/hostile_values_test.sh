@@ -79,9 +79,16 @@ refuses_config "a seed beyond all numbers" $exit_format '"seed" is 1e' '{"seed":
 refuses_config "a text for a number" $exit_format 'expected a whole number' '{"seed": "1"}'
 refuses_config "true for a number" $exit_format 'expected a whole number' '{"seed": true}'
 refuses_config "null for a number" $exit_format 'expected a whole number' '{"seed": null}'
+config '{"count": 0}'
+refuses "a number out of its range" $exit_usage 'config.json: "count" is 0, expected' \
+  "${plain[@]}" --config input/config.json
+config '{"steps": -1}'
+refuses "and in tuning" $exit_usage 'config.json: "steps" is -1, expected' \
+  "${tuned[@]}" --config input/config.json
 refuses_config "a key that comes twice" $exit_format 'key "seed" twice' '{"seed": 1, "seed": 2}'
 printf '{"threads": 1000000}' >input/config.json
-refuses "a million threads" $exit_usage 'threads' "${tuned[@]}" --config input/config.json
+refuses "a million threads" $exit_usage 'config.json: "threads" is 1000000, expected' \
+  "${tuned[@]}" --config input/config.json
 config "$(printf '%100000s' '' | tr ' ' '[')"
 refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --config input/config.json
