@@ -77,6 +77,11 @@ int run(Flags& flags, const Terminal&) {
   if (flags.words().empty()) {
     throw Error(ErrorKind::kUsage, "mos inspect needs a file or a folder; see mos inspect --help");
   }
+  if (settings.base.empty() && settings.read != checkpoint::ReadOptions()) {
+    throw Error(ErrorKind::kUsage,
+                "--variant, --ema, --prediction-type and --original-config say how --base is read, "
+                "and there is none; name one, or leave them out");
+  }
   std::optional<diffusion::Model> base;
   if (!settings.base.empty()) {
     base = diffusion::Model::shapes(settings.base, settings.read);

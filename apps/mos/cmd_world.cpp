@@ -7,7 +7,9 @@
 
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/maker.h"
 #include "mos/base/outputs.h"
+#include "mos/base/record.h"
 #include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/region/region.h"
@@ -97,7 +99,8 @@ void write_sheet(Flags& flags) {
   }
   const world::PictureKey first{options.held_out ? world::Split::kHeldOut : world::Split::kTrain, 0,
                                 static_cast<std::size_t>(options.canvas)};
-  io::write_png(out, world::contact_sheet(compositor, first, options.pictures, options.columns));
+  io::write_png(out, world::contact_sheet(compositor, first, options.pictures, options.columns),
+                {{kProgramKey, maker_record("mos world")}});
   fmt::print("{}\n", out.string());
 }
 
@@ -156,7 +159,8 @@ void write_poses(Flags& flags) {
   std::istringstream parts(options.boxes);
   for (std::string part; std::getline(parts, part, '|');) poses.push_back(pose_from(part, canvas));
   check_picture(out);
-  io::write_png(out, world::keypose_picture(poses, canvas.height, canvas.width));
+  io::write_png(out, world::keypose_picture(poses, canvas.height, canvas.width),
+                {{kProgramKey, maker_record("mos world")}});
   fmt::print("{}\n", out.string());
 }
 

@@ -1,5 +1,7 @@
 #include "command.h"
 
+#include <fmt/core.h>
+
 #include <utility>
 
 #include "mos/base/json.h"
@@ -10,7 +12,13 @@ GivenOptions given_options(Flags& flags, const std::string& config, const Schema
   const auto of_flags = flags.values(fields);
   if (config.empty()) return {of_flags, kOrigin};
   auto given = read_json_file(config);
-  if (given.is_object()) given.update(of_flags);  // the job refuses what is none, with its words
+  if (!given.is_object()) return {std::move(given), config};  // the job refuses it, with its words
+  given.update(of_flags);
+  for (const auto& field : fields) {  // a job does not know which file its options are from
+    const auto found = given.find(field.name);
+    if (found == given.end()) continue;
+    check_value(field, fmt::format("{}: \"{}\"", config, field.name), *found);
+  }
   return {std::move(given), config};
 }
 

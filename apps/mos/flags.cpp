@@ -112,26 +112,11 @@ std::string shown(const Json& value) {
   return fmt::format("{}", fmt::join(parts, ","));
 }
 
-/// Throws kUsage where the rules of `field` exclude `value`.
-void check_value(const FieldInfo& field, const Json& value) {
-  const auto flag = "--" + flag_name(field.name);
-  if (value.is_number()) {
-    check_number(flag, value.get<double>(), shown(value), field.rules);
-  } else if (value.is_string() && !field.rules.choices.empty()) {
-    check_choice(flag, value.get<std::string>(), field.rules.choices);
-  }
-}
-
 Json parse_field(const FieldInfo& field, const std::string& text) {
+  if (!field.is_list) return parse_value(field, text);
   Json value = Json::array();
-  if (!field.is_list) {
-    value = parse_value(field, text);
-    check_value(field, value);
-    return value;
-  }
   for (const auto& part : field.rules.is_path ? split_paths(text) : split_list(text)) {
     value.push_back(parse_value(field, part));
-    check_value(field, value.back());
   }
   if (value.empty() && field.rules.is_path) parse_value(field, "");  // throws
   return value;
@@ -187,7 +172,10 @@ void Flags::add(const std::string& name, std::optional<std::string> value) {
 Json Flags::values(const Schema& fields) {
   Json values = Json::object();
   for (const auto& field : fields) {
-    if (const auto text = take(field.name)) values[field.name] = parse_field(field, *text);
+    const auto text = take(field.name);
+    if (!text) continue;
+    values[field.name] = parse_field(field, *text);
+    check_value(field, "--" + flag_name(field.name), values[field.name]);
   }
   return values;
 }
@@ -240,6 +228,16 @@ std::vector<std::string> split_list(const std::string& text) {
     begin = comma + 1;
   }
   return parts;
+}
+
+void check_value(const FieldInfo& field, const std::string& name, const Json& value) {
+  if (value.is_array()) {
+    for (const auto& entry : value) check_value(field, name, entry);
+  } else if (value.is_number()) {
+    check_number(name, value.get<double>(), shown(value), field.rules);
+  } else if (value.is_string() && !field.rules.choices.empty()) {
+    check_choice(name, value.get<std::string>(), field.rules.choices);
+  }
 }
 
 std::string option_help(const Schema& fields) {

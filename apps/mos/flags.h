@@ -72,6 +72,10 @@ std::string flag_name(std::string field);
 /// Splits `text` at commas and blanks behind them; empty parts are none.
 std::vector<std::string> split_list(const std::string& text);
 
+/// Throws kUsage where the rules of `field` exclude `value`, or an entry of it. Messages call it
+/// `name`.
+void check_value(const FieldInfo& field, const std::string& name, const Json& value);
+
 /// One line of help for each field, with its default.
 std::string option_help(const Schema& fields);
 

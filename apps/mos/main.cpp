@@ -99,10 +99,11 @@ int help_for(const Command& command, const std::vector<std::string>& words,
   if (style == "json") {
     const auto title = fmt::format("mos {}", command.name);
     fmt::print("{}\n", mos::json_text(mos::json_schema(command.options(), title), 2));
-  } else if (command.help_of != nullptr && !words.empty()) {
-    fmt::print("{}", command.help_of(words.front()));
   } else {
-    fmt::print("{}\nOf every command:\n{}", command.help(), mos::app::flag_help<Common>());
+    const bool of_one = command.help_of != nullptr && !words.empty();
+    fmt::print("{}\nOf every command:\n{}",
+               of_one ? command.help_of(words.front()) : command.help(),
+               mos::app::flag_help<Common>());
   }
   return 0;
 }
@@ -176,8 +177,10 @@ Failure present_failure() {
     return {memory ? mos::app::kind_name(ErrorKind::kDevice) : "internal",
             "LibTorch failed: " + message, memory ? mos::exit_code(ErrorKind::kDevice) : 1};
   } catch (const std::filesystem::filesystem_error& error) {
-    return failure(ErrorKind::kIo, fmt::format("cannot read {}: {}", error.path1().string(),
-                                               error.code().message()));
+    const auto& path = error.path1();
+    return failure(ErrorKind::kIo,
+                   fmt::format("cannot read {}: {}", path.empty() ? "a file" : path.string(),
+                               error.code().message()));
   } catch (const std::bad_alloc&) {
     return failure(ErrorKind::kDevice, "there is not enough memory for this");
   } catch (const std::exception& error) {

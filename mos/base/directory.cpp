@@ -1,8 +1,6 @@
 #include "mos/base/directory.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -47,17 +45,6 @@ bool holds_working_folder(const fs::path& folder) {
              folder.end();
 }
 
-bool is_mount_point(const fs::path& folder) {
-  struct statx inside {
-  }, above{};
-  if (::statx(AT_FDCWD, folder.c_str(), 0, STATX_BASIC_STATS, &inside) != 0) return false;
-  if ((inside.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return true;
-  // Kernels before 5.8 do not say it.
-  return ::statx(AT_FDCWD, (folder / "..").c_str(), 0, STATX_BASIC_STATS, &above) == 0 &&
-         (inside.stx_dev_major != above.stx_dev_major ||
-          inside.stx_dev_minor != above.stx_dev_minor);
-}
-
 /// `folder` and what is missing above it, lowest first.
 std::vector<fs::path> missing_folders(fs::path folder) {
   std::vector<fs::path> missing;
@@ -75,15 +62,28 @@ void take_permissions(const fs::path& from, const fs::path& to) {
   if (!code && fs::is_directory(status)) fs::permissions(to, status.permissions(), code);
 }
 
+bool belongs(const fs::path& inside, fs::file_type type, const FolderKind& kind) {
+  if (type != fs::file_type::regular && type != fs::file_type::directory) return false;
+  if (type == fs::file_type::regular && is_of_file_browser(inside.filename())) return true;
+  return inside.has_parent_path() ? kind.deeper(inside, type)
+                                  : kind.entries.contains(inside.string());
+}
+
 }  // namespace
 
 void check_kind(const fs::path& folder, const FolderKind& kind) {
   std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+  for (fs::recursive_directory_iterator entry(folder, code), end; !code && entry != end;
        entry.increment(code)) {
-    const auto name = entry->path().filename().string();
-    if (kind.entries.contains(name) || is_of_file_browser(name)) continue;
-    refuse(folder, fmt::format("it holds {}, which is no part of {}", name, kind.name));
+    if (!kind.deeper) entry.disable_recursion_pending();
+    const auto inside = entry->path().lexically_relative(folder);
+    const auto type = entry->symlink_status(code).type();
+    if (code) break;
+    if (type == fs::file_type::directory && is_mount_point(entry->path())) {
+      refuse(folder, fmt::format("something is mounted in it, at {}", inside.string()));
+    }
+    if (belongs(inside, type, kind)) continue;
+    refuse(folder, fmt::format("it holds {}, which is no part of {}", inside.string(), kind.name));
   }
   if (code) refuse(folder, code.message());
   if (!fs::exists(folder / kind.marker, code)) {
@@ -99,8 +99,8 @@ void check_folder_target(const fs::path& target, Existing existing,
   if (!fs::exists(status)) return;
   if (existing == Existing::kRefuse) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write folder {}: it exists already; remove it or choose "
-                            "another place with --out",
+                fmt::format("cannot write folder {}: it exists already; add --overwrite "
+                            "(convert, fuse), remove it or choose another place with --out",
                             target.string()));
   }
   if (!fs::is_directory(status)) refuse(target, "it is no folder");

@@ -17,9 +17,13 @@ struct FolderKind {
   std::string name;               ///< "a model", for messages.
   std::string marker;             ///< An entry that every one has.
   std::set<std::string> entries;  ///< All that it may hold, apart from files of file browsers.
+  /// Whether what lies deeper belongs to it; `inside` is the path from the folder on. Without it
+  /// the caller looks into the folders in it.
+  std::function<bool(const std::filesystem::path& inside, std::filesystem::file_type)> deeper = {};
 };
 
 /// Throws kUsage saying what is in `folder` that is not of its kind, or that its marker is missing.
+/// Links belong to no kind: nothing here makes them.
 void check_kind(const std::filesystem::path& folder, const FolderKind& kind);
 
 /// Throws kUsage for a folder with something in it that must not be lost.

@@ -39,10 +39,11 @@ fs::path place_of_file(const fs::path& path, Existing existing) {
   }
   if (S_ISDIR(there.st_mode)) cannot("write", path, "it is a folder, expected a file");
   if (!S_ISREG(there.st_mode)) cannot("write", path, "it is no plain file");
+  if (is_mount_point(place)) cannot("write", path, "a file is mounted there");
   if (existing == Existing::kRefuse) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write {}: it exists already; remove it or choose another place "
-                            "with --out",
+                fmt::format("cannot write {}: it exists already; add --overwrite (convert, fuse), "
+                            "remove it or choose another place with --out",
                             path.string()));
   }
   if (::faccessat(AT_FDCWD, place.c_str(), W_OK, AT_EACCESS) != 0) {

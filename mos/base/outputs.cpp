@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <exception>
 #include <map>
 #include <set>
@@ -28,7 +29,7 @@ fs::path plain(const fs::path& path) {
   std::error_code code;
   const auto name = path.has_filename() ? path : path.parent_path();
   auto place = fs::weakly_canonical(fs::absolute(behind_links(name), code), code);
-  return code ? name : place;
+  return code ? fs::absolute(name, code).lexically_normal() : place;  // too long a name, say
 }
 
 /// By what a place is known: its path and, if something is there, that thing itself.
@@ -69,6 +70,15 @@ void check_kind_of(const FileOutput& file) {
                           file.name, file.path.string(), file.kind.name));
 }
 
+/// Throws for what no file system can hold.
+void check_name(const std::string& name, const fs::path& path) {
+  if (path.empty()) throw Error(ErrorKind::kUsage, name + " has no name");
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) == 0 || errno != ENAMETOOLONG) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("{} cannot be written, its name is too long: {}", name, path.string()));
+}
+
 /// Throws unless a folder is there or can be made.
 void check_folder_of(const std::string& name, const fs::path& path) {
   const auto nearest = nearest_folder(path);
@@ -102,12 +112,14 @@ void Outputs::write(FolderOutput folder) { folders_.push_back(std::move(folder))
 void Outputs::check() const {
   check_places();
   check_folders();
+  check_inputs();
   std::set<fs::path> cleared;
   const auto clear_once = [&cleared](const fs::path& path) {
     const auto folder = nearest_folder(path);
     if (cleared.insert(folder).second) clear_leftovers(folder);
   };
   for (const auto& folder : folders_) {
+    check_name(folder.name, folder.path);
     check_folder_target(folder.path, folder.existing, folder.may_replace);
     check_folder_of(folder.name, folder.path);
     clear_once(folder.path);
@@ -115,6 +127,7 @@ void Outputs::check() const {
                           Temporary::Kind::kFolder);
   }
   for (const auto& file : files_) {
+    check_name(file.name, file.path);
     check_kind_of(file);
     check_folder_of(file.name, file.path);
     clear_once(file.path);
@@ -147,6 +160,16 @@ void Outputs::check_folders() const {
     };
     for (const auto& input : inputs_) check(input.name, input.path);
     for (const auto& file : files_) check(file.name, file.path);
+  }
+}
+
+void Outputs::check_inputs() const {
+  for (const auto& file : files_) {
+    for (const auto& input : inputs_) {
+      if (!file.outside_inputs || !lies_in(file.path, input.path)) continue;
+      refuse(fmt::format("{} lies in the folder of {}, {}, which is read", file.name, input.name,
+                         input.path.string()));
+    }
   }
 }
 

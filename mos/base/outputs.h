@@ -25,6 +25,8 @@ struct FileOutput {
   FileKind kind;
   Existing existing = Existing::kReplace;
   bool makes_folder = false;  ///< Its folder need not be there.
+  /// Never in a folder that is read: a picture there would be an input of the next command.
+  bool outside_inputs = false;
 };
 
 /// A folder that a command will write as a whole (AtomicDirectory).
@@ -59,6 +61,7 @@ class Outputs {
 
   void check_places() const;
   void check_folders() const;
+  void check_inputs() const;
 
   std::vector<Named> inputs_;
   std::vector<FileOutput> files_;

@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/temporary_name.h"
 
 namespace mos {
 
@@ -29,16 +32,22 @@ fs::path numbered(const fs::path& place, int number) {
          fmt::format("{}-{}{}", place.stem().string(), number, place.extension().string());
 }
 
-/// Renames to the first of those names that is free, which it gives back; empty if none is.
-fs::path rename_beside(const fs::path& from, const fs::path& place) {
+/// Where something was renamed to; empty, with the reason, if it could not be.
+struct Renamed {
+  fs::path place;
+  std::error_code code;
+};
+
+/// Renames to the first of those names that is free.
+Renamed rename_beside(const fs::path& from, const fs::path& place) {
   constexpr int kNames = 1000;
   for (int number = 2; number < kNames; ++number) {
     auto name = numbered(place, number);
     const auto code = rename_new(from, name);
-    if (!code) return name;
-    if (code != std::errc::file_exists) return {};
+    if (!code) return {std::move(name), {}};
+    if (code != std::errc::file_exists) return {{}, code};
   }
-  return {};
+  return {{}, std::make_error_code(std::errc::file_exists)};
 }
 
 void remove_former(const fs::path& former, const fs::path& place) {
@@ -68,6 +77,17 @@ fs::path behind_links(const fs::path& path) {
   return place;
 }
 
+bool is_mount_point(const fs::path& path) {
+  struct statx inside {
+  }, above{};
+  if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS, &inside) != 0) return false;
+  if ((inside.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return true;
+  // Kernels before 5.8 do not say it. Files have no "..", and are then none.
+  return ::statx(AT_FDCWD, (path / "..").c_str(), 0, STATX_BASIC_STATS, &above) == 0 &&
+         (inside.stx_dev_major != above.stx_dev_major ||
+          inside.stx_dev_minor != above.stx_dev_minor);
+}
+
 std::error_code rename_new(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
   if (!is_unknown_here(errno)) return last_error();
@@ -89,21 +109,26 @@ std::error_code replace_folder(const fs::path& made, const fs::path& former) {
   }
   if (!is_unknown_here(errno)) return last_error();
   const auto aside = rename_beside(former, former.string() + "-old");
-  if (aside.empty()) return last_error();
+  if (aside.code) return aside.code;
   const auto code = rename_new(made, former);
   if (!code) {
-    remove_former(aside, former);
+    remove_former(aside.place, former);
     return {};
   }
-  if (rename_new(aside, former)) {
-    log::warn(fmt::format("the former folder {} is in {}", former.string(), aside.string()));
+  if (rename_new(aside.place, former)) {
+    log::warn(fmt::format("the former folder {} is in {}", former.string(), aside.place.string()));
   }
   return code;
 }
 
 void keep_beside(Temporary& result, const fs::path& place, const std::string& reason) {
-  auto kept = rename_beside(result.path(), place);
-  if (kept.empty()) kept = result.path();
+  // Its folder goes as a whole, and says so itself.
+  if (lies_in_temporary(place)) throw Error(ErrorKind::kIo, reason);
+  auto kept = rename_beside(result.path(), place).place;
+  if (kept.empty()) {
+    kept = result.path();
+    mark_kept(kept);
+  }
   result.release();
   throw Error(ErrorKind::kIo,
               fmt::format("{}; the complete result is in {}", reason, kept.string()));

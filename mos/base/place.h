@@ -13,6 +13,10 @@ namespace mos {
 /// there. Throws kIo for links that lead round in a circle.
 std::filesystem::path behind_links(const std::filesystem::path& path);
 
+/// Whether something is mounted at `path`, a folder or, on Linux 5.8 or later, a file: nothing can
+/// take its place.
+bool is_mount_point(const std::filesystem::path& path);
+
 /// Renames; std::errc::file_exists if something is at `to` already, which then is as it was.
 std::error_code rename_new(const std::filesystem::path& from, const std::filesystem::path& to);
 
@@ -23,7 +27,9 @@ std::error_code replace_folder(const std::filesystem::path& made,
                                const std::filesystem::path& former);
 
 /// For a complete result that cannot take its place, as `reason` says in a sentence: keeps it under
-/// a free name beside `place` (`fox-2.safetensors`) and throws kIo with the reason and that name.
+/// a free name beside `place` (`fox-2.safetensors`), else under its temporary one, where nothing
+/// clears it, and throws kIo with the reason and that name. A part of a temporary folder is not
+/// kept.
 [[noreturn]] void keep_beside(Temporary& result, const std::filesystem::path& place,
                               const std::string& reason);
 

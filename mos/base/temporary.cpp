@@ -10,12 +10,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <random>
 #include <string>
-#include <string_view>
 
 #include "mos/base/error.h"
+#include "mos/base/temporary_name.h"
 
 namespace mos {
 
@@ -23,44 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kMark = ".mos-";
-constexpr std::string_view kEnding = ".part";
-constexpr std::size_t kIdDigits = 8;
-constexpr std::size_t kTailLength = kMark.size() + 2 * kIdDigits + 1 + kEnding.size();
-constexpr std::size_t kLongestName = 255;  // bytes, of the usual Linux file systems
 constexpr std::chrono::hours kForeignAge(24);
-
-/// Tells the machine and its run apart: locks are seen by all processes of one kernel, in whatever
-/// container, but not always by other machines on the same volume. Empty where there is none.
-std::string boot_id() {
-  std::ifstream stream("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  stream >> id;
-  return id.size() < kIdDigits ? "" : id.substr(0, kIdDigits);
-}
-
-std::string temporary_name(const fs::path& place) {
-  auto name = place.filename().string();
-  const auto room = kLongestName - 1 - kTailLength;
-  if (name.size() > room) {
-    auto end = room;
-    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;  // UTF-8
-    name.resize(end);
-  }
-  const auto boot = boot_id();
-  return fmt::format(".{}{}{}-{:08x}{}", name, kMark, boot.empty() ? "00000000" : boot,
-                     std::random_device()(), kEnding);
-}
-
-/// The boot in a temporary name; empty for other names.
-std::string_view boot_in(std::string_view name) {
-  if (name.size() <= kTailLength + 1 || name[0] != '.' || !name.ends_with(kEnding)) return {};
-  const auto tail = name.substr(name.size() - kTailLength);
-  const auto ids = tail.substr(kMark.size(), 2 * kIdDigits + 1);
-  const bool fits = tail.starts_with(kMark) && ids[kIdDigits] == '-' &&
-                    ids.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
-  return fits ? ids.substr(0, kIdDigits) : std::string_view();
-}
 
 /// Whether `path` still leads to what `descriptor` is open on.
 bool leads_to(const fs::path& path, int descriptor) {
@@ -82,7 +43,8 @@ void remove_unlocked(const fs::path& path, bool is_folder) {
   const int descriptor = ::open(path.c_str(), flags);
   if (descriptor < 0) return;
   std::error_code ignored;
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && leads_to(path, descriptor)) {
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && leads_to(path, descriptor) &&
+      !is_kept(descriptor)) {
     fs::remove_all(path, ignored);
   }
   ::close(descriptor);

@@ -141,6 +141,28 @@ std::set<std::string> parts_named_in(const fs::path& index) {
   return names;
 }
 
+/// Whether the folder of some part, ours or another's, may hold a file of this name: settings, the
+/// files of a tokenizer, and weights whole or in shards, of any variant.
+bool is_file_of_part(const std::string& name) {
+  static const std::set<std::string> kSettings = {"config.json",
+                                                  "scheduler_config.json",
+                                                  "preprocessor_config.json",
+                                                  "vocab.json",
+                                                  "merges.txt",
+                                                  "tokenizer.json",
+                                                  "tokenizer_config.json",
+                                                  "special_tokens_map.json",
+                                                  "added_tokens.json"};
+  if (kSettings.contains(name) || name == fs::path(kLatentColoursFile).filename()) return true;
+  for (const std::string stem : {"diffusion_pytorch_model", "pytorch_model", "model"}) {
+    if (!name.starts_with(stem + ".") && !name.starts_with(stem + "-")) continue;
+    const auto ending = fs::path(name).extension();
+    return ending == ".safetensors" || ending == ".bin" ||
+           (ending == ".json" && name.find(".index.") != std::string::npos);
+  }
+  return false;
+}
+
 bool has_variant(const fs::path& directory, const std::string& variant) {
   for (const auto& part : kNetworks) {
     if (find_weights(directory / part.folder, part, variant)) return true;
@@ -177,6 +199,10 @@ Checkpoint read_folder(const fs::path& directory, const ReadOptions& options) {
 
 void check_model_folder(const fs::path& folder, const std::set<std::string>& more) {
   FolderKind model = {.name = "a model", .marker = kIndexFile, .entries = more};
+  model.deeper = [&more](const fs::path& inside, fs::file_type type) {
+    if (type == fs::file_type::regular) return is_file_of_part(inside.filename());
+    return more.contains(inside.begin()->string());  // parts have no folders in them
+  };
   model.entries.insert({kIndexFile, kConceptsFile, kTokenizerFolder,
                         fs::path(kSchedulerFile).parent_path().string()});
   for (const auto& part : kNetworks) model.entries.insert(part.folder);

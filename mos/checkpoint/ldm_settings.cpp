@@ -6,6 +6,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/naming.h"
 #include "mos/base/yaml.h"
 #include "mos/checkpoint/parts.h"
 
@@ -210,8 +211,9 @@ TextEncoderKind text_kind_of(const io::StateDict& tensors) {
   return open_clip ? TextEncoderKind::kOpenClip : TextEncoderKind::kTransformers;
 }
 
-LdmConfig read_ldm_config(const std::filesystem::path& path) {
-  const auto json = parse_yaml(read_text_file(path), path.string());
+namespace {
+
+LdmConfig config_from(const Json& json, const std::filesystem::path& path) {
   const auto none = Json::object();
   const auto child = [&none](const Json& object, const char* key) -> const Json& {
     const auto found = object.is_object() ? object.find(key) : object.end();
@@ -249,6 +251,13 @@ LdmConfig read_ldm_config(const std::filesystem::path& path) {
                             path.string(), config.text_layer));
   }
   return config;
+}
+
+}  // namespace
+
+LdmConfig read_ldm_config(const std::filesystem::path& path) {
+  const auto json = parse_yaml(read_text_file(path), path.string());
+  return naming(path.string(), [&] { return config_from(json, path); });
 }
 
 Prediction prediction_of(const io::StateDict& tensors,

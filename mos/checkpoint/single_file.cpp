@@ -117,7 +117,14 @@ void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
 void take_settings_of(Checkpoint& checkpoint, const io::TensorFile& file,
                       const ReadOptions& options) {
   const auto own = file.metadata.find(kSettingsKey);
-  if (own != file.metadata.end()) return take_own_settings(checkpoint, own->second);
+  if (own != file.metadata.end()) {
+    if (options.original_config.empty()) return take_own_settings(checkpoint, own->second);
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("--original-config {} would have no effect: {} brings its own settings; "
+                    "leave it out",
+                    options.original_config, file.path.string()));
+  }
   const auto config = config_for(file.path, options);
   const auto prediction = prediction_of(file.tensors, file.metadata, options, config);
   log::info(

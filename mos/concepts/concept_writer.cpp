@@ -15,6 +15,7 @@
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
 #include "mos/concepts/peft_config.h"
+#include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/torch_writer.h"
 
@@ -116,6 +117,15 @@ Metadata metadata_for(const FormatRule& rule, const ConceptDelta& delta) {
   return metadata;
 }
 
+/// No reader of ours would take it.
+void check_written(const fs::path& path, const std::string& key, const torch::Tensor& tensor) {
+  if (io::is_finite(tensor)) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("cannot write {}: the tensor {} came out as NaN or infinity; the factors "
+                          "on it, or the numbers of its file, are too large",
+                          path.string(), key));
+}
+
 /// AUTOMATIC1111/stable-diffusion-webui, textual_inversion.py: Embedding.save.
 io::TorchValue a1111_value(const ConceptWord& word) {
   using Dict = io::TorchValue::Dict;
@@ -198,6 +208,7 @@ void write_concept(const fs::path& path, const ConceptDelta& given, ConceptForma
   io::StateDict dict;
   if (rule.lora) dict = lora_tensors(delta, *rule.lora);
   for (const auto& word : delta.words) dict.merge(word_tensors(word, *rule.words));
+  for (const auto& [key, tensor] : dict) check_written(path, key, tensor);
   if (is_torch_file(path)) {
     io::save_torch_file(path, torch_value(rule, delta, dict));
   } else {

@@ -9,6 +9,7 @@
 #include "mos/base/text.h"
 #include "mos/concepts/lora_collector.h"
 #include "mos/diffusion/model.h"
+#include "mos/io/finite.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
@@ -33,6 +34,21 @@ torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& fac
   if (factor.dim() == weight.dim()) return factor;
   // Files keep factors of 1×1 convolutions flat or with both sides, as their trainer had them.
   return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
+}
+
+/// Finite numbers may have an infinite product, or one that the layer's dtype cannot hold.
+[[noreturn]] void refuse_merged(const std::string& origin, const std::string& layer,
+                                torch::ScalarType dtype) {
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("with {} the layer {} holds NaN or infinity: its numbers there, or the "
+                          "factors on them, are too large for {}; try smaller factors, or fetch "
+                          "the file again",
+                          origin, layer, torch::toString(dtype)));
+}
+
+void check_merged(const torch::Tensor& merged, const std::string& origin,
+                  const std::string& layer) {
+  if (!io::is_finite(merged)) refuse_merged(origin, layer, merged.scalar_type());
 }
 
 /// b + merge_scale · Δb in float32.
@@ -126,6 +142,8 @@ void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double me
     layer.weight.copy_(update.apply_to(layer.weight, merge_scale));
     const auto bias = update.bias_difference();
     if (bias.defined()) layer.bias.copy_(merged_bias(layer, bias, merge_scale));
+    check_merged(layer.weight, origin, name);
+    if (bias.defined()) check_merged(layer.bias, origin, name);
   }
 }
 
@@ -137,6 +155,15 @@ void merge_concept(diffusion::Model& model, const ConceptDelta& delta, double me
 }
 
 namespace {
+
+/// Those that change the layer `name`, for messages.
+std::string changers_of(const std::string& name, std::span<const ScaledLora> loras) {
+  std::vector<std::string> origins;
+  for (const auto& lora : loras) {
+    if (lora.updates->contains(name)) origins.push_back(lora.origin);
+  }
+  return listed(origins);
+}
 
 /// Sums what all of `loras` change in one layer.
 void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const ScaledLora> loras,
@@ -156,6 +183,11 @@ void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const 
   // set_data keeps the parameter: whoever has it sees the new weights.
   if (weight.defined()) layer.weight.set_data(weight.to(dtype));
   if (bias.defined()) layer.bias.set_data(bias.to(dtype));
+  const auto is_sound = [](const torch::Tensor& changed, const torch::Tensor& held) {
+    return !changed.defined() || io::is_finite(held);
+  };
+  if (is_sound(weight, layer.weight) && is_sound(bias, layer.bias)) return;
+  refuse_merged(changers_of(name, loras), name, dtype);
 }
 
 }  // namespace
@@ -172,16 +204,24 @@ void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
 ScopedMerge::ScopedMerge(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                          const std::string& origin) {
   const auto layers = find_layers(model, updates, origin);
+  std::vector<Former> merged;
   std::size_t i = 0;
   for (const auto& [name, update] : updates) {
     auto& layer = *layers[i++];
-    // A handle, no copy: the former tensor waits until the scope ends.
-    former_.push_back({&layer, layer.weight.detach(), {}});
-    layer.weight.set_data(update.apply_to(layer.weight, merge_scale));
+    merged.push_back({&layer, update.apply_to(layer.weight, merge_scale), {}});
+    check_merged(merged.back().weight, origin, name);
     const auto bias = update.bias_difference();
     if (!bias.defined()) continue;
-    former_.back().bias = layer.bias.detach();
-    layer.bias.set_data(merged_bias(layer, bias, merge_scale));
+    merged.back().bias = merged_bias(layer, bias, merge_scale);
+    check_merged(merged.back().bias, origin, name);
+  }
+  for (const auto& [layer, weight, bias] : merged) {  // all, or none
+    // A handle, no copy: the former tensor waits until the scope ends.
+    former_.push_back({layer, layer->weight.detach(), {}});
+    layer->weight.set_data(weight);
+    if (!bias.defined()) continue;
+    former_.back().bias = layer->bias.detach();
+    layer->bias.set_data(bias);
   }
 }
 

@@ -42,7 +42,8 @@ void detach_lora(torch::nn::Module& model);
 void set_lora_scale(torch::nn::Module& model, double scale);
 
 /// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept), and to the
-/// biases what changes in them.
+/// biases what changes in them. Throws kMismatch as find_layers(), and naming the first layer whose
+/// merged weights are not finite in their dtype; those before it are merged then.
 void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                 const std::string& origin);
 
@@ -59,12 +60,13 @@ struct ScaledLora {
 
 /// Merges all of them, layer by layer: each changed weight is summed in float32 and then becomes
 /// `dtype`, so memory is that of the model and of one layer. Updates that depend on the weight
-/// (DoRA) are those of the weight as it was.
+/// (DoRA) are those of the weight as it was. Throws kMismatch as merge_lora().
 void merge_loras(torch::nn::Module& model, std::span<const ScaledLora> loras,
                  torch::ScalarType dtype);
 
 /// A merge that ends with its scope: the former weights come back, bit for bit. Meanwhile the
-/// merged ones are float32, whatever the model keeps its weights in.
+/// merged ones are float32, whatever the model keeps its weights in. Throws kMismatch as
+/// merge_lora(), and then changes nothing.
 class ScopedMerge {
  public:
   ScopedMerge(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,

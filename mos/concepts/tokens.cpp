@@ -11,6 +11,7 @@
 #include "mos/checkpoint/family.h"
 #include "mos/diffusion/model.h"
 #include "mos/text/byte_pairs.h"
+#include "mos/text/concept_word.h"
 
 namespace mos::concepts {
 
@@ -61,7 +62,11 @@ text::PiecedText BoundWord::tokens_of_layer(std::int64_t l) const {
 ConceptTokens ConceptTokens::from_json(const Json& config, std::int64_t layers) {
   ConceptTokens tokens(layers);
   for (const auto& [word, entry] : config.items()) {
-    if (word.empty()) throw Error(ErrorKind::kFormat, "a concept word of the model has no text");
+    if (const auto fault = text::word_fault(word); !fault.empty()) {
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("the concept word \"{}\" of the model cannot stand in a prompt: {}",
+                              printable(word), fault));
+    }
     const auto ids = json_required<std::vector<std::int64_t>>(entry, "concept_token_ids");
     const auto names = json_required<std::vector<std::string>>(entry, "concept_token_names");
     const auto vectors = json_value<std::int64_t>(entry, kVectors, 1);
@@ -123,8 +128,14 @@ void ConceptTokens::check_fits(const ConceptWord& word, const diffusion::TextTow
 }
 
 void ConceptTokens::check_new(const ConceptWord& word) const {
-  if (word.word.empty()) {
-    throw Error(ErrorKind::kUsage, "a concept word has no text, so no prompt can hold it; name it");
+  for (const auto& name : {word.word, word.alias}) {
+    const auto fault = name.empty() && !word.word.empty() ? "" : text::word_fault(name);
+    if (fault.empty()) continue;
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("the concept word \"{}\" cannot stand in a prompt: {}; name it anew with "
+                    "mos convert FILE --word \"OLD=NEW\"",
+                    printable(name), fault));
   }
   const auto known = [&](const BoundWord& other) { return other.word == word.word; };
   if (std::any_of(words_.begin(), words_.end(), known)) {

@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/diffusion/painted.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 #include "mos/io/image.h"
 #include "mos/io/state_dict.h"
@@ -244,7 +245,9 @@ torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& 
   const auto scaled = (latents / decoder->config().scaling_factor).to(arithmetic_of(*decoder));
   std::vector<torch::Tensor> pictures;
   for (std::int64_t i = 0; i < scaled.size(0); ++i) {
-    pictures.push_back(io::to_uint8_hwc(decoder->decode(scaled.slice(0, i, i + 1))));
+    const auto picture = decoder->decode(scaled.slice(0, i, i + 1));
+    check_painted(picture);
+    pictures.push_back(io::to_uint8_hwc(picture));
   }
   return torch::stack(pictures);
 }

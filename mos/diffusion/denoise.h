@@ -103,7 +103,7 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
 std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height, std::int64_t width);
 
 /// Latents [B,C,h,w] (scaled) as pictures, uint8 [B,H,W,3] on the CPU. One at a time, so memory
-/// does not grow with the batch.
+/// does not grow with the batch. Throws mos::Error(kMismatch) for a picture with NaN or infinity.
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents);
 
 /// Scaled latents of pictures [B,3,H,W] in -1…1: the mean, or a draw when there is noise.

@@ -4,8 +4,11 @@
 #include <fmt/core.h>
 
 #include "mos/base/error.h"
+#include "mos/base/naming.h"
 #include "mos/base/random.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/parts.h"
+#include "mos/io/finite.h"
 #include "mos/nn/ops.h"
 
 namespace mos::diffusion {
@@ -63,9 +66,17 @@ LatentColours LatentColours::from_json(const Json& json, std::int64_t channels,
                             "\"bias\", three numbers; take the file away to have it fitted",
                             origin, channels));
   }
+  for (const auto& [key, value] : json.items()) {
+    if (key == "weights" || key == "bias") continue;
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} has an unknown key \"{}\"", origin, printable(key)));
+  }
   std::vector<Tensor> channels_of;
   for (const auto& row : rows) channels_of.push_back(as_tensor(row));
-  return {torch::stack(channels_of, 1).contiguous(), as_tensor(offset)};
+  LatentColours colours{torch::stack(channels_of, 1).contiguous(), as_tensor(offset)};
+  io::check_finite(colours.weights, origin, "weights");
+  io::check_finite(colours.bias, origin, "bias");
+  return colours;
 }
 
 Tensor LatentColours::picture(const Tensor& latents) const {
@@ -104,8 +115,10 @@ LatentColours latent_colours_of(const Model& model) {
   const auto& config = model.vae->config();
   const auto stored = model.source_texts.find(checkpoint::kLatentColoursFile);
   if (stored != model.source_texts.end()) {
-    return LatentColours::from_json(parse_json(stored->second, stored->first),
-                                    config.latent_channels, stored->first);
+    return naming(stored->first, [&] {
+      return LatentColours::from_json(parse_json(stored->second, stored->first),
+                                      config.latent_channels, stored->first);
+    });
   }
   return is_known(config) ? known_colours() : fit_latent_colours(model.vae);
 }

@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/diffusion/denoise.h"
+#include "mos/diffusion/painted.h"
 #include "mos/io/image.h"
 
 namespace mos::diffusion {
@@ -101,10 +102,11 @@ Tensor decode_latents_tiled(const nn::AutoencoderKL& vae, const Tensor& latents,
   const auto scaled = (latents / decoder->config().scaling_factor).to(compute);
   std::vector<Tensor> pictures;
   for (std::int64_t i = 0; i < scaled.size(0); ++i) {
-    pictures.push_back(
-        io::to_uint8_hwc(in_tiles(scaled.slice(0, i, i + 1), size, [&](const Tensor& part) {
-          return decoder->decode(part.contiguous());
-        })));
+    const auto picture = in_tiles(scaled.slice(0, i, i + 1), size, [&](const Tensor& part) {
+      return decoder->decode(part.contiguous());
+    });
+    check_painted(picture);
+    pictures.push_back(io::to_uint8_hwc(picture));
   }
   return torch::stack(pictures);
 }

@@ -23,7 +23,7 @@ torch::Tensor in_tiles(const torch::Tensor& maps, const TileSize& size,
 
 /// decode_latents and encode_pictures of `denoise.h` in tiles of `tile` pixels.
 /// Throws mos::Error(kUsage) for a tile that is no multiple of the VAE's downscale, smaller than 8
-/// of them, or larger than the canvas.
+/// of them, or larger than the canvas, kMismatch as those.
 torch::Tensor decode_latents_tiled(const nn::AutoencoderKL& vae, const torch::Tensor& latents,
                                    std::int64_t tile);
 torch::Tensor encode_pictures_tiled(const nn::AutoencoderKL& vae, const torch::Tensor& pictures,

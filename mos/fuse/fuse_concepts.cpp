@@ -289,7 +289,8 @@ class Fusion {
   /// Merges, writes the result into the network, and keeps it.
   void finish(const FusionStage& stage, const StageClock& clock) {
     auto updates = solve(stage, &result_.report);
-    concepts::merge_lora(*model_.network(stage.part()), updates, 1.0, "the fused update");
+    const auto origin = fmt::format("the fused update of {}", listed(result_.report.concepts));
+    concepts::merge_lora(*model_.network(stage.part()), updates, 1.0, origin);
     result_.delta.updates[stage.part()].merge(updates);
     result_.report.stages.push_back(clock.stop());
   }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/concepts/tokens.h"
 
 namespace mos::fuse {
@@ -65,6 +66,7 @@ FuseOptions complete_options(FuseOptions options, std::size_t concepts) {
 void check_options(const FuseOptions& options, std::size_t concepts) {
   require(concepts > 0, "there is no concept to fuse; name at least one concept file");
   check_fields(options);
+  for (const auto weight : options.weights) check_factor("--weights", weight);
   const auto method = make_method(options.method, options.of_method);
   concept_weights(method_info(options.method).weighting, options.weights, concepts);
   if (method->needs().inputs != Recorded::kNothing) check_record_options(options.record);

@@ -14,6 +14,7 @@
 #include "mos/base/text.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/training_metadata.h"
+#include "mos/text/concept_word.h"
 
 namespace mos::fuse {
 namespace fs = std::filesystem;
@@ -161,6 +162,10 @@ Rename parse_rename(const std::string& text) {
                 fmt::format("\"{}\" is no rename; expected <old>=<new>, or 2:<old>=<new> for the "
                             "second concept",
                             text));
+  }
+  if (const auto fault = text::new_word_fault(rename.to); !fault.empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("--rename to \"{}\": {}; choose another word",
+                                               printable(rename.to), fault));
   }
   return rename;
 }

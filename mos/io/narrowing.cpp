@@ -61,9 +61,9 @@ Tensor Narrowing::cast(const std::string& name, const Tensor& tensor, torch::Sca
 void Narrowing::warn(const std::string& origin) const {
   if (zeroed_ == 0) return;
   log::warn(
-      fmt::format("{}: {} of {} numbers are too small for {} and became zero, in {} tensors (the "
+      fmt::format("{}: {} of {} numbers are too small for {} and became zero, in {} tensor{} (the "
                   "first is {}); float32 and bfloat16 keep them",
-                  origin, zeroed_, numbers_, dtype_, tensors_, first_));
+                  origin, zeroed_, numbers_, dtype_, tensors_, tensors_ == 1 ? "" : "s", first_));
 }
 
 }  // namespace mos::io

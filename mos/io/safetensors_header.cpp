@@ -140,7 +140,12 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
                    const nlohmann::json::exception& error) override {
-    fail(origin_, "its header is not valid JSON ({})", printable(error.what()));
+    const std::string_view reason = error.what();  // "[json.exception.parse_error.101] …"
+    if (reason.find("UTF-8") != reason.npos)
+      fail(origin_, "its header is not valid JSON: it is not UTF-8");
+    const auto end = reason.find("] ");
+    fail(origin_, "its header is not valid JSON ({})",
+         printable(end == reason.npos ? reason : reason.substr(end + 2)));
   }
 
  private:

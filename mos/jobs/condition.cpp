@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include "mos/base/error.h"
+#include "mos/base/maker.h"
 #include "mos/base/outputs.h"
+#include "mos/base/record.h"
 #include "mos/io/image.h"
 #include "mos/session/output_kinds.h"
 
@@ -29,7 +31,10 @@ std::filesystem::path run(const ConditionJob& job, const JobContext& context) {
   outputs.check();
   const auto picture = io::edge_picture(io::read_image(job.photo).pixels, job.edges);
   if (context.cancel != nullptr) context.cancel->check();
-  io::write_png(job.out, picture);
+  const auto record =
+      maker_record("mos condition",
+                   {{"blur", job.edges.blur}, {"high", job.edges.high}, {"low", job.edges.low}});
+  io::write_png(job.out, picture, {{kProgramKey, record}});
   tell_result(context, job.out);
   return job.out;
 }

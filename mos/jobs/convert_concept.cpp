@@ -16,6 +16,7 @@
 #include "mos/io/narrowing.h"
 #include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
+#include "mos/text/concept_word.h"
 
 namespace mos::jobs {
 
@@ -42,6 +43,12 @@ void take_word(Order& order) {
   if (order.word->empty() || (order.new_word && order.new_word->empty())) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--word is \"{}\", expected WORD or WORD=NEW", text));
+  }
+  if (!order.new_word) return;
+  if (const auto fault = text::new_word_fault(*order.new_word); !fault.empty()) {
+    throw Error(ErrorKind::kUsage, fmt::format("--word \"{}\": the new word cannot stand in a "
+                                               "prompt: {}; choose another",
+                                               text, fault));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/factor.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/fuse/fuse_concepts.h"
@@ -47,8 +48,10 @@ void describe(Visitor& visit, FuseJob& job) {
   visit("report", job.report, "where fusion_report.json goes (empty: beside the result)", a_path());
   visit("concept_list", job.concept_list,
         "concepts from the authors' JSON list instead of file names", a_path());
-  visit("text_scales", job.text_scales, "factor on each concept's text-encoder LoRA, one for each");
-  visit("unet_scales", job.unet_scales, "factor on each concept's U-Net LoRA, one for each");
+  visit("text_scales", job.text_scales, "factor on each concept's text-encoder LoRA, one for each",
+        a_factor());
+  visit("unet_scales", job.unet_scales, "factor on each concept's U-Net LoRA, one for each",
+        a_factor());
   visit("rename", job.rename, "new names for words that clash: <old>=<new> or 2:<old>=<new>");
   visit("overwrite", job.overwrite, "replace --out if it exists");
   visit("device", job.device, "cpu, cuda or cuda:NUMBER");

@@ -7,6 +7,7 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/temporary.h"
@@ -117,7 +118,7 @@ bool FuseOrder::report_is_in_model() const {
     // "model", "./model/" and "a/../model" are one folder, which need not be there yet.
     return (fs::absolute(path) / "").lexically_normal();
   };
-  return as_folder(report.parent_path()) == as_folder(job.out);
+  return as_folder(fs::absolute(report).parent_path()) == as_folder(job.out);
 }
 
 void refuse_option_of_others(const std::string& option, const std::string& shown,
@@ -153,7 +154,8 @@ void check(const FuseJob& job) {
 
 FuseOrder take_order(const FuseJob& job, const JobContext& context) {
   check(job);
-  if (!job.out.empty() && !job.overwrite && fs::exists(job.out)) {
+  std::error_code code;
+  if (!job.out.empty() && !job.overwrite && fs::exists(job.out, code)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("{} exists; choose another --out or add --overwrite", job.out));
   }
@@ -166,6 +168,11 @@ FuseOrder take_order(const FuseJob& job, const JobContext& context) {
   order.sources = load_sources(job);
   set_scales(order.sources, "text-scales", job.text_scales, checkpoint::Part::kTextEncoder);
   set_scales(order.sources, "unet-scales", job.unet_scales, checkpoint::Part::kUNet);
+  for (const auto& source : order.sources) {  // those of --concept-list, too
+    for (const auto& [part, scale] : source.scales) {
+      check_factor(fmt::format("the factor on the {} of {}", name_of(part), source.name), scale);
+    }
+  }
   rename_words(order.sources, job.rename);
   fuse::check_options(job.options, order.sources.size());
   order.options = fuse::complete_options(job.options, order.sources.size());

@@ -55,7 +55,7 @@ void announce_previews(Outputs& outputs, const SampleJob& job,
     const auto seed = job.sample.seed + static_cast<std::uint64_t>(i);
     outputs.write(FileOutput{.name = "--preview",
                              .path = session::Preview::path_of(destination.path(seed)),
-                             .kind = session::painted_picture_kind()});
+                             .kind = session::picture_kind()});
   }
 }
 
@@ -73,8 +73,7 @@ Outputs outputs_of(const SampleJob& job, const session::Destination& destination
   announce_previews(outputs, job, destination);
   destination.announce(outputs, job.sample.seed, job.sample.count);
   if (!job.grid.empty()) {
-    outputs.write(
-        FileOutput{.name = "--grid", .path = job.grid, .kind = session::painted_picture_kind()});
+    outputs.write(FileOutput{.name = "--grid", .path = job.grid, .kind = session::picture_kind()});
   }
   return outputs;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/factor.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/jobs/context.h"
@@ -29,7 +30,8 @@ template <class Visitor>
 void describe(Visitor& visit, ConditionLists& o) {
   visit("adapter", o.adapter, "T2I-Adapters or ControlNets: diffusers folders or files", a_path());
   visit("condition", o.condition, "the pictures that they read, one for each", a_path());
-  visit("adapter_weight", o.weight, "factor on their features, one for each (default: 1)");
+  visit("adapter_weight", o.weight, "factor on their features, one for each (default: 1)",
+        a_factor());
   visit("adapter_boxes", o.boxes,
         "other factors inside boxes, [top, left, bottom, right]-W with | between them; for a "
         "single adapter");
@@ -91,7 +93,7 @@ void describe(Visitor& visit, SampleJob& job) {
   visit("base", job.base,
         "model: a diffusers directory or a single file; a fused one brings its words", a_path());
   describe(visit, job.read);
-  visit("merge_scale", job.merge_scale, "factor on the LoRA of every concept");
+  visit("merge_scale", job.merge_scale, "factor on the LoRA of every concept", a_factor());
   describe(visit, job.sample);
   visit("batch", job.batch, "pictures painted at a time", at_least(1));
   visit("columns", job.columns, "pictures in a row of the grid; 0: about a square", at_least(0));

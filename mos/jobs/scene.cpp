@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/region/condition.h"
 #include "mos/region/scene_text.h"
@@ -103,8 +104,10 @@ region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
   if (!job.scene_json.is_null()) {
-    scene = region::scene_from_json(job.scene_json, job.scene.empty() ? job.from : job.scene,
-                                    region::canvas_of(model, options));
+    const auto& origin = job.scene.empty() ? job.from : job.scene;
+    scene = naming(origin, [&] {
+      return region::scene_from_json(job.scene_json, origin, region::canvas_of(model, options));
+    });
   }
   if (const auto start = region::canvas_of_start(options.pictures)) {
     if (options.height == 0) options.height = start->height;

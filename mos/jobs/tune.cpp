@@ -16,8 +16,10 @@
 #include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 #include "mos/tune/caption_check.h"
+#include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/plan.h"
+#include "mos/tune/preview.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 
@@ -42,12 +44,13 @@ void check_outputs(const TuneJob& job, const JobContext& context) {
   outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::concept_kind()});
   outputs.write(FileOutput{.name = "the checkpoint beside --out",
                            .path = checkpoint_of(job),
-                           .kind = session::any_kind()});
-  if (job.options.run.preview_pictures > 0) {
+                           .kind = {"a checkpoint of mos tune", tune::is_checkpoint}});
+  for (const auto& path : tune::preview_paths(previews_of(job), job.options)) {
     outputs.write(FileOutput{.name = "--previews",
-                             .path = previews_of(job) / "step-000000-0.png",  // one for all
+                             .path = path,
                              .kind = session::picture_kind(),
-                             .makes_folder = true});
+                             .makes_folder = true,
+                             .outside_inputs = true});
   }
   outputs.check();
 }
@@ -95,10 +98,14 @@ void save(const TuneJob& job, const concepts::ConceptDelta& delta) {
   try {
     concepts::save_concept(job.out, delta);
   } catch (const Error& error) {
-    if (!fs::exists(checkpoint)) throw;
-    throw Error(error.kind(), fmt::format("{}. The run is kept in {}: when that is mended, the "
-                                          "same command writes the concept",
-                                          error.what(), checkpoint.string()));
+    const auto step = tune::checkpoint_step(checkpoint);
+    if (!step) throw;
+    const auto steps = job.options.optimiser.steps;
+    const auto next = *step == steps ? std::string("writes the concept")
+                                     : fmt::format("goes on from step {} of {}", *step, steps);
+    throw Error(error.kind(),
+                fmt::format("{}. The run is kept in {}: when that is mended, the same command {}",
+                            error.what(), checkpoint.string(), next));
   }
   std::error_code code;
   fs::remove(checkpoint, code);
@@ -129,6 +136,7 @@ void check(const TuneJob& job) {
 DataCheck check_data(const TuneJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   tune::check_options(job.options);
+  if (!job.out.empty()) check_outputs(job, context);
   const auto [dataset, problems] =
       tune::check_dataset(job.data, tune::dataset_options(job.options));
   for (const auto& warning : dataset.warnings) log::warn(warning);
@@ -137,7 +145,7 @@ DataCheck check_data(const TuneJob& job, const JobContext& context) {
 }
 
 Estimate estimate(const TuneJob& job, const JobContext& context) {
-  constexpr int kTrialSteps = 2;  // the first also warms up
+  constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   const log::ScopedSink sink(context.log);
   Stopwatch watch;
   const auto [dataset, options] = prepare(job, context);
@@ -149,21 +157,21 @@ Estimate estimate(const TuneJob& job, const JobContext& context) {
   trainer.draw_batch(0);  // encodes as many pictures as it has
   const double encoding = watch.lap() / static_cast<double>(options.optimiser.batch);
   double step = 0.0;
-  for (int i = 0; i < kTrialSteps; ++i) {
+  const auto steps = options.optimiser.steps, trial = std::min(kTrialSteps, steps);
+  for (std::int64_t i = 0; i < trial; ++i) {
     if (context.cancel != nullptr) context.cancel->check();
     trainer.draw_batch(i * options.optimiser.accumulate);
     watch.lap();
     trainer.step();
     step = watch.lap();
   }
-  const auto steps = options.optimiser.steps;
   const auto seen = steps * options.optimiser.batch * options.optimiser.accumulate;
   const auto framings =
       options.pictures.variants * static_cast<std::int64_t>(dataset.pictures.size());
   const auto encoded = options.pictures.variants == 0 ? seen : std::min(framings, seen);
   return estimate_of(
       loading + encoding * static_cast<double>(encoded) + step * static_cast<double>(steps),
-      fmt::format("measured on {} of {} steps, {:.2f} s each", kTrialSteps, steps, step));
+      fmt::format("measured on {} of {} steps, {:.2f} s each", trial, steps, step));
 }
 
 concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {

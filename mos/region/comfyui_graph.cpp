@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -61,15 +62,17 @@ class GraphReader {
                             origin_, samplers));
   }
 
-  const Json* input(const Json& node, const char* name) const {
+  const Json* input(const Json& node, const char* name) {
     const auto inputs = node.find("inputs");
     if (inputs == node.end() || !inputs->is_object()) return nullptr;
     const auto found = inputs->find(name);
-    return found == inputs->end() ? nullptr : &*found;
+    if (found == inputs->end()) return nullptr;
+    read_.insert(&*found);
+    return &*found;
   }
 
   /// The node that an input is linked to, or nothing.
-  const Json* linked(const Json& node, const char* name) const {
+  const Json* linked(const Json& node, const char* name) {
     const auto* link = input(node, name);
     if (link == nullptr || !link->is_array() || link->empty() || !(*link)[0].is_string()) {
       return nullptr;
@@ -130,8 +133,8 @@ class GraphReader {
     const auto* node = linked(text, "clip");
     if (class_of(node) != "CLIPSetLastLayer") return;
     used_.insert(node);
-    const auto layer = value<std::int64_t>(*node, "stop_at_clip_layer", -1);
-    record_.options.sampler.clip_skip = std::clamp<std::int64_t>(-layer, 1, 12);
+    const auto layer = value<std::int64_t>(*node, "stop_at_clip_layer", -1);  // from the end
+    take_skipped_layers(layer < 0 ? -(layer + 1) : layer, record_);
   }
 
   /// The texts for the whole canvas, joined; those of areas become regions.
@@ -181,16 +184,12 @@ class GraphReader {
     for (const auto& area : areas_) {
       const double h = area.fractions ? 1.0 : height, w = area.fractions ? 1.0 : width;
       const auto share = [](double x) { return std::clamp(x, 0.0, 1.0); };
-      if (area.weight > 1.0) {
-        leave_out(fmt::format("the strength {} of \"{}\", which is 1 at most here", area.weight,
-                              area.prompt));
-      }
       regions.push_back(
           {{"prompt", area.prompt},
            {"box",
             {share(area.top / h), share(area.left / w), share((area.top + area.height) / h),
              share((area.left + area.width) / w)}},
-           {"weight", std::clamp(area.weight, 0.01, 1.0)}});
+           {"weight", region_weight(area.weight, area.prompt, record_)}});
     }
     record_.scene["regions"] = regions;
     move_negative_to_root(record_);
@@ -202,6 +201,7 @@ class GraphReader {
       used_.insert(latent);
       record_.options.width = value(*latent, "width", record_.options.width);
       record_.options.height = value(*latent, "height", record_.options.height);
+      if (strength_ != 1.0) leave_out(fmt::format("that it takes {} of the noise", strength_));
       return;
     }
     leave_out(
@@ -215,8 +215,13 @@ class GraphReader {
     const auto* node = linked(sampler, "model");
     for (int i = 0; i < kMostNodes && class_of(node).starts_with("LoraLoader"); ++i) {
       used_.insert(node);
-      record_.prompt += fmt::format(" <lora:{}:{}>", value<std::string>(*node, "lora_name", ""),
-                                    value(*node, "strength_model", 1.0));
+      const auto name = value<std::string>(*node, "lora_name", "");
+      const auto strength = value(*node, "strength_model", 1.0);
+      record_.prompt += fmt::format(" <lora:{}:{}>", name, strength);
+      if (const auto of_text = value(*node, "strength_clip", strength); of_text != strength) {
+        leave_out(fmt::format("the strength {} of {} in the text encoder; both networks have {}",
+                              of_text, name, strength));
+      }
       node = linked(*node, "model");
     }
     if (class_of(node) != "CheckpointLoaderSimple") return;
@@ -228,9 +233,25 @@ class GraphReader {
     static const std::set<std::string> says_nothing = {"VAEDecode", "SaveImage", "PreviewImage"};
     for (const auto& [id, node] : graph_.items()) {
       const auto kind = class_of(&node);
-      if (!used_.contains(&node) && !says_nothing.contains(kind)) {
+      if (used_.contains(&node)) {
+        name_unread_inputs(node);
+      } else if (!says_nothing.contains(kind)) {
         leave_out(fmt::format("the node {} ({})", id, kind));
       }
+    }
+  }
+
+  /// Those of a node that is read otherwise. Links lead to nodes, which are named themselves.
+  void name_unread_inputs(const Json& node) {
+    static const std::map<std::string, Json> usual = {
+        {"batch_size", 1}, {"add_noise", "enable"}, {"return_with_leftover_noise", "disable"}};
+    const auto inputs = node.find("inputs");
+    if (inputs == node.end() || !inputs->is_object()) return;
+    for (const auto& [name, value] : inputs->items()) {
+      const auto found = usual.find(name);
+      const bool is_usual = found != usual.end() && found->second == value;
+      if (read_.contains(&value) || value.is_array() || is_usual) continue;
+      leave_out(fmt::format("\"{}\" of {}, which is {}", name, class_of(&node), quoted(value)));
     }
   }
 
@@ -238,7 +259,8 @@ class GraphReader {
   const std::string& origin_;
   ForeignRecord record_;
   double strength_ = 1.0;
-  std::set<const Json*> used_;
+  std::set<const Json*> used_;  ///< Nodes.
+  std::set<const Json*> read_;  ///< Inputs.
   std::vector<Area> areas_;
 };
 

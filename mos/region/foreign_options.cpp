@@ -32,17 +32,28 @@ void take_sigmas(const std::string& name, ForeignRecord& record) {
   }
 }
 
+void take_skipped_layers(std::int64_t skipped, ForeignRecord& record) {
+  constexpr std::int64_t kMost =
+      23;  // all but the first of the largest encoder, Stable Diffusion 2's
+  if (skipped >= 0 && skipped <= kMost) {
+    record.options.sampler.clip_skip = skipped + 1;
+  } else {
+    record.left_out.push_back(
+        fmt::format("that the text encoder's last {} layers are skipped", skipped));
+  }
+}
+
 void move_negative_to_root(ForeignRecord& record) {
   record.scene["root_negative_prompt"] = record.negative_prompt;
   record.negative_prompt.clear();
 }
 
 double region_weight(double weight, const std::string& prompt, ForeignRecord& record) {
-  if (weight > 1.0) {
-    record.left_out.push_back(
-        fmt::format("the weight {} of \"{}\", which is 1 at most here", weight, prompt));
-  }
-  return std::min(weight, 1.0);
+  constexpr double kLeast = 0.01;  // all but nothing
+  if (weight >= kLeast && weight <= 1.0) return weight;
+  record.left_out.push_back(
+      fmt::format("the weight {} of \"{}\", which is {} to 1 here", weight, prompt, kLeast));
+  return std::clamp(weight, kLeast, 1.0);
 }
 
 }  // namespace mos::region

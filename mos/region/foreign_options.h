@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <cstdint>
+#include <map>
 #include <string>
 
 #include "mos/base/text.h"
@@ -26,10 +28,14 @@ void take_scheduler(const std::string& name, ForeignRecord& record);
 /// The sigmas called `name`, where the record's scheduler has any.
 void take_sigmas(const std::string& name, ForeignRecord& record);
 
+/// The text encoder's layer before as many last ones; a number that no encoder has is said.
+void take_skipped_layers(std::int64_t skipped, ForeignRecord& record);
+
 /// The negative prompt, which holds inside regions too in all these programs, becomes the root's.
 void move_negative_to_root(ForeignRecord& record);
 
-/// The weight of the region with `prompt` as we have it: at most 1. What is cut off is said.
+/// The weight of the region with `prompt` as we have it: above 0 and at most 1. What is cut off is
+/// said.
 double region_weight(double weight, const std::string& prompt, ForeignRecord& record);
 
 /// Regions of Forge Couple, which `fields` of A1111's line of options describe, from the lines of

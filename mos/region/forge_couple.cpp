@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "mos/base/text.h"
 #include "mos/region/foreign_options.h"
@@ -98,9 +99,30 @@ void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
   record.scene["regions"] = regions;
 }
 
+/// Says which of Forge Couple's fields, or of the values of those that choose, are not known here.
+void name_unknown(const Fields& fields, ForeignRecord& record) {
+  static const std::map<std::string, std::set<std::string>> known = {
+      {"forge_couple", {}},
+      {"forge_couple_mode", {}},  // said below
+      {"forge_couple_separator", {}},
+      {"forge_couple_direction", {"Horizontal", "Vertical"}},
+      {"forge_couple_background", {"None", "First Line", "Last Line"}},
+      {"forge_couple_background_weight", {}},
+      {"forge_couple_mapping", {}},
+      {"forge_couple_common_parser", {"off"}}};
+  for (const auto& [key, value] : fields) {
+    if (!key.starts_with("forge_couple")) continue;
+    const auto found = known.find(key);
+    const bool is_known =
+        found != known.end() && (found->second.empty() || found->second.contains(value));
+    if (!is_known) record.left_out.push_back(fmt::format("{}: {}", key, value));
+  }
+}
+
 }  // namespace
 
 void take_forge_couple(const Fields& fields, ForeignRecord& record) {
+  name_unknown(fields, record);
   const auto mode = field_of(fields, "mode", "Basic");
   const auto separator = trimmed(field_of(fields, "separator", ""));
   const auto lines = lines_of(record.prompt, separator.empty() ? "\n" : separator);

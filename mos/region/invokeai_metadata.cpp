@@ -11,12 +11,19 @@
 namespace mos::region {
 namespace {
 
-/// Members that are there and of the type; others are null or absent in records of other versions.
+using Sentences = std::vector<std::string>;
+
+/// A member, which is null or absent in records of other versions. One of another type is said to
+/// be left out.
 template <typename T>
-T member(const Json& object, const char* name, T fallback) {
+T member(const Json& object, const char* name, T fallback, Sentences& left_out) {
   const auto found = object.is_object() ? object.find(name) : object.end();
+  if (!object.is_object() || found == object.end() || found->is_null()) return fallback;
   T value{};
-  return found != object.end() && assign_json(*found, value) ? value : fallback;
+  if (assign_json(*found, value)) return value;
+  left_out.push_back(
+      fmt::format("{}, which is {}, expected {}", name, quoted(*found), json_type_name(value)));
+  return fallback;
 }
 
 const Json& child(const Json& object, const char* name) {
@@ -29,8 +36,8 @@ const Json& child(const Json& object, const char* name) {
 class LayerShapes {
  public:
   LayerShapes(const Json& layer, double height, double width)
-      : top_(member(child(layer, "position"), "y", 0.0)),
-        left_(member(child(layer, "position"), "x", 0.0)),
+      : top_(member(child(layer, "position"), "y", 0.0, left_out_)),
+        left_(member(child(layer, "position"), "x", 0.0, left_out_)),
         height_(height),
         width_(width) {
     const auto& objects = child(layer, "objects");
@@ -39,7 +46,7 @@ class LayerShapes {
   }
 
   const Json& strokes() const { return strokes_; }
-  const std::vector<std::string>& left_out() const { return left_out_; }
+  const Sentences& left_out() const { return left_out_; }
 
  private:
   Json point(double x, double y) const {
@@ -48,7 +55,7 @@ class LayerShapes {
   }
 
   void add(const Json& object) {
-    const auto kind = member<std::string>(object, "type", "");
+    const auto kind = member<std::string>(object, "type", "", left_out_);
     if (kind == "rect") return add_rect(child(object, "rect"));
     const bool pressure = kind.ends_with("_with_pressure");
     const bool erase = kind.starts_with("eraser_line");
@@ -57,33 +64,39 @@ class LayerShapes {
   }
 
   void add_rect(const Json& rect) {
-    const double x = member(rect, "x", 0.0), y = member(rect, "y", 0.0);
-    const double right = x + member(rect, "width", 0.0), bottom = y + member(rect, "height", 0.0);
+    const auto number = [&](const char* name) { return member(rect, name, 0.0, left_out_); };
+    const double x = number("x"), y = number("y");
+    const double right = x + number("width"), bottom = y + number("height");
     strokes_.push_back(
         {{"points", {point(x, y), point(right, y), point(right, bottom), point(x, bottom)}}});
   }
 
   /// `stride` numbers for each point; pressure is not read.
   void add_line(const Json& object, std::size_t stride, bool erase) {
-    const auto numbers = member<std::vector<double>>(object, "points", {});
+    const auto numbers = member<std::vector<double>>(object, "points", {}, left_out_);
     auto points = Json::array();
     for (std::size_t i = 0; i + stride <= numbers.size(); i += stride) {
       points.push_back(point(numbers[i], numbers[i + 1]));
     }
-    const double width = member(object, "strokeWidth", 1.0) / height_;
-    if (points.empty() || width <= 0) return;
+    const double width = member(object, "strokeWidth", 1.0, left_out_) / height_;
+    if (points.empty() || width <= 0) {
+      left_out_.push_back("a line without points or without a width");
+      return;
+    }
     strokes_.push_back({{"points", points}, {"width", std::min(width, 1.0)}, {"erase", erase}});
   }
 
+  Sentences left_out_;  // first: the others are read with it
   double top_, left_, height_, width_;
   Json strokes_ = Json::array();
-  std::vector<std::string> left_out_;
 };
 
 void take_region(const Json& layer, ForeignRecord& record, Json& regions) {
-  if (!member(layer, "isEnabled", true)) return;
-  const auto prompt = trimmed(member<std::string>(layer, "positivePrompt", ""));
-  const auto name = member<std::string>(layer, "name", "");
+  if (!member(layer, "isEnabled", true, record.left_out)) return;
+  const auto text = [&](const char* key) {
+    return member<std::string>(layer, key, "", record.left_out);
+  };
+  const auto prompt = trimmed(text("positivePrompt")), name = text("name");
   const auto called = fmt::format("the region \"{}\"", name.empty() ? prompt : name);
   const auto leave_out = [&](const std::string& what) {
     record.left_out.push_back(fmt::format("{}: {}", called, what));
@@ -92,14 +105,14 @@ void take_region(const Json& layer, ForeignRecord& record, Json& regions) {
   const auto width = static_cast<double>(record.options.width);
   const LayerShapes shapes(layer, height, width);
   for (const auto& what : shapes.left_out()) leave_out(what);
-  if (member(layer, "autoNegative", false)) leave_out("its auto-negative");
+  if (member(layer, "autoNegative", false, record.left_out)) leave_out("its auto-negative");
   const auto& pictures = child(layer, "referenceImages");
   if (pictures.is_array() && !pictures.empty()) leave_out("its reference images");
   if (prompt.empty() || shapes.strokes().empty()) {
     return leave_out(prompt.empty() ? "it has no prompt" : "nothing is drawn in it");
   }
   Json region = {{"prompt", prompt},
-                 {"negative_prompt", member<std::string>(layer, "negativePrompt", "")},
+                 {"negative_prompt", text("negativePrompt")},
                  {"drawing", shapes.strokes()}};
   if (!name.empty()) region["name"] = name;
   regions.push_back(std::move(region));
@@ -129,10 +142,10 @@ void take_regions(const Json& metadata, ForeignRecord& record) {
 void take_loras(const Json& metadata, ForeignRecord& record) {
   const auto& loras = child(metadata, "loras");
   if (!loras.is_array()) return;
+  auto& left_out = record.left_out;
   for (const auto& lora : loras) {
-    record.prompt +=
-        fmt::format(" <lora:{}:{}>", member<std::string>(child(lora, "model"), "name", "unnamed"),
-                    member(lora, "weight", 1.0));
+    const auto name = member<std::string>(child(lora, "model"), "name", "unnamed", left_out);
+    record.prompt += fmt::format(" <lora:{}:{}>", name, member(lora, "weight", 1.0, left_out));
   }
 }
 
@@ -162,19 +175,22 @@ ForeignRecord read_invokeai_metadata(const std::string& text, const std::string&
   if (!metadata.is_object()) throw Error(ErrorKind::kFormat, origin + " is no JSON object");
   ForeignRecord record;
   auto& options = record.options;
-  record.prompt = member<std::string>(metadata, "positive_prompt", "");
-  record.negative_prompt = member<std::string>(metadata, "negative_prompt", "");
-  options.width = member(metadata, "width", options.width);
-  options.height = member(metadata, "height", options.height);
-  options.seed = member(metadata, "seed", options.seed);
-  options.steps = member(metadata, "steps", options.steps);
-  options.guidance_scale = member(metadata, "cfg_scale", options.guidance_scale);
-  options.sampler.guidance_rescale = member(metadata, "cfg_rescale_multiplier", 0.0);
-  options.sampler.clip_skip = 1 + member<std::int64_t>(metadata, "clip_skip", 0);
-  if (member<std::string>(metadata, "rand_device", "cpu") != "cpu") options.sampler.noise = "a1111";
-  take_scheduler(member<std::string>(metadata, "scheduler", "euler"), record);
+  const auto value = [&](const char* name, auto fallback) {
+    return member(metadata, name, fallback, record.left_out);
+  };
+  record.prompt = value("positive_prompt", std::string());
+  record.negative_prompt = value("negative_prompt", std::string());
+  options.width = value("width", options.width);
+  options.height = value("height", options.height);
+  options.seed = value("seed", options.seed);
+  options.steps = value("steps", options.steps);
+  options.guidance_scale = value("cfg_scale", options.guidance_scale);
+  options.sampler.guidance_rescale = value("cfg_rescale_multiplier", 0.0);
+  take_skipped_layers(value("clip_skip", std::int64_t{0}), record);
+  if (value("rand_device", std::string("cpu")) != "cpu") options.sampler.noise = "a1111";
+  take_scheduler(value("scheduler", std::string("euler")), record);
   if (options.sampler.sigmas == "automatic") options.sampler.sigmas = "";  // diffusers' own there
-  record.model = member<std::string>(child(metadata, "model"), "name", "");
+  record.model = member<std::string>(child(metadata, "model"), "name", "", record.left_out);
   take_regions(metadata, record);
   take_loras(metadata, record);
   name_the_rest(metadata, record);

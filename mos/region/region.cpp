@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/base/text.h"
 
 namespace mos::region {
@@ -62,9 +63,9 @@ void check_condition(const Condition& condition, const std::string& where) {
   require(condition.start >= 0.0 && condition.end <= 1.0 && condition.start < condition.end,
           fmt::format(": start {} and end {} must lie in 0 to 1, start before end", condition.start,
                       condition.end));
-  require(std::isfinite(condition.weight), ": weight is no number");
+  check_factor(where + ": weight", condition.weight);
   for (const auto& [box, weight] : condition.boxes) {
-    require(std::isfinite(weight), ": the weight of a box is no number");
+    check_factor(where + ": the weight of a box", weight);
   }
 }
 

@@ -259,6 +259,13 @@ void check_rules(const SceneFields& fields, const std::string& origin) {
     throw Error(ErrorKind::kUsage, fmt::format("{}: base_ratio is {}, expected 0 to below 1",
                                                origin, fields.base_ratio));
   }
+  if (fields.height < 0 || fields.width < 0) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}: height {} and width {} must be at least 1",
+                                               origin, fields.height, fields.width));
+  }
+  if ((fields.height > 0) != (fields.width > 0)) {
+    throw Error(ErrorKind::kUsage, origin + " names only one of height and width; give both");
+  }
 }
 
 Json numbers_of(const Box& box) { return {box.top, box.left, box.bottom, box.right}; }
@@ -331,10 +338,7 @@ Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallba
   scene.overlap = fields.overlap;
   scene.base_ratio = fields.base_ratio;
   scene.isolate = fields.isolate;
-  if (fields.height > 0 && fields.width > 0) scene.canvas = Canvas{fields.height, fields.width};
-  if ((fields.height > 0) != (fields.width > 0)) {
-    throw Error(ErrorKind::kUsage, origin + " names only one of height and width; give both");
-  }
+  if (fields.height > 0) scene.canvas = Canvas{fields.height, fields.width};
   if (!fields.regions.is_array()) {
     throw Error(ErrorKind::kUsage, origin + ": \"regions\" must be a list");
   }

@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 
 Destination::Destination(const fs::path& out, bool several) {
   const auto ending = out.extension();
-  const bool is_folder = fs::is_directory(out) || (ending.empty() && out != "");
+  std::error_code code;  // too long a name is told with the other outputs
+  const bool is_folder = fs::is_directory(out, code) || (ending.empty() && out != "");
   if (!is_folder && ending != ".png") {
     throw Error(ErrorKind::kUsage, fmt::format("--out is {}, expected a folder or a name that "
                                                "ends in .png",
@@ -33,8 +34,8 @@ void Destination::make_folder() const { make_folders(folder_); }
 void Destination::announce(Outputs& outputs, std::uint64_t first, std::int64_t count) const {
   for (std::int64_t i = 0; i < count; ++i) {
     const auto picture = path(first + static_cast<std::uint64_t>(i));
-    outputs.write(FileOutput{
-        .name = "--out", .path = picture, .kind = painted_picture_kind(), .makes_folder = true});
+    outputs.write(
+        FileOutput{.name = "--out", .path = picture, .kind = picture_kind(), .makes_folder = true});
     outputs.write(FileOutput{.name = "the record beside --out",
                              .path = record_path(picture),
                              .kind = record_kind(),

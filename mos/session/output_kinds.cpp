@@ -1,7 +1,12 @@
 #include "mos/session/output_kinds.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
 #include <string_view>
 
+#include "mos/base/error.h"
 #include "mos/base/record.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/describe.h"
@@ -18,10 +23,8 @@ namespace {
 
 constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
 
-bool is_png(const fs::path& path) { return io::MappedFile(path).text().starts_with(kPngSignature); }
-
 /// Looks for the name of the record's text, without decoding the picture.
-bool is_painted(const fs::path& path) {
+bool is_our_picture(const fs::path& path) {
   const io::MappedFile file(path);
   const auto keyword = std::string(kRecordKeyword) + '\0';
   return file.text().starts_with(kPngSignature) &&
@@ -38,16 +41,24 @@ bool is_model(const fs::path& path) {
   return checkpoint::describe_model(io::read_tensor_file(path)).has_value();
 }
 
+/// Throws where a folder would get the name of a file.
+void refuse_ending(const std::string& name, const fs::path& path) {
+  constexpr std::array<std::string_view, 9> kOfFiles = {".ckpt", ".pt",   ".pth", ".bin", ".sft",
+                                                        ".gguf", ".onnx", ".png", ".json"};
+  const auto ending = path.extension().string();
+  if (std::find(kOfFiles.begin(), kOfFiles.end(), ending) == kOfFiles.end()) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{} is {}: a model is written as a folder or as one file that ends in "
+                          ".safetensors, not as {}",
+                          name, path.string(), ending));
+}
+
 }  // namespace
 
-FileKind picture_kind() { return {"a PNG picture", is_png}; }
-FileKind painted_picture_kind() { return {"a picture of mos sample", is_painted}; }
+FileKind picture_kind() { return {"a picture that mos made", is_our_picture}; }
 FileKind record_kind() { return {"a record or a report of mos", is_own_record}; }
 FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept}; }
 FileKind model_kind() { return {"a model in one file", is_model}; }
-FileKind any_kind() {
-  return {"a file", [](const fs::path&) { return true; }};
-}
 
 void write_model(Outputs& outputs, const std::string& name, const fs::path& path,
                  Existing existing) {
@@ -56,6 +67,7 @@ void write_model(Outputs& outputs, const std::string& name, const fs::path& path
         FileOutput{.name = name, .path = path, .kind = model_kind(), .existing = existing});
     return;
   }
+  refuse_ending(name, path);
   outputs.write(FolderOutput{
       .name = name, .path = path, .existing = existing, .may_replace = [](const fs::path& folder) {
         checkpoint::check_model_folder(folder);

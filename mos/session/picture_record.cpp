@@ -7,8 +7,11 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/maker.h"
+#include "mos/base/naming.h"
 #include "mos/base/runtime.h"
 #include "mos/base/sha256.h"
+#include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/io/mapped_file.h"
 #include "mos/region/foreign_record.h"
@@ -65,6 +68,11 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
     throw Error(ErrorKind::kUsage,
                 origin + " belongs to a grid; run one of its pictures again instead");
   }
+  if (json.contains(kMakerKey)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} says that {} made it, expected a picture of mos sample", origin,
+                            printable(json_value<std::string>(json, kMakerKey, ""))));
+  }
   PictureRecord record;
   record.program = json_required<std::string>(json, kProgramKey);
   record.libtorch = json_required<std::string>(json, "libtorch");
@@ -96,9 +104,16 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   record.has_parameters = json_value(json, "parameters", false);
   const auto first = record.options.seed;
   region::check_options(record.options);
-  if (record.threads < 1 || record.threads > kMostThreads || record.seed < first ||
+  if (record.threads < 1 || record.threads > kMostThreads) {
+    throw Error(ErrorKind::kFormat, fmt::format("an impossible number of \"threads\", {}, expected "
+                                                "1 to {}",
+                                                record.threads, kMostThreads));
+  }
+  if (record.seed < first ||
       record.seed - first >= static_cast<std::uint64_t>(record.options.count)) {
-    throw Error(ErrorKind::kFormat, origin + " holds impossible numbers");
+    throw Error(ErrorKind::kFormat,
+                fmt::format("an impossible \"seed\", {}: its batch of {} begins with {}",
+                            record.seed, record.options.count, first));
   }
   return record;
 }
@@ -121,7 +136,7 @@ PictureRecord read_record(const fs::path& picture) {
                                                 picture.string()));
   }
   const auto origin = fmt::format("the record in {}", picture.string());
-  return from_json(parse_json(found->second, origin), origin);
+  return naming(origin, [&] { return from_json(parse_json(found->second, origin), origin); });
 }
 
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {

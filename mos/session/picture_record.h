@@ -53,8 +53,8 @@ std::string sidecar_text(const PictureRecord& record);
 /// Throws kIo, kFormat for files without one, kUsage for a grid.
 PictureRecord read_record(const std::filesystem::path& picture);
 
-/// NAME.png and beside it NAME.json: where one of them cannot be written, neither is. `pixels`
-/// uint8 [H,W,3]. Throws kIo.
+/// NAME.png and beside it NAME.json, both complete before either appears: one that cannot be then,
+/// alone, is kept beside its place. `pixels` uint8 [H,W,3]. Throws kIo.
 void write_picture(const std::filesystem::path& path, const torch::Tensor& pixels,
                    const PictureRecord& record);
 

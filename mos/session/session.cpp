@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/base/log.h"
 #include "mos/base/sha256.h"
 #include "mos/base/text.h"
@@ -40,6 +41,7 @@ std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
                                                  const KeyOptions& keys) {
   std::vector<concepts::ConceptFile> files;
   for (auto& use : uses) {
+    check_factor("the factor on " + use.file, use.scale);
     files.push_back(concepts::read_concept_file(use.file, keys.unexpected()));
     const auto hash = hash_of(files.back(), use.file);
     check_hash(use.file, use.sha256, hash);

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <optional>
 
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/base/text.h"
 
 namespace mos::text {
@@ -173,12 +175,26 @@ class Reader {
     for (auto i = first; i < pieces_.size(); ++i) pieces_[i].weighted.weight *= factor;
   }
 
+  /// Brackets in brackets and long rows of + multiply beyond all bounds.
+  static void check_weight(const WeightedText& part) {
+    if (std::abs(part.weight) <= kLargestFactor) return;  // NaN is not
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("\"{}\" in a prompt has the weight {:g}, expected a value from {:g} to "
+                    "{:g}; take brackets, numbers and signs for plain text with "
+                    "--plain-text",
+                    printable(trimmed(part.text)), part.weight, -kLargestFactor, kLargestFactor));
+  }
+
   WeightedPrompt collect() const {
     WeightedPrompt parts(1);
     for (const auto& [weighted, is_break] : pieces_) {
       if (is_break) {
         parts.emplace_back();
-      } else if (!parts.back().empty() && parts.back().back().weight == weighted.weight) {
+        continue;
+      }
+      check_weight(weighted);
+      if (!parts.back().empty() && parts.back().back().weight == weighted.weight) {
         parts.back().back().text += weighted.text;
       } else {
         parts.back().push_back(weighted);

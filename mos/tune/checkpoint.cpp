@@ -2,14 +2,17 @@
 
 #include <fmt/core.h>
 
+#include <exception>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/io/finite.h"
+#include "mos/io/mapped_file.h"
 #include "mos/io/safetensors.h"
 
 namespace mos::tune {
@@ -101,6 +104,24 @@ void save_checkpoint(const std::filesystem::path& path, const RunIdentity& ident
   auto metadata = entries_of(identity);
   metadata["run"] = run.dump();
   io::save_safetensors(path, dict, metadata);
+}
+
+bool is_checkpoint(const std::filesystem::path& path) {
+  // Behind the length of the header. Keys are sorted, and only a checkpoint has this one.
+  constexpr std::size_t kLengthBytes = 8;
+  constexpr std::string_view kBeginning = R"({"__metadata__":{"base":)";
+  const io::MappedFile file(path);
+  const auto text = file.text();
+  return text.size() > kLengthBytes && text.substr(kLengthBytes).starts_with(kBeginning);
+}
+
+std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path) {
+  try {
+    const io::SafetensorsFile file(path);
+    return parse_state(file.metadata().at("run"), path.string()).step;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -25,6 +26,12 @@ struct RunState {
 void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
                      const train::AdamW& optimiser);
+
+/// Whether `path` is a checkpoint of ours, whole or cut off. Throws mos::Error(kIo).
+bool is_checkpoint(const std::filesystem::path& path);
+
+/// The step of a whole one, for messages; nothing where it cannot be read.
+std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path);
 
 /// Takes up the run of `path`. Other versions of the program or of LibTorch are warned of.
 /// Throws mos::Error: kIo, kFormat for a damaged file, kMismatch naming what differs when it is of

@@ -3,9 +3,15 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include "mos/base/file.h"
+#include "mos/base/maker.h"
+#include "mos/base/record.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
@@ -48,7 +54,51 @@ Tensor starting_noise(const diffusion::Model& base, const TuneOptions& options) 
   return diffusion::initial_noise(generators, diffusion::latent_shape(base, size, size));
 }
 
+/// Step and prompt in the name of a preview; zeros for another name.
+std::pair<std::int64_t, std::size_t> numbers_of_preview(const std::string& name) {
+  const auto dash = name.rfind('-');
+  constexpr std::string_view kBegin = "step-", kEnd = ".png";
+  if (!name.starts_with(kBegin) || !name.ends_with(kEnd) || dash < kBegin.size() ||
+      dash + 1 > name.size() - kEnd.size()) {
+    return {};
+  }
+  const std::string_view text = name;
+  const auto step = number_in<std::int64_t>(text.substr(kBegin.size(), dash - kBegin.size()));
+  const auto rest = text.substr(dash + 1);
+  const auto prompt = number_in<std::size_t>(rest.substr(0, rest.size() - kEnd.size()));
+  if (!step || !prompt || preview_path({}, *step, *prompt) != name) return {};
+  return {*step, *prompt};
+}
+
 }  // namespace
+
+std::filesystem::path preview_path(const std::filesystem::path& folder, std::int64_t step,
+                                   std::size_t prompt) {
+  return folder / fmt::format("step-{:06}-{}.png", step, prompt);
+}
+
+std::vector<std::filesystem::path> preview_paths(const std::filesystem::path& folder,
+                                                 const TuneOptions& options) {
+  const auto& run = options.run;
+  const auto last = options.optimiser.steps, every = run.preview_every;
+  if (run.preview_pictures == 0 || run.preview_scales.empty() || run.preview_prompts.empty()) {
+    return {};
+  }
+  std::vector<std::filesystem::path> paths = {
+      preview_path(folder, every > 0 ? std::min(every, last) : last, 1)};
+  std::error_code code;  // a run of many steps has many names: what is there is looked at instead
+  for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    const auto [step, prompt] = numbers_of_preview(entry->path().filename().string());
+    const bool is_due = step == last || (every > 0 && step > 0 && step < last && step % every == 0);
+    if (is_due && prompt >= 1 && prompt <= run.preview_prompts.size()) {
+      paths.push_back(entry->path());
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+  return paths;
+}
 
 std::vector<std::filesystem::path> write_previews(const std::filesystem::path& folder,
                                                   std::int64_t step, const diffusion::Model& base,
@@ -81,10 +131,11 @@ std::vector<std::filesystem::path> write_previews(const std::filesystem::path& f
           diffusion::decode_latents(base.vae, diffusion::denoise(inputs, {}, cancel));
       for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
     }
-    const auto path = folder / fmt::format("step-{:06}-{}.png", step, p + 1);
+    const auto path = preview_path(folder, step, p + 1);
     io::write_png(path, io::make_grid(cells, run.preview_pictures, kGridGap),
                   {{"prompt", prompt},
                    {"step", std::to_string(step)},
+                   {kProgramKey, maker_record("mos tune")},
                    {"lora_scales", fmt::format("{}", fmt::join(run.preview_scales, ", "))}});
     written.push_back(path);
   }

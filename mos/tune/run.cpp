@@ -59,9 +59,9 @@ void Run::take_up_checkpoint() {
 /// Whether the run now stands in its checkpoint.
 bool Run::save() {
   if (hooks_.checkpoint.empty()) return false;
+  tried_step_ = trainer_.state().step;
   try {
     trainer_.save(hooks_.checkpoint, identity_);
-    saved_step_ = trainer_.state().step;
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
@@ -89,13 +89,14 @@ bool Run::previews_are_due() const {
 void Run::show() {
   if (hooks_.preview_folder.empty()) return;
   const auto step = trainer_.state().step;
-  if (saved_step_ != step) save();  // painting can be cancelled, too
+  if (tried_step_ != step) save();  // painting can be cancelled, too
   std::vector<std::filesystem::path> written;
   try {
     written = write_previews(hooks_.preview_folder, step, base_, trainer_.attached(), options_,
                              hooks_.cancel);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kIo) throw;
+    const bool is_black = error.kind() == ErrorKind::kMismatch;
+    if (error.kind() != ErrorKind::kIo && !is_black) throw;
     log::warn(fmt::format("sample pictures of step {} are missing: {}", step, error.what()));
   }
   for (const auto& path : written) {

@@ -35,7 +35,7 @@ class Run {
   const TuneHooks& hooks_;
   Trainer trainer_;
   RunIdentity identity_;
-  std::int64_t saved_step_ = -1;  ///< Of the checkpoint, once this run has written it.
+  std::int64_t tried_step_ = -1;  ///< Of the last checkpoint that this run wrote, or could not.
 };
 
 }  // namespace mos::tune

@@ -7,6 +7,8 @@
 
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
+#include "mos/base/text.h"
+#include "mos/text/concept_word.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/run.h"
@@ -22,8 +24,26 @@ std::vector<std::string> default_initializers(const WordOptions& words) {
   const double authors = has_class ? 0.013 : 0.017;
   const double sigma = words.random_sigma > 0 ? words.random_sigma : authors;
   std::vector<std::string> initializers(words.words.size(), fmt::format("<rand-{}>", sigma));
-  if (has_class && !initializers.empty()) initializers.back() = words.class_word;
+  if (has_class && !initializers.empty()) {
+    if (split_words(words.class_word).size() > 1) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("the concept's last word cannot begin as the class word \"{}\", which "
+                      "is several words; name the start of each word with --initializers",
+                      printable(words.class_word)));
+    }
+    initializers.back() = words.class_word;
+  }
   return initializers;
+}
+
+void check_words(const std::vector<std::string>& words) {
+  for (const auto& word : words) {
+    const auto fault = text::new_word_fault(word);
+    if (fault.empty()) continue;
+    throw Error(ErrorKind::kUsage, fmt::format("the word \"{}\" cannot be tuned: {}; name another",
+                                               printable(word), fault));
+  }
 }
 
 }  // namespace
@@ -37,6 +57,7 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
   const bool has_rows =
       words.rows != WordRows::kNone;  // plain words are no business of a data folder
   words.words = separate_words(words.words.empty() && has_rows ? dataset.words : words.words);
+  if (has_rows) check_words(words.words);
   words.initializers = separate_words(words.initializers);
   if (words.class_word.empty()) words.class_word = dataset.class_word;
   if (words.class_word.empty() && words.words.empty()) words.class_word = dataset.phrase;

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "mos/base/place.h"
 #include "tests/base/places.h"
 
 namespace mos {
@@ -114,6 +115,30 @@ TEST(ClearLeftovers, LeavesFilesOfOtherPrograms) {
   for (const auto& name : names) put(folder / name, "theirs");
   clear_leftovers(folder.path());
   EXPECT_EQ(names_in(folder.path()), names);
+}
+
+TEST(ClearLeftovers, LeavesResultsThatCouldHaveNoOtherName) {
+  const TempDir folder;
+  fs::path kept;
+  const auto message = test::error_of(ErrorKind::kIo, [&] {
+    Temporary result(folder / "fox", Temporary::Kind::kFile);
+    kept = result.path();
+    keep_beside(result, folder / "none" / "fox", "cannot write fox");
+  });
+  EXPECT_THAT(message, HasSubstr("cannot write fox; the complete result is in " + kept.string()));
+  clear_leftovers(folder.path());
+  EXPECT_EQ(names_in(folder.path()), std::set{kept.filename().string()});
+}
+
+TEST(KeepBeside, KeepsNoPartOfATemporaryFolder) {
+  const TempDir folder;
+  const auto message = test::error_of(ErrorKind::kIo, [&] {
+    const Temporary whole(folder / "model", Temporary::Kind::kFolder);
+    Temporary part(whole.path() / "index", Temporary::Kind::kFile);
+    keep_beside(part, whole.path() / "index", "cannot write index");
+  });
+  EXPECT_EQ(message, "cannot write index");
+  EXPECT_THAT(names_in(folder.path()), IsEmpty());
 }
 
 TEST(ClearLeftovers, TakesThoseOfAnotherMachineAfterADay) {

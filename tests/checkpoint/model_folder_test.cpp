@@ -51,6 +51,32 @@ TEST_F(ModelFolder, IsKeptForTheSakeOfAnythingElse) {
   EXPECT_THAT(refusal(), testing::HasSubstr(".git"));
 }
 
+TEST_F(ModelFolder, MayHaveWeightsOfAllKindsInItsParts) {
+  for (const char* file :
+       {"unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.json", "vae/diffusion_pytorch_model.bin",
+        "text_encoder/model.safetensors", "text_encoder/pytorch_model.bin", "tokenizer/vocab.json",
+        "tokenizer/added_tokens.json", "scheduler/scheduler_config.json", "unet/.DS_Store",
+        "upscaler/preprocessor_config.json", "vae/latent_colours.json"}) {
+    write_text_file(folder_ / file, "");
+  }
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(ModelFolder, IsKeptForTheSakeOfAnythingElseInItsParts) {
+  for (const char* file : {"unet/notes.txt", "upscaler/mine.safetensors", "vae/model.json"}) {
+    write_text_file(folder_ / file, "");
+    EXPECT_THAT(refusal(), testing::HasSubstr(std::string(file) + ", which is no part"));
+    fs::remove(folder_ / file);
+  }
+  fs::create_directories(folder_ / "unet" / "mine");
+  EXPECT_THAT(refusal(), testing::HasSubstr("unet/mine, which"));
+  fs::remove(folder_ / "unet" / "mine");
+  fs::create_symlink(folder_ / "vae", folder_ / "unet" / "config.json");
+  EXPECT_THAT(refusal(), testing::HasSubstr("unet/config.json, which"));
+}
+
 TEST_F(ModelFolder, IsOneOnlyWithItsIndex) {
   fs::remove(folder_ / "model_index.json");
   EXPECT_THAT(refusal(), testing::HasSubstr("upscaler"));

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# On a full disk the work ends with one line and leaves no partial file. Needs the right to mount.
+# On a full disk the work ends with one line and leaves no partial file; what is mounted is never
+# replaced. Needs the right to mount.
 if [ "${3:-}" != mounted ]; then
   for unshare in "unshare --mount" "unshare --map-root-user --mount"; do
     $unshare true 2>/dev/null && exec $unshare "${BASH_SOURCE[0]}" "$1" "$2" mounted
@@ -16,4 +17,15 @@ refuses "a concept file on a full disk" $exit_format 'space' \
   fuse --base "$tiny_base" --method weight --lora output/fused.safetensors "$concept_file"
 refuses "a model on a full disk" $exit_format 'space' \
   fuse --base "$tiny_base" --method weight --out output/model "$concept_file"
+
+touch input/other input/mounted.safetensors
+accepts "a model" convert "$tiny_base" --out input/model
+mount --bind input/other input/mounted.safetensors
+mount --bind input/model/unet input/model/vae
+trap 'umount output input/mounted.safetensors input/model/vae; cd /; rm -rf "$scratch"' EXIT
+refuses "a file that is mounted" $exit_format 'a file is mounted there' \
+  fuse --base "$tiny_base" --method weight --lora input/mounted.safetensors "$concept_file"
+refuses "a model in which something is mounted" $exit_usage 'something is mounted in it, at vae' \
+  convert "$tiny_base" --out input/model --overwrite
+holds "which is as it was" test -f input/model/unet/config.json
 finish

@@ -25,6 +25,14 @@ refuses "a negative share" $exit_usage 'none negative' \
   "${fuse[@]}" --weights 1,-1 --out output/model "$first" "$second"
 refuses "fewer scales than concepts" $exit_usage 'unet-scales' \
   "${fuse[@]}" --out output/model --unet-scales 1 "$first" "$second"
+refuses "a factor beyond all use" $exit_usage 'unet-scales is 1e\+38, expected.*10000' \
+  "${fuse[@]}" --out output/model --unet-scales 1e38,1 "$first" "$second"
+refuses "a share beyond all use" $exit_usage 'weights is 1e\+38, expected.*10000' \
+  fuse --base "$tiny_base" --method sum --out output/model --weights 1e38,1 "$first" "$second"
+for word in '<lora:x:1>' BREAK $'a\xc2\xa0b' '<|endoftext|>'; do
+  refuses "a rename to $word" $exit_usage 'choose another word' \
+    "${fuse[@]}" --out output/model --rename "<hina1>=$word" "$first"
+done
 refuses "a folder that cannot be written" $exit_format '/proc/model' \
   "${fuse[@]}" --out /proc/model "$first"
 refuses "a LoRA file that cannot be written" $exit_format '/proc/lora' \
@@ -45,8 +53,9 @@ echo '{"density": 0.5}' >input/options.json
 refuses "an option of another method in a file" $exit_usage 'density.*no option of the method weight' \
   "${fuse[@]}" --config input/options.json --out output/model "$first"
 echo '{"method": "magic"}' >input/options.json
-refuses "an unknown method in a file" $exit_usage 'one of gradient.*magic' \
-  fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
+refuses "an unknown method in a file" $exit_usage \
+  'options.json: "method" is "magic", expected one of gradient' fuse --base "$tiny_base" \
+  --config input/options.json --out output/model "$first"
 echo '{"method": "ties", "density": 0.5}' >input/options.json
 accepts "a flag overrules the method of a file, and other options hold" fuse --base "$tiny_base" \
   --config input/options.json --method dare --lora output/dare.safetensors "$first"

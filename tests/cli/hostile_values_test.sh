@@ -37,6 +37,34 @@ accepts "a picture to begin with" "${paint[@]}" --base "$tiny_base" --out input/
 refuses "an adapter with NaN" $exit_format 'adapter.*: the tensor .* holds NaN' \
   "${plain[@]}" --adapter input/adapter --condition input/picture.png
 
+# ---- Finite numbers whose product is infinite ----
+
+# rank_one LAYER BYTES: a LoRA of 16 inputs and outputs, all of whose numbers are the float32 BYTES.
+rank_one() {
+  local layer=lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_$1
+  local factor='"dtype":"F32","data_offsets"'
+  safetensors "{\"$layer.lora_down.weight\":{$factor:[0,64],\"shape\":[1,16]},\
+\"$layer.lora_up.weight\":{$factor:[64,128],\"shape\":[16,1]}}" 0
+  # shellcheck disable=SC2059  # the format is the bytes
+  for _ in {1..32}; do printf "$2"; done
+}
+rank_one attn1_to_q '\xe6\xb1\x61\x7f' >input/product.safetensors   # 3e38
+rank_one attn1_to_out_0 '\x6b\x0b\x5e\x5d' >input/huge.safetensors # 1e18
+refuses "a concept whose product is infinite" $exit_mismatch \
+  'product.safetensors the layer .*attn1.to_q holds NaN or infinity' \
+  "${plain[@]}" --concept input/product.safetensors
+refuses "and it is not fused" $exit_mismatch 'layer .*attn1.to_q holds NaN or infinity' \
+  fuse --base "$tiny_base" --method weight 'input/product.safetensors=a dog' --out output/model \
+  --lora output/lora.safetensors
+for factor in 1e38 1e300 -20000; do
+  refuses "a factor of $factor on a concept" $exit_usage 'expected a value from -10000 to 10000' \
+    "${plain[@]}" --concept "$concept_file=$factor"
+  refuses "and on all" $exit_usage 'merge-scale is .*expected a value from -10000 to 10000' \
+    "${plain[@]}" --concept "$concept_file" --merge-scale=$factor
+done
+refuses "a picture that came out as NaN" $exit_mismatch 'came out as NaN or infinity' \
+  "${plain[@]}" --concept input/huge.safetensors
+
 # ---- Values in files ----
 
 config() { printf '%s' "$1" >input/config.json; }
@@ -51,9 +79,16 @@ refuses_config "a seed beyond all numbers" $exit_format '"seed" is 1e' '{"seed":
 refuses_config "a text for a number" $exit_format 'expected a whole number' '{"seed": "1"}'
 refuses_config "true for a number" $exit_format 'expected a whole number' '{"seed": true}'
 refuses_config "null for a number" $exit_format 'expected a whole number' '{"seed": null}'
+config '{"count": 0}'
+refuses "a number out of its range" $exit_usage 'config.json: "count" is 0, expected' \
+  "${plain[@]}" --config input/config.json
+config '{"steps": -1}'
+refuses "and in tuning" $exit_usage 'config.json: "steps" is -1, expected' \
+  "${tuned[@]}" --config input/config.json
 refuses_config "a key that comes twice" $exit_format 'key "seed" twice' '{"seed": 1, "seed": 2}'
 printf '{"threads": 1000000}' >input/config.json
-refuses "a million threads" $exit_usage 'threads' "${tuned[@]}" --config input/config.json
+refuses "a million threads" $exit_usage 'config.json: "threads" is 1000000, expected' \
+  "${tuned[@]}" --config input/config.json
 config "$(printf '%100000s' '' | tr ' ' '[')"
 refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --config input/config.json

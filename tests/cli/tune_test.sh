@@ -84,8 +84,32 @@ long=output/$(printf 'x%.0s' {1..240}).safetensors
 refuses "a name that leaves no room for the checkpoint's" $exit_format 'too long' \
   "${tune[@]}" --steps 1 --out "$long"
 rm -r output/folder.safetensors output/file
+cp "$tiny_base/unet/diffusion_pytorch_model.safetensors" output/weights.safetensors
+check=(tune --base "$tiny_base" --data input/data --check)
+refuses "--check looks at what will be written, too" $exit_usage 'weights.safetensors, which is not' \
+  "${check[@]}" --out output/weights.safetensors
+refuses "and at its folder" $exit_format 'not/there' "${check[@]}" --out not/there/a.safetensors
+mkdir output/previews
+cp input/data/images/a.png output/previews/step-000004-1.png
+refuses "a picture of somebody else in the place of a later preview" $exit_usage \
+  'step-000004-1.png, which is not' tune --base "$tiny_base" --data input/data --steps 6 \
+  --preview-every 2 --previews output/previews --out output/a.safetensors
+refuses "previews among the pictures" $exit_usage '--previews lies in the folder of --data' \
+  tune --base "$tiny_base" --data input/data --previews input/data/images --out output/a.safetensors
+cp input/data/images/a.png output/a.safetensors.checkpoint
+refuses "--fresh on what is no checkpoint" $exit_usage 'a.safetensors.checkpoint, which is not' \
+  "${tune[@]}" --steps 1 --fresh --out output/a.safetensors
+rm -r output/*
+for word in $'\xc2\xa0' $'a\xe3\x80\x80b' $'a\x01b' $'a\xe2\x80\x8bb' BREAK '<|endoftext|>' \
+  '<lora:x:1>' '(x)' '{a|b}'; do
+  refuses "the word $word" $exit_usage 'word .* cannot be tuned' \
+    "${tune[@]}" --words "$word" --steps 1 --out output/a.safetensors
+done
 refuses "a base model that is not there" $exit_format 'input/absent' \
   tune --base input/absent --data input/data --out output/a.safetensors
+
+accepts "a trial of one step" "${tune[@]}" --steps 1 --out output/trial.safetensors --dry-run
+holds "measures one" grep -q 'measured on 1 of 1 steps' <<<"$out"
 
 tune+=(--steps 6 --checkpoint-every 1)
 estimates "a trial of tuning" "${tune[@]}" --out output/trial.safetensors
@@ -111,11 +135,12 @@ wait $tuning
 status=$?
 holds "a result that cannot be written ends with 3" test $status -eq $exit_format
 holds "it says where the run is kept" grep -q 'kept in output/late.safetensors.checkpoint' stderr
+cp output/late.safetensors.checkpoint input/checkpoint
 rmdir output/late.safetensors
 accepts "the same command writes it" "${tune[@]}" --out output/late.safetensors
 holds "and it is the same concept" cmp output/whole.safetensors output/late.safetensors
 
-head -c 200 output/whole.safetensors >output/whole.safetensors.checkpoint
+head -c 200 input/checkpoint >output/whole.safetensors.checkpoint
 refuses "a damaged checkpoint" $exit_format 'checkpoint.*--fresh' \
   "${tune[@]}" --out output/whole.safetensors
 accepts "starting anew" "${tune[@]}" --out output/whole.safetensors --fresh

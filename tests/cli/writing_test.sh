@@ -62,6 +62,20 @@ echo mine >output/model/notes.txt
 keeps "a model with other things in it is not" output/model $exit_usage 'notes.txt' \
   "${fuse[@]}" --out output/model --overwrite "$first"
 rm output/model/notes.txt
+echo mine >output/model/unet/notes.txt
+keeps "nor one with other files in its folders" output/model $exit_usage 'unet/notes.txt, which' \
+  "${fuse[@]}" --out output/model --overwrite "$first"
+rm output/model/unet/notes.txt
+mkdir output/model/vae/mine
+keeps "nor with other folders there" output/model $exit_usage 'vae/mine, which' \
+  "${fuse[@]}" --out output/model --overwrite "$first"
+rmdir output/model/vae/mine
+ln -s ../../mine output/model/tokenizer/link
+keeps "nor with links" output/model $exit_usage 'tokenizer/link, which' \
+  convert "$tiny_base" --out output/model --overwrite
+rm output/model/tokenizer/link
+refuses "a folder that exists, with the option that replaces it" $exit_usage 'add --overwrite' \
+  convert "$tiny_base" --out output/model
 keeps "nor is the base model itself" output/model $exit_usage '--out would take the place of --base' \
   fuse --base output/model --method weight --out output/model --overwrite "$first"
 keeps "nor a folder with an input in it" output/model $exit_usage 'lies in the folder of --out' \
@@ -92,6 +106,12 @@ keeps "a picture of somebody else is not replaced" output/photo.png $exit_usage 
   "${sample[@]}" --prompt x --out output/photo.png
 keeps "nor the photo of a condition picture" output/photo.png $exit_usage 'the place of the photo' \
   condition output/photo.png --out output/photo.png
+keeps "nor does a condition picture replace one of somebody else" output/photo.png $exit_usage \
+  'photo.png, which is not' condition output/a.png --out output/photo.png
+accepts "a condition picture" condition output/photo.png --out output/edges.png
+accepts "is made again over itself" condition output/photo.png --blur 2 --out output/edges.png
+refuses "and is not painted again, as nobody painted it" $exit_usage 'mos condition made it' \
+  sample --rerun output/edges.png --out output/c.png
 refuses "the grid is not one of the pictures" $exit_usage '--grid would take the place of --out' \
   "${sample[@]}" --prompt x --count 2 --seed 1 --out output/b.png --grid output/b-2.png
 refuses "the report is not the LoRA" $exit_usage '--lora.*--report|--report.*--lora' \
@@ -122,8 +142,21 @@ refuses "a LoRA on a folder" $exit_format 'folder.safetensors.*it is a folder' \
 ln -s /dev/null output/device.safetensors
 refuses "a LoRA on a device" $exit_format 'no plain file' \
   "${fuse[@]}" "$first" --lora output/device.safetensors
-refuses "a name that is too long" $exit_format 'name too long' "${fuse[@]}" "$first" \
+refuses "a name that is too long" $exit_format 'name is too long' "${fuse[@]}" "$first" \
   --lora "output/$(printf 'x%.0s' {1..250}).safetensors"
+long=$(printf 'x%.0s' {1..300})
+refuses "of a model" $exit_format '--out .* name is too long' "${fuse[@]}" "$first" --out "$long"
+refuses "of a converted one" $exit_format '--out .* name is too long' \
+  convert "$tiny_base" --out "$long.safetensors"
+refuses "of a picture" $exit_format '--out .* name is too long' "${sample[@]}" --prompt x \
+  --out "$long.png"
+for ending in ckpt pth pt; do
+  refuses "no model is written as a .$ending, nor a folder of that name" $exit_usage \
+    "written as a folder or .*\.safetensors, not as .$ending" \
+    "${fuse[@]}" "$first" --out output/x.$ending
+done
+refuses "a report with the model's own name" $exit_usage 'the place of --out' \
+  "${fuse[@]}" "$first" --out same --report same
 TMPDIR=$scratch/none refuses "a TMPDIR that is no folder" $exit_format 'TMPDIR=.*no folder' \
   fuse --base "$tiny_base" "$first" --lora output/x.safetensors
 accepts "a single file" "${fuse[@]}" "$first" --out output/../output/single.safetensors

@@ -55,14 +55,25 @@ TEST(LatentColours, AreKeptWithAModelAndReadFromThere) {
     const std::string next = place == std::string("model") ? "again" : "one.safetensors";
     if (!std::filesystem::exists(folder / next)) model.save(folder / next);
   }
-  write_text_file(file, R"({"weights": [[1, 2, 3]], "bias": [0, 0, 0]})");
-  const auto model = Model::load(folder / "model");
-  try {
-    latent_colours_of(model);
-    ADD_FAILURE() << "colours of one channel for a VAE of four";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kFormat);
-    EXPECT_THAT(error.what(), testing::HasSubstr("latent_colours.json"));
+}
+
+TEST(LatentColours, ThatNoPictureCanHaveAreRefused) {
+  const TempDir folder;
+  tiny::model().save(folder / "model");
+  const std::string rows = R"([[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]])";
+  for (const auto& text : std::vector<std::string>{
+           R"({"weights": [[1, 2, 3]], "bias": [0, 0, 0]})",  // of one channel for a VAE of four
+           R"({"weights": )" + rows + R"(, "bias": [0, 0, 1e300]})",
+           R"({"weights": )" + rows + R"(, "bias": [0, 0, 0], "gamma": 2})"}) {
+    write_text_file(folder / "model" / "vae" / "latent_colours.json", text);
+    const auto model = Model::load(folder / "model");
+    try {
+      latent_colours_of(model);
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+      EXPECT_THAT(error.what(), testing::HasSubstr("latent_colours.json"));
+    }
   }
 }
 

@@ -118,6 +118,15 @@ TEST(ForgeCouple, WhatIsNotInThePictureIsNamedAndThePromptKept) {
   }
 }
 
+TEST(ForgeCouple, FieldsThatAreNotKnownHereAreNamed) {
+  const auto record = read_parameters(forge("a cat\na dog",
+                                            "forge_couple_direction: Diagonal, forge_couple_x: 3, "
+                                            "forge_couple_common_parser: off"),
+                                      "x");
+  EXPECT_THAT(record.left_out,
+              ElementsAre("forge_couple_direction: Diagonal", "forge_couple_x: 3"));
+}
+
 TEST(Parameters, WithoutALineOfOptionsAreNamed) {
   EXPECT_THROW(read_parameters("a cat", "x.png"), Error);
 }
@@ -250,6 +259,19 @@ TEST(InvokeAi, RegionsOfItsCanvasAreDrawings) {
               ElementsAre(HasSubstr("auto-negative"), HasSubstr("frame"), HasSubstr("vae")));
 }
 
+TEST(InvokeAi, ValuesOfAnotherKindAreNamed) {
+  const auto record = read_invokeai_metadata(
+      R"({"positive_prompt": 1, "steps": 2.7, "width": "wide", "clip_skip": 9223372036854775807,
+          "seed": -1, "loras": [{"model": {"name": "ink"}, "weight": "much"}]})",
+      "x");
+  EXPECT_EQ(record.options.steps, SampleOptions().steps);
+  EXPECT_EQ(record.options.sampler.clip_skip, 1);
+  EXPECT_THAT(record.left_out,
+              ElementsAre(HasSubstr("positive_prompt"), HasSubstr("width, which is \"wide\""),
+                          HasSubstr("seed, which is -1"), HasSubstr("steps, which is 2.7"),
+                          HasSubstr("last 9223372036854775807 layers"), HasSubstr("weight")));
+}
+
 TEST(InvokeAi, PicturesWithoutRegionsHaveTheirPrompts) {
   const auto record = read_invokeai_metadata(
       R"({"positive_prompt": "sea", "scheduler": "euler", "regions": [], "seed": 3})", "x");
@@ -257,6 +279,37 @@ TEST(InvokeAi, PicturesWithoutRegionsHaveTheirPrompts) {
   EXPECT_EQ(record.options.sampler.sigmas, "");
   EXPECT_THAT(record.left_out, IsEmpty());
   EXPECT_THROW(read_invokeai_metadata("[]", "x"), Error);
+}
+
+TEST(Graphs, InputsThatHaveNoPlaceHereAreNamed) {
+  const auto record = read_comfyui_graph(
+      R"({"3": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "disable",
+          "return_with_leftover_noise": "disable", "model": ["10", 0], "positive": ["20", 0],
+          "negative": ["7", 0], "latent_image": ["5", 0]}},
+          "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64,
+          "batch_size": 4}},
+          "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad", "clip": ["9", 0]}},
+          "9": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer":
+          -9223372036854775808, "clip": ["10", 1]}},
+          "10": {"class_type": "LoraLoader", "inputs": {"lora_name": "x", "strength_model": 0.5,
+          "strength_clip": 1}},
+          "20": {"class_type": "ConditioningSetArea", "inputs": {"conditioning": ["7", 0], "x": 0,
+          "y": 0, "width": 64, "height": 32, "strength": -3}}})",
+      "x");
+  EXPECT_EQ(record.options.sampler.clip_skip, 1);
+  EXPECT_EQ(record.scene.at("regions")[0].at("weight"), 0.01);
+  EXPECT_THAT(
+      record.left_out,
+      testing::UnorderedElementsAre(
+          HasSubstr("last 9223372036854775807 layers"), HasSubstr("weight -3 of"),
+          HasSubstr("strength 1 of x in the text encoder"),
+          HasSubstr("\"add_noise\" of KSamplerAdvanced, which is \"disable\""),
+          HasSubstr("\"batch_size\" of EmptyLatentImage, which is 4"), HasSubstr("layers")));
+  const auto part = read_comfyui_graph(
+      R"({"3": {"class_type": "KSampler", "inputs": {"denoise": 0.5, "latent_image": ["5", 0]}},
+          "5": {"class_type": "EmptyLatentImage", "inputs": {}}})",
+      "x");
+  EXPECT_THAT(part.left_out, testing::Contains(HasSubstr("0.5 of the noise")));
 }
 
 TEST(Graphs, OfAnotherKindAreNamed) {

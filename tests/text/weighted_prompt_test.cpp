@@ -76,6 +76,21 @@ TEST(ParseWeights, RefusesWhatChangesBetweenSteps) {
   }
 }
 
+TEST(ParseWeights, RefusesWeightsBeyondAllUse) {
+  EXPECT_EQ(shown("(cat:10000)"), "{cat*10000000}");
+  for (const auto& prompt :
+       {std::string("a (cat:1e38)"), std::string("(cat:-10001)"), "cat" + std::string(10000, '+'),
+        std::string(200, '(') + "cat", std::string("((cat:1e200):1e200)")}) {
+    try {
+      parse_weights(prompt);
+      ADD_FAILURE() << prompt;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+      EXPECT_THAT(error.what(), testing::HasSubstr("\"cat\" in a prompt has the weight"));
+    }
+  }
+}
+
 TEST(ParseWeights, TellsWhetherAPromptIsPlain) {
   const auto plain = [](std::string_view prompt) {
     return is_plain(parse_weights(prompt), prompt);

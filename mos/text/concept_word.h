@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+/// What a concept may be called in prompts.
+namespace mos::text {
+
+/// Why no prompt can hold `word` as the name of a concept ("it is blank"); empty where one can.
+/// Brackets are no fault, as prompts can escape them, nor are single words with blanks between.
+std::string word_fault(std::string_view word);
+
+/// The same of a word that is chosen now: nobody should have to escape it, and it is one word.
+std::string new_word_fault(std::string_view word);
+
+}  // namespace mos::text
