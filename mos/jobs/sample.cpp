@@ -55,7 +55,8 @@ void announce_previews(Outputs& outputs, const SampleJob& job,
     const auto seed = job.sample.seed + static_cast<std::uint64_t>(i);
     outputs.write(FileOutput{.name = "--preview",
                              .path = session::Preview::path_of(destination.path(seed)),
-                             .kind = session::picture_kind()});
+                             .kind = session::picture_kind(),
+                             .makes_folder = true});
   }
 }
 

@@ -85,6 +85,8 @@ holds "pictures have A1111's text" grep -qa "Steps: 4, Sampler: DPM++ 2M" output
 
 accepts "a preview" "${bear[@]}" --preview 1
 holds "is gone at the end" test ! -e output/a.preview.png
+accepts "previews in a folder that is not there yet" "${sample[@]}" --prompt "a bear" --preview 1 \
+  --out output/new
 
 # Every option together with regions of any shape, a concept, weights, choices and a condition: it
 # paints, and its record paints the same bytes.

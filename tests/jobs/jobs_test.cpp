@@ -192,6 +192,23 @@ TEST_F(Painting, ACancelledJobLeavesNothing) {
   EXPECT_THAT(heard.results, ElementsAre());
 }
 
+TEST_F(Painting, CancelledWithAPreviewLeavesNoneAndItsFolderNeedNotBeThere) {
+  mos::CancelToken cancel;
+  auto previewed = job("previewed", 3);
+  previewed.preview = 1;
+  previewed.out = (folder_ / "new").string();
+  bool was_there = false;
+  const JobContext context{.preview =
+                               [&](const fs::path& path) {
+                                 was_there = fs::exists(path);
+                                 cancel.cancel();
+                               },
+                           .cancel = &cancel};
+  EXPECT_NE(error_of(ErrorKind::kCancelled, [&] { run(previewed, context); }), "");
+  EXPECT_TRUE(was_there);
+  EXPECT_TRUE(fs::is_empty(folder_ / "new"));
+}
+
 TEST_F(Painting, TheFileThatAJobWasReadFromIsNoPlaceForItsResult) {
   Heard heard;
   auto context = heard.context();
