@@ -7,6 +7,7 @@ build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libtorch-dev libopenblas0-openmp
   nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libutf8proc-dev libssl-dev
+  libcpp-httplib-dev libsqlite3-dev
   libpng-dev zlib1g-dev libturbojpeg0-dev libwebp-dev
   libgtest-dev libgmock-dev
 )

@@ -22,6 +22,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/base/version.h"
 #include "mos/nn/compute.h"
+#include "studio_commands.h"
 
 namespace {
 
@@ -35,9 +36,10 @@ using mos::app::Terminal;
 using mos::app::without;
 
 constexpr std::array kCommands = {
-    &mos::app::kTune,       &mos::app::kFuse,      &mos::app::kSample,  &mos::app::kEvaluate,
-    &mos::app::kDemo,       &mos::app::kCondition, &mos::app::kInspect, &mos::app::kConvert,
-    &mos::app::kInitRandom, &mos::app::kPretrain,  &mos::app::kWorld,
+    &mos::app::kTune,     &mos::app::kFuse,       &mos::app::kSample,   &mos::app::kStudio,
+    &mos::app::kEvaluate, &mos::app::kDemo,       &mos::app::kPictures, &mos::app::kCondition,
+    &mos::app::kInspect,  &mos::app::kConvert,    &mos::app::kInitRandom, &mos::app::kPretrain,
+    &mos::app::kWorld,
 };
 
 /// What every command takes beside its own options.

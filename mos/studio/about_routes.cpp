@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <system_error>
+
+#include "mos/base/file.h"
+#include "mos/base/folder.h"
+#include "mos/base/text.h"
+#include "mos/base/version.h"
+#include "mos/studio/embedded.h"
+#include "mos/studio/parts.h"
+
+namespace mos::studio {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The concepts' words that a fused model brings.
+Json words_of(const fs::path& model) {
+  std::error_code ignored;
+  const auto report = model / "fusion_report.json";
+  Json words = Json::array();
+  if (!fs::is_regular_file(report, ignored)) return words;
+  try {
+    for (const auto& source : read_json_file(report).value("concepts", Json::array())) {
+      if (source.is_object() && source.contains("words")) {
+        for (const auto& word : source["words"]) words.push_back(word);
+      }
+    }
+  } catch (const std::exception&) {  // of another version: the model is as good without
+    return Json::array();
+  }
+  return words;
+}
+
+std::vector<std::string> devices() {
+  std::vector<std::string> names = {"cpu"};
+  std::error_code ignored;
+  for (int i = 0; fs::exists("/dev/nvidia" + std::to_string(i), ignored); ++i) {
+    names.push_back("cuda:" + std::to_string(i));
+  }
+  return names;
+}
+
+Reply info(const Parts& parts) {
+  return json_reply({{"version", version()},
+                     {"folder", parts.folder.root().string()},
+                     {"interface", parts.has_interface},
+                     {"devices", devices()},
+                     {"limits",
+                      {{"json", kMostJsonBytes},
+                       {"picture", kMostPictureBytes},
+                       {"concept_file", kMostConceptBytes},
+                       {"streams", kMostStreams}}}});
+}
+
+Reply login(const Parts& parts, const Call& call) {
+  const auto body = json_body(call);
+  refuse_unknown_keys(body, {"token"});
+  if (parts.gate.needs_token() && !parts.gate.is_token(field<std::string>(body, "token", ""))) {
+    throw Refused(401, "this is not the token that mos studio printed at its start");
+  }
+  auto reply = done_reply();
+  if (parts.gate.needs_token()) reply.headers["Set-Cookie"] = parts.gate.cookie();
+  return reply;
+}
+
+}  // namespace
+
+Json models_of(const StudioFolder& folder) {
+  Json models = Json::array();
+  for (const std::string place : {"models", "fused"}) {
+    for (const auto& path : entries_of(folder.root() / place)) {
+      models.push_back({{"path", folder.relative(path)},
+                        {"kind", place == "models" ? "base" : "fused"},
+                        {"words", words_of(path)}});
+    }
+  }
+  return models;
+}
+
+std::vector<Route> about_routes(Parts& parts) {
+  return {
+      {"GET", "/mos/v1/info", [&parts](const Call&) { return info(parts); }},
+      {"POST", "/mos/v1/login", [&parts](const Call& call) { return login(parts, call); }},
+      {"GET", "/mos/v1/openapi.json",
+       [](const Call&) { return Reply{.body = std::string(openapi_text())}; }},
+      {"GET", "/mos/v1/capabilities",
+       [&parts](const Call&) {
+         return json_reply({{"jobs", parts.forms.all()}, {"notices", parts.runner.notices()}});
+       }},
+      {"GET", "/mos/v1/models",
+       [&parts](const Call&) { return json_reply({{"models", models_of(parts.folder)}}); }},
+  };
+}
+
+Router make_router(Parts& parts) {
+  Router router;
+  for (const auto routes : {about_routes, job_routes, event_routes, concept_routes, file_routes,
+                            gallery_routes, project_routes, a1111_routes, openai_routes}) {
+    router.add(routes(parts));
+  }
+  return router;
+}
+
+}  // namespace mos::studio
