@@ -12,6 +12,7 @@ build_packages=(
   libgtest-dev libgmock-dev
 )
 base_packages=(librsvg2-bin nodejs npm ca-certificates)  # artwork for the base model
+page_packages=(nodejs npm)  # the page of mos studio
 bench_packages=(libbenchmark-dev)
 check_packages=(clang-format shellcheck)
 trixie_packages=(debootstrap)

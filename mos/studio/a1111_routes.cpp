@@ -41,8 +41,6 @@ const std::map<std::string, std::vector<Json>>& neutral_values() {
       {"mask_blur_y", {4}},
       {"hr_upscaler", {"Latent"}},
       {"hr_negative_prompt", {""}},
-      {"denoising_strength", {0.0}},
-      {"hr_scale", {2, 2.0}},
       {"include_init_images", {true}},
       {"refiner_switch_at", {0.8}},
       {"hr_cfg", {1, 1.0}}};
@@ -147,7 +145,14 @@ class Translation {
   void take_second_pass() {
     const bool second = field<bool>(body_, "enable_hr", false);
     body_.erase("enable_hr");
-    if (!second) return;
+    if (!second) {  // what its fields say means nothing then
+      std::vector<std::string> theirs = {"denoising_strength"};
+      for (const auto& [key, value] : body_.items()) {
+        if (key.starts_with("hr_")) theirs.push_back(key);
+      }
+      for (const auto& key : theirs) body_.erase(key);
+      return;
+    }
     copy("hr_scale", "hires");
     if (!options_.contains("hires")) options_["hires"] = 2.0;
     copy("denoising_strength", "hires_strength");

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <array>
 #include <map>
 #include <optional>
 #include <system_error>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -52,13 +53,15 @@ Runner::Runner(RunnerParts parts) : parts_(std::move(parts)) {
 }
 
 Runner::~Runner() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    wake_.notify_all();
-    over_.notify_all();
-  }
+  stop();
   thread_.join();
+}
+
+void Runner::stop() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  wake_.notify_all();
+  over_.notify_all();
 }
 
 // ---- What runs ----
@@ -88,7 +91,9 @@ void Runner::work() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     try {
-      std::erase_if(running_, [this](auto& entry) { return follow(entry.second); });
+      for (auto entry = running_.begin(); entry != running_.end();) {
+        entry = follow(entry->second) ? running_.erase(entry) : std::next(entry);
+      }
       while (start_next()) continue;
     } catch (const std::exception& error) {  // a full disk; the next look may be better
       log::warn(error.what());

@@ -35,6 +35,8 @@ class Runner {
   explicit Runner(RunnerParts parts);
   /// Running jobs go on.
   ~Runner();
+  /// Starts nothing any more and lets go whoever waits for a job.
+  void stop();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 

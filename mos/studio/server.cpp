@@ -159,6 +159,9 @@ struct Server::Parts {
   Reply answer(const Gate& gate, const Router& router, Call call) const {
     if (call.path.size() > kLongestPath) return error_reply(414, "usage", "the path is too long");
     if (auto refusal = gate.refusal(call)) return std::move(*refusal);
+    if (lower_ascii(call.header("content-type")).starts_with("multipart/")) {
+      return error_reply(415, "usage", "send one file as it is, not a form");
+    }
     if (call.path != "/" || call.method != "GET") return router.answer(std::move(call));
     if (auto reply = token_of_address(gate, call)) return std::move(*reply);
     return page(call, options.ui_folder);

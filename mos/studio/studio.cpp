@@ -169,6 +169,7 @@ void run(const StudioOptions& options) {
     int number = 0;
     sigwait(&endings, &number);
     events.close();
+    runner.stop();
     server.stop();
   });
   server.serve(gate, router);
