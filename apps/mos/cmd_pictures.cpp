@@ -24,7 +24,8 @@ std::string help() {
          "\n"
          "Says what tuning would see of the pictures of a concept, as JSON: the size of each, its "
          "mask\n"
-         "and caption, the first crops that a run draws, blurred, small and doubled ones, and what\n"
+         "and caption, the first crops that a run draws, blurred, small and doubled ones, and "
+         "what\n"
          "`mos tune --check` finds.\n"
          "\n" +
          flag_help<jobs::PicturesJob>() + flag_help<Own>();

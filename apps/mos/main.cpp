@@ -36,9 +36,9 @@ using mos::app::Terminal;
 using mos::app::without;
 
 constexpr std::array kCommands = {
-    &mos::app::kTune,     &mos::app::kFuse,       &mos::app::kSample,   &mos::app::kStudio,
-    &mos::app::kEvaluate, &mos::app::kDemo,       &mos::app::kPictures, &mos::app::kCondition,
-    &mos::app::kInspect,  &mos::app::kConvert,    &mos::app::kInitRandom, &mos::app::kPretrain,
+    &mos::app::kTune,     &mos::app::kFuse,    &mos::app::kSample,     &mos::app::kStudio,
+    &mos::app::kEvaluate, &mos::app::kDemo,    &mos::app::kPictures,   &mos::app::kCondition,
+    &mos::app::kInspect,  &mos::app::kConvert, &mos::app::kInitRandom, &mos::app::kPretrain,
     &mos::app::kWorld,
 };
 
@@ -69,9 +69,8 @@ void print_usage() {
 void print_version() {
   const auto dtype = mos::nn::dtype_named("auto", torch::kCPU);
   fmt::print("mos {}\nLibTorch  {}\ndevice    {}{}\ndtype     {}\nBLAS      {}\nthreads   {}\n",
-             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(),
-             at::hasCUDA() ? ", cuda" : "", mos::nn::name_of(dtype), mos::blas_library(),
-             at::get_num_threads());
+             mos::version(), TORCH_VERSION, mos::nn::describe_cpu(), at::hasCUDA() ? ", cuda" : "",
+             mos::nn::name_of(dtype), mos::blas_library(), at::get_num_threads());
 }
 
 const Command& find_command(std::string_view name) {

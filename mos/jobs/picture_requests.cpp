@@ -47,7 +47,8 @@ Json check_picture(const Json& request) {
 
 Json make_thumbnail(const Json& request) {
   const auto side = json_required<std::int64_t>(request, "side");
-  const auto pixels = io::to_rgb(io::read_image(json_required<std::string>(request, "file")).pixels);
+  const auto pixels =
+      io::to_rgb(io::read_image(json_required<std::string>(request, "file")).pixels);
   const auto height = pixels.size(0), width = pixels.size(1);
   const auto factor =
       std::min(1.0, static_cast<double>(side) / static_cast<double>(std::max(height, width)));
@@ -110,11 +111,10 @@ struct Request {
   std::string_view name;
   Json (*answer)(const Json&);
 };
-constexpr std::array kRequests = {Request{"concept", look_at_concept},
-                                  Request{"check", check_picture},
-                                  Request{"thumbnail", make_thumbnail},
-                                  Request{"record", read_record},
-                                  Request{"concept_file", describe_concept_file}};
+constexpr std::array kRequests = {
+    Request{"concept", look_at_concept}, Request{"check", check_picture},
+    Request{"thumbnail", make_thumbnail}, Request{"record", read_record},
+    Request{"concept_file", describe_concept_file}};
 
 const char* name_of(ErrorKind kind) {
   switch (kind) {

@@ -76,7 +76,8 @@ Fingerprint fingerprint(const Tensor& pixels) {
     }
   }
   const auto mean = pixels.to(torch::kFloat64).mean(at::IntArrayRef{0, 1});
-  for (std::int64_t c = 0; c < 3; ++c) print.colour[static_cast<std::size_t>(c)] = mean[c].item<double>();
+  for (std::int64_t c = 0; c < 3; ++c)
+    print.colour[static_cast<std::size_t>(c)] = mean[c].item<double>();
   return print;
 }
 
@@ -201,8 +202,11 @@ Json look_at_pictures(const PicturesJob& job) {
     }
     pictures.push_back(std::move(json));
   }
-  return {{"summary", dataset.summary()}, {"problems", problems}, {"warnings", dataset.warnings},
-          {"size", canvas},               {"pictures", pictures}};
+  return {{"summary", dataset.summary()},
+          {"problems", problems},
+          {"warnings", dataset.warnings},
+          {"size", canvas},
+          {"pictures", pictures}};
 }
 
 }  // namespace mos::jobs

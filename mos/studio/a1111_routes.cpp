@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 
 /// Fields that are passed over, whatever they say: about files of the server and the answer.
 constexpr std::array<std::string_view, 8> kPassedOver = {
-    "save_images",       "send_images",        "do_not_save_samples",
-    "do_not_save_grid",  "force_task_id",      "override_settings_restore_afterwards",
-    "sampler_index",     "disable_extra_networks"};
+    "save_images",      "send_images",           "do_not_save_samples",
+    "do_not_save_grid", "force_task_id",         "override_settings_restore_afterwards",
+    "sampler_index",    "disable_extra_networks"};
 
 /// What a field is when it changes nothing, beside null, false, 0, "" and empty lists and objects.
 const std::map<std::string, std::vector<Json>>& neutral_values() {
@@ -309,17 +309,15 @@ Reply loras(Parts& parts) {
   Json list = Json::array();
   for (const auto& path : concept_files_of(parts.folder)) {
     const auto name = fs::path(path).stem().string();
-    list.push_back(
-        {{"name", name}, {"alias", name}, {"path", path}, {"metadata", Json::object()}});
+    list.push_back({{"name", name}, {"alias", name}, {"path", path}, {"metadata", Json::object()}});
   }
   return json_reply(list);
 }
 
 Reply options(Parts& parts) {
   const auto models = models_of(parts.folder);
-  return json_reply(
-      {{"sd_model_checkpoint", models.empty() ? Json("") : models.front().at("path")},
-       {"samples_format", "png"}});
+  return json_reply({{"sd_model_checkpoint", models.empty() ? Json("") : models.front().at("path")},
+                     {"samples_format", "png"}});
 }
 
 }  // namespace
@@ -334,8 +332,7 @@ std::vector<Route> a1111_routes(Parts& parts) {
        [&parts](const Call& call) { return paint_for(parts, call, /*from_picture=*/false); }},
       {"POST", root + "img2img",
        [&parts](const Call& call) { return paint_for(parts, call, /*from_picture=*/true); }},
-      {"POST", root + "interrupt",
-       [&parts](const Call& call) { return interrupt(parts, call); }},
+      {"POST", root + "interrupt", [&parts](const Call& call) { return interrupt(parts, call); }},
       get("progress", progress),
       get("samplers", samplers),
       get("schedulers", schedulers),

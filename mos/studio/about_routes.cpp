@@ -88,7 +88,9 @@ std::vector<Route> about_routes(Parts& parts) {
          return json_reply({{"jobs", parts.forms.all()}, {"notices", parts.runner.notices()}});
        }},
       {"GET", "/mos/v1/models",
-       [&parts](const Call&) { return json_reply({{"models", models_of(parts.folder)}}); }},
+       [&parts](const Call&) {
+         return json_reply({{"models", models_of(parts.folder)}});
+       }},
   };
 }
 

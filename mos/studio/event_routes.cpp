@@ -62,12 +62,11 @@ class Stream {
   int silences_ = 0;
 };
 
-Reply open_stream(Parts& parts, const Call& call,
-                  const std::shared_ptr<std::atomic<int>>& taken) {
+Reply open_stream(Parts& parts, const Call& call, const std::shared_ptr<std::atomic<int>>& taken) {
   auto seat = std::make_unique<Seat>(taken);
   const auto given = number_in<std::int64_t>(call.header("last-event-id"));
-  const auto stream = std::make_shared<Stream>(parts.events, std::move(seat),
-                                               given ? *given : parts.events.last());
+  const auto stream =
+      std::make_shared<Stream>(parts.events, std::move(seat), given ? *given : parts.events.last());
   Reply reply{.type = "text/event-stream",
               .stream = [stream](const Sender& sender) { return stream->send(sender); }};
   reply.headers["X-Accel-Buffering"] = "no";
@@ -82,9 +81,8 @@ Reply poll(Parts& parts, const Call& call) {
     events.push_back({{"id", news.last}, {"event", "reset"}, {"data", {{"last", news.last}}}});
   }
   for (const auto& event : news.events) {
-    events.push_back({{"id", event.id},
-                      {"event", event.name},
-                      {"data", parse_json(event.data, "an event")}});
+    events.push_back(
+        {{"id", event.id}, {"event", event.name}, {"data", parse_json(event.data, "an event")}});
   }
   return json_reply({{"events", events}, {"last", news.last}});
 }

@@ -37,9 +37,7 @@ void EventHub::tell_progress(std::int64_t job, const Json& progress) {
   const std::lock_guard lock(mutex_);
   const auto old = std::ranges::find(events_, job, &Event::job);
   if (old != events_.end()) events_.erase(old);
-  add({.name = "progress",
-       .data = json_text({{"job", job}, {"progress", progress}}),
-       .job = job});
+  add({.name = "progress", .data = json_text({{"job", job}, {"progress", progress}}), .job = job});
 }
 
 EventHub::News EventHub::after(std::int64_t after, std::chrono::milliseconds patience) {

@@ -31,8 +31,8 @@ class EventHub {
 
   struct News {
     std::vector<Event> events;
-    std::int64_t last = 0;    ///< To ask with next time.
-    bool missed = false;  ///< Events between were forgotten.
+    std::int64_t last = 0;  ///< To ask with next time.
+    bool missed = false;    ///< Events between were forgotten.
   };
   /// What came after `after`; waits up to `patience` while there is nothing.
   News after(std::int64_t after, std::chrono::milliseconds patience);

@@ -16,8 +16,8 @@ Json described(Parts& parts, const std::string& path) {
   const auto place = parts.folder.root() / path;
   std::error_code ignored;
   const auto bytes = static_cast<std::int64_t>(fs::file_size(place, ignored));
-  const auto state = fmt::format("{}-{}", bytes,
-                                 fs::last_write_time(place, ignored).time_since_epoch().count());
+  const auto state =
+      fmt::format("{}-{}", bytes, fs::last_write_time(place, ignored).time_since_epoch().count());
   Statement select(parts.database, "SELECT answer FROM answers WHERE question = ? AND build = ?");
   select.bind(path).bind(state);
   if (select.step()) return parse_json(select.text(0), "the database");
@@ -86,8 +86,7 @@ Reply get_file(Parts& parts, const Call& call) {
   const auto top = path.substr(0, path.find('/'));
   const auto place = parts.folder.inside(path);
   std::error_code ignored;
-  if (top == "models" || top == "fused" || top == "trash" ||
-      !fs::is_regular_file(place, ignored)) {
+  if (top == "models" || top == "fused" || top == "trash" || !fs::is_regular_file(place, ignored)) {
     throw Refused(404, fmt::format("there is no {}", printable(path)));
   }
   Reply reply{.type = content_type(place), .file = place};
@@ -116,8 +115,7 @@ std::vector<Route> file_routes(Parts& parts) {
        [&parts](const Call& call) { return delete_concept(parts, call); }},
       {"PUT", "/mos/v1/uploads/{file}",
        [&parts](const Call& call) { return put_upload(parts, call); }},
-      {"GET", "/mos/v1/files/{path}",
-       [&parts](const Call& call) { return get_file(parts, call); }},
+      {"GET", "/mos/v1/files/{path}", [&parts](const Call& call) { return get_file(parts, call); }},
   };
 }
 

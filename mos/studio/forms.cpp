@@ -80,13 +80,14 @@ std::string Forms::ask(const std::vector<std::string>& arguments) {
 const Json& Forms::schema(const std::string& kind) {
   const auto& kinds = job_kinds();
   if (std::ranges::find(kinds, kind) == kinds.end()) {
-    throw Refused(400, fmt::format("there is no kind of job \"{}\"{}", kind,
-                                   did_you_mean(kind, kinds)));
+    throw Refused(400,
+                  fmt::format("there is no kind of job \"{}\"{}", kind, did_you_mean(kind, kinds)));
   }
   const std::lock_guard lock(mutex_);
   auto& schema = schemas_[kind];
   if (schema.is_null()) {
-    schema = without_hidden(parse_json(ask({kind, "--help", "json"}), "the options of mos " + kind));
+    schema =
+        without_hidden(parse_json(ask({kind, "--help", "json"}), "the options of mos " + kind));
   }
   return schema;
 }

@@ -131,8 +131,8 @@ std::optional<Picture> Gallery::add(const std::string& path, std::optional<std::
   const auto place = folder_.root() / path;
   const auto [width, height] = size_of_png(place);
   if (!is_picture(place) || width == 0) return std::nullopt;
-  Picture picture{.path = path, .job = job, .created = timestamp(), .width = width,
-                  .height = height};
+  Picture picture{
+      .path = path, .job = job, .created = timestamp(), .width = width, .height = height};
   const auto made = record(picture);
   if (made.is_object()) {
     picture.prompt = prompts_of(made.value("scene", Json()));

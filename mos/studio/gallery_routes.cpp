@@ -75,13 +75,11 @@ Reply thumbnail(Parts& parts, const Call& call) {
   const auto path = fmt::format(".thumbnails/{}.png", picture.id);
   const auto place = parts.folder.root() / path;
   std::error_code ignored;
-  const bool fresh = fs::exists(place, ignored) && fs::last_write_time(place, ignored) >=
-                                                       fs::last_write_time(original, ignored);
+  const bool fresh = fs::exists(place, ignored) &&
+                     fs::last_write_time(place, ignored) >= fs::last_write_time(original, ignored);
   if (!fresh) {
-    (void)parts.reader.ask({{"do", "thumbnail"},
-                            {"file", picture.path},
-                            {"out", path},
-                            {"side", kThumbnailSide}});
+    (void)parts.reader.ask(
+        {{"do", "thumbnail"}, {"file", picture.path}, {"out", path}, {"side", kThumbnailSide}});
   }
   return send_file(place, "private, max-age=86400");
 }

@@ -53,7 +53,8 @@ bool Gate::is_host(const std::string& host) const {
   // A name can be made to mean this machine, a number cannot.
   const auto name = lowered.substr(0, lowered.size() - end.size());
   const bool v4 = name.find_first_not_of("0123456789.") == name.npos;
-  const bool v6 = name.starts_with('[') && name.find_first_not_of("0123456789abcdef:[]") == name.npos;
+  const bool v6 =
+      name.starts_with('[') && name.find_first_not_of("0123456789abcdef:[]") == name.npos;
   return !name.empty() && (v4 || v6);
 }
 
@@ -72,9 +73,9 @@ bool Gate::brings_token(const Call& call) const {
 std::optional<Reply> Gate::refusal(const Call& call) const {
   const auto host = call.header("host");
   if (!is_host(host)) {
-    return error_reply(403, "usage",
-                       fmt::format("this server is not \"{}\"; open it as it said at its start",
-                                   printable(host)));
+    return error_reply(
+        403, "usage",
+        fmt::format("this server is not \"{}\"; open it as it said at its start", printable(host)));
   }
   const auto origin = call.header("origin");
   const bool foreign = !origin.empty() && lower_ascii(origin) != "http://" + lower_ascii(host);
@@ -87,7 +88,8 @@ std::optional<Reply> Gate::refusal(const Call& call) const {
   // The page asks for the token by itself; it holds no data.
   const bool is_page = call.method == "GET" && (call.path == "/" || call.path == "/favicon.ico");
   if (is_page || (call.method == "POST" && call.path == "/mos/v1/login")) return std::nullopt;
-  auto reply = error_reply(401, "usage", "this needs the token that mos studio printed at its start");
+  auto reply =
+      error_reply(401, "usage", "this needs the token that mos studio printed at its start");
   reply.headers["WWW-Authenticate"] = "Bearer";
   return reply;
 }

@@ -26,7 +26,7 @@ constexpr auto choice_names(JobState) {
 
 /// What is asked for, checked.
 struct JobOrder {
-  std::string kind;   ///< A command of mos.
+  std::string kind;  ///< A command of mos.
   std::string title;
   Json options = Json::object();  ///< Those that were given.
   Json scene;                     ///< Null: none.
@@ -46,7 +46,7 @@ struct Job {
   std::int64_t id = 0;
   JobOrder order;
   JobState state = JobState::kQueued;
-  std::int64_t place = 0;  ///< Sorts the queue.
+  std::int64_t place = 0;               ///< Sorts the queue.
   std::string created, started, ended;  ///< "2026-11-26T07:00:00Z"; empty: not yet.
   Json progress, estimate, error;       ///< Null: none.
   std::vector<std::string> previews, results;

@@ -94,7 +94,8 @@ class OrderMaker {
                                      name, printable(path)));
     }
     if (exists(place)) {
-      throw Refused(409, fmt::format("\"{}\" is {}, which is there already", name, printable(path)));
+      throw Refused(409,
+                    fmt::format("\"{}\" is {}, which is there already", name, printable(path)));
     }
     return path;
   }
@@ -175,8 +176,9 @@ class OrderMaker {
   std::string first_model() const {
     const auto models = entries_of(folder_.root() / "models");
     if (models.empty()) {
-      throw Refused(400, "there is no base model: put one into models/ of the studio's folder, or "
-                         "start mos studio with --base");
+      throw Refused(400,
+                    "there is no base model: put one into models/ of the studio's folder, or "
+                    "start mos studio with --base");
     }
     return "models/" + models.front().filename().string();
   }
@@ -190,7 +192,8 @@ class OrderMaker {
   std::string own_title() const {
     if (order_.kind == "tune") return data_name();
     const auto prompt = field<std::string>(order_.options, "prompt", "");
-    const auto of_scene = order_.scene.is_object() ? field<std::string>(order_.scene, "prompt", "") : "";
+    const auto of_scene =
+        order_.scene.is_object() ? field<std::string>(order_.scene, "prompt", "") : "";
     const auto title = prompt.empty() ? of_scene : prompt;
     return title.empty() ? order_.kind : printable(title);
   }
@@ -236,7 +239,8 @@ Json options_to_run(const Job& job) {
   if (kind == "fuse") place("report", job.folder() + "/fusion_report.json");
   if (kind == "sample") place("out", fmt::format("gallery/{}.png", job.id));
   if (kind == "condition") place("out", fmt::format("uploads/{}.png", job.id));
-  if (kind == "sample" && !job.order.scene.is_null()) options["scene"] = job.folder() + "/scene.json";
+  if (kind == "sample" && !job.order.scene.is_null())
+    options["scene"] = job.folder() + "/scene.json";
   return options;
 }
 
@@ -264,8 +268,9 @@ std::vector<std::string> command_of(const Job& job) {
 std::string command_text(const Job& job) {
   std::string text = "mos";
   for (const auto& part : command_of(job)) {
-    const bool plain = part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                              "0123456789-_./=,:") == part.npos;
+    const bool plain = part.find_first_not_of(
+                           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                           "0123456789-_./=,:") == part.npos;
     text += " " + (plain ? part : "'" + replaced(part, "'", R"('\'')") + "'");
   }
   return text;

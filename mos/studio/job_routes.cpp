@@ -118,7 +118,9 @@ std::vector<Route> job_routes(Parts& parts) {
          return json_reply({{"jobs", shown(parts, parts.runner.list(filter_of(call)))}});
        }},
       {"GET", "/mos/v1/queue",
-       [&](const Call&) { return json_reply({{"queue", shown(parts, parts.runner.queue())}}); }},
+       [&](const Call&) {
+         return json_reply({{"queue", shown(parts, parts.runner.queue())}});
+       }},
       {"POST", "/mos/v1/check", [&](const Call& call) { return check(parts, call); }},
       {"GET", "/mos/v1/jobs/{id}",
        [&](const Call& call) {

@@ -18,14 +18,18 @@ constexpr const char* kColumns =
     "SELECT id, state, place, job_order, times, outcome, minder, minder_start, intent FROM jobs ";
 
 Json order_json(const JobOrder& order) {
-  return {{"kind", order.kind},   {"title", order.title}, {"options", order.options},
-          {"scene", order.scene}, {"words", order.words}, {"dry_run", order.dry_run},
+  return {{"kind", order.kind},    {"title", order.title}, {"options", order.options},
+          {"scene", order.scene},  {"words", order.words}, {"dry_run", order.dry_run},
           {"device", order.device}};
 }
 
 JobOrder order_of(const Json& json) {
-  return {.kind = json.at("kind"),   .title = json.at("title"), .options = json.at("options"),
-          .scene = json.at("scene"), .words = json.at("words"), .dry_run = json.at("dry_run"),
+  return {.kind = json.at("kind"),
+          .title = json.at("title"),
+          .options = json.at("options"),
+          .scene = json.at("scene"),
+          .words = json.at("words"),
+          .dry_run = json.at("dry_run"),
           .device = json.at("device")};
 }
 

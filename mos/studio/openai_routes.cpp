@@ -15,8 +15,8 @@ void take_size(const std::string& size, Json& options) {
   if (size.empty() || size == "auto") return;
   const auto cross = size.find('x');
   const auto width = number_in<std::int64_t>(size.substr(0, cross));
-  const auto height = cross == size.npos ? std::nullopt
-                                         : number_in<std::int64_t>(size.substr(cross + 1));
+  const auto height =
+      cross == size.npos ? std::nullopt : number_in<std::int64_t>(size.substr(cross + 1));
   if (!width || !height) throw Refused(400, "size is \"WIDTHxHEIGHT\" or \"auto\"");
   options["width"] = *width;
   options["height"] = *height;

@@ -102,7 +102,8 @@ void default_signals() {
 void write_end(const MinderPlan& plan, int status) {
   constexpr int kMode = 0644;
   std::array<char, 8> text = {WIFEXITED(status) ? 'e' : 's'};
-  unsigned value = static_cast<unsigned>(WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+  unsigned value =
+      static_cast<unsigned>(WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
   text[1] = static_cast<char>('0' + value / 100 % 10);
   text[2] = static_cast<char>('0' + value / 10 % 10);
   text[3] = static_cast<char>('0' + value % 10);
@@ -153,8 +154,12 @@ ProcessId start_lasting(const LastingProcess& process,
   const auto growing = process.end.string() + ".part";
   const auto arguments = pointers_of(process.arguments);
   Pipe go;
-  const MinderPlan plan{process.folder.c_str(), process.output.c_str(), process.talk.c_str(),
-                        process.end.c_str(),    growing.c_str(),        arguments.data(),
+  const MinderPlan plan{process.folder.c_str(),
+                        process.output.c_str(),
+                        process.talk.c_str(),
+                        process.end.c_str(),
+                        growing.c_str(),
+                        arguments.data(),
                         go.ends[0]};
   std::error_code ignored;
   fs::remove(process.end, ignored);

@@ -11,10 +11,12 @@ Projects::Projects(Database& database) : database_(database) {
 }
 
 std::vector<Project> Projects::list() {
-  Statement select(database_, "SELECT id, title, changed FROM projects ORDER BY changed DESC, id DESC");
+  Statement select(database_,
+                   "SELECT id, title, changed FROM projects ORDER BY changed DESC, id DESC");
   std::vector<Project> projects;
   while (select.step()) {
-    projects.push_back({.id = select.integer(0), .title = select.text(1), .changed = select.text(2)});
+    projects.push_back(
+        {.id = select.integer(0), .title = select.text(1), .changed = select.text(2)});
   }
   return projects;
 }

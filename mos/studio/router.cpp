@@ -58,8 +58,9 @@ Reply Router::find_and_call(Call& call) const {
     allowed += (allowed.empty() ? "" : ", ") + route.method;
   }
   if (allowed.empty()) throw Refused(404, "there is no " + printable(call.path));
-  auto reply = error_reply(405, "usage", fmt::format("{} takes {}, not {}", printable(call.path),
-                                                     allowed, printable(call.method)));
+  auto reply = error_reply(
+      405, "usage",
+      fmt::format("{} takes {}, not {}", printable(call.path), allowed, printable(call.method)));
   reply.headers["Allow"] = allowed;
   return reply;
 }

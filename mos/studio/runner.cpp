@@ -22,8 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kLook{100};      ///< Between looks at what running jobs say.
-constexpr std::chrono::milliseconds kBetween{250};   ///< Progress that is told.
+constexpr std::chrono::milliseconds kLook{100};     ///< Between looks at what running jobs say.
+constexpr std::chrono::milliseconds kBetween{250};  ///< Progress that is told.
 
 std::int64_t size_of(const fs::path& file) {
   std::error_code code;
@@ -190,7 +190,8 @@ void Runner::settle(Running& running) {
   } else if (end->exit_code == 0) {
     job.state = JobState::kDone;
     job.error = nullptr;
-  } else if (end->exit_code == kCancelledCode || (end->signal != 0 && job.intent != Intent::kNone)) {
+  } else if (end->exit_code == kCancelledCode ||
+             (end->signal != 0 && job.intent != Intent::kNone)) {
     job.state = job.intent == Intent::kCancel  ? JobState::kCancelled
                 : job.intent == Intent::kPause ? JobState::kPaused
                                                : JobState::kInterrupted;
@@ -198,9 +199,9 @@ void Runner::settle(Running& running) {
     job.error = nullptr;
   } else if (end->signal != 0) {
     job.state = JobState::kInterrupted;
-    job.note = fmt::format("its process was ended by signal {}{}", end->signal,
-                           end->signal == SIGKILL ? " (the system does that when memory is short)"
-                                                  : "");
+    job.note =
+        fmt::format("its process was ended by signal {}{}", end->signal,
+                    end->signal == SIGKILL ? " (the system does that when memory is short)" : "");
   } else {
     job.state = JobState::kFailed;
     if (job.error.is_null()) {
@@ -240,9 +241,8 @@ void Runner::keep_results(Running& running) {
     if (job.order.dry_run) job.estimate = estimate_in(line);
     if (line.size() < 1000 && fs::exists(root / line, ignored)) job.results.push_back(line);
   }
-  std::erase_if(job.previews, [&](const std::string& path) {
-    return !fs::exists(root / path, ignored);
-  });
+  std::erase_if(job.previews,
+                [&](const std::string& path) { return !fs::exists(root / path, ignored); });
 }
 
 // ---- What is asked for ----

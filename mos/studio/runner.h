@@ -55,7 +55,8 @@ class Runner {
   /// As the API has it, with its position.
   Json shown(const Job& job);
 
-  /// Waits until the job is over or is none any more; false when the server stops or `patience` ends.
+  /// Waits until the job is over or is none any more; false when the server stops or `patience`
+  /// ends.
   bool wait_until_over(std::int64_t id, std::chrono::seconds patience);
 
   /// What was found at the start, a sentence each.

@@ -24,9 +24,8 @@ bool is_type(const Json& value, const std::string& type) {
 
 bool is_any_type(const Json& value, const Json& types) {
   if (types.is_string()) return is_type(value, types.get<std::string>());
-  return std::ranges::any_of(types, [&](const Json& type) {
-    return is_type(value, type.get<std::string>());
-  });
+  return std::ranges::any_of(
+      types, [&](const Json& type) { return is_type(value, type.get<std::string>()); });
 }
 
 class Checker {

@@ -78,11 +78,11 @@ void send_file(const Reply& reply, httplib::Response& response) {
 void send_stream(const Reply& reply, httplib::Response& response,
                  const std::shared_ptr<std::atomic<bool>>& stopping) {
   const auto next = reply.stream;
-  response.set_chunked_content_provider(
-      reply.type, [next, stopping](std::size_t, httplib::DataSink& sink) {
-        if (*stopping || !sink.is_writable()) return false;
-        return next([&sink](std::string_view piece) { return sink.write(piece.data(), piece.size()); });
-      });
+  response.set_chunked_content_provider(reply.type, [next, stopping](std::size_t,
+                                                                     httplib::DataSink& sink) {
+    if (*stopping || !sink.is_writable()) return false;
+    return next([&sink](std::string_view piece) { return sink.write(piece.data(), piece.size()); });
+  });
 }
 
 /// Headers that hold for everything. Pictures and files of users run nothing, whatever is in them.
@@ -182,10 +182,11 @@ Server::Server(ServerOptions options) : parts_(std::make_unique<Parts>()) {
                                  : http.bind_to_port(host, wanted);
   if (wanted != 0) parts_->port = wanted;
   if (!bound) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("cannot listen on {}:{}: another program does, or the address is not of "
-                            "this machine; --port 0 takes a free port",
-                            host, wanted));
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("cannot listen on {}:{}: another program does, or the address is not of "
+                    "this machine; --port 0 takes a free port",
+                    host, wanted));
   }
   http.widen_queue();
 }
@@ -227,9 +228,8 @@ void Server::serve(const Gate& gate, const Router& router) {
   http.Put(all, with_body);
   http.Patch(all, with_body);
   http.Delete(all, with_body);
-  http.set_exception_handler([](const httplib::Request&, httplib::Response& response, auto&&) {
-    response.status = 500;
-  });
+  http.set_exception_handler(
+      [](const httplib::Request&, httplib::Response& response, auto&&) { response.status = 500; });
   http.listen_after_bind();
 }
 

@@ -12,7 +12,7 @@ namespace mos::studio {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  int port = 7860;  ///< 0: any that is free.
+  int port = 7860;        ///< 0: any that is free.
   std::string ui_folder;  ///< Serves the page from here instead; empty: the one that is built in.
 };
 

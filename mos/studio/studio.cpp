@@ -42,13 +42,13 @@ class FolderLock {
     const auto file = folder.root() / ".lock";
     descriptor_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kMode);
     if (descriptor_ < 0) {
-      throw Error(ErrorKind::kIo,
-                  fmt::format("cannot write to {}: {}", folder.root().string(), std::strerror(errno)));
+      throw Error(ErrorKind::kIo, fmt::format("cannot write to {}: {}", folder.root().string(),
+                                              std::strerror(errno)));
     }
     if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
     close(descriptor_);
-    throw Error(ErrorKind::kUsage, fmt::format("another mos studio serves {} already",
-                                               folder.root().string()));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("another mos studio serves {} already", folder.root().string()));
   }
   ~FolderLock() { close(descriptor_); }
   FolderLock(const FolderLock&) = delete;
@@ -67,8 +67,8 @@ void link_models(const StudioFolder& folder, const std::vector<std::string>& mod
     const auto link = folder.root() / "models" / there.filename();
     if (fs::exists(fs::symlink_status(link))) {
       if (fs::canonical(link, code) == there) continue;
-      throw Error(ErrorKind::kUsage, fmt::format("models/ has another {} already",
-                                                 there.filename().string()));
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("models/ has another {} already", there.filename().string()));
     }
     fs::create_symlink(there, link, code);
     if (code) throw Error(ErrorKind::kIo, fmt::format("cannot link {}: {}", model, code.message()));
@@ -127,7 +127,8 @@ void open_browser(const std::string& address) {
 void say_start(const StudioFolder& folder, const std::string& address, const Runner& runner) {
   fmt::print("{}\n", address);
   std::fflush(stdout);
-  log::info(fmt::format("mos studio serves {}; Ctrl-C ends it, jobs go on", folder.root().string()));
+  log::info(
+      fmt::format("mos studio serves {}; Ctrl-C ends it, jobs go on", folder.root().string()));
   if (interface_page().empty()) {
     log::info(fmt::format("the interface was left out of this build: {}; the API works",
                           interface_absence()));
@@ -145,8 +146,8 @@ void run(const StudioOptions& options) {
   std::error_code ignored;
   fs::remove_all(folder.root() / ".incoming", ignored);  // of uploads that were never finished
   link_models(folder, options.base);
-  Server server({.host = options.host, .port = static_cast<int>(options.port),
-                 .ui_folder = options.ui_dir});
+  Server server(
+      {.host = options.host, .port = static_cast<int>(options.port), .ui_folder = options.ui_dir});
   Database database(folder.root() / "studio.sqlite");
   EventHub events;
   const auto mos = mos_beside_us();
@@ -155,12 +156,16 @@ void run(const StudioOptions& options) {
   Gallery gallery(database, folder);
   Projects projects(database);
   JobStore store(database);
-  Runner runner({.mos = mos, .folder = folder, .store = store, .events = events,
+  Runner runner({.mos = mos,
+                 .folder = folder,
+                 .store = store,
+                 .events = events,
                  .ended = [&](const Job& job) { take_in(gallery, events, job); }});
   const auto gate_settings = gate_options(options, server.port());
   const Gate gate(gate_settings);
-  Parts parts{folder, database, events, forms, reader, gallery, projects, runner, gate,
-              !interface_page().empty() || !options.ui_dir.empty()};
+  Parts parts{
+      folder,  database, events, forms, reader,
+      gallery, projects, runner, gate,  !interface_page().empty() || !options.ui_dir.empty()};
   const auto router = make_router(parts);
   const auto address = address_of(options, gate_settings);
   say_start(folder, address, runner);

@@ -15,9 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 8> kFolders = {"concepts", "concept-files", "models",
-                                                      "fused",    "gallery",       "uploads",
-                                                      "jobs",     "trash"};
+constexpr std::array<std::string_view, 8> kFolders = {
+    "concepts", "concept-files", "models", "fused", "gallery", "uploads", "jobs", "trash"};
 constexpr std::size_t kLongestName = 120;
 constexpr std::size_t kDeepest = 8;
 
@@ -85,7 +84,8 @@ std::string StudioFolder::free_name(const std::string& relative) const {
   auto name = relative;
   std::error_code ignored;
   for (int i = 2; fs::exists(fs::symlink_status(root_ / name, ignored)); ++i) {
-    const auto stem = fmt::format("{}-{}{}", wanted.stem().string(), i, wanted.extension().string());
+    const auto stem =
+        fmt::format("{}-{}{}", wanted.stem().string(), i, wanted.extension().string());
     name = (wanted.parent_path() / stem).generic_string();
   }
   return name;

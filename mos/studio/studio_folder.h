@@ -18,9 +18,9 @@ class StudioFolder {
 
   const std::filesystem::path& root() const { return root_; }
 
-  /// Where `relative` ("gallery/a.png") is. Throws Refused(400) for a path that leads out: absolute,
-  /// with "..", hidden names or control characters, through a link (but for those directly in
-  /// models/), into no folder of the studio, or, to write, into models/.
+  /// Where `relative` ("gallery/a.png") is. Throws Refused(400) for a path that leads out:
+  /// absolute, with "..", hidden names or control characters, through a link (but for those
+  /// directly in models/), into no folder of the studio, or, to write, into models/.
   std::filesystem::path inside(std::string_view relative, Access access = Access::kRead) const;
 
   /// As a request has it.

@@ -57,8 +57,8 @@ void write_zip(const std::filesystem::path& to, const std::vector<std::filesyste
       throw Error(ErrorKind::kUsage, "these are more than 4 GB; take fewer at a time");
     }
     const auto size = static_cast<std::uint32_t>(content.size());
-    const auto checksum = static_cast<std::uint32_t>(
-        crc32(0, reinterpret_cast<const Bytef*>(content.data()), size));
+    const auto checksum =
+        static_cast<std::uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(content.data()), size));
     const auto same = common(checksum, size, name.size());
     const auto head = Bytes().u32(0x04034b50).text(same).text(name).get();
     archive.write(head);

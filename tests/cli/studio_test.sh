@@ -12,14 +12,14 @@ trap 'kill -9 "$server" 2>/dev/null; touch go; rm -rf "$scratch"' EXIT
 
 # start_studio: serves folder/ with the tiny model; $server is its process, $port where.
 start_studio() {
-  : >address
-  "$mos" studio --port 0 --folder folder --base "$tiny_base" >address 2>talk &
+  : >address.txt
+  "$mos" studio --port 0 --folder folder --base "$tiny_base" >address.txt 2>talk.txt &
   server=$!
   for _ in {1..200}; do
-    [ -s address ] && break
+    [ -s address.txt ] && break
     sleep 0.1
   done
-  port=$(sed -n 's|^http://127.0.0.1:\([0-9]*\)/$|\1|p' address)
+  port=$(sed -n 's|^http://127.0.0.1:\([0-9]*\)/$|\1|p' address.txt)
 }
 
 # ask METHOD PATH [BODY [TYPE]]: $reply is the answer's body, $status its status.
@@ -95,7 +95,7 @@ done
 kill -9 "$server"
 wait "$server" 2>/dev/null
 start_studio
-holds "a server that was killed says what it finds" grep -q "job 1 (tune teddy)" talk
+holds "a server that was killed says what it finds" grep -q "job 1 (tune teddy)" talk.txt
 ask GET /mos/v1/jobs/1
 job=
 for process in $(pgrep -f "tune --config jobs/1/job.json"); do
@@ -106,11 +106,11 @@ if [ -n "$job" ]; then
   holds "a job that was killed is interrupted" until_state 1 interrupted
   ask POST /mos/v1/jobs/1/resume
 fi
-holds "and goes on from its checkpoint to its end" until_state 1 done
+holds "and goes on from its checkpoint to its end" until_state 1 "done"
 holds "with one result" test -s folder/concept-files/teddy.safetensors
 
 ask POST /mos/v1/jobs '{"kind":"sample","options":{"prompt":"a dog","height":64,"width":64,"steps":2}}'
-holds "a picture is painted" until_state 2 done
+holds "a picture is painted" until_state 2 "done"
 ask GET "/mos/v1/gallery?search=dog"
 holds "and is in the gallery" grep -q '"path":"gallery/2.png"' <<<"$reply"
 ask POST /sdapi/v1/txt2img '{"prompt":"a cat","height":64,"width":64,"steps":2,"seed":3}'

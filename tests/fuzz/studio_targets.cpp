@@ -66,7 +66,8 @@ void take_query(Call& call) {
 Call call_of(std::string_view bytes) {
   const auto first = take_line(bytes);
   const auto blank = std::min(first.find(' '), first.size());
-  Call call{.method = first.substr(0, blank), .path = first.substr(std::min(blank + 1, first.size()))};
+  Call call{.method = first.substr(0, blank),
+            .path = first.substr(std::min(blank + 1, first.size()))};
   take_query(call);
   call.headers["content-type"] = take_line(bytes);
   call.headers["content-length"] = std::to_string(bytes.size());
@@ -121,10 +122,26 @@ std::vector<std::string> api_seeds() {
 }  // namespace
 
 std::vector<Target> studio_targets() {
-  const std::vector<std::string> words = {"../",     "/",         "%2e",       "\\",         ".",
-                                          "{id}",    "/mos/v1/",  "jobs",      "gallery/",   "models/",
-                                          "uploads", "null",      "\"options\":", "<lora:",    ">",
-                                          "\n",      "99999999999999999999", "-1", "\xff",   "=1"};
+  const std::vector<std::string> words = {"../",
+                                          "/",
+                                          "%2e",
+                                          "\\",
+                                          ".",
+                                          "{id}",
+                                          "/mos/v1/",
+                                          "jobs",
+                                          "gallery/",
+                                          "models/",
+                                          "uploads",
+                                          "null",
+                                          "\"options\":",
+                                          "<lora:",
+                                          ">",
+                                          "\n",
+                                          "99999999999999999999",
+                                          "-1",
+                                          "\xff",
+                                          "=1"};
   return {{"studio_api", run_api, api_seeds, words}};
 }
 

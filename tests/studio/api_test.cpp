@@ -17,11 +17,13 @@ class Api : public StudioTest {
             const Json& body = nullptr) {
     const auto reply = ask(method, path, body.is_null() ? "" : body.dump());
     auto lowered = method;
-    std::ranges::transform(lowered, lowered.begin(), [](char c) { return static_cast<char>(c | 32); });
+    std::ranges::transform(lowered, lowered.begin(),
+                           [](char c) { return static_cast<char>(c | 32); });
     const auto& responses = document_.at("paths").at(pattern).at(lowered).at("responses");
     const auto status = std::to_string(reply.status);
     EXPECT_TRUE(responses.contains(status)) << method << " " << path << ": " << reply.body;
-    const auto& response = responses.contains(status) ? responses.at(status) : responses.at("default");
+    const auto& response =
+        responses.contains(status) ? responses.at(status) : responses.at("default");
     if (!response.at("content").contains("application/json")) return nullptr;
     const auto json = parse_json(reply.body, "the reply");
     const auto& schema = response.at("content").at("application/json").at("schema");
@@ -36,7 +38,8 @@ TEST_F(Api, TheFileHasEveryRouteAndNoOther) {
   std::set<std::string> here, there;
   for (const auto& route : studio_->router.routes()) {
     auto method = route.method;
-    std::ranges::transform(method, method.begin(), [](char c) { return static_cast<char>(c | 32); });
+    std::ranges::transform(method, method.begin(),
+                           [](char c) { return static_cast<char>(c | 32); });
     here.insert(method + " " + route.pattern);
   }
   for (const auto& [path, methods] : document_.at("paths").items()) {
@@ -52,7 +55,8 @@ TEST_F(Api, AnswersAreWhatTheFileSays) {
         "events/poll", "concepts", "gallery", "projects"}) {
     held("GET", v + name, v + name);
   }
-  for (const std::string name : {"progress", "samplers", "schedulers", "sd-models", "loras", "options"}) {
+  for (const std::string name :
+       {"progress", "samplers", "schedulers", "sd-models", "loras", "options"}) {
     held("GET", "/sdapi/v1/" + name, "/sdapi/v1/" + name);
   }
   held("GET", "/v1/models", "/v1/models");
@@ -66,7 +70,8 @@ TEST_F(Api, AJobIsWhatTheFileSaysThroughItsLife) {
   const auto job = held("POST", jobs, jobs, request);
   when(job, "done");
   for (const std::string part : {"", "/log", "/curve"}) held("GET", jobs + "/1" + part, one + part);
-  const auto again = held("POST", jobs + "/1/repeat", one + "/repeat", {{"options", {{"prompt", "wait"}}}});
+  const auto again =
+      held("POST", jobs + "/1/repeat", one + "/repeat", {{"options", {{"prompt", "wait"}}}});
   when(again, "running");
   held("POST", jobs + "/2/cancel", one + "/cancel");
   when(again, "cancelled");
@@ -103,7 +108,9 @@ TEST_F(Api, ProjectsComeBackAsTheyWere) {
 TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
   const std::string concepts = "/mos/v1/concepts", one = concepts + "/{name}";
   held("POST", concepts, concepts, {{"name", "racer"}, {"words", {"<racer1>", "<racer2>"}}});
-  const auto put = [&](const std::string& path) { return ask("PUT", concepts + path, "bytes", "image/png").status; };
+  const auto put = [&](const std::string& path) {
+    return ask("PUT", concepts + path, "bytes", "image/png").status;
+  };
   EXPECT_EQ(put("/racer/pictures/00.png"), 201);
   EXPECT_EQ(put("/racer/masks/00"), 201);
   EXPECT_EQ(put("/racer/masks/01"), 404);
@@ -112,7 +119,8 @@ TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
   EXPECT_EQ(put("/racer/pictures/..png"), 400);
   EXPECT_EQ(put("/absent/pictures/00.png"), 404);
   held("PATCH", concepts + "/racer/captions", one + "/captions", {{"00", "a <TOK> in the snow"}});
-  EXPECT_EQ(read_text_file(folder_->root() / "concepts/racer/captions/00.txt"), "a <TOK> in the snow\n");
+  EXPECT_EQ(read_text_file(folder_->root() / "concepts/racer/captions/00.txt"),
+            "a <TOK> in the snow\n");
   held("GET", concepts + "/racer", one);
   held("PATCH", concepts + "/racer", one, {{"class_word", "car"}});
   const auto all = held("GET", concepts, concepts).at("concepts");
@@ -125,15 +133,18 @@ TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
 }
 
 TEST_F(Api, A1111PaintsAndRefusesWhatItDoesNotDo) {
-  const auto txt2img = [this](const Json& body) { return ask("POST", "/sdapi/v1/txt2img", body.dump()); };
-  const auto reply = txt2img({{"prompt", "a dog"},
-                              {"seed", 7},
-                              {"sampler_name", "Euler a"},
-                              {"scheduler", "Karras"},
-                              {"styles", Json::array()},
-                              {"restore_faces", false},
-                              {"subseed", -1},
-                              {"alwayson_scripts", {{"mos", {{"scene", {{"prompt", "a beach"}}}}}}}});
+  const auto txt2img = [this](const Json& body) {
+    return ask("POST", "/sdapi/v1/txt2img", body.dump());
+  };
+  const auto reply =
+      txt2img({{"prompt", "a dog"},
+               {"seed", 7},
+               {"sampler_name", "Euler a"},
+               {"scheduler", "Karras"},
+               {"styles", Json::array()},
+               {"restore_faces", false},
+               {"subseed", -1},
+               {"alwayson_scripts", {{"mos", {{"scene", {{"prompt", "a beach"}}}}}}}});
   ASSERT_EQ(reply.status, 200) << reply.body;
   const auto json = parse_json(reply.body, "the reply");
   EXPECT_EQ(json.at("images").size(), 1U);
@@ -143,14 +154,17 @@ TEST_F(Api, A1111PaintsAndRefusesWhatItDoesNotDo) {
   const auto options = answer("GET", "/mos/v1/jobs/1").at("options");
   EXPECT_EQ(options.at("sigmas"), "karras");
   EXPECT_EQ(txt2img({{"prompt", "a"}, {"restore_faces", true}}).status, 400);
-  EXPECT_EQ(txt2img({{"prompt", "a"}, {"alwayson_scripts", {{"ControlNet", {{"args", {1}}}}}}}).status, 400);
+  EXPECT_EQ(
+      txt2img({{"prompt", "a"}, {"alwayson_scripts", {{"ControlNet", {{"args", {1}}}}}}}).status,
+      400);
   EXPECT_EQ(ask("POST", "/sdapi/v1/img2img", R"({"prompt":"a","init_images":["%"]})").status, 400);
   EXPECT_EQ(txt2img({{"prompt", "fail"}}).status, 500);
 }
 
 TEST_F(Api, OpenAIPaints) {
-  const auto json = answer("POST", "/v1/images/generations",
-                           {{"prompt", "a dog"}, {"n", 1}, {"size", "64x64"}, {"model", "models/base"}});
+  const auto json =
+      answer("POST", "/v1/images/generations",
+             {{"prompt", "a dog"}, {"n", 1}, {"size", "64x64"}, {"model", "models/base"}});
   EXPECT_EQ(json.at("data").size(), 1U);
   answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"size", "big"}}, 400);
   answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"model", "gpt"}}, 404);
@@ -168,7 +182,8 @@ TEST_F(Api, WhatTheReadersRefuseIsNotKept) {
   EXPECT_EQ(reply.status, 415);
   EXPECT_EQ(ask("PUT", "/mos/v1/concept-files/a.safetensors", "bytes", "").status, 201);
   EXPECT_EQ(ask("PUT", "/mos/v1/concept-files/a.safetensors", "bytes", "").status, 409);
-  EXPECT_EQ(answer("GET", "/mos/v1/concept-files").at("files").at(0).at("words"), Json::array({"<a>"}));
+  EXPECT_EQ(answer("GET", "/mos/v1/concept-files").at("files").at(0).at("words"),
+            Json::array({"<a>"}));
   std::error_code ignored;
   EXPECT_TRUE(std::filesystem::is_empty(folder_->root() / ".incoming", ignored));
 }

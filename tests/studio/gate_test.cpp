@@ -29,7 +29,8 @@ TEST(Gate, OwnNamesAreAnsweredAndOthersAreNot) {
 }
 
 TEST(Gate, RequestsOfOtherPagesAreRefused) {
-  EXPECT_EQ(status_of(kLocal, call_to("localhost:7860", {{"origin", "http://localhost:7860"}})), 200);
+  EXPECT_EQ(status_of(kLocal, call_to("localhost:7860", {{"origin", "http://localhost:7860"}})),
+            200);
   for (const char* origin : {"http://evil.example", "null", "https://localhost:7860",
                              "http://localhost:7861", "http://127.0.0.1:7860"}) {
     EXPECT_EQ(status_of(kLocal, call_to("localhost:7860", {{"origin", origin}})), 403) << origin;

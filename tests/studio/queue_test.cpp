@@ -103,8 +103,8 @@ TEST_F(Queue, AProcessThatIsGoneWithItsMinderIsInterruptedNotDoubled) {
 
 TEST_F(Queue, OptionsAreCheckedBeforeAnythingIsQueued) {
   const auto refused = [this](const Json& options, const std::string& what) {
-    const auto reply = ask("POST", "/mos/v1/jobs",
-                           Json({{"kind", "sample"}, {"options", options}}).dump());
+    const auto reply =
+        ask("POST", "/mos/v1/jobs", Json({{"kind", "sample"}, {"options", options}}).dump());
     EXPECT_EQ(reply.status / 100, 4) << options.dump();
     EXPECT_NE(reply.body.find(what), std::string::npos) << reply.body;
   };
@@ -136,7 +136,8 @@ TEST_F(Queue, PathsInScenesStayInTheFolder) {
 
 TEST(JobOrder, TheCommandIsWrittenAsAShellTakesIt) {
   Job job{.id = 3};
-  job.order = {.kind = "condition", .options = {{"out", "uploads/a b.png"}}, .words = {"uploads/it's.png"}};
+  job.order = {
+      .kind = "condition", .options = {{"out", "uploads/a b.png"}}, .words = {"uploads/it's.png"}};
   EXPECT_EQ(command_text(job), R"(mos condition 'uploads/it'\''s.png' '--out=uploads/a b.png')");
   job.order = {.kind = "tune", .dry_run = true};
   EXPECT_EQ(command_text(job), "mos tune --config jobs/3/job.json --dry-run");

@@ -19,13 +19,14 @@ TEST(SchemaCheck, FindsEachKindOfMistakeAndNothingElse) {
                          {"list", {{"type", "array"}, {"items", {{"type", "number"}}}}}}}};
   EXPECT_EQ(problems({{"steps", 1}, {"kind", nullptr}, {"list", {1, 2.5}}}, schema), 0U);
   EXPECT_EQ(problems({{"steps", 1}, {"kind", "b"}}, schema), 0U);
-  for (const Json& wrong : {Json::object(), Json{{"steps", 0}}, Json{{"steps", 10}},
-                            Json{{"steps", 1.5}}, Json{{"steps", "1"}}, Json{{"steps", true}},
-                            Json{{"steps", 1}, {"kind", "c"}}, Json{{"steps", 1}, {"list", {"x"}}},
-                            Json{{"steps", 1}, {"stesp", 2}}, Json::array()}) {
+  for (const Json& wrong :
+       {Json::object(), Json{{"steps", 0}}, Json{{"steps", 10}}, Json{{"steps", 1.5}},
+        Json{{"steps", "1"}}, Json{{"steps", true}}, Json{{"steps", 1}, {"kind", "c"}},
+        Json{{"steps", 1}, {"list", {"x"}}}, Json{{"steps", 1}, {"stesp", 2}}, Json::array()}) {
     EXPECT_EQ(problems(wrong, schema), 1U) << wrong.dump();
   }
-  EXPECT_NE(schema_problems({{"stesp", 1}}, schema, schema, "").back().find("steps"), std::string::npos);
+  EXPECT_NE(schema_problems({{"stesp", 1}}, schema, schema, "").back().find("steps"),
+            std::string::npos);
 }
 
 TEST(SchemaCheck, FollowsReferencesAndAlternatives) {

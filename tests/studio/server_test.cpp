@@ -63,7 +63,8 @@ class ServerTest : public StudioTest {
   }
   std::string request(const std::string& line, const std::string& more = "",
                       const std::string& body = "") const {
-    auto text = line + " HTTP/1.1\r\nHost: localhost:" + std::to_string(server_.port()) + "\r\n" + more;
+    auto text =
+        line + " HTTP/1.1\r\nHost: localhost:" + std::to_string(server_.port()) + "\r\n" + more;
     if (!body.empty()) text += "Content-Length: " + std::to_string(body.size()) + "\r\n";
     return text + "\r\n" + body;
   }
@@ -115,16 +116,18 @@ TEST_F(ServerTest, WhatFollowsARefusedRequestIsNoRequest) {
 }
 
 TEST_F(ServerTest, TooMuchIsRefusedBeforeItIsSent) {
-  const auto reply = exchange(request("POST /mos/v1/jobs", "Content-Type: application/json\r\n"
-                                                           "Content-Length: 999999999999\r\n"));
+  const auto reply = exchange(request("POST /mos/v1/jobs",
+                                      "Content-Type: application/json\r\n"
+                                      "Content-Length: 999999999999\r\n"));
   EXPECT_EQ(status_of(reply), 413);
 }
 
 TEST_F(ServerTest, OddRangesAreHarmless) {
   write_text_file(folder_->root() / "gallery/a.txt", "text");
-  for (const char* range : {"bytes=0-1", "bytes=5-100", "bytes=-100", "bytes=3-1", "bytes=0-0,1-1,2-2"}) {
-    const auto reply = exchange(request("GET /mos/v1/files/gallery/a.txt",
-                                        std::string("Range: ") + range + "\r\n"));
+  for (const char* range :
+       {"bytes=0-1", "bytes=5-100", "bytes=-100", "bytes=3-1", "bytes=0-0,1-1,2-2"}) {
+    const auto reply = exchange(
+        request("GET /mos/v1/files/gallery/a.txt", std::string("Range: ") + range + "\r\n"));
     EXPECT_TRUE(status_of(reply) == 200 || status_of(reply) == 416) << range << reply;
   }
 }
@@ -171,7 +174,8 @@ TEST_F(ServerTest, AReloadedPageGetsWhatItMissed) {
   const auto before = studio_->events.last();
   studio_->events.tell("notice", {{"message", "while-away"}});
   Connection connection(server_.port());
-  connection.send(request("GET /mos/v1/events", "Last-Event-ID: " + std::to_string(before) + "\r\n"));
+  connection.send(
+      request("GET /mos/v1/events", "Last-Event-ID: " + std::to_string(before) + "\r\n"));
   EXPECT_NE(connection.read_until("while-away").find("while-away"), std::string::npos);
   const auto poll = exchange(request("GET /mos/v1/events/poll?after=" + std::to_string(before)));
   EXPECT_NE(poll.find("while-away"), poll.npos);

@@ -93,8 +93,7 @@ class StudioTest : public ::testing::Test {
                   .events = events,
                   .ended = [this](const Job& job) { gallery.add_results(job); }}),
           gate(GateOptions{.hosts = {"localhost:7860"}}),
-          parts{folder,   database, events, forms, reader, gallery,
-                projects, runner,   gate},
+          parts{folder, database, events, forms, reader, gallery, projects, runner, gate},
           router(make_router(parts)) {}
     Database database;
     EventHub events;
