@@ -13,9 +13,12 @@ if(MOS_WERROR)  # false alarms: g++ 12 on its own AVX-512 header, g++ 14 on LibT
 endif()
 separate_arguments(torch_cxx_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(mos_flags INTERFACE ${torch_cxx_flags})
-if(MOS_SANITIZE)
-  target_compile_options(mos_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
-                                             -fno-sanitize=vptr -fno-sanitize-recover=undefined)
+if(MOS_SANITIZE)  # the code of tests is not what is looked at, and takes half of the time to compile
+  target_compile_options(
+    mos_flags
+    INTERFACE
+      "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:MOS_NOT_SANITIZED>>>:-fsanitize=address,undefined;-fno-sanitize=vptr;-fno-sanitize-recover=undefined>"
+      -fno-omit-frame-pointer)
   target_link_options(mos_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
@@ -43,8 +46,12 @@ endfunction()
 set(MOS_GLUE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
 mos_precompile(mos_precompiled)
 mos_precompile(mos_precompiled_glue ${MOS_GLUE_OPTIONS})
+if(TARGET mos_precompiled_glue)
+  set_target_properties(mos_precompiled_glue PROPERTIES MOS_NOT_SANITIZED ON)
+endif()
 function(mos_glue target)
   target_compile_options(${target} PRIVATE ${MOS_GLUE_OPTIONS})
+  set_target_properties(${target} PROPERTIES MOS_NOT_SANITIZED ON)
   mos_use_precompiled(${target} mos_precompiled_glue)
 endfunction()
 

@@ -10,6 +10,7 @@ folder=$1
 shift
 root=$folder/root
 certificates=/etc/ssl/certs/ca-certificates.crt
+own_certificates=/etc/ssl/machine.crt  # this machine's, in the root; its packages write the others
 
 cannot() { fail "$exit_unavailable" "cannot test on Debian 13 here: $*"; }
 
@@ -68,10 +69,15 @@ enter_root() {
   mount --bind "$project_root" "$root/mixofshow"
   mount -o remount,bind,ro "$root/mixofshow"
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
+  local pip_certificates=
+  if [ -e "$certificates" ]; then
+    cp -L "$certificates" "$root$own_certificates"
+    pip_certificates=$own_certificates
+  fi
   exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     TERM="${TERM:-dumb}" MOS_BUILD_ROOT=/build CCACHE_DIR=/build/ccache \
-    http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" PIP_CERT="$certificates" \
-    /mixofshow/run "$@"
+    http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
+    PIP_CERT="$pip_certificates" PIP_INDEX_URL="${PIP_INDEX_URL:-}" /mixofshow/run "$@"
 }
 
 [ "$(id -u)" -eq 0 ] || cannot "it takes root (chroot and mounts)"

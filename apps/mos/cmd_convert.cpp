@@ -1,24 +1,21 @@
-#include <filesystem>
-
 #include "command.h"
-#include "convert_concept.h"
-#include "convert_model.h"
-#include "mos/checkpoint/family.h"
-#include "mos/io/tensor_file.h"
+#include "mos/base/describe.h"
+#include "mos/jobs/convert_concept.h"
+#include "mos/jobs/convert_model.h"
 
 namespace mos::app {
 namespace {
 
-namespace fs = std::filesystem;
+/// Those of one kind of conversion, without what both have.
+template <class Job>
+Schema own_options() {
+  return without(without(schema_of<Job>(), "in"), "out");
+}
 
-/// What both kinds of conversion have.
-struct Own {
-  std::string out;
-};
-
-template <class Visitor>
-void describe(Visitor& visit, Own& own) {
-  visit("out", own.out, "the folder or file to write", a_path());
+Schema shared_options() {
+  auto fields = schema_of<jobs::ConvertModelJob>();
+  std::erase_if(fields, [](const FieldInfo& field) { return field.name != "out"; });
+  return fields;
 }
 
 std::string help() {
@@ -29,37 +26,31 @@ std::string help() {
          "directory, or one .safetensors with the original names, without the memory of the whole "
          "model.\n"
          "\n" +
-         flag_help<Own>() + "For models:\n" + flag_help<ConvertModelOptions>() +
-         "Of concepts, LoRA and embeddings:\n" + flag_help<ConvertConceptOptions>();
+         option_help(shared_options()) + "For models:\n" +
+         option_help(own_options<jobs::ConvertModelJob>()) + "Of concepts, LoRA and embeddings:\n" +
+         option_help(own_options<jobs::ConvertConceptJob>());
 }
 
-bool is_model(const fs::path& path) {
-  return fs::is_directory(path) || checkpoint::identify(io::read_tensor_file(path).tensors);
-}
-
-/// The options of this kind; those of the other kind alone are refused.
-template <class Options>
-Options take(Flags& flags) {
-  Options options;
-  flags.read(options);
+/// What the file is for decides; options of the other kind alone are refused.
+template <class Job>
+void convert(Flags& flags, const Terminal& terminal) {
+  Job job;
+  flags.read(job, "in");
   flags.refuse_unknown();
-  return options;
+  jobs::run(job, terminal.context());
 }
 
-int run(Flags& flags, const Terminal&) {
+int run(Flags& flags, const Terminal& terminal) {
   if (flags.words().size() != 1) {
     throw Error(ErrorKind::kUsage, "mos convert needs one file or folder; see mos convert --help");
   }
-  Own own;
-  flags.read(own);
-  if (own.out.empty()) {
+  if (!flags.has("out")) {  // before the file is read
     throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
   }
-  const fs::path in = flags.words().front();
-  if (is_model(in)) {
-    convert_model(in, own.out, take<ConvertModelOptions>(flags));
+  if (jobs::is_model(flags.words().front())) {
+    convert<jobs::ConvertModelJob>(flags, terminal);
   } else {
-    convert_concept(in, own.out, take<ConvertConceptOptions>(flags));
+    convert<jobs::ConvertConceptJob>(flags, terminal);
   }
   return 0;
 }
@@ -68,8 +59,9 @@ int run(Flags& flags, const Terminal&) {
 
 const Command kConvert = {.name = "convert",
                           .summary = "write a model or a LoRA in another layout",
-                          .options = options_of<Own, ConvertModelOptions, ConvertConceptOptions>,
+                          .options = options_of<jobs::ConvertModelJob, jobs::ConvertConceptJob>,
                           .help = help,
-                          .run = run};
+                          .run = run,
+                          .words = "in"};
 
 }  // namespace mos::app

@@ -8,6 +8,7 @@ namespace mos::app {
 namespace {
 
 void print_table(const demo::DemoReport& report) {
+  // A column for each method that was asked for.
   const auto print_methods = [&](const auto& print_cell) {
     for (const auto& method : report.methods) print_cell(method);
     fmt::print("\n");

@@ -30,10 +30,8 @@ std::string help() {
 int run(Flags& flags, const Terminal& terminal) {
   Own own;
   flags.read(own);
-  auto given = flags.values(without(schema_of<jobs::EvaluateJob>(), "pictures"));
-  if (!flags.words().empty()) given["pictures"] = flags.words();
   jobs::EvaluateJob job;
-  read_options(given, "the command line", job);
+  flags.read(job, "pictures");
   const auto figures = jobs::to_json(jobs::run(job, terminal.context()));
   if (own.json) {
     fmt::print("{}\n", json_text(figures, 2));

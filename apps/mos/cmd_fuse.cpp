@@ -75,17 +75,18 @@ std::string help() {
 }
 
 jobs::FuseJob job_of(Flags& flags, const std::string& config) {
-  auto given = config.empty() ? Json::object() : read_json_file(config);
-  const auto of_flags = flags.values(without(fields_of_job(), "concepts"));
-  if (given.is_object()) given.update(of_flags);
-  const auto object = given.is_object() ? given : Json::object();
-  const auto method = json_value<std::string>(object, "method", fuse::FuseOptions().method);
+  const auto fields = without(fields_of_job(), "concepts");
+  auto [given, origin] = given_options(flags, config, fields);
+  if (!given.is_object()) return jobs::fuse_job(given, origin);  // throws
+  const auto method = json_value<std::string>(given, "method", fuse::FuseOptions().method);
   fuse::method_info(method);
+  // The job would refuse them too, but in the words of a file.
+  const auto of_flags = flags.values(fields);
   for (const auto& [name, value] : of_flags.items()) {
     jobs::refuse_option_of_others(name, "--" + flag_name(name), method);
   }
-  if (given.is_object() && !flags.words().empty()) given["concepts"] = flags.words();
-  return jobs::fuse_job(given, config.empty() ? "the command line" : config);
+  if (!flags.words().empty()) given["concepts"] = flags.words();
+  return jobs::fuse_job(given, origin);
 }
 
 int run(Flags& flags, const Terminal& terminal) {

@@ -1,20 +1,18 @@
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <array>
 #include <filesystem>
 
 #include "command.h"
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
-#include "mos/base/file.h"
-#include "mos/demo/concept_trial.h"
 #include "mos/pretrain/acceptance.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/concept_acceptance.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/export.h"
-#include "mos/pretrain/judge.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
@@ -22,36 +20,16 @@
 namespace mos::app {
 namespace {
 
-/// Throws for a folder with something in it that no stage has begun: its files would be replaced.
-void check_stage_folder(const std::filesystem::path& folder) {
-  std::error_code code;
-  const bool is_used = std::filesystem::is_directory(folder, code) &&
-                       !std::filesystem::is_empty(folder, code) &&
-                       !std::filesystem::exists(folder / "options.json", code);
-  if (!is_used) return;
-  throw Error(ErrorKind::kUsage, fmt::format("{} holds something else than a stage of mos "
-                                             "pretrain; choose another --out",
-                                             folder.string()));
-}
-
-/// The options of a stage as they were when it started, overwritten by what the flags say now, and
-/// saved again: a resumed run needs no flags.
+/// Of a stage that may have been begun before.
 template <class Options>
 Options stage_options(Flags& flags, const std::filesystem::path& folder, Options options = {}) {
-  const auto path = folder / "options.json";
-  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
-  flags.read(options);
+  const auto given = flags.values(schema_of(options));
   flags.refuse_unknown();
-  check_stage_folder(folder);
-  make_folders(folder);
-  write_text_file(path, write_options(options).dump(2) + "\n");
-  return options;
+  return pretrain::take_up(folder, given, kOrigin, options);
 }
 
 void prepare_data(Flags& flags, const std::filesystem::path& out, const Terminal&) {
-  pretrain::DataOptions options;
-  const auto path = out / "data" / "options.json";
-  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
+  auto options = pretrain::kept_options<pretrain::DataOptions>(out / "data");
   flags.read(options);
   flags.refuse_unknown();
   pretrain::Dataset::prepare(out, options);
@@ -88,50 +66,17 @@ void train_adapter(Flags& flags, const std::filesystem::path& out, const Termina
   pretrain::train_adapter(out, options, terminal.progress(), cancel_on_interrupt());
 }
 
-/// What is asked of the sample concepts: all together, none of them for itself.
-std::vector<pretrain::AcceptanceRow> concept_rows(const std::string& concepts,
-                                                  const std::filesystem::path& out,
-                                                  const Terminal& terminal) {
-  demo::TrialOptions trial{
-      .base = (out / "export").string(), .concepts = concepts, .out = (out / "concepts").string()};
-  for (const auto& prompt : pretrain::background_prompts(pretrain::Dataset(out).world())) {
-    trial.backgrounds.push_back(prompt.substr(std::string("a photo ").size()));
-  }
-  std::vector<pretrain::AcceptanceRow> rows;
-  double alone = 0.0, in_places = 0.0, told = 0.0, all = 0.0, placed = 0.0, slowest = 0.0;
-  for (const auto& figures :
-       demo::try_concepts(trial, terminal.progress(), cancel_on_interrupt())) {
-    rows.push_back(
-        {"concept " + figures.name + ": alignment over its own pictures'", figures.alone, 0.0});
-    alone += figures.alone;
-    all += 1.0;
-    slowest = std::max(slowest, figures.tuning_seconds);
-    if (!figures.placed) continue;
-    in_places += figures.in_places;
-    told += figures.places_told;
-    placed += 1.0;
-  }
-  rows.push_back({"concepts: alignment over their own pictures'", alone / all, 0.90});
-  rows.push_back({"concepts: the same on the beach and in the snow", in_places / placed, 0.85});
-  rows.push_back({"concepts: beach and snow recognised", told / placed, 0.90});
-  rows.push_back({"concepts: seconds of the slowest tuning", slowest, 0.0, 90.0});
-  return rows;
-}
-
 void accept(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   pretrain::AcceptanceOptions options;
   const auto concepts = flags.take("concepts");
   flags.read(options);
   flags.refuse_unknown();
-  if (concepts && !std::filesystem::exists(out / "export")) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("concepts are tuned on {}, which is not there; write it with `mos "
-                            "pretrain export --out {}`",
-                            (out / "export").string(), out.string()));
-  }
-  auto rows = pretrain::accept(out, options, terminal.progress(), cancel_on_interrupt());
+  if (concepts) pretrain::check_export(out);
+  const auto* cancel = cancel_on_interrupt();
+  auto rows = pretrain::accept(out, options, terminal.progress(), cancel);
   if (concepts) {
-    for (auto& row : concept_rows(*concepts, out, terminal)) rows.push_back(std::move(row));
+    auto more = pretrain::accept_concepts(out, *concepts, terminal.progress(), cancel);
+    rows.insert(rows.end(), more.begin(), more.end());
   }
   pretrain::write_acceptance(out, options, rows);
   fmt::print("{}", pretrain::acceptance_table(rows));

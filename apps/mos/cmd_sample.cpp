@@ -50,6 +50,7 @@ int rerun(Flags& flags, const Terminal& terminal) {
 }
 
 int run(Flags& flags, const Terminal& terminal) {
+  // Another job with a few of the same flags: whatever else is given is refused there.
   if (flags.has("rerun")) return rerun(flags, terminal);
   Own own;
   flags.read(own);
@@ -58,10 +59,9 @@ int run(Flags& flags, const Terminal& terminal) {
     fmt::print("{}", diffusion::scheduler_list());
     return 0;
   }
-  auto given = own.config.empty() ? Json::object() : read_json_file(own.config);
-  const auto of_flags = flags.values(schema_of<jobs::SampleJob>());
-  if (given.is_object()) given.update(of_flags);
-  const auto job = jobs::sample_job(given, own.config.empty() ? "the command line" : own.config);
+  // --from and --fast decide what is below the options that are given (jobs::sample_job).
+  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
+  const auto job = jobs::sample_job(given, origin);
   flags.refuse_words();
   const auto context = terminal.context(own.config);
   if (own.dry_run) {

@@ -42,6 +42,7 @@ std::string help() {
 }
 
 int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
+  // With --out it is the whole command that is checked.
   if (!job.out.empty()) jobs::check(job);
   const auto [problems, summary] = jobs::check_data(job, context);
   for (const auto& problem : problems) fmt::print("{}\n", problem);
@@ -53,12 +54,11 @@ int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
 int run(Flags& flags, const Terminal& terminal) {
   Own own;
   flags.read(own);
-  auto given = own.config.empty() ? Json::object() : read_json_file(own.config);
-  const auto of_flags = flags.values(schema_of<jobs::TuneJob>());
-  if (given.is_object()) given.update(of_flags);
-  const auto job = jobs::tune_job(given, own.config.empty() ? "the command line" : own.config);
+  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::TuneJob>());
+  const auto job = jobs::tune_job(given, origin);
   flags.refuse_words();
   for (const char* name : {"data", "out"}) {
+    // A check of the pictures needs no place for a result.
     if (given.contains(name) || (own.check && given.contains("data"))) continue;
     throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
   }

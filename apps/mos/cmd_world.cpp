@@ -88,6 +88,7 @@ void write_sheet(Flags& flags) {
   flags.read(options);
   flags.refuse_unknown();
   check_picture(out);
+  // The kinds of canvases are known once there is a world.
   const world::Compositor compositor(world::make_world(options.world), sprites);
   const auto kinds = static_cast<std::int64_t>(compositor.world().canvases.size());
   if (options.canvas < 0 || options.canvas >= kinds) {

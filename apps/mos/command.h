@@ -28,6 +28,15 @@ struct Command {
 extern const Command kCondition, kConvert, kDemo, kEvaluate, kFuse, kInitRandom, kInspect,
     kPretrain, kSample, kTune, kWorld;
 
+/// Options of a command that takes a file of them, too.
+struct GivenOptions {
+  Json values;         ///< As the file has them, which may be no object; flags go over it.
+  std::string origin;  ///< What messages call the place that they are from.
+};
+
+/// Those of `fields` that flags name, over the JSON file `config`, if there is one.
+GivenOptions given_options(Flags& flags, const std::string& config, const Schema& fields);
+
 /// The schema of several structs, one after the other; a field that comes again counts once.
 template <class... Options>
 Schema options_of() {

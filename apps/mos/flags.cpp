@@ -192,17 +192,23 @@ Json Flags::values(const Schema& fields) {
   return values;
 }
 
+Json Flags::values(const Schema& fields, const std::string& of_words) {
+  const auto is_words = [&](const FieldInfo& field) { return field.name == of_words; };
+  auto flagged = fields;
+  std::erase_if(flagged, is_words);
+  auto given = values(flagged);
+  if (words_.empty()) return given;
+  const bool is_list = std::ranges::find_if(fields, is_words)->is_list;
+  given[of_words] = is_list ? Json(words_) : Json(words_.front());
+  return given;
+}
+
 std::optional<std::string> Flags::take(const std::string& name) {
   const auto flag = flag_name(name);
   taken_.push_back(flag);
   const auto found = values_.find(flag);
   if (found == values_.end()) return std::nullopt;
   return found->second.value_or("");
-}
-
-bool Flags::take_switch(const std::string& name) {
-  const auto text = take(name);
-  return text && parse_switch(flag_name(name), *text);
 }
 
 void Flags::refuse_words(std::size_t expected) const {

@@ -14,6 +14,9 @@
 /// `--name value` flags of a command, which says what it takes before any of them is read.
 namespace mos::app {
 
+/// What messages call the place of options that flags name.
+inline constexpr const char* kOrigin = "the command line";
+
 /// Flags as given: `--name value`, `--name=value`, `--name` alone (a switch), and other words.
 class Flags {
  public:
@@ -29,17 +32,22 @@ class Flags {
   /// marks all of them as known here. Throws kUsage for a text that is no such value.
   Json values(const Schema& fields);
 
+  /// The same with the words in the field `of_words`, which has no flag: all of them in a list,
+  /// else the first.
+  Json values(const Schema& fields, const std::string& of_words);
+
   /// Overwrites the fields of `options` that flags name.
   template <class Options>
   void read(Options& options) {
-    read_options(values(schema_of(options)), "the command line", options);
+    read_options(values(schema_of(options)), kOrigin, options);
+  }
+  template <class Options>
+  void read(Options& options, const std::string& of_words) {
+    read_options(values(schema_of(options), of_words), kOrigin, options);
   }
 
   /// The value of the field `name` as a text, or nothing when it was not given.
   std::optional<std::string> take(const std::string& name);
-
-  /// Whether the switch `name` was given and is not off.
-  bool take_switch(const std::string& name);
 
   /// Throws kUsage naming the first word after the `expected` ones.
   void refuse_words(std::size_t expected = 0) const;

@@ -110,6 +110,7 @@ int help_for(const Command& command, const std::vector<std::string>& words,
 }
 
 int run_command(const Command& command, int argc, char** argv, const Terminal& terminal) {
+  // Before anything else, so that a flag that is none is named even beside --help.
   Flags flags(argc, argv, flags_of(command));
   if (const auto style = flags.take("help")) return help_for(command, flags.words(), *style);
   if (argc == 0 && command.alone == Command::Alone::kHelps) {
@@ -193,6 +194,7 @@ int main(int argc, char** argv) {
   try {
     mos::set_up_runtime();
     const int status = dispatch(argc, argv, terminal);
+    // A full disk behind `mos inspect >report` shows only here.
     if (std::fflush(stdout) != 0) throw Error(ErrorKind::kIo, "cannot write to standard output");
     return status;
   } catch (...) {

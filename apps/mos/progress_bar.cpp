@@ -50,6 +50,7 @@ bool StageClock::note(const Progress& progress) {
 
 std::optional<double> StageClock::left(const Progress& progress) const {
   if (progress.total <= 0) return std::nullopt;
+  // Seconds are of this run: a stage that was taken up begins in its middle.
   const auto done = static_cast<double>(std::max<std::int64_t>(1, progress.step - first_step_));
   return progress.seconds / done * static_cast<double>(progress.total - progress.step);
 }

@@ -20,12 +20,15 @@ struct Sign {
 /// The first that is there decides: what contains the other parts stands above them.
 constexpr std::array kSigns = {
     Sign{"control_model.input_hint_block.0.weight", Content::kControlNet, Naming::kLdm},
+    // Of a ControlNet first: a file of one may bring its whole base model along.
     Sign{"controlnet_cond_embedding.conv_in.weight", Content::kControlNet, Naming::kDiffusers},
     Sign{"input_hint_block.0.weight", Content::kControlNet, Naming::kLdm},
     Sign{"model.diffusion_model.input_blocks.0.0.weight", Content::kModel, Naming::kLdm},
     Sign{"model.diffusion_model.x_embedder.proj.weight", Content::kModel, Naming::kLdm},
     Sign{"model.diffusion_model.double_blocks.0.img_attn.qkv.weight", Content::kModel,
          Naming::kLdm},
+    // Transformers of Flux and Stable Diffusion 3 count as U-Nets here, so that they are refused
+    // for what they are.
     Sign{"double_blocks.0.img_attn.qkv.weight", Content::kUNet, Naming::kLdm},
     Sign{"transformer_blocks.0.attn.add_q_proj.weight", Content::kUNet, Naming::kDiffusers},
     Sign{"input_blocks.0.0.weight", Content::kUNet, Naming::kLdm},
@@ -47,6 +50,7 @@ const torch::Tensor* find(const io::StateDict& tensors, std::string_view key) {
 }
 
 bool has_prefix(const io::StateDict& tensors, const std::string& prefix) {
+  // Names are sorted: what begins with the prefix stands from here on.
   const auto found = tensors.lower_bound(prefix);
   return found != tensors.end() && found->first.starts_with(prefix);
 }
@@ -114,6 +118,8 @@ constexpr std::pair<const char*, const char*> kEnds[] = {
     {"conv_in.weight", "conv_out.weight"}};
 
 std::string variety_of_unet(const io::StateDict& tensors) {
+  // Inpainting and its like are ordinary U-Nets with a wider first convolution; all else is the
+  // same, so they would load and paint noise.
   for (const auto& [first, last] : kEnds) {
     const auto* weight = find(tensors, first);
     if (weight == nullptr || weight->dim() != 4 || weight->size(1) == 4) continue;
@@ -153,6 +159,7 @@ std::optional<Identity> identify(const io::StateDict& tensors) {
         identity.family = family_of_network(tensors);
         break;
     }
+    // A variety matters only where we would build the network otherwise.
     const bool has_unet = sign.content == Content::kModel || sign.content == Content::kUNet;
     if (has_unet && (identity.family == Family::kSd1 || identity.family == Family::kSd2)) {
       identity.variety = variety_of_unet(tensors);
@@ -187,6 +194,8 @@ Family family_of_width(std::int64_t width) {
   return width == 1024 ? Family::kSd2 : Family::kOther;
 }
 
+/// What an embedding of this width was made for: a word has one number for each channel of its text
+/// encoder, and nothing else in its file says which one that is.
 std::string family_of_text_width(std::int64_t width) {
   switch (width) {
     case 768:

@@ -57,6 +57,7 @@ std::set<std::string> shards_of(const Json& index, const fs::path& path) {
   std::vector<std::string> absent;
   for (const auto& [key, value] : map->items()) {
     const auto name = value.is_string() ? value.get<std::string>() : "";
+    // An index is somebody else's text: a shard called ../../x would be read from anywhere.
     if (name.empty() || fs::path(name).has_parent_path()) {
       throw Error(ErrorKind::kFormat, fmt::format("cannot read {}: the shard of {} is {}, expected "
                                                   "the name of a file beside it",
@@ -79,6 +80,7 @@ io::StateDict read_shards(const fs::path& path) {
   for (const auto& shard : shards_of(index, path)) {
     auto file = io::read_tensor_file(path.parent_path() / shard);
     for (auto& [key, tensor] : file.tensors) {
+      // Two writers of one tensor cannot both be right, and which one won would depend on names.
       if (tensors.emplace(key, std::move(tensor)).second) continue;
       throw Error(ErrorKind::kFormat,
                   fmt::format("cannot read {}: two of its shards hold \"{}\"", path.string(), key));
@@ -91,16 +93,19 @@ io::StateDict read_weights(const fs::path& directory, const NetworkPart& part,
                            const std::string& variant) {
   const auto folder = directory / part.folder;
   auto path = find_weights(folder, part, variant);
+  // As diffusers does: a variant counts for the networks that have it.
   if (!path && !variant.empty()) path = find_weights(folder, part, "");
+  // Folders with the half variant alone are common (downloads that left the large files out).
   if (!path && variant.empty()) path = find_weights(folder, part, kHalfVariant);
   if (!path) missing(directory, fmt::format("{}/{}.safetensors", part.folder, part.weights));
   return path->extension() == ".json" ? read_shards(*path)
                                       : std::move(io::read_tensor_file(*path).tensors);
 }
 
+/// The settings as they are, byte by byte: what is not changed is written back as it was read.
 std::map<std::string, std::string> read_settings(const fs::path& directory) {
   std::map<std::string, std::string> texts;
-  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile};
+  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile, kLatentColoursFile};
   for (const auto& part : kNetworks) names.push_back(part.config_file());
   for (const auto& name : names) {
     if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);
@@ -130,6 +135,7 @@ std::set<std::string> parts_named_in(const fs::path& index) {
     for (const auto& [name, value] : entries.items()) {
       if (value.is_array()) names.insert(name);
     }
+    // An index that cannot be read names no parts; who reads the folder says what is wrong with it.
   } catch (const Error&) {
   }
   return names;

@@ -13,6 +13,8 @@ inline constexpr const char* kIndexFile = "model_index.json";
 inline constexpr const char* kSchedulerFile = "scheduler/scheduler_config.json";
 inline constexpr const char* kConceptsFile = "new_concept_cfg.json";
 inline constexpr const char* kTokenizerFolder = "tokenizer";
+/// Not read here, but kept with the model where it has one: diffusion/latent_preview.h.
+inline constexpr const char* kLatentColoursFile = "vae/latent_colours.json";
 
 /// What the network of a model predicts when its scheduler_config.json does not say.
 inline constexpr const char* kDefaultPrediction = "epsilon";

@@ -77,6 +77,7 @@ ModelConfigs reference_configs(const std::string& name) {
                           {Part::kVae, vae(512)},
                           {Part::kUNet, unet(64, 768)}},
                          scheduler("PNDMScheduler", "epsilon")};
+    // The number of heads, which diffusers calls so.
     configs.networks[Part::kUNet]["attention_head_dim"] = 8;
     configs.scheduler["skip_prk_steps"] = true;
     return configs;
@@ -87,6 +88,7 @@ ModelConfigs reference_configs(const std::string& name) {
                           {Part::kVae, vae(768)},
                           {Part::kUNet, unet(96, 1024)}},
                          scheduler("DDIMScheduler", "v_prediction")};
+    // Heads of 64 channels at every level.
     configs.networks[Part::kUNet]["attention_head_dim"] = {5, 10, 20, 20};
     configs.networks[Part::kUNet]["use_linear_projection"] = true;
     return configs;

@@ -23,6 +23,7 @@ const std::vector<SettingsFile>& settings_files() {
   return files;
 }
 
+/// The text of a setting that nobody has changed stays as its author formatted it.
 void put(std::map<std::string, std::string>& texts, const Checkpoint& checkpoint,
          const std::string& name, const Json& value) {
   if (value.is_null()) return;
@@ -74,6 +75,7 @@ void check_index(const Checkpoint& checkpoint) {
     const auto entry = checkpoint.model_index.find(part.folder);
     if (entry == checkpoint.model_index.end()) continue;
     const Json expected = {part.library, part.class_name};
+    // The class decides what a config means: a U-Net of another class may have the same keys.
     if (*entry == expected) continue;
     throw Error(ErrorKind::kFormat,
                 fmt::format("{}: {} is {}, expected {}", (checkpoint.origin / kIndexFile).string(),
@@ -91,18 +93,24 @@ std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint) 
   for (const auto& part : kNetworks) {
     put(texts, checkpoint, part.config_file(), checkpoint.networks.at(part.part).config);
   }
+  const auto colours = checkpoint.source_texts.find(kLatentColoursFile);
+  if (colours != checkpoint.source_texts.end()) texts.insert(*colours);
   return texts;
 }
 
 void take_settings(Checkpoint& checkpoint, const std::map<std::string, std::string>& texts) {
   for (const auto& file : settings_files()) {
+    // Only a fused model has words.
     if (file.name == kConceptsFile && !texts.contains(file.name)) continue;
     checkpoint.*file.value = take(checkpoint, texts, file.name);
+    // Before the rest: a folder of another family lacks files that ours have, and its own name says
+    // more than a missing one.
     if (file.name == kIndexFile) check_index(checkpoint);
   }
   for (const auto& part : kNetworks) {
     checkpoint.networks[part.part].config = take(checkpoint, texts, part.config_file());
   }
+  if (texts.contains(kLatentColoursFile)) take(checkpoint, texts, kLatentColoursFile);
 }
 
 Json model_index_of(const Json& scheduler_config) {
@@ -121,6 +129,8 @@ std::string prediction_type_of(const Json& scheduler_config) {
   return json_value<std::string>(scheduler_config, "prediction_type", kDefaultPrediction);
 }
 
+/// Python writes infinity, which JSON has not: diffusers' configs of DPM-Solver say -Infinity for a
+/// bound that is none. Inside of strings it is text.
 Json parse_config(std::string_view text, const std::string& origin) {
   constexpr std::string_view kMinusInfinity = "-Infinity";
   std::string json;
@@ -133,6 +143,7 @@ Json parse_config(std::string_view text, const std::string& origin) {
     }
     json += text[i];
     if (text[i] == '"') in_string = !in_string;
+    // An escaped quotation mark ends no string.
     if (in_string && text[i] == '\\' && i + 1 < text.size()) json += text[++i];
   }
   return parse_json(json, origin);

@@ -63,6 +63,8 @@ void require(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
+/// PEFT's and diffusers' keys have no alpha beside the factors; without the metadata a reader would
+/// take 1.
 bool needs_metadata(const FormatRule& rule, const ConceptDelta& delta) {
   const bool scale_outside =
       rule.lora == LoraDialect::kPeft || rule.lora == LoraDialect::kDiffusers;
@@ -96,15 +98,18 @@ void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::p
 /// What is new in the metadata, and nothing that another format left there.
 Metadata metadata_for(const FormatRule& rule, const ConceptDelta& delta) {
   auto metadata = delta.metadata;
+  // A concept that was read from another format still carries what that one kept here.
   metadata.erase(kAdapterMetadata);
   metadata.erase(kWordOrder);
   metadata.erase(kEmbeddingName);
   if (needs_metadata(rule, delta)) metadata[kAdapterMetadata] = peft_metadata(delta);
   if (rule.format == ConceptFormat::kMos || !delta.words.empty()) {
     Json order = Json::array();
+    // Tensors are written in the order of their names; words stand in prompts in their own.
     for (const auto& word : delta.words) order.push_back(word.word);
     metadata[kWordOrder] = order.dump();
   }
+  // Their tensors are called alike in every file.
   const bool nameless =
       rule.words == EmbeddingDialect::kA1111 || rule.words == EmbeddingDialect::kXti;
   if (nameless) metadata[kEmbeddingName] = delta.words.front().word;
@@ -130,6 +135,7 @@ io::TorchValue torch_value(const FormatRule& rule, const ConceptDelta& delta,
   io::TorchValue::Dict flat;
   for (const auto& [key, tensor] : dict) flat.emplace_back(key, io::TorchValue{tensor});
   if (rule.format == ConceptFormat::kXti) {
+    // torch.save has no metadata, so the name stands among the tensors.
     flat.emplace_back(kEmbeddingName, io::TorchValue{delta.words.front().word});
   }
   return {std::move(flat)};
@@ -180,12 +186,14 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path
     }
   }
   check_ending(rule, delta, path);
+  // Throws for what the dialect cannot say of a word (its layers, a dot in its name).
   for (const auto& word : delta.words) word_tensors(word, *rule.words);
 }
 
 void write_concept(const fs::path& path, const ConceptDelta& given, ConceptFormat format) {
   check_holds(format, given, path);
   const auto& rule = rule_of(format);
+  // The authors' loader multiplies up and down and knows no factor of ours.
   const auto delta = format == ConceptFormat::kOfficial ? with_folded_scales(given) : given;
   io::StateDict dict;
   if (rule.lora) dict = lora_tensors(delta, *rule.lora);

@@ -141,6 +141,7 @@ bool EmbeddingCollector::take(const std::string& key, const Tensor& tensor) {
   } else if (name.starts_with(kBundlePrefix)) {
     const auto rest = name.substr(kBundlePrefix.size());
     const auto dot = rest.find('.');
+    // A word's own dots cannot be told from this one; word_tensors() writes none.
     if (dot == 0 || dot == rest.npos) return false;
     const auto value = rest.substr(dot + 1);
     if (value != kParams && entry_of_params(value).empty()) return false;
@@ -157,8 +158,11 @@ bool EmbeddingCollector::take(const std::string& key, const Tensor& tensor) {
 }
 
 bool EmbeddingCollector::take_dictionary(const io::StateDict& rest) {
+  // Beside keys that were understood, others are strays and no words.
   if (rest.empty() || !vectors_.empty() || !layers_.empty()) return false;
   const bool are_words =
+      // diffusers saves {word: vector}. One entry may be called anything; of several, only names
+      // that nobody gives to a parameter are taken for words.
       (rest.size() == 1 && !is_parameter(rest.begin()->first)) ||
       std::all_of(rest.begin(), rest.end(), [](const auto& entry) { return is_word(entry.first); });
   if (!are_words) return false;
@@ -177,6 +181,7 @@ void EmbeddingCollector::finish_layers(ConceptDelta& delta, KeyReport& report) c
       continue;
     }
     const auto word = shared_word("", found->second);
+    // Sixteen layers with as many vectors each, or it is damaged.
     fits = fits && word && (rows.empty() || word->rows.first().sizes() == rows.front().sizes());
     if (!fits) {
       report.wrong.push_back(shape_complaint(layer, found->second));
@@ -226,6 +231,7 @@ void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
   }
   finish_layers(delta, report);
   for (const auto& key : ids_) report.matched.push_back({key, "token numbers, not needed"});
+  // The sequence of tensors in a file says nothing; metadata may say more later.
   std::stable_sort(delta.words.begin(), delta.words.end(),
                    [](const auto& a, const auto& b) { return a.word < b.word; });
 }
@@ -233,6 +239,7 @@ void EmbeddingCollector::finish(ConceptDelta& delta, KeyReport& report) const {
 io::StateDict word_tensors(const ConceptWord& word, EmbeddingDialect dialect) {
   if (dialect == EmbeddingDialect::kXti) return xti_tensors(word);
   if (dialect == EmbeddingDialect::kOfficial) {
+    // The authors have [layers, width]; a third dimension appears only where a word needs it.
     const auto rows = word.vectors == 1 ? word.rows.first() : layerwise(word, word.layers());
     return {{std::string(kOfficialPrefix) + word.word, rows.contiguous()}};
   }

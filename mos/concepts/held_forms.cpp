@@ -26,6 +26,7 @@ bool is_peft_dora(const LayerUpdate& update) {
   return dense != nullptr && dense->form == DenseForm::kProduct && has_magnitude(update) &&
          dense->parts.size() == 3 &&
          dense->parts.at(LoraPart::kMagnitude).numel() == dense->parts.at(LoraPart::kUp).size(0) &&
+         // Norms of the inputs have another shape: LyCORIS has those too, PEFT none.
          dense->parts.at(LoraPart::kMagnitude).size(0) == dense->parts.at(LoraPart::kUp).size(0);
 }
 
@@ -40,6 +41,7 @@ std::int64_t kernel_side(const std::string& layer) {
 /// A stand-in of the weight's shape, for updates that do not depend on its values.
 Tensor weight_like(const std::string& layer, const LayerUpdate& update) {
   const auto features = *update.features();
+  // No memory: one zero that is expanded.
   const auto side = kernel_side(layer);
   if (side == 1) return torch::zeros({1, 1}).expand({features.out, features.in});
   return torch::zeros({1, 1, 1, 1}).expand({features.out, features.in / (side * side), side, side});
@@ -60,11 +62,13 @@ class Reducer {
     for (auto& [layer, update] : updates) {
       if (holds(held_, update)) continue;
       if (held_ != HeldForms::kPairsAndBiases) refuse_bias(layer, update);
+      // Exact, and smaller than what an approximation would be.
       if (const auto pair = update.as_pair()) {
         update = *pair;
         continue;
       }
       const auto weight = weights.find(layer);
+      // DoRA divides by the norm of W0 + ΔW: what it changes is nothing without W0.
       if (has_magnitude(update) && weight == weights.end()) refuse_dora(layer);
       approximate(layer, update,
                   weight == weights.end() ? weight_like(layer, update) : weight->second);
@@ -82,6 +86,7 @@ class Reducer {
  private:
   void approximate(const std::string& layer, LayerUpdate& update, const Tensor& weight) {
     auto near = update.as_low_rank(rank_, weight);
+    // Relative to the update, in the Frobenius norm; sums of squares add up over layers.
     const double error = near.whole > 0.0 ? std::sqrt(near.rest / near.whole) : 0.0;
     if (layers_ == 0 || error > worst_) {
       worst_ = error;

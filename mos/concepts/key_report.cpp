@@ -85,8 +85,10 @@ void leave_out_foreign(const KeyReport& report, const std::string& origin) {
 }  // namespace
 
 void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKeys unexpected) {
+  // A file of which nothing was understood is no concept with strays in it.
   const bool may_leave_out = unexpected == UnexpectedKeys::kLeaveOut && !report.matched.empty();
   if (!report.foreign.empty()) {
+    // What is foreign has a name, so it is refused by that and not as 300 keys.
     if (!may_leave_out) refuse_foreign(report, origin);
     leave_out_foreign(report, origin);
   }
@@ -96,6 +98,7 @@ void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKe
     if (!may_leave_out) reasons.push_back(fmt::format("{} ({})", key, why));
   }
   if (!reasons.empty()) {
+    // Advice only where it helps: missing halves and wrong shapes cannot be left out.
     const bool only_unexpected =
         report.wrong.empty() && report.missing.empty() && !report.matched.empty();
     throw Error(

@@ -31,6 +31,7 @@ std::string misfit_text(const nn::LoraLayer& layer, const LayerUpdate& update) {
 /// `factor` [n,…] with as many dimensions as the layer's weight.
 torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
   if (factor.dim() == weight.dim()) return factor;
+  // Files keep factors of 1×1 convolutions flat or with both sides, as their trainer had them.
   return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
@@ -42,6 +43,8 @@ torch::Tensor merged_bias(const nn::LoraLayer& layer, const torch::Tensor& chang
 
 }  // namespace
 
+/// In the order of `updates`. All that is wrong is told at once: a LoRA of another family fails in
+/// hundreds of layers.
 std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpdates& updates,
                                         const std::string& origin) {
   std::map<std::string, nn::LoraLayer*> by_name;
@@ -119,6 +122,7 @@ void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double me
   std::size_t i = 0;
   for (const auto& [name, update] : updates) {
     auto& layer = *layers[i++];
+    // In place: others may hold the tensor (an optimiser, a network that shares weights).
     layer.weight.copy_(update.apply_to(layer.weight, merge_scale));
     const auto bias = update.bias_difference();
     if (bias.defined()) layer.bias.copy_(merged_bias(layer, bias, merge_scale));
@@ -141,6 +145,7 @@ void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const 
   for (const auto& lora : loras) {
     const auto found = lora.updates->find(name);
     if (found == lora.updates->end()) continue;
+    // Summed in float32 and rounded once: of ten concepts in bfloat16 the small ones would be lost.
     if (!weight.defined()) weight = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
     weight += lora.merge_scale * found->second.difference(layer.weight);
     const auto change = found->second.bias_difference();
@@ -148,6 +153,7 @@ void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const 
     if (!bias.defined()) bias = layer.bias.to(torch::kFloat32, false, /*copy=*/true);
     bias += lora.merge_scale * change.to(bias.device());
   }
+  // set_data keeps the parameter: whoever has it sees the new weights.
   if (weight.defined()) layer.weight.set_data(weight.to(dtype));
   if (bias.defined()) layer.bias.set_data(bias.to(dtype));
 }
@@ -169,6 +175,7 @@ ScopedMerge::ScopedMerge(torch::nn::Module& model, const LayerUpdates& updates, 
   std::size_t i = 0;
   for (const auto& [name, update] : updates) {
     auto& layer = *layers[i++];
+    // A handle, no copy: the former tensor waits until the scope ends.
     former_.push_back({&layer, layer.weight.detach(), {}});
     layer.weight.set_data(update.apply_to(layer.weight, merge_scale));
     const auto bias = update.bias_difference();

@@ -4,11 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <string_view>
 
 #include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/concepts/numbered_layers.h"
 
 namespace mos::concepts {
@@ -27,13 +27,6 @@ struct NumberedKey {
   LoraPart part = LoraPart::kUp;
 };
 
-std::optional<std::size_t> number_in(std::string_view text) {
-  std::size_t number = 0;
-  const auto* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
-  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(number) : std::nullopt;
-}
-
 /// The network that is called so, as a folder is.
 std::optional<Part> tuned_part(std::string_view name) {
   for (const auto part : checkpoint::kTunedParts) {
@@ -46,7 +39,7 @@ std::optional<NumberedKey> parse(std::string_view key) {
   const auto first = key.find(':'), last = key.rfind(':');
   if (first == key.npos || first == last) return std::nullopt;
   const auto network = key.substr(0, first), part = key.substr(last + 1);
-  const auto number = number_in(key.substr(first + 1, last - first - 1));
+  const auto number = number_in<std::size_t>(key.substr(first + 1, last - first - 1));
   const auto of_network = tuned_part(network);
   if (!of_network || (part != "up" && part != "down") || !number) return std::nullopt;
   return NumberedKey{*of_network, *number, part == "up" ? LoraPart::kUp : LoraPart::kDown};
@@ -169,7 +162,7 @@ bool is_entry_of_this_layout(const std::string& name, const std::string& value) 
 }  // namespace
 
 std::string NumberedKeys::why_not(const std::string& key) const {
-  const bool is_numbered = parse(key) || number_in(key);
+  const bool is_numbered = parse(key) || number_in<std::size_t>(key);
   if (!is_numbered) return "not part of a concept";
   return unknown_classes.empty() ? "there is no layer of this number"
                                  : "the layers of " + unknown_classes + " are not known by number";

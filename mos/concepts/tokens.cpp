@@ -184,12 +184,6 @@ std::vector<ConceptTokens::Spelling> ConceptTokens::spellings() const {
   return all;
 }
 
-bool ConceptTokens::mentions(std::string_view prompt) const {
-  const auto all = spellings();
-  return std::any_of(all.begin(), all.end(),
-                     [&](const Spelling& spelling) { return has_word(prompt, spelling.text); });
-}
-
 bool ConceptTokens::knows(std::string_view word) const {
   const auto all = spellings();
   return std::any_of(all.begin(), all.end(),

@@ -39,7 +39,9 @@ struct BoundWord {
 };
 
 /// The concept words that the text towers of a model know, and how prompts with them become
-/// layer-wise prompts (P+). A value.
+/// layer-wise prompts (P+). A value: threads may bind prompts with one object as long as nobody
+/// adds words. add() changes the towers that it is given, so nobody may encode with those
+/// meanwhile.
 class ConceptTokens {
  public:
   /// For a U-Net that reads `layers` = L texts of a layer-wise prompt (nn::TextSlices::count).
@@ -58,8 +60,6 @@ class ConceptTokens {
   /// known already.
   void add(std::span<const ConceptWord> words, std::span<diffusion::TextTower> towers);
 
-  /// Whether any known word occurs in `prompt`.
-  bool mentions(std::string_view prompt) const;
   /// Whether `word` is one of the words or an alias that means only one thing.
   bool knows(std::string_view word) const;
 

@@ -3,19 +3,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 #include "mos/base/error.h"
-#include "mos/base/file.h"
 #include "mos/base/json.h"
-#include "mos/concepts/concept_writer.h"
 #include "mos/demo/painter.h"
+#include "mos/demo/tuning.h"
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
-#include "mos/tune/plan.h"
-#include "mos/tune/tune.h"
 
 namespace mos::demo {
 
@@ -40,7 +36,13 @@ class Trial {
   TrialFigures operator()(const fs::path& folder) {
     TrialFigures figures{.name = folder.filename().string()};
     const auto dataset = tune::load_dataset(folder);
-    const auto delta = tune(dataset, figures);
+    const auto [delta, class_word, seconds] = tune({.base = options_.base,
+                                                    .name = figures.name,
+                                                    .out = options_.out,
+                                                    .steps = options_.tune_steps,
+                                                    .seed = options_.seed},
+                                                   dataset, progress_, cancel_);
+    figures.tuning_seconds = seconds;
     std::vector<Tensor> own;
     for (const auto& picture : dataset.pictures) own.push_back(picture.pixels);
     const auto references = scorer_.image_embeds(torch::stack(own));
@@ -48,6 +50,7 @@ class Trial {
 
     auto painter = open_painter(options_.base, nn::dtype_named("auto"), &delta);
     const auto category = read_json_file(folder / "concept.json").value("category", "object");
+    // A scene is a place itself: nothing is put on the beach that is one.
     figures.placed = category != "scene";
     const auto photo = (figures.placed ? "a photo of a " : "a photo of ") + delta.phrase();
     const auto alone = scorer_.image_embeds(pictures(painter, photo, figures.name));
@@ -67,28 +70,6 @@ class Trial {
                               place, all.size()));
     }
     return found - all.begin();
-  }
-
-  concepts::ConceptDelta tune(const tune::ConceptDataset& dataset, TrialFigures& figures) {
-    auto tuning = tune::method_options("", options_.base);
-    if (options_.tune_steps > 0) tuning.optimiser.steps = options_.tune_steps;
-    tuning.run.seed = options_.seed;
-    tuning.run.preview_pictures = 0;
-    const auto complete = tune::complete_options(tuning, dataset);
-    const auto base =
-        diffusion::Model::load(options_.base, {.dtype = nn::dtype_named(complete.run.dtype)});
-    tune::TuneHooks hooks;
-    hooks.cancel = cancel_;
-    hooks.progress = [&](Progress report) {
-      report.stage = "tuning " + figures.name;
-      if (progress_) progress_(report);
-    };
-    const auto start = std::chrono::steady_clock::now();
-    auto delta = tune::tune_concept(base, dataset, complete, hooks);
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    figures.tuning_seconds = spent.count();
-    concepts::save_concept(fs::path(options_.out) / (figures.name + ".safetensors"), delta);
-    return delta;
   }
 
   Tensor pictures(session::Session& painter, const std::string& prompt, const std::string& name) {
@@ -111,6 +92,7 @@ class Trial {
       const auto embeds =
           scorer_.image_embeds(pictures(painter, photo + " " + options_.places[i], name));
       alignment += eval::image_alignment(embeds, references).all_pairs;
+      // Of all backgrounds that the base knows, so a chance of one in fifty, not in two.
       const auto seen = embeds.mm(backgrounds_.t()).argmax(1);
       told += seen.eq(numbers_[i]).to(torch::kFloat64).mean().item<double>();
     }
@@ -137,6 +119,7 @@ std::vector<TrialFigures> try_concepts(const TrialOptions& options,
   for (const auto& entry : fs::directory_iterator(options.concepts)) {
     if (entry.is_directory()) folders.push_back(entry.path());
   }
+  // The system lists them in an order of its own.
   std::sort(folders.begin(), folders.end());
   fs::create_directories(options.out);
   std::vector<TrialFigures> figures;

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "mos/base/describe.h"
@@ -11,15 +10,15 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/text.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/demo/painter.h"
+#include "mos/demo/tuning.h"
 #include "mos/eval/clip_score.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
-#include "mos/tune/plan.h"
-#include "mos/tune/tune.h"
 
 namespace mos::demo {
 
@@ -49,10 +48,9 @@ struct Workshop {
 
   template <class Work>
   auto timed(const std::string& stage, Work work) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     auto result = work();
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-    seconds[stage] += spent.count();
+    seconds[stage] += watch.seconds();
     return result;
   }
 };
@@ -82,30 +80,16 @@ void write_grid(const fs::path& path, const Tensor& pictures, std::int64_t colum
 
 // ---- Client: one concept from its pictures ----
 
-tune::TuneOptions tune_options(const DemoOptions& options) {
-  auto tuning = tune::method_options("", options.base);
-  if (options.tune_steps > 0) tuning.optimiser.steps = options.tune_steps;
-  tuning.run.seed = options.seed;
-  tuning.run.preview_pictures = 0;  // the demo paints its own
-  return tuning;
-}
-
 TunedConcept tune_one(Workshop& shop, const std::string& name,
                       const tune::ConceptDataset& dataset) {
-  const auto options = tune::complete_options(tune_options(shop.options), dataset);
-  const auto base =
-      diffusion::Model::load(shop.options.base, {.dtype = nn::dtype_named(options.run.dtype)});
-  tune::TuneHooks hooks;
-  hooks.cancel = shop.cancel;
-  hooks.progress = [&](Progress report) {
-    report.stage = "tuning " + name;
-    shop.progress(report);
-  };
-  TunedConcept tuned{name, options.words.class_word, {}, {}, {}};
-  tuned.delta =
-      shop.timed("tune", [&] { return tune::tune_concept(base, dataset, options, hooks); });
-  concepts::save_concept(fs::path(shop.options.out) / (name + ".safetensors"), tuned.delta);
-
+  auto tuning = tune({.base = shop.options.base,
+                      .name = name,
+                      .out = shop.options.out,
+                      .steps = shop.options.tune_steps,
+                      .seed = shop.options.seed},
+                     dataset, shop.progress, shop.cancel);
+  shop.seconds["tune"] += tuning.seconds;
+  TunedConcept tuned{name, tuning.class_word, std::move(tuning.delta), {}, {}};
   std::vector<Tensor> pictures;
   for (const auto& picture : dataset.pictures) pictures.push_back(picture.pixels);
   tuned.own_pictures = torch::stack(pictures);
@@ -273,73 +257,102 @@ Json DemoReport::to_json() const {
   return json;
 }
 
-DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress,
-                    const CancelToken* cancel) {
-  const fs::path out = options.out;
-  const auto template_scene =
-      region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1});
-  Workshop shop{options,
-                progress,
-                cancel,
-                nn::dtype_named("auto"),
-                eval::ClipScorer::load_judge(options.base),
-                {}};
-  // All that may be wrong with the order is found before the work.
-  const auto owners = concepts_of_regions(template_scene, options.names);
-  std::vector<tune::ConceptDataset> datasets;
-  for (const auto& name : options.names) {
-    datasets.push_back(tune::load_dataset(fs::path(options.concepts) / name));
-  }
-  for (const auto& method : options.methods) fuse::method_info(method);
-  check_place(options);
-  make_folders(out);
-  DemoReport report;
-  report.methods = options.methods;
-  report.options = write_options(options);
-  write_report(out, report);  // so the next demo knows the folder for one, however far this comes
+namespace {
 
-  // What the base model makes of the words alone, before it knows any concept.
-  auto base = make_painter(shop, nullptr);
-  const auto inputs = load_conditions(shop, base, template_scene);
-  io::write_png(out / "base.png",
-                paint(shop, base, "a photo of a cat on the beach")[0].contiguous());
-  log::info("first picture: " + (out / "base.png").string());
-
-  std::vector<TunedConcept> tuned;
-  for (std::size_t i = 0; i < datasets.size(); ++i) {
-    const auto& name = options.names[i];
-    tuned.push_back(tune_one(shop, name, datasets[i]));
-    auto& one = tuned.back();
-    write_grid(out / (name + "-own.png"), one.own_pictures, one.own_pictures.size(0));
-    auto single = make_painter(shop, &one.delta);
-    report.concepts.push_back({.name = name});
-    report.concepts.back().single = alignment(shop, single, one, one.delta.phrase(), "single");
-    report.concepts.back().lower = alignment(shop, base, one, one.class_word, "lower");
+/// A demo under way: what its stages hand to each other.
+class Demo {
+ public:
+  Demo(const DemoOptions& options, const ProgressCallback& progress, const CancelToken* cancel)
+      : options_(options),
+        out_(options.out),
+        template_(region::scene_from_json(read_json_file(options.scene), options.scene, {1, 1})),
+        shop_{options,
+              progress,
+              cancel,
+              nn::dtype_named("auto"),
+              eval::ClipScorer::load_judge(options.base),
+              {}},
+        owners_(concepts_of_regions(template_, options.names)) {
+    // All that may be wrong with the order is found before the work.
+    for (const auto& name : options.names) {
+      datasets_.push_back(tune::load_dataset(fs::path(options.concepts) / name));
+    }
+    for (const auto& method : options.methods) fuse::method_info(method);
+    check_place(options);
   }
 
-  const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
-  const auto scene = scene_for(template_scene, tuned, words);
-  for (const auto owner : owners) report.regions.push_back({.name = tuned[owner].name});
-  for (const auto& method : options.methods) {
-    const auto delta = fuse_all(shop, tuned, method);
-    auto fused = make_painter(shop, &delta);
-    for (std::size_t i = 0; i < tuned.size(); ++i) {
-      report.concepts[i].fused[method] =
-          alignment(shop, fused, tuned[i], tuned[i].delta.phrase(), method);
+  DemoReport run() {
+    make_folders(out_);
+    report_.methods = options_.methods;
+    report_.options = write_options(options_);
+    write_report(out_, report_);  // so the next demo knows the folder for one, however far it comes
+    // What the base model makes of the words alone, before it knows any concept.
+    auto base = make_painter(shop_, nullptr);
+    inputs_ = load_conditions(shop_, base, template_);
+    io::write_png(out_ / "base.png",
+                  paint(shop_, base, "a photo of a cat on the beach")[0].contiguous());
+    log::info("first picture: " + (out_ / "base.png").string());
+    for (std::size_t i = 0; i < datasets_.size(); ++i) learn(i, base);
+    merge();
+    report_.seconds = shop_.seconds;
+    write_report(out_, report_);
+    write_text_file(out_ / "index.html", report_page(report_));
+    return report_;
+  }
+
+ private:
+  /// Concept `i` alone, and what its class word alone makes of it.
+  void learn(std::size_t i, session::Session& base) {
+    tuned_.push_back(tune_one(shop_, options_.names[i], datasets_[i]));
+    const auto& one = tuned_.back();
+    write_grid(out_ / (one.name + "-own.png"), one.own_pictures, one.own_pictures.size(0));
+    auto single = make_painter(shop_, &one.delta);
+    ConceptResult result{.name = one.name};
+    result.single = alignment(shop_, single, one, one.delta.phrase(), "single");
+    result.lower = alignment(shop_, base, one, one.class_word, "lower");
+    report_.concepts.push_back(result);
+  }
+
+  void merge() {
+    const auto words = [](const TunedConcept& one) { return one.delta.phrase(); };
+    const auto scene = scene_for(template_, tuned_, words);
+    for (const auto owner : owners_) report_.regions.push_back({.name = tuned_[owner].name});
+    for (const auto& method : options_.methods) merge_by(method, scene);
+    write_text_file(out_ / kSceneFile, region::scene_to_json(scene).dump(2) + "\n");
+  }
+
+  void merge_by(const std::string& method, const region::Scene& scene) {
+    const auto delta = fuse_all(shop_, tuned_, method);
+    auto fused = make_painter(shop_, &delta);
+    for (std::size_t i = 0; i < tuned_.size(); ++i) {
+      report_.concepts[i].fused[method] =
+          alignment(shop_, fused, tuned_[i], tuned_[i].delta.phrase(), method);
     }
     const auto pictures =
-        shop.timed("paint", [&] { return paint_scene(shop, fused, scene, inputs); });
-    write_grid(out / ("scene-" + method + ".png"), pictures, kSceneColumns);
-    const auto of_regions = margins(shop, pictures, scene, tuned, owners);
+        shop_.timed("paint", [&] { return paint_scene(shop_, fused, scene, inputs_); });
+    write_grid(out_ / ("scene-" + method + ".png"), pictures, kSceneColumns);
+    const auto of_regions = margins(shop_, pictures, scene, tuned_, owners_);
     for (std::size_t r = 0; r < of_regions.size(); ++r) {
-      report.regions[r].margin[method] = of_regions[r];
+      report_.regions[r].margin[method] = of_regions[r];
     }
   }
-  report.seconds = shop.seconds;
-  write_text_file(out / kSceneFile, region::scene_to_json(scene).dump(2) + "\n");
-  write_report(out, report);
-  write_text_file(out / "index.html", report_page(report));
-  return report;
+
+  const DemoOptions& options_;
+  fs::path out_;
+  region::Scene template_;  ///< With {name} where a concept's words will be.
+  Workshop shop_;
+  std::vector<std::size_t> owners_;  ///< Which concept each region shows.
+  std::vector<tune::ConceptDataset> datasets_;
+  region::PaintInputs inputs_;
+  std::vector<TunedConcept> tuned_;
+  DemoReport report_;
+};
+
+}  // namespace
+
+DemoReport run_demo(const DemoOptions& options, const ProgressCallback& progress,
+                    const CancelToken* cancel) {
+  return Demo(options, progress, cancel).run();
 }
 
 }  // namespace mos::demo

@@ -18,11 +18,14 @@ figure { margin: 1rem 0; } figcaption { color: #555; }
 <h1>Several concepts, one picture</h1>
 )";
 
+/// Pictures are files beside the page: it can be copied with its folder, and works without a
+/// server.
 std::string figure(const std::string& file, const std::string& caption) {
   return fmt::format("<figure><img src=\"{}\" alt=\"{}\"><figcaption>{}</figcaption></figure>\n",
                      file, caption, caption);
 }
 
+/// A column for each method that was asked for, however many there are.
 std::string header_cells(const DemoReport& report) {
   std::string html;
   for (const auto& method : report.methods) html += fmt::format("<th>{} fusion</th>", method);

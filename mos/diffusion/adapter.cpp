@@ -73,6 +73,7 @@ nn::T2IAdapterConfig t2i_config_of(const StoredAdapter& stored, std::int64_t dow
   config.kind = full ? nn::T2IAdapterKind::kFull : nn::T2IAdapterKind::kLight;
   config.downscale_factor = downscale;
   config.channels.clear();
+  // A level without an in_conv keeps its width, so the width is read where every level has it.
   const auto level_width = [&](std::size_t level) {
     const auto start = fmt::format("adapter.body.{}.", level);
     return full ? size_of(tensors, start + "resnets.0.block1.weight", 0)
@@ -88,6 +89,7 @@ nn::T2IAdapterConfig t2i_config_of(const StoredAdapter& stored, std::int64_t dow
   }
   const auto inputs =
       size_of(tensors, full ? "adapter.conv_in.weight" : "adapter.body.0.in_conv.weight", 1);
+  // Pixels of a latent position become channels (pixel unshuffle).
   const auto grey = downscale * downscale;
   if (inputs != grey && inputs != 3 * grey) {
     refuse(stored.origin, fmt::format("it reads {} numbers for each latent position, expected {} "
@@ -95,7 +97,8 @@ nn::T2IAdapterConfig t2i_config_of(const StoredAdapter& stored, std::int64_t dow
                                       inputs, grey, 3 * grey));
   }
   config.in_channels = inputs / grey;
-  return nn::T2IAdapterConfig::from_json(config.to_json());  // checks the values
+  config.check();
+  return config;
 }
 
 /// Original files do not say that their ControlNet takes the mean over all positions; their names
@@ -114,11 +117,13 @@ void check_family(const StoredAdapter& stored, const nn::UNetConfig& unet) {
   }
   const auto& layers = unet.layers_per_block;
   const auto wanted =
+      // conv_in, and for each level its resnets and, but for the last, a halving: layers + levels.
       std::accumulate(layers.begin(), layers.end(), static_cast<std::int64_t>(layers.size()));
   if (skips != wanted) {
     refuse(stored.origin,
            fmt::format("it steers {} skip connections, the U-Net has {}", skips, wanted));
   }
+  // 0: it has no cross-attention to read a width from.
   if (text_width != 0 && text_width != unet.cross_attention_dim) {
     refuse(stored.origin, fmt::format("it reads text of width {}, the U-Net of width {}",
                                       text_width, unet.cross_attention_dim));
@@ -134,6 +139,7 @@ nn::ControlNetConfig controlnet_config_of(const StoredAdapter& stored, const nn:
   config.conditioning_channels = size_of(tensors, embedding + "conv_in.weight", 1);
   auto& widths = config.conditioning_embedding_out_channels;
   widths = {size_of(tensors, embedding + "conv_in.weight", 0)};
+  // Blocks come in pairs: one that keeps the size, one that halves it and widens.
   for (int block = 1;; block += 2) {
     const auto width = size_of(tensors, fmt::format("{}blocks.{}.weight", embedding, block), 0);
     if (width == 0) return config;
@@ -178,6 +184,7 @@ void drop_base_model(StoredAdapter& stored) {
 
 nn::ControlNetModel load_controlnet(StoredAdapter stored, const Model& model) {
   const auto& unet = model.unet->config();
+  // Originals of ControlNet were saved with the model that they were trained on.
   if (stored.config.is_null()) drop_base_model(stored);
   stored.tensors = controlnet_tensors(stored.tensors, unet);
   check_family(stored, unet);

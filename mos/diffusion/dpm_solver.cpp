@@ -51,6 +51,7 @@ DPMSolverMultistepScheduler::DPMSolverMultistepScheduler(SchedulerConfig& config
   if (config.take<std::string>("variance_type", "").starts_with("learned")) {
     config.pin("variance_type", nullptr);
   }
+  // A third order with noise has no formula here.
   if (stochastic_ && order_ == 3) config.pin("solver_order", 2);
   if (!plus_plus_ && final_sigma_zero_) config.pin("final_sigmas_type", "sigma_min");
   schedule_.keep_last_alpha_positive();
@@ -58,6 +59,8 @@ DPMSolverMultistepScheduler::DPMSolverMultistepScheduler(SchedulerConfig& config
   const auto sigma = (1.0 - schedule_.alphas_cumprod()).sqrt();
   alpha_ = floats_of(alpha);
   sigma_ = floats_of(sigma);
+  // λ = log(α/σ), half the logarithm of the signal-to-noise ratio: the solver's time (arXiv
+  // 2206.00927).
   lambda_ = floats_of(alpha.log() - sigma.log());
 }
 
@@ -96,6 +99,7 @@ DPMSolverMultistepScheduler::Point DPMSolverMultistepScheduler::point_after(
   if (index + 1 < static_cast<std::int64_t>(timesteps_.size())) {
     return point_at(timestep_at(index + 1));
   }
+  // Down to the network's last level, as the authors' pictures were made.
   if (!final_sigma_zero_) return point_at(0);
   return {1.0F, 0.0F, std::numeric_limits<float>::infinity()};
 }
@@ -125,6 +129,7 @@ torch::Tensor DPMSolverMultistepScheduler::convert(const torch::Tensor& model_ou
     noise = (sample - point.alpha * model_output) / point.sigma;
     original = model_output;
   }
+  // ++ integrates the predicted picture (arXiv 2211.01095), the first solver the noise.
   if (plus_plus_) return clipping_.apply(original);
   if (!clipping_.thresholding) return noise;
   original = clipping_.apply((sample - point.sigma * noise) / point.alpha);
@@ -173,6 +178,7 @@ torch::Tensor DPMSolverMultistepScheduler::second_order(const Stage& stage,
   const auto& [from, to, h, sample, noise] = stage;
   const auto& newest = outputs_.back();
   const float h0 = from.lambda - point_at(timestep_at(index - 1)).lambda;
+  // r0 = h0 / h, D1 = (m0 - m1) / r0, in diffusers' sequence of operations.
   const auto slope = (1 / (h0 / h)) * (newest - outputs_[outputs_.size() - 2]);
   if (plus_plus_ && !stochastic_) {
     const float gain = to.alpha * (std::exp(-h) - 1);
@@ -203,6 +209,7 @@ torch::Tensor DPMSolverMultistepScheduler::third_order(const Stage& stage,
   const auto new_slope = (1 / r0) * (outputs_[2] - outputs_[1]);
   const auto old_slope = (1 / r1) * (outputs_[1] - outputs_[0]);
   const auto slope = new_slope + (r0 / (r0 + r1)) * (new_slope - old_slope);
+  // D2, the second difference.
   const auto bend = (1 / (r0 + r1)) * (new_slope - old_slope);
   if (plus_plus_) {
     return (to.sigma / from.sigma) * sample - to.alpha * (std::exp(-h) - 1) * outputs_[2] +

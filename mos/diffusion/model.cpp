@@ -80,6 +80,7 @@ void check_tower_fits(const TextTower& tower, const fs::path& origin) {
 void check_parts_fit(const Model& model, const fs::path& origin) {
   const auto& unet = model.unet->config();
   std::int64_t text_width = 0;
+  // Towers stand side by side in the channels of the text.
   for (const auto& tower : model.towers) text_width += tower.width();
   const auto latent = model.vae->config().latent_channels;
   const SharedSize sizes[] = {
@@ -111,6 +112,7 @@ Model model_of_shapes(const Checkpoint& stored) {
   model.schedule = in_context(stored.origin / checkpoint::kSchedulerFile, [&] {
     return NoiseSchedule::from_config(model.settings.scheduler_config);
   });
+  // The tensors of the file become the networks' memory: a model is never in memory twice.
   const nn::ShapesOnly shapes_only;
   build_networks(model, stored.origin);
   check_parts_fit(model, stored.origin);
@@ -131,6 +133,7 @@ void check_tensors_fit(const Model& model, const Checkpoint& stored) {
     add(all.unexpected, report.unexpected);
     add(all.mismatched, report.mismatched);
   }
+  // Keys of an original file that no network has a place for.
   all.unexpected.insert(all.unexpected.end(), stored.strange_keys.begin(),
                         stored.strange_keys.end());
   if (all.missing.empty() && all.unexpected.empty() && all.mismatched.empty()) return;
@@ -154,6 +157,7 @@ void append_concept_rows(const TextTower& tower, checkpoint::StoredNetwork& stor
   const auto& rows = tower.encoder->concept_rows();
   if (!rows.defined()) return;
   auto& table = stored.tensors.at(kTokenEmbedding);
+  // Words of a fused model are ordinary tokens to every other program.
   table = torch::cat({table, rows.detach().to(table.options())});
   stored.config["vocab_size"] = table.size(0);
 }
@@ -181,6 +185,7 @@ void hash_network(Sha256& sha, std::string_view folder, const torch::nn::Module&
     if (key.find(".lora_") != std::string::npos) continue;
     const auto title = fmt::format("{}/{} {}\n", folder, key, io::shape_text(tensor.sizes()));
     sha.update(title.data(), title.size());
+    // In bfloat16: a model that is stored in float16 and in float32 is the same model.
     const auto values = tensor.to(torch::kCPU, torch::kBFloat16).contiguous();
     sha.update(values.data_ptr(), values.nbytes());
   }
@@ -202,6 +207,7 @@ Model Model::load(const fs::path& path, const PipelineOptions& options) {
                   {.origin = (path / folder_of(part)).string(),
                    .new_memory = options.device,
                    .new_dtype = options.dtype});
+    // Nothing of ours differs in training; other modules of LibTorch might.
     network->eval();
   }
   return model;

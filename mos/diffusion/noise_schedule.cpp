@@ -47,6 +47,7 @@ torch::Tensor make_betas(const NoiseScheduleOptions& options) {
   const double end = options.beta_end;
   if (options.beta_schedule == "linear") return linspace(start, end, count);
   if (options.beta_schedule == "scaled_linear") {
+    // What Stable Diffusion was trained with: straight in the root of β.
     return linspace(std::sqrt(start), std::sqrt(end), count).pow(2);
   }
   if (options.beta_schedule == "squaredcos_cap_v2") return cosine_betas(count);
@@ -83,6 +84,7 @@ torch::Tensor rescale_to_zero_snr(const torch::Tensor& betas) {
   auto root = torch::cumprod(1.0 - betas, 0).sqrt();
   const auto first = root[0].clone();
   const auto last = root[-1].clone();
+  // The last level becomes pure noise while the first stays as it was.
   root = (root - last) * (first / (first - last));
   const auto alpha_bar = root.pow(2);
   const auto ratios = alpha_bar.slice(0, 1) / alpha_bar.slice(0, 0, -1);
@@ -94,6 +96,7 @@ torch::Tensor gather_like(const torch::Tensor& values, const torch::Tensor& time
                           const torch::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
   shape.front() = timesteps.size(0);
+  // A lookup on the values' device: reading the steps here would wait for it.
   return values.index_select(0, timesteps.to(values.device(), torch::kInt64))
       .view(shape)
       .to(like.options());
@@ -151,6 +154,7 @@ torch::Tensor NoiseSchedule::add_noise(const torch::Tensor& original, const torc
                                        const torch::Tensor& timesteps) const {
   const auto signal = gather_like(alphas_cumprod_.sqrt(), timesteps, original);
   const auto spread = gather_like((1.0 - alphas_cumprod_).sqrt(), timesteps, original);
+  // Equation 4 of DDPM (arXiv 2006.11239).
   return signal * original + spread * noise;
 }
 
@@ -158,6 +162,7 @@ torch::Tensor NoiseSchedule::velocity(const torch::Tensor& original, const torch
                                       const torch::Tensor& timesteps) const {
   const auto signal = gather_like(alphas_cumprod_.sqrt(), timesteps, original);
   const auto spread = gather_like((1.0 - alphas_cumprod_).sqrt(), timesteps, original);
+  // Progressive distillation (arXiv 2202.00512), section 4.
   return signal * noise - spread * original;
 }
 
@@ -175,6 +180,7 @@ torch::Tensor NoiseSchedule::target(const torch::Tensor& original, const torch::
 }
 
 void NoiseSchedule::keep_last_alpha_positive() {
+  // diffusers' value: the smallest number of float16 above 0.
   constexpr float kSmallestHalf = 0x1p-24F;
   alphas_cumprod_ = alphas_cumprod_.clone();  // copies keep theirs
   auto& last = alphas_cumprod_.data_ptr<float>()[size() - 1];

@@ -45,6 +45,7 @@ FoundScheduler resolve(const std::string& name, Json& config) {
                     "of them{}",
                     wanted, fmt::join(scheduler_names(), ", "), did_you_mean(wanted, known)));
   }
+  // A name of ours decides over the config's algorithm; a class alone leaves it to the config.
   if (wanted != found->entry->class_name && *found->entry->algorithm != '\0') {
     config["algorithm_type"] = found->entry->algorithm;
   }
@@ -52,6 +53,7 @@ FoundScheduler resolve(const std::string& name, Json& config) {
   if (wanted != "DPMSolverMultistepScheduler") return *found;
   const auto algorithm = json_value<std::string>(config, "algorithm_type", "dpmsolver++");
   for (const auto& entry : scheduler_table()) {
+    // One class of diffusers is several rows here: its algorithm says which.
     if (algorithm == entry.algorithm) return {&entry, ""};
   }
   return *found;
@@ -94,6 +96,8 @@ std::unique_ptr<Scheduler> make_sigma_scheduler(const FoundScheduler& found,
                                                 SchedulerConfig& config) {
   const auto& entry = *found.entry;
   const std::string name = entry.name;
+  // These have a class of their own as long as the model's own σ are asked for, which gives
+  // diffusers' results to the bit.
   const bool has_own = name == "euler" || name == "dpm++" || name == "dpm++2m_sde" || name == "lcm";
   // diffusers' SDE has no η below 1.
   const bool is_sde = name == "dpm++2m_sde" && options.ancestral_eta.value_or(1.0) != 1.0;
@@ -156,11 +160,22 @@ torch::Tensor NoiseSource::like(const torch::Tensor& sample) const {
   return draw_(sample);
 }
 
+NoiseSource NoiseSource::with_path(Path path) const {
+  auto with = *this;
+  with.path_ = std::move(path);
+  return with;
+}
+
+torch::Tensor NoiseSource::over(const NoiseSpan& span, const torch::Tensor& sample) const {
+  return has_path() ? path_(span, sample).to(sample.options()) : like(sample);
+}
+
 void Scheduler::set_timesteps(std::int64_t steps) {
   if (steps < 1 || steps > schedule_.size()) {
     throw Error(ErrorKind::kUsage, fmt::format("cannot sample in {} steps: expected 1 to {}", steps,
                                                schedule_.size()));
   }
+  // Checked here and not in each plan(): an offset may push any of them out of the table.
   auto planned = plan(steps);
   for (const double timestep : planned) {
     if (timestep < 0 || timestep > static_cast<double>(schedule_.size() - 1)) {
@@ -220,6 +235,7 @@ std::vector<double> linspace(double first, double last, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     values.push_back(static_cast<double>(i) * step + first);
   }
+  // numpy ends exactly there; i · step would miss it by rounding.
   if (count > 1) values.back() = last;
   return values;
 }
@@ -243,6 +259,8 @@ std::vector<double> spaced_timesteps(TimestepSpacing spacing, std::int64_t train
       break;
     case TimestepSpacing::kLeading:
       for (std::int64_t i = steps - 1; i >= 0; --i) {
+        // Whole numbers divided: with 30 of 1000 steps the last one is not 999 but 958 (as
+        // diffusers).
         timesteps.push_back(static_cast<double>(i * (train_steps / steps) + offset));
       }
       break;
@@ -255,6 +273,7 @@ std::vector<double> spaced_timesteps(TimestepSpacing spacing, std::int64_t train
   return timesteps;
 }
 
+/// Equation 5 of arXiv 2206.00364.
 std::vector<double> karras_sigmas(double sigma_min, double sigma_max, std::int64_t count) {
   constexpr double kRho = 7.0;
   const double low = std::pow(sigma_min, 1 / kRho);
@@ -266,6 +285,8 @@ std::vector<double> karras_sigmas(double sigma_min, double sigma_max, std::int64
 
 double timestep_of_sigma(double sigma, const std::vector<double>& log_sigmas) {
   const double wanted = std::log(sigma);
+  // Logarithms fall into the table of the training levels, which rise; between two of them the
+  // timestep is interpolated.
   const auto above = std::upper_bound(log_sigmas.begin(), log_sigmas.end(), wanted);
   const auto count = static_cast<std::ptrdiff_t>(log_sigmas.size());
   if (count == 1) return 0.0;
@@ -276,6 +297,8 @@ double timestep_of_sigma(double sigma, const std::vector<double>& log_sigmas) {
   return (1 - weight) * static_cast<double>(low) + weight * static_cast<double>(low + 1);
 }
 
+/// Schedulers keep their tables in float32, as numpy has them in diffusers: in float64 long runs
+/// would end in other pictures.
 std::vector<float> floats_of(const torch::Tensor& values) {
   const auto flat = values.to(torch::kCPU, torch::kFloat32).contiguous();
   const auto* data = flat.data_ptr<float>();
@@ -299,6 +322,7 @@ torch::Tensor SampleClipping::apply(const torch::Tensor& sample) const {
     return clip_sample ? sample.clamp(-clip_sample_range, clip_sample_range) : sample;
   }
   const auto flat = sample.to(torch::kFloat32).flatten(1);
+  // Imagen's dynamic thresholding (arXiv 2205.11487, section 2.3).
   const auto limit = torch::quantile(flat.abs(), dynamic_thresholding_ratio, 1, /*keepdim=*/true)
                          .clamp_min(1.0)
                          .clamp_max(sample_max_value);
@@ -308,6 +332,7 @@ torch::Tensor SampleClipping::apply(const torch::Tensor& sample) const {
 
 Prediction predict(PredictionType type, const torch::Tensor& model_output,
                    const torch::Tensor& sample, float alpha_cumprod) {
+  // x_t = √ᾱ x0 + √(1-ᾱ) ε and v = √ᾱ ε - √(1-ᾱ) x0, solved for x0 and ε.
   const float signal = std::sqrt(alpha_cumprod);
   const float spread = std::sqrt(1.0F - alpha_cumprod);
   switch (type) {

@@ -19,6 +19,12 @@
 /// scalars where diffusers has float32 tensors.
 namespace mos::diffusion {
 
+/// A step of an SDE: from one noise level down to another, within those of the whole run.
+struct NoiseSpan {
+  double from = 0.0, to = 0.0;
+  double low = 0.0, high = 0.0;  ///< The smallest level above 0 and the largest.
+};
+
 /// Where a stochastic step gets its N(0,1) from. Draws are float32 on the CPU and then moved, so a
 /// seed gives the same picture on every device.
 class NoiseSource {
@@ -37,8 +43,18 @@ class NoiseSource {
   /// Throws mos::Error(kUsage) when there is no source or not one generator per picture.
   torch::Tensor like(const torch::Tensor& sample) const;
 
+  /// The increment of a Brownian path over a span as N(0,1) in the sample's shape; overlapping
+  /// spans have what they share.
+  using Path = std::function<torch::Tensor(const NoiseSpan& span, const torch::Tensor& sample)>;
+  /// This source, whose SDE samplers follow `path`.
+  NoiseSource with_path(Path path) const;
+  bool has_path() const { return static_cast<bool>(path_); }
+  /// The path's increment, or a fresh draw where there is no path; as like().
+  torch::Tensor over(const NoiseSpan& span, const torch::Tensor& sample) const;
+
  private:
   std::function<torch::Tensor(const torch::Tensor&)> draw_;
+  Path path_;
 };
 
 /// Has the history of one run: neither two runs nor two threads may share it.

@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cctype>
+#include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 
@@ -15,19 +15,22 @@ namespace {
 
 constexpr const char* kMultistep = "DPMSolverMultistepScheduler";
 
+/// Endings of names that stand for sigmas: A1111's and, the last, InvokeAI's ("dpmpp_2m_k").
+constexpr std::pair<std::string_view, const char*> kEndings[] = {
+    {"karras", "karras"}, {"exponential", "exponential"}, {"_k", "karras"}};
+
 /// Letters that say nothing taken out: "DPM++ 2S a", "dpmpp_2s_ancestral" and "k_dpmpp_2s_a" are
 /// all dpm++2sa.
 std::string plain(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    text += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
+  auto text = lower_ascii(std::string(name));
   const auto replace_all = [&text](std::string_view from, std::string_view to) {
     for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size())) {
       text.replace(at, from.size(), to);
     }
   };
+  // k-diffusion's prefix, and ComfyUI's ending of variants that draw their noise on the GPU.
   if (text.starts_with("k_")) text.erase(0, 2);
+  if (text.starts_with("kdpm_")) text.erase(0, 1);  // InvokeAI's
   if (text.ends_with("_gpu")) text.erase(text.size() - 4);
   replace_all("dpmpp", "dpm++");
   replace_all("ancestral", "a");
@@ -37,6 +40,7 @@ std::string plain(std::string_view name) {
 
 const SchedulerName* row_of(std::string_view name) {
   const auto wanted = plain(name);
+  // Rows have empty names where a program lacks the sampler; those match nothing.
   if (wanted.empty()) return nullptr;
   for (const auto& entry : scheduler_table()) {
     if (name == entry.class_name && !name.empty()) return &entry;
@@ -95,16 +99,17 @@ const std::vector<SchedulerName>& scheduler_table() {
 
 std::optional<FoundScheduler> find_scheduler(std::string_view name) {
   name = modern(name);
+  // ComfyUI's uni_pc is the variant bh1, its uni_pc_bh2 what everybody else calls UniPC.
   if (name == "uni_pc") return FoundScheduler{row_of("unipc"), "", /*bh1=*/true};
   if (const auto* entry = row_of(name)) return FoundScheduler{entry, ""};
   if (plain(name) == "dpm++2msdeheun") {
     return FoundScheduler{row_of("dpm++2m_sde"), "", /*bh1=*/false, /*heun=*/true};
   }
   if (plain(name) == "dpm++2m") return FoundScheduler{row_of("dpm++"), ""};
-  for (const std::string sigmas : {"karras", "exponential"}) {
-    const auto whole = plain(name);
-    if (!whole.ends_with(sigmas) || name.size() <= sigmas.size()) continue;
-    auto found = find_scheduler(name.substr(0, name.size() - sigmas.size()));
+  for (const auto& [ending, sigmas] : kEndings) {
+    // "DPM++ 2M Karras", as A1111 wrote both in one until 1.9.
+    if (name.size() <= ending.size() || !lower_ascii(std::string(name)).ends_with(ending)) continue;
+    auto found = find_scheduler(name.substr(0, name.size() - ending.size()));
     if (found && found->sigmas.empty() && *found->entry->method != '\0') {
       found->sigmas = sigmas;
       return found;

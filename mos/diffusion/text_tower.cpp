@@ -11,6 +11,7 @@ std::vector<std::int64_t> cut(const text::CLIPTokenizer& tokenizer, std::vector<
   const auto most = static_cast<std::size_t>(tokenizer.model_max_length());
   if (ids.size() <= most) return ids;
   ids.resize(most);
+  // What is pooled, and what the last position says, is the end token's.
   ids.back() = tokenizer.eos_id();
   return ids;
 }
@@ -24,6 +25,7 @@ Tensor ids_of(const text::CLIPTokenizer& tokenizer, std::span<const Text> texts,
     if (padding == Padding::kCut) ids = cut(tokenizer, std::move(ids));
     rows.push_back(torch::tensor(ids, torch::kInt64));
   }
+  // Without padding all texts must have one length; whoever asks for that has one text.
   return torch::stack(rows);
 }
 
@@ -34,6 +36,8 @@ nn::Conditioning encoded(std::span<const TextTower> towers, std::span<const Text
   for (const auto& tower : towers) {
     auto own = tower.encode(ids_of(tower.tokenizer, texts, padding));
     all.context =
+        // Stable Diffusion XL: the towers' channels stand side by side, and the last tower's pooled
+        // text counts.
         all.context.defined() ? torch::cat({all.context, own.context}, 2) : std::move(own.context);
     if (own.pooled.defined()) all.pooled = std::move(own.pooled);
   }
@@ -49,6 +53,7 @@ torch::Device TextTower::device() const {
 
 nn::Conditioning TextTower::encode(const Tensor& ids) const {
   auto handle = encoder;
+  // Ids come from the CPU; where the encoder is elsewhere, nobody waits for the copy.
   const auto output = handle->forward(ids.to(device(), ids.scalar_type(), /*non_blocking=*/true));
   const auto layers = static_cast<std::int64_t>(output.hidden.size());
   TORCH_CHECK(gives.skipped_layers >= 0 && gives.skipped_layers < layers, "cannot skip ",

@@ -30,7 +30,10 @@ void PairRecorder::take(Site& site, const Tensor& input) {
   auto rows = input.detach()
                   .reshape({-1, input.size(-1)})
                   .to(torch::kFloat64, /*non_blocking=*/false, /*copy=*/true);
+  // A layer that is called twice in one pass keeps both inputs, in their sequence: the two states
+  // are the same calls, so pairs meet in the end.
   (state_ == State::kOwn ? site.own : site.merged).push_back(std::move(rows));
+  // Rows wait only for their partner: memory is that of one pass, not of the run.
   if (site.own.empty() || site.merged.empty()) return;
   const auto& own = site.own.front();
   const auto& merged = site.merged.front();
@@ -79,6 +82,9 @@ SitePairs capture_unet_again(const diffusion::Model& model, const concepts::Conc
   auto unet = model.unet;
   PairRecorder recorder(*unet, layers);
   std::optional<concepts::ScopedMerge> own;
+  // The sampler takes the residuals of nobody: this is the hook that sees what the network is about
+  // to be asked. The merged network is asked first, then the concept's own goes on with the step,
+  // so both see the same latents.
   const auto ask_merged = [&](const diffusion::NetworkCall& call) {
     {
       const auto merged = merged_as(*unet, states.merged);

@@ -67,6 +67,7 @@ ConceptTokens add_words(Model& model, const std::vector<ConceptSource>& sources)
   auto tokens = concepts::known_words(model);
   std::vector<std::string> taken;
   for (const auto& word : tokens.words()) taken.push_back(word.word);
+  // A fused model may be fused once more: its own words are taken.
   check_words(sources, taken);
   std::vector<concepts::ConceptWord> words;
   for (const auto& source : sources) {
@@ -80,6 +81,7 @@ ConceptTokens add_words(Model& model, const std::vector<ConceptSource>& sources)
 /// Biases have no method of their own: they are summed with factors, or averaged.
 std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts) {
   const auto weighting = method_info(options.method).weighting;
+  // An importance weighs what a layer reads, and a bias reads nothing.
   if (weighting == Weighting::kImportance) {
     return concept_weights(Weighting::kFractions, options.weights, concepts);
   }
@@ -106,6 +108,8 @@ class Fusion {
   }
 
   FusionResult run() {
+    // In this sequence: keys and values read what the fused text encoder gives, the other layers
+    // what the fused keys and values let through.
     for (const auto& tower : model_.towers) fuse_tower(tower);
     fuse_cross_attention();
     fuse_unet();
@@ -161,6 +165,8 @@ class Fusion {
     tell_what_is_not_recorded(stage);
     const StageClock clock(stage.name());
     for (std::size_t i = 0; i < sources_.size() && !stage.recorded().empty(); ++i) {
+      // Each concept is recorded with its own weights in the network, since X_i is what that one
+      // reads.
       const concepts::ScopedMerge merged(*model_.network(tower.part), stage.updates(i),
                                          stage.scale(i), sources_[i].name);
       stage.add(capture_tower(tower, tokens_, prompts_of(sources_[i]), stage.recorded()));
@@ -238,6 +244,8 @@ class Fusion {
   void repeat(const FusionStage& stage, const Again& again) {
     const auto rounds = stage.recorded().empty() ? 0 : method_->needs().rounds;
     for (std::int64_t round = 1; round <= rounds; ++round) {
+      // Of all concepts before any is recorded again: each round starts from one and the same
+      // model.
       const auto merged = solve(stage, nullptr);
       for (std::size_t i = 0; i < sources_.size(); ++i) {
         again(i,
@@ -267,6 +275,7 @@ class Fusion {
     const auto& record = options_.record;
     const auto side =
         record.size > 0 ? record.size : model_.unet->config().sample_size * model_.downscale();
+    // The same noise for every concept: what differs between their inputs is theirs.
     auto generators = diffusion::picture_generators(record.seed, record.samples);
     return diffusion::initial_noise(generators, diffusion::latent_shape(model_, side, side));
   }
@@ -301,6 +310,7 @@ FusionResult fuse_concepts(Model& model, const std::vector<ConceptSource>& sourc
                            const CancelToken* cancel) {
   const torch::NoGradGuard no_grad;
   check_options(options, sources.size());
+  // Before minutes of recording.
   check_fit(model, sources);
   for (const auto& source : sources) check_forms(method_info(options.method), source);
   const auto complete = complete_options(options, sources.size());

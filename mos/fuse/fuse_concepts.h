@@ -48,7 +48,8 @@ struct FusionResult {
 
 /// Fuses `sources` into `model`: its text towers, U-Net and list of concept words
 /// become those of the fused model. Memory does not grow with the number of concepts, but for the
-/// result. On an exception the model is left half-way: load it again.
+/// result. On an exception the model is left half-way: load it again. Required: nobody else uses
+/// the model meanwhile, whose weights are each concept's in turn.
 ///
 /// There are three stages, each on top of what the one before wrote: (1) text towers, (2) keys and
 /// values of cross-attention, (3) all other layers. In each, the inputs that the method looks at

@@ -35,6 +35,7 @@ void InputGram::add(const Tensor& input) {
     row_count_ += rows.size(0);
     pending_rows_ += rows.size(0);
     pending_.push_back(std::move(rows));
+    // Up to I rows are smaller than the I×I matrix, and exact: cross-attention's text has fewer.
     if (pending_rows_ > in_features_) fold_pending();
   }
 }
@@ -46,6 +47,7 @@ void InputGram::merge(const InputGram& other) {
   }
   row_count_ += other.row_count_;
   if (other.sum_.defined()) {
+    // Sums of the recording may be on a GPU; those of all concepts are added where solvers work.
     const auto theirs = other.sum_.cpu();
     sum_ = sum_.defined() ? sum_.cpu() + theirs : theirs.clone();
   }
@@ -59,6 +61,7 @@ InputGram InputGram::scaled(double weight) const {
   if (weight == 0.0) return InputGram(in_features_);
   auto result = *this;
   if (sum_.defined()) result.sum_ = weight * sum_;
+  // Moments are quadratic in the rows.
   for (auto& rows : result.pending_) rows = std::sqrt(weight) * rows;
   return result;
 }
@@ -83,10 +86,12 @@ Tensor InputGram::matrix() const {
                                         /*copy=*/true)
                               : torch::zeros({in_features_, in_features_}, torch::kFloat64);
   for (const auto& rows : pending_) total.addmm_(rows.cpu().t(), rows.cpu());
+  // addmm rounds the two triangles apart; solvers want it symmetric.
   return (total + total.t()) / 2.0;
 }
 
 Tensor InputGram::times(const Tensor& left) const {
+  // Few rows are multiplied one after the other, and the matrix is never made.
   if (sum_.defined()) return torch::matmul(left, matrix());
   const auto rows = samples();
   return torch::matmul(torch::matmul(left, rows.t()), rows);

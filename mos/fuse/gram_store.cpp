@@ -28,6 +28,7 @@ GramStore::GramStore() {
   std::string name = (temporary_folder() / "mos-moments-XXXXXX").string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("make");
+  // Without a name it is gone with the process, however that ends.
   ::unlink(name.c_str());
 }
 
@@ -38,6 +39,7 @@ void GramStore::write(const torch::Tensor& matrix, std::int64_t offset) const {
   const auto* bytes = static_cast<const char*>(data.data_ptr());
   std::size_t left = data.nbytes();
   while (left > 0) {
+    // Places are given, so several threads may write to the one file.
     const auto written = ::pwrite(descriptor_, bytes, left, offset);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) fail("write to");
@@ -59,6 +61,7 @@ std::size_t GramStore::append(const torch::Tensor& matrix, Form form, std::int64
 }
 
 std::size_t GramStore::put(const InputGram& gram) {
+  // Few rows as they are, which is smaller than their matrix.
   const auto samples = gram.samples();
   if (samples.defined()) return append(samples, Form::kSamples, gram.rows());
   return append(gram.matrix(), Form::kMatrix, gram.rows());
@@ -88,6 +91,7 @@ torch::Tensor GramStore::get_matrix(std::size_t number) const {
   while (left > 0) {
     const auto count = ::pread(descriptor_, bytes, left, offset);
     if (count < 0 && errno == EINTR) continue;
+    // 0 is the end of the file: a part of it was never written.
     if (count <= 0) fail("read from");
     bytes += count;
     offset += count;

@@ -18,6 +18,7 @@ void SiteInputs::add(const InputGram& gram) {
   kept_.push_back(rows.defined() ? StoredRows{store_.put_matrix(rows), gram.kept().stride()}
                                  : StoredRows{});
   rows_ += gram.rows();
+  // What was summed and factorised before is no longer of all inputs.
   sum_.reset();
   factors_.reset();
 }
@@ -36,6 +37,8 @@ void SiteInputs::set_again(std::size_t index, const PairedMoments& moments) {
     again_.emplace(index, StoredPair{.again = store_.put_matrix(moments.again),
                                      .cross = store_.put_matrix(moments.cross)});
   } else {
+    // Of the same size as in the round before, so it goes into its place and the file does not
+    // grow.
     store_.replace_matrix(found->second.again, moments.again);
     store_.replace_matrix(found->second.cross, moments.cross);
   }
@@ -47,6 +50,7 @@ PairedMoments SiteInputs::again(std::size_t index) const {
 }
 
 const InputGram& SiteInputs::total(std::span<const double> weights) const {
+  // Layers that read the same inputs (to_k and to_v) ask one after the other with the same weights.
   if (sum_ && std::ranges::equal(sum_->weights, weights)) return sum_->gram;
   factors_.reset();
   sum_ = {.weights = {weights.begin(), weights.end()}, .gram = InputGram(in_features_)};

@@ -112,6 +112,7 @@ const MethodInfo& method_info(const std::string& name) {
 }
 
 std::unique_ptr<MergeMethod> make_method(const std::string& name, const Json& options) {
+  // Through a visitor that is virtual: methods stay in their files, with their options.
   auto method = method_info(name).make();
   const auto origin = "the method " + name;
   JsonReader reader(options, origin);
@@ -146,6 +147,8 @@ std::vector<double> concept_weights(Weighting weighting, std::span<const double>
   if (!numbers || sum <= 0.0 || !std::isfinite(sum) || std::ranges::min(weights) < 0.0) {
     throw_bad_weights(given.size(), concepts, "none negative and not all zero");
   }
+  // Importances stay as they are: only their ratios matter to a solver, but ridges are relative to
+  // their sum.
   if (weighting == Weighting::kFractions) {
     for (double& weight : weights) weight /= sum;
   }

@@ -55,16 +55,6 @@ std::vector<std::string> takers_of(const std::string& option) {
   return takers;
 }
 
-std::vector<std::string> special_options() {
-  std::set<std::string> some;
-  for (const auto& info : methods()) some.merge(options_with(info));
-  std::vector<std::string> special;
-  for (const auto& name : some) {
-    if (takers_of(name).size() < methods().size()) special.push_back(name);
-  }
-  return special;
-}
-
 FuseOptions complete_options(FuseOptions options, std::size_t concepts) {
   const auto method = make_method(options.method, options.of_method);
   method->complete(concepts);

@@ -66,8 +66,7 @@ void describe(Visitor& visit, FuseOptions& o) {
   if (method->needs().inputs != Recorded::kNothing) describe(visit, o.record);
 }
 
-/// Options that some methods take and others do not, and the names of those that take `option`.
-std::vector<std::string> special_options();
+/// The names of the methods that take `option`.
 std::vector<std::string> takers_of(const std::string& option);
 
 /// `options` with numbers in the place of those that depend on the number of concepts.

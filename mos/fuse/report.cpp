@@ -52,6 +52,8 @@ ConceptFit FusionReport::total(const std::string& stage) const {
   for (const auto& layer : layers) {
     if (!stage.empty() && layer.stage != stage) continue;
     for (std::size_t i = 0; i < layer.fits.size(); ++i) {
+      // A fit is the mean over a concept's own rows; the whole layer's mean weighs them by how many
+      // there were.
       const auto share = static_cast<double>(layer.concept_rows[i]) /
                          static_cast<double>(std::max<std::int64_t>(1, layer.rows));
       accumulate(sum, layer.fits[i], share);
@@ -74,6 +76,7 @@ Json FusionReport::to_json() const {
                                     [](const LayerReport& layer) { return !layer.fits.empty(); });
   json["method"] = method;
   json["concepts"] = concepts;
+  // So that whoever finds the file knows what the numbers are.
   json["objective"] =
       "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "
       "mean square of what the other concepts' parts of the update add there";

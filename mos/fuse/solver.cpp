@@ -29,8 +29,10 @@ void LayerWish::add(const Update& update, const InputGram& inputs) {
                             io::shape_text(up.sizes()), io::shape_text(down.sizes()),
                             out_features(), in_features()));
   }
+  // down · G of this concept alone: all that its wish depends on (see solver.h).
   const auto moments = inputs.times(down);
   const auto rows = inputs.samples();
+  // One concept with more rows than features is enough to leave the space of the rows.
   const bool rows_known = rows_known_ && rows.defined();
   add_reduced(up, moments, squared_norm(up, torch::matmul(moments, down.t())));
   if (!rows_known) return;
@@ -57,7 +59,10 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
                 fmt::format("the ridge must be a number from 0 on, not {}", relative_ridge));
   }
   rows_ = total.samples();
+  // X Xᵀ of N rows is smaller than XᵀX of I features while N ≤ I, and both have the same solution
+  // (push-through identity).
   const auto system = dual() ? torch::matmul(rows_, rows_.t()) : total.matrix();
+  // Relative to it, one number means the same in every layer whatever its inputs' size.
   const double mean_eigenvalue = total.trace() / static_cast<double>(total.in_features());
   if (system.numel() == 0 || mean_eigenvalue == 0.0) return;  // no inputs: no update
 
@@ -66,6 +71,8 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
     auto regular = system.clone();
     regular.diagonal().add_(relative_ridge_ * mean_eigenvalue);
     const auto [factor, info] = torch::linalg_cholesky_ex(regular);
+    // Moments of repeated rows are singular, and rounding makes an eigenvalue negative: then the
+    // ridge grows until they are not. The report says what it became.
     if (info.item<int>() == 0 && torch::isfinite(factor).all().item<bool>()) {
       cholesky_ = factor;
       ridge_ = relative_ridge_ * mean_eigenvalue;
@@ -80,6 +87,7 @@ RidgeSolver::RidgeSolver(const InputGram& total, double relative_ridge)
 }
 
 Tensor RidgeSolver::divided(const Tensor& rows) const {
+  // The system is symmetric, so dividing from the right is solving for the transposed.
   return torch::cholesky_solve(rows.t(), cholesky_).t();
 }
 

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <set>
 #include <sstream>
@@ -77,6 +76,7 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
     if (found != known.end()) {
       ordered.push_back(*found);
       ordered.back().word = word;  // an author's name, where that is how it stands in the phrase
+      // Other words are plain text: a trigger, or what the author wrote around it.
     } else if (word.front() == '<') {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{}: the phrase has the word {}, but {} does not; it has \"{}\"",
@@ -123,6 +123,8 @@ std::vector<ConceptSource> load_source_list(const fs::path& list,
       throw Error(ErrorKind::kFormat, list.string() + " holds a concept that is no JSON object");
     }
     fs::path file = json_required<std::string>(entry, "lora_path");
+    // Lists travel with their files; a path that holds from the working folder wins, as in the
+    // authors' script.
     if (!fs::exists(file)) file = list.parent_path() / file;
     auto source = load_source(file, unexpected);
     for (const auto part : checkpoint::kTunedParts) {
@@ -140,11 +142,11 @@ Rename parse_rename(const std::string& text) {
   Rename rename;
   std::string_view rest = text;
   if (const auto colon = rest.find(':'); colon != std::string_view::npos) {
-    const auto number = rest.substr(0, colon);
-    const auto parsed =
-        std::from_chars(number.data(), number.data() + number.size(), rename.concept_number);
-    const bool is_number = parsed.ec == std::errc() && parsed.ptr == number.data() + number.size();
-    if (is_number && rename.concept_number > 0) rest.remove_prefix(colon + 1);
+    const auto number = number_in<std::size_t>(rest.substr(0, colon));
+    if (number && *number > 0) {
+      rename.concept_number = *number;
+      rest.remove_prefix(colon + 1);
+    }
   }
   const auto equals = rest.find('=');
   if (equals != std::string_view::npos) {
@@ -168,6 +170,8 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
     ConceptSource* chosen = nullptr;
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const bool asked_for = rename.concept_number == 0 || rename.concept_number == i + 1;
+      // The last that has it: the first keeps its word, so two files with one word need a single
+      // rename.
       if (asked_for && has_word(sources[i], rename.from)) chosen = &sources[i];
     }
     if (chosen == nullptr) {
@@ -216,6 +220,7 @@ std::vector<std::string> shared_triggers(const std::vector<ConceptSource>& sourc
   for (std::size_t i = 0; i < sources.size(); ++i) {
     for (std::size_t j = i + 1; j < sources.size(); ++j) {
       const auto one = words_of(sources[i]), other = words_of(sources[j]);
+      // As sets: "sks dog" answers wherever "dog sks" stands.
       const bool within = std::includes(one.begin(), one.end(), other.begin(), other.end());
       const bool around = std::includes(other.begin(), other.end(), one.begin(), one.end());
       if (!within && !around) continue;

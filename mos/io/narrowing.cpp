@@ -3,11 +3,9 @@
 #include <c10/core/ScalarType.h>
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <cctype>
-
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 
 namespace mos::io {
 
@@ -28,10 +26,7 @@ std::string dtype_text(torch::ScalarType dtype) {
   if (dtype == torch::kFloat16) return "float16";
   if (dtype == torch::kFloat32) return "float32";
   if (dtype == torch::kFloat64) return "float64";
-  std::string name = c10::toString(dtype);
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return name;
+  return lower_ascii(c10::toString(dtype));
 }
 
 [[noreturn]] void refuse(const std::string& name, const Tensor& tensor, std::int64_t beyond,

@@ -23,6 +23,7 @@ class PickleReader : private PickleMachine {
 
   Pickle read() {
     while (true) {
+      // take() ends the reading at the end of the text: a pickle without a stop is damaged.
       const auto opcode = static_cast<Opcode>(take(1).front());
       if (opcode == Opcode::kStop) break;
       if (!read_value(opcode) && !read_container(opcode) && !read_memo(opcode) &&
@@ -58,6 +59,7 @@ class PickleReader : private PickleMachine {
         return true;
       case Opcode::kLong: {
         auto line = take_line();
+        // Python 2 wrote long numbers so.
         if (line.ends_with('L')) line.remove_suffix(1);
         push_int(parse<std::int64_t>(line));
         return true;

@@ -33,6 +33,7 @@ std::string_view header_text(const MappedFile& file, const std::string& origin) 
   }
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
+  // Most files that are something else begin with text, which read as a length is enormous.
   if (length > kMaxHeaderBytes) {
     fail(
         fmt::format("its header claims {} bytes, more than the {} allowed; it is probably not a "
@@ -45,6 +46,7 @@ std::string_view header_text(const MappedFile& file, const std::string& origin) 
                     "fetch it again",
                     length, file.size() - kLengthBytes));
   }
+  // A view of the mapped pages: a header may have megabytes, and is read once.
   return file.text().substr(kLengthBytes, length);
 }
 
@@ -97,6 +99,8 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
                        const WriteRules& rules) {
   std::vector<LazyDict::iterator> ordered;
   for (auto entry = tensors.begin(); entry != tensors.end(); ++entry) ordered.push_back(entry);
+  // Every tensor then begins at a multiple of its element's size, without padding, which the format
+  // does not have.
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
     return c10::elementSize(a->second.dtype) > c10::elementSize(b->second.dtype);
   });
@@ -114,6 +118,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
                               .end = position + bytes});
     position += bytes;
   }
+  // The header is complete before the first tensor is made: shapes and dtypes were promised.
   const auto json = format_safetensors_header(header);
   const auto length = static_cast<std::uint64_t>(json.size());
 
@@ -125,6 +130,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
     if (rules.cancel != nullptr) rules.cancel->check();
     const auto tensor =
         narrowing.cast(entry->first, entry->second.make(), entry->second.dtype).contiguous();
+    // Another shape would shift all data behind it under the wrong names.
     TORCH_CHECK(tensor.sizes() == entry->second.shape, entry->first, " has another shape");
     file.write(tensor.data_ptr(), tensor.nbytes());
     entry->second.make = nullptr;  // what it was made of is not needed any more

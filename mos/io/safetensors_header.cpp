@@ -54,6 +54,8 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   SafetensorsHeader take() { return std::move(header_); }
 
   bool start_object(std::size_t /*unknown*/) override {
+    // An object inside of a tensor or of the metadata is refused when it begins, so depth needs no
+    // bound of its own.
     if (level_ == Level::kTop) {
       level_ = Level::kHeader;
     } else if (level_ == Level::kHeader && name_ == kMetadataKey) {
@@ -192,6 +194,8 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
            printable(name));
     }
     field_ = static_cast<std::size_t>(found - kFieldNames.begin());
+    // JSON leaves open which of two values counts; readers that differ would load different models
+    // from one file.
     if (std::exchange(has_[field_], true)) fail_twice(name);
   }
 
@@ -256,6 +260,7 @@ void check_range(const TensorInfo& info, std::uint64_t data_bytes, const std::st
   bool overflow = false;
   for (const auto size : info.shape) {
     const auto count = static_cast<std::uint64_t>(size);
+    // May wrap around: `extent` below is at least as large and tells.
     bytes *= count;
     overflow =
         overflow || __builtin_mul_overflow(extent, std::max<std::uint64_t>(count, 1), &extent);
@@ -273,6 +278,8 @@ void check_range(const TensorInfo& info, std::uint64_t data_bytes, const std::st
 void check_names(const std::vector<TensorInfo>& tensors, const std::string& origin) {
   std::vector<std::string_view> names;
   for (const auto& info : tensors) names.push_back(info.name);
+  // Sorted once: looking each name up among the others is quadratic, and a header may have a
+  // million.
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end()) {
@@ -284,6 +291,8 @@ void check_names(const std::vector<TensorInfo>& tensors, const std::string& orig
 void check_layout(std::vector<TensorInfo>& tensors, std::uint64_t data_bytes,
                   const std::string& origin) {
   std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    // Empty tensors may share a place; by name, so that the sequence does not depend on the
+    // header's.
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
   std::uint64_t position = 0;
@@ -362,6 +371,7 @@ std::string format_safetensors_header(const SafetensorsHeader& header) {
                         fmt::join(info.shape, ","), info.begin, info.end);
   }
   text += '}';
+  // Data that begins at a multiple of 8 can be mapped as it is.
   text.resize((text.size() + 7) / 8 * 8, ' ');
   return text;
 }

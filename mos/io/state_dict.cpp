@@ -48,6 +48,7 @@ struct LoadPlan {
 LoadPlan plan_load(StateDict unfilled, StateDict& dict, const LoadOptions& options) {
   LoadPlan plan;
   for (auto& [key, tensor] : dict) {
+    // A key of today stays as it is, even where a rule of older names would match a part of it.
     const auto name = unfilled.contains(key) ? key : canonical_key(key);
     const auto target = unfilled.find(name);
     if (target == unfilled.end()) {
@@ -68,9 +69,11 @@ LoadPlan plan_load(StateDict unfilled, StateDict& dict, const LoadOptions& optio
                                                    shape_text(target->second.sizes())));
       plan.acceptable = false;
     }
+    // A second key for the same target then is unexpected: an old and a new name of one tensor.
     unfilled.erase(target);
   }
   for (const auto& [name, tensor] : unfilled) {
+    // Constants, which the module has made itself.
     if (is_ignorable_buffer(name)) continue;
     plan.report.missing.push_back(name);
     plan.acceptable = plan.acceptable && allows(options.allow_missing, name);
@@ -124,7 +127,10 @@ LoadReport load_into(torch::nn::Module& module, StateDict dict, const LoadOption
       target.set_data(
           torch::empty(source.sizes(), torch::TensorOptions(*options.new_memory).dtype(dtype)));
     }
+    // Looked at while it passes through the cache anyway: a pass of its own would double the time
+    // of loading.
     if (!copy_finite(target, source)) throw_not_finite(shown(options.origin), key);
+    // Pages of a mapped file go back to the system one tensor after the other.
     source.reset();
   }
   return std::move(plan.report);

@@ -54,6 +54,7 @@ class PickleWriter {
  public:
   std::string write(const TorchValue& value) {
     op(Opcode::kProto);
+    // Protocol 2, torch.save's own default: every PyTorch reads it.
     byte(2);
     put(value);
     op(Opcode::kStop);
@@ -107,6 +108,7 @@ class PickleWriter {
 
   /// _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks).
   void tensor(const Tensor& given) {
+    // A view would bring its whole storage along: of 77 rows of a vocabulary, all 49,408.
     const auto whole = given.detach().cpu().contiguous();
     global("torch._utils", "_rebuild_tensor_v2");
     op(Opcode::kMark);
@@ -114,6 +116,7 @@ class PickleWriter {
     text("storage");
     global("torch", storage_class(whole.scalar_type()));
     text(fmt::format("{}", tensors_.size()));
+    // Where it was saved from; a reader maps it to where it wants.
     text("cpu");
     integer(whole.numel());
     op(Opcode::kTuple);
@@ -185,6 +188,7 @@ void save_torch_file(const std::filesystem::path& path, const TorchValue& value)
     zip.add(fmt::format("archive/data/{}", i),
             {static_cast<const char*>(tensor.data_ptr()), tensor.nbytes()});
   }
+  // What PyTorch's reader asks for first.
   zip.add("archive/version", "3\n");
   zip.finish();
   file.commit();
@@ -197,6 +201,7 @@ TorchValue nest_tensors(const StateDict& dict) {
     for (std::size_t begin = 0; begin <= key.size();) {
       const auto end = std::min(key.find('/', begin), key.size());
       place = &place->children[key.substr(begin, end - begin)];
+      // A tensor stands where a dictionary would begin.
       if (place->leaf.defined()) break;
       begin = end + 1;
     }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -15,14 +14,5 @@ struct Estimate {
 
 /// With the memory as it is now.
 Estimate estimate_of(double seconds, std::string measured);
-
-/// Seconds since its construction or the last lap.
-class Stopwatch {
- public:
-  double lap();
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace mos::jobs

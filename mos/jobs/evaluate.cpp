@@ -3,18 +3,16 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <span>
-#include <string_view>
 
 #include "mos/base/error.h"
 #include "mos/base/folder.h"
-#include "mos/base/text.h"
+#include "mos/base/stopwatch.h"
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
+#include "mos/io/picture_name.h"
 
 namespace mos::jobs {
 namespace {
@@ -22,19 +20,13 @@ namespace {
 namespace fs = std::filesystem;
 using torch::Tensor;
 
-bool is_picture(const fs::path& path) {
-  constexpr auto kEndings =
-      std::to_array<std::string_view>({".png", ".jpg", ".jpeg", ".jfif", ".webp"});
-  return std::ranges::find(kEndings, lower_ascii(path.extension().string())) != kEndings.end();
-}
-
 /// `path` itself, or the pictures of a folder: of its images/, if it has one as concepts do.
 std::vector<fs::path> pictures_of(const fs::path& path) {
   if (!fs::is_directory(path)) return {path};
   const auto inside = path / "images";
   std::vector<fs::path> pictures;
   for (const auto& entry : entries_of(fs::is_directory(inside) ? inside : path)) {
-    if (is_picture(entry)) pictures.push_back(entry);
+    if (io::is_picture_name(entry)) pictures.push_back(entry);
   }
   if (!pictures.empty()) return pictures;
   throw Error(ErrorKind::kFormat,
@@ -50,18 +42,18 @@ class Eyes {
                                  : eval::ClipScorer::load(job.clip, job.clip)) {}
 
   Tensor see(const std::vector<fs::path>& pictures, const std::string& stage) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     std::vector<Tensor> embeds;
     for (const auto& path : pictures) {
       if (context_.cancel != nullptr) context_.cancel->check();
+      // One by one: pictures may differ in size, and the scorer brings each to its own.
       embeds.push_back(scorer_.image_embeds(io::to_rgb(io::read_image(path).pixels).unsqueeze(0)));
-      const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
       if (!context_.progress) continue;
       context_.progress({.stage = stage,
                          .step = static_cast<std::int64_t>(embeds.size()),
                          .total = static_cast<std::int64_t>(pictures.size()),
                          .loss = std::numeric_limits<double>::quiet_NaN(),
-                         .seconds = spent.count()});
+                         .seconds = watch.seconds()});
     }
     return torch::cat(embeds);
   }
@@ -102,6 +94,7 @@ Evaluation run(const EvaluateJob& job, const JobContext& context) {
     result.references = references.size(0);
     result.image_alignment = alignment.all_pairs;
     result.first_reference = alignment.first_reference;
+    // Of one picture there is nothing to leave out.
     if (result.references > 1) {
       result.references_among_themselves = eval::leave_one_out_alignment(references);
     }

@@ -13,6 +13,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/record.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/version.h"
 #include "mos/jobs/fuse_order.h"
 
@@ -45,9 +46,9 @@ struct Base {
 
 /// The base model, and what it has to say of the concepts' keys.
 Base load_base(FuseOrder& order) {
-  auto model = diffusion::Model::load(order.job.base, {.dtype = std::nullopt,
-                                                       .device = device_named(order.job.device),
-                                                       .read = order.job.read});
+  auto model = diffusion::Model::load(
+      order.job.base,
+      {.dtype = std::nullopt, .device = device_named(order.job.device), .read = order.job.read});
   auto hash = diffusion::model_hash(model);
   for (auto& source : order.sources) session::compare_base(source.name, source.delta, hash);
   for (auto& source : order.sources) {

@@ -65,6 +65,7 @@ void check_format(const FuseOrder& order) {
     }
   }
   // The fused LoRA: pairs of scale 1.
+  // One layer stands for all: what matters is the form.
   all.updates[checkpoint::Part::kUNet]["any"] = concepts::LowRank{};
   concepts::check_holds(order.lora_format, all, order.job.lora);
 }
@@ -104,6 +105,7 @@ void check_outputs(const FuseOrder& order, const JobContext& context) {
   }
   outputs.check();
   const auto method = fuse::make_method(order.options.method, order.options.of_method);
+  // Throws now for a TMPDIR that is none, not after minutes.
   if (method->needs().inputs != fuse::Recorded::kNothing) temporary_folder();  // moments go there
 }
 
@@ -112,6 +114,7 @@ void check_outputs(const FuseOrder& order, const JobContext& context) {
 bool FuseOrder::report_is_in_model() const {
   if (job.out.empty() || checkpoint::is_single_file(job.out)) return false;
   const auto as_folder = [](const fs::path& path) {
+    // "model", "./model/" and "a/../model" are one folder, which need not be there yet.
     return (fs::absolute(path) / "").lexically_normal();
   };
   return as_folder(report.parent_path()) == as_folder(job.out);

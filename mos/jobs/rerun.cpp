@@ -66,7 +66,10 @@ fs::path run(const RerunJob& job, const JobContext& context) {
                                   .read = job.read,
                                   .concepts = job.concepts,
                                   .adapters = job.adapters,
-                                  .pictures = job.conditions};
+                                  .pictures = job.conditions,
+                                  .init = job.init,
+                                  .mask = job.mask,
+                                  .region_masks = job.region_masks};
   const session::Destination destination(job.out.empty() ? job.picture : job.out,
                                          /*several=*/false);
   check_outputs(job, session::with_moved(record, moved), destination);

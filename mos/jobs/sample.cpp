@@ -10,6 +10,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
+#include "mos/base/stopwatch.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/jobs/scene.h"
@@ -114,7 +115,7 @@ Opened open(const SampleJob& job, const session::Destination& destination,
 void use_fast(const SampleJob& job, const Json& given, region::SampleOptions& options) {
   std::vector<std::string> files;
   for (const auto& use : uses_of(job)) files.push_back(use.file);
-  const auto& kind = region::find_fast_kind(job.fast, files);
+  const auto kind = region::find_fast_kind(job.fast, files);
   const auto scheduler = json_value<std::string>(given, "scheduler", "");
   if (!scheduler.empty()) region::check_fast_scheduler(kind, scheduler);
   region::use_fast_kind(kind, options);
@@ -201,7 +202,9 @@ Estimate estimate(const SampleJob& given, const JobContext& context) {
   record.options.steps = std::min(steps, kTrialSteps);
   record.options.count = std::min(job.batch, count);
   // A share of so few steps can be none; the whole of them takes at least as long.
-  record.options.pictures.strength = record.options.pictures.hires_strength = 1.0;
+  auto& pictures = record.options.pictures;
+  if (!pictures.init.empty()) pictures.strength = 1.0;
+  if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
   std::vector<double> laps;
   watch.lap();
   region::sample_pictures(
@@ -235,7 +238,7 @@ std::vector<fs::path> run(const SampleJob& given, const JobContext& context) {
     tell(path);
     if (!job.grid.empty()) all.push_back(pixels);
   };
-  const session::Preview preview(job.preview, opened.model.vae, context.preview);
+  const session::Preview preview(job.preview, opened.model, context.preview);
   if (job.preview > 0) destination.make_folder();
   const auto watch = [&](diffusion::StepCallback inner, const session::PictureRecord& of_batch) {
     return preview.of_batch(std::move(inner), destination.path(of_batch.options.seed), of_batch);

@@ -79,7 +79,9 @@ void describe(Visitor& visit, SampleJob& job) {
   visit("out", job.out, "the picture FILE.png, FILE-SEED.png for each of several, or a folder",
         a_path());
   visit("from", job.from,
-        "the options of a picture of mos sample, A1111 or ComfyUI; others go over them", a_path());
+        "the options of a picture of mos sample, A1111, Forge, InvokeAI or ComfyUI; others go over "
+        "them",
+        a_path());
   visit("fast", job.fast,
         "for LoRA of few steps: auto, lcm, hyper, lightning or tcd sets scheduler, steps and "
         "guidance; others go over it");
@@ -122,7 +124,8 @@ struct RerunJob {
   std::string out;  ///< Empty: over the picture, where the new one is the same.
   /// Where files are that have moved; empty: where they were. A list names all of its kind.
   std::string base;
-  std::vector<std::string> concepts, adapters, conditions;
+  std::vector<std::string> concepts, adapters, conditions, region_masks;
+  std::string init, mask;
   checkpoint::ReadOptions read;
   session::KeyOptions keys;
 };
@@ -135,6 +138,9 @@ void describe(Visitor& visit, RerunJob& job) {
   visit("concept", job.concepts, "where the concepts are now", a_path());
   visit("adapter", job.adapters, "where the adapters are now", a_path());
   visit("condition", job.conditions, "where their pictures are now", a_path());
+  visit("init", job.init, "where the picture is now that it began with", a_path());
+  visit("mask", job.mask, "where its mask is now", a_path());
+  visit("region_mask", job.region_masks, "where the masks of regions are now", a_path());
   describe(visit, job.read);
   describe(visit, job.keys);
 }

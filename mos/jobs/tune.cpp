@@ -10,6 +10,7 @@
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/runtime.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/version.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/nn/compute.h"

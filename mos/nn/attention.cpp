@@ -27,6 +27,7 @@ AttentionImpl::AttentionImpl(const AttentionSize& size)
 
 Tensor AttentionImpl::forward(const Tensor& hidden_states, const Tensor& context,
                               const Tensor& residual) {
+  // A processor may not know residuals: it gives what diffusers' processors give.
   if (processor) {
     const auto y = processor->process(*this, hidden_states, context);
     return residual.defined() ? y + residual : y;
@@ -75,6 +76,7 @@ Tensor AttentionImpl::split_heads(const Tensor& x) const {
 FeatureSize feature_size(std::int64_t latent_height, std::int64_t latent_width,
                          std::int64_t positions) {
   auto height = latent_height, width = latent_width;
+  // Halvings are the only way to smaller features, so the first that fits is the one.
   while (height * width > positions) {
     height = (height + 1) / 2;
     width = (width + 1) / 2;

@@ -83,6 +83,8 @@ class ClipEncoderLayerImpl : public torch::nn::Module {
   Tensor forward(const Tensor& x, const AttentionOptions& options) {
     const auto y = self_attn_->forward(norm1_(x), x, options);
     const auto wide = fc1_(norm2_(y));
+    // OpenCLIP's towers (SD 2.x) have the exact one, OpenAI's the quick one: with the other, text
+    // drifts off layer by layer.
     const bool exact = activation_ == ClipActivation::kGelu;
     return fc2_->forward(exact ? nn::gelu(wide) : quick_gelu(wide), y);
   }
@@ -158,6 +160,8 @@ class ClipTextTransformerImpl : public torch::nn::Module {
     const auto dtype = working_dtype(token->weight);
     if (!concept_rows.defined()) return torch::embedding(token->weight, ids).to(dtype);
     const auto vocabulary = token->weight.size(0);
+    // Both tables are asked for every position, at a place that exists, and `where` picks: no
+    // position has to be found first, which would wait for the device.
     const auto ordinary = torch::embedding(token->weight, ids.clamp_max(vocabulary - 1)).to(dtype);
     const auto own = torch::embedding(concept_rows, (ids - vocabulary).clamp_min(0));
     return torch::where((ids >= vocabulary).unsqueeze(-1), cast_like(own, ordinary), ordinary);
@@ -223,6 +227,7 @@ class ClipVisionTransformerImpl : public torch::nn::Module {
 
 ClipTextConfig ClipTextConfig::from_json(const Json& config) {
   ClipTextConfig c;
+  // Configs leave out what is as in the smallest CLIP.
   c.hidden_size = 512;  // transformers' defaults, ViT-B/32
   c.intermediate_size = 2048;
   c.num_attention_heads = 8;

@@ -23,6 +23,7 @@ Tensor joined(std::span<const Conditioning> parts, Tensor Conditioning::*which) 
   for (const auto& part : parts) {
     if ((part.*which).defined()) all.push_back(part.*which);
   }
+  // All parts have it or none: they are of one model.
   return all.empty() ? Tensor() : torch::cat(all);
 }
 
@@ -46,6 +47,7 @@ Conditioning Conditioning::to(const torch::TensorOptions& options) const {
 
 Conditioning Conditioning::layerwise(std::int64_t texts) const {
   auto result = *this;
+  // Expanded: one text that every layer reads takes the memory of one.
   if (!is_layerwise()) result.context = context.unsqueeze(1).expand({-1, texts, -1, -1});
   return result;
 }

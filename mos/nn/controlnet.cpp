@@ -26,6 +26,7 @@ Tensor pooled(const Tensor& x) { return x.mean({2, 3}, /*keepdim=*/true).expand_
 ControlNetConfig ControlNetConfig::from_json(const Json& config) {
   ControlNetConfig result;
   auto of_unet = config;
+  // A ControlNet gives no picture: its config has no such number, and the reader wants one.
   of_unet["out_channels"] = json_value<std::int64_t>(config, "in_channels", 4);
   // A ControlNet has no up blocks; those of its U-Net mirror the down blocks.
   if (const auto down = config.find("down_block_types"); down != config.end() && down->is_array()) {
@@ -96,6 +97,7 @@ void ControlNetModelImpl::build_zero_convolutions() {
   zero_down_.push_back(conv1x1(widths.front(), widths.front()));
   for (std::size_t level = 0; level < widths.size(); ++level) {
     const bool halves = level + 1 < widths.size();
+    // What the down block of the level pushes (UNetDownBlock).
     const auto states = config_.unet.layers_per_block[level] + (halves ? 1 : 0);
     for (std::int64_t i = 0; i < states; ++i) {
       zero_down_.push_back(conv1x1(widths[level], widths[level]));
@@ -114,6 +116,7 @@ Tensor ControlNetModelImpl::embed_picture(const Tensor& picture) {
 ControlNetOutput ControlNetModelImpl::forward(const Tensor& sample, const Tensor& timesteps,
                                               const Conditioning& text, const Tensor& picture) {
   const auto own_context =
+      // Its layers are the first of the U-Net's, in the same sequence.
       text.is_layerwise() ? text.context.narrow(1, 0, cross_attentions_) : text.context;
   const auto time = encoder_.embed_time(timesteps, sample);
   std::vector<Tensor> skips;
@@ -123,6 +126,7 @@ ControlNetOutput ControlNetModelImpl::forward(const Tensor& sample, const Tensor
   for (std::size_t i = 0; i < skips.size(); ++i) output.down.push_back(zero_down_[i](skips[i]));
   output.mid = zero_mid_(x);
   if (config_.global_pool_conditions) {
+    // ControlNet 1.1's shuffle says what is in the picture, not where.
     for (auto& features : output.down) features = pooled(features);
     output.mid = pooled(output.mid);
   }

@@ -21,6 +21,7 @@ Tensor cast_like(const Tensor& tensor, const Tensor& reference) {
 }
 
 torch::ScalarType working_dtype(const Tensor& weight) {
+  // ATen of LibTorch 1.13 has no float16 matrix product on a CPU, and later ones a slow one.
   const bool only_kept = weight.device().is_cpu() && weight.scalar_type() == torch::kHalf;
   return only_kept ? torch::kFloat32 : weight.scalar_type();
 }
@@ -37,6 +38,8 @@ void LoraLayer::attach_lora(const Tensor& down, const Tensor& up) {
   const auto rank = down.dim() > 0 ? down.size(0) : 0;
   auto up_shape = of_rank(weight.sizes(), 1, rank);
   std::fill(up_shape.begin() + 2, up_shape.end(), 1);
+  // As the weight with r in the place of O, and of I: the one of the two that reads keeps the
+  // kernel, the other is 1×1.
   const bool fits = down.sizes() == of_rank(weight.sizes(), 0, rank) && up.sizes() == up_shape;
   if (!fits) {
     throw Error(ErrorKind::kMismatch,
@@ -60,6 +63,7 @@ void LoraLayer::detach_lora() {
 Tensor LoraLayer::lora_path(const Tensor& rows) const {
   const auto down = cast_like(lora_down_->weight.flatten(1), rows);
   const auto up = cast_like(lora_up_->weight.flatten(1), rows);
+  // Two thin products; up · down would be a matrix as large as the weight.
   return torch::linear(torch::linear(rows, down), up) * lora_scale;
 }
 
@@ -75,12 +79,14 @@ LinearImpl::LinearImpl(std::int64_t in_features, std::int64_t out_features, Bias
 
 bool LinearImpl::runs_fused(const Tensor& x) const {
   if constexpr (kFusedKernelsBuilt) {
+    // With LoRA the pair would be added outside anyway, and gradients of its factors are ATen's.
     return engine == Engine::kFused && !has_lora() && kernels::fused::linear_applies(x, weight);
   }
   return false;
 }
 
 Tensor LinearImpl::forward(const Tensor& x, const Tensor& residual) {
+  // Before the layer is applied: an observer may count on the weights not having been asked yet.
   if (input_observer) input_observer(x);
   if constexpr (kFusedKernelsBuilt) {
     if (runs_fused(x)) return kernels::fused::linear(x, weight, bias, residual);
@@ -117,6 +123,7 @@ Tensor Conv2dImpl::patches(const Tensor& x) const {
 
 bool Conv2dImpl::runs_fused(const Tensor& x) const {
   if constexpr (kFusedKernelsBuilt) {
+    // Winograd's transforms are for stride 1.
     if (engine != Engine::kFused || has_lora() || stride_ != 1) return false;
     return reads_patches() ? padding_ == 1 && kernels::fused::winograd_applies(x, weight)
                            : padding_ == 0 && kernels::fused::linear_applies(x, weight);
@@ -164,6 +171,7 @@ Conv2d conv3x3(std::int64_t in_channels, std::int64_t out_channels, std::int64_t
 void for_each_lora_layer(torch::nn::Module& root,
                          const std::function<void(const std::string&, LoraLayer&)>& visit) {
   for (const auto& item : root.named_modules(std::string(), /*include_self=*/false)) {
+    // The factors below a layer are modules too, but none of this kind.
     auto* layer = dynamic_cast<LoraLayer*>(item.value().get());
     if (layer != nullptr) visit(item.key(), *layer);
   }

@@ -10,6 +10,7 @@
 namespace mos::nn {
 namespace {
 
+/// Kernels read memory by these sizes: a wrong one must not get there.
 void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v) {
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes(),
               "attention expects q [B,H,N,D] and k, v [B,H,M,D], got ", q.sizes(), ", ", k.sizes(),
@@ -18,6 +19,7 @@ void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch
               "attention: q ", q.sizes(), " and k ", k.sizes(), " differ in batch, heads or width");
 }
 
+// Where the fused kernels were not built they are not declared, either: hence `if constexpr`.
 namespace fused = kernels::fused;
 namespace portable = kernels::portable;
 using kernels::kFusedKernelsBuilt;
@@ -74,6 +76,7 @@ torch::Tensor gelu(const torch::Tensor& x) {
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                         const AttentionOptions& options) {
   check_attention(q, k, v);
+  // Vaswani et al., equation 1.
   const double scale = options.scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(3))));
   if constexpr (kFusedKernelsBuilt) {
     if (fused::attention_applies(q, k, v, scale, options)) {

@@ -21,9 +21,12 @@ ResnetBlock2DImpl::ResnetBlock2DImpl(const ResnetSize& size) {
 }
 
 Tensor ResnetBlock2DImpl::forward(const Tensor& x, const Tensor& activated_time) {
+  // The kernels add this, and the residual below, while the result is in registers.
   Summands time;
   if (!time_emb_proj_.is_empty()) time.per_sample = time_emb_proj_(activated_time);
   auto y = norm2_(conv1_->forward(norm1_(x, Activation::kSilu), time), Activation::kSilu);
+  // Either convolution can add the other path; with a shortcut it is the smaller one that is added
+  // to.
   if (conv_shortcut_.is_empty()) return conv2_->forward(y, {.residual = x});
   y = conv2_(y);
   return conv_shortcut_->forward(x, {.residual = y});
@@ -38,6 +41,7 @@ Downsample2DImpl::Downsample2DImpl(std::int64_t channels, Downsampling kind) : k
 }
 
 Tensor Downsample2DImpl::forward(const Tensor& x) {
+  // diffusers' VAE pads the right and the bottom alone, as its TensorFlow ancestor did.
   return conv_(kind_ == Downsampling::kSymmetric ? x : torch::constant_pad_nd(x, {0, 1, 0, 1}));
 }
 

@@ -51,24 +51,6 @@ T2IAdapterKind kind_named(const std::string& name) {
                                               name, kFullName, kLightName));
 }
 
-void check_values(const T2IAdapterConfig& c) {
-  const auto bad = [](const std::string& what) {
-    throw Error(ErrorKind::kFormat, "adapter config: " + what);
-  };
-  if (c.in_channels != 1 && c.in_channels != 3) {
-    bad(fmt::format("in_channels is {}, expected 1 (grey pictures) or 3", c.in_channels));
-  }
-  if (c.channels.empty() || c.channels.size() > kMostLevels) {
-    bad(fmt::format("channels has {} levels, expected 1…{}", c.channels.size(), kMostLevels));
-  }
-  for (const auto width : c.channels) {
-    const auto least = c.kind == T2IAdapterKind::kLight ? kLightReduction : 1;
-    if (width < least || width > kLargestWidth) bad(fmt::format("channels has {}", width));
-  }
-  if (c.num_res_blocks < 1 || c.num_res_blocks > 64) bad("num_res_blocks must lie in 1…64");
-  if (c.downscale_factor < 1 || c.downscale_factor > 64) bad("downscale_factor must lie in 1…64");
-}
-
 }  // namespace
 
 T2IAdapterConfig T2IAdapterConfig::from_json(const Json& config) {
@@ -78,18 +60,42 @@ T2IAdapterConfig T2IAdapterConfig::from_json(const Json& config) {
   c.channels = json_value(config, "channels", c.channels);
   c.num_res_blocks = json_value(config, "num_res_blocks", c.num_res_blocks);
   c.downscale_factor = json_value(config, "downscale_factor", c.downscale_factor);
-  check_values(c);
+  if (c.kind == T2IAdapterKind::kLight && !c.channels.empty()) {
+    c.channels.push_back(c.channels.back());
+  }
+  c.check();
   return c;
 }
 
 Json T2IAdapterConfig::to_json() const {
+  auto named = channels;
+  if (kind == T2IAdapterKind::kLight && !named.empty()) named.pop_back();
   return {{"_class_name", "T2IAdapter"},
+          // The first with this class; later ones read the same file.
           {"_diffusers_version", "0.19.3"},
           {"adapter_type", kind == T2IAdapterKind::kFull ? kFullName : kLightName},
-          {"channels", channels},
+          {"channels", named},
           {"downscale_factor", downscale_factor},
           {"in_channels", in_channels},
           {"num_res_blocks", num_res_blocks}};
+}
+
+void T2IAdapterConfig::check() const {
+  const auto bad = [](const std::string& what) {
+    throw Error(ErrorKind::kFormat, "adapter config: " + what);
+  };
+  if (in_channels != 1 && in_channels != 3) {
+    bad(fmt::format("in_channels is {}, expected 1 (grey pictures) or 3", in_channels));
+  }
+  if (channels.empty() || channels.size() > kMostLevels) {
+    bad(fmt::format("channels has {} levels, expected 1…{}", channels.size(), kMostLevels));
+  }
+  for (const auto width : channels) {
+    const auto least = kind == T2IAdapterKind::kLight ? kLightReduction : 1;
+    if (width < least || width > kLargestWidth) bad(fmt::format("channels has {}", width));
+  }
+  if (num_res_blocks < 1 || num_res_blocks > 64) bad("num_res_blocks must lie in 1…64");
+  if (downscale_factor < 1 || downscale_factor > 64) bad("downscale_factor must lie in 1…64");
 }
 
 /// diffusers' `AdapterBlock` and `LightAdapterBlock`.
@@ -136,6 +142,7 @@ T2IAdapterImpl::T2IAdapterImpl(const T2IAdapterConfig& config) : config_(config)
 std::vector<Tensor> T2IAdapterImpl::forward(const Tensor& picture) {
   TORCH_CHECK(picture.dim() == 4 && picture.size(1) == config_.in_channels, "the adapter takes [B,",
               config_.in_channels, ",H,W], got ", picture.sizes());
+  // To the size of the latents at once: what is lost in resolution becomes channels.
   auto x = torch::pixel_unshuffle(picture, config_.downscale_factor);
   if (!conv_in_.is_empty()) x = conv_in_(x);
   std::vector<Tensor> features;

@@ -23,13 +23,17 @@ enum class T2IAdapterKind {
 struct T2IAdapterConfig {
   T2IAdapterKind kind = T2IAdapterKind::kFull;
   std::int64_t in_channels = 3;  ///< Of the condition picture: 3 (keypose) or 1 (sketch).
-  std::vector<std::int64_t> channels = {320, 640, 1280, 1280};  ///< The U-Net's block channels.
-  std::int64_t num_res_blocks = 2;                              ///< In each level.
+  /// Of each level: the U-Net's block channels. Files of a light adapter leave out the last level,
+  /// which in diffusers is as wide as the one before (adapter.py, LightAdapter).
+  std::vector<std::int64_t> channels = {320, 640, 1280, 1280};
+  std::int64_t num_res_blocks = 2;    ///< In each level.
   std::int64_t downscale_factor = 8;  ///< Pixels for each latent position along one side.
 
   /// Throws kFormat on impossible values, kMismatch for the adapters of SDXL.
   static T2IAdapterConfig from_json(const Json& config);
   Json to_json() const;
+  /// Throws kFormat on impossible values.
+  void check() const;
 };
 
 /// diffusers' `T2IAdapter`: features of a condition picture for the down blocks of the U-Net.

@@ -26,6 +26,7 @@ FeedForwardImpl::FeedForwardImpl(std::int64_t features) {
   proj_ = Linear(features, 2 * inner);
   out_ = Linear(inner, features);
   auto net = register_module("net", ModuleList());
+  // The names of these indices are keys of files.
   net->push_back(std::make_shared<GegluImpl>(proj_));
   net->push_back(std::make_shared<torch::nn::Module>());  // index 1 is diffusers' dropout
   net->push_back(out_);
@@ -37,6 +38,7 @@ Tensor FeedForwardImpl::forward(const Tensor& x, const Tensor& residual) {
 
 BasicTransformerBlockImpl::BasicTransformerBlockImpl(const AttentionSize& size) {
   auto self_size = size;
+  // attn1 is self-attention.
   self_size.cross_attention_dim.reset();
   norm1_ = register_module("norm1", LayerNorm(size.query_dim, kLayerNormEps));
   attn1 = register_module("attn1", Attention(self_size));
@@ -77,6 +79,7 @@ Tensor Transformer2DModelImpl::forward(const Tensor& x, const Tensor& context) {
   const auto height = x.size(2), width = x.size(3);
   auto y = norm_(x);
   if (!linear_projection_) y = conv_in_(y);
+  // A view for channels-last features, so the rows cost nothing.
   y = y.permute({0, 2, 3, 1}).flatten(1, 2);  // [B,N,C]
   if (linear_projection_) y = linear_in_(y);
   for (auto& block : blocks) y = block(y, context);

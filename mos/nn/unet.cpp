@@ -33,6 +33,7 @@ struct UNetUpBlock : torch::nn::Module {
       if (!attentions.empty()) x = attentions[i](x, context);
     }
     if (upsampler.is_empty()) return x;
+    // Not twice the size: features of an odd side were halved by rounding up.
     return upsampler(x, skips.back().size(2), skips.back().size(3));
   }
 };
@@ -41,6 +42,7 @@ UNet2DConditionModelImpl::UNet2DConditionModelImpl(const UNetConfig& config)
     : config_(config), encoder_(*this, config) {
   const auto first = config.block_out_channels.front();
   build_up();
+  // Modules are visited as they were registered, and diffusers has mid_block behind up_blocks.
   encoder_.register_mid(*this);
   conv_norm_out_ =
       register_module("conv_norm_out", GroupNorm(config.norm_num_groups, first, config.norm_eps));
@@ -69,9 +71,12 @@ void UNet2DConditionModelImpl::build_up() {
     const auto level = levels - 1 - position;
     const auto out = config_.block_out_channels[level];
     const auto below = config_.block_out_channels[level == 0 ? 0 : level - 1];
+    // One more than the down block of the level: the skip of its halving, or of conv_in, is read
+    // too.
     const auto count = config_.layers_per_block[level] + 1;
     auto block = std::make_shared<UNetUpBlock>();
     for (std::int64_t i = 0; i < count; ++i) {
+      // The last skip of a level was made before its first resnet widened it.
       const auto skip = i + 1 == count ? below : out;
       block->resnets.emplace_back(ResnetSize{.in_channels = (i == 0 ? previous : out) + skip,
                                              .out_channels = out,
@@ -102,6 +107,7 @@ std::vector<std::string> UNet2DConditionModelImpl::cross_attention_names() const
 
 Tensor UNet2DConditionModelImpl::forward(const Tensor& sample, const Tensor& timesteps,
                                          const Conditioning& text, const UNetResiduals& residuals) {
+  // A text that is not read would be a picture that silently misses it.
   TORCH_CHECK(!text.pooled.defined() && !text.time_ids.defined(),
               "this U-Net reads no pooled text and no sizes");
   const auto& context = text.context;
@@ -112,6 +118,7 @@ Tensor UNet2DConditionModelImpl::forward(const Tensor& sample, const Tensor& tim
               "ControlNet gave ", residuals.control_down.size(), " residuals for ", skips.size(),
               " skip connections");
   for (std::size_t i = 0; i < residuals.control_down.size(); ++i) {
+    // Not in place: the encoder's features belong to the graph of the gradient.
     skips[i] = skips[i] + residuals.control_down[i];
   }
 

@@ -79,6 +79,7 @@ void refuse_unsupported(const Json& config) {
                          {"timestep_post_act", nullptr}};
   for (const auto& [key, value] : expected.items()) {
     const auto found = config.find(key);
+    // null is diffusers' way to write a default.
     if (found == config.end() || found->is_null() || *found == value) continue;
     throw Error(ErrorKind::kFormat,
                 fmt::format("U-Net config: \"{}\": {} is not supported, expected {}", key,
@@ -115,6 +116,7 @@ void check_values(const UNetConfig& c) {
       bad(fmt::format("layers_per_block and transformer_layers_per_block must lie in 1…{}",
                       kMostLayers));
     }
+    // Each number may be possible alone while their product builds layers for hours.
     blocks += c.layers_per_block[i] * c.transformer_depth[i];
   }
   if (blocks > kMostBlocks) bad(fmt::format("it has {} transformer blocks", blocks));

@@ -56,6 +56,7 @@ Tensor timestep_embedding(const Tensor& timesteps, std::int64_t channels,
   const auto f32 = torch::TensorOptions().dtype(torch::kFloat32).device(timesteps.device());
   const auto exponent = -std::log(kMaxPeriod) * torch::arange(half, f32) /
                         (static_cast<double>(half) - config.freq_shift);
+  // In float32 whatever the network computes in: bfloat16 cannot tell timestep 990 from 991.
   const auto angle = timesteps.to(torch::kFloat32).unsqueeze(-1) * exponent.exp();  // [B,half]
   const auto sine = angle.sin(), cosine = angle.cos();
   return config.flip_sin_to_cos ? torch::cat({cosine, sine}, -1) : torch::cat({sine, cosine}, -1);
@@ -89,6 +90,7 @@ void number_cross_attentions(const std::vector<Attention>& layers, const TextSli
     auto layer = layers[i];
     layer->cross_attention_index = static_cast<std::int64_t>(i);
     layer->text_slice = slices.of_layer[i];
+    // So that a layer can refuse a text for another number of slices before it reads a wrong one.
     layer->text_count = slices.count;
   }
 }

@@ -40,6 +40,7 @@ class VaeAttentionImpl : public torch::nn::Module {
   }
 
   Tensor forward(const Tensor& x) {
+    // One head as wide as the channels; its N² scores are taken in chunks (ops.h).
     const auto rows = norm_(x).permute({0, 2, 3, 1}).flatten(1, 2).unsqueeze(1);  // [B,1,N,C]
     const auto mixed = attention(to_q_(rows), to_k_(rows), to_v_(rows)).squeeze(1);
     return x + out_(mixed).unflatten(1, {x.size(2), x.size(3)}).permute({0, 3, 1, 2});
@@ -238,6 +239,7 @@ Tensor AutoencoderKLImpl::moments(const Tensor& pictures) {
 
 LatentDistribution AutoencoderKLImpl::encode(const Tensor& pictures) {
   const auto parts = moments(pictures).chunk(2, 1);
+  // exp of half of it stays within float32, whatever a badly trained encoder says.
   return {parts[0], parts[1].clamp(-30.0, 20.0)};
 }
 

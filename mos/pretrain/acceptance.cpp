@@ -122,6 +122,7 @@ class Examiner {
     const auto count = std::min(options_.pictures, data_.size(Split::kHeldOut));
     for (std::int64_t i = 0; i < count; ++i) captions.push_back(data_.caption(Split::kHeldOut, i));
     if (count < 2) return;
+    // From captions of pictures that were never trained on, against these pictures.
     const auto painted = paint(captions, 0);
     const auto drawn = data_.pictures(Split::kHeldOut, torch::arange(count));
     rows.push_back({"painted: Frechet distance to held-out pictures",
@@ -208,6 +209,8 @@ class Examiner {
       for (std::size_t style = 0; style < world.styles.size(); ++style) {
         for (std::size_t c = 0; c < world.classes.size(); ++c) {
           const auto which = static_cast<std::int64_t>(c), of = static_cast<std::int64_t>(style);
+          // Steps that share no factor with most numbers of backgrounds: classes, styles and places
+          // are mixed without a draw.
           const auto background = (which + 7 * of + 5 * repeat) % backgrounds();
           requests.push_back({fmt::format("a {} picture of {} {}", world.styles[style].name,
                                           noun(which), place(background)),
@@ -258,6 +261,7 @@ class Examiner {
     for (const auto& [subjects, canvas, requests, least] :
          {Trial{2, 0, options_.pairs, 0.92}, Trial{2, 2, options_.pairs, 0.92},
           Trial{3, 3, options_.triples, 0.80}}) {
+      // A small world has the square canvas alone.
       if (canvas >= data_.canvases() || requests < 1) continue;
       const auto [height, width] = data_.world().pixels(canvas);
       rows.push_back({fmt::format("painted: {} in their places, {}x{}",

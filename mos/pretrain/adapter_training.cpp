@@ -81,6 +81,8 @@ struct AdapterLoss {
     auto generator = generator_of_step(options.train.seed, step);
     const auto indices = order.batch(step, options.train.batch);
     const auto clean = latents.batch(indices, /*canvas=*/0);
+    // Noisy steps more often: layout, which the condition is about, is decided there (T2I-Adapter,
+    // section 3.4).
     const auto batch = add_noise(base.schedule, clean, generator, TimestepDraw::kCubic);
     const auto captions =
         draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
@@ -128,6 +130,7 @@ class Validation {
     const torch::NoGradGuard no_grad;
     auto pictures = pictures_;
     const double without = denoising_error(frozen_, adapter, pictures).item<double>();
+    // The same noise with and without: the difference is the adapter's.
     pictures.condition = conditions_;
     const double with = denoising_error(frozen_, adapter, pictures).item<double>();
     return {{"held_out_loss", with}, {"held_out_loss_without", without}};

@@ -24,10 +24,14 @@ NoisyBatch noisy_batch(const diffusion::NoiseSchedule& schedule, const Tensor& c
 Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator,
                             TimestepDraw draw) {
   const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
+  // One draw from each of `count` equal parts of 0…1: every batch sees early and late noise alike,
+  // so losses of batches differ less.
   auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
+  // Inverses of the distributions, so the parts stay equally likely.
   if (draw == TimestepDraw::kCubic) share = 1.0 - share.pow(3);
   if (draw == TimestepDraw::kLogitNormal) share = torch::special_ndtri(share).sigmoid();
   const auto drawn = (share * static_cast<double>(timesteps)).to(torch::kInt64);
+  // The parts rise; pictures, and the workers that share a batch, must not always get the same one.
   const auto order = torch::randperm(count, generator, torch::kInt64);
   return drawn.clamp_max(timesteps - 1).index_select(0, order);
 }
@@ -61,6 +65,7 @@ std::vector<std::string> draw_captions(const Dataset& data, const Tensor& indice
   std::vector<std::string> captions;
   for (std::int64_t i = 0; i < indices.size(0); ++i) {
     auto spec = data.layout(Split::kTrain, indices[i].item<std::int64_t>(), draw.canvas).caption;
+    // Other words for the same picture in each epoch: captions are drawn, not stored.
     world::choose_words(data.world(), spec, rng);
     const bool empty = rng.chance(draw.empty);
     captions.push_back(empty ? "" : world::caption_text(data.world(), spec));

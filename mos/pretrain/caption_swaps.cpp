@@ -44,6 +44,7 @@ struct Trial {
     const auto context = encode_captions(model.towers.front(), captions);
     auto sum = torch::zeros({indices.size(0)});
     for (const auto t : kTimesteps) {
+      // The same noise for both captions of a picture: what differs is what they say.
       auto generator = generator_of_step(seed, t, first);
       const auto noise = mos::randn(clean.sizes(), generator);
       const auto timesteps = torch::full({indices.size(0)}, t, torch::kInt64);
@@ -67,6 +68,7 @@ double prefers_own_caption(diffusion::Model model, const Dataset& data, const Ca
     if (static_cast<std::int64_t>(indices.size()) == options.pictures) break;
     const auto spec = data.layout(Split::kHeldOut, i).caption;
     const auto other = change(spec);
+    // This change does not apply to it.
     if (!other) continue;
     indices.push_back(i);
     own.push_back(world::caption_text(data.world(), spec));

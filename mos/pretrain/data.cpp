@@ -8,6 +8,7 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/pretrain/stage.h"
 #include "mos/world/vocabulary.h"
 
 namespace mos::pretrain {
@@ -18,7 +19,7 @@ using world::Split;
 namespace {
 
 std::filesystem::path options_path(const std::filesystem::path& base) {
-  return base / "data" / "options.json";
+  return options_of_stage(base / "data");
 }
 
 DataOptions saved_options(const std::filesystem::path& base) {
@@ -28,9 +29,7 @@ DataOptions saved_options(const std::filesystem::path& base) {
                                             "`mos pretrain data --sprites DIR --out {}`",
                                             base.string(), base.string()));
   }
-  DataOptions options;
-  read_options(read_json_file(path), path.string(), options);
-  return options;
+  return kept_options<DataOptions>(path.parent_path());
 }
 
 }  // namespace
@@ -38,12 +37,14 @@ DataOptions saved_options(const std::filesystem::path& base) {
 void Dataset::prepare(const std::filesystem::path& base, const DataOptions& options) {
   const auto text = write_options(options).dump(2) + "\n";
   const auto path = options_path(base);
+  // Latents and checkpoints belong to the pictures that they were made of.
   if (std::filesystem::exists(path) && read_text_file(path) != text) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("{} has been made for pictures of other options; choose another folder "
                             "or remove its data folder",
                             base.string()));
   }
+  // Loads every sprite: one that is missing shows now, not in the middle of a batch.
   const world::Compositor all_there(world::make_world(options.world), options.sprites);
   world::write_vocabulary(base / "tokenizer");
   make_folders(base / "data");
@@ -98,6 +99,7 @@ int other_class(const world::World& world, const world::CaptionSpec& spec, world
     throw Error(ErrorKind::kUsage, "the world has no class that a caption could be changed to");
   }
   int candidate = rng.below(count);
+  // The next free one: no draw is repeated, so a seed always takes as many numbers.
   while (present(candidate)) candidate = (candidate + 1) % count;
   return candidate;
 }

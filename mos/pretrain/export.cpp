@@ -3,15 +3,17 @@
 #include <fmt/core.h>
 
 #include <fstream>
-#include <map>
 
 #include "mos/base/directory.h"
 #include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/part.h"
+#include "mos/checkpoint/parts.h"
+#include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
@@ -24,6 +26,8 @@ namespace {
 constexpr auto kStored = torch::kFloat16;
 constexpr const char* kRecordFile = "training_record.json";
 constexpr const char* kSheetFile = "contact_sheet.png";
+constexpr const char* kJudgeFolder = "judge";
+constexpr const char* kAdaptersFolder = "adapters";
 
 void write_json(const std::filesystem::path& path, const Json& value) {
   write_text_file(path, value.dump(2) + "\n");
@@ -33,27 +37,10 @@ void write_model(const std::filesystem::path& folder, const std::string& file,
                  const torch::nn::Module& module, const Json& config) {
   make_folders(folder);
   io::StateDict stored;
+  // Half the size; what is painted is computed in bfloat16 or float32 from it.
   for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kStored);
   io::save_safetensors(folder / file, stored, {{"format", "pt"}});
   write_json(folder / "config.json", config);
-}
-
-Json model_index() {
-  const auto of = [](const char* library, const char* name) {
-    return Json::array({library, name});
-  };
-  Json index = {{"_class_name", "StableDiffusionPipeline"},
-                {"_diffusers_version", "0.19.3"},
-                {"feature_extractor", Json::array({nullptr, nullptr})},
-                {"requires_safety_checker", false},
-                {"safety_checker", Json::array({nullptr, nullptr})}};
-  std::map<std::string, Json> parts = {{"scheduler", of("diffusers", "DDIMScheduler")},
-                                       {"tokenizer", of("transformers", "CLIPTokenizer")}};
-  for (const auto& network : checkpoint::kNetworks) {
-    parts[network.folder] = of(network.library, network.class_name);
-  }
-  for (const auto& [name, classes] : parts) index[name] = classes;
-  return index;
 }
 
 /// The measured lines of a training's log and its last line.
@@ -72,7 +59,7 @@ Json log_summary(const std::filesystem::path& path) {
 
 Json stage_record(const std::filesystem::path& folder) {
   Json record = {{"steps_done", checkpoint_step(folder)}};
-  const auto options = folder / "options.json";
+  const auto options = options_of_stage(folder);
   if (std::filesystem::exists(options)) record["options"] = read_json_file(options);
   record["measurements"] = log_summary(folder / "log.jsonl");
   return record;
@@ -80,7 +67,8 @@ Json stage_record(const std::filesystem::path& folder) {
 
 Json training_record(const std::filesystem::path& base) {
   Json record = Json::object();
-  record["data"] = read_json_file(base / "data" / "options.json");
+  record["data"] = read_json_file(options_of_stage(base / "data"));
+  // A path of the machine that trained it says nothing elsewhere.
   record["data"].erase("sprites");
   for (const char* stage : {"vae", "vae_decoder", "towers", "judge", "unet"}) {
     if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);
@@ -98,13 +86,14 @@ Json training_record(const std::filesystem::path& base) {
 
 void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
   AtomicDirectory directory(target, Existing::kReplace, [](const std::filesystem::path& former) {
-    checkpoint::check_model_folder(former, {"adapters", kRecordFile, kSheetFile});
+    checkpoint::check_model_folder(former,
+                                   {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile});
   });
   const auto& out = directory.path();
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
-  write_model(out / "judge", "model.safetensors", *load_towers(base, TowerRole::kJudge),
+  write_model(out / kJudgeFolder, "model.safetensors", *load_towers(base, TowerRole::kJudge),
               read_json_file(base / "judge" / "config.json"));
-  tokenizer.save(out / "judge");
+  tokenizer.save(out / kJudgeFolder);
   const auto write_network = [&](Part part, const torch::nn::Module& network, const char* config) {
     const auto& row = checkpoint::row_of(part);
     write_model(out / row.folder, fmt::format("{}.safetensors", row.weights), network,
@@ -112,18 +101,21 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   };
   write_network(Part::kTextEncoder, *load_text_tower(base, torch::kFloat32).encoder,
                 "unet/text_config.json");
-  write_network(Part::kVae, *load_vae(base), "vae/config.json");
+  const auto vae = load_vae(base);
+  write_network(Part::kVae, *vae, "vae/config.json");
+  write_json(out / checkpoint::kLatentColoursFile, diffusion::fit_latent_colours(vae).to_json());
   write_network(Part::kUNet, *load_unet(base, torch::kFloat32), "unet/config.json");
   for (const auto kind : trained_adapters(base)) {
     const auto adapter = load_adapter(base, kind, torch::kFloat32);
-    write_model(out / "adapters" / name_of(kind), "diffusion_pytorch_model.safetensors", *adapter,
-                adapter->config().to_json());
+    write_model(out / kAdaptersFolder / name_of(kind), "diffusion_pytorch_model.safetensors",
+                *adapter, adapter->config().to_json());
   }
   make_folders(out / "scheduler");
   write_json(out / "scheduler" / "scheduler_config.json",
              read_json_file(base / "unet" / "scheduler_config.json"));
   tokenizer.save(out / "tokenizer");
-  write_json(out / "model_index.json", model_index());
+  write_json(out / "model_index.json",
+             checkpoint::model_index_of(read_json_file(base / "unet" / "scheduler_config.json")));
   write_json(out / kRecordFile, training_record(base));
   const auto sheet = base / "acceptance.png";
   if (std::filesystem::exists(sheet)) {

@@ -15,6 +15,8 @@ namespace {
 constexpr std::array<std::string_view, 4> kBranchEnds = {"conv2", "to_out.0", "ff.net.2",
                                                          "proj_out"};
 
+/// A residual branch that begins as zero leaves its network the identity, which trains without
+/// warming up (as ControlNet's zero convolutions).
 bool ends_branch(std::string_view name) {
   for (const auto end : kBranchEnds) {
     if (name.ends_with(end)) return true;
@@ -44,6 +46,7 @@ void initialise_network(torch::nn::Module& network, at::Generator& generator, bo
     if (reset_norm<nn::GroupNormImpl>(module) || reset_norm<nn::LayerNormImpl>(module)) continue;
     auto* layer = dynamic_cast<nn::LoraLayer*>(&module);
     if (layer == nullptr) continue;
+    // PyTorch's own default for both kinds of layers, which ours leave uninitialised.
     const double bound = 1.0 / std::sqrt(fan_in(*layer));
     layer->weight.uniform_(-bound, bound, generator);
     if (layer->bias.defined()) layer->bias.uniform_(-bound, bound, generator);
@@ -64,6 +67,7 @@ void initialise_clip(torch::nn::Module& clip, at::Generator& generator) {
     if (reset_norm<nn::LayerNormImpl>(module)) continue;
     auto* layer = dynamic_cast<nn::LoraLayer*>(&module);
     if (layer == nullptr) continue;
+    // Half of what keeps variances: twelve residual layers add up.
     layer->weight.normal_(0.0, 0.5 / std::sqrt(fan_in(*layer)), generator);
     if (layer->bias.defined()) layer->bias.zero_();
   }

@@ -100,6 +100,7 @@ Tensor Judge::nearest(const Tensor& images, const Tensor& prompts) const {
 Tensor Judge::subjects(const Tensor& pictures, std::int64_t count) {
   std::vector<Tensor> pieces;
   for (std::int64_t i = 0; i < count; ++i) {
+    // Subjects stand side by side, so each is told alone, in its own piece.
     const auto columns = piece_of(pictures.size(2), i, count);
     pieces.push_back(
         nearest(embeds(pictures.narrow(2, columns.left, columns.right - columns.left)), subjects_));
@@ -137,6 +138,7 @@ Tensor Judge::features(const Tensor& pictures) {
 Tensor Judge::embeds(const std::vector<std::string>& captions) {
   const torch::NoGradGuard no_grad;
   std::vector<Tensor> parts;
+  // Texts are short: twice as many fit where pictures do.
   for (const auto& part : token_ids(tokenizer_, captions).split(2 * kBatch)) {
     parts.push_back(towers_->text_embeds(part).to(torch::kFloat32));
   }
@@ -162,6 +164,7 @@ JudgeFigures measure_judge(Judge& judge, const Dataset& data, std::int64_t pictu
     background.all += 1.0;
     const bool right = backgrounds[i].item<std::int64_t>() == background_of(data.world(), spec);
     background.right += right ? 1.0 : 0.0;
+    // A scene alone shows no style that a subject would.
     if (spec.subjects.empty()) continue;
     style.all += 1.0;
     style.right += styles[i].item<std::int64_t>() == spec.style ? 1.0 : 0.0;

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -11,6 +10,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/sha256.h"
+#include "mos/base/stopwatch.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/vae_training.h"
 
@@ -51,6 +51,7 @@ std::optional<Tensor> stored_chunk(const std::filesystem::path& path, const Chun
   if (!std::filesystem::exists(path)) return std::nullopt;
   const io::SafetensorsFile file(path);
   const auto made_by = file.metadata().find(kMadeBy);
+  // Latents of another VAE look like latents, and a U-Net would learn them without a complaint.
   if (made_by == file.metadata().end() || made_by->second != digest) {
     log::info(fmt::format("{} is of another VAE: made anew", path.string()));
     return std::nullopt;
@@ -78,6 +79,7 @@ class Encoder {
     if (latents) return *latents;
     std::filesystem::create_directories(path.parent_path());
     io::save_safetensors(path, {{"latents", encode(place)}}, {{kMadeBy, digest_}});
+    // Mapped from the file, not kept in memory: all of them have gigabytes.
     return io::SafetensorsFile(path).get("latents");
   }
 
@@ -104,13 +106,12 @@ class Encoder {
   }
 
   void report(std::int64_t done) const {
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
     if (!progress_) return;
     progress_({.stage = "encoding pictures",
                .step = done,
                .total = total_,
                .loss = std::nan(""),
-               .seconds = spent.count()});
+               .seconds = watch_.seconds()});
   }
 
   const std::filesystem::path& base_;
@@ -120,7 +121,7 @@ class Encoder {
   std::string digest_;
   nn::AutoencoderKL vae_{nullptr};
   std::int64_t done_ = 0, total_ = 0;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch watch_;
 };
 
 }  // namespace

@@ -22,6 +22,7 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
   std::vector<Tensor> parts;
   for (std::int64_t i = 0; i < count; ++i) {
     auto generator =
+        // A large prime apart, so that pictures of neighbouring seeds share no noise.
         seeded_generator(options.seed * 1000003ULL + static_cast<std::uint64_t>(first + i));
     parts.push_back(mos::randn(shape, generator));
   }
@@ -54,6 +55,7 @@ Tensor denoise(diffusion::Model& model, Tensor latents, const std::vector<std::s
     const auto t = torch::full({1}, timestep, torch::kInt64).to(device);
     const auto output =
         model.unet->forward(both, t, context, residuals).to(torch::kCPU, torch::kFloat32).chunk(2);
+    // Classifier-free guidance (arXiv 2207.12598), the empty prompt first.
     const auto guided = output[0] + options.guidance * (output[1] - output[0]);
     latents = scheduler->step(guided, i, latents);
   }

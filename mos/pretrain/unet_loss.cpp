@@ -42,9 +42,11 @@ CanvasPlan::CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int6
   double sum = 0.0;
   for (std::size_t canvas = 0; canvas < latents.canvases(); ++canvas) {
     const bool empty = latents.size(canvas) == 0;
+    // As many latent positions in each batch, so that steps of large canvases take no more memory.
     const double share = empty ? 1.0 : area(0) / area(canvas);
     const double wanted = static_cast<double>(batch) * share / static_cast<double>(multiple);
     pictures_.push_back(multiple * std::max<std::int64_t>(1, std::llround(wanted)));
+    // As often as it takes to see each picture of every canvas equally often.
     sum += static_cast<double>(latents.size(canvas)) / static_cast<double>(pictures_.back());
     chance_.push_back(sum);
   }
@@ -55,6 +57,7 @@ std::size_t CanvasPlan::canvas(std::int64_t seed, std::int64_t step) const {
   auto generator = generator_of_step(seed, step, kCanvasPurpose);
   const double drawn =
       torch::rand({1}, generator, torch::TensorOptions(torch::kFloat64)).item<double>();
+  // Without the last, which is 1 but for rounding.
   const auto found = std::upper_bound(chance_.begin(), chance_.end() - 1, drawn);
   return static_cast<std::size_t>(found - chance_.begin());
 }
@@ -81,6 +84,8 @@ Tensor UNetLoss::operator()(std::int64_t step) {
                                 {.empty = options.empty_captions, .canvas = canvas});
   const auto first = captions.begin() + share.begin(count);
   const auto mine = share.part(indices);
+  // All workers draw the captions of the whole batch and keep their own: results do not depend on
+  // how many there are.
   captions = {first, first + mine.size(0)};
 
   const auto clean = task.latents.batch(mine, canvas).repeat_interleave(options.noises, 0);
@@ -91,6 +96,7 @@ Tensor UNetLoss::operator()(std::int64_t step) {
   const auto batch = add_noise(task.schedule, clean, share.part(t), own);
   const auto errors = denoising_errors(*networks, task, batch, captions);
   const auto loss = (errors * task.weights.index_select(0, batch.timesteps).to(task.device)).mean();
+  // The towers look at squares.
   const bool aligns = options.align > 0.0 && canvas == 0;
   return aligns ? loss + options.align * alignment_loss(mine) : loss;
 }
@@ -139,6 +145,7 @@ Json HeldOutPictures::measure(GuidedUNet& networks) const {
   Json figures = {{"held_out_loss", errors.mean().item<double>()}};
   constexpr std::array kThirds = {"held_out_low", "held_out_middle", "held_out_high"};
   for (std::int64_t third = 0; third < 3; ++third) {
+    // The mean hides which noise levels improve: low ones are about edges, high ones about layout.
     const auto inside = t.mul(3).floor_divide(task_.schedule.size()) == third;
     figures[kThirds[static_cast<std::size_t>(third)]] =
         errors.masked_select(inside).mean().item<double>();

@@ -42,6 +42,8 @@ Json text_config_json(const std::filesystem::path& base) {
                             "reads; train them with `mos pretrain towers --out {}`",
                             base.string(), base.string()));
   }
+  // The text half of the towers becomes the base's text encoder, which is trained on with the
+  // U-Net.
   auto config = read_json_file(base / "towers" / "config.json").at("text_config");
   config["architectures"] = Json::array({"CLIPTextModel"});
   return config;
@@ -93,6 +95,7 @@ FlatAdamWOptions optimizer_options(const UNetOptions& options) {
 nn::CLIPModel frozen_towers(const std::filesystem::path& base, torch::Device device) {
   auto towers = load_towers(base);
   towers->to(device, kCompute);
+  // They are looked at, not trained: no memory for their gradients.
   for (auto& parameter : towers->parameters()) parameter.set_requires_grad(false);
   return towers;
 }
@@ -112,6 +115,7 @@ Json unet_config_json(const UNetOptions& options, std::int64_t latent_channels,
                       std::int64_t latent_side, std::int64_t text_width) {
   const auto levels = options.block_out_channels.size();
   auto upwards = block_types(options.up_attention, levels, "Up");
+  // diffusers lists up blocks from the coarsest on.
   std::reverse(upwards.begin(), upwards.end());
   return {{"_class_name", "UNet2DConditionModel"},
           {"act_fn", "silu"},
@@ -149,6 +153,8 @@ Json scheduler_config_json(const std::string& prediction) {
 Tensor min_snr_weights(const diffusion::NoiseSchedule& schedule, double cap) {
   const auto alphas = schedule.alphas_cumprod();
   if (cap <= 0.0) return torch::ones_like(alphas);
+  // arXiv 2303.09556: the weight min(SNR, cap) of the error in x0, said in terms of what is
+  // predicted.
   const auto snr = alphas / (1.0 - alphas);
   switch (schedule.prediction_type()) {
     case diffusion::PredictionType::kEpsilon:
@@ -188,6 +194,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   const auto towers = options.align > 0.0 ? frozen_towers(base, device) : nn::CLIPModel{nullptr};
   const auto make = [&] {
     auto networks = std::make_shared<GuidedUNet>(config, text_config);
+    // The projection is trained and thrown away: only the loss needs it.
     if (!towers.is_empty()) networks->align_with(towers->vision_config().hidden_size);
     return networks;
   };
@@ -211,6 +218,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                       .towers = towers};
   const auto replica = [&] {
     const auto copy = make();
+    // Same weights, own gradients: one for each worker.
     optimizer.add_replica(*copy);
     return copy;
   };

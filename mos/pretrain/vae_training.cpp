@@ -32,6 +32,8 @@ constexpr auto kCompute = torch::kBFloat16;
 
 Tensor gradient_difference(const Tensor& a, const Tensor& b) {
   const auto d = a - b;
+  // The gradient of the difference, not the difference of magnitudes: an edge in another place is
+  // wrong twice.
   const auto horizontal = (d.slice(3, 1) - d.slice(3, 0, -1)).abs().mean();
   const auto vertical = (d.slice(2, 1) - d.slice(2, 0, -1)).abs().mean();
   return horizontal + vertical;
@@ -64,11 +66,13 @@ struct VaeLoss {
     const auto size = crops ? options.train.batch : options.full_batch;
     const auto mine = share.part(order.batch(step, size));
     auto pictures = data.batch(Split::kTrain, mine, kCompute);
+    // Convolutions learn from pieces; only the last share of the steps sees whole pictures.
     if (crops) pictures = random_crops(pictures, options.crop, own);
     const auto device = device_of(*vae);
     pictures = pictures.to(device);
     const auto latents = vae->encode(pictures);
     const auto noise = mos::randn(latents.mean.sizes(), own).to(device, kCompute);
+    // Reparametrised (arXiv 1312.6114), so the gradient reaches both.
     const auto sample = latents.mean + latents.std() * noise;
     const auto target = pictures.to(torch::kFloat32);
     return reconstruction_loss(vae->decode(sample).to(torch::kFloat32), target) +
@@ -169,17 +173,20 @@ Tensor kl_divergence(const nn::LatentDistribution& latents) {
 
 Tensor psnr(const Tensor& result, const Tensor& picture) {
   const auto error = (result.to(torch::kFloat32).clamp(-1, 1) - picture.to(torch::kFloat32));
+  // 4 = 2²: pixels span -1…1.
   return 10.0 * torch::log10(4.0 / error.square().flatten(1).mean(1).clamp_min(1e-10));
 }
 
 void fold_normalisation(nn::AutoencoderKL& vae, const Tensor& mean, const Tensor& deviation) {
   const torch::NoGradGuard no_grad;
+  // Handles: what is changed here is changed in the network.
   auto weights = io::state_dict_of(*vae);
   const auto channels = vae->config().latent_channels;
   auto quant = weights.at("quant_conv.weight");  // [2·latent, 2·latent, 1, 1]
   auto quant_bias = weights.at("quant_conv.bias");
   quant.narrow(0, 0, channels).div_(deviation.view({channels, 1, 1, 1}));
   quant_bias.narrow(0, 0, channels).sub_(mean).div_(deviation);
+  // logvar of x/σ is that of x minus 2 log σ.
   quant_bias.narrow(0, channels, channels).sub_(2.0 * deviation.log());
   auto post = weights.at("post_quant_conv.weight");  // [latent, latent, 1, 1]
   weights.at("post_quant_conv.bias").add_(post.flatten(1).mv(mean));

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <string_view>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 
 namespace mos::region {
@@ -21,24 +23,56 @@ const std::vector<FastKind>& fast_kinds() {
   return kinds;
 }
 
-const FastKind& find_fast_kind(const std::string& name, const std::vector<std::string>& files) {
+namespace {
+
+std::string plain_name(const std::string& file) {
+  return lower_ascii(std::filesystem::path(file).filename().string());
+}
+
+bool says(const std::string& plain, std::string_view word) {
+  return plain.find(word) != plain.npos;
+}
+
+/// The number before "step" in a file's name, or 0.
+std::int64_t named_steps(const std::string& plain) {
+  constexpr std::int64_t kMostSteps = 50;
+  const auto word = plain.find("step");
+  if (word == plain.npos) return 0;
+  auto begin = word;
+  while (begin > 0 && std::isdigit(static_cast<unsigned char>(plain[begin - 1])) != 0) --begin;
+  const auto number = number_in<std::int64_t>(plain.substr(begin, word - begin));
+  return number && *number <= kMostSteps ? *number : 0;
+}
+
+/// What the name of a file of the kind says beside that.
+FastKind refined(FastKind kind, const std::string& plain) {
+  if (const auto steps = named_steps(plain); steps > 0) kind.steps = steps;
+  kind.guided = says(plain, "cfg");
+  const bool is_single_hyper = std::string_view(kind.name) == "hyper" && kind.steps == 1;
+  if (is_single_hyper) kind.scheduler = "tcd";  // its authors' advice
+  return kind;
+}
+
+}  // namespace
+
+FastKind find_fast_kind(const std::string& name, const std::vector<std::string>& files) {
   std::vector<std::string> names = {"auto"};
-  for (const auto& kind : fast_kinds()) {
-    if (name == kind.name) return kind;
-    names.emplace_back(kind.name);
-  }
-  if (name != "auto") {
+  for (const auto& kind : fast_kinds()) names.emplace_back(kind.name);
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--fast is \"{}\", expected auto, lcm, hyper, lightning or tcd{}", name,
                             did_you_mean(name, names)));
   }
   for (const auto& file : files) {
-    auto plain = std::filesystem::path(file).filename().string();
-    std::transform(plain.begin(), plain.end(), plain.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const auto plain = plain_name(file);
     for (const auto& kind : fast_kinds()) {
-      if (plain.find(kind.name) != plain.npos) return kind;
+      if ((name == "auto" || name == kind.name) && says(plain, kind.name)) {
+        return refined(kind, plain);
+      }
     }
+  }
+  for (const auto& kind : fast_kinds()) {
+    if (name == kind.name) return kind;
   }
   throw Error(ErrorKind::kUsage,
               "--fast auto looks for lcm, hyper, lightning or tcd in the names of --concept files "
@@ -48,7 +82,7 @@ const FastKind& find_fast_kind(const std::string& name, const std::vector<std::s
 void use_fast_kind(const FastKind& kind, SampleOptions& options) {
   options.scheduler = kind.scheduler;
   options.steps = kind.steps;
-  options.guidance_scale = 1.0;
+  if (!kind.guided) options.guidance_scale = 1.0;
   options.sampler.spacing = kind.spacing;
 }
 

@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
+#include "mos/region/foreign_options.h"
 
 namespace mos::region {
 namespace {
@@ -15,6 +16,25 @@ namespace {
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::string_view kNegative = "Negative prompt: ";
+constexpr const char* kDenoising = "Denoising strength";
+
+/// The place behind the text in quotes that begins at `at`.
+std::size_t end_of_quoted(std::string_view line, std::size_t at) {
+  for (++at; at < line.size() && line[at] != '"'; ++at) {
+    if (line[at] == '\\') ++at;
+  }
+  return std::min(at + 1, line.size());
+}
+
+/// A1111 quotes as JSON does; what is no JSON is taken as it stands.
+std::string unquoted(std::string_view text) {
+  std::string value;
+  try {
+    if (assign_json(parse_json(text, "a quoted value"), value)) return value;
+  } catch (const Error&) {
+  }
+  return std::string(text);
+}
 
 /// `Key: value, Key: "quoted, value", …` as A1111 writes it.
 Fields split_fields(std::string_view line) {
@@ -27,11 +47,9 @@ Fields split_fields(std::string_view line) {
     at = colon + 2;
     std::string value;
     if (at < line.size() && line[at] == '"') {
-      for (++at; at < line.size() && line[at] != '"'; ++at) {
-        if (line[at] == '\\' && at + 1 < line.size()) ++at;
-        value += line[at];
-      }
-      at = std::min(line.find(',', at), line.size());
+      const auto end = end_of_quoted(line, at);
+      value = unquoted(line.substr(at, end - at));
+      at = std::min(line.find(',', end), line.size());
     } else {
       const auto end = std::min(line.find(',', at), line.size());
       value = trimmed(std::string(line.substr(at, end - at)));
@@ -41,39 +59,6 @@ Fields split_fields(std::string_view line) {
     if (at < line.size()) ++at;
   }
   return fields;
-}
-
-template <typename T>
-void take_number(const std::string& text, T& field, const std::string& key, ForeignRecord& record) {
-  if (const auto value = number_in<T>(text)) {
-    field = *value;
-  } else {
-    record.left_out.push_back(fmt::format("{} is \"{}\", which is no number", key, text));
-  }
-}
-
-void take_scheduler(const std::string& name, SampleOptions& options, ForeignRecord& record) {
-  const auto found = diffusion::find_scheduler(name);
-  if (!found) {
-    record.left_out.push_back(
-        fmt::format("the sampler {} is not here; {} is taken", name, options.scheduler));
-    return;
-  }
-  options.scheduler = found->bh1 || found->heun ? name : std::string(found->entry->name);
-  options.sampler.sigmas = *found->entry->method == '\0' ? "" : "automatic";
-  if (!found->sigmas.empty()) options.sampler.sigmas = found->sigmas;
-}
-
-void take_sigmas(const std::string& name, SampleOptions& options, ForeignRecord& record) {
-  const auto found = diffusion::find_scheduler(options.scheduler);
-  const bool has_sigmas = found && *found->entry->method != '\0';
-  if (name == "Automatic" || !has_sigmas) return;
-  const auto grid = diffusion::find_sigma_grid(name);
-  if (grid.empty()) {
-    record.left_out.push_back(fmt::format("the schedule {} is not here", name));
-  } else {
-    options.sampler.sigmas = grid;
-  }
 }
 
 void take_size(const std::string& text, ForeignRecord& record) {
@@ -86,81 +71,45 @@ void take_size(const std::string& text, ForeignRecord& record) {
   take_number(text.substr(cross + 1), record.options.height, "Size", record);
 }
 
+void take_upscaler(const std::string& name, ForeignRecord& record) {
+  auto& upscale = record.options.pictures.hires_upscale;
+  if (name == "Lanczos") {
+    upscale = "lanczos";
+  } else if (name != "Latent") {
+    record.left_out.push_back(
+        fmt::format("the upscaler {} is not here; {} is taken", name, upscale));
+  }
+}
+
 void take_field(const std::string& key, const std::string& value, ForeignRecord& record) {
   auto& options = record.options;
-  static const std::set<std::string> says_nothing = {"Version",     "Model hash", "VAE", "VAE hash",
-                                                     "Lora hashes", "TI hashes",  "RNG"};
+  static const std::set<std::string> says_nothing = {"Version",  "Model hash",  "VAE",
+                                                     "VAE hash", "Lora hashes", "TI hashes"};
   if (key == "Steps") return take_number(value, options.steps, key, record);
   if (key == "CFG scale") return take_number(value, options.guidance_scale, key, record);
   if (key == "Seed") return take_number(value, options.seed, key, record);
   if (key == "Clip skip") return take_number(value, options.sampler.clip_skip, key, record);
-  if (key == "Sampler") return take_scheduler(value, options, record);
-  if (key == "Schedule type") return take_sigmas(value, options, record);
+  if (key == "Sampler") return take_scheduler(value, record);
+  if (key == "Schedule type") return take_sigmas(value, record);
   if (key == "Size") return take_size(value, record);
+  if (key == "Hires upscale") return take_number(value, options.pictures.hires, key, record);
+  if (key == "Hires upscaler") return take_upscaler(value, record);
   if (key == "Model") {
     record.model = value;
-    return;
-  }
-  if (key == "Hires upscale") return take_number(value, options.pictures.hires, key, record);
-  if (key == "Denoising strength") {
-    return take_number(value, options.pictures.hires_strength, key, record);
-  }
-  if (!says_nothing.contains(key)) {
+  } else if (key == "RNG") {
+    // "GPU" and "NV", which draws the same on a CPU, are the default here.
+    if (value == "CPU") options.sampler.noise = "cpu";
+  } else if (!says_nothing.contains(key) && !key.starts_with("forge_couple") && key != kDenoising) {
     record.left_out.push_back(fmt::format("{}: {}", key, value));
   }
 }
 
-/// The node that an input of `node` is linked to, or nothing.
-const Json* linked(const Json& graph, const Json& node, const char* input) {
-  const auto inputs = node.find("inputs");
-  if (inputs == node.end() || !inputs->is_object()) return nullptr;
-  const auto link = inputs->find(input);
-  if (link == inputs->end() || !link->is_array() || link->empty() || !(*link)[0].is_string()) {
-    return nullptr;
-  }
-  const auto found = graph.find((*link)[0].get<std::string>());
-  return found == graph.end() ? nullptr : &*found;
-}
-
-std::string class_of(const Json* node) {
-  return node == nullptr || !node->is_object() ? ""
-                                               : json_value<std::string>(*node, "class_type", "");
-}
-
-template <typename T>
-T input_of(const Json& node, const char* name, T fallback) {
-  const auto inputs = node.find("inputs");
-  if (inputs == node.end() || !inputs->is_object()) return fallback;
-  const auto found = inputs->find(name);
-  T value{};
-  return found != inputs->end() && assign_json(*found, value) ? value : fallback;
-}
-
-/// Walks from the sampler over LoRA to the checkpoint; each LoRA becomes a tag in the prompt.
-void take_model(const Json& graph, const Json& sampler, ForeignRecord& record,
-                std::set<const Json*>& used) {
-  constexpr int kMostLoras = 64;
-  const auto* node = linked(graph, sampler, "model");
-  for (int i = 0; i < kMostLoras && class_of(node) == "LoraLoader"; ++i) {
-    record.prompt += fmt::format(" <lora:{}:{}>", input_of<std::string>(*node, "lora_name", ""),
-                                 input_of(*node, "strength_model", 1.0));
-    used.insert(node);
-    node = linked(graph, *node, "model");
-  }
-  if (class_of(node) != "CheckpointLoaderSimple") return;
-  record.model = input_of<std::string>(*node, "ckpt_name", "");
-  used.insert(node);
-}
-
-std::string take_text(const Json& graph, const Json& sampler, const char* input,
-                      ForeignRecord& record, std::set<const Json*>& used) {
-  const auto* node = linked(graph, sampler, input);
-  if (class_of(node) != "CLIPTextEncode") {
-    record.left_out.push_back(fmt::format("the {} conditioning is more than one text", input));
-    return "";
-  }
-  used.insert(node);
-  return input_of<std::string>(*node, "text", "");
+/// A1111 writes the strength of a second pass and that of img2img under one name.
+void take_strength(const std::string& value, ForeignRecord& record) {
+  auto& pictures = record.options.pictures;
+  if (pictures.hires != 1.0) return take_number(value, pictures.hires_strength, kDenoising, record);
+  record.left_out.push_back(fmt::format(
+      "the picture that it began with; begin with one by --init FILE --strength {}", value));
 }
 
 }  // namespace
@@ -186,10 +135,13 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
   record.options.sampler.noise = "a1111";
   record.options.sampler.sigmas = "";
   const auto fields = split_fields(std::string_view(text).substr(steps));
+  std::map<std::string, std::string> by_key;
   for (const auto& [key, value] : fields) {
-    if (key == "RNG" && value != "GPU") record.options.sampler.noise = "cpu";
     take_field(key, value, record);
+    by_key[key] = value;
   }
+  if (by_key.contains(kDenoising)) take_strength(by_key.at(kDenoising), record);
+  if (by_key.contains("forge_couple")) take_forge_couple(by_key, record);
   return record;
 }
 
@@ -215,53 +167,13 @@ std::string parameters_text(const Scene& scene, const SampleOptions& options, st
   return text + fmt::format(", Version: mos {}", version);
 }
 
-ForeignRecord read_comfyui_graph(const std::string& text, const std::string& origin) {
-  const auto graph = parse_json(text, origin);
-  const Json* sampler = nullptr;
-  int samplers = 0;
-  if (graph.is_object()) {
-    for (const auto& [id, node] : graph.items()) {
-      if (class_of(&node) != "KSampler") continue;
-      sampler = &node;
-      ++samplers;
-    }
-  }
-  if (samplers != 1) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("{} is a graph with {} nodes KSampler; only graphs with one are read",
-                            origin, samplers));
-  }
-  ForeignRecord record;
-  auto& options = record.options;
-  std::set<const Json*> used = {sampler};
-  options.seed = input_of<std::uint64_t>(*sampler, "seed", 0);
-  options.steps = input_of(*sampler, "steps", options.steps);
-  options.guidance_scale = input_of(*sampler, "cfg", options.guidance_scale);
-  take_scheduler(input_of<std::string>(*sampler, "sampler_name", "euler"), options, record);
-  take_sigmas(input_of<std::string>(*sampler, "scheduler", "normal"), options, record);
-  record.prompt = take_text(graph, *sampler, "positive", record, used);
-  record.negative_prompt = take_text(graph, *sampler, "negative", record, used);
-  take_model(graph, *sampler, record, used);
-  const auto* latent = linked(graph, *sampler, "latent_image");
-  if (class_of(latent) == "EmptyLatentImage") {
-    options.width = input_of(*latent, "width", options.width);
-    options.height = input_of(*latent, "height", options.height);
-    used.insert(latent);
-  }
-  static const std::set<std::string> says_nothing = {"VAEDecode", "SaveImage", "PreviewImage"};
-  for (const auto& [id, node] : graph.items()) {
-    const auto kind = class_of(&node);
-    if (!used.contains(&node) && !says_nothing.contains(kind)) {
-      record.left_out.push_back(fmt::format("the node {} ({})", id, kind));
-    }
-  }
-  return record;
-}
-
 std::optional<ForeignRecord> read_foreign(const std::map<std::string, std::string>& texts,
                                           const std::string& origin) {
   if (const auto found = texts.find("parameters"); found != texts.end()) {
     return read_parameters(found->second, origin);
+  }
+  if (const auto found = texts.find("invokeai_metadata"); found != texts.end()) {
+    return read_invokeai_metadata(found->second, "invokeai_metadata of " + origin);
   }
   if (const auto found = texts.find("prompt"); found != texts.end()) {
     return read_comfyui_graph(found->second, "the graph in " + origin);

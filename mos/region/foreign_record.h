@@ -13,13 +13,14 @@ namespace mos::region {
 
 struct ForeignRecord {
   std::string prompt, negative_prompt;
+  Json scene = Json::object();  ///< More keys of a scene file: regions and their rules.
   SampleOptions options;
   std::string model;                  ///< What they call their checkpoint; not a path.
   std::vector<std::string> left_out;  ///< One sentence each about what is not taken over.
 };
 
-/// Of A1111's text "parameters" (and Forge's, and other programs' that write it).
-/// Throws mos::Error(kFormat) when it has no line of options.
+/// Of A1111's text "parameters" (and Forge's, and other programs' that write it), with the regions
+/// of Forge Couple. Throws mos::Error(kFormat) when it has no line of options.
 ForeignRecord read_parameters(const std::string& text, const std::string& origin);
 
 /// The same text for a picture of ours, so that other programs read it: prompt, negative prompt and
@@ -27,12 +28,17 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
 std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
                             const std::string& version);
 
-/// Of ComfyUI's graph in API form (the PNG text "prompt"): the one KSampler with its checkpoint,
-/// two texts, an empty latent and LoRA. Throws mos::Error(kFormat) for a graph without exactly one
-/// KSampler.
+/// Of ComfyUI's graph in API form (the PNG text "prompt"): its one sampler with the checkpoint,
+/// LoRA, an empty latent, and texts, whole or set to areas and combined. Throws mos::Error(kFormat)
+/// for a graph without exactly one sampler.
 ForeignRecord read_comfyui_graph(const std::string& text, const std::string& origin);
 
-/// From the texts of a PNG: "parameters" or "prompt"; nothing where it has neither.
+/// Of InvokeAI's text "invokeai_metadata", with the regions of its canvas as they were drawn.
+/// Throws mos::Error(kFormat) unless it is an object.
+ForeignRecord read_invokeai_metadata(const std::string& text, const std::string& origin);
+
+/// From the texts of a PNG: "parameters", "invokeai_metadata" or "prompt"; nothing where it has
+/// none of them.
 std::optional<ForeignRecord> read_foreign(const std::map<std::string, std::string>& texts,
                                           const std::string& origin);
 

@@ -57,6 +57,14 @@ void check_picture_options(const PictureOptions& options) {
       options.hires_upscale == "latent" || options.hires_upscale == "lanczos",
       fmt::format("hires_upscale is \"{}\", expected latent or lanczos", options.hires_upscale));
   require(options.vae_tile >= 0, "vae_tile must not be below 0");
+  const PictureOptions usual;
+  require(has_init || options.strength == usual.strength,
+          "--strength is of the picture that painting begins with: give that with --init");
+  require(
+      options.hires != 1.0 || (options.hires_strength == usual.hires_strength &&
+                               options.hires_upscale == usual.hires_upscale),
+      "--hires-strength and --hires-upscale are of a second pass: ask for one with --hires 2, for "
+      "example");
 }
 
 }  // namespace mos::region

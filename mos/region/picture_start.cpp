@@ -58,8 +58,13 @@ LoadedStart grown(const PictureOptions& options, Canvas canvas) {
   return {padded[0].permute({1, 2, 0}).to(torch::kUInt8).contiguous(), mask};
 }
 
-Tensor encoded(const diffusion::Model& model, const Tensor& pixels, const PictureOptions& options) {
-  const auto picture = io::to_float_chw({pixels, {}}).unsqueeze(0).to(model.device());
+/// As the VAE takes it: [1,3,H,W] in −1…1.
+Tensor as_input(const diffusion::Model& model, const Tensor& pixels) {
+  return io::to_float_chw({pixels, {}}).unsqueeze(0).to(model.device());
+}
+
+Tensor encoded(const diffusion::Model& model, const Tensor& picture,
+               const PictureOptions& options) {
   return options.vae_tile > 0
              ? diffusion::encode_pictures_tiled(model.vae, picture, options.vae_tile)
              : diffusion::encode_pictures(model.vae, picture);
@@ -116,7 +121,8 @@ diffusion::PictureStart start_of(const diffusion::Model& model, const LoadedStar
   const torch::NoGradGuard no_grad;
   diffusion::PictureStart result;
   result.strength = options.grow.empty() ? options.strength : 1.0;
-  result.latents = encoded(model, start.pixels, options);
+  const auto picture = as_input(model, start.pixels);
+  result.latents = encoded(model, picture, options);
   const auto height = result.latents.size(2), width = result.latents.size(3);
   if (start.mask.defined()) {
     const auto pixels = start.mask.view({1, 1, start.mask.size(0), start.mask.size(1)});
@@ -124,13 +130,8 @@ diffusion::PictureStart start_of(const diffusion::Model& model, const LoadedStar
   }
   if (!model.paints_into_pictures()) return result;
   const auto mask = result.mask.defined() ? result.mask : torch::ones({1, 1, height, width});
-  auto hidden = start.pixels.clone();
-  if (start.mask.defined()) {
-    constexpr double kMiddle = 127.5;  // 0 of what the VAE takes
-    const auto kept = (start.mask < 0.5).unsqueeze(2);
-    hidden =
-        torch::where(kept, hidden.to(torch::kFloat32), torch::full({1}, kMiddle)).to(torch::kUInt8);
-  }
+  auto hidden = picture;  // grey, which is 0, where the mask hides it
+  if (start.mask.defined()) hidden = picture * (start.mask < 0.5).to(picture.options());
   const auto latents = encoded(model, hidden, options);
   result.beside = torch::cat({mask.to(latents.device()), latents}, 1);
   return result;

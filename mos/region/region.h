@@ -31,6 +31,13 @@ struct Point {
   double top = 0.0, left = 0.0;
 };
 
+/// A line of a round brush, or an area.
+struct Stroke {
+  std::vector<Point> points;
+  double width = 0.0;  ///< As a share of the canvas' height; 0: the area inside the points.
+  bool erase = false;  ///< Takes away from what the strokes before it have drawn.
+};
+
 struct Region {
   std::string prompt;
   std::string negative_prompt;
@@ -44,11 +51,12 @@ struct Region {
   bool background = false;        ///< Wherever no other region is, instead of the box.
   double feather = 0.0;           ///< Pixels over which its edge is softened.
   double start = 0.0, end = 1.0;  ///< Share of the steps before it begins and when it ends.
+  std::vector<Stroke> drawing;    ///< Instead of the box.
 
   /// Whether it is a box with a hard edge in every step, as in the paper.
   bool is_plain_box() const {
-    return mask.empty() && polygon.empty() && !background && feather == 0.0 && start == 0.0 &&
-           end == 1.0;
+    return mask.empty() && polygon.empty() && drawing.empty() && !background && feather == 0.0 &&
+           start == 0.0 && end == 1.0;
   }
 };
 

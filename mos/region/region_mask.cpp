@@ -4,20 +4,18 @@
 #include <fmt/core.h>
 #include <torch/nn/functional/padding.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/io/image.h"
+#include "mos/region/drawing.h"
 
 namespace mos::region {
 
 using torch::Tensor;
 
 namespace {
-
-constexpr std::int64_t kSubsamples = 4;  // scan lines of a pixel, and steps within one
 
 Tensor mask_of_box(const Box& box, Canvas canvas) {
   const auto place = [](double share, std::int64_t size) {
@@ -30,39 +28,12 @@ Tensor mask_of_box(const Box& box, Canvas canvas) {
   return mask;
 }
 
-/// Where the polygon's edges cross the line at `top`, ascending.
-std::vector<double> crossings(const std::vector<Point>& corners, double top) {
-  std::vector<double> lefts;
-  for (std::size_t i = 0; i < corners.size(); ++i) {
-    const auto &a = corners[i], &b = corners[(i + 1) % corners.size()];
-    if ((a.top <= top) == (b.top <= top)) continue;
-    lefts.push_back(a.left + (top - a.top) / (b.top - a.top) * (b.left - a.left));
-  }
-  std::sort(lefts.begin(), lefts.end());
-  return lefts;
-}
-
-Tensor mask_of_polygon(const std::vector<Point>& corners, Canvas canvas) {
-  auto fine = torch::zeros({canvas.height, canvas.width * kSubsamples});
-  auto rows = fine.accessor<float, 2>();
-  const auto lines = static_cast<double>(canvas.height * kSubsamples);
-  const auto places = static_cast<double>(canvas.width * kSubsamples);
-  for (std::int64_t line = 0; line < canvas.height * kSubsamples; ++line) {
-    const auto lefts = crossings(corners, (static_cast<double>(line) + 0.5) / lines);
-    for (std::size_t pair = 0; pair + 1 < lefts.size(); pair += 2) {
-      const auto begin = static_cast<std::int64_t>(std::llround(lefts[pair] * places));
-      const auto end = static_cast<std::int64_t>(std::llround(lefts[pair + 1] * places));
-      for (auto x = begin; x < end; ++x) rows[line / kSubsamples][x] += 1.0F / kSubsamples;
-    }
-  }
-  return fine.view({canvas.height, canvas.width, kSubsamples}).mean(2);
-}
-
 Tensor mask_of(const Region& region, Canvas canvas, const std::string& where) {
   if (!region.mask.empty()) {
     return read_mask(region.mask, canvas, fmt::format("the mask {} of {}", region.mask, where));
   }
   if (!region.polygon.empty()) return mask_of_polygon(region.polygon, canvas);
+  if (!region.drawing.empty()) return mask_of_drawing(region.drawing, canvas);
   return mask_of_box(region.box, canvas);
 }
 

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/base/random.h"
 #include "mos/base/text.h"
 #include "mos/concepts/prompt_encoder.h"
+#include "mos/diffusion/brownian_tree.h"
 #include "mos/diffusion/philox.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/io/image.h"
@@ -26,18 +28,10 @@ namespace mos::region {
 
 using torch::Tensor;
 
-namespace {
-
-/// Texts of context and regions in one run of the encoder.
-struct SceneTexts {
-  nn::Conditioning cond, uncond;  ///< Of one picture.
-  std::vector<RegionContext> regions;
-};
-
 SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& tokens,
                         const Scene& scene, const SampleOptions& options) {
+  const torch::NoGradGuard no_grad;
   const auto prompts = prompts_of(with_root_prompts(scene));
-  torch::NoGradGuard no_grad;
   const auto states = concepts::encode_pairs(
       tokens, model.towers, prompts,
       {.plain_text = options.sampler.plain_text, .clip_skip = options.sampler.clip_skip});
@@ -51,6 +45,8 @@ SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& 
   return texts;
 }
 
+namespace {
+
 /// What a seed means.
 struct SeedNoise {
   Tensor first;
@@ -62,11 +58,21 @@ SeedNoise noise_of(const SampleOptions& options, at::IntArrayRef shape, const Te
   if (options.sampler.noise == "a1111") {
     diffusion::PhiloxNoise noise(options.seed, options.count);
     auto first = given.defined() ? given : noise.draw(shape);
-    return {std::move(first), noise.source()};
+    return {std::move(first),
+            noise.source().with_path(diffusion::brownian_paths(
+                options.seed, options.count, [](std::uint64_t seed, at::IntArrayRef size) {
+                  return diffusion::PhiloxGenerator(seed).randn(size);
+                }))};
   }
   auto generators = diffusion::picture_generators(options.seed, options.count);
   auto first = given.defined() ? given : diffusion::initial_noise(generators, shape);
-  return {std::move(first), diffusion::NoiseSource(std::move(generators))};
+  const auto draw = [](std::uint64_t seed, at::IntArrayRef size) {
+    auto generator = seeded_generator(seed);
+    return randn(size, generator);
+  };
+  return {std::move(first),
+          diffusion::NoiseSource(std::move(generators))
+              .with_path(diffusion::brownian_paths(options.seed, options.count, draw))};
 }
 
 /// The level of the U-Net with the largest features that read a text; 0 has the latents' size.
@@ -190,19 +196,18 @@ void check_zero_snr(const SampleOptions& options, const diffusion::NoiseSchedule
               "says nothing where all is noise; leave it out");
 }
 
-/// One run of the U-Net from `start`.
-Tensor run_unet(diffusion::Model& model, const concepts::ConceptTokens& tokens, const Scene& scene,
-                const SampleOptions& options, const PaintInputs& paint,
-                diffusion::PictureStart start, const diffusion::StepCallback& on_step,
-                const CancelToken* cancel) {
+/// One run of the U-Net from `start`; `paint` has the texts.
+Tensor run_unet(diffusion::Model& model, const Scene& scene, const SampleOptions& options,
+                const PaintInputs& paint, diffusion::PictureStart start,
+                const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);
   auto scheduler = diffusion::make_scheduler(
       options.scheduler, sampler_config(options.sampler, model.settings.scheduler_config),
       scheduler_options(options.sampler, options.eta));
   check_zero_snr(options, scheduler->noise_schedule());
-  auto texts = encode_scene(model, tokens, scene, options);
-  const InstalledRegions regions(model, scene, options, std::move(texts.regions), canvas);
+  const auto& texts = paint.texts.value();
+  const InstalledRegions regions(model, scene, options, texts.regions, canvas);
   if (model.paints_into_pictures() && !start.beside.defined()) {
     start.beside = nothing_beside(model, shape[1], shape[2]);
   }
@@ -265,15 +270,15 @@ Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& to
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   check_options(options);
   torch::NoGradGuard no_grad;
+  auto inputs = paint;
+  if (!inputs.texts) inputs.texts = encode_scene(model, tokens, scene, options);
   auto start = start_of(model, paint.start, options.pictures);
-  const auto latents =
-      run_unet(model, tokens, scene, options, paint, std::move(start), on_step, cancel);
+  const auto latents = run_unet(model, scene, options, inputs, std::move(start), on_step, cancel);
   if (options.pictures.hires == 1.0) return latents;
   const auto canvas = hires_canvas(model, options);
   auto second = options;
   second.height = canvas.height;
   second.width = canvas.width;
-  auto inputs = paint;
   inputs.noise = Tensor();
   for (auto& condition : inputs.conditions) {
     condition.picture = at::upsample_bilinear2d(condition.picture, {canvas.height, canvas.width},
@@ -282,7 +287,7 @@ Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& to
   diffusion::PictureStart again;
   again.latents = enlarged(model, latents, canvas, options.pictures);
   again.strength = options.pictures.hires_strength;
-  return run_unet(model, tokens, scene, second, inputs, std::move(again), on_step, cancel);
+  return run_unet(model, scene, second, inputs, std::move(again), on_step, cancel);
 }
 
 Tensor sample_pictures(diffusion::Model& model, const concepts::ConceptTokens& tokens,

@@ -3,7 +3,9 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "mos/base/describe.h"
 #include "mos/base/progress.h"
@@ -14,6 +16,7 @@
 #include "mos/region/picture_options.h"
 #include "mos/region/picture_start.h"
 #include "mos/region/region.h"
+#include "mos/region/regional_attention.h"
 #include "mos/region/sampler_options.h"
 
 namespace mos::region {
@@ -68,11 +71,24 @@ Canvas hires_canvas(const diffusion::Model& model, const SampleOptions& options)
 /// whole position of any cross-attention layer: nobody would read their prompts.
 void check_boxes(const diffusion::Model& model, const Scene& scene);
 
+/// The texts of a scene as the U-Net reads them.
+struct SceneTexts {
+  nn::Conditioning cond, uncond;       ///< Of one picture.
+  std::vector<RegionContext> regions;  ///< In their order.
+};
+
+/// Every distinct prompt of the scene, root prompts before them, runs through the encoder once.
+SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                        const Scene& scene, const SampleOptions& options);
+
 /// What a scene is painted with beside its words.
 struct PaintInputs {
   torch::Tensor noise;                      ///< [count,C,h,w] instead of the seeds, when defined.
   std::vector<LoadedCondition> conditions;  ///< Those of the scene, loaded.
   LoadedStart start;                        ///< Of the options' picture, loaded.
+  /// What encode_scene() gives for the scene and options, for who paints it more than once; empty:
+  /// it is called.
+  std::optional<SceneTexts> texts = {};
 };
 
 /// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.

@@ -42,6 +42,7 @@ FromPicture from_foreign(const region::ForeignRecord& record, const fs::path& pi
   }
   FromPicture from;
   from.scene = {{"prompt", record.prompt}, {"negative_prompt", record.negative_prompt}};
+  from.scene.update(record.scene);
   from.options = record.options;
   return from;
 }
@@ -54,8 +55,8 @@ FromPicture read_from_picture(const fs::path& picture) {
   const auto foreign = region::read_foreign(texts, picture.string());
   if (foreign) return from_foreign(*foreign, picture);
   throw Error(ErrorKind::kFormat,
-              fmt::format("{} does not say how it was made; expected a PNG of mos sample, A1111 or "
-                          "ComfyUI",
+              fmt::format("{} does not say how it was made; expected a PNG of mos sample, A1111, "
+                          "Forge, InvokeAI or ComfyUI",
                           picture.string()));
 }
 

@@ -22,7 +22,7 @@ struct FromPicture {
   region::SampleOptions options;
 };
 
-/// Reads the record of mos sample, A1111's parameters or ComfyUI's graph in `picture`; warns of
+/// Reads the record of mos sample, A1111's, InvokeAI's or ComfyUI's in `picture`; warns of
 /// what is left out. Throws kIo, kFormat for a picture with none of these.
 FromPicture read_from_picture(const std::filesystem::path& picture);
 

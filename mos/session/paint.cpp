@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "mos/base/version.h"
 #include "mos/concepts/prompt_encoder.h"
-#include "mos/region/scene_text.h"
 #include "mos/nn/compute.h"
+#include "mos/region/scene_text.h"
 
 namespace mos::session {
 
@@ -28,6 +30,8 @@ bool has_syntax(const Session& session, const region::Scene& scene) {
 
 PictureRecord record_of(const Session& session, region::Scene scene,
                         const region::SampleOptions& options) {
+  // A record says so only where it matters: prompts without syntax make the same bytes as before
+  // there was any.
   const bool marked = !options.sampler.plain_text && has_syntax(session, scene);
   return {.program = version(),
           .libtorch = TORCH_VERSION,
@@ -51,12 +55,11 @@ PaintProgress::PaintProgress(const ProgressCallback& tell, std::int64_t batches)
 diffusion::StepCallback PaintProgress::of_batch(std::int64_t batch) const {
   if (!tell_) return {};
   return [this, batch](const diffusion::DenoiseStep& step) {
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
     tell_({.stage = "painting",
            .step = batch * step.total + step.index + 1,
            .total = batches_ * step.total,
            .loss = std::numeric_limits<double>::quiet_NaN(),
-           .seconds = spent.count()});
+           .seconds = watch_.seconds()});
   };
 }
 
@@ -64,17 +67,29 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
            std::int64_t at_a_time, const PaintHooks& hooks) {
   const auto count = whole.options.count;
   const bool has_choices = !whole.options.sampler.plain_text && region::has_choices(whole.scene);
+  // Prompts differ then, and a batch has one text.
   if (has_choices) at_a_time = 1;
   const PaintProgress progress(hooks.progress, (count + at_a_time - 1) / at_a_time);
+  auto with_texts = inputs;
+  std::vector<std::string>
+      encoded;  // prompts, which are the same for every picture without choices
   for (std::int64_t first = 0; first < count; first += at_a_time) {
     auto record = whole;
+    // The record of a picture names the batch that it was painted in: float sums depend on their
+    // batch, so a rerun paints all of it.
     record.options.seed += static_cast<std::uint64_t>(first);
     record.options.count = std::min(at_a_time, count - first);
     if (has_choices) record.scene = region::choose_texts(whole.scene, record.options.seed);
+    if (auto prompts = region::prompts_of(record.scene); prompts != encoded) {
+      with_texts.texts =
+          region::encode_scene(session.model, session.tokens, record.scene, record.options);
+      encoded = std::move(prompts);
+    }
     auto on_step = progress.of_batch(first / at_a_time);
     if (hooks.of_batch) on_step = hooks.of_batch(std::move(on_step), record);
-    const auto pictures = region::sample_pictures(session.model, session.tokens, record.scene,
-                                                  record.options, inputs, on_step, hooks.cancel);
+    const auto pictures =
+        region::sample_pictures(session.model, session.tokens, record.scene, record.options,
+                                with_texts, on_step, hooks.cancel);
     for (std::int64_t i = 0; i < pictures.size(0); ++i) {
       record.seed = record.options.seed + static_cast<std::uint64_t>(i);
       if (hooks.picture) hooks.picture(pictures[i], record);

@@ -2,11 +2,11 @@
 
 #include <torch/types.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 
 #include "mos/base/progress.h"
+#include "mos/base/stopwatch.h"
 #include "mos/region/sample.h"
 #include "mos/session/picture_record.h"
 #include "mos/session/session.h"
@@ -32,6 +32,7 @@ PictureRecord record_of(const Session& session, region::Scene scene,
 
 /// Paints the pictures of `whole`, whose options count all of them, at most `at_a_time` in one
 /// batch; one by one where prompts have choices `{a|b}`, which each picture draws for itself.
+/// Required: nobody else uses `session` meanwhile (see there). Hooks are called by this thread.
 /// Throws as region::sample_pictures does.
 void paint(Session& session, const PictureRecord& whole, const region::PaintInputs& inputs,
            std::int64_t at_a_time, const PaintHooks& hooks);
@@ -45,7 +46,7 @@ class PaintProgress {
  private:
   const ProgressCallback& tell_;
   std::int64_t batches_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch watch_;
 };
 
 }  // namespace mos::session

@@ -60,6 +60,7 @@ Json to_json(const PictureRecord& record) {
 
 PictureRecord from_json(const Json& json, const std::string& origin) {
   if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
+  // What a grid was made of is in its cells' own files.
   if (json.contains("seeds")) {
     throw Error(ErrorKind::kUsage,
                 origin + " belongs to a grid; run one of its pictures again instead");
@@ -82,6 +83,7 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   pictures.mask_sha256 = json_value<std::string>(options, "mask_sha256", "");
   options.erase("init_sha256");
   options.erase("mask_sha256");
+  // Records of versions without syntax say nothing of it.
   record.options.sampler.plain_text = true;
   read_options(options, origin, record.options);
   record.has_syntax = !record.options.sampler.plain_text;
@@ -134,6 +136,7 @@ std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& reco
 fs::path record_path(fs::path picture) { return picture.replace_extension(".json"); }
 
 void write_picture(const fs::path& path, const torch::Tensor& pixels, const PictureRecord& record) {
+  // Both are complete before either appears: there is no picture without its record.
   AtomicFile png(path), sidecar(record_path(path));
   png.write(picture_bytes(pixels, record));
   sidecar.write(sidecar_text(record));
@@ -158,6 +161,8 @@ std::string file_hash(const fs::path& path) {
   for (std::size_t begin = 0; begin < file.size(); begin += kChunk) {
     const auto bytes = std::min(kChunk, file.size() - begin);
     sha.update(file.data() + begin, bytes);
+    // Hashed pages are not needed again; without this a model larger than memory would push
+    // everything else out.
     file.release(file.data() + begin, bytes);
   }
   return sha.hex();

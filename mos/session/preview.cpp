@@ -6,10 +6,10 @@ namespace mos::session {
 
 namespace fs = std::filesystem;
 
-Preview::Preview(std::int64_t every, const nn::AutoencoderKL& vae,
+Preview::Preview(std::int64_t every, const diffusion::Model& model,
                  std::function<void(const fs::path&)> tell)
     : every_(every), tell_(std::move(tell)) {
-  if (every_ > 0) colours_ = diffusion::fit_latent_colours(vae);
+  if (every_ > 0) colours_ = diffusion::latent_colours_of(model);
 }
 
 fs::path Preview::path_of(fs::path picture) { return picture.replace_extension(".preview.png"); }

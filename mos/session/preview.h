@@ -6,7 +6,6 @@
 
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/latent_preview.h"
-#include "mos/nn/vae.h"
 #include "mos/session/picture_record.h"
 
 namespace mos::session {
@@ -17,7 +16,7 @@ class Preview {
  public:
   /// Every `every` steps; 0: never, and nothing is done at all. `tell`, if any, gets the path when
   /// there is a new one.
-  Preview(std::int64_t every, const nn::AutoencoderKL& vae,
+  Preview(std::int64_t every, const diffusion::Model& model,
           std::function<void(const std::filesystem::path&)> tell = {});
 
   static std::filesystem::path path_of(std::filesystem::path picture);

@@ -19,10 +19,12 @@ struct MovedFiles {
   /// has moved is read without the record's variant; what it predicts is part of the picture.
   checkpoint::ReadOptions read;
   std::vector<std::string> concepts, adapters, pictures;
+  std::string init, mask;                 ///< Of the picture that it began with.
+  std::vector<std::string> region_masks;  ///< Of the regions that have one, in their order.
 };
 
 /// `record` with the files of `moved` in the place of its own. Throws kUsage where another number
-/// of files is named than it has, or another prediction type.
+/// of files is named than it has, a picture that it did not begin with, or another prediction type.
 PictureRecord with_moved(PictureRecord record, const MovedFiles& moved);
 
 /// Paints the batch that the picture of `record` was painted in, and returns that picture, uint8

@@ -29,6 +29,7 @@ namespace {
 std::string hash_of(const concepts::ConceptFile& file, const std::string& path) {
   if (file.companions.empty()) return file_hash(path);
   auto all = file_hash(path);
+  // One hash for several files: that of their hashes.
   for (const auto& beside : file.companions) all += file_hash(beside);
   Sha256 sha;
   sha.update(all.data(), all.size());
@@ -69,6 +70,7 @@ void refuse_unknown_words(const Session& session, const std::string& prompt) {
   std::vector<std::string> known;
   for (const auto& word : session.tokens.words()) known.push_back(word.word);
   for (const auto& word : words_in(prompt)) {
+    // A tokenizer may have been given words of that look by other programs.
     if (session.tokens.knows(word) || session.model.tokenizer().token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
@@ -135,6 +137,7 @@ Session open_session(const SessionOptions& options) {
   const bool is_plain = files.empty() && held.empty();
   auto model = diffusion::Model::load(
       options.base,
+      // Weights that are merged into are loaded as they are, and rounded once, after the sum.
       {.dtype = is_plain ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
@@ -157,6 +160,7 @@ Session open_session(const SessionOptions& options) {
 }
 
 std::string find_lora(const std::string& name, const std::filesystem::path& folder) {
+  // The folder first: a file of that name in the working folder is there by chance.
   for (const auto& place : {folder / name, std::filesystem::path(name)}) {
     for (const char* ending : {"", ".safetensors", ".pt", ".pth", ".bin", ".ckpt"}) {
       auto file = place;
@@ -183,6 +187,7 @@ void check_words(const Session& session, const region::Scene& scene, bool plain_
       return std::any_of(guest.words.begin(), guest.words.end(), has) ||
              std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
     };
+    // A LoRA without words acts on every prompt.
     if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("no prompt has a word of the concept {}; write {} where it shall be",

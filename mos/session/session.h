@@ -31,6 +31,9 @@ struct SessionOptions {
   std::vector<HeldConcept> held;  ///< Concepts beside those of files; no record names them.
 };
 
+/// A value of handles: copies share their networks. Required: one thread at a time paints with it
+/// or its copies, since regions and conditions are put into the networks for the time of a call.
+/// Sessions that were opened apart may paint side by side.
 struct Session {
   /// Words of a concept that was asked for, and the file they are from.
   struct Guest {

@@ -148,6 +148,7 @@ void CLIPTokenizer::read_added_tokens(const Texts& texts, const std::string& ori
 void CLIPTokenizer::register_added(const std::string& token, std::int64_t id,
                                    const std::string& origin) {
   if (token.empty()) fail(origin, fmt::format("the added token with the id {} has no text", id));
+  // transformers 4.34 and later list the special tokens once more, with the ids that they have.
   if (const auto known = token_id(token)) {
     if (*known != id) {
       fail(origin,
@@ -203,6 +204,8 @@ std::string_view CLIPTokenizer::registered_prefix(std::string_view text) const {
 
 void CLIPTokenizer::encode_plain(std::string_view text, std::vector<std::int64_t>& ids) const {
   const std::vector<std::string> whole = {special_.bos, special_.eos};
+  // Between the added tokens: those are found in the text as it stands, case and all, as
+  // transformers does.
   const auto cleaned = clean_text(text);
   for (const auto piece : split_pieces(cleaned, whole)) {
     if (piece == special_.bos || piece == special_.eos) {
@@ -223,6 +226,7 @@ std::vector<std::int64_t> CLIPTokenizer::encode_words(std::string_view text) con
       continue;
     }
     encode_plain(text.substr(0, plain_length), ids);
+    // An added token is whole, whatever letters touch it.
     ids.push_back(*token_id(token));
     text.remove_prefix(plain_length + token.size());
     plain_length = 0;
@@ -239,6 +243,7 @@ std::vector<std::int64_t> CLIPTokenizer::framed(std::vector<std::int64_t> ids) c
 
 std::vector<std::int64_t> CLIPTokenizer::padded(std::vector<std::int64_t> ids) const {
   const auto length = static_cast<std::size_t>(model_max_length_);
+  // transformers cuts the text and keeps the end token.
   const bool cut = ids.size() > length;
   ids.resize(length, pad_id_);
   if (cut) ids.back() = eos_id_;
@@ -294,6 +299,7 @@ std::int64_t CLIPTokenizer::reserve_token(const std::string& name) {
 void CLIPTokenizer::withdraw_token(const std::string& name) {
   auto token = added_.extract(name);
   if (token.empty()) return;
+  // The id stays taken: rows of an embedding stand at it.
   reserved_.insert(std::move(token));
   registered_[name.front()].erase(name);
 }
@@ -317,6 +323,7 @@ void CLIPTokenizer::save(const fs::path& directory) const {
   make_folders(directory);
   for (const auto& [name, text] : texts()) write_text_file(directory / name, text);
   std::error_code ignored;
+  // A file of an earlier save would give ids to tokens that are gone.
   if (added_.empty() && reserved_.empty()) fs::remove(directory / "added_tokens.json", ignored);
 }
 
@@ -332,6 +339,7 @@ CLIPTokenizer::Texts CLIPTokenizer::texts() const {
   texts["special_tokens_map.json"] = special.dump(2) + "\n";
 
   Json config = special;
+  // What CLIP's own file says; readers of transformers look for it.
   config["errors"] = "replace";
   config["model_max_length"] = model_max_length_;
   config["tokenizer_class"] = "CLIPTokenizer";

@@ -3,12 +3,11 @@
 #include <fmt/core.h>
 
 #include <cctype>
-#include <charconv>
-#include <cmath>
 #include <optional>
 #include <random>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::text {
 namespace {
@@ -21,12 +20,9 @@ namespace {
 }
 
 double scale_of(std::string_view text, std::string_view tag) {
-  double scale = 0.0;
-  const auto [end, error] = std::from_chars(text.begin(), text.end(), scale);
-  if (error != std::errc() || end != text.end() || !std::isfinite(scale)) {
-    refuse(tag, fmt::format("has the scale \"{}\", which is no number", text));
-  }
-  return scale;
+  const auto scale = number_in<double>(text);
+  if (!scale) refuse(tag, fmt::format("has the scale \"{}\", which is no number", text));
+  return *scale;
 }
 
 /// The file of the tag whose inside is `inside`, or nothing when it is none.
@@ -35,6 +31,7 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   if (colon == inside.npos) return std::nullopt;
   const auto kind = inside.substr(0, colon);
   if (kind == "hypernet") refuse(tag, "names a hypernetwork, which is not supported");
+  // Other brackets are words of concepts, or text.
   if (kind != "lora" && kind != "lyco") return std::nullopt;
   auto rest = inside.substr(colon + 1);
   const auto second = rest.find(':');
@@ -45,6 +42,7 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   const auto third = rest.find(':');
   lora.scale = scale_of(rest.substr(0, third), tag);
   if (third == rest.npos) return lora;
+  // A1111: <lora:name:U-Net:text encoder>.
   if (scale_of(rest.substr(third + 1), tag) != lora.scale) {
     refuse(tag, "has a scale for each network, and here both have one");
   }
@@ -52,13 +50,6 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
 }
 
 bool is_escaped(std::string_view text, std::size_t at) { return at > 0 && text[at - 1] == '\\'; }
-
-std::string trimmed(std::string text) {
-  constexpr const char* kBlanks = " \t\r\n";
-  text.erase(0, std::min(text.find_first_not_of(kBlanks), text.size()));
-  text.erase(text.find_last_not_of(kBlanks) + 1);
-  return text;
-}
 
 /// Where { and } of a choice are.
 struct Braces {
@@ -114,7 +105,7 @@ TaggedPrompt take_lora_tags(std::string_view prompt) {
   }
   if (taken.loras.empty()) return {std::string(prompt), {}};
   rest += prompt.substr(std::min(at, prompt.size()));
-  taken.prompt = trimmed(std::move(rest));
+  taken.prompt = trimmed(rest);
   return taken;
 }
 
@@ -131,6 +122,7 @@ std::string choose(std::string_view prompt, std::uint64_t seed) {
     }
     const auto [open, close] = *found;
     const auto parts = split_at_bars(std::string_view(text).substr(open + 1, close - open - 1));
+    // A copy: the text that it is a part of changes.
     const std::string chosen(parts[random() % parts.size()]);
     text.replace(open, close - open + 1, chosen);
   }

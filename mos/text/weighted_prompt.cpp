@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
-#include <cmath>
 #include <optional>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos::text {
 namespace {
@@ -101,10 +100,8 @@ class Reader {
     while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
     while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
     if (text.starts_with('+')) text.remove_prefix(1);
-    double number = 0.0;
-    const auto [stop, error] = std::from_chars(text.begin(), text.end(), number);
-    if (error != std::errc() || stop != text.end() || !std::isfinite(number)) return false;
-    return close_round(end + 1 - at_, number);
+    const auto number = number_in<double>(text);
+    return number && close_round(end + 1 - at_, *number);
   }
 
   /// The factor of at least `fewest` + or - here, which are read; the last of a word.
@@ -157,12 +154,8 @@ class Reader {
     std::string inside;
     for (auto i = open_.back().first; i < pieces_.size(); ++i) inside += pieces_[i].weighted.text;
     const auto colon = inside.rfind(':');
-    double number = 0.0;
     const bool has_number =
-        colon != inside.npos &&
-        std::from_chars(inside.data() + colon + 1, inside.data() + inside.size(), number).ptr ==
-            inside.data() + inside.size() &&
-        colon + 1 < inside.size();
+        colon != inside.npos && number_in<double>(std::string_view(inside).substr(colon + 1));
     if (!has_number && inside.find('|') == inside.npos) return;
     throw Error(
         ErrorKind::kUsage,

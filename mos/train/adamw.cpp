@@ -17,6 +17,7 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options) : 
       const auto zeros = torch::zeros_like(parameter.value).detach();
       slots_.push_back({std::move(parameter), g, zeros, zeros.clone()});
     }
+    // A rate of 0 is a group that is not trained: no gradients are made for it.
     if (groups[g].rate == 0) freeze(g);
   }
 }
@@ -27,6 +28,7 @@ void AdamW::step(double factor) {
   for (std::size_t g = 0; g < rates_.size(); ++g) {
     if (rates_[g] != 0) update(g, rates_[g] * factor);
   }
+  // Undefined rather than zero: the first gradient of the next step is stored, not added.
   for (auto& slot : slots_) slot.parameter.value.mutable_grad().reset();
 }
 
@@ -34,6 +36,8 @@ void AdamW::update(std::size_t group, double rate) {
   std::vector<torch::Tensor> values, gradients, moments1, moments2;
   for (auto& slot : slots_) {
     const auto& gradient = slot.parameter.value.grad();
+    // A word that no caption of the batch had has no gradient; PyTorch passes over such parameters
+    // too, moments included.
     if (slot.group != group || !gradient.defined()) continue;
     values.push_back(slot.parameter.value);
     gradients.push_back(gradient);
@@ -42,6 +46,8 @@ void AdamW::update(std::size_t group, double rate) {
   }
   if (values.empty()) return;
   const auto step = static_cast<double>(steps_);
+  // Decoupled weight decay (arXiv 1711.05101), in the sequence of operations of PyTorch's AdamW
+  // with foreach: the golden test compares every bit of drift.
   const double correction1 = 1.0 - std::pow(options_.beta1, step);
   const double correction2 = 1.0 - std::pow(options_.beta2, step);
 

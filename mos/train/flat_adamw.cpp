@@ -92,6 +92,7 @@ template <typename T>
         replica[i] = T{};
       }
     }
+    // One vector of partial sums, which is what lets the loop become vector instructions.
     float sum[16] = {};
     for (auto i = begin; i + 16 <= end; i += 16) {
       for (int j = 0; j < 16; ++j) sum[j] += load(gradient[i + j]) * load(gradient[i + j]);
@@ -204,6 +205,7 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
   const torch::NoGradGuard no_grad;
   const bool copies = options_.working_dtype != torch::kFloat32;
   const auto f32 = torch::dtype(torch::kFloat32).device(parameters.front().device());
+  // The loops below are for the CPU.
   if (!f32.device().is_cpu()) options_.passes = FlatAdamWOptions::Passes::kOperators;
   const auto working = f32.dtype(options_.working_dtype);
   values_ = torch::empty({total}, f32);
@@ -214,6 +216,8 @@ FlatAdamW::FlatAdamW(torch::nn::Module& module, const FlatAdamWOptions& options,
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     const auto& s = segments_[i];
     s.of(values_).copy_(parameters[i]);
+    // The module computes in views of the flat tensors: an update is one pass over memory, whatever
+    // the parameters' shapes.
     parameters[i].set_data(s.of(working_));
     parameters[i].mutable_grad() = s.of(gradients_);
   }
@@ -234,6 +238,7 @@ void FlatAdamW::add_replica(torch::nn::Module& module) {
     auto own = *parameter;
     own.set_data(s.of(working_));
     own.requires_grad_(true);
+    // Defined before the first backward pass, which then adds into it.
     own.mutable_grad() = s.of(gradients);
   }
 }

@@ -55,7 +55,6 @@ class FlatAdamW {
   double step(double learning_rate);
 
   std::int64_t steps() const { return steps_; }
-  std::int64_t parameter_count() const { return values_.numel(); }
 
   /// Everything a resumed run needs: "value/…", "moment1/…", "moment2/…", "average/…" by parameter
   /// name. The tensors alias the optimiser.
@@ -67,8 +66,6 @@ class FlatAdamW {
 
   /// Exchanges the parameters with their running averages; a second call undoes it.
   void swap_average();
-  /// Starts the running average anew from the current parameters.
-  void reset_average() { average_.copy_(values_); }
 
  private:
   struct Segment {

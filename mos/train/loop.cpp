@@ -5,7 +5,6 @@
 #include <torch/nn/module.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/random.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/text.h"
 #include "mos/base/workers.h"
 #include "mos/io/finite.h"
@@ -61,16 +61,6 @@ double cpu_seconds() {
   return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
 }
 
-class Clock {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
 /// One training in progress: when to log, to measure and to save.
 class Loop {
  public:
@@ -91,6 +81,7 @@ class Loop {
       take_step(step);
       if ((step + 1) % options.log_every == 0) log_line(step + 1, Json::object());
       if (clock_.seconds() - last_save_ > 60.0 * options.checkpoint_minutes) save();
+      // By CPU time: on a shared machine a sheet shall cost a fixed part of the work.
       if (cpu_seconds() - last_sheet_ > 60.0 * options.sheet_minutes) measure(step + 1);
     }
     save();
@@ -103,6 +94,7 @@ class Loop {
     if (!std::filesystem::exists(path)) return;
     const io::SafetensorsFile file(path);
     const auto state = io::load_safetensors(path);
+    // A checkpoint of a run that went wrong, or of a failing disk, would be trained on for hours.
     for (const auto& [name, tensor] : state) io::check_finite(tensor, path.string(), name);
     optimizer_.load_state(state, step_of(file));
     if (run_.companion != nullptr) run_.companion->load_state(companion_of(state), step_of(file));
@@ -111,6 +103,7 @@ class Loop {
 
   void take_step(std::int64_t step) {
     const double value = losses(step);
+    // Before the optimiser sees it: the last checkpoint is still good.
     if (!std::isfinite(value)) {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("{}: the loss of step {} is {}; try a lower learning rate",
@@ -133,6 +126,7 @@ class Loop {
     const auto count = run_.losses.size();
     std::vector<double> values(count);
     const auto work = [&](std::size_t i) {
+      // The mean over workers, so that the rate means the same for any number of them.
       const auto loss = run_.losses[i](step) / static_cast<double>(count);
       values[i] = loss.item<double>();
       loss.backward();
@@ -157,6 +151,7 @@ class Loop {
                  {"seconds_per_step", seconds_per_step(done)},
                  {"cpu_seconds", cpu_seconds()}};
     line.update(more);
+    // Opened for each line: it may be read, or moved away, while the training goes on.
     std::ofstream(run_.folder / "log.jsonl", std::ios::app) << line.dump() << '\n';
   }
 
@@ -174,6 +169,7 @@ class Loop {
   void measure(std::int64_t done) {
     if (run_.measure) {
       const torch::NoGradGuard no_grad;
+      // What is shown and measured is what will be exported.
       const ScopedAverage averaged(optimizer_);
       const Json figures = run_.measure(done);
       log::info(fmt::format("{} step {}: {}", run_.stage, done, figures.dump()));
@@ -185,7 +181,7 @@ class Loop {
   FlatAdamW& optimizer_;
   const TrainingRun& run_;
   std::unique_ptr<Workers> workers_;
-  Clock clock_;
+  Stopwatch clock_;
   std::int64_t first_ = 0;
   double smoothed_ = std::nan("");
   double norm_ = 0.0;
@@ -207,6 +203,7 @@ double learning_rate_at(const TrainOptions& options, std::int64_t step) {
 
 std::int64_t worker_count(const TrainOptions& options) {
   auto count = options.workers > 0 ? options.workers : at::get_num_threads();
+  // Shares of one size: no worker waits for a larger one.
   while (count > 1 && options.batch % count != 0) --count;
   return std::max<std::int64_t>(1, count);
 }

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/base/text.h"
 #include "mos/concepts/lora.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/plan.h"
@@ -29,10 +29,8 @@ constexpr std::string_view kRandom = "<rand-";
 /// σ of "<rand-σ>", or a negative number for anything else.
 double random_sigma(const std::string& initializer) {
   if (initializer.rfind(kRandom, 0) != 0 || initializer.back() != '>') return -1;
-  const auto number = initializer.substr(kRandom.size(), initializer.size() - kRandom.size() - 1);
-  char* end = nullptr;
-  const double sigma = std::strtod(number.c_str(), &end);
-  return !number.empty() && *end == '\0' && sigma >= 0 ? sigma : -1;
+  const auto inside = std::string_view(initializer).substr(kRandom.size());
+  return number_in<double>(inside.substr(0, inside.size() - 1)).value_or(-1);
 }
 
 /// [C]: what all rows of a word start from.
@@ -72,6 +70,8 @@ Tensor start_down(const WeightPlan& plan, const nn::LoraLayer& layer, at::Genera
     return randn(shape, generator) / static_cast<double>(plan.rank);
   }
   const double bound = 1.0 / std::sqrt(static_cast<double>(layer.in_features()));
+  // kaiming_uniform(a = √5), PyTorch's start of a linear layer, which is what the authors leave
+  // `down` at.
   return torch::rand(shape, generator, torch::TensorOptions().dtype(torch::kFloat32)) *
              (2 * bound) -
          bound;
@@ -87,6 +87,7 @@ LayerUpdates start_pairs(torch::nn::Module& model, const WeightPlan& plan, std::
     auto up_shape = layer.weight.sizes().vec();
     up_shape[1] = plan.rank;
     pairs[name] = LowRank{.down = start_down(plan, layer, generator),
+                          // So ΔW is zero at first, and the model what it was.
                           .up = torch::zeros(up_shape),
                           .scale = plan.scale};
   });
@@ -138,6 +139,7 @@ ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& opti
   const auto seed = options.run.seed;
   ConceptDelta delta;
   std::uint64_t next_draw = 0;
+  // Words first: their draws do not depend on which layers are tuned.
   const auto words = plan.rows == WordRows::kNone ? 0 : options.words.words.size();
   const auto layers = plan.rows == WordRows::kPerLayer ? model.unet->text_slices().count : 1;
   for (std::size_t i = 0; i < words; ++i) {
@@ -176,12 +178,15 @@ AttachedConcept::AttachedConcept(diffusion::Model model, const ConceptDelta& sta
 void AttachedConcept::attach_words() {
   for (auto& tower : model_.towers) {
     former_rows_.push_back(tower.encoder->concept_rows());
+    // The rows of words that a fused base has stay in the files of that base: a concept is tuned
+    // without them.
     tower.encoder->set_concept_rows({});
   }
   tokens_.add(delta_.words, model_.towers);
   std::vector<NamedParameter> rows;
   for (auto& tower : model_.towers) {
     if (delta_.words.empty()) continue;
+    // All words of a tower are one leaf, as the optimiser moves them together.
     rows.push_back({rows_name(tower.part), leaf(tower.encoder->concept_rows(), tower.device())});
     tower.encoder->set_concept_rows(rows.back().value);
   }
@@ -193,6 +198,7 @@ AttachedConcept::AttachedConcept(diffusion::Model model, const AttachedConcept& 
   auto own = parameters();
   const auto shared = other.parameters();
   for (std::size_t i = 0; i < own.size(); ++i) {
+    // The same memory, so a step of the first one is seen by all; gradients stay apart.
     own[i].value.set_data(shared[i].value.detach());
     own[i].value.set_requires_grad(shared[i].value.requires_grad());
   }
@@ -233,6 +239,7 @@ std::vector<NamedParameter> AttachedConcept::parameters() const {
 std::vector<std::string> AttachedConcept::kv_layers() const {
   std::vector<std::string> layers;
   for (const auto& [layer, pair] : delta_.of(Part::kUNet)) {
+    // attn2 reads the text (diffusers' name of cross-attention).
     if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) layers.push_back(layer);
   }
   return layers;
@@ -255,6 +262,7 @@ ConceptDelta AttachedConcept::snapshot() const {
     copy.words.push_back({word.word, {}});
     for (std::size_t i = 0; i < model_.towers.size(); ++i) {
       const auto& all = group(kWordGroup).parameters[i].value;
+      // Copies: training may go on while the snapshot is written or painted with.
       copy.words.back().rows.set(model_.towers[i].part,
                                  all.detach().narrow(0, from, count).cpu().clone());
     }

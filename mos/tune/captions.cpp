@@ -79,6 +79,7 @@ std::string fill_placeholder(std::string_view text, std::string_view phrase) {
   for (const char letter : trimmed(replaced(std::string(text), kPlaceholder, phrase))) {
     const bool is_blank = letter == ' ' || letter == '\t' || letter == '\n' || letter == '\r';
     if (!is_blank) single += letter;
+    // Not at the front: the text has been trimmed.
     if (is_blank && single.back() != ' ') single += ' ';
   }
   return single;
@@ -114,16 +115,19 @@ std::string shuffle_parts(const std::string& caption, std::int64_t keep, at::Gen
 
 const std::vector<std::string>& templates_of(const Caption& caption,
                                              const CaptionOptions& options) {
+  // A caption is a sentence already; a bare phrase becomes one.
   const auto automatic = caption.from_file ? Templates::kNone : Templates::kPhoto;
   return caption_templates(options.templates == Templates::kAuto ? automatic : options.templates);
 }
 
 std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
                         at::Generator& generator) {
+  // For classifier-free guidance, which also asks without a prompt.
   if (happens(generator, options.dropout)) return "";
   const auto& chosen = draw_caption(caption, generator);
   const auto text = options.shuffle ? shuffle_parts(chosen, options.keep, generator) : chosen;
   const auto& sentences = templates_of(caption, options);
+  // Drawn even where there is one sentence: the numbers behind it stay the same for any set.
   const auto place = uniform_int(generator, 0, static_cast<std::int64_t>(sentences.size()) - 1);
   auto prompt = sentences[static_cast<std::size_t>(place)];
   prompt.replace(prompt.find("{}"), 2, text);

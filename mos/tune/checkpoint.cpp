@@ -21,6 +21,7 @@ constexpr const char* kMoments = "optimiser/";
 
 void check_identity(const std::map<std::string, std::string>& metadata, const RunIdentity& now,
                     const std::string& origin) {
+  // Whatever else lies at this place is not ours to go on from.
   if (!metadata.contains("run")) throw Error(ErrorKind::kFormat, "it is of something else");
   if (const auto reason = difference_of(metadata, now); !reason.empty()) {
     throw Error(ErrorKind::kMismatch,
@@ -56,6 +57,7 @@ void copy_values(const io::SafetensorsFile& file, const AttachedConcept& attache
       throw Error(ErrorKind::kMismatch, parameter.name + " has another shape in it");
     }
     io::check_finite(saved, origin, parameter.name);
+    // Into the leaves that the optimiser and all replicas hold.
     parameter.value.copy_(saved);
   }
 }
@@ -90,6 +92,7 @@ void save_checkpoint(const std::filesystem::path& path, const RunIdentity& ident
   for (const auto& parameter : attached.parameters()) {
     dict[kValues + parameter.name] = parameter.value.detach();
   }
+  // With the moments a run goes on as if it had never stopped, to the last bit.
   for (const auto& [name, moment] : optimiser.state()) dict[kMoments + name] = moment;
   const Json run = {{"step", state.step},
                     {"previewed", state.previewed},
@@ -115,6 +118,8 @@ RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& i
     return state;
   } catch (const Error& error) {
     const bool damaged =
+        // A file of another run is told by its difference; one of this run that does not fit is
+        // damaged.
         is_this_run ? error.kind() != ErrorKind::kIo : error.kind() == ErrorKind::kFormat;
     if (damaged) refuse_damaged(origin);
     throw;

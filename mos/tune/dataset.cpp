@@ -206,11 +206,6 @@ std::int64_t count(const std::vector<TrainingPicture>& pictures, Counted counted
 
 }  // namespace
 
-bool ConceptDataset::has_masks() const {
-  return std::any_of(pictures.begin(), pictures.end(),
-                     [](const TrainingPicture& picture) { return picture.mask.defined(); });
-}
-
 std::string ConceptDataset::summary() const {
   const auto masks = count(pictures, [](const auto& picture) { return picture.mask.defined(); });
   const auto captions =

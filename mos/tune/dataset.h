@@ -43,7 +43,6 @@ struct ConceptDataset {
   /// What was found but is not read, one sentence each.
   std::vector<std::string> warnings;
 
-  bool has_masks() const;
   /// "12 pictures, 3 with masks, 12 with captions" and what else is good to know.
   std::string summary() const;
 };

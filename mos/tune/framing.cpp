@@ -43,6 +43,7 @@ Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
   Framing framing{.source = {.height = height, .width = width}};
   const bool fit = options.framing == FramingKind::kFit;
   if (!fit && happens(generator, options.crop_probability)) {
+    // A person who stands keeps the head: the crop begins at the top.
     if (options.framing == FramingKind::kCharacter && height > width) {
       framing.source.height = uniform_int(generator, width, height);
     } else {
@@ -55,6 +56,7 @@ Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
   }
   framing.target = fitted(framing.source, side);
   const auto free_rows = size - framing.target.height, free_columns = size - framing.target.width;
+  // Anywhere on the canvas, so that the concept is not learnt with its place.
   framing.target.top = fit ? free_rows / 2 : uniform_int(generator, 0, free_rows);
   framing.target.left = fit ? free_columns / 2 : uniform_int(generator, 0, free_columns);
   framing.mirrored = happens(generator, options.flip_probability);
@@ -63,6 +65,7 @@ Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
 
 bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& options) {
   if (options.flip_probability > 0 && options.flip_probability < 1) return true;
+  // Centred, never cropped: always the same.
   if (options.framing == FramingKind::kFit) return false;
   return options.framing == FramingKind::kObject || height != width;
 }
@@ -87,11 +90,14 @@ FramedPicture apply_framing(const Framing& framing, const Tensor& pixels, const 
         .narrow(1, target.left, target.width)
         .copy_(framing.mirrored ? image.flip({1}) : image);
   };
+  // Black, as the authors' transform leaves it; the picture's mask takes the border out of the
+  // loss.
   auto canvas = torch::zeros({size, size, 3}, torch::kUInt8);
   place(io::resize_bilinear(cut(pixels, source), target.height, target.width), canvas);
 
   FramedPicture framed;
   framed.pixels = io::to_float_chw({canvas, {}});
+  // Where there is picture at all.
   framed.picture_mask = torch::zeros({size, size});
   place(torch::ones({target.height, target.width}), framed.picture_mask);
   if (mask.defined()) {

@@ -67,8 +67,10 @@ std::vector<EncodedPicture> LatentSource::get(std::span<const PictureVariant> wa
         found.emplace(which, kept == kept_.end() ? EncodedPicture() : kept->second);
     if (is_new && kept == kept_.end()) missing.push_back(&*place);
   }
+  // Only this runs side by side: the tables are changed before and behind it.
   for_each(missing.size(), [&](std::size_t i) { missing[i]->second = encode(missing[i]->first); });
   for (const auto* entry : missing) {
+    // Without a cache each variant is asked for once.
     if (variants(entry->first.picture) > 0) kept_.insert(*entry);
   }
   std::vector<EncodedPicture> pictures;
@@ -82,16 +84,21 @@ EncodedPicture LatentSource::encode(const PictureVariant& which) const {
   const auto& source = dataset_.pictures[static_cast<std::size_t>(which.picture)];
   const auto index = static_cast<std::uint64_t>(which.picture) * kManyVariants +
                      static_cast<std::uint64_t>(which.variant);
+  // Of the picture and its variant alone, so it does not matter who encodes it, when, or in which
+  // run.
   auto generator = generator_for(seed_, Draw::kFraming, index);
   const auto framing =
       draw_framing(source.pixels.size(0), source.pixels.size(1), size_, options_, generator);
   const auto framed = apply_framing(framing, source.pixels, source.mask, size_);
 
   const auto like = vae_->parameters().front().options();
+  // One picture at a time: the same bytes for any batch, and memory for one.
   const auto posterior = vae_->encode(framed.pixels.unsqueeze(0).to(like));
   const double scale = vae_->config().scaling_factor;
   EncodedPicture encoded;
   encoded.mean = posterior.mean[0].to(torch::kCPU, torch::kFloat32) * scale;
+  // Mean and deviation are kept, and each step draws its own sample, as if it had been encoded
+  // then.
   encoded.deviation = posterior.std()[0].to(torch::kCPU, torch::kFloat32) * scale;
   const auto side = size_ / vae_->config().downscale();
   encoded.picture_mask = at_latent_size(framed.picture_mask, side);

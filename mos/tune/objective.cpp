@@ -25,6 +25,8 @@ TuneBatch part_of(const TuneBatch& batch, std::int64_t from, std::int64_t count)
 Tensor masked_loss(const Tensor& prediction, const Tensor& target, const Tensor& mask) {
   const auto error =
       (prediction.to(torch::kFloat32) - target.to(torch::kFloat32)).square() * mask;  // [B,C,h,w]
+  // A mean for each picture first: a small subject counts as much as a large one (reference:
+  // trainer_edlora.py).
   return (error.sum({1, 2, 3}) / mask.sum({1, 2, 3})).mean();
 }
 
@@ -40,6 +42,8 @@ WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& 
         places.push_back(static_cast<std::int64_t>(at));
       }
     }
+    // The regularisation is about a concept's two words: the first is its identity, the second its
+    // class (paper, section 3.2).
     if (places.size() < 2) continue;
     samples.push_back(static_cast<std::int64_t>(i));
     columns.insert(columns.end(), {places[0], places[1]});
@@ -71,6 +75,8 @@ TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedu
                          const LossOptions& options) {
   std::shared_ptr<AttentionRecorder> recorder;
   std::optional<nn::ScopedProcessor> recording;
+  // Recording keeps the attention maps of all layers for the gradient: only where a term needs
+  // them.
   if (options.attention_weight > 0) {
     if (auto columns = find_word_columns(attached, batch); !columns.empty()) {
       recorder = std::make_shared<AttentionRecorder>(std::move(columns));
@@ -80,6 +86,7 @@ TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedu
   const auto noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
   const auto prediction =
       attached.unet()(noisy.to(text.context.scalar_type()), batch.timesteps, text);
+  // float32 on both sides of the difference, whatever the network computes in.
   const auto target = schedule.target(batch.latents, batch.noise, batch.timesteps);
   TuningTerms terms{.denoising = masked_loss(prediction, target, loss_mask(batch, options))};
   if (recorder) terms.attention = maps_of(*recorder, batch.subject_masks);

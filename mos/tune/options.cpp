@@ -25,6 +25,7 @@ void check_words(const WordOptions& words) {
                          kPlaceholder, *word));
     }
   }
+  // Either may be empty: words are then called after the output, and start as the method has it.
   if (!starts.empty() && !names.empty() && starts.size() != names.size()) {
     refuse(fmt::format("there are {} initializers for {} words; give one for each word",
                        starts.size(), names.size()));
@@ -36,6 +37,7 @@ void check_words(const WordOptions& words) {
 std::vector<std::string> separate_words(const std::vector<std::string>& entries) {
   std::vector<std::string> words;
   for (const auto& entry : entries) {
+    // The authors write <a1>+<a2> in their option files.
     for (auto& word : split_words(replaced(entry, ">+", "> "))) words.push_back(std::move(word));
   }
   return words;

@@ -186,87 +186,102 @@ std::vector<std::string> method_names();
 void check_options(const TuneOptions& options);
 
 template <class Visitor>
+void describe(Visitor& visit, WordOptions& o) {
+  visit("rows", o.rows, "of each word: per_layer, shared (one) or none (plain text)");
+  visit("words", o.words, "the concept's words, e.g. \"<potter1> <potter2>\"");
+  visit("initializers", o.initializers, "start of each word: <rand-0.013> or a word");
+  visit("random_sigma", o.random_sigma, "of random rows (0: 0.013 or 0.017)", between(0, 100));
+  visit("class_word", o.class_word, "what the concept is one of, e.g. man");
+}
+
+template <class Visitor>
+void describe(Visitor& visit, PictureOptions& o) {
+  visit("size", o.size, "canvas side in pixels (0: the base model's)", at_least(0));
+  visit("framing", o.framing, "character, object (random scale) or fit (no cropping)");
+  visit("crop_probability", o.crop_probability, "how often a picture is cropped", between(0, 1));
+  visit("scale_min", o.scale_min, "smallest random scale of framing object", between(0.05, 1));
+  visit("scale_max", o.scale_max, "largest random scale of framing object", between(0.05, 1));
+  visit("flip_probability", o.flip_probability, "how often a picture is mirrored", between(0, 1));
+  visit("variants", o.variants, "framings of a picture encoded once (0: no cache)", at_least(0));
+  visit("use_masks", o.use_masks, "read the masks of pictures");
+}
+
+template <class Visitor>
+void describe(Visitor& visit, CaptionOptions& o) {
+  visit("use_captions", o.use_captions, "read the captions of pictures");
+  visit("shuffle", o.shuffle, "shuffle the comma-separated parts of captions");
+  visit("keep", o.keep, "parts at the start of a caption that stay in place", at_least(0));
+  visit("templates", o.templates, "auto, photo, character, painting or none");
+  visit("caption_lines", o.lines, "of a caption with several: first, any (drawn) or all");
+  visit("caption_dropout", o.dropout, "part of the captions that become empty", between(0, 1));
+}
+
+template <class Visitor>
+void describe(Visitor& visit, WeightOptions& o) {
+  visit("rank", o.rank, "LoRA rank (0: tune only the words)", at_least(0));
+  visit("lora_scale", o.scale, "factor on the low-rank update", between(-100, 100));
+  visit("where", o.where, "weights that change: attention, or all of the transformers");
+  visit("lora_start", o.start, "start of LoRA's down: kaiming or gaussian");
+  visit("kv_drop", o.kv_drop, "how often LoRA on cross-attention's K and V is off", between(0, 1));
+}
+
+template <class Visitor>
+void describe(Visitor& visit, LossOptions& o) {
+  visit("mask_loss", o.mask_loss, "weigh the error by the subject mask");
+  visit("noise_offset", o.noise_offset, "shift of whole channels of the noise", between(0, 10));
+  visit("attention_weight", o.attention_weight, "of the attention regularisation (0: off)",
+        between(0, 1e6));
+  visit("full_identity", o.full_identity, "the subject's attention fills the mask");
+  visit("density_weight", o.density_weight, "of the token density term (0: off)", between(0, 1e6));
+  visit("density_bandwidth", o.density_bandwidth, "of its kernel", between(0.01, 100));
+}
+
+template <class Visitor>
+void describe(Visitor& visit, OptimiserOptions& o) {
+  visit("steps", o.steps, "optimiser steps", at_least(1));
+  visit("batch", o.batch, "pictures in a batch", at_least(1));
+  visit("accumulate", o.accumulate, "batches for each step", at_least(1));
+  visit("micro_batch", o.micro_batch, "pictures for one thread alone (0: all for all)",
+        at_least(0));
+  visit("embedding_rate", o.embedding_rate, "learning rate of the words", between(0, 1));
+  visit("text_rate", o.text_rate, "learning rate of the text encoder's LoRA", between(0, 1));
+  visit("unet_rate", o.unet_rate, "learning rate of the U-Net's LoRA", between(0, 1));
+  visit("decay", o.decay, "learning rate over the run: linear (to 0) or none");
+  visit("weight_decay", o.weight_decay, "AdamW's", between(0, 1));
+  visit("beta1", o.beta1, "AdamW's", between(0, 0.9999));
+  visit("beta2", o.beta2, "AdamW's", between(0, 0.999999));
+  visit("norm_threshold", o.norm_threshold, "mean norm at which words freeze (0: never)",
+        between(0, 1e6));
+}
+
+template <class Visitor>
+void describe(Visitor& visit, RunOptions& o) {
+  visit("seed", o.seed, "of every random draw");
+  visit("dtype", o.dtype, "of the frozen networks: auto, float32 or bfloat16",
+        one_of({"auto", "float32", "bfloat16"}));
+  visit("threads", o.threads, "CPU threads (0: one for each core)", between(0, kMostThreads));
+  visit("checkpoint_every", o.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)",
+        at_least(0));
+  visit("preview_every", o.preview_every, "steps between sample pictures (0: at the end)",
+        at_least(0));
+  visit("preview_prompts", o.preview_prompts, "prompts; <TOK> stands for the concept");
+  visit("preview_scales", o.preview_scales, "LoRA scales of the sample pictures", between(-10, 10));
+  visit("preview_pictures", o.preview_pictures, "pictures for each prompt (0: none)", at_least(0));
+  visit("preview_steps", o.preview_steps, "denoising steps of sample pictures", between(1, 1000));
+  visit("preview_guidance", o.preview_guidance, "guidance of sample pictures", between(0, 100));
+}
+
+template <class Visitor>
 void describe(Visitor& visit, TuneOptions& o) {
   visit("method", o.method, "a row of docs/tuning.md; sets the options below",
         one_of(method_names()));
-  visit("rows", o.words.rows, "of each word: per_layer, shared (one) or none (plain text)");
-  visit("words", o.words.words, "the concept's words, e.g. \"<potter1> <potter2>\"");
-  visit("initializers", o.words.initializers, "start of each word: <rand-0.013> or a word");
-  visit("random_sigma", o.words.random_sigma, "of random rows (0: 0.013 or 0.017)",
-        between(0, 100));
-  visit("class_word", o.words.class_word, "what the concept is one of, e.g. man");
-
-  visit("size", o.pictures.size, "canvas side in pixels (0: the base model's)", at_least(0));
-  visit("framing", o.pictures.framing, "character, object (random scale) or fit (no cropping)");
-  visit("crop_probability", o.pictures.crop_probability, "how often a picture is cropped",
-        between(0, 1));
-  visit("scale_min", o.pictures.scale_min, "smallest random scale of framing object",
-        between(0.05, 1));
-  visit("scale_max", o.pictures.scale_max, "largest random scale of framing object",
-        between(0.05, 1));
-  visit("flip_probability", o.pictures.flip_probability, "how often a picture is mirrored",
-        between(0, 1));
-  visit("variants", o.pictures.variants, "framings of a picture encoded once (0: no cache)",
-        at_least(0));
-  visit("use_masks", o.pictures.use_masks, "read the masks of pictures");
-
-  visit("use_captions", o.captions.use_captions, "read the captions of pictures");
-  visit("shuffle", o.captions.shuffle, "shuffle the comma-separated parts of captions");
-  visit("keep", o.captions.keep, "parts at the start of a caption that stay in place", at_least(0));
-  visit("templates", o.captions.templates, "auto, photo, character, painting or none");
-  visit("caption_lines", o.captions.lines, "of a caption with several: first, any (drawn) or all");
-  visit("caption_dropout", o.captions.dropout, "part of the captions that become empty",
-        between(0, 1));
-
-  visit("rank", o.weights.rank, "LoRA rank (0: tune only the words)", at_least(0));
-  visit("lora_scale", o.weights.scale, "factor on the low-rank update", between(-100, 100));
-  visit("where", o.weights.where, "weights that change: attention, or all of the transformers");
-  visit("lora_start", o.weights.start, "start of LoRA's down: kaiming or gaussian");
-  visit("kv_drop", o.weights.kv_drop, "how often LoRA on cross-attention's K and V is off",
-        between(0, 1));
-
-  visit("mask_loss", o.loss.mask_loss, "weigh the error by the subject mask");
-  visit("noise_offset", o.loss.noise_offset, "shift of whole channels of the noise",
-        between(0, 10));
-  visit("attention_weight", o.loss.attention_weight, "of the attention regularisation (0: off)",
-        between(0, 1e6));
-  visit("full_identity", o.loss.full_identity, "the subject's attention fills the mask");
-  visit("density_weight", o.loss.density_weight, "of the token density term (0: off)",
-        between(0, 1e6));
-  visit("density_bandwidth", o.loss.density_bandwidth, "of its kernel", between(0.01, 100));
-
-  visit("steps", o.optimiser.steps, "optimiser steps", at_least(1));
-  visit("batch", o.optimiser.batch, "pictures in a batch", at_least(1));
-  visit("accumulate", o.optimiser.accumulate, "batches for each step", at_least(1));
-  visit("micro_batch", o.optimiser.micro_batch, "pictures for one thread alone (0: all for all)",
-        at_least(0));
-  visit("embedding_rate", o.optimiser.embedding_rate, "learning rate of the words", between(0, 1));
-  visit("text_rate", o.optimiser.text_rate, "learning rate of the text encoder's LoRA",
-        between(0, 1));
-  visit("unet_rate", o.optimiser.unet_rate, "learning rate of the U-Net's LoRA", between(0, 1));
-  visit("decay", o.optimiser.decay, "learning rate over the run: linear (to 0) or none");
-  visit("weight_decay", o.optimiser.weight_decay, "AdamW's", between(0, 1));
-  visit("beta1", o.optimiser.beta1, "AdamW's", between(0, 0.9999));
-  visit("beta2", o.optimiser.beta2, "AdamW's", between(0, 0.999999));
-  visit("norm_threshold", o.optimiser.norm_threshold, "mean norm at which words freeze (0: never)",
-        between(0, 1e6));
-
-  visit("seed", o.run.seed, "of every random draw");
-  visit("dtype", o.run.dtype, "of the frozen networks: auto, float32 or bfloat16",
-        one_of({"auto", "float32", "bfloat16"}));
-  visit("threads", o.run.threads, "CPU threads (0: one for each core)", between(0, kMostThreads));
-  visit("checkpoint_every", o.run.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)",
-        at_least(0));
-  visit("preview_every", o.run.preview_every, "steps between sample pictures (0: at the end)",
-        at_least(0));
-  visit("preview_prompts", o.run.preview_prompts, "prompts; <TOK> stands for the concept");
-  visit("preview_scales", o.run.preview_scales, "LoRA scales of the sample pictures",
-        between(-10, 10));
-  visit("preview_pictures", o.run.preview_pictures, "pictures for each prompt (0: none)",
-        at_least(0));
-  visit("preview_steps", o.run.preview_steps, "denoising steps of sample pictures",
-        between(1, 1000));
-  visit("preview_guidance", o.run.preview_guidance, "guidance of sample pictures", between(0, 100));
+  describe(visit, o.words);
+  describe(visit, o.pictures);
+  describe(visit, o.captions);
+  describe(visit, o.weights);
+  describe(visit, o.loss);
+  describe(visit, o.optimiser);
+  describe(visit, o.run);
 }
 
 }  // namespace mos::tune

@@ -16,6 +16,7 @@
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
+#include "mos/io/picture_name.h"
 
 namespace mos::tune {
 
@@ -30,8 +31,6 @@ using Names = std::span<const std::string_view>;
 constexpr auto kImageFolders = std::to_array<std::string_view>({"images", "image", "img"});
 constexpr auto kMaskFolders = std::to_array<std::string_view>({"masks", "mask"});
 constexpr auto kCaptionFolders = std::to_array<std::string_view>({"captions", "caption"});
-constexpr auto kPictureEndings =
-    std::to_array<std::string_view>({".png", ".jpg", ".jpeg", ".jfif", ".webp"});
 constexpr auto kCaptionEndings = std::to_array<std::string_view>({".txt", ".caption"});
 constexpr auto kForeignPictureEndings = std::to_array<std::string_view>(
     {".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl"});
@@ -46,8 +45,6 @@ bool is_one_of(Names names, std::string_view name) {
 }
 
 std::string ending_of(const fs::path& path) { return lower_ascii(path.extension().string()); }
-
-bool is_picture(const fs::path& path) { return is_one_of(kPictureEndings, ending_of(path)); }
 
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
@@ -194,7 +191,7 @@ class PictureFinder {
       if (options_.use_captions) {
         beside_.push_back({path, group.prefix + stem, &PictureFiles::caption});
       }
-    } else if (!is_picture(path)) {
+    } else if (!io::is_picture_name(path)) {
       refuse_or_leave(path, "is no picture; expected .png, .jpg or .webp");
     } else if (const auto of = without_suffix(stem, kMaskSuffix)) {
       if (options_.use_masks) beside_.push_back({path, group.prefix + *of, &PictureFiles::mask});
@@ -292,7 +289,7 @@ class PictureFinder {
     for (const auto& path : entries_of(folder_)) {
       if (!is_folder(path) || is_known(path)) continue;
       const auto inside = entries_of(path);
-      if (std::any_of(inside.begin(), inside.end(), is_picture)) {
+      if (std::any_of(inside.begin(), inside.end(), io::is_picture_name)) {
         elsewhere = fmt::format("; there are some in {}", path.string());
       }
     }

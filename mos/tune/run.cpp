@@ -3,11 +3,11 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/stopwatch.h"
 #include "mos/nn/compute.h"
 #include "mos/tune/preview.h"
 
@@ -28,12 +28,14 @@ Run::Run(const diffusion::Model& base, const ConceptDataset& dataset, const Tune
 concepts::ConceptDelta Run::finish() {
   take_up_checkpoint();
   const auto total = options_.optimiser.steps;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   while (trainer_.state().step < total) {
+    // Between steps alone: a half-done step belongs to no checkpoint.
     if (hooks_.cancel != nullptr && hooks_.cancel->cancelled()) stop();
+    // Before the step: a run that was stopped between a save and its pictures makes them first.
     if (previews_are_due()) show();
     trainer_.step();
-    report(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    report(watch.seconds());
     const auto step = trainer_.state().step;
     const auto every = options_.run.checkpoint_every;
     if (every > 0 && step % every == 0 && step < total) save();
@@ -63,6 +65,7 @@ bool Run::save() {
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
+    // A full disk ends no run: the next save may find room, and the concept itself is small.
     log::warn(fmt::format("no checkpoint of step {}: {}", trainer_.state().step, error.what()));
     return false;
   }
@@ -110,6 +113,7 @@ void Run::report(double seconds) const {
                    .seconds = seconds});
 }
 
+/// All that the bytes of the concept depend on; times, places and the machine are not in it.
 std::map<std::string, std::string> Run::metadata() const {
   std::map<std::string, std::string> entries = {{"method", options_.method},
                                                 {"class_word", options_.words.class_word},

@@ -37,6 +37,7 @@ void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector
                   TuneBatch& batch) {
   std::vector<Tensor> latents, picture_masks, subject_masks;
   for (std::size_t i = 0; i < pictures.size(); ++i) {
+    // Reparametrised samples of q(z|x), scaled already.
     latents.push_back(pictures[i].mean + pictures[i].deviation * spread[i]);
     picture_masks.push_back(pictures[i].picture_mask);
     subject_masks.push_back(pictures[i].subject_mask);
@@ -149,9 +150,11 @@ TuneBatch Trainer::draw_batch(std::int64_t index) {
   std::vector<PictureVariant> pictures;
   std::vector<Tensor> spread, noise;
   for (std::int64_t i = 0; i < options_.optimiser.batch; ++i) {
+    // A pure function of the step: a resumed run draws what an uninterrupted one does.
     const auto position = index * options_.optimiser.batch + i;
     const auto picture = picture_at(position);
     const auto kept = latents_.variants(picture);
+    // Without a cache every position is a variant of its own.
     pictures.push_back({picture, kept == 0 ? position : uniform_int(generator, 0, kept - 1)});
     const auto prompt =
         draw_prompt(captions_[static_cast<std::size_t>(picture)], options_.captions, generator);
@@ -184,6 +187,7 @@ nn::Conditioning Trainer::encode(const AttachedConcept& attached,
 }
 
 nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
+  // Prompts are few unless captions are shuffled; then keeping them all would be a leak.
   if (kept_text_.size() > kMostKeptTexts) kept_text_.clear();
   std::vector<nn::Conditioning> texts;
   bool layerwise = false;
@@ -211,6 +215,8 @@ Tensor Trainer::add_gradients(const TuneBatch& batch) {
     const auto part = part_of(batch, from, count);
     const auto text = kept.defined() ? kept.narrow(from, count) : encode(attached, part.prompts);
     auto result = tuning_terms(attached, schedule_, part, text, options_.loss);
+    // Shares of unequal size: each weighs as many pictures as it has, so their sum is the batch's
+    // mean.
     const auto of_batch = static_cast<double>(count) / static_cast<double>(pictures);
     result.denoising = result.denoising * (of_batch / of_step);
     return result;
@@ -231,6 +237,7 @@ double Trainer::step() {
   switch_off({});
   const auto steps = static_cast<double>(options_.optimiser.steps);
   const bool linear = options_.optimiser.decay == Decay::kLinear;
+  // Linear to zero over the run (reference: get_scheduler('linear')): the last steps settle.
   optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
   return settle(loss);
 }

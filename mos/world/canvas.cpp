@@ -27,6 +27,8 @@ Rgb mix(const Rgb& a, const Rgb& b, double share_of_b) {
 Canvas::Canvas(std::int64_t rows, std::int64_t columns)
     : rows_(rows),
       columns_(columns),
+      // Lengths are shares of the shorter side, so a scene looks the same on canvases of every
+      // shape.
       unit_(static_cast<double>(std::min(rows, columns))),
       pixels_(static_cast<std::size_t>(3 * rows * columns)) {}
 
@@ -46,6 +48,7 @@ void Canvas::span(std::int64_t y, double left, double right, const Rgb& colour, 
   };
   blend(pixel(y, first), colour, opacity * covered(first));
   for (auto x = first + 1; x < last; ++x) blend(pixel(y, x), colour, opacity);
+  // The ends by how much of them is covered: edges are smooth without drawing larger first.
   if (last > first) blend(pixel(y, last), colour, opacity * std::max(0.0f, covered(last)));
 }
 
@@ -96,6 +99,7 @@ void Canvas::band(const std::function<double(double)>& upper,
 
 void Canvas::ellipse(double x, double y, double radius_x, double radius_y, const Rgb& colour,
                      double opacity, double softness) {
+  // Never harder than a pixel.
   const double edge = std::max(softness, 1.0 / unit_);
   const double sharpness = std::min(radius_x, radius_y) / edge;
   const double outer = 1.0 + 0.5 / sharpness;  // where nothing is seen any more
@@ -112,6 +116,7 @@ void Canvas::ellipse(double x, double y, double radius_x, double radius_y, const
     const double v = ((static_cast<double>(row) + 0.5) / unit_ - y) / radius_y;
     if (std::abs(v) >= outer) continue;
     const double reach = std::sqrt(outer * outer - v * v);
+    // The middle needs no distances: most of an ellipse is inside.
     const double whole = std::abs(v) < inner ? std::sqrt(inner * inner - v * v) : 0.0;
     const auto soft = [&](std::int64_t from, std::int64_t to) {
       for (auto c = from; c < to; ++c) {

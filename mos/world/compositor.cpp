@@ -18,6 +18,8 @@ struct Compositor::Drawing {
 
 Compositor::Compositor(World world, const std::filesystem::path& sprite_folder)
     : world_(std::move(world)) {
+  // Subjects may reach a little over the canvas's side; larger artwork would only be shrunk again
+  // for each picture.
   const auto longest = world_.options.size + world_.options.size / 4;
   for (const auto& style : world_.styles) {
     auto& of_style = sprites_.emplace_back();
@@ -75,6 +77,7 @@ Compositor::Drawing Compositor::render(const Layout& layout) const {
   std::vector<std::size_t> far_to_near(fitted.size());
   std::iota(far_to_near.begin(), far_to_near.end(), 0u);
   std::stable_sort(far_to_near.begin(), far_to_near.end(), [&fitted](auto a, auto b) {
+    // Who stands lower stands nearer, and hides the others.
     return fitted[a].box.bottom < fitted[b].box.bottom;
   });
   const auto share = [&](double pixels) { return pixels / drawing.canvas.unit(); };
@@ -92,6 +95,7 @@ void store_pixels(const Canvas& canvas, std::uint8_t* target) {
   const float* source = canvas.pixel(0, 0);
   const auto count = 3 * canvas.rows() * canvas.columns();
   for (std::int64_t i = 0; i < count; ++i) {
+    // Rounded: + 0.5 before it is cut.
     target[i] = static_cast<std::uint8_t>(std::clamp(source[i], 0.0f, 1.0f) * 255.0f + 0.5f);
   }
 }
@@ -119,6 +123,7 @@ torch::Tensor Compositor::pictures(Split split, const torch::Tensor& indices,
   auto* target = result.data_ptr<std::uint8_t>();
   const auto wanted = indices.contiguous();
   const auto* index = wanted.data_ptr<std::int64_t>();
+  // A picture is drawn from its key alone, so it does not matter which thread does.
   at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) {
       const PictureKey key{split, static_cast<std::uint64_t>(index[i]), canvas};

@@ -44,6 +44,7 @@ void beach(Canvas& canvas, Rng& rng) {
   }
   const auto edge = hills(rng, shore, 0.018, 0.8);
   const auto sand = vary({0.97f, 0.87f, 0.64f}, rng);
+  // Foam: white that the sand, drawn next and a little lower, leaves a rim of.
   canvas.ground(lowered(edge, -0.018), {0.97f, 0.99f, 1.0f}, {0.97f, 0.99f, 1.0f});
   canvas.ground(edge, mix(sand, {0.62f, 0.50f, 0.34f}, 0.4), mix(sand, {0.6f, 0.5f, 0.3f}, 0.4));
   const auto dry = hills(rng, shore + 0.05, 0.016, 0.8);
@@ -63,6 +64,7 @@ void forest(Canvas& canvas, Rng& rng) {
   const Rgb far = mix(vary({0.26f, 0.52f, 0.36f}, rng), light, 0.35);
   const Rgb middle = vary({0.16f, 0.42f, 0.26f}, rng);
   const Rgb near = vary({0.08f, 0.29f, 0.18f}, rng);
+  // From far to near, each row of trees darker and taller: air is what makes depth.
   for (const auto& [density, colour, height] :
        {std::tuple{7.0, far, 0.5}, {5.0, middle, 0.62}, {3.0, near, 0.78}}) {
     const int count = std::max(1, static_cast<int>(std::lround(density * canvas.width())));
@@ -98,6 +100,7 @@ void mountains(Canvas& canvas, Rng& rng) {
                     .snow = snow});
     }
   };
+  // Two ranges, the far one paler.
   range(3.0, 0.24, 0.34, vary({0.62f, 0.70f, 0.84f}, rng), 0.25);
   range(2.0, 0.38, 0.52, vary({0.42f, 0.44f, 0.56f}, rng), 0.36);
   const auto meadow = hills(rng, foot, 0.02, 0.9);
@@ -199,6 +202,7 @@ void lake(Canvas& canvas, Rng& rng) {
                   .colour = {0.14f, 0.36f, 0.28f}});
   }
   canvas.ground(level_line(water), vary({0.42f, 0.72f, 0.86f}, rng), {0.10f, 0.38f, 0.62f});
+  // What stands above the water is seen in it, shortened.
   const auto mirrored = [&](double x) { return water + 0.6 * (water - ridge(x)); };
   canvas.band(level_line(water), mirrored, mix(green, {0.20f, 0.50f, 0.64f}, 0.5), 0.75);
   for (int i = many(canvas, 12.0, rng); i > 0; --i) {
@@ -226,6 +230,8 @@ void lavender(Canvas& canvas, Rng& rng) {
   for (std::int64_t y = 0; y < canvas.rows(); ++y) {
     const double depth = (static_cast<double>(y) + 0.5) / canvas.unit();
     if (depth < horizon) continue;
+    // Rows that run to a vanishing point: their width grows with the distance from the horizon;
+    // 0.08 keeps them finite there.
     const double scale = (depth - horizon) / (H - horizon) + 0.08;
     for (std::int64_t x = 0; x < canvas.columns(); ++x) {
       const double aside = static_cast<double>(x) / canvas.unit() - vanishing;

@@ -30,6 +30,7 @@ std::array<double, 3> place_below(const Canvas& canvas, Rng& rng, const Line& fr
 }  // namespace
 
 Rgb vary(const Rgb& colour, Rng& rng) {
+  // One factor for all channels, so that the hue stays what captions say of it.
   const auto light = static_cast<float>(rng.range(0.94, 1.06));
   Rgb varied = colour;
   for (auto& channel : varied) {
@@ -43,6 +44,7 @@ Rgb one_of(std::span<const Rgb> colours, Rng& rng) {
 }
 
 int many(const Canvas& canvas, double density, Rng& rng) {
+  // Wide canvases have more of everything; the share of a whole one is drawn.
   return static_cast<int>(density * canvas.width() * rng.range(0.75, 1.25) + rng.uniform());
 }
 
@@ -52,6 +54,7 @@ Line hills(Rng& rng, double level, double amplitude, double frequency) {
   const double phase_2 = rng.range(0.0, turn);
   const double stretch = frequency * rng.range(0.85, 1.15);
   return [=](double x) {
+    // Two waves whose ratio is no whole number: no two hills are alike.
     return level + amplitude * (0.7 * std::sin(turn * stretch * x + phase_1) +
                                 0.3 * std::sin(turn * 2.1 * stretch * x + phase_2));
   };

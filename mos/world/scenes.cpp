@@ -34,6 +34,7 @@ void city(Canvas& canvas, Rng& rng) {
   const double H = canvas.height();
   const double street = H * rng.range(0.69, 0.74);
   day(canvas, rng, street, 0.2 * H);
+  // A far row first, pale and without windows.
   const auto haze = vary({0.70f, 0.78f, 0.88f}, rng);
   for (double x = rng.range(-0.1, 0.0); x < canvas.width(); x += rng.range(0.1, 0.16)) {
     canvas.rectangle(x, H * rng.range(0.18, 0.4), x + 0.1, street, haze);
@@ -115,6 +116,7 @@ void room(Canvas& canvas, Rng& rng) {
   canvas.ground(level_line(floor), wood, mix(wood, {0.40f, 0.24f, 0.14f}, 0.45));
   const double middle = 0.5 * canvas.width();
   for (double x = -0.2; x < canvas.width() + 0.2; x += 0.16) {  // boards run towards the viewer
+    // Wider in front than at the wall, all from one vanishing point.
     const double front = middle + 1.6 * (x - middle);
     canvas.trapezoid({.top = floor,
                       .left_at_top = x,
@@ -185,6 +187,7 @@ void sunset(Canvas& canvas, Rng& rng) {
   }
   const double x = across(canvas, rng, 0.15, 0.85);
   sun(canvas, x, horizon - 0.03, 0.115, {1.0f, 0.90f, 0.52f});
+  // Water has the colours of its sky.
   const auto water = mix(sky.top, sky.bottom, 0.35);
   canvas.ground(level_line(horizon), mix(water, sky.bottom, 0.4),
                 mix(water, {0.1f, 0.05f, 0.2f}, 0.5));

@@ -40,6 +40,7 @@ std::vector<Tap> area_taps(std::int64_t source, std::int64_t target) {
 }
 
 Box opaque_box(const torch::TensorAccessor<std::uint8_t, 3>& pixels) {
+  // Traces of smoothing around the artwork would shift what stands on its feet.
   constexpr std::uint8_t kVisible = 8;
   Box box{pixels.size(0), pixels.size(1), 0, 0};
   for (std::int64_t y = 0; y < pixels.size(0); ++y) {
@@ -85,6 +86,8 @@ Sprite load_sprite(const std::filesystem::path& path, std::int64_t longest) {
       const auto source = pixels[box.top + y][box.left + x];
       const float alpha = static_cast<float>(source[3]) / 255.0f;
       float* target = sprite.at(y, x);
+      // Multiplied by alpha at once: resized otherwise, the colour of what is transparent would
+      // shine at the edges.
       for (int c = 0; c < 3; ++c) target[c] = static_cast<float>(source[c]) / 255.0f * alpha;
       target[3] = alpha;
     }
@@ -101,6 +104,7 @@ Sprite load_sprite(const std::filesystem::path& path, std::int64_t longest) {
 Sprite resize(const Sprite& sprite, std::int64_t height, std::int64_t width) {
   const auto columns = area_taps(sprite.width, width);
   const auto rows = area_taps(sprite.height, height);
+  // Columns first, then rows: two passes instead of a sum over areas.
   auto narrow = empty_sprite(sprite.height, width);
   for (std::int64_t y = 0; y < sprite.height; ++y) {
     for (std::int64_t x = 0; x < width; ++x) {
@@ -206,6 +210,7 @@ void paste(Canvas& canvas, const Fitted& fitted, std::vector<std::uint8_t>& labe
     for (std::int64_t x = 0; x < sprite.width; ++x, source += 4, target += 3) {
       const float rest = 1.0f - source[3];
       for (int c = 0; c < 3; ++c) target[c] = source[c] + rest * target[c];
+      // A pixel is of who covers most of it.
       if (source[3] >= 0.5f) row[x] = label;
     }
   }

@@ -86,6 +86,7 @@ Symbols split_word(const std::string& word) {
   return symbols;
 }
 
+/// One step of byte-pair encoding: the pair becomes a symbol wherever it stands.
 void merge_everywhere(Symbols& symbols, const std::pair<std::string, std::string>& pair) {
   if (symbols.size() < 2) return;
   Symbols merged;
@@ -132,6 +133,7 @@ std::vector<std::pair<std::string, std::string>> learn_merges(
 }
 
 std::vector<std::string> vocabulary_words() {
+  // What is trained on, and what people will write: a word of several tokens is learnt worse.
   const auto words_of_captions = caption_words();
   std::set<std::string> words(words_of_captions.begin(), words_of_captions.end());
   std::istringstream stream(kPromptWords);
@@ -146,6 +148,7 @@ void write_vocabulary(const std::filesystem::path& directory, std::int64_t model
     vocabulary.emplace(token, next);
   };
   const auto bytes = byte_symbols();
+  // CLIP's sequence: bytes, bytes at the end of a word, merges, the two special tokens.
   for (const auto& symbol : bytes) add(symbol);
   for (const auto& symbol : bytes) add(symbol + kWordEnd);
   std::string merge_lines = "#version: 0.2\n";
@@ -172,6 +175,7 @@ void write_vocabulary(const std::filesystem::path& directory, std::int64_t model
       {"tokenizer_config.json", configuration.dump(2) + "\n"}};
   for (const auto& [name, text] : files) {
     const auto path = directory / name;
+    // A model's ids are of its tokenizer: another one would make it read other words.
     if (std::filesystem::exists(path) && read_text_file(path) != text) {
       throw Error(ErrorKind::kUsage, fmt::format("{} is of another tokenizer and is not replaced; "
                                                  "choose another place",

@@ -38,6 +38,12 @@ accepts "a picture from it" "${bear[@]}" --init input/bear.png --strength 0.5
 accepts "and it says so" sample --rerun output/a.png --out output/again.png
 holds "with the same bytes" cmp -s output/a.png output/again.png
 cp input/bear.png input/mask.png
+cp input/bear.png input/moved.png
+accepts "a record whose picture has moved" sample --rerun output/a.png --init input/moved.png \
+  --out output/again.png
+holds "with the same bytes" cmp -s output/a.png output/again.png
+refuses "a mask for a picture made without" $exit_usage 'made without' sample --rerun output/a.png \
+  --mask input/mask.png --out output/c.png
 accepts "a mask" "${bear[@]}" --init input/bear.png --mask input/mask.png --mask-feather 4
 accepts "growing" sample --base "$tiny_base" --steps 4 --prompt "a bear" --out output/a.png \
   --init input/bear.png --grow 16,0,16,8
@@ -79,4 +85,91 @@ holds "pictures have A1111's text" grep -qa "Steps: 4, Sampler: DPM++ 2M" output
 
 accepts "a preview" "${bear[@]}" --preview 1
 holds "is gone at the end" test ! -e output/a.preview.png
+
+# Every option together with regions of any shape, a concept, weights, choices and a condition: it
+# paints, and its record paints the same bytes.
+cat >input/all.json <<'JSON'
+{"prompt": "sea", "root_prompt": "a photo", "height": 64, "width": 64, "isolate": true, "regions": [
+  {"prompt": "a <hina1> <hina2>", "name": "hina", "polygon": [[0, 0], [0, 40], [64, 20]], "feather": 4},
+  {"prompt": "(a cat:1.2) {red|blue}", "box": [0, 0.5, 1, 1], "end": 0.5, "weight": 0.7},
+  {"prompt": "a dog", "drawing": [{"points": [[50, 10], [60, 30]], "width": 9}]},
+  {"prompt": "sand", "background": true}]}
+JSON
+cp input/bear.png input/condition.png
+all=(sample --base "$tiny_base" --steps 4 --dtype float32 --scene input/all.json
+  --concept "$golden/fusion/edlora_0.safetensors" --adapter "$golden/controlnet"
+  --condition input/condition.png --out output/all.png)
+while read -r options; do
+  read -ra words <<<"$options"
+  accepts "all of a scene with $options" "${all[@]}" "${words[@]}"
+  accepts "and its record" sample --rerun output/all.png --out output/all-again.png
+  holds "to the byte" cmp -s output/all.png output/all-again.png
+done <<'OPTIONS'
+--scheduler euler_a --sigmas karras --ancestral-eta 0.5
+--scheduler dpm++sde --sigmas exponential --noise a1111
+--scheduler DPM++_2M_SDE --sigmas beta
+--scheduler lcm --guidance-scale 1
+--spacing trailing --eta 0.5 --scheduler ddim
+--guidance-rescale 0.5 --guidance-start 8 --guidance-end 1
+--clip-skip 2 --zero-snr --prediction-type v_prediction
+--init input/bear.png --strength 0.5
+--init input/bear.png --mask input/mask.png --mask-feather 3
+--init input/bear.png --redo-region hina --strength 1
+--hires 1.5 --hires-upscale lanczos --vae-tile 64
+--guess-mode --adapter-weight 0.5 --adapter-end 0.5
+OPTIONS
+
+# Pictures of earlier versions, where numbers are rounded as they were there.
+if [ "$("$mos" --version | grep -c "LibTorch 1.13")" = 1 ] && grep -qw avx512f /proc/cpuinfo; then
+  records=$golden/records
+  accepts "a picture from before there was all this" sample --rerun "$records/boxes.png" \
+    --base "$tiny_base" --out output/old.png \
+    --concept "$golden/fusion/edlora_0.safetensors,$golden/fusion/edlora_1.safetensors"
+  holds "is painted to the byte" cmp -s "$records/boxes.png" output/old.png
+  accepts "and one with it" sample --rerun "$records/shapes.png" --base "$tiny_base" \
+    --out output/old.png --concept "$golden/fusion/edlora_0.safetensors"
+  holds "is, too" cmp -s "$records/shapes.png" output/old.png
+fi
+
+# What does not go together, or is no place, is one line.
+refuses "a strength without a picture" $exit_usage '--init' "${bear[@]}" --strength 0.5
+refuses "a strength of the second pass without one" $exit_usage '--hires' "${bear[@]}" \
+  --hires-strength 0.5
+refuses "growing without a picture" $exit_usage '--init' "${bear[@]}" --grow 8,0,0,0
+refuses "growing to a size that the model has not" $exit_usage 'multiples of' \
+  sample --base "$tiny_base" --steps 4 --prompt "a bear" --out output/a.png --init input/bear.png \
+  --grow 3,0,0,0
+refuses "a tile that is none" $exit_usage 'VAE tile of 13' "${bear[@]}" --vae-tile 13
+refuses "a preview of less than nothing" $exit_usage 'preview' "${bear[@]}" --preview -1
+refuses "an upscaling that nobody has" $exit_usage 'lanczos' "${bear[@]}" --hires 2 \
+  --hires-upscale esrgan
+refuses "--fast without a LoRA that says of which kind it is" $exit_usage 'say --fast lcm' \
+  "${bear[@]}" --fast auto
+refuses "a LoRA in a prompt that is nowhere" $exit_usage 'absent' "${sample[@]}" \
+  --prompt "a bear <lora:absent:1>" --out output/a.png
+refuses "a prompt that changes between steps" $exit_usage 'bear:cat' "${sample[@]}" \
+  --prompt "a [bear:cat:0.5]" --out output/a.png
+refuses "a region again of a picture without regions" $exit_usage 'the scene has none' \
+  sample --from input/bear.png --redo-region 1 --out output/a.png
+
+# region PROMISE PATTERN JSON: a scene with this region is refused with a line that matches.
+region() {
+  printf '{"prompt": "sea", "height": 64, "width": 64, "regions": [%s]}\n' "$3" >input/bad.json
+  refuses "$1" $exit_usage "$2" "${shapes[@]}" --scene input/bad.json --out output/b.png
+}
+region "a region without a place" 'box' '{"prompt": "a"}'
+region "two places" 'more than one' '{"prompt": "a", "box": [0, 0, 1, 1], "background": true}'
+region "a polygon of two corners" '3 to' '{"prompt": "a", "polygon": [[0, 0], [1, 1]]}'
+region "a stroke beside the canvas" 'outside the canvas' \
+  '{"prompt": "a", "drawing": [{"points": [[0, 99]], "width": 4}]}'
+region "a time that ends before it begins" 'start before end' \
+  '{"prompt": "a", "box": [0, 0, 1, 1], "start": 0.5, "end": 0.2}'
+region "a feather as wide as nothing" 'feather' '{"prompt": "a", "box": [0, 0, 1, 1], "feather": -1}'
+region "a key that means nothing" 'fether' '{"prompt": "a", "box": [0, 0, 1, 1], "fether": 1}'
+echo '{"prompt": "sea", "overlap": "top", "regions": []}' >input/bad.json
+refuses "an overlap that is none" $exit_usage 'mean or front' "${shapes[@]}" --scene input/bad.json \
+  --out output/b.png
+echo '{"prompt": "sea", "base_ratio": 1, "regions": []}' >input/bad.json
+refuses "a base ratio that leaves nothing" $exit_usage 'base_ratio' "${shapes[@]}" \
+  --scene input/bad.json --out output/b.png
 finish

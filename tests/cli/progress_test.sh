@@ -8,9 +8,11 @@ tune=(tune --base "$tiny_base" --data "$data" --size 64 --steps 2
   --batch 1 --dtype float32 --preview-pictures 1 --preview-steps 2)
 
 # line PATTERN: a line of stderr matches (extended).
+# shellcheck disable=SC2317  # holds calls it
 line() { grep -qE -- "$1" "$scratch/stderr"; }
 
 # only_json: every line of stderr is one object with an event.
+# shellcheck disable=SC2317  # holds calls it
 only_json() {
   [ -s "$scratch/stderr" ] && ! grep -vE '^\{"event":"(progress|preview|log|error)",.*\}$' "$scratch/stderr"
 }
@@ -32,6 +34,11 @@ accepts "painting" sample --base "$tiny_base" --prompt "a dog" --height 64 --wid
   --out output/dog.png --progress=json
 holds "says nothing but JSON" only_json
 holds "with the picture" line '^\{"event":"preview","path":"output/dog.png"\}$'
+accepts "painting with previews" sample --base "$tiny_base" --prompt "a dog" --height 64 --width 64 \
+  --steps 3 --preview 1 --out output/seen.png --progress json
+holds "names each in its place" test "$(grep -cF \
+  '{"event":"preview","path":"output/seen.preview.png"}' "$scratch/stderr")" -eq 2
+holds "and the picture last" line '^\{"event":"preview","path":"output/seen.png"\}$'
 accepts "measuring" evaluate output/dog.png --references "$data" --base "$project/base" \
   --progress json
 holds "says nothing but JSON" only_json

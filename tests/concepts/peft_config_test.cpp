@@ -85,8 +85,10 @@ TEST(PeftPatterns, WhatIsNoExpressionIsRefused) {
 
 TEST(PeftPatterns, NoExpressionTakesForever) {
   const auto peft = config(R"({"lora_alpha": 1, "alpha_pattern": {"(a|aa|a*)*b": 2}})");
-  EXPECT_EQ(alpha(peft, std::string(300, 'a').c_str()), 1.0);
-  EXPECT_EQ(alpha(peft, (std::string(300, 'a') + "b").c_str()), 2.0);
+  std::string letters(300, 'a');
+  EXPECT_EQ(alpha(peft, letters.c_str()), 1.0);
+  letters += 'b';
+  EXPECT_EQ(alpha(peft, letters.c_str()), 2.0);
 }
 
 TEST(PeftPatterns, AnAdapterThatAlsoChangesTheBaseIsRefused) {

@@ -14,6 +14,7 @@
 namespace mos::diffusion {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 /// Files of tiny adapters for the tiny model, whose VAE shrinks pictures twice.
@@ -73,6 +74,30 @@ TEST_F(Adapters, SingleFilesUnderDiffusersNamesNeedNoConfig) {
     expect_same(loaded(t2i(kind)), t2i(kind));
   }
   expect_same(loaded(controlnet()), controlnet());
+}
+
+TEST(T2IAdapterConfig, LightOnesOfDiffusersHaveOneLevelMoreThanTheyName) {
+  // As its conversion script writes the colour adapter of Stable Diffusion 1.x.
+  const auto config = nn::T2IAdapterConfig::from_json(
+      {{"adapter_type", "light_adapter"}, {"channels", {320, 640, 1280}}, {"num_res_blocks", 4}});
+  EXPECT_THAT(config.channels, ElementsAre(320, 640, 1280, 1280));
+  EXPECT_EQ(nn::T2IAdapterConfig::from_json(config.to_json()).channels, config.channels);
+}
+
+TEST_F(Adapters, AFolderOfALightAdapterIsReadAsDiffusersWritesIt) {
+  auto settings = tiny::settings();
+  settings.configs[checkpoint::Part::kUNet]["block_out_channels"] = {16, 16};
+  model_ = Model::create(tiny::tokenizer(), settings);
+  const auto tensors = random_tensors(nn::T2IAdapter(nn::T2IAdapterConfig{
+      .kind = nn::T2IAdapterKind::kLight, .channels = {16, 16}, .downscale_factor = 2}));
+  make_folders(folder_ / "light");
+  io::save_safetensors(folder_ / "light/diffusion_pytorch_model.safetensors", tensors);
+  write_text_file(folder_ / "light/config.json",
+                  R"({"_class_name": "T2IAdapter", "adapter_type": "light_adapter",
+                      "channels": [16], "in_channels": 3, "num_res_blocks": 2,
+                      "downscale_factor": 2})");
+  const auto adapter = load_adapter(folder_ / "light", model_);
+  expect_same(io::state_dict_of(*std::get<nn::T2IAdapter>(adapter)), tensors);
 }
 
 /// TencentARC's names: the blocks of the full adapter in one row, those of the light one by level.

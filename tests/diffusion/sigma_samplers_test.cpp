@@ -157,6 +157,11 @@ TEST(SchedulerNames, AllFourLanguagesMeanTheSame) {
   EXPECT_EQ(find_scheduler("DPM++ 2S a Karras")->sigmas, "karras");
   EXPECT_TRUE(find_scheduler("DPM++ 2M SDE Heun")->heun);
   EXPECT_EQ(name("DDIM Karras"), "nothing");
+  EXPECT_EQ(name("dpmpp_2m_k"), "dpm++");  // InvokeAI's
+  EXPECT_EQ(find_scheduler("dpmpp_2m_sde_k")->sigmas, "karras");
+  EXPECT_EQ(name("kdpm_2_a_k"), "dpm2_a");
+  EXPECT_EQ(name("kdpm_2"), "dpm2");
+  EXPECT_EQ(name("ddim_k"), "nothing");
   EXPECT_EQ(name("dpm fast"), "nothing");
 }
 

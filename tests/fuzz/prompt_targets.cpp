@@ -25,8 +25,9 @@ std::vector<std::string> prompt_seeds() {
 
 void run_foreign(std::string_view bytes) {
   const std::string text(bytes);
-  const auto record = text.starts_with('{') ? region::read_comfyui_graph(text, "input")
-                                            : region::read_parameters(text, "input");
+  const auto record = text.starts_with("{\"3") ? region::read_comfyui_graph(text, "input")
+                      : text.starts_with('{')  ? region::read_invokeai_metadata(text, "input")
+                                               : region::read_parameters(text, "input");
   promise(std::isfinite(record.options.guidance_scale), "a guidance that is no number");
 }
 
@@ -36,7 +37,13 @@ std::vector<std::string> foreign_seeds() {
       "Size: 512x512, Lora hashes: \"a: b\", Version: 1",
       R"({"3":{"class_type":"KSampler","inputs":{"seed":5,"steps":20,"cfg":8,"sampler_name":)"
       R"("euler","scheduler":"normal","positive":["6",0],"negative":["6",0],"model":["4",0]}},)"
-      R"("6":{"class_type":"CLIPTextEncode","inputs":{"text":"a"}}})"};
+      R"("6":{"class_type":"CLIPTextEncode","inputs":{"text":"a"}}})",
+      "a cat\na dog\nSteps: 9, forge_couple: True, forge_couple_mode: Advanced, "
+      "forge_couple_mapping: \"[[0, 0.5, 0, 1, 1.0], [0.5, 1, 0, 1, 0.3]]\"",
+      R"({"positive_prompt":"sea","width":64,"height":32,"scheduler":"euler_k","loras":[{"model":)"
+      R"({"name":"x"},"weight":0.5}],"canvas_v2_metadata":{"regionalGuidance":[{"name":"a",)"
+      R"("positivePrompt":"b","position":{"x":1,"y":2},"objects":[{"type":"rect","rect":{"x":0,)"
+      R"("y":0,"width":9,"height":9}},{"type":"brush_line","strokeWidth":3,"points":[1,2,3,4]}]}]}})"};
 }
 
 }  // namespace

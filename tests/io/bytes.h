@@ -13,10 +13,10 @@
 /// Hand-made file contents for the tests of mos/io.
 namespace mos::io::test {
 
-/// The `bytes` lowest bytes of `value`, lowest first.
+/// The `bytes` lowest bytes of `value`, lowest first; zeros behind the eighth.
 inline std::string little_endian(std::uint64_t value, int bytes) {
   std::string result;
-  for (int i = 0; i < bytes; ++i) result += static_cast<char>(value >> (8 * i) & 0xff);
+  for (int i = 0; i < bytes; ++i, value >>= 8) result += static_cast<char>(value & 0xff);
   return result;
 }
 

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "mos/base/file.h"
+#include "mos/base/random.h"
 #include "mos/base/record.h"
 #include "mos/base/runtime.h"
+#include "mos/io/safetensors.h"
 #include "mos/jobs/evaluate.h"
 #include "mos/jobs/fuse.h"
 #include "mos/jobs/sample.h"
@@ -131,6 +133,7 @@ TEST_F(Painting, JobsSideBySideDoNotMixAndPaintTheSame) {
   EXPECT_THAT(one.steps, ElementsAre(1, 2, 3));
   EXPECT_THAT(two.steps, ElementsAre(1, 2, 3));
   const auto side_by_side = mos::read_text_file(folder_ / "two.png");
+  const mos::ScopedThreads again(1);  // BLAS has one number for all threads: the other put it back
   run(job("two", 4), two.context());
   EXPECT_TRUE(mos::read_text_file(folder_ / "two.png") == side_by_side);
 }
@@ -145,6 +148,38 @@ TEST_F(Painting, IsMadeAgainFromItself) {
   again.concepts = {"a.safetensors"};
   EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { run(again, heard.context()); }),
               HasSubstr("made with 0"));
+}
+
+TEST_F(Painting, ALoraOfFewStepsIsTakenWithTheNameOfItsFile) {
+  auto generator = mos::seeded_generator(3);
+  const std::string layer = "lora_unet_mid_block_resnets_0_conv1";
+  const mos::io::StateDict file = {
+      {layer + ".lora_down.weight", mos::randn({2, 16, 3, 3}, generator).to(torch::kFloat16)},
+      {layer + ".lora_up.weight", mos::randn({16, 2, 1, 1}, generator).to(torch::kFloat16)},
+      {layer + ".alpha", torch::tensor(2.0).to(torch::kFloat16)}};
+  struct Case {
+    const char *file, *scheduler;
+    std::int64_t steps;
+  };
+  for (const auto& [name, scheduler, steps] :
+       {Case{"lcm-lora-sdv1-5", "lcm", 4}, Case{"Hyper-SD15-8steps-lora", "ddim", 8},
+        Case{"sd_lightning_4step", "euler", 4}, Case{"TCD-SD15-LoRA", "tcd", 4}}) {
+    const auto path = folder_ / (std::string(name) + ".safetensors");
+    mos::io::save_safetensors(path, file, {});
+    const auto fast = mos::jobs::sample_job({{"base", (folder_ / "model").string()},
+                                             {"prompt", "a cat"},
+                                             {"concept", {path.string()}},
+                                             {"fast", "auto"},
+                                             {"dtype", "float32"},
+                                             {"out", (folder_ / "fast.png").string()}},
+                                            "the request");
+    EXPECT_EQ(fast.sample.scheduler, scheduler) << name;
+    EXPECT_EQ(fast.sample.steps, steps) << name;
+    EXPECT_EQ(fast.sample.guidance_scale, 1.0) << name;
+    Heard heard;
+    run(fast, heard.context());
+    EXPECT_EQ(heard.steps.size(), static_cast<std::size_t>(steps)) << name;
+  }
 }
 
 TEST_F(Painting, ACancelledJobLeavesNothing) {

@@ -25,9 +25,9 @@ BEGIN {
   allow("world", "base io text")
   allow("session", models " concepts region")
   allow("jobs", models " concepts tune fuse region eval session")
-  allow("pretrain", models " concepts train eval world")
   allow("studio", "base")  # it knows jobs by their processes and the schema of their options
   allow("demo", models " concepts train tune fuse region eval session")
+  allow("pretrain", models " concepts train eval world demo")
 }
 function allow(folder, lower,    names, count, i) {
   known[folder] = 1

@@ -6,6 +6,7 @@
 
 #include "mos/base/random.h"
 #include "mos/nn/unet.h"
+#include "tests/nn/small_unet.h"
 
 namespace {
 
@@ -41,16 +42,7 @@ TEST(Conditioning, TextAloneStaysTextAlone) {
 class SlicedUNet : public ::testing::Test {
  protected:
   SlicedUNet() {
-    mos::nn::UNetConfig config;
-    config.block_out_channels = {8, 16};
-    config.down_has_attention = {true, false};
-    config.up_has_attention = {false, true};
-    config.layers_per_block = {1, 1};
-    config.transformer_depth = {1, 1};
-    config.heads = {2, 2};
-    config.cross_attention_dim = 16;
-    config.norm_num_groups = 4;
-    unet_ = mos::nn::UNet2DConditionModel(config);
+    unet_ = mos::nn::UNet2DConditionModel(mos::nn::test::small_unet(16));
     for (auto& weight : unet_->parameters()) {
       weight.set_data(0.2 * mos::randn(weight.sizes(), generator_));
     }

@@ -45,6 +45,79 @@ TEST(Parameters, OldNamesOfSamplersHoldTheirSigmas) {
   EXPECT_EQ(unknown.left_out.size(), 2U);
 }
 
+TEST(Parameters, OfASecondPassAndOfImg2imgAreToldApart) {
+  const auto twice = read_parameters(
+      "cat\nSteps: 9, Sampler: Euler, Denoising strength: 0.4, Hires upscale: 2, Hires upscaler: "
+      "Lanczos, RNG: NV",
+      "x");
+  EXPECT_EQ(twice.options.pictures.hires, 2.0);
+  EXPECT_EQ(twice.options.pictures.hires_strength, 0.4);
+  EXPECT_EQ(twice.options.pictures.hires_upscale, "lanczos");
+  EXPECT_EQ(twice.options.sampler.noise, "a1111");  // NV draws on a CPU what a GPU draws
+  EXPECT_THAT(twice.left_out, IsEmpty());
+  const auto over = read_parameters("cat\nSteps: 9, Denoising strength: 0.3, RNG: CPU", "x");
+  EXPECT_EQ(over.options.pictures.hires_strength, SampleOptions().pictures.hires_strength);
+  EXPECT_EQ(over.options.sampler.noise, "cpu");
+  EXPECT_THAT(over.left_out, ElementsAre(HasSubstr("--init FILE --strength 0.3")));
+}
+
+/// What Forge writes: values with commas, colons or line breaks are JSON strings.
+std::string forge(const std::string& prompt, const std::string& fields) {
+  return prompt +
+         "\nNegative prompt: bad\nSteps: 9, Sampler: Euler, Size: 64x64, forge_couple: True, "
+         "forge_couple_separator: \"\\n\", " +
+         fields + ", Version: f2";
+}
+
+TEST(ForgeCouple, TilesAreRegionsAndTheirBackgroundHoldsInAll) {
+  const auto plain = read_parameters(forge("a cat\n\na dog\na cow",
+                                           "forge_couple_mode: Basic, forge_couple_direction: "
+                                           "Vertical, forge_couple_background: None"),
+                                     "x");
+  const auto& regions = plain.scene.at("regions");
+  ASSERT_EQ(regions.size(), 3U);
+  EXPECT_EQ(regions[1].at("prompt"), "a dog");
+  EXPECT_EQ(regions[1].at("box"), Json({1.0 / 3.0, 0.0, 2.0 / 3.0, 1.0}));
+  EXPECT_EQ(plain.prompt, "");
+  EXPECT_EQ(plain.scene.at("root_negative_prompt"), "bad");
+  EXPECT_THAT(plain.left_out, IsEmpty());
+  const auto first = read_parameters(
+      forge("sea\na dog\na cow",
+            "forge_couple_mode: Basic, forge_couple_direction: Horizontal, "
+            "forge_couple_background: First Line, forge_couple_background_weight: 0.25"),
+      "x");
+  EXPECT_EQ(first.prompt, "sea");
+  EXPECT_DOUBLE_EQ(first.scene.at("base_ratio"), 0.2);  // of tiles that weigh 1
+  EXPECT_EQ(first.scene.at("regions")[1].at("box"), Json({0.0, 0.5, 1.0, 1.0}));
+}
+
+TEST(ForgeCouple, RowsOfTheMappingAreBoxes) {
+  const auto record = read_parameters(
+      forge("sea\na dog <lora:x:0.5>\na cow",
+            "forge_couple_mode: Advanced, forge_couple_mapping: \"[[0, 1, 0, 1, 1.0], [0.0, 0.5, "
+            "0.25, 1.0, 0.7], [0.5, 1.0, 0.25, 1.0, 1.3]]\""),
+      "x");
+  EXPECT_EQ(record.prompt, "sea");
+  EXPECT_EQ(record.scene.at("base_ratio"), 0.5);
+  const auto& regions = record.scene.at("regions");
+  ASSERT_EQ(regions.size(), 2U);
+  EXPECT_EQ(regions[0].at("box"), Json({0.25, 0.0, 1.0, 0.5}));
+  EXPECT_EQ(regions[0].at("weight"), 0.7);
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("1.3")));
+  const Canvas canvas{64, 64};
+  EXPECT_EQ(scene_from_json(record.scene, "x", canvas).regions[1].prompt, "a cow");
+}
+
+TEST(ForgeCouple, WhatIsNotInThePictureIsNamedAndThePromptKept) {
+  for (const char* fields : {"forge_couple_mode: Mask", "forge_couple_mode: Advanced",
+                             "forge_couple_mode: Advanced, forge_couple_mapping: \"[[1, 2]]\""}) {
+    const auto record = read_parameters(forge("a cat\na dog", fields), "x");
+    EXPECT_EQ(record.prompt, "a cat\na dog");
+    EXPECT_FALSE(record.scene.contains("regions"));
+    EXPECT_EQ(record.left_out.size(), 1U);
+  }
+}
+
 TEST(Parameters, WithoutALineOfOptionsAreNamed) {
   EXPECT_THROW(read_parameters("a cat", "x.png"), Error);
 }
@@ -96,9 +169,98 @@ TEST(Graphs, OfComfyUiWithOneSamplerAreRead) {
   EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("FreeU")));
 }
 
+constexpr const char* kAreas = R"({
+  "3": {"class_type": "KSamplerAdvanced", "inputs": {"noise_seed": 5, "steps": ["40", 0], "cfg": 8.0,
+        "sampler_name": "euler_ancestral", "scheduler": "karras", "model": ["4", 0],
+        "positive": ["20", 0], "negative": ["7", 0], "latent_image": ["5", 0]}},
+  "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "v1-5.safetensors"}},
+  "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 640, "height": 320}},
+  "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "sea", "clip": ["9", 0]}},
+  "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad", "clip": ["9", 0]}},
+  "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog", "clip": ["9", 0]}},
+  "9": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": -2, "clip": ["4", 1]}},
+  "10": {"class_type": "ConditioningSetArea", "inputs": {"conditioning": ["8", 0], "x": 320, "y": 0,
+         "width": 320, "height": 320, "strength": 0.5}},
+  "20": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["6", 0],
+         "conditioning_2": ["10", 0]}}})";
+
+TEST(Graphs, AreasBecomeRegionsAndWhatNodesMakeIsNamed) {
+  const auto record = read_comfyui_graph(kAreas, "x.png");
+  EXPECT_EQ(record.prompt, "sea");
+  EXPECT_EQ(record.options.seed, 5U);
+  EXPECT_EQ(record.options.scheduler, "euler_a");
+  EXPECT_EQ(record.options.sampler.clip_skip, 2);
+  const auto& regions = record.scene.at("regions");
+  ASSERT_EQ(regions.size(), 1U);
+  EXPECT_EQ(regions[0].at("prompt"), "a dog");
+  EXPECT_EQ(regions[0].at("box"), Json({0.0, 0.5, 1.0, 1.0}));
+  EXPECT_EQ(regions[0].at("weight"), 0.5);
+  EXPECT_EQ(record.scene.at("root_negative_prompt"), "bad");
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("\"steps\" of KSamplerAdvanced")));
+}
+
+constexpr const char* kInvokeAi = R"({"generation_mode": "txt2img", "positive_prompt": "sea",
+  "negative_prompt": "bad", "width": 512, "height": 256, "seed": 9, "cfg_scale": 6.5,
+  "cfg_rescale_multiplier": 0, "steps": 30, "scheduler": "dpmpp_2m_k", "clip_skip": 1,
+  "rand_device": "cpu", "model": {"name": "dreamshaper", "base": "sd-1"},
+  "loras": [{"model": {"name": "ink"}, "weight": 0.75}], "vae": {"name": "ft-mse"},
+  "canvas_v2_metadata": {"rasterLayers": [], "regionalGuidance": [
+    {"id": "a", "name": "dog", "type": "regional_guidance", "isEnabled": true,
+     "position": {"x": 256, "y": 0}, "positivePrompt": "a dog", "negativePrompt": null,
+     "autoNegative": true, "referenceImages": [], "objects": [
+      {"id": "1", "type": "rect", "rect": {"x": 0, "y": 64, "width": 128, "height": 64}},
+      {"id": "2", "type": "brush_line", "strokeWidth": 32, "points": [10, 20, 30, 40]},
+      {"id": "3", "type": "eraser_line_with_pressure", "strokeWidth": 8, "points": [1, 2, 0.5]}]},
+    {"id": "b", "isEnabled": false, "positivePrompt": "a cow", "objects": []}]}})";
+
+TEST(Graphs, ThatGoInCirclesComeToAnEnd) {
+  const auto record = read_comfyui_graph(
+      R"({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["3", 0],
+          "model": ["4", 0]}},
+          "2": {"class_type": "ConditioningConcat", "inputs": {"conditioning_to": ["2", 0],
+          "conditioning_from": ["2", 0]}},
+          "3": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["3", 0],
+          "conditioning_2": ["3", 0]}},
+          "4": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0]}}})",
+      "x");
+  EXPECT_FALSE(record.left_out.empty());
+}
+
+TEST(InvokeAi, RegionsOfItsCanvasAreDrawings) {
+  const auto record = *read_foreign({{"invokeai_metadata", kInvokeAi}}, "x.png");
+  EXPECT_EQ(record.scene.at("root_prompt"), "sea");
+  EXPECT_EQ(record.scene.at("root_negative_prompt"), "bad");
+  EXPECT_EQ(record.prompt, " <lora:ink:0.75>");
+  EXPECT_EQ(record.options.scheduler, "dpm++");
+  EXPECT_EQ(record.options.sampler.sigmas, "karras");
+  EXPECT_EQ(record.options.sampler.clip_skip, 2);
+  EXPECT_EQ(record.options.guidance_scale, 6.5);
+  EXPECT_EQ(record.model, "dreamshaper");
+  const Canvas canvas{256, 512};
+  const auto scene = scene_from_json(record.scene, "x", canvas);
+  ASSERT_EQ(scene.regions.size(), 1U);
+  const auto& drawing = scene.regions[0].drawing;
+  ASSERT_EQ(drawing.size(), 3U);
+  EXPECT_EQ(drawing[0].points[2].top, 0.5);
+  EXPECT_EQ(drawing[0].points[2].left, 0.75);
+  EXPECT_EQ(drawing[1].width, 0.125);
+  EXPECT_TRUE(drawing[2].erase);
+  EXPECT_EQ(drawing[2].points.size(), 1U);
+  EXPECT_THAT(record.left_out,
+              ElementsAre(HasSubstr("auto-negative"), HasSubstr("frame"), HasSubstr("vae")));
+}
+
+TEST(InvokeAi, PicturesWithoutRegionsHaveTheirPrompts) {
+  const auto record = read_invokeai_metadata(
+      R"({"positive_prompt": "sea", "scheduler": "euler", "regions": [], "seed": 3})", "x");
+  EXPECT_EQ(record.prompt, "sea");
+  EXPECT_EQ(record.options.sampler.sigmas, "");
+  EXPECT_THAT(record.left_out, IsEmpty());
+  EXPECT_THROW(read_invokeai_metadata("[]", "x"), Error);
+}
+
 TEST(Graphs, OfAnotherKindAreNamed) {
-  for (const char* text :
-       {"{}", "[]", "{\"1\": {\"class_type\": \"KSamplerAdvanced\"}}", "{", "1"}) {
+  for (const char* text : {"{}", "[]", "{\"1\": {\"class_type\": \"SamplerCustom\"}}", "{", "1"}) {
     EXPECT_THROW(read_comfyui_graph(text, "x"), Error) << text;
   }
   EXPECT_FALSE(read_foreign({{"Comment", "x"}}, "x"));

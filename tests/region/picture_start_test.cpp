@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
@@ -138,6 +140,72 @@ TEST_F(PictureStarts, ShapesAndIsolationPaintAPicture) {
   EXPECT_FALSE(torch::equal(sample_pictures(model_, tokens_, scene_, options_), painted));
 }
 
+/// The tiny model with a U-Net that reads a mask and a masked picture, too.
+diffusion::Model inpainting_model() {
+  auto settings = tiny::settings();
+  settings.configs[checkpoint::Part::kUNet]["in_channels"] = 9;
+  auto model = diffusion::Model::create(tiny::tokenizer(), settings);
+  auto generator = seeded_generator(6);
+  for (const auto& [part, config] : settings.configs) {
+    tiny::fill_randomly(*model.network(part), generator);
+  }
+  return model;
+}
+
+/// ᾱ of the tiny model's noise schedule in float64, from its definition.
+std::vector<double> alphas() {
+  std::vector<double> products;
+  const double first = std::sqrt(0.00085), last = std::sqrt(0.012);
+  double product = 1.0;
+  for (int t = 0; t < 1000; ++t) {
+    const double root = first + (last - first) * t / 999.0;
+    product *= 1.0 - root * root;
+    products.push_back(product);
+  }
+  return products;
+}
+
+TEST_F(PictureStarts, AnInpaintingNetworkReadsMaskAndMaskedPictureBesideTheSample) {
+  const torch::NoGradGuard no_grad;
+  auto model = inpainting_model();
+  options_.steps = 1;
+  options_.scheduler = "ddim";
+  options_.guidance_scale = 1.0;
+  options_.pictures.mask = mask_;
+  options_.pictures.strength = 1.0;
+  PaintInputs inputs;
+  inputs.start = load_start(options_.pictures, scene_, {16, 24});
+  const auto painted = sample_latents(model, tokens_, scene_, options_, inputs);
+
+  // The same by hand: diffusers' inputs of such a network, and one step of DDIM from t = 1 to 0.
+  const auto picture = pixels_.permute({2, 0, 1}).unsqueeze(0).to(torch::kFloat32) / 127.5 - 1.0;
+  const auto encode = [&](const Tensor& shown) {
+    return model.vae->encode(shown).mean * model.vae->config().scaling_factor;
+  };
+  auto masked = picture.clone();
+  masked.slice(3, 16).zero_();
+  auto mask = torch::zeros({1, 1, 8, 12});
+  mask.slice(3, 8).fill_(1.0);
+  auto generators = diffusion::picture_generators(options_.seed, 1);
+  const auto noise = diffusion::initial_noise(generators, {4, 8, 12});
+  const auto text = encode_scene(model, tokens_, scene_, options_).cond;
+  const auto epsilon = model.unet->forward(torch::cat({noise, mask, encode(masked)}, 1),
+                                           torch::ones({1}), text, nn::UNetResiduals{});
+  const auto a = alphas();
+  const auto seen = (noise - std::sqrt(1.0 - a[1]) * epsilon) / std::sqrt(a[1]);
+  const auto moved = std::sqrt(a[0]) * seen + std::sqrt(1.0 - a[0]) * epsilon;
+  const auto expected = mask * moved + (1.0 - mask) * encode(picture);
+  EXPECT_LT((painted - expected).abs().max().item<double>(), 1e-4);  // float32
+}
+
+TEST_F(PictureStarts, AnInpaintingNetworkPaintsWithoutAPicture) {
+  auto model = inpainting_model();
+  options_.pictures = {};
+  const auto latents = sample_latents(model, tokens_, scene_, options_);
+  EXPECT_EQ(latents.sizes(), (std::vector<std::int64_t>{1, 4, 8, 12}));
+  EXPECT_TRUE(torch::isfinite(latents).all().item<bool>());
+}
+
 TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
   const auto message = [](PictureOptions options) {
     return error_of([&] { check_picture_options(options); });
@@ -150,6 +218,9 @@ TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
   EXPECT_THAT(message({.init = "i", .mask = "m", .hires = 2.0}), HasSubstr("--hires"));
   EXPECT_THAT(message({.init = "i", .strength = 0.0}), HasSubstr("strength"));
   EXPECT_THAT(message({.mask_feather = 3}), HasSubstr("there is none"));
+  EXPECT_THAT(message({.strength = 0.5}), HasSubstr("--init"));
+  EXPECT_THAT(message({.hires_strength = 0.5}), HasSubstr("--hires"));
+  EXPECT_THAT(message({.hires_upscale = "lanczos"}), HasSubstr("--hires"));
   EXPECT_THAT(message({.hires = 99}), HasSubstr("hires"));
   EXPECT_THAT(message({.hires_upscale = "bicubic"}), HasSubstr("lanczos"));
 }
@@ -173,6 +244,15 @@ TEST(Fast, KindsSetWhatTheirNetworksWant) {
   EXPECT_EQ(options.scheduler, "ddim");
   EXPECT_EQ(options.sampler.spacing, "trailing");
   EXPECT_EQ(options.guidance_scale, 1.0);
+  EXPECT_EQ(options.steps, 8);
+  const auto kind = [](const char* name, const char* file) { return find_fast_kind(name, {file}); };
+  EXPECT_EQ(kind("auto", "Hyper-SD15-2steps-lora.safetensors").steps, 2);
+  EXPECT_EQ(kind("lightning", "x/sdxl_lightning_8step_lora.safetensors").steps, 8);
+  EXPECT_EQ(kind("lcm", "Hyper-SD15-2steps-lora.safetensors").steps, 4);  // of another kind
+  EXPECT_STREQ(kind("hyper", "Hyper-SD15-1step-lora.safetensors").scheduler, "tcd");
+  options.guidance_scale = 6.0;
+  use_fast_kind(kind("auto", "Hyper-SD15-8steps-CFG-lora.safetensors"), options);
+  EXPECT_EQ(options.guidance_scale, 6.0);
   EXPECT_THAT(error_of([] { find_fast_kind("auto", {"cat.safetensors"}); }),
               HasSubstr("--fast lcm"));
   EXPECT_THAT(error_of([] { find_fast_kind("lcn", {}); }), HasSubstr("lcm"));

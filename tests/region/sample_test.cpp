@@ -94,6 +94,28 @@ TEST(Sample, ASmallWeightIsNearTheContextAlone) {
   EXPECT_LT(far(0.01), 0.1 * far(1.0));
 }
 
+TEST(Sample, EveryDistinctPromptIsEncodedOnce) {
+  Studio studio;
+  std::int64_t texts = 0;
+  for (const auto& module : studio.model.towers[0].encoder->modules()) {
+    auto layer = std::dynamic_pointer_cast<nn::LoraLayer>(module);
+    if (!layer) continue;
+    layer->input_observer = [&texts](const Tensor& input) { texts += input.size(0); };
+    break;  // any of its layers sees every text
+  }
+  const Box left{0, 0, 1, 0.5}, right{0, 0.5, 1, 1};
+  auto scene = with_regions({{"a b", "c", left}, {"cat", "c", right}, {"cat", "c", left}});
+  auto options = quick();
+  options.pictures.hires = 2.0;  // a second pass reads them again
+  options.pictures.hires_strength = 0.9;
+  studio.latents(scene, options);
+  EXPECT_EQ(texts, 3);  // a b, c, cat
+  texts = 0;
+  scene.regions[1].prompt = "(cat:1.2)";  // with weights, which are another reader
+  studio.latents(scene, options);
+  EXPECT_EQ(texts, 3);
+}
+
 TEST(Sample, TheProcessorIsGoneAfterwards) {
   Studio studio;
   const auto scene = with_regions({{"cat", "", Box{.bottom = 0.5}, 1.0}});

@@ -215,7 +215,8 @@ TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
       const auto framing = mos::tune::draw_framing(60, 40, 32, options, generator);
       const auto framed = mos::tune::apply_framing(framing, pixels, mask, 32);
       const auto white = (framed.pixels[0] + 1) / 2;
-      EXPECT_LT((white - framed.subject_mask).abs().max().item<double>(), 0.01) << mos::choice_name(kind);
+      EXPECT_LT((white - framed.subject_mask).abs().max().item<double>(), 0.01)
+          << mos::choice_name(kind);
       EXPECT_EQ(framed.picture_mask.sum().item<std::int64_t>(),
                 framing.target.height * framing.target.width);
       EXPECT_EQ((framed.subject_mask * (1 - framed.picture_mask)).sum().item<double>(), 0.0);

@@ -62,11 +62,13 @@ struct SdeStep {
       : h(length_of(step)),
         drift(h * (1.0 + eta)),
         kept(std::exp(-drift)),
-        noise(step.to * std::sqrt(-std::expm1(-2.0 * eta * h))) {}
+        noise(step.to * std::sqrt(-std::expm1(-2.0 * eta * h))),
+        span(step.until(step.to)) {}
   double h, drift, kept, noise;
+  NoiseSpan span;
 
   Tensor with_noise(const Tensor& moved, const NoiseSource& source) const {
-    return noise > 0 ? moved + noise * source.like(moved) : moved;
+    return noise > 0 ? moved + noise * source.over(span, moved) : moved;
   }
 };
 

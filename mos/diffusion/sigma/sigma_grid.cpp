@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/sigma/beta_quantile.h"
 
 namespace mos::diffusion {
@@ -42,6 +43,7 @@ SigmaGrid simple_grid(const NoiseLevels& levels, std::int64_t steps) {
   const auto count = static_cast<double>(levels.sigmas().size());
   std::vector<double> timesteps;
   for (std::int64_t i = 0; i < steps; ++i) {
+    // Counted back from the noisiest, so the first step is the same for any number of them.
     const double back = std::floor(static_cast<double>(i) * (count / static_cast<double>(steps)));
     timesteps.push_back(count - 1.0 - back);
   }
@@ -86,10 +88,8 @@ const std::vector<SigmaGridName>& sigma_grid_names() {
 }
 
 std::string find_sigma_grid(std::string_view name) {
-  std::string plain;
-  for (const char c : name) {
-    plain += c == ' ' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
+  const auto plain = replaced(lower_ascii(std::string(name)), " ", "_");
+  // A1111's word for what ComfyUI calls normal.
   if (plain == "uniform") return "normal";
   for (const auto& entry : sigma_grid_names()) {
     if (plain == entry.name) return plain;
@@ -107,6 +107,8 @@ SigmaGrid sigma_grid(const std::string& name, const NoiseLevels& levels, std::in
   }
   if (name == "normal") return of_timesteps(levels, linspace(last, 0.0, steps));
   if (name == "sgm_uniform") {
+    // One more than asked for, and without the last: the final step goes from above 0 to the
+    // picture.
     auto timesteps = linspace(last, 0.0, steps + 1);
     timesteps.pop_back();
     return of_timesteps(levels, std::move(timesteps));
@@ -123,6 +125,8 @@ ConfiguredGrid ConfiguredGrid::take_from(SchedulerConfig& config) {
   grid.log_linear =
       config.take_choice("interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
   grid.karras = config.take("use_karras_sigmas", false);
+  // What is pinned is known and has one value here; a config with another would paint something
+  // else, so it is refused.
   config.pin("use_exponential_sigmas", false);
   config.pin("use_beta_sigmas", false);
   config.pin("timestep_type", "discrete");
@@ -142,10 +146,12 @@ SigmaGrid ConfiguredGrid::at(const NoiseSchedule& schedule, std::int64_t steps) 
     grid.timesteps = spaced_timesteps(spacing, schedule.size(), steps, steps_offset);
   }
   if (log_linear) {
+    // With one more than there are timesteps, as diffusers has it; the surplus is never stepped to.
     grid.sigmas = log_spaced(levels.largest(), levels.smallest(), steps + 1);
   } else {
     for (const double t : grid.timesteps) grid.sigmas.push_back(levels.linear_at(t));
   }
+  // diffusers: between the ends of the grid that stands already, not of the model.
   return karras ? of_sigmas(levels, karras_sigmas(grid.sigmas.back(), grid.sigmas.front(), steps))
                 : grid;
 }

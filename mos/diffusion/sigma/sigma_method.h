@@ -18,6 +18,10 @@ namespace mos::diffusion {
 struct SigmaStep {
   std::int64_t left = 1;  ///< Steps from here on, this one included.
   double from = 0.0, to = 0.0;
+  double low = 0.0, high = 0.0;  ///< Of the whole run: the smallest level above 0 and the largest.
+
+  /// The part of it down to `level`.
+  NoiseSpan until(double level) const { return {from, level, low, high}; }
 };
 
 /// One run's state. A step is one call of the network at `from`, and a second one at between() for

@@ -29,6 +29,7 @@ void take_unipc(SchedulerConfig& config, SigmaMethodOptions& options) {
 SigmaScheduler::SigmaScheduler(SchedulerConfig& config, SigmaRecipe recipe)
     : Scheduler(config.take_noise_schedule()),
       recipe_(std::move(recipe)),
+      // diffusers' UniPC works on samples of variance 1, all others on picture + σ · noise.
       preserves_variance_(recipe_.method == "unipc" && recipe_.grid.empty()) {
   if (recipe_.method == "unipc") take_unipc(config, recipe_.options);
   if (preserves_variance_) {
@@ -45,6 +46,7 @@ SigmaScheduler::SigmaScheduler(SchedulerConfig& config, SigmaRecipe recipe)
   }
   method_ = make_sigma_method(recipe_.method, recipe_.options);
   schedule_.keep_last_alpha_positive();
+  // Until plan() is called: init_noise_sigma() may be asked before.
   sigmas_ = {NoiseLevels(schedule_).largest()};
 }
 
@@ -77,8 +79,11 @@ SigmaGrid SigmaScheduler::grid_at(std::int64_t steps) const {
 }
 
 SigmaStep SigmaScheduler::step_at(std::size_t index) const {
-  return {static_cast<std::int64_t>(sigmas_.size() - 1 - index), sigmas_.at(index),
-          sigmas_.at(index + 1)};
+  return {.left = static_cast<std::int64_t>(sigmas_.size() - 1 - index),
+          .from = sigmas_.at(index),
+          .to = sigmas_.at(index + 1),
+          .low = low_,
+          .high = high_};
 }
 
 std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
@@ -86,6 +91,9 @@ std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
   auto grid = grid_at(steps);
   sigmas_ = std::move(grid.sigmas);
   sigmas_.push_back(ends_at_zero_ ? 0.0 : levels.smallest());
+  const auto smaller = [](double a, double b) { return a > 0 && (b <= 0 || a < b); };
+  low_ = *std::min_element(sigmas_.begin(), sigmas_.end(), smaller);
+  high_ = *std::max_element(sigmas_.begin(), sigmas_.end());
   calls_.clear();
   method_->forget();
   std::vector<double> timesteps;
@@ -95,6 +103,7 @@ std::vector<double> SigmaScheduler::plan(std::int64_t steps) {
     const auto second = method_->between(step_at(i));
     if (!second) continue;
     calls_.push_back({i, true, *second});
+    // A second call at the next level is at its timestep; in between it is looked up.
     const bool is_next = i + 2 < sigmas_.size() && *second == sigmas_[i + 1];
     timesteps.push_back(is_next ? grid.timesteps[i + 1] : levels.timestep_of(*second));
   }
@@ -138,12 +147,14 @@ Tensor SigmaScheduler::denoised(const Tensor& model_output, const Tensor& sample
 
 Tensor SigmaScheduler::step(const Tensor& model_output, std::int64_t index, const Tensor& sample,
                             const NoiseSource& noise) {
+  // A run that was broken off leaves results that the next must not remember.
   if (index == 0) method_->forget();
   const auto& call = calls_.at(static_cast<std::size_t>(index));
   const auto step = step_at(call.step);
   const auto factor = [this](double sigma) {
     return preserves_variance_ ? std::sqrt(sigma * sigma + 1.0) : 1.0;
   };
+  // Methods see picture + σ · noise, whatever the samples are kept as.
   const auto whole = preserves_variance_ ? sample * factor(call.sigma) : sample;
   const auto picture = denoised(model_output, whole, call.sigma);
   const auto moved = call.is_second ? method_->finish(step, whole, picture, noise)

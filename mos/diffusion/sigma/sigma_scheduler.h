@@ -61,6 +61,7 @@ class SigmaScheduler : public Scheduler {
   bool preserves_variance_;
   bool ends_at_zero_ = true;
   std::vector<double> sigmas_;
+  double low_ = 0.0, high_ = 0.0;  ///< Of sigmas_: the smallest above 0 and the largest.
   std::vector<Call> calls_;
 };
 

@@ -132,7 +132,7 @@ class DpmppSde : public TwoCalls {
     const auto [down, up] = ancestral_split(step.from, *middle, eta_);
     const auto moved = towards(denoised, sample, down / step.from);
     if (up == 0) return moved;
-    first_noise_ = noise.like(sample);
+    first_noise_ = noise.over(step.until(*middle), sample);
     return moved + up * first_noise_;
   }
   Tensor finish(const SigmaStep& step, const Tensor& /*sample*/, const Tensor& denoised,
@@ -140,14 +140,18 @@ class DpmppSde : public TwoCalls {
     const auto [down, up] = ancestral_split(step.from, step.to, eta_);
     const auto moved = towards(denoised, sample_, down / step.from);  // r = 1/2: the second alone
     if (up == 0) return moved;
-    const double first = step.from - between(step).value(), whole = step.from - step.to;
-    const auto path = std::sqrt(first / whole) * first_noise_ +
-                      std::sqrt(1.0 - first / whole) * noise.like(sample_);
-    return moved + up * path;
+    return moved + up * whole_noise(step, noise);
   }
   bool is_stochastic() const override { return eta_ > 0; }
 
  private:
+  /// Over the step, of which first_noise_ is a part.
+  Tensor whole_noise(const SigmaStep& step, const NoiseSource& noise) const {
+    if (noise.has_path()) return noise.over(step.until(step.to), sample_);
+    const double share = (step.from - between(step).value()) / (step.from - step.to);
+    return std::sqrt(share) * first_noise_ + std::sqrt(1.0 - share) * noise.like(sample_);
+  }
+
   double eta_;
   Tensor first_noise_;
 };

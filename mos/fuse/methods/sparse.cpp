@@ -13,6 +13,7 @@ using torch::Tensor;
 std::vector<Tensor> weighted_matrices(const LayerProblem& problem) {
   std::vector<Tensor> matrices;
   for (std::size_t i = 0; i < problem.updates.size(); ++i) {
+    // A concept that leaves the layer alone has no vote on signs.
     if (problem.updates[i].empty() || problem.weights[i] == 0.0) continue;
     matrices.push_back(problem.weights[i] * problem.updates[i].matrix());
   }
@@ -25,12 +26,15 @@ Tensor keep_largest(const Tensor& matrix, double density) {
   if (kept >= size) return matrix;
   if (kept == 0) return torch::zeros_like(matrix);
   const auto sizes = matrix.abs().flatten();
+  // Ties with the smallest that is kept are kept, too (as in the authors' code, a threshold).
   const auto smallest_kept = std::get<0>(sizes.kthvalue(size - kept + 1));
   return torch::where(matrix.abs() >= smallest_kept, matrix, torch::zeros_like(matrix));
 }
 
 Tensor elected_mean(std::span<const Tensor> matrices) {
   const auto all = torch::stack(at::TensorList(matrices.data(), matrices.size()));
+  // TIES, section 3.2: the elected sign is that of the sum, so mass decides and not the number of
+  // votes.
   const auto agreeing = all * all.sum(0).sign() > 0.0;
   const auto count = agreeing.sum(0).clamp_min(1);
   return torch::where(agreeing, all, torch::zeros_like(all)).sum(0) / count;

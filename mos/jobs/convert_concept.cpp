@@ -1,4 +1,4 @@
-#include "convert_concept.h"
+#include "mos/jobs/convert_concept.h"
 
 #include <fmt/core.h>
 
@@ -16,9 +16,8 @@
 #include "mos/io/narrowing.h"
 #include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
-#include "terminal.h"
 
-namespace mos::app {
+namespace mos::jobs {
 
 namespace fs = std::filesystem;
 using concepts::ConceptDelta;
@@ -26,16 +25,16 @@ using concepts::ConceptFormat;
 
 namespace {
 
-/// What the command line asks for.
+/// A job with its texts read.
 struct Order {
   ConceptFormat format = ConceptFormat::kMos;
   std::optional<std::string> word, new_word;
   std::optional<torch::ScalarType> dtype;
-  ConvertConceptOptions options;
+  const ConvertConceptJob& job;
 };
 
 void take_word(Order& order) {
-  const auto& text = order.options.word;
+  const auto& text = order.job.word;
   if (text.empty()) return;
   const auto equals = text.find('=');
   order.word = text.substr(0, equals);
@@ -46,20 +45,21 @@ void take_word(Order& order) {
   }
 }
 
-Order order_of(const ConvertConceptOptions& options, const fs::path& out) {
-  Order order{.options = options};
+/// Refers to `job`.
+Order order_of(const ConvertConceptJob& job) {
+  Order order{.job = job};
   order.format =
-      options.to.empty() ? concepts::format_of_ending(out) : concepts::concept_format(options.to);
+      job.to.empty() ? concepts::format_of_ending(job.out) : concepts::concept_format(job.to);
   take_word(order);
-  if (!options.dtype.empty()) order.dtype = nn::weights_dtype_named(options.dtype);
+  if (!job.dtype.empty()) order.dtype = nn::weights_dtype_named(job.dtype);
   return order;
 }
 
 /// The asked-for part of the concept.
 void cut(ConceptDelta& delta, const Order& order) {
-  if (order.options.only == Half::kWords) {
+  if (order.job.only == Half::kWords) {
     delta.updates.clear();
-  } else if (order.options.only == Half::kLora) {
+  } else if (order.job.only == Half::kLora) {
     delta.words.clear();
   }
   if (!order.word) return;
@@ -81,14 +81,15 @@ bool has_layerwise_rows(const ConceptDelta& delta) {
 }
 
 /// Says what is lost, in numbers if there is a base model to measure it on.
-void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order) {
-  if (!order.options.mean_rows || !has_layerwise_rows(delta)) return;
-  if (!order.options.base.empty()) {
-    auto base = diffusion::Model::load(order.options.base, {.read = order.options.read});
+void take_means(ConceptDelta& delta, const ConceptDelta& whole, const Order& order,
+                const JobContext& context) {
+  if (!order.job.mean_rows || !has_layerwise_rows(delta)) return;
+  if (!order.job.base.empty()) {
+    auto base = diffusion::Model::load(order.job.base, {.read = order.job.read});
     const auto change = concepts::measure_mean_rows(base, whole);
-    fmt::print(
-        "mean rows change the text features by {:.3g} %, the U-Net's prediction by {:.3g} %\n",
-        100 * change.text, 100 * change.prediction);
+    tell_result(context, fmt::format("mean rows change the text features by {:.3g} %, the U-Net's "
+                                     "prediction by {:.3g} %",
+                                     100 * change.text, 100 * change.prediction));
   } else {
     log::warn("the mean of each word's rows stands for all layers now; --base measures the change");
   }
@@ -113,16 +114,16 @@ void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
 }
 
 /// In forms that the format holds; says what that costs.
-ConceptDelta reduced(ConceptDelta delta, const Order& order) {
+ConceptDelta reduced(ConceptDelta delta, const Order& order, const JobContext& context) {
   const auto held = concepts::forms_held_by(order.format);
   if (held == concepts::HeldForms::kNone) return delta;
   std::optional<diffusion::Model> base;
-  if (!order.options.base.empty() && concepts::needs_base(held, delta)) {
-    base = diffusion::Model::load(order.options.base, {.read = order.options.read});
+  if (!order.job.base.empty() && concepts::needs_base(held, delta)) {
+    base = diffusion::Model::load(order.job.base, {.read = order.job.read});
   }
   auto reduction =
-      concepts::reduced_to(held, std::move(delta), order.options.rank, base ? &*base : nullptr);
-  if (reduction.layers > 0) fmt::print("{}\n", concepts::cost_text(reduction, order.options.rank));
+      concepts::reduced_to(held, std::move(delta), order.job.rank, base ? &*base : nullptr);
+  if (reduction.layers > 0) tell_result(context, concepts::cost_text(reduction, order.job.rank));
   return std::move(reduction.delta);
 }
 
@@ -136,28 +137,38 @@ void warn_of_other_name(const ConceptDelta& delta, const Order& order, const fs:
 
 }  // namespace
 
-void convert_concept(const fs::path& in, const fs::path& out,
-                     const ConvertConceptOptions& options) {
-  const auto order = order_of(options, out);
-  Outputs outputs;
-  outputs.read("the concept", in);
-  outputs.read("--base", order.options.base);
-  outputs.write(FileOutput{.name = "--out", .path = out, .kind = session::concept_kind()});
-  outputs.check();
-  auto file = concepts::read_concept_file(in, order.options.keys.unexpected());
-  log::info(fmt::format("{}: {}", in.string(), file.keys.summary()));
-  if (order.options.keys.list_keys) log::info(file.keys.listing());
-  auto delta = file.delta;
-  cut(delta, order);
-  delta = reduced(std::move(delta), order);
-  auto target = order.options.mean_rows ? concepts::with_mean_rows(delta) : delta;
-  concepts::check_holds(order.format, target, out);
-  take_means(delta, file.delta, order);
-  if (order.dtype) cast(delta, *order.dtype, out);
-  cancel_on_interrupt();  // what is being written is finished or goes
-  concepts::write_concept(out, delta, order.format);
-  warn_of_other_name(delta, order, out);
-  fmt::print("{}\n", out.string());
+void check(const ConvertConceptJob& job) {
+  if (job.out.empty()) {
+    throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
+  }
+  check_fields(job);
+  order_of(job);
 }
 
-}  // namespace mos::app
+void run(const ConvertConceptJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  check(job);
+  const auto order = order_of(job);
+  Outputs outputs;
+  outputs.read("the concept", job.in);
+  outputs.read("--base", job.base);
+  outputs.read("--config", context.config);
+  outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::concept_kind()});
+  outputs.check();
+  auto file = concepts::read_concept_file(job.in, job.keys.unexpected());
+  log::info(fmt::format("{}: {}", job.in, file.keys.summary()));
+  if (job.keys.list_keys) log::info(file.keys.listing());
+  auto delta = file.delta;
+  cut(delta, order);
+  delta = reduced(std::move(delta), order, context);
+  auto target = job.mean_rows ? concepts::with_mean_rows(delta) : delta;
+  concepts::check_holds(order.format, target, job.out);
+  take_means(delta, file.delta, order, context);
+  if (order.dtype) cast(delta, *order.dtype, job.out);
+  if (context.cancel != nullptr) context.cancel->check();
+  concepts::write_concept(job.out, delta, order.format);
+  warn_of_other_name(delta, order, job.out);
+  tell_result(context, job.out);
+}
+
+}  // namespace mos::jobs

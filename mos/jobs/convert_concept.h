@@ -2,14 +2,15 @@
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 
 #include "mos/base/describe.h"
 #include "mos/checkpoint/checkpoint.h"
+#include "mos/jobs/context.h"
 #include "mos/session/concept_keys.h"
 
-namespace mos::app {
+/// Writing a concept, a LoRA or an embedding in another dialect.
+namespace mos::jobs {
 
 /// Which half of a concept is written.
 enum class Half { kBoth, kWords, kLora };
@@ -18,20 +19,23 @@ constexpr auto choice_names(Half) {
       {{"both", Half::kBoth}, {"words", Half::kWords}, {"lora", Half::kLora}});
 }
 
-struct ConvertConceptOptions {
-  std::string to;
+struct ConvertConceptJob {
+  std::string in, out;
+  std::string to;  ///< See concepts::concept_format; empty: by the ending of `out`.
   Half only = Half::kBoth;
-  std::string word;
-  bool mean_rows = false;
-  std::string base;
-  std::int64_t rank = 64;
-  std::string dtype;
+  std::string word;        ///< WORD or WORD=NEW; empty: all of them.
+  bool mean_rows = false;  ///< One row for a word that has one for each layer.
+  std::string base;        ///< Where what is lost is measured; empty: it is only said.
+  std::int64_t rank = 64;  ///< Of what becomes a plain LoRA.
+  std::string dtype;       ///< Empty: as in the file.
   checkpoint::ReadOptions read;
   session::KeyOptions keys;
 };
 
 template <class Visitor>
-void describe(Visitor& visit, ConvertConceptOptions& o) {
+void describe(Visitor& visit, ConvertConceptJob& o) {
+  visit("in", o.in, "the concept, LoRA or embedding", a_path());
+  visit("out", o.out, "the file to write", a_path());
   visit(
       "to", o.to,
       "mos, official (the authors' .pth), kohya, peft, diffusers, a1111, textual-inversion or xti "
@@ -49,10 +53,11 @@ void describe(Visitor& visit, ConvertConceptOptions& o) {
   describe(visit, o.keys);
 }
 
-/// `mos convert` for files of concepts, LoRA and embeddings: `in` in another dialect at `out`.
-/// Throws kIo, kFormat, kMismatch for files that are none or do not fit each other, kUsage for
-/// what the target cannot hold.
-void convert_concept(const std::filesystem::path& in, const std::filesystem::path& out,
-                     const ConvertConceptOptions& options);
+/// Throws mos::Error(kUsage) naming the first value that is impossible. Reads nothing.
+void check(const ConvertConceptJob& job);
 
-}  // namespace mos::app
+/// Throws kIo, kFormat, kMismatch for files that are none or do not fit each other, kUsage for
+/// what the target cannot hold and for places.
+void run(const ConvertConceptJob& job, const JobContext& context = {});
+
+}  // namespace mos::jobs

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <filesystem>
+
+namespace mos::io {
+
+/// Whether the ending of `path` is one of those that read_image() (image.h) takes, in any case.
+bool is_picture_name(const std::filesystem::path& path);
+
+}  // namespace mos::io

@@ -1,0 +1,37 @@
+#include "mos/jobs/condition.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/error.h"
+#include "mos/base/outputs.h"
+#include "mos/io/image.h"
+#include "mos/session/output_kinds.h"
+
+namespace mos::jobs {
+
+void check(const ConditionJob& job) {
+  if (job.photo.empty() || !job.out.ends_with(".png")) {
+    throw Error(ErrorKind::kUsage, "mos condition needs one photo and --out FILE.png");
+  }
+  check_fields(job);
+  if (job.edges.low <= job.edges.high) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--low {} must not be above --high {}", job.edges.low, job.edges.high));
+}
+
+std::filesystem::path run(const ConditionJob& job, const JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  check(job);
+  Outputs outputs;
+  outputs.read("the photo", job.photo);
+  outputs.read("--config", context.config);
+  outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::picture_kind()});
+  outputs.check();
+  const auto picture = io::edge_picture(io::read_image(job.photo).pixels, job.edges);
+  if (context.cancel != nullptr) context.cancel->check();
+  io::write_png(job.out, picture);
+  tell_result(context, job.out);
+  return job.out;
+}
+
+}  // namespace mos::jobs

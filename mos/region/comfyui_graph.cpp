@@ -1,0 +1,252 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "mos/base/error.h"
+#include "mos/region/foreign_options.h"
+
+/// Graphs of ComfyUI in API form: nodes by id, each with a class and inputs, which are values or
+/// links [id, output].
+namespace mos::region {
+namespace {
+
+constexpr int kMostNodes = 64;  // of a chain
+
+std::string class_of(const Json* node) {
+  return node == nullptr || !node->is_object() ? ""
+                                               : json_value<std::string>(*node, "class_type", "");
+}
+
+class GraphReader {
+ public:
+  GraphReader(const Json& graph, const std::string& origin) : graph_(graph), origin_(origin) {}
+
+  ForeignRecord read() {
+    const auto& sampler = the_sampler();
+    used_.insert(&sampler);
+    take_sampler(sampler);
+    record_.prompt = take_conditioning(sampler, "positive", /*regions=*/true);
+    record_.negative_prompt = take_conditioning(sampler, "negative", /*regions=*/false);
+    take_latent(sampler);
+    place_areas();
+    take_model(sampler);
+    name_the_rest();
+    return std::move(record_);
+  }
+
+ private:
+  /// A text for a part of the canvas, in pixels or fractions.
+  struct Area {
+    std::string prompt;
+    double top, left, height, width, weight;
+    bool fractions;
+  };
+
+  const Json& the_sampler() const {
+    const Json* sampler = nullptr;
+    int samplers = 0;
+    if (graph_.is_object()) {
+      for (const auto& [id, node] : graph_.items()) {
+        const auto kind = class_of(&node);
+        if (kind != "KSampler" && kind != "KSamplerAdvanced") continue;
+        sampler = &node;
+        ++samplers;
+      }
+    }
+    if (samplers == 1) return *sampler;
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} is a graph with {} nodes KSampler; only graphs with one are read",
+                            origin_, samplers));
+  }
+
+  const Json* input(const Json& node, const char* name) const {
+    const auto inputs = node.find("inputs");
+    if (inputs == node.end() || !inputs->is_object()) return nullptr;
+    const auto found = inputs->find(name);
+    return found == inputs->end() ? nullptr : &*found;
+  }
+
+  /// The node that an input is linked to, or nothing.
+  const Json* linked(const Json& node, const char* name) const {
+    const auto* link = input(node, name);
+    if (link == nullptr || !link->is_array() || link->empty() || !(*link)[0].is_string()) {
+      return nullptr;
+    }
+    const auto found = graph_.find((*link)[0].get<std::string>());
+    return found == graph_.end() ? nullptr : &*found;
+  }
+
+  /// A value; one that another node makes is said to be left out.
+  template <typename T>
+  T value(const Json& node, const char* name, T fallback) {
+    const auto* given = input(node, name);
+    if (given == nullptr) return fallback;
+    T found{};
+    if (assign_json(*given, found)) return found;
+    leave_out(fmt::format("\"{}\" of {}, which is {}", name, class_of(&node),
+                          given->is_array() ? "made by another node" : quoted(*given)));
+    return fallback;
+  }
+
+  void leave_out(std::string what) { record_.left_out.push_back(std::move(what)); }
+
+  void take_sampler(const Json& sampler) {
+    auto& options = record_.options;
+    const bool advanced = class_of(&sampler) == "KSamplerAdvanced";
+    options.seed = value<std::uint64_t>(sampler, advanced ? "noise_seed" : "seed", 0);
+    options.steps = value(sampler, "steps", options.steps);
+    options.guidance_scale = value(sampler, "cfg", options.guidance_scale);
+    take_scheduler(value<std::string>(sampler, "sampler_name", "euler"), record_);
+    take_sigmas(value<std::string>(sampler, "scheduler", "normal"), record_);
+    strength_ = value(sampler, "denoise", 1.0);
+    if (!advanced) return;
+    const auto first = value<std::int64_t>(sampler, "start_at_step", 0);
+    const auto last = value<std::int64_t>(sampler, "end_at_step", options.steps);
+    if (first > 0 || last < options.steps) {
+      leave_out(fmt::format("that it takes steps {} to {} alone", first, last));
+    }
+  }
+
+  /// A text without areas; `node` as its kind says.
+  std::optional<std::string> text_of(const Json* node) {
+    if (class_of(node) == "CLIPTextEncode") {
+      used_.insert(node);
+      take_clip(*node);
+      return value<std::string>(*node, "text", "");
+    }
+    // One that was met before can be in a circle.
+    if (class_of(node) == "ConditioningConcat" && used_.insert(node).second) {
+      const auto to = text_of(linked(*node, "conditioning_to"));
+      const auto from = text_of(linked(*node, "conditioning_from"));
+      if (to && from) return *to + " BREAK " + *from;
+    }
+    return std::nullopt;
+  }
+
+  /// Of a text's encoder: which layer it reads.
+  void take_clip(const Json& text) {
+    const auto* node = linked(text, "clip");
+    if (class_of(node) != "CLIPSetLastLayer") return;
+    used_.insert(node);
+    const auto layer = value<std::int64_t>(*node, "stop_at_clip_layer", -1);
+    record_.options.sampler.clip_skip = std::clamp<std::int64_t>(-layer, 1, 12);
+  }
+
+  /// The texts for the whole canvas, joined; those of areas become regions.
+  std::string take_conditioning(const Json& sampler, const char* name, bool regions) {
+    std::vector<const Json*> open = {linked(sampler, name)};
+    std::string whole;
+    for (int i = 0; !open.empty() && i < kMostNodes; ++i) {
+      const auto* node = open.back();
+      open.pop_back();
+      const auto kind = class_of(node);
+      if (kind == "ConditioningCombine") {
+        used_.insert(node);
+        open.push_back(linked(*node, "conditioning_2"));
+        open.push_back(linked(*node, "conditioning_1"));
+      } else if (const auto text = text_of(node)) {
+        whole += (whole.empty() || text->empty() ? "" : ", ") + *text;
+      } else if (!regions || !take_area(node)) {
+        leave_out(fmt::format("of the {} conditioning: {}", name, kind.empty() ? "nothing" : kind));
+      }
+    }
+    return whole;
+  }
+
+  bool take_area(const Json* node) {
+    const auto kind = class_of(node);
+    const bool fractions = kind == "ConditioningSetAreaPercentage";
+    if (!fractions && kind != "ConditioningSetArea") return false;
+    const auto text = text_of(linked(*node, "conditioning"));
+    if (!text) return false;
+    used_.insert(node);
+    areas_.push_back({*text, value(*node, "y", 0.0), value(*node, "x", 0.0),
+                      value(*node, "height", 1.0), value(*node, "width", 1.0),
+                      value(*node, "strength", 1.0), fractions});
+    return true;
+  }
+
+  /// Needs the size of the canvas.
+  void place_areas() {
+    if (areas_.empty()) return;
+    const auto height = static_cast<double>(record_.options.height);
+    const auto width = static_cast<double>(record_.options.width);
+    if (height <= 0 || width <= 0) {
+      leave_out("areas of a canvas whose size is not in the graph");
+      return;
+    }
+    auto regions = Json::array();
+    for (const auto& area : areas_) {
+      const double h = area.fractions ? 1.0 : height, w = area.fractions ? 1.0 : width;
+      const auto share = [](double x) { return std::clamp(x, 0.0, 1.0); };
+      if (area.weight > 1.0) {
+        leave_out(fmt::format("the strength {} of \"{}\", which is 1 at most here", area.weight,
+                              area.prompt));
+      }
+      regions.push_back(
+          {{"prompt", area.prompt},
+           {"box",
+            {share(area.top / h), share(area.left / w), share((area.top + area.height) / h),
+             share((area.left + area.width) / w)}},
+           {"weight", std::clamp(area.weight, 0.01, 1.0)}});
+    }
+    record_.scene["regions"] = regions;
+    move_negative_to_root(record_);
+  }
+
+  void take_latent(const Json& sampler) {
+    const auto* latent = linked(sampler, "latent_image");
+    if (class_of(latent) == "EmptyLatentImage") {
+      used_.insert(latent);
+      record_.options.width = value(*latent, "width", record_.options.width);
+      record_.options.height = value(*latent, "height", record_.options.height);
+      return;
+    }
+    leave_out(
+        fmt::format("what it begins with ({}); begin with a picture by --init FILE --strength "
+                    "{}",
+                    latent == nullptr ? "nothing" : class_of(latent), strength_));
+  }
+
+  /// Walks over LoRA to the checkpoint; each LoRA becomes a tag in the prompt.
+  void take_model(const Json& sampler) {
+    const auto* node = linked(sampler, "model");
+    for (int i = 0; i < kMostNodes && class_of(node).starts_with("LoraLoader"); ++i) {
+      used_.insert(node);
+      record_.prompt += fmt::format(" <lora:{}:{}>", value<std::string>(*node, "lora_name", ""),
+                                    value(*node, "strength_model", 1.0));
+      node = linked(*node, "model");
+    }
+    if (class_of(node) != "CheckpointLoaderSimple") return;
+    used_.insert(node);
+    record_.model = value<std::string>(*node, "ckpt_name", "");
+  }
+
+  void name_the_rest() {
+    static const std::set<std::string> says_nothing = {"VAEDecode", "SaveImage", "PreviewImage"};
+    for (const auto& [id, node] : graph_.items()) {
+      const auto kind = class_of(&node);
+      if (!used_.contains(&node) && !says_nothing.contains(kind)) {
+        leave_out(fmt::format("the node {} ({})", id, kind));
+      }
+    }
+  }
+
+  const Json& graph_;
+  const std::string& origin_;
+  ForeignRecord record_;
+  double strength_ = 1.0;
+  std::set<const Json*> used_;
+  std::vector<Area> areas_;
+};
+
+}  // namespace
+
+ForeignRecord read_comfyui_graph(const std::string& text, const std::string& origin) {
+  const auto graph = parse_json(text, origin);
+  return GraphReader(graph, origin).read();
+}
+
+}  // namespace mos::region

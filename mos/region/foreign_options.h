@@ -1,0 +1,39 @@
+#pragma once
+
+#include <fmt/core.h>
+
+#include <string>
+
+#include "mos/base/text.h"
+#include "mos/region/foreign_record.h"
+
+/// What the readers of other programs' records share: options under their names there.
+namespace mos::region {
+
+/// `text` as the number of `field`, or a sentence in `record.left_out`.
+template <typename T>
+void take_number(const std::string& text, T& field, const std::string& key, ForeignRecord& record) {
+  if (const auto value = number_in<T>(text)) {
+    field = *value;
+  } else {
+    record.left_out.push_back(fmt::format("{} is \"{}\", which is no number", key, text));
+  }
+}
+
+/// The scheduler and the sigmas that `name` means, in whatever program.
+void take_scheduler(const std::string& name, ForeignRecord& record);
+
+/// The sigmas called `name`, where the record's scheduler has any.
+void take_sigmas(const std::string& name, ForeignRecord& record);
+
+/// The negative prompt, which holds inside regions too in all these programs, becomes the root's.
+void move_negative_to_root(ForeignRecord& record);
+
+/// The weight of the region with `prompt` as we have it: at most 1. What is cut off is said.
+double region_weight(double weight, const std::string& prompt, ForeignRecord& record);
+
+/// Regions of Forge Couple, which `fields` of A1111's line of options describe, from the lines of
+/// the record's prompt. Says in `left_out` what has no place here.
+void take_forge_couple(const std::map<std::string, std::string>& fields, ForeignRecord& record);
+
+}  // namespace mos::region

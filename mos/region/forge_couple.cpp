@@ -1,0 +1,122 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+
+#include "mos/base/text.h"
+#include "mos/region/foreign_options.h"
+
+/// Forge Couple's modes (github.com/Haoming02/sd-forge-couple): a line of the prompt for each
+/// region.
+namespace mos::region {
+namespace {
+
+using Fields = std::map<std::string, std::string>;
+
+std::string field_of(const Fields& fields, const std::string& name, const std::string& fallback) {
+  const auto found = fields.find("forge_couple_" + name);
+  return found == fields.end() ? fallback : found->second;
+}
+
+/// The parts of the prompt between separators that have something in them.
+std::vector<std::string> lines_of(const std::string& prompt, const std::string& separator) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin <= prompt.size();) {
+    const auto end = std::min(prompt.find(separator, begin), prompt.size());
+    auto line = trimmed(prompt.substr(begin, end - begin));
+    if (!line.empty()) lines.push_back(std::move(line));
+    begin = end + separator.size();
+  }
+  return lines;
+}
+
+/// Lines take the place of the prompt, and the negative prompt holds in all of them.
+void begin_regions(ForeignRecord& record) {
+  record.prompt.clear();
+  move_negative_to_root(record);
+}
+
+/// Equal tiles side by side, or one below the other; a background line stands in all of them.
+void take_basic(const Fields& fields, std::vector<std::string> lines, ForeignRecord& record) {
+  begin_regions(record);
+  const auto background = field_of(fields, "background", "None");
+  if (background != "None") {
+    const bool first = background == "First Line";
+    record.prompt = first ? lines.front() : lines.back();
+    lines.erase(first ? lines.begin() : lines.end() - 1);
+    double weight = 0.5;  // theirs
+    take_number(field_of(fields, "background_weight", "0.5"), weight, "background weight", record);
+    weight = std::max(weight, 0.1);  // the least of it, there
+    record.scene["base_ratio"] = weight / (1.0 + weight);
+  }
+  const bool horizontal = field_of(fields, "direction", "Horizontal") == "Horizontal";
+  const auto count = static_cast<double>(lines.size());
+  auto regions = Json::array();
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const double from = static_cast<double>(i) / count, to = static_cast<double>(i + 1) / count;
+    const auto box = horizontal ? Json{0.0, from, 1.0, to} : Json{from, 0.0, to, 1.0};
+    regions.push_back({{"prompt", lines[i]}, {"box", box}});
+  }
+  record.scene["regions"] = regions;
+}
+
+/// Rows of x1, x2, y1, y2 and a weight, one for each line. One that covers all is the background.
+void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
+                   ForeignRecord& record) {
+  std::vector<std::vector<double>> rows;
+  Json mapping;
+  try {
+    mapping = parse_json(field_of(fields, "mapping", "[]"), "the mapping");
+  } catch (const Error&) {
+  }
+  bool fits = assign_json(mapping, rows) && rows.size() == lines.size();
+  for (const auto& row : rows) fits = fits && row.size() == 5;
+  if (!fits) {
+    record.left_out.push_back(
+        "Forge Couple's mapping, which has not a row of five numbers for "
+        "each line of the prompt");
+    return;
+  }
+  begin_regions(record);
+  auto regions = Json::array();
+  bool has_background = false;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double left = rows[i][0], right = rows[i][1], top = rows[i][2], bottom = rows[i][3];
+    const double weight = rows[i][4];
+    const bool is_all = left <= 0 && top <= 0 && right >= 1 && bottom >= 1 && rows.size() > 1;
+    if (is_all && !has_background && weight > 0) {
+      has_background = true;
+      record.prompt = lines[i];
+      record.scene["base_ratio"] = weight / (1.0 + weight);
+      continue;
+    }
+    if (weight <= 0.0) continue;  // it has no say there either
+    regions.push_back({{"prompt", lines[i]},
+                       {"box", {top, left, bottom, right}},
+                       {"weight", region_weight(weight, lines[i], record)}});
+  }
+  record.scene["regions"] = regions;
+}
+
+}  // namespace
+
+void take_forge_couple(const Fields& fields, ForeignRecord& record) {
+  const auto mode = field_of(fields, "mode", "Basic");
+  const auto separator = trimmed(field_of(fields, "separator", ""));
+  const auto lines = lines_of(record.prompt, separator.empty() ? "\n" : separator);
+  if (mode != "Basic" && mode != "Advanced") {
+    record.left_out.push_back(
+        fmt::format("Forge Couple's mode {}: its masks are not in the "
+                    "picture; give them as \"mask\" of a scene's regions",
+                    mode));
+    return;
+  }
+  if (lines.empty()) return;
+  if (mode == "Basic") {
+    take_basic(fields, lines, record);
+  } else {
+    take_advanced(fields, lines, record);
+  }
+}
+
+}  // namespace mos::region

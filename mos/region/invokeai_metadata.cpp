@@ -1,0 +1,184 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <set>
+
+#include "mos/base/error.h"
+#include "mos/region/foreign_options.h"
+
+/// What InvokeAI 4 and later write into their PNGs: options by name, and the canvas with its
+/// layers.
+namespace mos::region {
+namespace {
+
+/// Members that are there and of the type; others are null or absent in records of other versions.
+template <typename T>
+T member(const Json& object, const char* name, T fallback) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  T value{};
+  return found != object.end() && assign_json(*found, value) ? value : fallback;
+}
+
+const Json& child(const Json& object, const char* name) {
+  static const Json none;
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? *found : none;
+}
+
+/// Shapes of a layer in fractions of the canvas.
+class LayerShapes {
+ public:
+  LayerShapes(const Json& layer, double height, double width)
+      : top_(member(child(layer, "position"), "y", 0.0)),
+        left_(member(child(layer, "position"), "x", 0.0)),
+        height_(height),
+        width_(width) {
+    const auto& objects = child(layer, "objects");
+    if (!objects.is_array()) return;
+    for (const auto& object : objects) add(object);
+  }
+
+  const Json& strokes() const { return strokes_; }
+  const std::vector<std::string>& left_out() const { return left_out_; }
+
+ private:
+  Json point(double x, double y) const {
+    const auto share = [](double value) { return std::clamp(value, 0.0, 1.0); };
+    return {share((y + top_) / height_), share((x + left_) / width_)};
+  }
+
+  void add(const Json& object) {
+    const auto kind = member<std::string>(object, "type", "");
+    if (kind == "rect") return add_rect(child(object, "rect"));
+    const bool pressure = kind.ends_with("_with_pressure");
+    const bool erase = kind.starts_with("eraser_line");
+    if (erase || kind.starts_with("brush_line")) return add_line(object, pressure ? 3 : 2, erase);
+    left_out_.push_back(kind.empty() ? "a shape" : "a shape of the kind " + kind);
+  }
+
+  void add_rect(const Json& rect) {
+    const double x = member(rect, "x", 0.0), y = member(rect, "y", 0.0);
+    const double right = x + member(rect, "width", 0.0), bottom = y + member(rect, "height", 0.0);
+    strokes_.push_back(
+        {{"points", {point(x, y), point(right, y), point(right, bottom), point(x, bottom)}}});
+  }
+
+  /// `stride` numbers for each point; pressure is not read.
+  void add_line(const Json& object, std::size_t stride, bool erase) {
+    const auto numbers = member<std::vector<double>>(object, "points", {});
+    auto points = Json::array();
+    for (std::size_t i = 0; i + stride <= numbers.size(); i += stride) {
+      points.push_back(point(numbers[i], numbers[i + 1]));
+    }
+    const double width = member(object, "strokeWidth", 1.0) / height_;
+    if (points.empty() || width <= 0) return;
+    strokes_.push_back({{"points", points}, {"width", std::min(width, 1.0)}, {"erase", erase}});
+  }
+
+  double top_, left_, height_, width_;
+  Json strokes_ = Json::array();
+  std::vector<std::string> left_out_;
+};
+
+void take_region(const Json& layer, ForeignRecord& record, Json& regions) {
+  if (!member(layer, "isEnabled", true)) return;
+  const auto prompt = trimmed(member<std::string>(layer, "positivePrompt", ""));
+  const auto name = member<std::string>(layer, "name", "");
+  const auto called = fmt::format("the region \"{}\"", name.empty() ? prompt : name);
+  const auto leave_out = [&](const std::string& what) {
+    record.left_out.push_back(fmt::format("{}: {}", called, what));
+  };
+  const auto height = static_cast<double>(record.options.height);
+  const auto width = static_cast<double>(record.options.width);
+  const LayerShapes shapes(layer, height, width);
+  for (const auto& what : shapes.left_out()) leave_out(what);
+  if (member(layer, "autoNegative", false)) leave_out("its auto-negative");
+  const auto& pictures = child(layer, "referenceImages");
+  if (pictures.is_array() && !pictures.empty()) leave_out("its reference images");
+  if (prompt.empty() || shapes.strokes().empty()) {
+    return leave_out(prompt.empty() ? "it has no prompt" : "nothing is drawn in it");
+  }
+  Json region = {{"prompt", prompt},
+                 {"negative_prompt", member<std::string>(layer, "negativePrompt", "")},
+                 {"drawing", shapes.strokes()}};
+  if (!name.empty()) region["name"] = name;
+  regions.push_back(std::move(region));
+}
+
+/// Regions read the global prompts beside their own.
+void take_regions(const Json& metadata, ForeignRecord& record) {
+  const auto& of_canvas = child(child(metadata, "canvas_v2_metadata"), "regionalGuidance");
+  const auto& layers = of_canvas.is_array() ? of_canvas : child(metadata, "regions");
+  if (!layers.is_array() || layers.empty()) return;
+  if (record.options.height <= 0 || record.options.width <= 0) {
+    record.left_out.push_back("regions of a canvas without a size");
+    return;
+  }
+  auto regions = Json::array();
+  for (const auto& layer : layers) take_region(layer, record, regions);
+  if (regions.empty()) return;
+  record.left_out.push_back(
+      "where the canvas' frame lay, which is not in the picture: regions are read as if it began "
+      "at 0, 0");
+  record.scene["regions"] = std::move(regions);
+  record.scene["root_prompt"] = record.prompt;
+  record.prompt.clear();
+  move_negative_to_root(record);
+}
+
+void take_loras(const Json& metadata, ForeignRecord& record) {
+  const auto& loras = child(metadata, "loras");
+  if (!loras.is_array()) return;
+  for (const auto& lora : loras) {
+    record.prompt +=
+        fmt::format(" <lora:{}:{}>", member<std::string>(child(lora, "model"), "name", "unnamed"),
+                    member(lora, "weight", 1.0));
+  }
+}
+
+void name_the_rest(const Json& metadata, ForeignRecord& record) {
+  static const std::set<std::string> known = {"generation_mode", "positive_prompt",
+                                              "negative_prompt", "width",
+                                              "height",          "seed",
+                                              "cfg_scale",       "cfg_rescale_multiplier",
+                                              "steps",           "scheduler",
+                                              "clip_skip",       "rand_device",
+                                              "model",           "loras",
+                                              "regions",         "canvas_v2_metadata",
+                                              "app_version"};
+  for (const auto& [key, value] : metadata.items()) {
+    const bool is_empty =
+        value.is_null() || value == false || (value.is_structured() && value.empty());
+    if (!known.contains(key) && !is_empty) {
+      record.left_out.push_back(fmt::format("{}: {}", key, quoted(value)));
+    }
+  }
+}
+
+}  // namespace
+
+ForeignRecord read_invokeai_metadata(const std::string& text, const std::string& origin) {
+  const auto metadata = parse_json(text, origin);
+  if (!metadata.is_object()) throw Error(ErrorKind::kFormat, origin + " is no JSON object");
+  ForeignRecord record;
+  auto& options = record.options;
+  record.prompt = member<std::string>(metadata, "positive_prompt", "");
+  record.negative_prompt = member<std::string>(metadata, "negative_prompt", "");
+  options.width = member(metadata, "width", options.width);
+  options.height = member(metadata, "height", options.height);
+  options.seed = member(metadata, "seed", options.seed);
+  options.steps = member(metadata, "steps", options.steps);
+  options.guidance_scale = member(metadata, "cfg_scale", options.guidance_scale);
+  options.sampler.guidance_rescale = member(metadata, "cfg_rescale_multiplier", 0.0);
+  options.sampler.clip_skip = 1 + member<std::int64_t>(metadata, "clip_skip", 0);
+  if (member<std::string>(metadata, "rand_device", "cpu") != "cpu") options.sampler.noise = "a1111";
+  take_scheduler(member<std::string>(metadata, "scheduler", "euler"), record);
+  if (options.sampler.sigmas == "automatic") options.sampler.sigmas = "";  // diffusers' own there
+  record.model = member<std::string>(child(metadata, "model"), "name", "");
+  take_regions(metadata, record);
+  take_loras(metadata, record);
+  name_the_rest(metadata, record);
+  return record;
+}
+
+}  // namespace mos::region

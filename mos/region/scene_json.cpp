@@ -1,0 +1,378 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/text.h"
+#include "mos/region/region.h"
+
+/// Scenes as files and records hold them.
+namespace mos::region {
+
+namespace {
+
+struct RegionFields {
+  std::string prompt;
+  std::string negative_prompt;
+  std::vector<double> box;
+  double weight = 1.0;
+  std::string name, mask, mask_sha256;
+  Json polygon = Json::array(), drawing = Json::array();
+  bool background = false;
+  double feather = 0.0, start = 0.0, end = 1.0;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, RegionFields& fields) {
+  visit("prompt", fields.prompt, "what is in this region");
+  visit("negative_prompt", fields.negative_prompt, "what is not");
+  visit("box", fields.box, "[top, left, bottom, right] in pixels or fractions");
+  visit("weight", fields.weight, "share of the region's own text inside the box");
+  visit("name", fields.name, "what --redo-region calls it");
+  visit("mask", fields.mask, "a picture instead of the box, grey is weight");
+  visit("mask_sha256", fields.mask_sha256, "of a recorded scene");
+  visit("polygon", fields.polygon, "[[top, left], ...] instead of the box");
+  visit("drawing", fields.drawing, "strokes of a brush instead of the box");
+  visit("background", fields.background, "wherever no other region is, instead of the box");
+  visit("feather", fields.feather, "pixels over which its edge is softened");
+  visit("start", fields.start, "share of the steps before it begins");
+  visit("end", fields.end, "share of the steps when it ends");
+}
+
+struct StrokeFields {
+  Json points = Json::array();
+  double width = 0.0;
+  bool erase = false;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, StrokeFields& fields) {
+  visit("points", fields.points, "[[top, left], ...]");
+  visit("width", fields.width, "of the brush; 0: the area inside the points");
+  visit("erase", fields.erase, "takes away what was drawn before");
+}
+
+struct BoxWeightFields {
+  std::vector<double> box;
+  double weight = 1.0;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, BoxWeightFields& fields) {
+  visit("box", fields.box, "[top, left, bottom, right] in pixels or fractions");
+  visit("weight", fields.weight, "factor on the features inside the box");
+}
+
+struct ConditionFields {
+  Condition condition;
+  Json boxes = Json::array();
+};
+
+template <class Visitor>
+void describe(Visitor& visit, ConditionFields& fields) {
+  auto& condition = fields.condition;
+  visit("adapter", condition.adapter, "T2I-Adapter or ControlNet: a folder or a file");
+  visit("picture", condition.picture, "the condition picture");
+  visit("adapter_sha256", condition.adapter_sha256, "of a recorded scene");
+  visit("picture_sha256", condition.picture_sha256, "of a recorded scene");
+  visit("weight", condition.weight, "factor on its features");
+  visit("boxes", fields.boxes, "other factors inside boxes");
+  visit("start", condition.start, "share of the steps before it begins");
+  visit("end", condition.end, "share of the steps when it ends");
+  visit("guess_mode", condition.guess_mode, "ControlNet without a prompt");
+}
+
+struct SceneFields {
+  std::string prompt;
+  std::string negative_prompt;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  Json regions = Json::array();
+  Json conditions = Json::array();
+  std::string root_prompt, root_negative_prompt;
+  std::string overlap = "mean";
+  double base_ratio = 0.0;
+  bool isolate = false;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, SceneFields& fields) {
+  visit("prompt", fields.prompt, "context of the whole picture");
+  visit("negative_prompt", fields.negative_prompt, "what is not in the picture");
+  visit("height", fields.height, "pixels");
+  visit("width", fields.width, "pixels");
+  visit("regions", fields.regions, "list of regions");
+  visit("conditions", fields.conditions, "list of spatial conditions");
+  visit("root_prompt", fields.root_prompt, "stands before every prompt");
+  visit("root_negative_prompt", fields.root_negative_prompt, "the same of negative prompts");
+  visit("overlap", fields.overlap, "mean, or front: the first region covers the others");
+  visit("base_ratio", fields.base_ratio, "share of the context inside every region");
+  visit("isolate", fields.isolate, "regions do not see each other in self-attention");
+}
+
+void check(bool holds, const std::string& message) {
+  if (!holds) throw Error(ErrorKind::kUsage, message);
+}
+
+constexpr std::size_t kMostPoints = 10'000;  // of a region
+
+using Numbers = std::vector<std::vector<double>>;
+
+/// Whether all are at most 1: fractions, else pixels.
+bool are_fractions(const Numbers& points) {
+  return std::all_of(points.begin(), points.end(), [](const auto& point) {
+    return std::all_of(point.begin(), point.end(), [](double x) { return x <= 1.0; });
+  });
+}
+
+/// Points as fractions of the canvas, from fractions or pixels.
+std::vector<Point> points_of(const Numbers& numbers, bool fractions, Canvas canvas) {
+  std::vector<Point> points;
+  for (const auto& point : numbers) {
+    points.push_back({point[0] / (fractions ? 1.0 : static_cast<double>(canvas.height)),
+                      point[1] / (fractions ? 1.0 : static_cast<double>(canvas.width))});
+  }
+  return points;
+}
+
+/// Points that lie on the canvas.
+void check_points(const std::vector<Point>& points, const std::string& where, Canvas canvas) {
+  for (const auto& [top, left] : points) {
+    check(top >= 0.0 && top <= 1.0 && left >= 0.0 && left <= 1.0,
+          fmt::format("{}: the point [{:g}, {:g}] lies outside the canvas of {} x {} pixels "
+                      "(height x width)",
+                      where, top * static_cast<double>(canvas.height),
+                      left * static_cast<double>(canvas.width), canvas.height, canvas.width));
+  }
+}
+
+/// `least` pairs of numbers or more.
+Numbers pairs_of(const Json& json, std::size_t least, const std::string& where) {
+  Numbers pairs;
+  bool are_pairs = assign_json(json, pairs) && pairs.size() >= least && pairs.size() <= kMostPoints;
+  for (const auto& pair : pairs) are_pairs = are_pairs && pair.size() == 2;
+  check(are_pairs,
+        fmt::format("{} is a list of {} to {} points [top, left]", where, least, kMostPoints));
+  return pairs;
+}
+
+/// The corners of a polygon as fractions of the canvas.
+std::vector<Point> polygon_of(const Json& json, const std::string& where, Canvas canvas) {
+  const auto corners = pairs_of(json, 3, where + ": a polygon");
+  auto polygon = points_of(corners, are_fractions(corners), canvas);
+  check_points(polygon, where, canvas);
+  return polygon;
+}
+
+/// Strokes as fractions of the canvas: those of one drawing are all given so, or all in pixels.
+std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canvas canvas) {
+  check(json.is_array(), where + ": \"drawing\" must be a list of strokes");
+  std::vector<StrokeFields> given;
+  std::vector<Numbers> points;
+  std::size_t total = 0;
+  bool fractions = true;
+  for (const auto& entry : json) {
+    auto& stroke = given.emplace_back();
+    const auto here = fmt::format("{}: stroke {}", where, given.size());
+    read_options(entry, here, stroke);
+    check(stroke.width >= 0.0, fmt::format("{}: the width is {}, expected that of a brush, or 0 "
+                                           "for an area",
+                                           here, stroke.width));
+    points.push_back(pairs_of(stroke.points, stroke.width > 0.0 ? 1 : 3, here + ": \"points\""));
+    total += points.back().size();
+    fractions = fractions && stroke.width <= 1.0 && are_fractions(points.back());
+  }
+  check(total <= kMostPoints,
+        fmt::format("{}: a drawing has {} points at most", where, kMostPoints));
+  std::vector<Stroke> strokes;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const double unit = fractions ? 1.0 : static_cast<double>(canvas.height);
+    strokes.push_back(
+        {points_of(points[i], fractions, canvas), given[i].width / unit, given[i].erase});
+    check(strokes.back().width <= 1.0,
+          fmt::format("{}: a brush of {} pixels is wider than the canvas is high", where,
+                      given[i].width));
+    check_points(strokes.back().points, where, canvas);
+  }
+  return strokes;
+}
+
+void check_weight(double weight, const std::string& origin) {
+  if (weight > 0.0 && weight <= 1.0) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{}: weight {} must be above 0 and at most 1", origin, weight));
+}
+
+Condition condition_from_json(const Json& json, const std::string& where, Canvas canvas) {
+  ConditionFields fields;
+  read_options(json, where, fields);
+  if (!fields.boxes.is_array()) {
+    throw Error(ErrorKind::kUsage, where + ": \"boxes\" must be a list");
+  }
+  for (const auto& entry : fields.boxes) {
+    BoxWeightFields box;
+    read_options(entry, where + ": boxes", box);
+    fields.condition.boxes.push_back({make_box(box.box, canvas), box.weight});
+  }
+  check_condition(fields.condition, where);
+  return fields.condition;
+}
+
+/// Where a region is: exactly one of box, mask, polygon, drawing and background.
+void place_region(const RegionFields& fields, const std::string& where, Canvas canvas,
+                  Region& region) {
+  const auto require = [&where](bool holds, const std::string& what) {
+    check(holds, where + what);
+  };
+  const bool has_polygon = !fields.polygon.empty(), has_drawing = !fields.drawing.empty();
+  const int places =
+      !fields.box.empty() + !fields.mask.empty() + has_polygon + has_drawing + fields.background;
+  require(places <= 1,
+          " has more than one of box, mask, polygon, drawing and background; give one");
+  require(fields.feather >= 0.0 && fields.feather <= 1024.0,
+          fmt::format(": feather is {}, expected 0 to 1024 pixels", fields.feather));
+  require(fields.start >= 0.0 && fields.end <= 1.0 && fields.start < fields.end,
+          fmt::format(": start {} and end {} must lie in 0 to 1, start before end", fields.start,
+                      fields.end));
+  region.name = fields.name;
+  region.mask = fields.mask;
+  region.mask_sha256 = fields.mask_sha256;
+  region.background = fields.background;
+  region.feather = fields.feather;
+  region.start = fields.start;
+  region.end = fields.end;
+  if (places == 0 || !fields.box.empty()) region.box = make_box(fields.box, canvas);
+  if (has_polygon) region.polygon = polygon_of(fields.polygon, where, canvas);
+  if (has_drawing) region.drawing = drawing_of(fields.drawing, where, canvas);
+}
+
+void check_rules(const SceneFields& fields, const std::string& origin) {
+  if (fields.overlap != "mean" && fields.overlap != "front") {
+    throw Error(ErrorKind::kUsage, fmt::format("{}: overlap is \"{}\", expected mean or front",
+                                               origin, printable(fields.overlap)));
+  }
+  if (!(fields.base_ratio >= 0.0 && fields.base_ratio < 1.0)) {
+    throw Error(ErrorKind::kUsage, fmt::format("{}: base_ratio is {}, expected 0 to below 1",
+                                               origin, fields.base_ratio));
+  }
+}
+
+Json numbers_of(const Box& box) { return {box.top, box.left, box.bottom, box.right}; }
+
+Json strokes_to_json(const std::vector<Stroke>& strokes) {
+  Json list = Json::array();
+  for (const auto& stroke : strokes) {
+    Json points = Json::array();
+    for (const auto& [top, left] : stroke.points) points.push_back({top, left});
+    list.push_back({{"points", points}, {"width", stroke.width}, {"erase", stroke.erase}});
+  }
+  return list;
+}
+
+/// Only what is not usual: scenes recorded before there was more are the same bytes.
+Json region_to_json(const Region& region) {
+  Json json = {{"prompt", region.prompt}, {"negative_prompt", region.negative_prompt}};
+  if (!region.mask.empty()) {
+    json["mask"] = region.mask;
+    json["mask_sha256"] = region.mask_sha256;
+  } else if (!region.polygon.empty()) {
+    json["polygon"] = Json::array();
+    for (const auto& [top, left] : region.polygon) json["polygon"].push_back({top, left});
+  } else if (!region.drawing.empty()) {
+    json["drawing"] = strokes_to_json(region.drawing);
+  } else if (region.background) {
+    json["background"] = true;
+  } else {
+    json["box"] = numbers_of(region.box);
+  }
+  json["weight"] = region.weight;
+  if (!region.name.empty()) json["name"] = region.name;
+  if (region.feather != 0.0) json["feather"] = region.feather;
+  if (region.start != 0.0) json["start"] = region.start;
+  if (region.end != 1.0) json["end"] = region.end;
+  return json;
+}
+
+void rules_to_json(const Scene& scene, Json& json) {
+  if (!scene.root_prompt.empty()) json["root_prompt"] = scene.root_prompt;
+  if (!scene.root_negative_prompt.empty()) {
+    json["root_negative_prompt"] = scene.root_negative_prompt;
+  }
+  if (scene.overlap != "mean") json["overlap"] = scene.overlap;
+  if (scene.base_ratio != 0.0) json["base_ratio"] = scene.base_ratio;
+  if (scene.isolate) json["isolate"] = true;
+}
+
+Json condition_to_json(const Condition& condition) {
+  Json json = {{"adapter", condition.adapter}, {"adapter_sha256", condition.adapter_sha256},
+               {"picture", condition.picture}, {"picture_sha256", condition.picture_sha256},
+               {"weight", condition.weight},   {"start", condition.start},
+               {"end", condition.end},         {"guess_mode", condition.guess_mode},
+               {"boxes", Json::array()}};
+  for (const auto& [box, weight] : condition.boxes) {
+    json["boxes"].push_back({{"box", numbers_of(box)}, {"weight", weight}});
+  }
+  return json;
+}
+
+}  // namespace
+
+Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback) {
+  SceneFields fields;
+  read_options(json, origin, fields);
+  check_rules(fields, origin);
+  Scene scene{fields.prompt, fields.negative_prompt, {}, std::nullopt, {}};
+  scene.root_prompt = fields.root_prompt;
+  scene.root_negative_prompt = fields.root_negative_prompt;
+  scene.overlap = fields.overlap;
+  scene.base_ratio = fields.base_ratio;
+  scene.isolate = fields.isolate;
+  if (fields.height > 0 && fields.width > 0) scene.canvas = Canvas{fields.height, fields.width};
+  if ((fields.height > 0) != (fields.width > 0)) {
+    throw Error(ErrorKind::kUsage, origin + " names only one of height and width; give both");
+  }
+  if (!fields.regions.is_array()) {
+    throw Error(ErrorKind::kUsage, origin + ": \"regions\" must be a list");
+  }
+  for (const auto& entry : fields.regions) {
+    const auto where = fmt::format("{}: region {}", origin, scene.regions.size() + 1);
+    RegionFields region;
+    read_options(entry, where, region);
+    if (trimmed(region.prompt).empty()) throw Error(ErrorKind::kUsage, where + " has no prompt");
+    check_weight(region.weight, where);
+    scene.regions.push_back({region.prompt, region.negative_prompt, {}, region.weight});
+    place_region(region, where, scene.canvas.value_or(fallback), scene.regions.back());
+  }
+  if (!fields.conditions.is_array()) {
+    throw Error(ErrorKind::kUsage, origin + ": \"conditions\" must be a list");
+  }
+  for (const auto& entry : fields.conditions) {
+    scene.conditions.push_back(condition_from_json(
+        entry, fmt::format("{}: condition {}", origin, scene.conditions.size() + 1),
+        scene.canvas.value_or(fallback)));
+  }
+  return scene;
+}
+
+Json scene_to_json(const Scene& scene) {
+  Json json = {{"prompt", scene.prompt}, {"negative_prompt", scene.negative_prompt}};
+  if (scene.canvas) {
+    json["height"] = scene.canvas->height;
+    json["width"] = scene.canvas->width;
+  }
+  json["regions"] = Json::array();
+  for (const auto& region : scene.regions) json["regions"].push_back(region_to_json(region));
+  rules_to_json(scene, json);
+  if (scene.conditions.empty()) return json;
+  json["conditions"] = Json::array();
+  for (const auto& condition : scene.conditions) {
+    json["conditions"].push_back(condition_to_json(condition));
+  }
+  return json;
+}
+
+}  // namespace mos::region
