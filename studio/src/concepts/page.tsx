@@ -1,0 +1,1 @@
+export function ConceptsPage() { return <div>Concepts</div>; }

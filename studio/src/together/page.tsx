@@ -1,0 +1,1 @@
+export function TogetherPage() { return <div>Together</div>; }
