@@ -51,5 +51,5 @@ export default defineConfig({
     rollupOptions: { output: { inlineDynamicImports: true } },
   },
   server: { proxy: { '/mos': 'http://127.0.0.1:7860' } },
-  test: { include: ['tests/unit/**/*.test.ts'] },
+  test: { include: ['tests/unit/**/*.test.ts'], pool: 'threads', isolate: false },
 });

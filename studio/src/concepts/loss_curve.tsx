@@ -14,11 +14,12 @@ export function LossCurve(props: { steps: number[]; losses: number[]; total: num
   const box = useRef<HTMLDivElement>(null);
   const colors = useStore(theme);
   useEffect(() => {
-    if (!box.current || steps.length < 2) return;
-    const style = getComputedStyle(box.current);
+    const element = box.current;
+    if (!element || steps.length < 2) return;
+    const style = getComputedStyle(element);
     const plot = new uPlot(
       {
-        width: box.current.clientWidth,
+        width: element.clientWidth,
         height: kHeight,
         legend: { show: false },
         cursor: { y: false },
@@ -27,10 +28,10 @@ export function LossCurve(props: { steps: number[]; losses: number[]; total: num
         series: [{}, { stroke: style.accentColor, width: 1.75, points: { show: false } }],
       },
       [steps, losses],
-      box.current,
+      element,
     );
-    const observer = new ResizeObserver(() => plot.setSize({ width: box.current!.clientWidth, height: kHeight }));
-    observer.observe(box.current);
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: kHeight }));
+    observer.observe(element);
     return () => {
       observer.disconnect();
       plot.destroy();

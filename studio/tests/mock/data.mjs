@@ -61,7 +61,7 @@ function job(id, kind, title, state, more = {}) {
 
 function sampleJobs() {
   const previews = [150, 300, 450, 600].flatMap((step) =>
-    ['0', '0.7', '1'].map((scale) => `jobs/1/previews/step-${String(step).padStart(6, '0')}-scale-${scale}-1.png`),
+    [1, 2].map((prompt) => `jobs/1/previews/step-${String(step).padStart(6, '0')}-${prompt}.png`),
   );
   return [
     job(1, 'tune', 'wizard', 'done', { options: { data: 'concepts/wizard', out: 'concept-files/wizard.safetensors' }, previews, results: ['concept-files/wizard.safetensors'] }),

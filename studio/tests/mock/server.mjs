@@ -111,8 +111,8 @@ function preview(job, path) {
 }
 
 function previewTune(job, step) {
-  for (const scale of ['0', '0.7', '1']) {
-    preview(job, `jobs/${job.id}/previews/step-${String(step).padStart(6, '0')}-scale-${scale}-1.png`);
+  for (const prompt of [1, 2]) {
+    preview(job, `jobs/${job.id}/previews/step-${String(step).padStart(6, '0')}-${prompt}.png`);
   }
 }
 
