@@ -123,7 +123,8 @@ function onJob(job: Job) {
   putJob(job);
   if (!before || before.state === job.state) return;
   if (job.state === 'failed' && job.error) say(`${job.title}: ${job.error.message}`, 'error');
-  if (job.state === 'done' && job.kind !== 'sample') say(`${job.title} is done.`);
+  const isLong = job.kind === 'tune' || job.kind === 'fuse';
+  if (job.state === 'done' && isLong && !job.dry_run) say(`${job.title} is ready.`);
 }
 
 function onProgress(id: number, progress: Progress) {

@@ -96,7 +96,7 @@ function Layer(props: {
         <span class="grow">
           <span class="row" style={{ gap: 6 }}>
             <span class="layer-name clip">{title}</span>
-            {concept && <span class="tag clip">{concept.name}</span>}
+            {concept && concept.name !== title && <span class="tag clip">{concept.name}</span>}
             {worst && <span class={`layer-flag ${worst.kind === 'error' ? 'wrong' : 'soft'}`} title={worst.text}><Icon name="warning" size={15} /><span class="hidden-name">{worst.text}</span></span>}
           </span>
           <span class="layer-prompt clip">{region.prompt || 'no prompt yet'}</span>

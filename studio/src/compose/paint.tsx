@@ -1,12 +1,12 @@
 import { useState } from 'preact/hooks';
 
 import { api } from '../api/client';
-import type { Job } from '../api/types';
+import type { Job, Model } from '../api/types';
 import { OptionsForm } from '../forms/options';
 import { timeLeft, ProgressBar, stageOf } from '../queue/dock';
 import { checkScene, type Finding } from '../scene/checks';
 import type { Region } from '../scene/model';
-import { calledFiles, type KnownConcept } from '../scene/words';
+import { calledFiles, knownConcepts, type KnownConcept } from '../scene/words';
 import { attempt, capabilities, jobs, models, putJob, samplers } from '../state';
 import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
@@ -56,6 +56,13 @@ export function PaintPanel({ known }: { known: KnownConcept[] }) {
   );
 }
 
+/// "fused 3: wizard, teddy".
+function titleOfModel(model: Model): string {
+  if (model.kind !== 'fused') return stem(model.path);
+  const names = knownConcepts([], model).map((concept) => concept.name);
+  return `fused ${stem(model.path)}${names.length > 0 ? `: ${names.join(', ')}` : ''}`;
+}
+
 function ModelChoice() {
   const list = useStore(models).filter((model) => model.kind !== 'adapter');
   const { base } = useStore(settings);
@@ -65,7 +72,7 @@ function ModelChoice() {
         <select id={id} value={base} onChange={(event) => settings.set((old) => ({ ...old, base: event.currentTarget.value }))}>
           {list.map((model) => (
             <option key={model.path} value={model.path}>
-              {stem(model.path)}{model.kind === 'fused' ? ' · fused' : ''}
+              {titleOfModel(model)}
             </option>
           ))}
         </select>

@@ -15,6 +15,7 @@ import { cornerNodes, regionNode, whenMaskComes, type Look } from './shapes';
 
 const kSnap = 8; ///< Pixels: one position of the network's finest layers.
 const kMargin = 36;
+const kTopMargin = 60; ///< With room for what can be done with the selected region.
 const kZoomStep = 1.12;
 const kMostZoom = 24;
 
@@ -62,12 +63,12 @@ export class Stage {
   fit() {
     this.fitted = true;
     const { width, height } = scene();
-    const room = { width: this.stage.width() - 2 * kMargin, height: this.stage.height() - 2 * kMargin };
+    const room = { width: this.stage.width() - 2 * kMargin, height: this.stage.height() - kMargin - kTopMargin };
     const zoom = Math.max(0.02, Math.min(room.width / width, room.height / height));
     this.stage.scale({ x: zoom, y: zoom });
     this.stage.position({
       x: (this.stage.width() - width * zoom) / 2,
-      y: (this.stage.height() - height * zoom) / 2,
+      y: kTopMargin + (room.height - height * zoom) / 2,
     });
     this.draw();
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { dragOnCanvas, expect, jobsAskedFor, mock, test } from './tools';
+import { dragOnCanvas, expect, jobsAskedFor, layer, mock, test } from './tools';
 
 test('a scene of two boxes is drawn, painted and found in the gallery', async ({ page }) => {
   const asked = jobsAskedFor(page);
@@ -33,10 +33,8 @@ test('a scene of two boxes is drawn, painted and found in the gallery', async ({
   await expect(page.getByRole('status').filter({ hasText: '241 pictures' })).toBeVisible();
 });
 
-test('a region is painted with the brush, erased, undone and redone by keyboard', async ({ page }) => {
+test('a region is painted with the brush, undone and redone by keyboard', async ({ page, request }) => {
   const asked = jobsAskedFor(page);
-  const uploads: Buffer[] = [];
-  page.on('request', (sent) => sent.url().includes('/uploads/') && uploads.push(sent.postDataBuffer()!));
   await page.goto('/#/compose');
   await expect(page.getByLabel('Canvas width')).toHaveValue('128');
   await page.keyboard.press('m');
@@ -52,15 +50,17 @@ test('a region is painted with the brush, erased, undone and redone by keyboard'
   await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('a pond');
   await page.getByRole('button', { name: 'Paint', exact: true }).click();
   await expect.poll(() => asked.length).toBe(1);
-  expect(uploads[0]!.subarray(1, 4).toString()).toBe('PNG');
-  expect([uploads[0]!.readUInt32BE(16), uploads[0]![25]]).toEqual([128, 0]);
-  expect((asked[0]!.scene!.regions as { mask: string }[])[0]!.mask).toMatch(/^uploads\/mask-/);
+  const [{ mask }] = asked[0]!.scene!.regions as [{ mask: string }];
+  expect(mask).toMatch(/^uploads\/mask-/);
+  const png = await (await request.get(`/mos/v1/files/${mask}`)).body();
+  expect(png.subarray(1, 4).toString()).toBe('PNG');
+  expect([png.readUInt32BE(16), png.readUInt32BE(20), png[25]]).toEqual([128, 128, 0]);
 });
 
 test('arrow keys move a region, layers change their sequence', async ({ page }) => {
   await page.goto('/#/compose');
   await page.getByRole('button', { name: 'Layout: Side by side' }).click();
-  await page.getByRole('button', { name: /^right/ }).click();
+  await layer(page, 'right').click();
   const left = page.getByRole('group', { name: 'Place in pixels' }).getByLabel('Left');
   const before = Number(await left.inputValue());
   await page.locator('[data-canvas]').focus();
@@ -114,7 +114,7 @@ test('one region of a picture is painted again', async ({ page }) => {
   await page.goto('/#/compose');
   await page.getByRole('button', { name: 'Layout: Side by side' }).click();
   for (const name of ['left', 'right']) {
-    await page.getByRole('button', { name: new RegExp(`^${name}`) }).click();
+    await layer(page, name).click();
     await page.getByLabel('Prompt', { exact: true }).fill(`a house on the ${name}`);
   }
   await page.getByRole('button', { name: 'Paint', exact: true }).click();
