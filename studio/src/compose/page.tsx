@@ -58,8 +58,10 @@ export function ComposePage() {
       <Layers known={known} />
       <div class="middle">
         <Toolbar stage={stage} />
-        <Canvas stage={stage} />
-        <SelectionBar known={known} />
+        <div class="canvas-box">
+          <Canvas stage={stage} />
+          <SelectionBar known={known} />
+        </div>
         <Results />
       </div>
       <aside class="inspector" aria-label="What is selected">
@@ -138,7 +140,7 @@ function Toolbar({ stage }: { stage: { current: Stage | null } }) {
       <IconButton icon="undo" label="Undo" keys="Ctrl Z" disabled={past.length === 0} onClick={undo} />
       <IconButton icon="redo" label="Redo" keys="Ctrl Shift Z" disabled={future.length === 0} onClick={redo} />
       <span class="grow" />
-      <span class="faint mono wide-only">{present.width} × {present.height}</span>
+      {!paints && <span class="faint mono wide-only">{present.width} × {present.height}</span>}
       <Segments
         label="Regions over the picture" value={look.shade} choices={kShades}
         onChange={(shade) => view.set((old) => ({ ...old, shade }))}

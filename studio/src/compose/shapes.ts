@@ -23,6 +23,7 @@ const kFill = 0.2;
 const kFillSelected = 0.32;
 const kMaskFill = 0.45;
 const kTagHeight = 18;
+const kTagWidth = 180;
 
 export function regionNode(region: Region, index: number, scene: Scene, look: Look): Konva.Group {
   const color = look.palette.regions[region.color % look.palette.regions.length]!;
@@ -84,7 +85,7 @@ function tagNodes(region: Region, index: number, scene: Scene, color: string, lo
     text: regionTitle(region, index), fontSize: 11.5, fontStyle: '600', fontFamily: 'system-ui, sans-serif',
     fill: look.palette.surface, padding: 4, ellipsis: true, wrap: 'none', height: kTagHeight + 2,
   });
-  const most = Math.max(24, (bounds.right - bounds.left) * look.zoom - 8);
+  const most = Math.min(kTagWidth, Math.max(24, (bounds.right - bounds.left) * look.zoom - 8));
   if (text.width() > most) text.width(most);
   const place = { x: bounds.left + 3 * scale, y: bounds.top + 3 * scale, scaleX: scale, scaleY: scale };
   const plate = new Rect({

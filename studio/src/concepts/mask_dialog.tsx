@@ -34,8 +34,9 @@ export function MaskDialog(props: { concept: string; picture: ConceptPicture; on
   }, [strokes, current, under]);
   const pointOf = (event: PointerEvent): Stroke['points'][number] => {
     const box = canvas.current!.getBoundingClientRect();
-    const scale = picture.width / box.width;
-    return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale, event.pressure || 0.5];
+    const x = ((event.clientX - box.left) / box.width) * picture.width;
+    const y = ((event.clientY - box.top) / box.height) * picture.height;
+    return [x, y, event.pressure || 0.5];
   };
   const down = (event: PointerEvent) => {
     canvas.current!.setPointerCapture(event.pointerId);
@@ -99,7 +100,7 @@ export function MaskDialog(props: { concept: string; picture: ConceptPicture; on
         <IconButton icon="redo" label="Redo" keys="Ctrl Shift Z" disabled={undone.length === 0} onClick={redo} />
         <span class="hint">Paint what is the subject. The rest of the picture will not be learned.</span>
       </div>
-      <div class="mask-paper" style={{ aspectRatio: `${picture.width} / ${picture.height}` }}>
+      <div class="mask-paper" style={{ '--ratio': picture.width / picture.height }}>
         <img src={fileUrl(picture.file)} alt={picture.caption || picture.name} />
         <canvas
           ref={canvas} width={picture.width} height={picture.height} aria-label="Mask"

@@ -131,7 +131,8 @@ function Wall({ shelf, chosen, onChoose, onOpen }: WallProps) {
   const [scroll, setScroll] = useState({ top: 0, height: 800, width: 1000 });
   const last = useRef(0);
   const measure = () => {
-    const element = box.current!;
+    const element = box.current;
+    if (!element) return; // the page is being left
     setScroll({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
   };
   useEffect(() => {
