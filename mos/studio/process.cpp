@@ -70,9 +70,11 @@ struct MinderPlan {
   const char* end;
   const char* end_growing;
   char* const* arguments;
-  int go;  ///< A byte here starts it.
+  int go;     ///< A byte here starts it.
+  int ready;  ///< Gets a byte when a signal to the group ends the job.
 };
 
+/// Signals as a program expects them, the blocked ones last: what came meanwhile comes now.
 void default_signals() {
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGCHLD}) signal(number, SIG_DFL);
   sigset_t none;
@@ -92,13 +94,14 @@ void default_signals() {
   dup2(input, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   dup2(talk, STDERR_FILENO);
-  close_range(STDERR_FILENO + 1, ~0U, 0);
   default_signals();
-  execv(plan.arguments[0], plan.arguments);
+  const bool told = write(plan.ready, "r", 1) == 1;
+  close_range(STDERR_FILENO + 1, ~0U, 0);
+  if (told) execv(plan.arguments[0], plan.arguments);
   _exit(kCannotStart);
 }
 
-/// "e0" or "s9" in the file `end`, which appears when it is complete.
+/// "e000" or "s9" in the file `end`, which appears when it is complete.
 void write_end(const MinderPlan& plan, int status) {
   constexpr int kMode = 0644;
   std::array<char, 8> text = {WIFEXITED(status) ? 'e' : 's'};
@@ -114,16 +117,27 @@ void write_end(const MinderPlan& plan, int status) {
   if (whole) rename(plan.end_growing, plan.end);
 }
 
-[[noreturn]] void become_minder(const MinderPlan& plan) {
+[[noreturn]] void become_minder(MinderPlan plan) {
   setsid();
+  // Ignored here, blocked in the job until it is no longer ignored there: none is lost between.
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGTERM);
+  sigprocmask(SIG_BLOCK, &blocked, nullptr);
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) signal(number, SIG_IGN);
   signal(SIGCHLD, SIG_DFL);
+  constexpr int kReady = STDERR_FILENO + 1;
+  // One of the two may lie where the other shall go.
+  const int ready = fcntl(plan.ready, F_DUPFD, kReady + 1);
   const int go = dup2(plan.go, STDIN_FILENO);
-  close_range(STDERR_FILENO + 1, ~0U, 0);
+  if (go < 0 || ready < 0 || dup2(ready, kReady) < 0) _exit(0);
+  close_range(kReady + 1, ~0U, 0);
   char byte = 0;
-  if (go < 0 || read(go, &byte, 1) != 1) _exit(0);  // whoever wanted this is gone
+  if (read(go, &byte, 1) != 1) _exit(0);  // whoever wanted this is gone
   const pid_t job = fork();
+  plan.ready = kReady;
   if (job == 0) become_job(plan);
+  close(kReady);
   int status = 0;
   while (job > 0 && waitpid(job, &status, 0) < 0 && errno == EINTR) continue;
   write_end(plan, status);
@@ -153,14 +167,15 @@ ProcessId start_lasting(const LastingProcess& process,
                         const std::function<void(const ProcessId&)>& record) {
   const auto growing = process.end.string() + ".part";
   const auto arguments = pointers_of(process.arguments);
-  Pipe go;
+  Pipe go, ready;
   const MinderPlan plan{process.folder.c_str(),
                         process.output.c_str(),
                         process.talk.c_str(),
                         process.end.c_str(),
                         growing.c_str(),
                         arguments.data(),
-                        go.ends[0]};
+                        go.ends[0],
+                        ready.ends[1]};
   std::error_code ignored;
   fs::remove(process.end, ignored);
   const pid_t minder = fork();
@@ -170,9 +185,13 @@ ProcessId start_lasting(const LastingProcess& process,
     become_minder(plan);
   }
   go.close_end(0);
+  ready.close_end(1);
   const auto id = identify(minder);
   record(id);  // where it throws, the pipe closes and the minder ends
   if (write(go.ends[1], "g", 1) != 1) fail("start a process");
+  // From now on ask_to_end ends it. A job that could not begin closes the pipe without a byte.
+  char byte = 0;
+  while (read(ready.ends[0], &byte, 1) < 0 && errno == EINTR) continue;
   return id;
 }
 

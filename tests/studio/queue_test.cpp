@@ -54,12 +54,20 @@ TEST_F(Queue, TuningPausesAndGoesOn) {
   const auto job = answer("POST", "/mos/v1/jobs",
                           {{"kind", "tune"}, {"options", {{"data", "concepts/wait"}}}}, 201);
   when(job, "running");
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the script minds signals now
   answer("POST", "/mos/v1/jobs/1/pause");
   EXPECT_EQ(when(job, "paused").at("can"), Json::array({"resume", "cancel", "repeat"}));
   write_text_file(folder_->root() / "go", "");
   answer("POST", "/mos/v1/jobs/1/resume");
   EXPECT_EQ(when(job, "done").at("results"), Json::array({"concept-files/wait.safetensors"}));
+}
+
+TEST_F(Queue, AJobIsCancelledHoweverSoonAfterItsStart) {
+  for (int i = 0; i < 20; ++i) {
+    const auto job = add_sample("wait");
+    when(job, "running");
+    answer("POST", "/mos/v1/jobs/" + std::to_string(job.at("id").get<int>()) + "/cancel");
+    when(job, "cancelled");
+  }
 }
 
 TEST_F(Queue, AJobWhoseServerEndedIsFoundAgainAndRunsOnce) {
