@@ -13,10 +13,15 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/concepts/describe.h"
+#include "mos/diffusion/model.h"
+#include "mos/fuse/method.h"
+#include "mos/fuse/options.h"
 #include "mos/io/image.h"
 #include "mos/io/tensor_file.h"
 #include "mos/jobs/pictures.h"
 #include "mos/session/from_picture.h"
+#include "mos/session/inspect.h"
+#include "mos/tune/trainer.h"
 
 namespace mos::jobs {
 namespace {
@@ -107,14 +112,38 @@ Json describe_concept_file(const Json& request) {
   return {{"words", words}, {"made_by", dialects.empty() ? Json() : dialects.front()}};
 }
 
+Json describe_model(const Json& request) {
+  const auto file = json_required<std::string>(request, "file");
+  const auto kind = session::inspect(file).value("kind", "");
+  if (kind == "T2I-Adapter" || kind == "ControlNet") return {{"kind", "adapter"}};
+  return {{"kind", "base"}, {"size", tune::canvas_size(diffusion::Model::shapes(file), {})}};
+}
+
+Json list_methods(const Json&) {
+  Json fuse = Json::object();
+  for (const auto& info : fuse::methods()) {
+    const auto method = info.make();
+    auto options = fuse::options_of(*method);
+    if (method->needs().inputs != fuse::Recorded::kNothing) {
+      options.update(write_options(fuse::RecordOptions{}));
+    }
+    auto& names = fuse[std::string(info.name)] = Json::array();
+    for (const auto& [name, value] : options.items()) names.push_back(name);
+  }
+  return {{"fuse", fuse}};
+}
+
 struct Request {
   std::string_view name;
   Json (*answer)(const Json&);
 };
-constexpr std::array kRequests = {
-    Request{"concept", look_at_concept}, Request{"check", check_picture},
-    Request{"thumbnail", make_thumbnail}, Request{"record", read_record},
-    Request{"concept_file", describe_concept_file}};
+constexpr std::array kRequests = {Request{"concept", look_at_concept},
+                                  Request{"check", check_picture},
+                                  Request{"thumbnail", make_thumbnail},
+                                  Request{"record", read_record},
+                                  Request{"concept_file", describe_concept_file},
+                                  Request{"model", describe_model},
+                                  Request{"methods", list_methods}};
 
 const char* name_of(ErrorKind kind) {
   switch (kind) {

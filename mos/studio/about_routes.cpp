@@ -5,8 +5,8 @@
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
 #include "mos/base/version.h"
+#include "mos/studio/described.h"
 #include "mos/studio/embedded.h"
-#include "mos/studio/parts.h"
 
 namespace mos::studio {
 namespace {
@@ -63,6 +63,52 @@ Reply login(const Parts& parts, const Call& call) {
   return reply;
 }
 
+/// What a base model has in place of the program's options of tuning.
+Json defaults_of(const fs::path& model) {
+  std::error_code ignored;
+  const auto file = model / "tune_defaults.json";
+  if (!fs::is_regular_file(file, ignored)) return Json::object();
+  try {
+    return read_json_file(file);
+  } catch (const Error&) {  // mos tune says what is wrong with it
+    return Json::object();
+  }
+}
+
+Json adapter(const std::string& path) {
+  return {{"path", path}, {"kind", "adapter"}, {"words", Json::array()}, {"size", nullptr}};
+}
+
+/// Base models and fused ones with their size, and the adapters that they bring or lie in
+/// adapters/.
+Json described_models(const Parts& parts) {
+  Json all = Json::array();
+  std::vector<std::string> adapters;
+  const auto add_adapters = [&](const std::string& folder) {
+    std::error_code ignored;
+    if (!fs::is_directory(parts.folder.root() / folder, ignored)) return;
+    for (const auto& path : entries_of(parts.folder.root() / folder)) {
+      adapters.push_back(folder + "/" + path.filename().string());
+    }
+  };
+  for (auto& model : models_of(parts.folder)) {
+    const auto path = model.at("path").get<std::string>();
+    model["size"] = nullptr;
+    model["defaults"] = defaults_of(parts.folder.root() / path);
+    try {
+      const auto found = described(parts, "model", path);
+      model["size"] = found.value("size", Json());
+      if (found.value("kind", "") == "adapter") model["kind"] = "adapter";
+    } catch (const Error&) {  // it is said where it is used
+    }
+    all.push_back(model);
+    if (path.starts_with("models/")) add_adapters(path + "/adapters");
+  }
+  add_adapters("adapters");
+  for (const auto& path : adapters) all.push_back(adapter(path));
+  return all;
+}
+
 }  // namespace
 
 Json models_of(const StudioFolder& folder) {
@@ -85,11 +131,13 @@ std::vector<Route> about_routes(Parts& parts) {
        [](const Call&) { return Reply{.body = std::string(openapi_text())}; }},
       {"GET", "/mos/v1/capabilities",
        [&parts](const Call&) {
-         return json_reply({{"jobs", parts.forms.all()}, {"notices", parts.runner.notices()}});
+         return json_reply({{"jobs", parts.forms.all()},
+                            {"methods", parts.forms.methods(parts.reader)},
+                            {"notices", parts.runner.notices()}});
        }},
       {"GET", "/mos/v1/models",
        [&parts](const Call&) {
-         return json_reply({{"models", models_of(parts.folder)}});
+         return json_reply({{"models", described_models(parts)}});
        }},
   };
 }

@@ -182,13 +182,15 @@ Reply put_picture(Parts& parts, const Call& call) {
   const auto& file = call.name("file");
   check_picture_name(file);
   const auto path = folder_of(name) + "/images/" + file;
-  const auto known = pictures_of(parts, name).find(fs::path(file).stem().string());
-  if (known != pictures_of(parts, name).end() && known->second != path) {
+  const auto pictures = pictures_of(parts, name);
+  const auto known = pictures.find(fs::path(file).stem().string());
+  if (known != pictures.end() && known->second != path) {
     throw Refused(409, fmt::format("{} has this name already, and its mask and caption go by it",
                                    known->second));
   }
   Upload upload(parts, call, kMostPictureBytes);
   const auto picture = upload.check_picture();
+  parts.folder.discard(path);  // one of this name that was there may be another picture
   upload.place(path);
   tell(parts, name);
   return json_reply({{"path", path}, {"width", picture.width}, {"height", picture.height}}, 201);

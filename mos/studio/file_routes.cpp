@@ -4,6 +4,7 @@
 
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/described.h"
 #include "mos/studio/uploads.h"
 
 namespace mos::studio {
@@ -11,34 +12,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A concept file as lists have it; what it holds is asked of the reader once for each state of it.
-Json described(Parts& parts, const std::string& path) {
-  const auto place = parts.folder.root() / path;
+/// A concept file as lists have it.
+Json listed_file(const Parts& parts, const std::string& path) {
   std::error_code ignored;
-  const auto bytes = static_cast<std::int64_t>(fs::file_size(place, ignored));
-  const auto state =
-      fmt::format("{}-{}", bytes, fs::last_write_time(place, ignored).time_since_epoch().count());
-  Statement select(parts.database, "SELECT answer FROM answers WHERE question = ? AND build = ?");
-  select.bind(path).bind(state);
-  if (select.step()) return parse_json(select.text(0), "the database");
   Json file = {{"path", path},
-               {"bytes", bytes},
+               {"bytes", fs::file_size(parts.folder.root() / path, ignored)},
                {"words", Json::array()},
                {"made_by", nullptr},
                {"problem", nullptr}};
   try {
-    file.update(parts.reader.ask({{"do", "concept_file"}, {"file", path}}));
+    file.update(described(parts, "concept_file", path));
   } catch (const Error& error) {
     file["problem"] = error.what();
   }
-  Statement insert(parts.database, "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)");
-  insert.bind(path).bind(state).bind(json_text(file)).run();
   return file;
 }
 
 Reply list(Parts& parts) {
   Json files = Json::array();
-  for (const auto& path : concept_files_of(parts.folder)) files.push_back(described(parts, path));
+  for (const auto& path : concept_files_of(parts.folder)) files.push_back(listed_file(parts, path));
   return json_reply({{"files", files}});
 }
 
@@ -58,7 +50,7 @@ Reply put_concept(Parts& parts, const Call& call) {
   (void)parts.reader.ask({{"do", "concept_file"}, {"file", upload.path()}});  // throws
   upload.place(path);
   parts.events.tell("files", Json::object());
-  return json_reply(described(parts, path), 201);
+  return json_reply(listed_file(parts, path), 201);
 }
 
 Reply delete_concept(Parts& parts, const Call& call) {

@@ -17,8 +17,8 @@ namespace {
 
 /// Those of the command line, and those that name files which name files: their paths would not be
 /// seen here.
-constexpr std::array<std::string_view, 13> kNotOfRequests = {
-    "config", "check", "dry_run",      "list_schedulers", "list_keys", "from",    "rerun",
+constexpr std::array<std::string_view, 12> kNotOfRequests = {
+    "config", "check", "dry_run",      "list_schedulers", "list_keys", "rerun",
     "scene",  "json",  "concept_list", "original_config", "help",      "progress"};
 
 Json without_hidden(Json schema) {
@@ -92,10 +92,23 @@ const Json& Forms::schema(const std::string& kind) {
   return schema;
 }
 
+void Forms::warm_up(const std::stop_token& stop) {
+  for (const auto& kind : job_kinds()) {
+    if (!stop.stop_requested()) (void)schema(kind);
+  }
+  if (!stop.stop_requested()) (void)schedulers();
+}
+
 Json Forms::all() {
   Json all = Json::object();
   for (const auto& kind : job_kinds()) all[kind] = schema(kind);
   return all;
+}
+
+const Json& Forms::methods(Reader& reader) {
+  const std::lock_guard lock(mutex_);
+  if (methods_.is_null()) methods_ = reader.ask({{"do", "methods"}});
+  return methods_;
 }
 
 const std::string& Forms::schedulers() {

@@ -3,11 +3,13 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "mos/base/json.h"
 #include "mos/studio/database.h"
+#include "mos/studio/reader.h"
 
 /// The options of every kind of job, as `mos KIND --help json` gives them: what forms are made of
 /// and requests are checked with. Asked for once for each build of mos and kept in the database.
@@ -29,8 +31,12 @@ class Forms {
   /// itself, and those that would read paths out of files. Throws Refused(400) for another kind,
   /// kIo where mos does not answer.
   const Json& schema(const std::string& kind);
+  /// Asks for all of them, so that nobody waits for an answer later.
+  void warm_up(const std::stop_token& stop);
   /// {"tune": schema, …}
   Json all();
+  /// {"fuse": {METHOD: [the options that it takes]}}
+  const Json& methods(Reader& reader);
   /// What `mos sample --list-schedulers` prints.
   const std::string& schedulers();
 
@@ -41,6 +47,7 @@ class Forms {
   Database& database_;
   std::mutex mutex_;
   std::map<std::string, Json> schemas_;
+  Json methods_;
   std::string schedulers_;
 };
 

@@ -21,10 +21,10 @@ constexpr const char* kTable =
     "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY AUTOINCREMENT,"
     " path TEXT NOT NULL UNIQUE, job INTEGER, created TEXT NOT NULL, width INTEGER NOT NULL,"
     " height INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER, starred INTEGER NOT NULL,"
-    " note TEXT NOT NULL)";
+    " note TEXT NOT NULL, concepts TEXT NOT NULL)";
 
 constexpr const char* kColumns =
-    "id, path, job, created, width, height, prompt, seed, starred, note FROM pictures";
+    "id, path, job, created, width, height, prompt, seed, starred, note, concepts FROM pictures";
 
 Picture picture_of(const Statement& row) {
   return {.id = row.integer(0),
@@ -34,6 +34,7 @@ Picture picture_of(const Statement& row) {
           .width = row.integer(4),
           .height = row.integer(5),
           .prompt = row.text(6),
+          .concepts = row.text(10),
           .seed = row.optional_integer(7),
           .starred = row.integer(8) != 0,
           .note = row.text(9)};
@@ -71,6 +72,34 @@ std::string prompts_of(const Json& scene) {
   return text;
 }
 
+/// The names of the concepts of a record, without folders and endings: a list of {"file"} in the
+/// one beside a picture, of FILE=SCALE in what the reader gives.
+std::string concepts_of(const Json& record, const Json& options) {
+  std::string names;
+  const auto add = [&names](const std::string& file) {
+    const auto stem = fs::path(file.substr(0, file.find('='))).stem().string();
+    if (!stem.empty()) names += (names.empty() ? "" : " ") + stem;
+  };
+  for (const auto& use : record.value("concepts", Json::array())) {
+    if (use.is_object()) add(use.value("file", ""));
+  }
+  for (const auto& use : options.value("concept", Json::array())) {
+    if (use.is_string()) add(use.get<std::string>());
+  }
+  return names;
+}
+
+/// What can be searched of a picture.
+void take_facts(const Json& record, Picture& picture) {
+  if (!record.is_object()) return;
+  const auto options = record.value("options", Json::object());
+  picture.prompt = prompts_of(record.value("scene", Json()));
+  if (picture.prompt.empty()) picture.prompt = prompts_of(options);
+  picture.concepts = concepts_of(record, options);
+  const auto seed = record.value("seed", options.value("seed", Json()));
+  if (seed.is_number_integer()) picture.seed = seed.get<std::int64_t>();
+}
+
 /// A filter as SQL; bind_filter fills its question marks.
 constexpr const char* kWhere = "(? = 0 OR starred = 1) AND (? = 0 OR id < ?)";
 constexpr std::size_t kMostWords = 16;
@@ -84,7 +113,7 @@ std::vector<std::string> words_of(const PictureFilter& filter) {
 std::string where(const PictureFilter& filter) {
   std::string sql = kWhere;
   for (std::size_t i = 0; i < words_of(filter).size(); ++i) {
-    sql += " AND instr(lower(prompt || ' ' || note || ' ' || path), ?) > 0";
+    sql += " AND instr(lower(prompt || ' ' || concepts || ' ' || note || ' ' || path), ?) > 0";
   }
   return sql;
 }
@@ -105,6 +134,7 @@ Json to_json(const Picture& picture) {
           {"height", picture.height},
           {"prompt", picture.prompt},
           {"seed", picture.seed ? Json(*picture.seed) : Json()},
+          {"concepts", split_words(picture.concepts)},
           {"starred", picture.starred},
           {"note", picture.note}};
 }
@@ -127,25 +157,23 @@ void Gallery::take_in_all() {
   }
 }
 
-std::optional<Picture> Gallery::add(const std::string& path, std::optional<std::int64_t> job) {
+std::optional<Picture> Gallery::add(const std::string& path, std::optional<std::int64_t> job,
+                                    Json record) {
   const auto place = folder_.root() / path;
   const auto [width, height] = size_of_png(place);
   if (!is_picture(place) || width == 0) return std::nullopt;
   Picture picture{
       .path = path, .job = job, .created = timestamp(), .width = width, .height = height};
-  const auto made = record(picture);
-  if (made.is_object()) {
-    picture.prompt = prompts_of(made.value("scene", Json()));
-    const auto seed = made.value("seed", Json());
-    if (seed.is_number_integer()) picture.seed = seed.get<std::int64_t>();
-  }
-  Statement insert(database_,
-                   "INSERT INTO pictures (path, job, created, width, height, prompt, seed, starred,"
-                   " note) VALUES (?, ?, ?, ?, ?, ?, ?, 0, '') ON CONFLICT (path) DO UPDATE SET"
-                   " job = excluded.job, width = excluded.width, height = excluded.height,"
-                   " prompt = excluded.prompt, seed = excluded.seed RETURNING id");
+  take_facts(record.is_null() ? record_beside(path) : record, picture);
+  Statement insert(
+      database_,
+      "INSERT INTO pictures (path, job, created, width, height, prompt, seed, starred,"
+      " note, concepts) VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', ?) ON CONFLICT (path) DO UPDATE SET"
+      " job = excluded.job, width = excluded.width, height = excluded.height,"
+      " prompt = excluded.prompt, seed = excluded.seed, concepts = excluded.concepts"
+      " RETURNING id");
   insert.bind(path).bind(job).bind(picture.created).bind(width).bind(height);
-  insert.bind(picture.prompt).bind(picture.seed);
+  insert.bind(picture.prompt).bind(picture.seed).bind(picture.concepts);
   if (insert.step()) picture.id = insert.integer(0);
   insert.run();
   return picture;
@@ -194,8 +222,8 @@ void Gallery::discard(const Picture& picture) {
   Statement(database_, "DELETE FROM pictures WHERE id = ?").bind(picture.id).run();
 }
 
-Json Gallery::record(const Picture& picture) const {
-  const auto path = (folder_.root() / picture.path).replace_extension(".json");
+Json Gallery::record_beside(const std::string& picture) const {
+  const auto path = (folder_.root() / picture).replace_extension(".json");
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return nullptr;
   try {

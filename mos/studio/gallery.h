@@ -18,7 +18,8 @@ struct Picture {
   std::optional<std::int64_t> job;
   std::string created;
   std::int64_t width = 0, height = 0;
-  std::string prompt;  ///< Of the context and all regions.
+  std::string prompt;    ///< Of the context and all regions.
+  std::string concepts;  ///< The names of those that were put onto its model, with blanks between.
   std::optional<std::int64_t> seed;
   bool starred = false;
   std::string note;
@@ -27,7 +28,7 @@ struct Picture {
 Json to_json(const Picture& picture);
 
 struct PictureFilter {
-  std::string search;  ///< Words, of which each stands in the prompt, the note or the path.
+  std::string search;  ///< Words; each stands in the prompt, the concepts, the note or the path.
   bool starred = false;
   std::int64_t before = 0;
   std::int64_t limit = 100;
@@ -38,8 +39,10 @@ class Gallery {
   /// Takes in pictures that lie there and are not known: of a server that ended, or put there.
   Gallery(Database& database, const StudioFolder& folder);
 
-  /// The picture at `path`; its fields are those of the record beside it, NAME.json, if it has one.
-  std::optional<Picture> add(const std::string& path, std::optional<std::int64_t> job);
+  /// The picture at `path`; its fields are those of `record`, as the reader gives it, or of the one
+  /// beside it, NAME.json, if there is one.
+  std::optional<Picture> add(const std::string& path, std::optional<std::int64_t> job,
+                             Json record = nullptr);
   /// All pictures of gallery/ that it has made.
   std::vector<Picture> add_results(const Job& job);
 
@@ -50,10 +53,8 @@ class Gallery {
   /// Moves it and its record to trash/.
   void discard(const Picture& picture);
 
-  /// The record beside it; null: there is none.
-  Json record(const Picture& picture) const;
-
  private:
+  Json record_beside(const std::string& path) const;
   void take_in_all();
 
   Database& database_;

@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kThumbnailSide = 256;
 constexpr std::size_t kMostAtOnce = 10000;
+/// Of thumbnails: a gallery that is scrolled back asks for none again.
+constexpr const char* kKept = "private, max-age=86400";
 
 Picture required(Parts& parts, std::int64_t id) {
   auto picture = parts.gallery.find(id);
@@ -38,13 +40,25 @@ Reply list(Parts& parts, const Call& call) {
   return json_reply({{"pictures", pictures}, {"total", parts.gallery.count(filter)}});
 }
 
+/// What the reader finds in a picture; null: nothing.
+Json record_of(const Parts& parts, const std::string& path) {
+  try {
+    return parts.reader.ask({{"do", "record"}, {"file", path}});
+  } catch (const Error&) {  // a picture like any other
+    return nullptr;
+  }
+}
+
 Reply show(Parts& parts, const Call& call) {
   const auto picture = required(parts, call.id());
-  const auto record = parts.gallery.record(picture);
-  const auto command = "mos sample --rerun " + picture.path + " --out again.png";
-  return json_reply({{"picture", to_json(picture)},
-                     {"record", record.is_object() ? record : Json()},
-                     {"command", record.is_object() ? Json(command) : Json()}});
+  const auto found = record_of(parts, picture.path);
+  Json reply = {{"picture", to_json(picture)}, {"record", nullptr}, {"command", nullptr}};
+  if (found.is_null()) return json_reply(reply);
+  reply["record"] = found.at("options");
+  reply["record"]["scene"] = found.at("scene");
+  const auto* again = found.at("program") == "mos" ? "--rerun" : "--from";
+  reply["command"] = fmt::format("mos sample {} {} --out again.png", again, picture.path);
+  return json_reply(reply);
 }
 
 Reply change(Parts& parts, const Call& call) {
@@ -70,7 +84,7 @@ Reply thumbnail(Parts& parts, const Call& call) {
   const auto picture = required(parts, call.id());
   const auto original = parts.folder.inside(picture.path);
   if (std::max(picture.width, picture.height) <= kThumbnailSide) {
-    return send_file(original, "no-cache");
+    return send_file(original, kKept);
   }
   const auto path = fmt::format(".thumbnails/{}.png", picture.id);
   const auto place = parts.folder.root() / path;
@@ -81,7 +95,7 @@ Reply thumbnail(Parts& parts, const Call& call) {
     (void)parts.reader.ask(
         {{"do", "thumbnail"}, {"file", picture.path}, {"out", path}, {"side", kThumbnailSide}});
   }
-  return send_file(place, "private, max-age=86400");
+  return send_file(place, kKept);
 }
 
 /// Into the gallery; the fields of its record are read as for a picture of ours.
@@ -90,7 +104,7 @@ Reply add(Parts& parts, const Call& call) {
   (void)upload.check_picture();
   const auto path = parts.folder.free_name("gallery/added-" + timestamp().substr(0, 10) + ".png");
   upload.place(path);
-  const auto picture = parts.gallery.add(path, std::nullopt);
+  const auto picture = parts.gallery.add(path, std::nullopt, record_of(parts, path));
   if (!picture) {
     parts.folder.discard(path);
     throw Refused(415, "the gallery takes PNG alone");

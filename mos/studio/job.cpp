@@ -11,7 +11,9 @@ std::vector<std::string> possible_actions(const Job& job) {
     case JobState::kQueued:
       return {"cancel", "move", "repeat"};
     case JobState::kRunning:
-      if (job.order.kind == "tune" && !job.order.dry_run) return {"cancel", "pause", "repeat"};
+      if (job.order.kind == "tune" && !job.order.dry_run) {
+        return {"cancel", "pause", "save", "sample", "repeat"};
+      }
       return {"cancel", "repeat"};
     case JobState::kPaused:
     case JobState::kInterrupted:

@@ -10,7 +10,7 @@
 #include "mos/base/file.h"
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
-#include "mos/studio/http.h"
+#include "mos/studio/parts.h"
 #include "mos/studio/schema_check.h"
 
 namespace mos::studio {
@@ -33,7 +33,8 @@ bool is_path(const std::string& name, const Json& property) {
 
 class OrderMaker {
  public:
-  OrderMaker(Forms& forms, const StudioFolder& folder) : forms_(forms), folder_(folder) {}
+  explicit OrderMaker(const Parts& parts)
+      : forms_(parts.forms), folder_(parts.folder), reader_(parts.reader) {}
 
   JobOrder make(const Json& request) {
     refuse_unknown_keys(request, {"kind", "options", "scene", "words", "title", "dry_run"});
@@ -44,9 +45,10 @@ class OrderMaker {
     order_.title = field<std::string>(request, "title", "");
     order_.dry_run = field<bool>(request, "dry_run", false);
     check_values();
-    check_paths();
+    check_paths(order_.options);
     check_words();
-    check_scene();
+    if (!order_.scene.is_null()) check_scene(order_.scene);
+    check_picture_before();
     check_lora_tags(order_.options);
     check_lora_tags(order_.scene);
     add_defaults();
@@ -65,27 +67,26 @@ class OrderMaker {
     if (order_.title.size() > kLongestTitle) throw Refused(400, "the title is too long");
   }
 
-  void check_paths() {
+  void check_paths(const Json& options) const {
     for (const auto& [name, property] : forms_.schema(order_.kind).at("properties").items()) {
-      if (!is_path(name, property) || !order_.options.contains(name)) continue;
-      auto& value = order_.options[name];
-      if (value.is_string()) value = checked(name, value.get<std::string>());
+      if (!is_path(name, property) || !options.contains(name)) continue;
+      const auto& value = options.at(name);
+      if (value.is_string()) check_path(name, value.get<std::string>());
       if (!value.is_array()) continue;
-      for (auto& entry : value) entry = checked(name, entry.get<std::string>());
+      for (const auto& entry : value) check_path(name, entry.get<std::string>());
     }
   }
 
-  /// The path, which may have =SCALE or =WORDS behind it.
-  std::string checked(const std::string& name, const std::string& text) const {
-    if (text.empty()) return text;
+  /// The path may have =SCALE or =WORDS behind it.
+  void check_path(const std::string& name, const std::string& text) const {
+    if (text.empty()) return;
     if (is_written(name)) return free_place(name, text);
     const auto path = text.substr(0, text.rfind('='));
     const bool whole = path.size() == text.size() || exists(folder_.root() / fs::path(text));
     there(name, whole ? text : path);
-    return text;
   }
 
-  std::string free_place(const std::string& name, const std::string& path) const {
+  void free_place(const std::string& name, const std::string& path) const {
     const auto place = folder_.inside(path, Access::kWrite);
     const auto top = path.substr(0, path.find('/'));
     if (top == "trash" || top == "concepts" || top == "jobs") {
@@ -97,7 +98,6 @@ class OrderMaker {
       throw Refused(409,
                     fmt::format("\"{}\" is {}, which is there already", name, printable(path)));
     }
-    return path;
   }
 
   void there(const std::string& name, const std::string& path) const {
@@ -120,18 +120,29 @@ class OrderMaker {
   }
 
   /// Its paths; mos sample reads the rest, and refuses what it does not know.
-  void check_scene() const {
-    if (order_.scene.is_null()) return;
-    if (order_.kind != "sample" || !order_.scene.is_object()) {
+  void check_scene(const Json& scene) const {
+    if (order_.kind != "sample" || !scene.is_object()) {
       throw Refused(400, "\"scene\" is an object, of mos sample alone");
     }
-    check_scene_list("regions", {"mask"});
-    check_scene_list("conditions", {"adapter", "picture"});
+    check_scene_list(scene, "regions", {"mask"});
+    check_scene_list(scene, "conditions", {"adapter", "picture"});
   }
 
-  void check_scene_list(const char* list, std::initializer_list<const char*> names) const {
-    const auto entries = order_.scene.find(list);
-    if (entries == order_.scene.end()) return;
+  /// "from" takes up what the record of a picture says and the order does not: it names files too.
+  void check_picture_before() {
+    const auto picture = field<std::string>(order_.options, "from", "");
+    if (picture.empty()) return;
+    const auto record = reader_.ask({{"do", "record"}, {"file", picture}});
+    auto taken = record.at("options");
+    for (const auto& [name, value] : order_.options.items()) taken.erase(name);
+    check_paths(taken);
+    if (order_.scene.is_null()) check_scene(record.at("scene"));
+  }
+
+  void check_scene_list(const Json& scene, const char* list,
+                        std::initializer_list<const char*> names) const {
+    const auto entries = scene.find(list);
+    if (entries == scene.end()) return;
     if (!entries->is_array()) throw Refused(400, fmt::format("\"{}\" must be a list", list));
     for (const auto& entry : *entries) {
       if (!entry.is_object()) throw Refused(400, fmt::format("\"{}\" holds objects", list));
@@ -200,6 +211,7 @@ class OrderMaker {
 
   Forms& forms_;
   const StudioFolder& folder_;
+  Reader& reader_;
   JobOrder order_;
 };
 
@@ -223,8 +235,8 @@ std::vector<std::string> flags_of(const Json& options) {
 
 }  // namespace
 
-JobOrder make_order(const Json& request, Forms& forms, const StudioFolder& folder) {
-  return OrderMaker(forms, folder).make(request);
+JobOrder make_order(const Json& request, const Parts& parts) {
+  return OrderMaker(parts).make(request);
 }
 
 Json options_to_run(const Job& job) {

@@ -3,17 +3,19 @@
 #include <string>
 #include <vector>
 
-#include "mos/studio/forms.h"
 #include "mos/studio/job.h"
 #include "mos/studio/studio_folder.h"
 
 /// From a request to a job that can be queued, and from there to a command.
 namespace mos::studio {
 
+struct Parts;
+
 /// The order that `request` means, {"kind", "options", "scene", "words", "title", "dry_run"}: every
-/// key and value is known, every path lies in the folder, nothing is overwritten.
-/// Throws Refused naming the first thing that is wrong.
-JobOrder make_order(const Json& request, Forms& forms, const StudioFolder& folder);
+/// key and value is known, every path lies in the folder, also those in the record of a picture
+/// that is painted on from, and nothing is overwritten. Throws Refused naming the first thing that
+/// is wrong.
+JobOrder make_order(const Json& request, const Parts& parts);
 
 /// The options of a job as it is run: with the places of its results where it does not say, and of
 /// its scene.

@@ -33,7 +33,7 @@ JobFilter filter_of(const Call& call) {
 }
 
 Reply add(Parts& parts, const Json& request) {
-  const auto job = parts.runner.add(make_order(request, parts.forms, parts.folder));
+  const auto job = parts.runner.add(make_order(request, parts));
   return json_reply(parts.runner.shown(job), 201);
 }
 
@@ -67,7 +67,7 @@ Reply check(Parts& parts, const Call& call) {
   std::string command;
   const auto request = json_body(call);
   try {
-    command = command_text({.order = make_order(request, parts.forms, parts.folder)});
+    command = command_text({.order = make_order(request, parts)});
   } catch (const Refused& refused) {
     problems.push_back(refused.what());
   }
@@ -134,6 +134,8 @@ std::vector<Route> job_routes(Parts& parts) {
       {"POST", "/mos/v1/jobs/{id}/cancel", action(parts, &Runner::cancel)},
       {"POST", "/mos/v1/jobs/{id}/pause", action(parts, &Runner::pause)},
       {"POST", "/mos/v1/jobs/{id}/resume", action(parts, &Runner::resume)},
+      {"POST", "/mos/v1/jobs/{id}/save", action(parts, &Runner::save)},
+      {"POST", "/mos/v1/jobs/{id}/sample", action(parts, &Runner::sample)},
       {"POST", "/mos/v1/jobs/{id}/repeat", [&](const Call& call) { return repeat(parts, call); }},
       {"POST", "/mos/v1/jobs/{id}/move", [&](const Call& call) { return move(parts, call); }},
       {"GET", "/mos/v1/jobs/{id}/log",

@@ -85,24 +85,6 @@ Json curve_of(const std::filesystem::path& events, std::size_t most) {
   return {{"steps", thin_steps}, {"losses", thin_losses}};
 }
 
-Json estimate_in(const std::string& line) {
-  constexpr std::string_view kStart = "about ", kMemory = " and ", kGigabytes = " GB of memory (";
-  const auto memory = line.find(kMemory), unit = line.find(kGigabytes);
-  if (!line.starts_with(kStart) || memory == line.npos || unit == line.npos || unit < memory) {
-    return nullptr;
-  }
-  const auto time = split_words(line.substr(kStart.size(), memory - kStart.size()));
-  const auto begin = memory + kMemory.size();
-  const auto gigabytes = number_in<double>(line.substr(begin, unit - begin));
-  const auto count = time.size() == 2 ? number_in<double>(time[0]) : std::nullopt;
-  if (!count || !gigabytes) return nullptr;
-  const double scale = time[1] == "h" ? 3600.0 : time[1] == "min" ? 60.0 : 1.0;
-  const auto measured = line.substr(unit + kGigabytes.size());
-  return {{"seconds", *count * scale},
-          {"memory", static_cast<std::int64_t>(*gigabytes * 1e9)},
-          {"measured", measured.substr(0, measured.find(';'))}};
-}
-
 std::vector<std::string> lines_of(const std::filesystem::path& path) {
   std::ifstream file(path);
   std::vector<std::string> lines;

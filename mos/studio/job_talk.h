@@ -29,9 +29,6 @@ class JobTalk {
 Json log_of(const std::filesystem::path& events, std::size_t most);
 /// {"steps", "losses"}: what it told of its loss, thinned out to `most` points.
 Json curve_of(const std::filesystem::path& events, std::size_t most);
-/// {"seconds", "memory", "measured"} of what a dry run prints, "about 12 min and 3.1 GB of memory
-/// (…)"; null for another line.
-Json estimate_in(const std::string& line);
 /// Its lines on stdout.
 std::vector<std::string> lines_of(const std::filesystem::path& file);
 

@@ -33,7 +33,7 @@ Job wait_for(Parts& parts, std::int64_t id) {
 }  // namespace
 
 Painted paint(Parts& parts, const Json& request) {
-  const auto id = parts.runner.add(make_order(request, parts.forms, parts.folder)).id;
+  const auto id = parts.runner.add(make_order(request, parts)).id;
   Painted painted{.job = wait_for(parts, id)};
   for (const auto& path : painted.job.results) {
     painted.pictures.push_back(read_text_file(parts.folder.root() / path));

@@ -125,6 +125,7 @@ void write_end(const MinderPlan& plan, int status) {
   sigaddset(&blocked, SIGTERM);
   sigprocmask(SIG_BLOCK, &blocked, nullptr);
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) signal(number, SIG_IGN);
+  for (const int number : {SIGUSR1, SIGUSR2}) signal(number, SIG_IGN);  // in the job, too
   signal(SIGCHLD, SIG_DFL);
   constexpr int kReady = STDERR_FILENO + 1;
   // One of the two may lie where the other shall go.
@@ -168,14 +169,9 @@ ProcessId start_lasting(const LastingProcess& process,
   const auto growing = process.end.string() + ".part";
   const auto arguments = pointers_of(process.arguments);
   Pipe go, ready;
-  const MinderPlan plan{process.folder.c_str(),
-                        process.output.c_str(),
-                        process.talk.c_str(),
-                        process.end.c_str(),
-                        growing.c_str(),
-                        arguments.data(),
-                        go.ends[0],
-                        ready.ends[1]};
+  const MinderPlan plan{
+      process.folder.c_str(), process.output.c_str(), process.talk.c_str(), process.end.c_str(),
+      growing.c_str(),        arguments.data(),       go.ends[0],           ready.ends[1]};
   std::error_code ignored;
   fs::remove(process.end, ignored);
   const pid_t minder = fork();
@@ -197,6 +193,10 @@ ProcessId start_lasting(const LastingProcess& process,
 
 void ask_to_end(const ProcessId& minder) {
   if (is_alive(minder)) kill(-minder.number, SIGTERM);
+}
+
+void tell(const ProcessId& minder, int signal) {
+  if (is_alive(minder)) kill(-minder.number, signal);
 }
 
 void end_at_once(const ProcessId& minder) {

@@ -38,6 +38,9 @@ ProcessId start_lasting(const LastingProcess& process,
 
 /// Asks it to end. Its minder does not hear it.
 void ask_to_end(const ProcessId& minder);
+/// Tells it what `signal` means to it: SIGUSR1 or SIGUSR2, which a job that knows neither passes
+/// over.
+void tell(const ProcessId& minder, int signal);
 /// Ends it and its minder at once.
 void end_at_once(const ProcessId& minder);
 

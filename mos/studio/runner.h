@@ -46,6 +46,9 @@ class Runner {
   Job cancel(std::int64_t id);
   Job pause(std::int64_t id);
   Job resume(std::int64_t id);
+  /// A running tuning writes its checkpoint, or its sample pictures too, at its next step.
+  Job save(std::int64_t id);
+  Job sample(std::int64_t id);
   Job move(std::int64_t id, std::int64_t position);
   void remove(std::int64_t id);
 
@@ -80,6 +83,7 @@ class Runner {
   void settle_without_end(Running& running);
   void keep_results(Running& running);
   Job required(std::int64_t id, const std::string& action);
+  Job wish(std::int64_t id, const char* action, int signal);
   void changed(const Job& job);
   void tell_queue();
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -35,7 +36,8 @@ class HttpServer final : public httplib::Server {
 };
 
 Call call_of(const httplib::Request& request) {
-  Call call{.method = request.method, .path = request.path};
+  // httplib leaves out the body of what HEAD asks for.
+  Call call{.method = request.method == "HEAD" ? "GET" : request.method, .path = request.path};
   for (const auto& [name, value] : request.headers) call.headers.emplace(lower_ascii(name), value);
   for (const auto& [name, value] : request.params) call.query.emplace(name, value);
   return call;
@@ -98,8 +100,23 @@ void add_headers(const Call& call, httplib::Response& response) {
   if (!response.has_header("Cache-Control")) response.set_header("Cache-Control", "no-store");
 }
 
+/// A file that the client has is not sent again. One that was asked for with a version (?v=3) stays
+/// what it is, the others may become another.
+void tag_file(const Call& call, Reply& reply) {
+  struct stat status {};
+  if (reply.file_is_temporary || stat(reply.file.c_str(), &status) != 0) return;
+  const auto tag = fmt::format("\"{:x}-{:x}-{:x}\"", status.st_size, status.st_mtim.tv_sec,
+                               status.st_mtim.tv_nsec);
+  reply.headers["ETag"] = tag;
+  if (call.query.contains("v")) reply.headers["Cache-Control"] = "private, max-age=31536000";
+  if (call.header("if-none-match") != tag) return;
+  reply.status = 304;
+  reply.file.clear();
+}
+
 void send(const Call& call, Reply reply, httplib::Response& response,
           const std::shared_ptr<std::atomic<bool>>& stopping) {
+  if (!reply.file.empty()) tag_file(call, reply);
   response.status = reply.status;
   for (const auto& [name, value] : reply.headers) response.set_header(name, value);
   add_headers(call, response);

@@ -124,16 +124,27 @@ void open_browser(const std::string& address) {
   }).detach();
 }
 
-void say_start(const StudioFolder& folder, const std::string& address, const Runner& runner) {
+/// mos is asked for its options while the browser opens.
+std::jthread warm_up(Forms& forms) {
+  return std::jthread([&forms](const std::stop_token& stop) {
+    try {
+      forms.warm_up(stop);
+    } catch (const std::exception& error) {  // whoever asks later hears it too
+      log::warn(error.what());
+    }
+  });
+}
+
+void say_start(const Parts& parts, const std::string& address) {
   fmt::print("{}\n", address);
   std::fflush(stdout);
-  log::info(
-      fmt::format("mos studio serves {}; Ctrl-C ends it, jobs go on", folder.root().string()));
-  if (interface_page().empty()) {
+  log::info(fmt::format("mos studio serves {}; Ctrl-C ends it, jobs go on",
+                        parts.folder.root().string()));
+  if (!parts.has_interface) {
     log::info(fmt::format("the interface was left out of this build: {}; the API works",
                           interface_absence()));
   }
-  for (const auto& notice : runner.notices()) log::info(notice);
+  for (const auto& notice : parts.runner.notices()) log::info(notice);
 }
 
 }  // namespace
@@ -168,7 +179,8 @@ void run(const StudioOptions& options) {
       gallery, projects, runner, gate,  !interface_page().empty() || !options.ui_dir.empty()};
   const auto router = make_router(parts);
   const auto address = address_of(options, gate_settings);
-  say_start(folder, address, runner);
+  const auto warming = warm_up(forms);
+  say_start(parts, address);
   if (options.open) open_browser(address);
   std::thread ender([&] {
     int number = 0;

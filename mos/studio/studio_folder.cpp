@@ -15,8 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 8> kFolders = {
-    "concepts", "concept-files", "models", "fused", "gallery", "uploads", "jobs", "trash"};
+constexpr std::array<std::string_view, 9> kFolders = {"concepts", "concept-files", "models",
+                                                      "adapters", "fused",         "gallery",
+                                                      "uploads",  "jobs",          "trash"};
 constexpr std::size_t kLongestName = 120;
 constexpr std::size_t kDeepest = 8;
 

@@ -112,8 +112,11 @@ TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
     return ask("PUT", concepts + path, "bytes", "image/png").status;
   };
   EXPECT_EQ(put("/racer/pictures/00.png"), 201);
+  EXPECT_EQ(put("/racer/pictures/01.png"), 201);
+  EXPECT_EQ(put("/racer/pictures/00.png"), 201);
+  EXPECT_TRUE(std::filesystem::exists(folder_->root() / "trash/00.png"));
   EXPECT_EQ(put("/racer/masks/00"), 201);
-  EXPECT_EQ(put("/racer/masks/01"), 404);
+  EXPECT_EQ(put("/racer/masks/02"), 404);
   EXPECT_EQ(put("/racer/pictures/00.jpg"), 409);
   EXPECT_EQ(put("/racer/pictures/00.bmp"), 415);
   EXPECT_EQ(put("/racer/pictures/..png"), 400);

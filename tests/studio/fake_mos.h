@@ -32,8 +32,11 @@ case "$*" in
   "pictures --requests")
     while read -r line; do
       case $line in
+        *'"record"'*foreign*) echo '{"options":{"base":"/etc"},"scene":{},"program":"mos"}' ;;
         *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","infotext":"a dog"}' ;;
         *hostile*) echo '{"error":{"kind":"format","message":"it is no picture"}}' ;;
+        *'"methods"'*) echo '{"fuse":{"gradient":["ridge"]}}' ;;
+        *'"model"'*) echo '{"kind":"base","size":64}' ;;
         *'"concept_file"'*) echo '{"words":["<a>"],"made_by":"mos"}' ;;
         *'"concept"'*) echo '{"summary":"0 pictures","problems":[],"warnings":[],"size":64,"pictures":[]}' ;;
         *) echo '{"width":2,"height":3}' ;;

@@ -125,10 +125,18 @@ TEST_F(Queue, OptionsAreCheckedBeforeAnythingIsQueued) {
   refused({{"base", "/etc"}}, "no name");
   refused({{"init", "/etc/passwd"}}, "no name");
   refused({{"concept", {"concept-files/absent.safetensors"}}}, "not there");
-  refused({{"from", "gallery/1.png"}}, "unknown");
+  refused({{"from", "gallery/absent.png"}}, "not there");
+  write_text_file(folder_->root() / "uploads/foreign.png", "");
+  refused({{"from", "uploads/foreign.png"}}, "no name");  // its record names a model elsewhere
   refused({{"prompt", "<lora:/etc/passwd:1>"}}, "no name");
   refused({{"prompt", "<LoRA:../x:1>"}}, "no name");
   EXPECT_EQ(answer("GET", "/mos/v1/jobs").at("jobs").size(), 0U);
+}
+
+TEST_F(Queue, APictureIsPaintedOnFrom) {
+  when(add_sample("a dog"), "done");
+  const Json request = {{"kind", "sample"}, {"options", {{"from", "gallery/1.png"}}}};
+  when(answer("POST", "/mos/v1/jobs", request, 201), "done");
 }
 
 TEST_F(Queue, PathsInScenesStayInTheFolder) {

@@ -59,6 +59,7 @@ export interface Model {
   kind: string;
   words: string[];
   size?: number | null; ///< The side in pixels that it was trained at.
+  defaults?: Options; ///< What a base has in place of the program's options of tuning.
 }
 
 export interface ConceptFile {
@@ -123,6 +124,7 @@ export interface Picture {
   height: number;
   prompt: string;
   seed: number | null;
+  concepts?: string[];
   starred: boolean;
   note: string;
 }

@@ -80,11 +80,23 @@ export function picturesIn(files: FileList | undefined | null): File[] {
   return [...(files ?? [])].filter((file) => file.type.startsWith('image/'));
 }
 
+/// A name whose stem no picture has yet: masks and captions go by stems.
+export function freeName(wanted: string, taken: Set<string>): string {
+  const dot = wanted.lastIndexOf('.');
+  const [stem, ending] = dot > 0 ? [wanted.slice(0, dot), wanted.slice(dot)] : [wanted, ''];
+  let name = stem;
+  for (let count = 2; taken.has(name); ++count) name = `${stem}-${count}`;
+  taken.add(name);
+  return name + ending;
+}
+
 /// One after the other, so that a refusal names its picture and the others are there.
 export async function addPictures(name: string, files: File[]) {
+  const there = await attempt(() => api.concept(name));
+  const taken = new Set(there?.pictures.map((picture) => picture.name));
   let added = 0;
   for (const file of files) {
-    if (await attempt(() => api.putPicture(name, file.name, file))) ++added;
+    if (await attempt(() => api.putPicture(name, freeName(file.name, taken), file))) ++added;
   }
   if (added > 0) say(`${added} ${added === 1 ? 'picture is' : 'pictures are'} in ${name}.`);
 }

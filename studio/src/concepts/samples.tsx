@@ -2,7 +2,10 @@ import { useState } from 'preact/hooks';
 
 import { fileUrl } from '../api/client';
 import type { Job } from '../api/types';
+import { capabilities, models } from '../state';
+import { useStore } from '../store';
 import { Dialog, Segments } from '../ui/kit';
+import { optionOf } from './scores';
 
 /// Sample pictures of a run: for each prompt and step one file, whose rows are the scales.
 
@@ -21,12 +24,14 @@ export function sampleOf(path: string): Sample | undefined {
 export function Samples({ job }: { job: Job }) {
   const [prompt, setPrompt] = useState(1);
   const [open, setOpen] = useState<Sample | null>(null);
+  const list = useStore(models);
+  const told = useStore(capabilities);
   const samples = [...new Set(job.previews)].map(sampleOf).filter((sample) => sample !== undefined);
   if (samples.length === 0) return null;
   const prompts = [...new Set(samples.map((sample) => sample.prompt))].sort((a, b) => a - b);
   const current = prompts.includes(prompt) ? prompt : prompts[0]!;
-  const given = job.options.preview_prompts as string[] | undefined;
-  const scales = (job.options.preview_scales as number[] | undefined) ?? [0, 0.7, 1];
+  const given = optionOf(job, 'preview_prompts', list, told) as string[] | undefined;
+  const scales = (optionOf(job, 'preview_scales', list, told) as number[] | undefined) ?? [];
   const shown = samples.filter((sample) => sample.prompt === current).sort((a, b) => a.step - b.step);
   return (
     <>

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Concept, Job, JobRequest, Options } from '../api/types';
 import { OptionsForm } from '../forms/options';
+import { withDefaults } from '../forms/schema';
 import { ProgressBar, stageOf, StateTag, timeLeft } from '../queue/dock';
 import { attempt, capabilities, jobs, models, putJob } from '../state';
 import { useStore } from '../store';
@@ -11,6 +12,7 @@ import { Icon, type IconName } from '../ui/icons';
 import { Button, Copyable, Labelled } from '../ui/kit';
 import { LossCurve } from './loss_curve';
 import { Samples } from './samples';
+import { Scores } from './scores_view';
 
 /// Learning: how long it will take, how it goes, what it has become.
 
@@ -37,7 +39,7 @@ export function Tuning({ concept, onFraming }: { concept: Concept; onFraming: (f
             ))}
           </div>
         )}
-        {job ? <Run key={job.id} job={job} /> : <NotYet />}
+        {job ? <Run key={job.id} job={job} classWord={concept.class_word} /> : <NotYet />}
       </div>
     </div>
   );
@@ -85,7 +87,7 @@ function Start({ concept, onFraming }: { concept: Concept; onFraming: (framing: 
           </select>
         )}
       </Labelled>
-      <OptionsForm schema={schema} first={kFirst} owned={kOwned} values={values} onChange={change} />
+      <OptionsForm schema={withDefaults(schema, list.find((model) => model.path === chosen)?.defaults)} first={kFirst} owned={kOwned} values={values} onChange={change} />
       <p class="hint">What you leave alone is as the base model and the method have it.</p>
       {blocked && <p class="finding error"><Icon name="warning" size={16} />Mend what is wrong with the pictures first.</p>}
       <EstimateNote job={all.get(estimate)} />
@@ -119,7 +121,7 @@ const kActions: { name: string; label: string; icon: IconName }[] = [
 
 const kCurveMilliseconds = 4000;
 
-function Run({ job }: { job: Job }) {
+function Run({ job, classWord }: { job: Job; classWord: string }) {
   const [curve, setCurve] = useState<{ steps: number[]; losses: number[] }>({ steps: [], losses: [] });
   const load = () => attempt(async () => setCurve(await api.curve(job.id)));
   useEffect(() => {
@@ -145,6 +147,7 @@ function Run({ job }: { job: Job }) {
       {job.note && <p class="finding warning"><Icon name="warning" size={16} />{job.note}</p>}
       <LossCurve steps={curve.steps} losses={curve.losses} total={Number(job.progress?.total ?? job.options.steps ?? 0)} />
       <Samples job={job} />
+      <Scores job={job} classWord={classWord} />
       {job.results.length > 0 && (
         <p class="soft">The concept is <a href={fileUrl(job.results[0]!)} download>{job.results[0]}</a>: it is ready on the pages Together and Compose.</p>
       )}

@@ -43,6 +43,15 @@ function fieldOf(name: string, property: SchemaProperty): Field {
   };
 }
 
+/// The schema as it is with other defaults, such as those of a base model.
+export function withDefaults(schema: JsonSchema | undefined, defaults: Options | undefined): JsonSchema | undefined {
+  if (!schema || !defaults) return schema;
+  const properties = Object.entries(schema.properties).map(([name, property]) => [
+    name, name in defaults ? { ...property, default: defaults[name] } : property,
+  ]);
+  return { ...schema, properties: Object.fromEntries(properties) };
+}
+
 function plainKind(types: (string | undefined)[]): 'switch' | 'integer' | 'number' | 'text' {
   if (types.includes('boolean')) return 'switch';
   if (types.includes('integer')) return 'integer';

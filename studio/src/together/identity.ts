@@ -30,7 +30,7 @@ export function membersOf(job: Job, words: (path: string) => string[]): Member[]
   });
 }
 
-export function titleFor(fusion: number, name: string, way: Way | 'figures alone' | 'figures fused'): string {
+export function titleFor(fusion: number, name: string, way: Way | `figures ${Way}`): string {
   return `identity of fusion ${fusion}: ${name}, ${way}`;
 }
 
@@ -75,12 +75,22 @@ function regionRequest(fusion: Job, members: Member[], side: number, options: Op
   };
 }
 
-/// The evaluation of pictures that are there, against the concept's own.
-export function evaluateRequest(fusion: number, member: Member, way: 'alone' | 'fused', painted: Job): JobRequest {
+/// The job that painted a concept this way: in regions it is one for all of them.
+export function paintedTitle(fusion: number, name: string, way: Way): string {
+  return titleFor(fusion, way === 'region' ? 'all' : name, way);
+}
+
+/// The evaluation of pictures that are there, against the concept's own. `place` is its region's, of
+/// how many.
+export function evaluateRequest(
+  fusion: number, member: Member, way: Way, painted: Job, place: { index: number; count: number },
+): JobRequest {
+  const { index, count } = place;
   return {
     kind: 'evaluate', title: titleFor(fusion, member.name, `figures ${way}`),
     options: {
       pictures: painted.results, references: `concepts/${member.name}`,
+      ...(way === 'region' ? { part: [0, index / count, 1, (index + 1) / count] } : {}),
       ...(painted.options.base ? { base: painted.options.base } : {}),
     },
   };

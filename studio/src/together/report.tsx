@@ -9,7 +9,7 @@ import { percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Dialog } from '../ui/kit';
 import { factsOf, kept, taken, type FusionFacts } from './fit';
-import { evaluateRequest, jobFor, kWays, membersOf, paintRequests, titleFor, type Member, type Way } from './identity';
+import { evaluateRequest, jobFor, kWays, membersOf, paintedTitle, paintRequests, titleFor, type Member, type Way } from './identity';
 
 /// How much of each concept a fusion kept: by its layers, and by pictures side by side.
 
@@ -70,7 +70,7 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
   const [busy, setBusy] = useState(false);
   const fused = fusion.results.find((path) => path.startsWith('fused/'));
   const painted = (name: string, way: Way) =>
-    jobFor(all, way === 'region' ? titleFor(fusion.id, 'all', 'region') : titleFor(fusion.id, name, way));
+    jobFor(all, paintedTitle(fusion.id, name, way));
   const begun = members.some((member) => painted(member.name, 'fused'));
   useEvaluations(fusion, members, all);
   if (!fused) return <p class="soft">This fusion wrote a LoRA file. The pictures side by side need a fused model.</p>;
@@ -101,12 +101,14 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
             <tr key={member.path}>
               <th scope="row" style={{ '--color': `var(--region-${index % 8})` }}>
                 <span class="row"><span class="dot" />{member.name}</span>
-                <Loss alone={figure(all, fusion.id, member, 'alone')} fused={figure(all, fusion.id, member, 'fused')} />
+                {(['fused', 'region'] as const).map((way) => (
+                  <Loss key={way} way={way} alone={figure(all, fusion.id, member, 'alone')} then={figure(all, fusion.id, member, way)} />
+                ))}
               </th>
               {kWays.map(({ way }) => (
                 <td key={way}>
                   <Cell job={painted(member.name, way)} region={way === 'region' ? { index, count: members.length } : undefined} />
-                  {way !== 'region' && <Figure job={figureJob(all, fusion.id, member, way)} />}
+                  <Figure job={figureJob(all, fusion.id, member, way)} />
                 </td>
               ))}
             </tr>
@@ -117,31 +119,34 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
   );
 }
 
-/// Starts the evaluation of pictures once they are there.
+/// Starts the evaluation of pictures once they are there, of concepts whose own pictures are here.
 function useEvaluations(fusion: Job, members: Member[], all: ReadonlyMap<number, Job>) {
   const [asked] = useState(new Set<string>());
+  const [here, setHere] = useState<Set<string> | null>(null);
+  useEffect(() => void attempt(async () => setHere(new Set((await api.concepts()).map(({ name }) => name)))), []);
   useEffect(() => {
-    for (const member of members) {
-      for (const way of ['alone', 'fused'] as const) {
-        const painted = jobFor(all, titleFor(fusion.id, member.name, way));
-        const request = painted && evaluateRequest(fusion.id, member, way, painted);
-        if (!request || painted.state !== 'done' || painted.results.length === 0) continue;
+    for (const [index, member] of members.entries()) {
+      for (const { way } of kWays) {
+        const painted = jobFor(all, paintedTitle(fusion.id, member.name, way));
+        const place = { index, count: members.length };
+        const request = painted && evaluateRequest(fusion.id, member, way, painted, place);
+        if (!request || !here?.has(member.name) || painted.state !== 'done' || painted.results.length === 0) continue;
         if (asked.has(request.title!) || jobFor(all, request.title!)) continue;
         asked.add(request.title!);
         void attempt(async () => putJob(await api.start(request)));
       }
     }
-  }, [all, fusion.id]);
+  }, [all, fusion.id, here]);
 }
 
-function figureJob(all: ReadonlyMap<number, Job>, fusion: number, member: Member, way: 'alone' | 'fused') {
+function figureJob(all: ReadonlyMap<number, Job>, fusion: number, member: Member, way: Way) {
   return jobFor(all, titleFor(fusion, member.name, `figures ${way}`));
 }
 
 const kFigures = new Map<number, number>();
 
 /// The image alignment that an evaluation found; undefined until it is known.
-function figure(all: ReadonlyMap<number, Job>, fusion: number, member: Member, way: 'alone' | 'fused') {
+function figure(all: ReadonlyMap<number, Job>, fusion: number, member: Member, way: Way) {
   const job = figureJob(all, fusion, member, way);
   return job && kFigures.get(job.id);
 }
@@ -165,11 +170,11 @@ function Figure({ job }: { job: Job | undefined }) {
   return <p class="figure" title="Image alignment: the mean cosine with the concept’s own pictures">{value.toFixed(3)} <span class="hint">like its own pictures</span></p>;
 }
 
-function Loss({ alone, fused }: { alone: number | undefined; fused: number | undefined }) {
-  if (alone === undefined || fused === undefined || alone <= 0) return null;
-  const change = fused / alone - 1;
+function Loss({ way, alone, then }: { way: 'fused' | 'region'; alone: number | undefined; then: number | undefined }) {
+  if (alone === undefined || then === undefined || alone <= 0) return null;
+  const change = then / alone - 1;
   const kind = change < -0.1 ? 'wrong' : change < -0.03 ? 'warning' : 'good';
-  return <span class={`tag ${kind}`}>{change > 0 ? '+' : '−'}{percent(Math.abs(change))} fused</span>;
+  return <span class={`tag ${kind}`}>{change > 0 ? '+' : '−'}{percent(Math.abs(change))} {way === 'fused' ? 'fused' : 'in its region'}</span>;
 }
 
 const kCellPictures = 4;
