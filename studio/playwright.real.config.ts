@@ -7,7 +7,7 @@ const kDebian = '/usr/bin/chromium';
 export default defineConfig({
   testDir: 'tests/real',
   workers: 1,
-  timeout: 600_000,
+  timeout: 3_600_000,
   expect: { timeout: 60_000 },
   reporter: 'list',
   use: {

@@ -84,18 +84,15 @@ const Json& Forms::schema(const std::string& kind) {
                   fmt::format("there is no kind of job \"{}\"{}", kind, did_you_mean(kind, kinds)));
   }
   const std::lock_guard lock(mutex_);
-  auto& schema = schemas_[kind];
-  if (schema.is_null()) {
-    schema =
-        without_hidden(parse_json(ask({kind, "--help", "json"}), "the options of mos " + kind));
+  if (schemas_.empty()) {
+    const auto all = parse_json(ask({"help", "json"}), "the options of mos");
+    for (const auto& one : kinds) schemas_[one] = without_hidden(all.at(one));
   }
-  return schema;
+  return schemas_.at(kind);
 }
 
 void Forms::warm_up(const std::stop_token& stop) {
-  for (const auto& kind : job_kinds()) {
-    if (!stop.stop_requested()) (void)schema(kind);
-  }
+  (void)schema(job_kinds().front());
   if (!stop.stop_requested()) (void)schedulers();
 }
 

@@ -46,7 +46,7 @@ class Forms {
   std::filesystem::path mos_;
   Database& database_;
   std::mutex mutex_;
-  std::map<std::string, Json> schemas_;
+  std::map<std::string, Json> schemas_;  ///< All of them or none.
   Json methods_;
   std::string schedulers_;
 };

@@ -100,15 +100,13 @@ void add_headers(const Call& call, httplib::Response& response) {
   if (!response.has_header("Cache-Control")) response.set_header("Cache-Control", "no-store");
 }
 
-/// A file that the client has is not sent again. One that was asked for with a version (?v=3) stays
-/// what it is, the others may become another.
+/// A file that the client has as it is now is not sent again.
 void tag_file(const Call& call, Reply& reply) {
   struct stat status {};
   if (reply.file_is_temporary || stat(reply.file.c_str(), &status) != 0) return;
   const auto tag = fmt::format("\"{:x}-{:x}-{:x}\"", status.st_size, status.st_mtim.tv_sec,
                                status.st_mtim.tv_nsec);
   reply.headers["ETag"] = tag;
-  if (call.query.contains("v")) reply.headers["Cache-Control"] = "private, max-age=31536000";
   if (call.header("if-none-match") != tag) return;
   reply.status = 304;
   reply.file.clear();

@@ -26,6 +26,13 @@ export const samplers = newStore<string[]>([]);
 export const galleryVersion = newStore(0);
 export const conceptVersion = newStore<Record<string, number>>({});
 
+const kAllConcepts = '';
+
+/// Another number whenever the concept may be another.
+export function versionOf(versions: Record<string, number>, name: string): number {
+  return (versions[name] ?? 0) + (versions[kAllConcepts] ?? 0);
+}
+
 const kRecentJobs = 100;
 const kToastMilliseconds = 7000;
 let toastCount = 0;
@@ -84,22 +91,27 @@ async function reloadJobs() {
 async function reloadAll() {
   await Promise.all([reloadJobs(), reloadFiles()]);
   galleryVersion.set((count) => count + 1);
+  conceptVersion.set((old) => ({ ...old, [kAllConcepts]: (old[kAllConcepts] ?? 0) + 1 }));
 }
 
 /// Loads what every page needs and listens from then on.
 export async function start() {
   try {
-    const [newInfo, newCapabilities] = await Promise.all([api.info(), api.capabilities()]);
-    info.set(newInfo);
-    capabilities.set(newCapabilities);
-    for (const notice of newCapabilities.notices) say(notice);
-    await reloadAll();
+    info.set(await api.info());
     startFailure.set(null);
   } catch (error) {
     startFailure.set(error instanceof Failure ? error : new Failure(String(error), 'internal', 0));
     return;
   }
-  listen(onEvent, (state) => link.set(state));
+  listen(onEvent, (state) => link.set(state)); // its first event loads the lists
+  await attempt(loadForms);
+}
+
+/// What forms are made of: the server may have to ask the program first.
+async function loadForms() {
+  const told = await api.capabilities();
+  capabilities.set(told);
+  for (const notice of told.notices) say(notice);
   samplers.set(await api.samplers());
 }
 

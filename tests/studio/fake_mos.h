@@ -24,7 +24,12 @@ schema() {
 }
 value() { sed -n 's/.*"'"$1"'": "\([^"]*\)".*/\1/p' "$3" | head -n 1; }
 case "$*" in
-  *"--help json") schema; exit 0 ;;
+  "help json")
+    for kind in tune fuse sample condition convert evaluate; do
+      printf '%s"%s":' "${before:-{}" $kind; schema; before=,
+    done
+    echo "}"
+    exit 0 ;;
   "sample --list-schedulers")
     printf -- '--scheduler  A1111    ComfyUI\neuler_a      Euler a  euler_ancestral\n\n'
     printf -- '--sigmas  A1111\nkarras    Karras  x\n'

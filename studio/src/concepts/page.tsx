@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Concept, ConceptSummary, Options } from '../api/types';
 import { go, route } from '../route';
-import { attempt, conceptVersion, say } from '../state';
+import { attempt, conceptVersion, say, versionOf } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
 import { Button, Dialog, Empty, Labelled, Menu, MenuItem, Segments } from '../ui/kit';
@@ -47,7 +47,7 @@ export function ConceptsPage() {
         </ul>
       </aside>
       {list?.length === 0 && <NoConcepts onAdd={() => setAdding([])} />}
-      {current && <ConceptView key={current} name={current} version={versions[current] ?? 0} onGone={load} />}
+      {current && <ConceptView key={current} name={current} version={versionOf(versions, current)} onGone={load} />}
       {adding && <NewConcept files={adding} onClose={() => setAdding(null)} onMade={(made) => { void load(); go('concepts', made); }} />}
     </div>
   );

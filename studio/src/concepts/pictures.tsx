@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 
 import { api, fileUrl } from '../api/client';
 import type { Concept, ConceptPicture, Options } from '../api/types';
-import { attempt, capabilities, conceptVersion } from '../state';
+import { attempt, capabilities, conceptVersion, versionOf } from '../state';
 import { Fields } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
 import { useStore } from '../store';
@@ -63,7 +63,7 @@ export function Pictures(props: {
 
 function Card(props: { concept: Concept; picture: ConceptPicture; overlay: Overlay; onPaint: () => void }) {
   const { concept, picture, overlay } = props;
-  const version = String(useStore(conceptVersion)[concept.name] ?? 0);
+  const version = String(versionOf(useStore(conceptVersion), concept.name));
   const file = picture.file.split('/').pop() ?? picture.name;
   const remove = () => attempt(() => api.removePicture(concept.name, file));
   return (

@@ -139,7 +139,7 @@ function finish(job) {
 
 const routes = [
   ['GET', '/info', () => data.info],
-  ['GET', '/capabilities', () => ({ jobs: schemas(), notices: data.notices })],
+  ['GET', '/capabilities', () => ({ jobs: schemas(), methods: {}, notices: data.notices })],
   ['GET', '/models', () => ({ models: data.models })],
   ['GET', '/concept-files', () => ({ files: data.conceptFiles })],
   ['PUT', '/concept-files/(.+)', (_q, body, file) => data.addConceptFile(file, body.length)],

@@ -64,6 +64,8 @@ export const test = base.extend<{ quiet: void }, { studio: Studio }>({
       page.on('console', (message) => {
         if (message.type() === 'error' && !message.text().includes('Failed to load resource')) errors.push(message.text());
       });
+      if (process.env.MOS_TALK) page.on('response', (reply) => console.log(Math.round(performance.now()), reply.request().method(), reply.status(), reply.url()));
+      if (process.env.MOS_TALK) page.on('requestfailed', (failed) => console.log('failed', failed.method(), failed.url(), failed.failure()?.errorText));
       await use();
       expect(errors).toEqual([]);
     },
