@@ -114,9 +114,12 @@ Json describe_concept_file(const Json& request) {
 
 Json describe_model(const Json& request) {
   const auto file = json_required<std::string>(request, "file");
-  const auto kind = session::inspect(file).value("kind", "");
+  const auto found = session::inspect(file);
+  const auto kind = found.value("kind", "");
   if (kind == "T2I-Adapter" || kind == "ControlNet") return {{"kind", "adapter"}};
-  return {{"kind", "base"}, {"size", tune::canvas_size(diffusion::Model::shapes(file), {})}};
+  return {{"kind", "base"},
+          {"words", found.value("words", Json::array())},
+          {"size", tune::canvas_size(diffusion::Model::shapes(file), {})}};
 }
 
 Json list_methods(const Json&) {

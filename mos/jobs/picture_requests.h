@@ -13,7 +13,7 @@ namespace mos::jobs {
 ///     thumbnail     "file", "out", "side": {"width", "height"} of the PNG that is written
 ///     record        "file": {"options", "scene", "program", "infotext"} of a painted picture
 ///     concept_file  "file": {"words", "made_by"}
-///     model         "file": {"kind": "base", "size"} or {"kind": "adapter"}
+///     model         "file": {"kind": "base", "words", "size"} or {"kind": "adapter"}
 ///     methods       {"fuse": {METHOD: [the options that it takes]}}
 ///
 /// Throws mos::Error as the readers do, kUsage for what is none of these.

@@ -13,24 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The concepts' words that a fused model brings.
-Json words_of(const fs::path& model) {
-  std::error_code ignored;
-  const auto report = model / "fusion_report.json";
-  Json words = Json::array();
-  if (!fs::is_regular_file(report, ignored)) return words;
-  try {
-    for (const auto& source : read_json_file(report).value("concepts", Json::array())) {
-      if (source.is_object() && source.contains("words")) {
-        for (const auto& word : source["words"]) words.push_back(word);
-      }
-    }
-  } catch (const std::exception&) {  // of another version: the model is as good without
-    return Json::array();
-  }
-  return words;
-}
-
 std::vector<std::string> devices() {
   std::vector<std::string> names = {"cpu"};
   std::error_code ignored;
@@ -93,10 +75,12 @@ Json described_models(const Parts& parts) {
   };
   for (auto& model : models_of(parts.folder)) {
     const auto path = model.at("path").get<std::string>();
+    model["words"] = Json::array();
     model["size"] = nullptr;
     model["defaults"] = defaults_of(parts.folder.root() / path);
     try {
       const auto found = described(parts, "model", path);
+      model["words"] = found.value("words", Json::array());
       model["size"] = found.value("size", Json());
       if (found.value("kind", "") == "adapter") model["kind"] = "adapter";
     } catch (const Error&) {  // it is said where it is used
@@ -116,8 +100,7 @@ Json models_of(const StudioFolder& folder) {
   for (const std::string place : {"models", "fused"}) {
     for (const auto& path : entries_of(folder.root() / place)) {
       models.push_back({{"path", folder.relative(path)},
-                        {"kind", place == "models" ? "base" : "fused"},
-                        {"words", words_of(path)}});
+                        {"kind", place == "models" ? "base" : "fused"}});
     }
   }
   return models;

@@ -43,7 +43,7 @@ std::vector<Route> openai_routes(Parts& parts);
 /// All of the above.
 Router make_router(Parts& parts);
 
-/// Base models and fused ones, {"path", "kind", "words"}.
+/// Base models and fused ones, {"path", "kind"}.
 Json models_of(const StudioFolder& folder);
 /// What stands in concept-files/, without their words.
 std::vector<std::string> concept_files_of(const StudioFolder& folder);

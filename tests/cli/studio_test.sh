@@ -46,9 +46,9 @@ put() {
   reply=$(tail -n 1 answer)
 }
 
-# until_state ID STATE: waits until the job is in this state, a minute at most.
+# until_state ID STATE: waits until the job is in this state, five minutes at most.
 until_state() {
-  for _ in {1..300}; do
+  for _ in {1..1500}; do
     ask GET "/mos/v1/jobs/$1"
     [[ $reply == *"\"state\":\"$2\""* ]] && return 0
     sleep 0.2
@@ -85,7 +85,7 @@ holds "the concept is shown as tuning sees it" grep -q '"crops":\[{"source"' <<<
 
 tune='"kind":"tune","options":{"data":"concepts/teddy","size":64,"batch":1,"dtype":"float32"'
 tune+=',"preview_pictures":0,"checkpoint_every":5,"seed":1'
-ask POST /mos/v1/jobs "{$tune,\"steps\":400}}"
+ask POST /mos/v1/jobs "{$tune,\"steps\":120}}"
 holds "tuning is queued" test "$status" = 201
 until_state 1 running
 for _ in {1..300}; do

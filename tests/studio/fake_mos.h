@@ -41,7 +41,7 @@ case "$*" in
         *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","infotext":"a dog"}' ;;
         *hostile*) echo '{"error":{"kind":"format","message":"it is no picture"}}' ;;
         *'"methods"'*) echo '{"fuse":{"gradient":["ridge"]}}' ;;
-        *'"model"'*) echo '{"kind":"base","size":64}' ;;
+        *'"model"'*) echo '{"kind":"base","words":["<a>"],"size":64}' ;;
         *'"concept_file"'*) echo '{"words":["<a>"],"made_by":"mos"}' ;;
         *'"concept"'*) echo '{"summary":"0 pictures","problems":[],"warnings":[],"size":64,"pictures":[]}' ;;
         *) echo '{"width":2,"height":3}' ;;

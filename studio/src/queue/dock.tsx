@@ -74,21 +74,23 @@ function List({ waiting, all }: { waiting: Job[]; all: ReadonlyMap<number, Job> 
     .filter((job) => !waiting.includes(job))
     .sort((a, b) => b.id - a.id)
     .slice(0, kRecentShown);
+  const running = waiting.filter((job) => job.state === 'running').length;
   return (
     <div class="dock-list">
       <h3>In the queue</h3>
       {waiting.length === 0 && <p class="soft" style={{ padding: '2px 10px' }}>Empty. What you start appears here.</p>}
-      <ul>{waiting.map((job, place) => <Row key={job.id} job={job} place={place} />)}</ul>
+      <ul>{waiting.map((job, index) => <Row key={job.id} job={job} place={index - running} />)}</ul>
       {ended.length > 0 && <h3>Before</h3>}
       <ul>{ended.map((job) => <Row key={job.id} job={job} />)}</ul>
     </div>
   );
 }
 
+/// `place` is that among those that wait.
 function Row({ job, place }: { job: Job; place?: number }) {
   const [shown, setShown] = useState(false);
   const can = (action: string) => job.can.includes(action);
-  const move = (by: number) => act(job, 'move', { position: Math.max(0, (job.position ?? 0) + by) });
+  const move = (by: number) => act(job, 'move', { position: Math.max(0, (place ?? 0) + by) });
   return (
     <li class="job">
       <Thumb job={job} />

@@ -174,7 +174,8 @@ function Loss({ way, alone, then }: { way: 'fused' | 'region'; alone: number | u
   if (alone === undefined || then === undefined || alone <= 0) return null;
   const change = then / alone - 1;
   const kind = change < -0.1 ? 'wrong' : change < -0.03 ? 'warning' : 'good';
-  return <span class={`tag ${kind}`}>{change > 0 ? '+' : '−'}{percent(Math.abs(change))} {way === 'fused' ? 'fused' : 'in its region'}</span>;
+  const sign = Math.abs(change) < 0.005 ? '±' : change > 0 ? '+' : '−';
+  return <span class={`tag ${kind}`}>{sign}{percent(Math.abs(change))} {way === 'fused' ? 'fused' : 'in its region'}</span>;
 }
 
 const kCellPictures = 4;

@@ -261,8 +261,8 @@ function act(job, action, body) {
     return [201, shown(newJob({ ...job, options: { ...job.options, ...body.options } }))];
   }
   if (action === 'move') {
-    const list = queue().filter((one) => one !== job);
-    list.splice(Math.max(1, body.position), 0, job);
+    const list = queue().filter((one) => one !== job && one.state === 'queued');
+    list.splice(body.position, 0, job);
     list.forEach((one, at) => (one.order = at));
   }
   if (action === 'cancel') Object.assign(job, { state: 'cancelled', ended: new Date().toISOString() });

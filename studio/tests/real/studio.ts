@@ -19,7 +19,8 @@ export class Studio {
 
   async start(...more: string[]) {
     const pages = kPages ? ['--ui-dir', kPages] : [];
-    const words = ['studio', '--port', '0', '--folder', this.folder, '--base', join(kProject, 'base'), ...pages, ...more];
+    const port = this.address ? new URL(this.address).port : '0'; // the same one again after a kill
+    const words = ['studio', '--port', port, '--folder', this.folder, '--base', join(kProject, 'base'), ...pages, ...more];
     const process = spawn(kMos, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.process = process;
     process.stderr.on('data', (text) => (this.talk += text));
