@@ -57,8 +57,13 @@ export async function attempt<T>(work: () => Promise<T>): Promise<T | undefined>
   }
 }
 
-export function putJob(job: Job) {
+function putJob(job: Job) {
   jobs.set((old) => new Map(old).set(job.id, job));
+}
+
+/// A job that was just made. Its events may have come before this answer, and know more.
+export function addJob(job: Job) {
+  if (!jobs.get().has(job.id)) putJob(job);
 }
 
 export function forgetJob(id: number) {
@@ -82,10 +87,16 @@ export async function reloadFiles() {
   conceptFiles.set(newFiles);
 }
 
+/// What events told while lists were on their way is newer than these.
+const news = { jobs: new Set<number>(), queue: false };
+
 async function reloadJobs() {
+  news.jobs.clear();
+  news.queue = false;
   const [queue, recent] = await Promise.all([api.queue(), api.jobs({ limit: kRecentJobs })]);
-  jobs.set(new Map([...recent, ...queue].map((job) => [job.id, job])));
-  queueOrder.set(queue.map((job) => job.id));
+  const told = [...news.jobs].map((id) => jobs.get().get(id)).filter((job) => job !== undefined);
+  jobs.set(new Map([...recent, ...queue, ...told].map((job) => [job.id, job])));
+  if (!news.queue) queueOrder.set(queue.map((job) => job.id));
 }
 
 async function reloadAll() {
@@ -118,7 +129,7 @@ async function loadForms() {
 function onEvent(event: string, data: Record<string, unknown>) {
   if (event === 'hello' || event === 'reset') void attempt(reloadAll);
   if (event === 'job') onJob(data as unknown as Job);
-  if (event === 'queue') queueOrder.set(data.queue as number[]);
+  if (event === 'queue') onQueue(data.queue as number[]);
   if (event === 'progress') onProgress(data.job as number, data.progress as Progress);
   if (event === 'preview') onPreview(data.job as number, data.path as string);
   if (event === 'gallery') galleryVersion.set((count) => count + 1);
@@ -130,7 +141,13 @@ function onEvent(event: string, data: Record<string, unknown>) {
   }
 }
 
+function onQueue(order: number[]) {
+  news.queue = true;
+  queueOrder.set(order);
+}
+
 function onJob(job: Job) {
+  news.jobs.add(job.id);
   const before = jobs.get().get(job.id);
   putJob(job);
   if (!before || before.state === job.state) return;

@@ -7,7 +7,7 @@ import { timeLeft, ProgressBar, stageOf } from '../queue/dock';
 import { checkScene, type Finding } from '../scene/checks';
 import type { Region } from '../scene/model';
 import { calledFiles, knownConcepts, type KnownConcept } from '../scene/words';
-import { attempt, capabilities, jobs, models, putJob, samplers } from '../state';
+import { attempt, capabilities, jobs, models, addJob, samplers } from '../state';
 import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -24,7 +24,7 @@ export async function paint(known: KnownConcept[], again?: { path: string; regio
     return api.start(request);
   });
   if (!job) return;
-  putJob(job);
+  addJob(job);
   started.set((old) => [job.id, ...old]);
 }
 
@@ -123,7 +123,7 @@ export function PaintBar({ known }: { known: KnownConcept[] }) {
   const estimate = () =>
     attempt(async () => {
       const job = await api.start({ ...(await paintRequest(scene(), settings.get(), known)), dry_run: true });
-      putJob(job);
+      addJob(job);
       setDryRun(job.id);
     });
   return (

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
 import type { Job } from '../api/types';
-import { attempt, capabilities, jobs, models, putJob } from '../state';
+import { attempt, capabilities, jobs, models, addJob } from '../state';
 import { useStore } from '../store';
 import { jobFor } from '../together/identity';
 import { Icon } from '../ui/icons';
@@ -54,14 +54,14 @@ export function Scores({ job, classWord }: { job: Job; classWord: string }) {
     const request = painted?.state === 'done' && !baseJob && baseScoreRequest(ruler, painted);
     if (!request || asked.has(request.title!)) return;
     asked.add(request.title!);
-    void attempt(async () => putJob(await api.start(request)));
+    void attempt(async () => addJob(await api.start(request)));
   }, [painted?.state, baseJob?.id]);
   const missing = steps.filter((step) => !step.job);
   if (samples.length === 0) return null;
   const start = () =>
     attempt(async () => {
-      if (!painted) putJob(await api.start(baseRequest(ruler)));
-      for (const { sample } of missing) putJob(await api.start(stepRequest(ruler, sample)));
+      if (!painted) addJob(await api.start(baseRequest(ruler)));
+      for (const { sample } of missing) addJob(await api.start(stepRequest(ruler, sample)));
     });
   const scores = new Map(samples.flatMap(({ step }, index) => (found[index] ? [[step, found[index]] as const] : [])));
   return (
@@ -81,7 +81,7 @@ function Table(props: { scores: ReadonlyMap<number, Score>; steps: number[]; bas
   const { scores, base, run } = props;
   const best = bestStep(scores, base);
   const total = Number(run.progress?.total ?? 0);
-  const again = (steps: number) => attempt(async () => putJob(await api.repeat(run.id, { steps })));
+  const again = (steps: number) => attempt(async () => addJob(await api.repeat(run.id, { steps })));
   return (
     <table class="scores">
       <thead>

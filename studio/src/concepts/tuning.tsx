@@ -5,7 +5,7 @@ import type { Concept, Job, JobRequest, Options } from '../api/types';
 import { OptionsForm } from '../forms/options';
 import { withDefaults } from '../forms/schema';
 import { ProgressBar, stageOf, StateTag, timeLeft } from '../queue/dock';
-import { attempt, capabilities, jobs, models, putJob } from '../state';
+import { attempt, capabilities, jobs, models, addJob } from '../state';
 import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
@@ -69,7 +69,7 @@ function Start({ concept, onFraming }: { concept: Concept; onFraming: (framing: 
   const begin = (dryRun: boolean) =>
     attempt(async () => {
       const job = await api.start(request(dryRun));
-      putJob(job);
+      addJob(job);
       if (dryRun) setEstimate(job.id);
     });
   const change = (next: Options) => {
@@ -130,7 +130,7 @@ function Run({ job, classWord }: { job: Job; classWord: string }) {
     const timer = window.setInterval(load, kCurveMilliseconds);
     return () => window.clearInterval(timer);
   }, [job.id, job.state]);
-  const act = (action: string) => attempt(async () => putJob(await api.act(job.id, action)));
+  const act = (action: string) => attempt(async () => void (await api.act(job.id, action)));
   return (
     <section class="stack" aria-label={`Run ${job.id}`}>
       <div class="row wrap">

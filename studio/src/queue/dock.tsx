@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 
 import { api, fileUrl } from '../api/client';
 import type { Job } from '../api/types';
-import { attempt, forgetJob, jobs, link, putJob, queued, queueOrder } from '../state';
+import { attempt, forgetJob, jobs, link, addJob, queued, queueOrder } from '../state';
 import { useStore } from '../store';
 import { duration, when } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
@@ -212,11 +212,11 @@ function noteOf(job: Job): string {
 }
 
 function act(job: Job, action: string, body?: unknown) {
-  return attempt(async () => putJob(await api.act(job.id, action, body)));
+  return attempt(async () => void (await api.act(job.id, action, body)));
 }
 
 function repeat(job: Job) {
-  return attempt(async () => putJob(await api.repeat(job.id)));
+  return attempt(async () => addJob(await api.repeat(job.id)));
 }
 
 function remove(job: Job) {

@@ -5,7 +5,7 @@ import type { ConceptFile, Options } from '../api/types';
 import { EstimateNote } from '../concepts/tuning';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
-import { attempt, capabilities, conceptFiles, jobs, models, putJob, say } from '../state';
+import { attempt, capabilities, conceptFiles, jobs, models, addJob, say } from '../state';
 import { useStore } from '../store';
 import { bytes, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -126,7 +126,7 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
           ...(result === 'lora' ? { lora } : {}),
         },
       });
-      putJob(job);
+      addJob(job);
       if (dryRun) setEstimate(job.id);
     });
   return (

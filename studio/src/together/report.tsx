@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { ProgressBar, StateTag } from '../queue/dock';
-import { attempt, conceptFiles, jobs, models, putJob } from '../state';
+import { attempt, conceptFiles, jobs, models, addJob } from '../state';
 import { useStore } from '../store';
 import { percent } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -78,7 +78,7 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
   const make = () =>
     attempt(async () => {
       setBusy(true);
-      for (const request of paintRequests(fusion, members, side)) putJob(await api.start(request));
+      for (const request of paintRequests(fusion, members, side)) addJob(await api.start(request));
     }).finally(() => setBusy(false));
   if (!begun) {
     return (
@@ -133,7 +133,7 @@ function useEvaluations(fusion: Job, members: Member[], all: ReadonlyMap<number,
         if (!request || !here?.has(member.name) || painted.state !== 'done' || painted.results.length === 0) continue;
         if (asked.has(request.title!) || jobFor(all, request.title!)) continue;
         asked.add(request.title!);
-        void attempt(async () => putJob(await api.start(request)));
+        void attempt(async () => addJob(await api.start(request)));
       }
     }
   }, [all, fusion.id, here]);
@@ -161,7 +161,7 @@ function Figure({ job }: { job: Job | undefined }) {
       if (!Number.isFinite(found)) return;
       kFigures.set(job.id, found);
       setValue(found);
-      putJob({ ...job }); // whoever compares figures looks again
+      jobs.set((old) => new Map(old)); // whoever compares figures looks again
     });
   }, [job?.id, job?.state]);
   if (!job) return null;

@@ -27,7 +27,7 @@ test('a tuning outlives its server, is saved, paused, taken up again and stopped
   await studio.kill();
   await expect(page.getByRole('status').getByText('No connection')).toBeVisible();
   await studio.start();
-  expect(studio.talk).toContain('went on while the studio was away');
+  await expect.poll(() => studio.talk).toContain('went on while the studio was away');
   await expect(page.getByRole('status').getByText('Connected', { exact: true })).toBeVisible();
   await run.getByRole('button', { name: 'Pause' }).click();
   await run.getByRole('button', { name: 'Go on' }).click();
