@@ -158,6 +158,7 @@ class Look {
             {"height", 0},
             {"mask", files.mask.empty() ? Json() : Json(files.mask.generic_string())},
             {"caption", ""},
+            {"caption_file", files.caption.empty() ? Json() : Json(files.caption.generic_string())},
             {"repeats", files.repeats},
             {"crops", Json::array()},
             {"sharpness", 0.0},

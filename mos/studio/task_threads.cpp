@@ -6,15 +6,16 @@
 
 namespace mos::studio {
 
-void TaskThreads::enqueue(std::function<void()> task) {
+TaskThreads::Taken TaskThreads::enqueue(std::function<void()> task) {
   const std::lock_guard lock(mutex_);
   waiting_.push_back(std::move(task));
   if (idle_ >= waiting_.size() || threads_ >= most_) {
     work_.notify_one();
-    return;
+  } else {
+    ++threads_;
+    std::thread([this] { work(); }).detach();
   }
-  ++threads_;
-  std::thread([this] { work(); }).detach();
+  return static_cast<Taken>(true);
 }
 
 void TaskThreads::work() {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <utility>
 
 namespace mos::studio {
 
@@ -15,7 +16,9 @@ class TaskThreads final : public httplib::TaskQueue {
  public:
   explicit TaskThreads(std::size_t most) : most_(most) {}
 
-  void enqueue(std::function<void()> task) override;
+  /// Nothing in httplib 0.11, bool in 0.18: whether it was taken, which it always is.
+  using Taken = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
+  Taken enqueue(std::function<void()> task) override;
   /// Waits for all.
   void shutdown() override;
 

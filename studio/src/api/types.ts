@@ -94,6 +94,7 @@ export interface ConceptPicture {
   height: number;
   mask: string | null;
   caption: string;
+  caption_file?: string | null; ///< null: the caption is not its own but that of all.
   repeats: number;
   crops: { source: PixelBox; target: PixelBox }[];
   sharpness: number;

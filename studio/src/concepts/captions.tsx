@@ -9,9 +9,10 @@ import { Button, Labelled } from '../ui/kit';
 
 export function Captions({ concept, onChange }: { concept: Concept; onChange: () => void }) {
   const [drafts, setDrafts] = useState<Record<string, string>>({});
-  const textOf = (picture: ConceptPicture) => drafts[picture.name] ?? picture.caption;
+  const ownText = (picture: ConceptPicture) => (picture.caption_file === null ? '' : picture.caption);
+  const textOf = (picture: ConceptPicture) => drafts[picture.name] ?? ownText(picture);
   const set = (name: string, text: string) => setDrafts((old) => ({ ...old, [name]: text }));
-  const changed = concept.pictures.filter((picture) => textOf(picture) !== picture.caption);
+  const changed = concept.pictures.filter((picture) => textOf(picture) !== ownText(picture));
   const all = (change: (text: string, picture: ConceptPicture) => string) =>
     setDrafts(Object.fromEntries(concept.pictures.map((picture) => [picture.name, change(textOf(picture), picture)])));
   const save = () =>
@@ -31,7 +32,7 @@ export function Captions({ concept, onChange }: { concept: Concept; onChange: ()
             <div class="grow">
               <textarea
                 aria-label={`Caption of ${picture.name}`} rows={2} value={textOf(picture)} spellcheck={false}
-                placeholder="<TOK> in the snow" onInput={(event) => set(picture.name, event.currentTarget.value)}
+                placeholder={`${picture.caption || '<TOK>'}, until it has its own`} onInput={(event) => set(picture.name, event.currentTarget.value)}
               />
               {!calls(textOf(picture), concept) && textOf(picture) && (
                 <p class="hint wrong">It needs {'<TOK>'} or the concept’s words.</p>

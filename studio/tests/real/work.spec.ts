@@ -33,7 +33,7 @@ test('a tuning outlives its server, is saved, paused, taken up again and stopped
   await run.getByRole('button', { name: 'Go on' }).click();
   await expect.poll(log).toContain('going on from step');
   await run.getByRole('button', { name: 'Stop' }).click();
-  await expect(run.getByText('stopped')).toBeVisible();
+  await expect(run.getByText('cancelled')).toBeVisible();
 });
 
 test('a masked region is painted with previews, cancelled, and painted again alone', async ({ page, studio }) => {
