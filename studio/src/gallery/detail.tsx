@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Options, Picture, PictureDetail } from '../api/types';
 import { openScene } from '../compose/files';
-import { project, shown } from '../compose/document';
+import { project, shown, view } from '../compose/document';
 import { labelOf, textOf } from '../forms/schema';
 import { go } from '../route';
 import { attempt, say } from '../state';
@@ -29,6 +29,7 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
       openScene(ready.scene, ready.options);
       project.set({ id: 0, title: '' });
       shown.set({ url: fileUrl(picture.path), path: picture.path });
+      view.set((old) => ({ ...old, shade: 'outline' })); // the picture is what is looked at
       props.onClose();
       go('compose');
     });
