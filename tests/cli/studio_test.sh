@@ -84,8 +84,8 @@ ask GET /mos/v1/concepts/teddy
 holds "the concept is shown as tuning sees it" grep -q '"crops":\[{"source"' <<<"$reply"
 
 tune='"kind":"tune","options":{"data":"concepts/teddy","size":64,"batch":1,"dtype":"float32"'
-tune+=',"preview_pictures":0,"checkpoint_every":3,"seed":1'
-ask POST /mos/v1/jobs "{$tune,\"steps\":60}}"
+tune+=',"preview_pictures":0,"checkpoint_every":2,"seed":1'
+ask POST /mos/v1/jobs "{$tune,\"steps\":16}}"
 holds "tuning is queued" test "$status" = 201
 until_state 1 running
 for _ in {1..300}; do
