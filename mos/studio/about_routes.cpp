@@ -99,8 +99,8 @@ Json models_of(const StudioFolder& folder) {
   Json models = Json::array();
   for (const std::string place : {"models", "fused"}) {
     for (const auto& path : entries_of(folder.root() / place)) {
-      models.push_back({{"path", folder.relative(path)},
-                        {"kind", place == "models" ? "base" : "fused"}});
+      models.push_back(
+          {{"path", folder.relative(path)}, {"kind", place == "models" ? "base" : "fused"}});
     }
   }
   return models;
