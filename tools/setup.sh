@@ -7,10 +7,12 @@ build_packages=(
   g++ cmake ninja-build ccache pkg-config
   libtorch-dev libopenblas0-openmp
   nlohmann-json3-dev libyaml-cpp-dev libfmt-dev libutf8proc-dev libssl-dev
+  libcpp-httplib-dev libsqlite3-dev
   libpng-dev zlib1g-dev libturbojpeg0-dev libwebp-dev
   libgtest-dev libgmock-dev
 )
 base_packages=(librsvg2-bin nodejs npm ca-certificates)  # artwork for the base model
+page_packages=(nodejs npm)  # the page of mos studio
 bench_packages=(libbenchmark-dev)
 check_packages=(clang-format shellcheck)
 trixie_packages=(debootstrap)

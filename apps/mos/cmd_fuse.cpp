@@ -95,7 +95,7 @@ int run(Flags& flags, const Terminal& terminal) {
   const auto job = job_of(flags, own.config);
   const auto context = terminal.context(own.config);
   if (own.dry_run) {
-    print_estimate(jobs::estimate(job, context));
+    terminal.tell_estimate(jobs::estimate(job, context));
   } else {
     jobs::run(job, context);
   }

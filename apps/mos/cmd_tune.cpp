@@ -65,7 +65,7 @@ int run(Flags& flags, const Terminal& terminal) {
   const auto context = terminal.context(own.config);
   if (own.check) return check_only(job, context);
   if (own.dry_run) {
-    print_estimate(jobs::estimate(job, context));
+    terminal.tell_estimate(jobs::estimate(job, context));
   } else {
     jobs::run(job, context);
   }

@@ -22,11 +22,13 @@
 #include "mos/base/text_distance.h"
 #include "mos/base/version.h"
 #include "mos/nn/compute.h"
+#include "studio_commands.h"
 
 namespace {
 
 using mos::Error;
 using mos::ErrorKind;
+using mos::Json;
 using mos::Schema;
 using mos::app::Command;
 using mos::app::Flags;
@@ -35,9 +37,10 @@ using mos::app::Terminal;
 using mos::app::without;
 
 constexpr std::array kCommands = {
-    &mos::app::kTune,       &mos::app::kFuse,      &mos::app::kSample,  &mos::app::kEvaluate,
-    &mos::app::kDemo,       &mos::app::kCondition, &mos::app::kInspect, &mos::app::kConvert,
-    &mos::app::kInitRandom, &mos::app::kPretrain,  &mos::app::kWorld,
+    &mos::app::kTune,     &mos::app::kFuse,    &mos::app::kSample,     &mos::app::kStudio,
+    &mos::app::kEvaluate, &mos::app::kDemo,    &mos::app::kPictures,   &mos::app::kCondition,
+    &mos::app::kInspect,  &mos::app::kConvert, &mos::app::kInitRandom, &mos::app::kPretrain,
+    &mos::app::kWorld,
 };
 
 /// What every command takes beside its own options.
@@ -59,7 +62,8 @@ void print_usage() {
   fmt::print(
       "\n"
       "mos help COMMAND shows the options of a command, mos COMMAND --help json the same as a\n"
-      "JSON Schema; mos --version shows versions, device, number type, BLAS and threads. Results\n"
+      "JSON Schema, mos help json those of all; mos --version shows versions, device, number type, "
+      "BLAS and threads. Results\n"
       "go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a file, 4 things that do not fit\n"
       "together, 5 the device or its memory, 130 interrupted.\n");
 }
@@ -121,9 +125,23 @@ int run_command(const Command& command, int argc, char** argv, const Terminal& t
   return command.run(flags, terminal);
 }
 
+/// The schema of every command, by its name.
+void print_schemas() {
+  Json schemas = Json::object();
+  for (const auto* command : kCommands) {
+    schemas[command->name] =
+        mos::json_schema(command->options(), fmt::format("mos {}", command->name));
+  }
+  fmt::print("{}\n", mos::json_text(schemas, 2));
+}
+
 int help(int argc, char** argv) {
   if (argc < 3) {
     print_usage();
+    return 0;
+  }
+  if (argv[2] == std::string_view("json")) {
+    print_schemas();
     return 0;
   }
   return help_for(find_command(argv[2]), {}, "");

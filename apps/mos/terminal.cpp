@@ -19,6 +19,12 @@ CancelToken g_cancel;  // a signal handler reaches nothing else
 
 void cancel_on_signal(int) { g_cancel.cancel(); }
 
+Wishes g_wishes;
+
+void wish_on_signal(int number) {
+  number == SIGUSR1 ? g_wishes.ask_to_save() : g_wishes.ask_to_show();
+}
+
 void write_line(const Json& json) { log::write(json_text(json) + "\n"); }
 
 log::Sink sink_for(ProgressStyle style) {
@@ -52,7 +58,8 @@ jobs::JobContext Terminal::context(const std::filesystem::path& config) const {
           .result = [](const std::string& line) { fmt::print("{}\n", line); },
           .config = config,
           .log = sink_for(style_),
-          .cancel = cancel_on_interrupt()};
+          .cancel = cancel_on_interrupt(),
+          .wishes = wishes_of_signals()};
 }
 
 void Terminal::tell_preview(const std::filesystem::path& path) const {
@@ -127,7 +134,22 @@ const CancelToken* cancel_on_interrupt() {
   return &g_cancel;
 }
 
-void print_estimate(const jobs::Estimate& estimate) {
+Wishes* wishes_of_signals() {
+  struct sigaction action {};
+  action.sa_handler = wish_on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  sigaction(SIGUSR2, &action, nullptr);
+  return &g_wishes;
+}
+
+void Terminal::tell_estimate(const jobs::Estimate& estimate) const {
+  if (style_ == ProgressStyle::kJson) {
+    write_line({{"event", "estimate"},
+                {"seconds", estimate.seconds},
+                {"memory", estimate.memory},
+                {"measured", estimate.measured}});
+  }
   constexpr double kGigabyte = 1e9;
   fmt::print("about {} and {:.1f} GB of memory ({}; nothing was written)\n",
              duration_text(estimate.seconds), static_cast<double>(estimate.memory) / kGigabyte,

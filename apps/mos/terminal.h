@@ -35,6 +35,9 @@ class Terminal {
   /// says.
   jobs::JobContext context(const std::filesystem::path& config = {}) const;
 
+  /// "about 12 min and 3.1 GB of memory" on stdout, with what was measured to say so.
+  void tell_estimate(const jobs::Estimate& estimate) const;
+
   /// The last word of a command that failed: its message and, for programs, who can mend it and the
   /// exit code.
   void report(std::string_view kind, const std::string& message, int status) const;
@@ -58,7 +61,7 @@ const char* kind_name(ErrorKind kind);
 /// program at once.
 const CancelToken* cancel_on_interrupt();
 
-/// Prints "about 12 min and 3.1 GB of memory" on stdout, with what was measured to say so.
-void print_estimate(const jobs::Estimate& estimate);
+/// From now on SIGUSR1 asks for a checkpoint and SIGUSR2 for sample pictures at the next step.
+Wishes* wishes_of_signals();
 
 }  // namespace mos::app

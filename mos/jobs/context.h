@@ -6,6 +6,7 @@
 
 #include "mos/base/log.h"
 #include "mos/base/progress.h"
+#include "mos/base/wishes.h"
 
 /// Work as a library: a job is a struct whose fields are described (mos/base/describe.h), check()
 /// says whether its values are possible, run() does it. A command line, a studio or another program
@@ -25,6 +26,7 @@ struct JobContext {
   std::filesystem::path config;
   log::Sink log;                        ///< Talk for people; empty: stderr.
   const CancelToken* cancel = nullptr;  ///< Ends the work at its next step with kCancelled.
+  Wishes* wishes = nullptr;             ///< Tuning saves and shows what it has when asked to.
 };
 
 /// Gives `line` to whoever listens for results.

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <span>
@@ -33,6 +34,17 @@ std::vector<fs::path> pictures_of(const fs::path& path) {
               fmt::format("{} has no pictures; expected .png, .jpg or .webp", path.string()));
 }
 
+/// The rows and columns of [H,W,3] that `part` names.
+Tensor part_of(const Tensor& pixels, const std::vector<double>& part) {
+  if (part.empty()) return pixels;
+  const auto cut = [&](const Tensor& from, std::int64_t axis, double begin, double end) {
+    const auto length = static_cast<double>(from.size(axis));
+    const auto first = std::min(std::llround(begin * length), std::llround(length) - 1);
+    return from.narrow(axis, first, std::max(1LL, std::llround(end * length) - first));
+  };
+  return cut(cut(pixels, 0, part[0], part[2]), 1, part[1], part[3]);
+}
+
 /// Embeds pictures one by one, whatever their sizes: [N,D].
 class Eyes {
  public:
@@ -41,16 +53,22 @@ class Eyes {
         scorer_(job.clip.empty() ? eval::ClipScorer::load_judge(job.base)
                                  : eval::ClipScorer::load(job.clip, job.clip)) {}
 
-  Tensor see(const std::vector<fs::path>& pictures, const std::string& stage) {
+  Tensor see(const std::vector<fs::path>& pictures, const std::string& stage,
+             const std::vector<double>& part = {}, std::int64_t columns = 1) {
     const Stopwatch watch;
     std::vector<Tensor> embeds;
+    std::int64_t done = 0;
     for (const auto& path : pictures) {
       if (context_.cancel != nullptr) context_.cancel->check();
       // One by one: pictures may differ in size, and the scorer brings each to its own.
-      embeds.push_back(scorer_.image_embeds(io::to_rgb(io::read_image(path).pixels).unsqueeze(0)));
+      const auto pixels = part_of(io::to_rgb(io::read_image(path).pixels), part);
+      for (const auto& one : pixels.chunk(columns, 1)) {
+        embeds.push_back(scorer_.image_embeds(one.contiguous().unsqueeze(0)));
+      }
+      ++done;
       if (!context_.progress) continue;
       context_.progress({.stage = stage,
-                         .step = static_cast<std::int64_t>(embeds.size()),
+                         .step = done,
                          .total = static_cast<std::int64_t>(pictures.size()),
                          .loss = std::numeric_limits<double>::quiet_NaN(),
                          .seconds = watch.seconds()});
@@ -76,6 +94,11 @@ void check(const EvaluateJob& job) {
                 "there is nothing to compare with: give --references, --prompt, or both");
   }
   check_fields(job);
+  const auto& part = job.part;
+  if (!part.empty() && (part.size() != 4 || part[0] >= part[2] || part[1] >= part[3])) {
+    throw Error(ErrorKind::kUsage,
+                "--part is top, left, bottom, right: four numbers, each side before its opposite");
+  }
 }
 
 Evaluation run(const EvaluateJob& job, const JobContext& context) {
@@ -86,8 +109,9 @@ Evaluation run(const EvaluateJob& job, const JobContext& context) {
     for (auto& picture : pictures_of(path)) pictures.push_back(std::move(picture));
   }
   Eyes eyes(job, context);
-  Evaluation result{.pictures = static_cast<std::int64_t>(pictures.size())};
-  const auto seen = eyes.see(pictures, "looking at the pictures");
+  Evaluation result;
+  const auto seen = eyes.see(pictures, "looking at the pictures", job.part, job.columns);
+  result.pictures = seen.size(0);
   if (!job.references.empty()) {
     const auto references = eyes.see(pictures_of(job.references), "looking at the references");
     const auto alignment = eval::image_alignment(seen, references);

@@ -180,6 +180,7 @@ concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {
   const auto base = load_base(job);
   const tune::TuneHooks hooks{.progress = context.progress,
                               .cancel = context.cancel,
+                              .wishes = context.wishes,
                               .checkpoint = checkpoint_of(job),
                               .fresh = job.fresh,
                               .preview_folder = previews_of(job),

@@ -34,6 +34,7 @@ concepts::ConceptDelta Run::finish() {
     if (hooks_.cancel != nullptr && hooks_.cancel->cancelled()) stop();
     // Before the step: a run that was stopped between a save and its pictures makes them first.
     if (previews_are_due()) show();
+    grant_wishes();
     trainer_.step();
     report(watch.seconds());
     const auto step = trainer_.state().step;
@@ -103,6 +104,14 @@ void Run::show() {
     if (hooks_.preview) hooks_.preview(path);
   }
   trainer_.note_previews();
+}
+
+void Run::grant_wishes() {
+  if (hooks_.wishes == nullptr) return;
+  const auto step = trainer_.state().step;
+  if (hooks_.wishes->take_save() && save()) log::info(fmt::format("saved step {}", step));
+  // Before the first step there is nothing to see but the base.
+  if (step > 0 && hooks_.wishes->take_show()) show();
 }
 
 void Run::report(double seconds) const {

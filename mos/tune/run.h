@@ -27,6 +27,7 @@ class Run {
   [[noreturn]] void stop();
   bool previews_are_due() const;
   void show();
+  void grant_wishes();
   void report(double seconds) const;
   std::map<std::string, std::string> metadata() const;
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mos/base/progress.h"
+#include "mos/base/wishes.h"
 #include "mos/concepts/concept_delta.h"
 #include "mos/diffusion/model.h"
 #include "mos/tune/dataset.h"
@@ -18,6 +19,7 @@ namespace mos::tune {
 struct TuneHooks {
   ProgressCallback progress;  ///< After every step, with the smoothed loss.
   const CancelToken* cancel = nullptr;
+  Wishes* wishes = nullptr;  ///< A checkpoint or sample pictures at the next step; may be null.
   /// Taken up if it is there; empty: none is written. A finished run leaves it, of its last step:
   /// who has the concept on disk removes it.
   std::filesystem::path checkpoint;

@@ -42,6 +42,7 @@ std::vector<Target> concept_targets();
 std::vector<Target> text_targets();
 std::vector<Target> settings_targets();
 std::vector<Target> prompt_targets();
+std::vector<Target> studio_targets();  ///< None where the studio is not built.
 
 /// A folder of this process in memory if there is such a file system, gone at its end.
 const std::filesystem::path& scratch_folder();

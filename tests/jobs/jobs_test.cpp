@@ -73,6 +73,15 @@ TEST(EvaluateJob, NeedsSomethingToCompareWith) {
   EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("--references"));
 }
 
+TEST(EvaluateJob, APartHasFourSidesInTheirSequence) {
+  mos::jobs::EvaluateJob job{.pictures = {"a.png"}, .part = {0, 0.5, 1}, .prompt = "a cat"};
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("--part"));
+  job.part = {0, 0.5, 1, 0.5};
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { check(job); }), HasSubstr("--part"));
+  job.part = {0, 0.5, 1, 1};
+  check(job);
+}
+
 class Painting : public testing::Test {
  protected:
   Painting() { mos::tiny::model().save(folder_ / "model"); }

@@ -25,6 +25,7 @@ BEGIN {
   allow("world", "base io text")
   allow("session", models " concepts region")
   allow("jobs", models " concepts tune fuse region eval session")
+  allow("studio", "base")  # it knows jobs by their processes and the schema of their options
   allow("demo", models " concepts train tune fuse region eval session")
   allow("pretrain", models " concepts train eval world demo")
 }

@@ -4,7 +4,7 @@ set -euo pipefail
 check=$(dirname -- "${BASH_SOURCE[0]}")/check_layering.sh
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-mkdir -p "$root"/mos/{io,nn,tune,fuse,session,jobs,attic} "$root"/apps/mos
+mkdir -p "$root"/mos/{io,nn,tune,fuse,session,jobs,studio,attic} "$root"/apps/mos
 
 # expect pass|fail FILE INCLUDE: the check of a tree with this one include passes or names the file.
 expect() {
@@ -30,5 +30,8 @@ expect pass mos/jobs/sample.cpp mos/session/paint.h
 expect fail mos/session/paint.cpp mos/jobs/sample.h
 expect fail mos/session/paint.cpp mos/tune/tune.h
 expect fail mos/jobs/sample.cpp apps/mos/flags.h
+expect pass mos/studio/forms.cpp mos/base/json.h
+expect fail mos/studio/forms.cpp mos/jobs/sample.h
+expect fail mos/jobs/sample.cpp mos/studio/job.h
 expect fail mos/attic/old.cpp mos/base/error.h
 echo "the layering check passes what it should and names what it should"

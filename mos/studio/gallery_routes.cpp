@@ -1,0 +1,176 @@
+#include <fmt/core.h>
+
+#include <set>
+#include <system_error>
+
+#include "mos/base/text.h"
+#include "mos/studio/uploads.h"
+#include "mos/studio/zip.h"
+
+namespace mos::studio {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kThumbnailSide = 256;
+constexpr std::size_t kMostAtOnce = 10000;
+/// Of thumbnails: a gallery that is scrolled back asks for none again.
+constexpr const char* kKept = "private, max-age=86400";
+
+Picture required(Parts& parts, std::int64_t id) {
+  auto picture = parts.gallery.find(id);
+  if (!picture) throw Refused(404, fmt::format("there is no picture {}", id));
+  return std::move(*picture);
+}
+
+PictureFilter filter_of(const Call& call) {
+  PictureFilter filter{.before = call.number("before", 0, 0, INT64_MAX),
+                       .limit = call.number("limit", 100, 1, 1000)};
+  const auto search = call.query.find("search"), starred = call.query.find("starred");
+  if (search != call.query.end()) filter.search = search->second;
+  filter.starred = starred != call.query.end() && starred->second == "true";
+  return filter;
+}
+
+Reply list(Parts& parts, const Call& call) {
+  auto filter = filter_of(call);
+  Json pictures = Json::array();
+  for (const auto& picture : parts.gallery.list(filter)) pictures.push_back(to_json(picture));
+  filter.before = 0;
+  return json_reply({{"pictures", pictures}, {"total", parts.gallery.count(filter)}});
+}
+
+/// What the reader finds in a picture; null: nothing.
+Json record_of(const Parts& parts, const std::string& path) {
+  try {
+    return parts.reader.ask({{"do", "record"}, {"file", path}});
+  } catch (const Error&) {  // a picture like any other
+    return nullptr;
+  }
+}
+
+Reply show(Parts& parts, const Call& call) {
+  const auto picture = required(parts, call.id());
+  const auto found = record_of(parts, picture.path);
+  Json reply = {{"picture", to_json(picture)}, {"record", nullptr}, {"command", nullptr}};
+  if (found.is_null()) return json_reply(reply);
+  reply["record"] = found.at("options");
+  reply["record"]["scene"] = found.at("scene");
+  const auto* again = found.at("program") == "mos" ? "--rerun" : "--from";
+  reply["command"] = fmt::format("mos sample {} {} --out again.png", again, picture.path);
+  return json_reply(reply);
+}
+
+Reply change(Parts& parts, const Call& call) {
+  auto picture = required(parts, call.id());
+  const auto body = json_body(call);
+  refuse_unknown_keys(body, {"starred", "note"});
+  picture.starred = field<bool>(body, "starred", picture.starred);
+  picture.note = field<std::string>(body, "note", picture.note);
+  parts.gallery.save(picture);
+  parts.events.tell("gallery", {{"changed", {picture.id}}});
+  return json_reply(to_json(picture));
+}
+
+Reply send_file(const fs::path& file, const char* cache) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) throw Refused(404, "its file is gone");
+  Reply reply{.type = content_type(file), .file = file};
+  reply.headers["Cache-Control"] = cache;
+  return reply;
+}
+
+Reply thumbnail(Parts& parts, const Call& call) {
+  const auto picture = required(parts, call.id());
+  const auto original = parts.folder.inside(picture.path);
+  if (std::max(picture.width, picture.height) <= kThumbnailSide) {
+    return send_file(original, kKept);
+  }
+  const auto path = fmt::format(".thumbnails/{}.png", picture.id);
+  const auto place = parts.folder.root() / path;
+  std::error_code ignored;
+  const bool fresh = fs::exists(place, ignored) &&
+                     fs::last_write_time(place, ignored) >= fs::last_write_time(original, ignored);
+  if (!fresh) {
+    (void)parts.reader.ask(
+        {{"do", "thumbnail"}, {"file", picture.path}, {"out", path}, {"side", kThumbnailSide}});
+  }
+  return send_file(place, kKept);
+}
+
+/// Into the gallery; the fields of its record are read as for a picture of ours.
+Reply add(Parts& parts, const Call& call) {
+  Upload upload(parts, call, kMostPictureBytes);
+  (void)upload.check_picture();
+  const auto path = parts.folder.free_name("gallery/added-" + timestamp().substr(0, 10) + ".png");
+  upload.place(path);
+  const auto picture = parts.gallery.add(path, std::nullopt, record_of(parts, path));
+  if (!picture) {
+    parts.folder.discard(path);
+    throw Refused(415, "the gallery takes PNG alone");
+  }
+  parts.events.tell("gallery", {{"added", {picture->id}}});
+  return json_reply(to_json(*picture), 201);
+}
+
+Reply remove(Parts& parts, const Call& call) {
+  const auto body = json_body(call);
+  refuse_unknown_keys(body, {"ids"});
+  const auto ids = field<std::vector<std::int64_t>>(body, "ids", {});
+  std::vector<Picture> pictures;
+  for (const auto id : std::set<std::int64_t>(ids.begin(), ids.end())) {
+    pictures.push_back(required(parts, id));
+  }
+  for (const auto& picture : pictures) parts.gallery.discard(picture);
+  parts.events.tell("gallery", {{"removed", ids}});
+  return done_reply();
+}
+
+/// The archive is a file of its own, gone once it is sent.
+Reply archive(Parts& parts, const Call& call) {
+  const auto found = call.query.find("ids");
+  std::vector<fs::path> files;
+  for (const auto& word : split_words(found == call.query.end() ? "" : found->second)) {
+    const auto id = number_in<std::int64_t>(word);
+    if (!id) throw Refused(400, "ids are numbers with commas between them");
+    files.push_back(parts.folder.inside(required(parts, *id).path));
+  }
+  if (files.empty() || files.size() > kMostAtOnce) throw Refused(400, "ids names no pictures");
+  const auto place = parts.folder.root() / ".incoming" / (random_token() + ".zip");
+  std::error_code ignored;
+  fs::create_directories(place.parent_path(), ignored);
+  write_zip(place, files);
+  Reply reply{.type = "application/zip", .file = place, .file_is_temporary = true};
+  reply.headers["Content-Disposition"] = "attachment; filename=\"pictures.zip\"";
+  return reply;
+}
+
+Reply read_record(Parts& parts, const Call& call) {
+  const Upload upload(parts, call, kMostPictureBytes);
+  return json_reply(parts.reader.ask({{"do", "record"}, {"file", upload.path()}}));
+}
+
+}  // namespace
+
+std::vector<Route> gallery_routes(Parts& parts) {
+  const auto with = [&parts](Reply (*handle)(Parts&, const Call&)) {
+    return [&parts, handle](const Call& call) { return handle(parts, call); };
+  };
+  const std::string one = "/mos/v1/gallery/{id}";
+  return {
+      {"GET", "/mos/v1/gallery", with(list)},
+      {"POST", "/mos/v1/gallery", with(add)},
+      {"GET", "/mos/v1/gallery/archive", with(archive)},
+      {"POST", "/mos/v1/gallery/delete", with(remove)},
+      {"GET", one, with(show)},
+      {"PATCH", one, with(change)},
+      {"GET", one + "/picture",
+       [&parts](const Call& call) {
+         return send_file(parts.folder.inside(required(parts, call.id()).path), "no-cache");
+       }},
+      {"GET", one + "/thumbnail", with(thumbnail)},
+      {"POST", "/mos/v1/pictures/read", with(read_record)},
+  };
+}
+
+}  // namespace mos::studio

@@ -1,0 +1,116 @@
+#include "mos/studio/painting.h"
+
+#include <fmt/core.h>
+#include <sys/random.h>
+
+#include <sstream>
+#include <system_error>
+
+#include "mos/base/file.h"
+#include "mos/base/text.h"
+#include "mos/studio/base64.h"
+#include "mos/studio/job_order.h"
+
+namespace mos::studio {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kPatience{24 * 3600};
+
+Job wait_for(Parts& parts, std::int64_t id) {
+  if (!parts.runner.wait_until_over(id, kPatience)) {
+    throw Refused(503, fmt::format("job {} goes on, but the studio ends", id));
+  }
+  auto job = parts.runner.find(id);
+  if (job.state == JobState::kDone) return job;
+  if (job.state == JobState::kFailed) {
+    throw Refused(500, job.error.value("message", "the job failed"));
+  }
+  throw Refused(409, fmt::format("job {} was {}: {}", id, choice_name(job.state), job.note));
+}
+
+}  // namespace
+
+Painted paint(Parts& parts, const Json& request) {
+  const auto id = parts.runner.add(make_order(request, parts)).id;
+  Painted painted{.job = wait_for(parts, id)};
+  for (const auto& path : painted.job.results) {
+    painted.pictures.push_back(read_text_file(parts.folder.root() / path));
+    const auto record = parts.reader.ask({{"do", "record"}, {"file", path}});
+    painted.infotexts.push_back(record.value("infotext", ""));
+    painted.seeds.push_back(record.at("options").value("seed", std::int64_t{0}));
+  }
+  return painted;
+}
+
+std::string keep_upload(Parts& parts, const std::string& base64) {
+  std::string_view text = base64;
+  constexpr std::string_view kMark = ";base64,";
+  if (text.starts_with("data:")) {
+    const auto mark = text.find(kMark);
+    text.remove_prefix(mark == text.npos ? 0 : mark + kMark.size());
+  }
+  const auto bytes = base64_decode(text);
+  if (!bytes || bytes->empty()) throw Refused(400, "a picture is no base64");
+  const auto path = parts.folder.free_name("uploads/request.png");
+  write_text_file(parts.folder.root() / path, *bytes);
+  try {
+    (void)parts.reader.ask({{"do", "check"}, {"file", path}, {"like", ""}});
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(parts.folder.root() / path, ignored);
+    throw;
+  }
+  return path;
+}
+
+std::string model_named(const StudioFolder& folder, const std::string& name) {
+  for (const auto& model : models_of(folder)) {
+    const auto path = model.at("path").get<std::string>();
+    const fs::path file(path);
+    if (path == name || file.filename() == name || file.stem() == name) return path;
+  }
+  return "";
+}
+
+std::int64_t random_seed() {
+  std::uint32_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != static_cast<ssize_t>(sizeof seed)) return 0;
+  return seed;
+}
+
+namespace {
+
+/// The parts of `line` between two or more blanks.
+std::vector<std::string> columns_of(const std::string& line) {
+  std::vector<std::string> columns;
+  for (std::size_t begin = 0; begin < line.size();) {
+    const auto end = std::min(line.find("  ", begin), line.size());
+    columns.push_back(line.substr(begin, end - begin));
+    begin = std::min(line.find_first_not_of(' ', end), line.size());
+  }
+  return columns;
+}
+
+}  // namespace
+
+SamplerNames sampler_names(Forms& forms) {
+  SamplerNames names;
+  std::vector<std::array<std::string, 2>>* table = nullptr;
+  std::istringstream text(forms.schedulers());
+  for (std::string line; std::getline(text, line);) {
+    if (line.starts_with("--scheduler")) {
+      table = &names.schedulers;
+    } else if (line.starts_with("--sigmas")) {
+      table = &names.sigmas;
+    } else if (line.empty()) {
+      table = nullptr;
+    } else if (const auto columns = columns_of(line); table != nullptr && columns.size() > 1) {
+      table->push_back({columns[0], columns[1] == "-" ? columns[0] : columns[1]});
+    }
+  }
+  return names;
+}
+
+}  // namespace mos::studio

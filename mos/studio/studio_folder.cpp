@@ -1,0 +1,121 @@
+#include "mos/studio/studio_folder.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+
+#include "mos/base/file.h"
+#include "mos/base/text.h"
+#include "mos/studio/http.h"
+
+namespace mos::studio {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 9> kFolders = {"concepts", "concept-files", "models",
+                                                      "adapters", "fused",         "gallery",
+                                                      "uploads",  "jobs",          "trash"};
+constexpr std::size_t kLongestName = 120;
+constexpr std::size_t kDeepest = 8;
+
+std::vector<std::string> parts_of(std::string_view path) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const auto slash = std::min(path.find('/', begin), path.size());
+    parts.emplace_back(path.substr(begin, slash - begin));
+    begin = slash + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+void check_name(const std::string& what, std::string_view name) {
+  const auto is_odd = [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '/' || c == '\\';
+  };
+  const bool good = !name.empty() && name.size() <= kLongestName && is_utf8(name) &&
+                    std::ranges::none_of(name, is_odd) && name.front() != '.' &&
+                    trimmed(name) == name;
+  if (good) return;
+  throw Refused(400, fmt::format("{} \"{}\" is no name: up to {} bytes without slashes, control "
+                                 "characters, blanks around it or a dot at its beginning",
+                                 what, printable(name), kLongestName));
+}
+
+StudioFolder::StudioFolder(const fs::path& root) {
+  make_folders(root);
+  for (const auto folder : kFolders) make_folders(root / folder);
+  std::error_code code;
+  root_ = fs::canonical(root, code);
+  if (code) throw Error(ErrorKind::kIo, "cannot open " + root.string() + ": " + code.message());
+}
+
+fs::path StudioFolder::inside(std::string_view relative, Access access) const {
+  const auto parts = parts_of(relative);
+  if (parts.size() > kDeepest) throw Refused(400, "the path has too many folders");
+  for (const auto& part : parts) check_name("in the path, ", part);
+  if (std::ranges::find(kFolders, parts.front()) == kFolders.end()) {
+    throw Refused(400, fmt::format("\"{}\" is in no folder of the studio", printable(relative)));
+  }
+  const bool in_models = parts.front() == "models";
+  if (access == Access::kWrite && (in_models || parts.size() < 2)) {
+    throw Refused(400, fmt::format("nothing is written to \"{}\"", printable(relative)));
+  }
+  auto path = root_;
+  for (const auto& part : parts) {
+    path /= part;
+    std::error_code ignored;
+    if (!in_models && fs::is_symlink(path, ignored)) {
+      throw Refused(400, fmt::format("\"{}\" leads through a link", printable(relative)));
+    }
+  }
+  return path;
+}
+
+std::string StudioFolder::relative(const fs::path& path) const {
+  return path.lexically_relative(root_).generic_string();
+}
+
+std::string StudioFolder::free_name(const std::string& relative) const {
+  const fs::path wanted(relative);
+  auto name = relative;
+  std::error_code ignored;
+  for (int i = 2; fs::exists(fs::symlink_status(root_ / name, ignored)); ++i) {
+    const auto stem =
+        fmt::format("{}-{}{}", wanted.stem().string(), i, wanted.extension().string());
+    name = (wanted.parent_path() / stem).generic_string();
+  }
+  return name;
+}
+
+void StudioFolder::discard(const std::string& relative) const {
+  const auto path = root_ / relative;
+  std::error_code code;
+  if (!fs::exists(fs::symlink_status(path, code))) return;
+  const auto name = free_name("trash/" + path.filename().string());
+  fs::rename(path, root_ / name, code);
+  if (code) throw Error(ErrorKind::kIo, "cannot move " + relative + ": " + code.message());
+}
+
+std::string content_type(const fs::path& path) {
+  constexpr std::array<std::array<const char*, 2>, 8> kTypes = {
+      {{".png", "image/png"},
+       {".jpg", "image/jpeg"},
+       {".jpeg", "image/jpeg"},
+       {".webp", "image/webp"},
+       {".json", "application/json"},
+       {".jsonl", "text/plain; charset=utf-8"},
+       {".txt", "text/plain; charset=utf-8"},
+       {".zip", "application/zip"}}};
+  const auto ending = lower_ascii(path.extension().string());
+  for (const auto& [known, type] : kTypes) {
+    if (ending == known) return type;
+  }
+  return "application/octet-stream";
+}
+
+}  // namespace mos::studio

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// The folder that a studio serves, and the one way from a path in a request to a file.
+namespace mos::studio {
+
+/// What a job or a request may do with a path.
+enum class Access { kRead, kWrite };
+
+class StudioFolder {
+ public:
+  /// Makes the folder and those in it. Throws kIo.
+  explicit StudioFolder(const std::filesystem::path& root);
+
+  const std::filesystem::path& root() const { return root_; }
+
+  /// Where `relative` ("gallery/a.png") is. Throws Refused(400) for a path that leads out:
+  /// absolute, with "..", hidden names or control characters, through a link (but for those
+  /// directly in models/), into no folder of the studio, or, to write, into models/.
+  std::filesystem::path inside(std::string_view relative, Access access = Access::kRead) const;
+
+  /// As a request has it.
+  std::string relative(const std::filesystem::path& path) const;
+
+  /// `relative` itself if nothing is there, else with a number before its ending: a-2.png.
+  std::string free_name(const std::string& relative) const;
+
+  /// Moves a file or folder into trash/ under a name of its own. Nothing happens where nothing is.
+  void discard(const std::string& relative) const;
+
+ private:
+  std::filesystem::path root_;
+};
+
+/// Throws Refused(400) unless `name` is one of a file: up to 120 bytes of UTF-8 without slashes,
+/// control characters, a dot at its beginning or blanks around it. `what` is what messages call it.
+void check_name(const std::string& what, std::string_view name);
+
+/// Its type by its ending, for browsers.
+std::string content_type(const std::filesystem::path& path);
+
+}  // namespace mos::studio

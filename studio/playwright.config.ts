@@ -1,0 +1,26 @@
+import { existsSync } from 'node:fs';
+import { defineConfig } from '@playwright/test';
+
+const kDebian = '/usr/bin/chromium';
+const kPort = 7862;
+
+/// The pages against the stand-in server; `npm run build` comes first. MOS_STUDIO=http://… runs
+/// against another one, such as `mos studio --ui-dir studio/dist`.
+export default defineConfig({
+  testDir: 'tests/e2e',
+  workers: 1,
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
+  reporter: 'list',
+  use: {
+    baseURL: process.env.MOS_STUDIO ?? `http://127.0.0.1:${kPort}`,
+    viewport: { width: 1440, height: 900 },
+    launchOptions: {
+      args: ['--no-sandbox', '--disable-gpu'],
+      ...(existsSync(kDebian) ? { executablePath: kDebian } : {}),
+    },
+  },
+  ...(process.env.MOS_STUDIO
+    ? {}
+    : { webServer: { command: `node tests/mock/server.mjs ${kPort}`, port: kPort, reuseExistingServer: true } }),
+});

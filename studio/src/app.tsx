@@ -1,0 +1,157 @@
+import { useEffect, useState } from 'preact/hooks';
+
+import { api, type Failure } from './api/client';
+import { ComposePage } from './compose/page';
+import { ConceptsPage } from './concepts/page';
+import { GalleryPage } from './gallery/page';
+import { Dock } from './queue/dock';
+import { route } from './route';
+import { dismiss, start, startFailure, toasts } from './state';
+import { useStore } from './store';
+import { theme, type Theme } from './theme';
+import { TogetherPage } from './together/page';
+import { Icon, type IconName } from './ui/icons';
+import { isTyping } from './ui/keys';
+import { Button, Empty, IconButton } from './ui/kit';
+
+interface PageEntry {
+  name: string;
+  title: string;
+  icon: IconName;
+  draw: () => preact.JSX.Element;
+}
+
+const kPages: PageEntry[] = [
+  { name: 'concepts', title: 'Concepts', icon: 'concepts', draw: () => <ConceptsPage /> },
+  { name: 'together', title: 'Together', icon: 'together', draw: () => <TogetherPage /> },
+  { name: 'compose', title: 'Compose', icon: 'compose', draw: () => <ComposePage /> },
+  { name: 'gallery', title: 'Gallery', icon: 'gallery', draw: () => <GalleryPage /> },
+];
+
+export function App() {
+  const { page } = useStore(route);
+  const failure = useStore(startFailure);
+  useEffect(() => void start(), []);
+  useEffect(listenToKeys, []);
+  const entry = kPages.find((other) => other.name === page) ?? kPages[2]!;
+  useEffect(() => {
+    document.title = `${entry.title} · mixofshow`;
+  }, [entry]);
+  return (
+    <div class="shell">
+      <a class="skip" href="#main" onClick={skip}>Skip to the page</a>
+      <header class="top">
+        <a class="wordmark" href="#/compose" aria-label="mixofshow studio">
+          <Mark />
+          mixofshow
+        </a>
+        <nav aria-label="Pages">
+          {kPages.map(({ name, title, icon }, at) => (
+            <a
+              key={name} href={`#/${name}`} title={`${title} (Alt+${at + 1})`}
+              aria-current={entry.name === name ? 'page' : undefined}
+            >
+              <Icon name={icon} />
+              {title}
+            </a>
+          ))}
+        </nav>
+        <span class="grow wide-only" />
+        <ThemeButton />
+      </header>
+      <main class="page" id="main" tabIndex={-1}>
+        {failure ? <NoServer failure={failure} /> : entry.draw()}
+      </main>
+      <Dock />
+      <Toasts />
+    </div>
+  );
+}
+
+function Mark() {
+  return (
+    <svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true">
+      <rect x="1" y="1" width="8" height="18" rx="2" fill="var(--region-0)" />
+      <rect x="11" y="1" width="8" height="8" rx="2" fill="var(--region-1)" />
+      <rect x="11" y="11" width="8" height="8" rx="2" fill="var(--region-2)" />
+    </svg>
+  );
+}
+
+const kThemes: Record<Theme, { next: Theme; icon: IconName; label: string }> = {
+  auto: { next: 'light', icon: 'auto', label: 'Colours: as the system' },
+  light: { next: 'dark', icon: 'sun', label: 'Colours: light' },
+  dark: { next: 'auto', icon: 'moon', label: 'Colours: dark' },
+};
+
+function ThemeButton() {
+  const { next, icon, label } = kThemes[useStore(theme)];
+  return <IconButton icon={icon} label={label} onClick={() => theme.set(next)} />;
+}
+
+function NoServer({ failure }: { failure: Failure }) {
+  const [token, setToken] = useState('');
+  const unlock = async () => {
+    await api.login(token.trim()).catch(() => undefined);
+    await start();
+  };
+  if (failure.status === 401) {
+    return (
+      <Empty icon="lock" title="This studio asks for its token">
+        <p>It was printed once where `mos studio` was started.</p>
+        <form class="row" onSubmit={(event) => { event.preventDefault(); void unlock(); }}>
+          <input
+            type="password" aria-label="Token" value={token} autocomplete="current-password"
+            onInput={(event) => setToken(event.currentTarget.value)}
+          />
+          <button class="button primary">Open</button>
+        </form>
+      </Empty>
+    );
+  }
+  return (
+    <Empty icon="warning" title="No connection to the studio">
+      <p>{failure.message}</p>
+      <Button kind="primary" icon="repeat" onClick={() => void start()}>Try again</Button>
+    </Empty>
+  );
+}
+
+function Toasts() {
+  const list = useStore(toasts);
+  return (
+    <div class="toasts" role="log" aria-live="polite">
+      {list.map((toast) => (
+        <div key={toast.id} class={`toast ${toast.kind}`} role={toast.kind === 'error' ? 'alert' : undefined}>
+          <span>{toast.text}</span>
+          {toast.action && (
+            <Button class="small" onClick={() => { toast.action?.run(); dismiss(toast.id); }}>
+              {toast.action.label}
+            </Button>
+          )}
+          <IconButton class="small" icon="close" label="Dismiss" onClick={() => dismiss(toast.id)} />
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function skip(event: Event) {
+  event.preventDefault();
+  document.getElementById('main')?.focus();
+}
+
+function listenToKeys() {
+  const onKey = (event: KeyboardEvent) => {
+    const digit = Number(event.key);
+    if (event.altKey && digit >= 1 && digit <= kPages.length) {
+      event.preventDefault();
+      location.hash = `/${kPages[digit - 1]!.name}`;
+    }
+    if (event.key.toLowerCase() === 'q' && !isTyping(event) && !event.ctrlKey && !event.metaKey) {
+      document.querySelector<HTMLElement>('[data-queue-toggle]')?.click();
+    }
+  };
+  window.addEventListener('keydown', onKey);
+  return () => window.removeEventListener('keydown', onKey);
+}

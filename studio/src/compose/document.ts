@@ -1,0 +1,138 @@
+import type { Options } from '../api/types';
+import { changed, newHistory, redone, settled, undone, type History } from '../scene/history';
+import { changeRegion, emptyScene, type Region, type Scene } from '../scene/model';
+import { newStore } from '../store';
+
+/// What is open on the Compose page. The scene can be undone; what is selected or shown cannot.
+
+export type Tool = 'select' | 'box' | 'polygon' | 'brush' | 'lasso' | 'eraser';
+
+export interface View {
+  selected: string; ///< The id of a region; empty: the scene itself.
+  tool: Tool;
+  brush: number; ///< Pixels of the canvas.
+  shade: 'fill' | 'outline' | 'none'; ///< How regions are drawn over a picture.
+  isolate: boolean; ///< Only the selected region is drawn.
+}
+
+/// A picture under the regions.
+export interface Shown {
+  url: string;
+  path: string; ///< In the studio's folder; empty: a preview.
+}
+
+export interface Settings {
+  base: string;
+  options: Options;
+  scales: Record<string, number>; ///< Of concept files, by path.
+  randomSeed: boolean;
+}
+
+export interface Project {
+  id: number; ///< 0: not saved yet.
+  title: string;
+}
+
+export const history = newStore<History<Scene>>(newHistory(emptyScene()));
+export const view = newStore<View>({
+  selected: '', tool: 'select', brush: 48, shade: 'fill', isolate: false,
+});
+export const settings = newStore<Settings>({ base: '', options: {}, scales: {}, randomSeed: true });
+export const shown = newStore<Shown | null>(null);
+export const project = newStore<Project>({ id: 0, title: '' });
+/// Jobs that this page started, the newest first.
+export const started = newStore<number[]>([]);
+
+export function scene(): Scene {
+  return history.get().present;
+}
+
+/// Changes the scene. `step` names a change that goes on, see changed().
+export function edit(change: (scene: Scene) => Scene, step = '') {
+  history.set((old) => changed(old, change(old.present), step));
+}
+
+export function editRegion(id: string, change: Partial<Region>, step = '') {
+  edit((old) => changeRegion(old, id, change), step && `${step} of ${id}`);
+}
+
+export function endStep() {
+  history.set(settled);
+}
+
+export function undo() {
+  history.set(undone);
+  keepSelection();
+}
+
+export function redo() {
+  history.set(redone);
+  keepSelection();
+}
+
+export function select(id: string) {
+  endStep();
+  view.set((old) => (old.selected === id ? old : { ...old, selected: id }));
+}
+
+export function setTool(tool: Tool) {
+  view.set((old) => ({ ...old, tool }));
+}
+
+/// A selection that undoing took away is none.
+function keepSelection() {
+  const { selected } = view.get();
+  if (selected && !scene().regions.some((region) => region.id === selected)) select('');
+}
+
+export function selectedRegion(): Region | undefined {
+  const { selected } = view.get();
+  return scene().regions.find((region) => region.id === selected);
+}
+
+/// What is kept between visits, and what a project holds.
+export interface Content {
+  document: Scene;
+  settings: Settings;
+}
+
+export function content(): Content {
+  return { document: scene(), settings: settings.get() };
+}
+
+export function open(next: Partial<Content>) {
+  if (next.document) history.set(newHistory(next.document));
+  if (next.settings) settings.set(next.settings);
+  view.set((old) => ({ ...old, selected: '', tool: 'select', isolate: false }));
+}
+
+const kKey = 'mos-compose';
+const kSaveMilliseconds = 400;
+
+/// Takes up where the last visit ended, and keeps what is done from now on.
+export function keepInBrowser() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(kKey) ?? 'null');
+    if (kept?.document) open(kept);
+    if (kept?.project) project.set(kept.project);
+    if (Array.isArray(kept?.started)) started.set(kept.started);
+  } catch {
+    localStorage.removeItem(kKey);
+  }
+  let timer = 0;
+  const save = () => {
+    window.clearTimeout(timer);
+    timer = window.setTimeout(saveNow, kSaveMilliseconds);
+  };
+  for (const store of [history, settings, project, started]) store.watch(save);
+  window.addEventListener('pagehide', saveNow);
+}
+
+function saveNow() {
+  const kept = { ...content(), project: project.get(), started: started.get().slice(0, 20) };
+  try {
+    localStorage.setItem(kKey, JSON.stringify(kept));
+  } catch {
+    // The browser's store is full or forbidden: projects on the server are the safe place.
+  }
+}

@@ -1,0 +1,321 @@
+import { useState } from 'preact/hooks';
+
+import { api, fileUrl } from '../api/client';
+import { attempt, models } from '../state';
+import { kLeastSide, newId, regionTitle, resized, clampBox, type Box, type Condition, type Region, type Scene } from '../scene/model';
+import { conceptIn, withConcept, type KnownConcept } from '../scene/words';
+import { useStore } from '../store';
+import { Icon } from '../ui/icons';
+import { Button, IconButton, Labelled, Slider, Switch, Segments } from '../ui/kit';
+import { edit, editRegion, endStep, history, view } from './document';
+
+/// What is selected, in words and numbers.
+
+export function Inspector({ known }: { known: KnownConcept[] }) {
+  const scene = useStore(history, (value) => value.present);
+  const { selected } = useStore(view);
+  const index = scene.regions.findIndex((region) => region.id === selected);
+  const region = scene.regions[index];
+  if (region) return <RegionForm key={region.id} region={region} index={index} scene={scene} known={known} />;
+  return <SceneForm scene={scene} known={known} />;
+}
+
+function RegionForm(props: { region: Region; index: number; scene: Scene; known: KnownConcept[] }) {
+  const { region, index, scene, known } = props;
+  const set = (change: Partial<Region>, step = '') => editRegion(region.id, change, step);
+  return (
+    <div onFocusOut={endStep}>
+      <section class="panel-section" style={{ '--color': `var(--region-${region.color})` }}>
+        <div class="row">
+          <span class="dot" />
+          <input
+            type="text" class="name-field" aria-label="Name of the region" value={region.name}
+            placeholder={regionTitle(region, index)}
+            onInput={(event) => set({ name: event.currentTarget.value }, 'name')}
+          />
+        </div>
+        <ConceptChips
+          prompt={region.prompt} known={known}
+          onChange={(prompt) => set({ prompt })}
+        />
+        <Prompt label="Prompt" value={region.prompt} placeholder="all that the inside of this region reads" onInput={(prompt) => set({ prompt }, 'prompt')} />
+        <Prompt label="Negative" value={region.negative} placeholder="what guidance leads away from, here" onInput={(negative) => set({ negative }, 'negative')} />
+        <Slider
+          label="Strength" hint="Below 1 this share of the region's text is mixed with what holds everywhere"
+          value={region.weight} least={0.05} most={1} step={0.05} onChange={(weight) => set({ weight }, 'weight')}
+        />
+      </section>
+      <section class="panel-section">
+        {region.shape.kind === 'box' && (
+          <BoxNumbers box={region.shape.box} onChange={(box) => set({ shape: { kind: 'box', box: clampBox(box, scene) } }, 'box')} />
+        )}
+        {region.shape.kind === 'mask' && <MaskButtons region={region} />}
+        <Slider
+          label="Soft edge" hint="Pixels over which its edge is softened" value={region.feather} least={0}
+          most={Math.max(8, Math.round(Math.min(scene.width, scene.height) / 4))} step={1}
+          onChange={(feather) => set({ feather }, 'feather')}
+        />
+        <details>
+          <summary>When it holds</summary>
+          <div class="stack">
+            <Slider label="From, share of the steps" value={region.start} least={0} most={1} step={0.05} onChange={(start) => set({ start }, 'start')} />
+            <Slider label="Until" value={region.end} least={0} most={1} step={0.05} onChange={(end) => set({ end }, 'end')} />
+          </div>
+        </details>
+      </section>
+      <Conditions scene={scene} region={region.id} />
+      <Unknown rest={region.rest} />
+    </div>
+  );
+}
+
+export function Prompt(props: {
+  label: string;
+  value: string;
+  placeholder: string;
+  onInput: (value: string) => void;
+}) {
+  return (
+    <Labelled label={props.label}>
+      {(id) => (
+        <textarea
+          id={id} rows={2} value={props.value} placeholder={props.placeholder} spellcheck={false}
+          onInput={(event) => props.onInput(event.currentTarget.value)}
+        />
+      )}
+    </Labelled>
+  );
+}
+
+const kChipsShown = 12;
+
+/// The concept whose words stand in a prompt; choosing another one exchanges the words.
+function ConceptChips(props: { prompt: string; known: KnownConcept[]; onChange: (prompt: string) => void }) {
+  const { prompt, known, onChange } = props;
+  const [search, setSearch] = useState('');
+  const current = conceptIn(prompt, known);
+  if (known.length === 0) {
+    return <p class="hint">No concepts yet: tune one, or put a file into the studio on the page Together.</p>;
+  }
+  const found = known.filter((concept) => concept.name.toLowerCase().includes(search.toLowerCase()));
+  const first = current && !found.slice(0, kChipsShown).includes(current) ? [current] : [];
+  return (
+    <div class="labelled" role="group" aria-label="Concept">
+      <span class="group-label">Concept</span>
+      {known.length > kChipsShown && (
+        <input type="search" placeholder="Search concepts" aria-label="Search concepts" value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
+      )}
+      <div class="row wrap" style={{ gap: 6 }}>
+        {[...first, ...found.slice(0, kChipsShown)].map((concept) => (
+          <button
+            key={concept.name} class="chip" aria-pressed={concept === current} title={concept.words.join(' ')}
+            onClick={() => onChange(withConcept(prompt, concept === current ? undefined : concept, known))}
+          >
+            <span class="clip">{concept.name}</span>
+          </button>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function BoxNumbers({ box, onChange }: { box: Box; onChange: (box: Box) => void }) {
+  const fields: { label: string; value: number; change: (value: number) => Box }[] = [
+    { label: 'Left', value: box.left, change: (left) => ({ ...box, left, right: left + box.right - box.left }) },
+    { label: 'Top', value: box.top, change: (top) => ({ ...box, top, bottom: top + box.bottom - box.top }) },
+    { label: 'Width', value: box.right - box.left, change: (width) => ({ ...box, right: box.left + Math.max(width, kLeastSide) }) },
+    { label: 'Height', value: box.bottom - box.top, change: (height) => ({ ...box, bottom: box.top + Math.max(height, kLeastSide) }) },
+  ];
+  return (
+    <div class="four" role="group" aria-label="Place in pixels">
+      {fields.map(({ label, value, change }) => (
+        <Labelled key={label} label={label}>
+          {(id) => (
+            <input
+              id={id} type="number" step={8} value={Math.round(value * 10) / 10}
+              onChange={(event) => Number.isFinite(event.currentTarget.valueAsNumber) && onChange(change(event.currentTarget.valueAsNumber))}
+            />
+          )}
+        </Labelled>
+      ))}
+    </div>
+  );
+}
+
+function MaskButtons({ region }: { region: Region }) {
+  const { shape } = region;
+  if (shape.kind !== 'mask') return null;
+  const set = (change: Partial<typeof shape>) => editRegion(region.id, { shape: { ...shape, ...change } });
+  const load = async (file: File | undefined) => {
+    if (!file) return;
+    const stored = await attempt(() => api.upload(file.name, file));
+    if (stored) set({ file: stored.path, strokes: [] });
+  };
+  return (
+    <div class="row wrap">
+      <Button class="small" icon="close" disabled={!shape.file && shape.strokes.length === 0} onClick={() => set({ file: '', strokes: [] })}>Clear</Button>
+      <label class="button plain small">
+        <Icon name="upload" /> Mask from a file
+        <input class="hidden-name" type="file" accept="image/png,image/jpeg,image/webp" onChange={(event) => void load(event.currentTarget.files?.[0])} />
+      </label>
+      <span class="hint">Paint with the brush (M); white is the region.</span>
+    </div>
+  );
+}
+
+function SceneForm({ scene, known }: { scene: Scene; known: KnownConcept[] }) {
+  const set = (change: Partial<Scene>, step = '') => edit((old) => ({ ...old, ...change }), step);
+  return (
+    <div onFocusOut={endStep}>
+      <section class="panel-section">
+        <h2>Everywhere</h2>
+        <Prompt label="Prompt" value={scene.prompt} placeholder="what holds outside the regions, e.g. a meadow" onInput={(prompt) => set({ prompt }, 'prompt')} />
+        <Prompt label="Negative" value={scene.negative} placeholder="what guidance leads away from" onInput={(negative) => set({ negative }, 'negative')} />
+        {scene.regions.length === 0 && <ConceptChips prompt={scene.prompt} known={known} onChange={(prompt) => set({ prompt })} />}
+        <details open={!!scene.rootPrompt || !!scene.rootNegative}>
+          <summary>Root prompt, read before every region's</summary>
+          <div class="stack">
+            <Prompt label="Root prompt" value={scene.rootPrompt} placeholder="e.g. oil painting, soft light" onInput={(rootPrompt) => set({ rootPrompt }, 'rootPrompt')} />
+            <Prompt label="Root negative" value={scene.rootNegative} placeholder="for every region, too" onInput={(rootNegative) => set({ rootNegative }, 'rootNegative')} />
+          </div>
+        </details>
+      </section>
+      <section class="panel-section">
+        <CanvasSize scene={scene} />
+        <details open={scene.overlap !== 'mean' || scene.baseRatio > 0 || scene.isolate}>
+          <summary>How regions meet</summary>
+          <div class="stack">
+            <div class="labelled">
+              <span class="group-label">Where they overlap</span>
+              <Segments
+                label="Where they overlap" value={scene.overlap}
+                choices={[{ value: 'mean', label: 'The mean' }, { value: 'front', label: 'The front one' }]}
+                onChange={(overlap) => set({ overlap })}
+              />
+            </div>
+            <Slider label="Of “Everywhere” inside regions" hint="This share of the context's attention stays inside every region" value={scene.baseRatio} least={0} most={1} step={0.05} onChange={(baseRatio) => set({ baseRatio }, 'baseRatio')} />
+            <Switch label="Regions do not see each other" checked={scene.isolate} onChange={(isolate) => set({ isolate })} />
+          </div>
+        </details>
+      </section>
+      <Conditions scene={scene} region="" />
+      <Unknown rest={scene.rest} />
+    </div>
+  );
+}
+
+const kShapes: { label: string; ratio: [number, number] }[] = [
+  { label: '1:1', ratio: [1, 1] }, { label: '3:2', ratio: [3, 2] }, { label: '2:1', ratio: [2, 1] },
+  { label: '3:1', ratio: [3, 1] }, { label: '2:3', ratio: [2, 3] },
+];
+
+function CanvasSize({ scene }: { scene: Scene }) {
+  const resize = (width: number, height: number) => {
+    const tidy = (side: number) => Math.min(4096, Math.max(64, Math.round(side / 8) * 8));
+    edit((old) => resized(old, tidy(width), tidy(height)));
+  };
+  const short = Math.min(scene.width, scene.height);
+  return (
+    <div class="stack" role="group" aria-label="Canvas">
+      <div class="four two">
+        <Labelled label="Canvas width">
+          {(id) => <input id={id} type="number" step={8} min={64} value={scene.width} onChange={(event) => resize(event.currentTarget.valueAsNumber || scene.width, scene.height)} />}
+        </Labelled>
+        <Labelled label="Height">
+          {(id) => <input id={id} type="number" step={8} min={64} value={scene.height} onChange={(event) => resize(scene.width, event.currentTarget.valueAsNumber || scene.height)} />}
+        </Labelled>
+      </div>
+      <div class="row wrap" style={{ gap: 6 }}>
+        {kShapes.map(({ label, ratio: [x, y] }) => (
+          <button
+            key={label} class="chip" aria-pressed={scene.width * y === scene.height * x} aria-label={`Canvas ${label}`}
+            onClick={() => resize((short * x) / Math.min(x, y), (short * y) / Math.min(x, y))}
+          >
+            {label}
+          </button>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+/// Pictures that say where things are: of one region inside its bounds, or of the whole canvas.
+function Conditions({ scene, region }: { scene: Scene; region: string }) {
+  const own = scene.conditions.filter((condition) => condition.region === region);
+  const change = (id: string, next: Partial<Condition>, step = '') =>
+    edit(
+      (old) => ({
+        ...old,
+        conditions: old.conditions.map((one) => (one.id === id ? { ...one, ...next } : one)),
+      }),
+      step && `${step} of ${id}`,
+    );
+  const add = () => {
+    const condition: Condition = {
+      id: newId(), adapter: '', picture: '', weight: 1, region, start: 0, end: 1, guess: false, rest: {},
+    };
+    edit((old) => ({ ...old, conditions: [...old.conditions, condition] }));
+  };
+  const remove = (id: string) =>
+    edit((old) => ({ ...old, conditions: old.conditions.filter((one) => one.id !== id) }));
+  return (
+    <section class="panel-section" aria-label="Condition pictures">
+      {own.map((condition) => (
+        <ConditionForm
+          key={condition.id} condition={condition} onRemove={() => remove(condition.id)}
+          onChange={(next, step) => change(condition.id, next, step)}
+        />
+      ))}
+      <Button kind="quiet" class="small start" icon="plus" onClick={add}>
+        {region ? 'A condition picture for this region' : 'A condition picture'}
+      </Button>
+    </section>
+  );
+}
+
+function ConditionForm(props: {
+  condition: Condition;
+  onChange: (next: Partial<Condition>, step?: string) => void;
+  onRemove: () => void;
+}) {
+  const { condition, onChange } = props;
+  const adapters = useStore(models).filter((model) => model.kind === 'adapter');
+  const load = async (file: File | undefined) => {
+    if (!file) return;
+    const stored = await attempt(() => api.upload(file.name, file));
+    if (stored) onChange({ picture: stored.path });
+  };
+  const edges = () =>
+    attempt(() => api.start({ kind: 'condition', words: [condition.picture], title: 'Edges of a photo' }));
+  return (
+    <div class="condition">
+      <label class="condition-picture" title="Choose a picture">
+        {condition.picture ? <img src={fileUrl(condition.picture)} alt="Condition picture" /> : <Icon name="upload" />}
+        <input class="hidden-name" type="file" accept="image/*" aria-label="Condition picture" onChange={(event) => void load(event.currentTarget.files?.[0])} />
+      </label>
+      <div class="grow stack" style={{ gap: 8 }}>
+        <div class="row">
+          <input
+            type="text" aria-label="Adapter: T2I-Adapter or ControlNet" placeholder="adapter, e.g. models/keypose" list="adapters"
+            value={condition.adapter} onInput={(event) => onChange({ adapter: event.currentTarget.value }, 'adapter')}
+          />
+          <IconButton icon="trash" label="Remove the condition" onClick={props.onRemove} />
+        </div>
+        <datalist id="adapters">{adapters.map((model) => <option key={model.path} value={model.path} />)}</datalist>
+        <Slider label="Weight" value={condition.weight} least={0} most={2} step={0.05} onChange={(weight) => onChange({ weight }, 'weight')} />
+        {condition.picture && <Button class="small" onClick={edges}>Make edges of it</Button>}
+      </div>
+    </div>
+  );
+}
+
+/// Keys of a file that this page has no field for: kept, and said.
+function Unknown({ rest }: { rest: Record<string, unknown> }) {
+  const keys = Object.keys(rest);
+  if (keys.length === 0) return null;
+  return (
+    <p class="panel-section hint">
+      Also in the file, and kept as it is: {keys.join(', ')}.
+    </p>
+  );
+}

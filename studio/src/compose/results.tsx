@@ -1,0 +1,80 @@
+import { useEffect, useState } from 'preact/hooks';
+
+import { fileUrl } from '../api/client';
+import type { Job } from '../api/types';
+import { jobs } from '../state';
+import { useStore } from '../store';
+import { Dialog, IconButton } from '../ui/kit';
+import { shown, started, view } from './document';
+
+/// The pictures of this page's jobs, the newest first; the one that is chosen lies under the regions.
+
+const kMostResults = 40;
+
+export function Results() {
+  const all = useStore(jobs);
+  const ids = useStore(started);
+  const current = useStore(shown);
+  const [grid, setGrid] = useState<Job | null>(null);
+  const own = ids.map((id) => all.get(id)).filter((job) => job !== undefined);
+  const running = own.find((job) => job.state === 'running');
+  const pictures = own.flatMap((job) => picturesOf(job).map((path) => ({ job, path })));
+  const newest = pictures[0]?.path;
+  useEffect(() => {
+    const preview = running?.previews[running.previews.length - 1];
+    if (preview) shown.set({ url: fileUrl(preview, String(running.previews.length)), path: '' });
+  }, [running?.id, running?.previews.length]);
+  useEffect(() => {
+    if (!newest) return;
+    shown.set({ url: fileUrl(newest), path: newest });
+    view.set((old) => (old.shade === 'fill' ? { ...old, shade: 'outline' } : old));
+  }, [newest]);
+  if (pictures.length === 0) return null;
+  return (
+    <section class="results" aria-label="Pictures of this scene">
+      <button
+        class={`result blank ${current ? '' : 'on'}`} aria-pressed={!current} title="The empty canvas"
+        onClick={() => { shown.set(null); view.set((old) => ({ ...old, shade: 'fill' })); }}
+      >
+        Canvas
+      </button>
+      {pictures.slice(0, kMostResults).map(({ job, path }) => (
+        <button
+          key={path} class={`result ${current?.path === path ? 'on' : ''}`} aria-pressed={current?.path === path}
+          aria-label={`Show ${path}`} onClick={() => shown.set({ url: fileUrl(path), path })}
+          onDblClick={() => setGrid(job)}
+        >
+          <img src={fileUrl(path)} alt="" loading="lazy" />
+        </button>
+      ))}
+      {own.some((job) => picturesOf(job).length > 1) && (
+        <IconButton icon="gallery" label="All seeds of the newest job side by side" onClick={() => setGrid(own.find((job) => picturesOf(job).length > 1) ?? null)} />
+      )}
+      {grid && <SeedGrid job={grid} onClose={() => setGrid(null)} />}
+    </section>
+  );
+}
+
+export function picturesOf(job: Job): string[] {
+  return job.dry_run || job.kind !== 'sample' ? [] : job.results.filter((path) => path.endsWith('.png'));
+}
+
+function SeedGrid({ job, onClose }: { job: Job; onClose: () => void }) {
+  const seed = Number(job.options.seed ?? 0);
+  const choose = (path: string) => {
+    shown.set({ url: fileUrl(path), path });
+    onClose();
+  };
+  return (
+    <Dialog title={job.title} wide onClose={onClose}>
+      <div class="seed-grid">
+        {picturesOf(job).map((path, index) => (
+          <button key={path} class="result" aria-label={`Show seed ${seed + index}`} onClick={() => choose(path)}>
+            <img src={fileUrl(path)} alt="" />
+            <span class="mono">seed {seed + index}</span>
+          </button>
+        ))}
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,99 @@
+import { useState } from 'preact/hooks';
+
+import { api, fileUrl } from '../api/client';
+import type { Concept, ConceptPicture } from '../api/types';
+import { attempt } from '../state';
+import { Button, Labelled } from '../ui/kit';
+
+/// Captions, one by one and in bulk. Nothing is written before it is saved.
+
+export function Captions({ concept, onChange }: { concept: Concept; onChange: () => void }) {
+  const [drafts, setDrafts] = useState<Record<string, string>>({});
+  const ownText = (picture: ConceptPicture) => (picture.caption_file === null ? '' : picture.caption);
+  const textOf = (picture: ConceptPicture) => drafts[picture.name] ?? ownText(picture);
+  const set = (name: string, text: string) => setDrafts((old) => ({ ...old, [name]: text }));
+  const changed = concept.pictures.filter((picture) => textOf(picture) !== ownText(picture));
+  const all = (change: (text: string, picture: ConceptPicture) => string) =>
+    setDrafts(Object.fromEntries(concept.pictures.map((picture) => [picture.name, change(textOf(picture), picture)])));
+  const save = () =>
+    attempt(async () => {
+      const entries = changed.map((picture) => [picture.name, textOf(picture).trim() || null] as const);
+      await api.setCaptions(concept.name, Object.fromEntries(entries));
+      setDrafts({});
+      onChange();
+    });
+  return (
+    <>
+      <Bulk concept={concept} onAll={all} />
+      <ul class="caption-list">
+        {concept.pictures.map((picture) => (
+          <li key={picture.name}>
+            <img src={fileUrl(picture.file)} alt="" loading="lazy" />
+            <div class="grow">
+              <textarea
+                aria-label={`Caption of ${picture.name}`} rows={2} value={textOf(picture)} spellcheck={false}
+                placeholder={`${picture.caption || '<TOK>'}, until it has its own`} onInput={(event) => set(picture.name, event.currentTarget.value)}
+              />
+              {!calls(textOf(picture), concept) && textOf(picture) && (
+                <p class="hint wrong">It needs {'<TOK>'} or the concept’s words.</p>
+              )}
+            </div>
+          </li>
+        ))}
+      </ul>
+      {changed.length > 0 && (
+        <div class="save-bar" role="status">
+          <span>{changed.length} {changed.length === 1 ? 'caption is' : 'captions are'} changed</span>
+          <span class="grow" />
+          <Button onClick={() => setDrafts({})}>Discard</Button>
+          <Button kind="primary" onClick={() => void save()}>Save</Button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function calls(text: string, concept: Concept): boolean {
+  if (text.includes('<TOK>')) return true;
+  return concept.words.length > 0 && concept.words.every((word) => text.includes(word));
+}
+
+function Bulk(props: { concept: Concept; onAll: (change: (text: string, picture: ConceptPicture) => string) => void }) {
+  const { concept, onAll } = props;
+  const [find, setFind] = useState('');
+  const [put, setPut] = useState('');
+  const [before, setBefore] = useState('a photo of a <TOK>');
+  return (
+    <details class="bulk">
+      <summary>All at once</summary>
+      <div class="bulk-rows">
+        <Labelled label="For pictures without a caption">
+          {(id) => (
+            <div class="row">
+              <input id={id} type="text" value={before} onInput={(event) => setBefore(event.currentTarget.value)} />
+              <Button onClick={() => onAll((text) => text || before)}>Fill in</Button>
+            </div>
+          )}
+        </Labelled>
+        <Labelled label="Where the concept is not called">
+          {(id) => (
+            <div class="row">
+              <Button id={id} onClick={() => onAll((text) => (text && !calls(text, concept) ? `<TOK>, ${text}` : text))}>
+                Put {'<TOK>'} in front
+              </Button>
+            </div>
+          )}
+        </Labelled>
+        <Labelled label="Replace">
+          {(id) => (
+            <div class="row">
+              <input id={id} type="text" value={find} placeholder="this" onInput={(event) => setFind(event.currentTarget.value)} />
+              <input type="text" aria-label="Replace with" value={put} placeholder="with that" onInput={(event) => setPut(event.currentTarget.value)} />
+              <Button disabled={!find} onClick={() => onAll((text) => text.split(find).join(put))}>Replace</Button>
+            </div>
+          )}
+        </Labelled>
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,97 @@
+import type { Job, JobRequest, Options } from '../api/types';
+import { stem } from '../ui/format';
+
+/// The identity report of a fusion: each concept painted alone, in the fused model, and in its
+/// region beside the others, from the same seeds; and what the evaluation makes of it. All of it is
+/// ordinary jobs, known by their titles, so that a page that was closed finds them again.
+
+export type Way = 'alone' | 'fused' | 'region';
+export const kWays: { way: Way; title: string }[] = [
+  { way: 'alone', title: 'Alone' },
+  { way: 'fused', title: 'Fused' },
+  { way: 'region', title: 'In its region' },
+];
+
+export interface Member {
+  name: string;
+  path: string; ///< Its file.
+  phrase: string;
+}
+
+const kSeed = 1;
+const kCount = 4;
+
+/// The concepts of a fusion, with what prompts call them.
+export function membersOf(job: Job, words: (path: string) => string[]): Member[] {
+  const entries = (job.options.concepts as string[] | undefined) ?? [];
+  return entries.map((entry) => {
+    const [path = entry, given] = entry.split(/=(.*)/s);
+    return { name: stem(path), path, phrase: given ?? words(path).join(' ') };
+  });
+}
+
+export function titleFor(fusion: number, name: string, way: Way | `figures ${Way}`): string {
+  return `identity of fusion ${fusion}: ${name}, ${way}`;
+}
+
+/// The newest job with this title that was not given up.
+export function jobFor(all: ReadonlyMap<number, Job>, title: string): Job | undefined {
+  return [...all.values()]
+    .filter((job) => job.title === title && job.state !== 'cancelled')
+    .sort((a, b) => b.id - a.id)[0];
+}
+
+/// Alone and fused for each concept, and one scene for all of them. `side` is the model's own, in
+/// pixels.
+export function paintRequests(fusion: Job, members: Member[], side: number): JobRequest[] {
+  const base = String(fusion.options.base ?? '');
+  const fused = fusion.results.find((path) => path.startsWith('fused/')) ?? '';
+  const common = { seed: kSeed, count: kCount };
+  const requests = members.flatMap((member): JobRequest[] => {
+    const prompt = `a photo of a ${member.phrase}`;
+    return [
+      {
+        kind: 'sample', title: titleFor(fusion.id, member.name, 'alone'),
+        options: { ...common, prompt, concept: [member.path], ...(base ? { base } : {}) },
+      },
+      {
+        kind: 'sample', title: titleFor(fusion.id, member.name, 'fused'),
+        options: { ...common, prompt, base: fused },
+      },
+    ];
+  });
+  return [...requests, regionRequest(fusion, members, side, { ...common, base: fused })];
+}
+
+function regionRequest(fusion: Job, members: Member[], side: number, options: Options): JobRequest {
+  const regions = members.map((member, index) => ({
+    name: member.name,
+    prompt: `a photo of a ${member.phrase}`,
+    box: [0, index / members.length, 1, (index + 1) / members.length],
+  }));
+  return {
+    kind: 'sample', title: titleFor(fusion.id, 'all', 'region'), options,
+    scene: { prompt: '', height: side, width: side * members.length, regions },
+  };
+}
+
+/// The job that painted a concept this way: in regions it is one for all of them.
+export function paintedTitle(fusion: number, name: string, way: Way): string {
+  return titleFor(fusion, way === 'region' ? 'all' : name, way);
+}
+
+/// The evaluation of pictures that are there, against the concept's own. `place` is its region's, of
+/// how many.
+export function evaluateRequest(
+  fusion: number, member: Member, way: Way, painted: Job, place: { index: number; count: number },
+): JobRequest {
+  const { index, count } = place;
+  return {
+    kind: 'evaluate', title: titleFor(fusion, member.name, `figures ${way}`),
+    options: {
+      pictures: painted.results, references: `concepts/${member.name}`,
+      ...(way === 'region' ? { part: [0, index / count, 1, (index + 1) / count] } : {}),
+      ...(painted.options.base ? { base: painted.options.base } : {}),
+    },
+  };
+}

@@ -1,0 +1,257 @@
+import type { ButtonHTMLAttributes, ComponentChildren, TargetedEvent } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+
+import { Icon, type IconName } from './icons';
+
+/// The few parts that pages are made of. Each has a name for screen readers and works by keyboard.
+
+type ButtonAttributes = Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'icon' | 'label' | 'disabled'>;
+
+interface ButtonProps extends ButtonAttributes {
+  icon?: IconName;
+  kind?: 'plain' | 'primary' | 'quiet' | 'danger';
+  disabled?: boolean;
+  busy?: boolean;
+}
+
+export function Button({ icon, kind = 'plain', busy, children, class: more, ...rest }: ButtonProps) {
+  return (
+    <button type="button" class={`button ${kind} ${more ?? ''}`} aria-busy={busy} {...rest}>
+      {busy ? <span class="spinner" aria-hidden="true" /> : icon && <Icon name={icon} />}
+      {children}
+    </button>
+  );
+}
+
+interface IconButtonProps extends ButtonAttributes {
+  icon: IconName;
+  label: string;
+  keys?: string;
+  pressed?: boolean;
+  disabled?: boolean;
+  filled?: boolean;
+}
+
+/// A button of an icon alone; `keys` is the shortcut that its hint names.
+export function IconButton({ icon, label, keys, pressed, filled, class: more, ...rest }: IconButtonProps) {
+  return (
+    <button
+      type="button" class={`icon-button ${more ?? ''}`} aria-label={label}
+      title={keys ? `${label} (${keys})` : label} aria-pressed={pressed} {...rest}
+    >
+      <Icon name={icon} filled={filled ?? false} />
+    </button>
+  );
+}
+
+/// A label, a control and what there is to say about it. The control gets the id that it is given.
+export function Labelled(props: {
+  label: ComponentChildren;
+  hint?: ComponentChildren;
+  error?: string | undefined;
+  children: (id: string, describedBy: string) => ComponentChildren;
+}) {
+  const id = useId();
+  return (
+    <div class="labelled">
+      <label for={id}>{props.label}</label>
+      {props.children(id, `${id}-hint`)}
+      <div id={`${id}-hint`} class={props.error ? 'hint wrong' : 'hint'}>
+        {props.error ?? props.hint}
+      </div>
+    </div>
+  );
+}
+
+/// A slider beside its number.
+export function Slider(props: {
+  label: string;
+  value: number;
+  least: number;
+  most: number;
+  step: number;
+  hint?: string;
+  onChange: (value: number) => void;
+}) {
+  const id = useId();
+  const range = { min: props.least, max: props.most, step: props.step, value: props.value };
+  const set = (event: TargetedEvent<HTMLInputElement>) => {
+    const value = event.currentTarget.valueAsNumber;
+    if (Number.isFinite(value)) props.onChange(Math.min(Math.max(value, props.least), props.most));
+  };
+  const share = (props.value - props.least) / (props.most - props.least || 1);
+  return (
+    <div class="slider" title={props.hint}>
+      <label for={id}>{props.label}</label>
+      <input
+        id={id} type="range" {...range} onInput={set}
+        style={{ '--share': `${Math.round(share * 100)}%` }}
+      />
+      <input type="number" class="number" aria-label={`${props.label}, number`} {...range} onChange={set} />
+    </div>
+  );
+}
+
+export function Switch(props: {
+  label: string;
+  checked: boolean;
+  onChange: (checked: boolean) => void;
+  hint?: string;
+}) {
+  return (
+    <label class="switch" title={props.hint}>
+      <input
+        type="checkbox" role="switch" checked={props.checked}
+        onChange={(event) => props.onChange(event.currentTarget.checked)}
+      />
+      <span class="track" aria-hidden="true" />
+      <span>{props.label}</span>
+    </label>
+  );
+}
+
+export function Segments<T extends string>(props: {
+  label: string;
+  value: T;
+  choices: { value: T; label: string }[];
+  onChange: (value: T) => void;
+}) {
+  return (
+    <div class="segments" role="radiogroup" aria-label={props.label}>
+      {props.choices.map((choice) => (
+        <label key={choice.value} class={choice.value === props.value ? 'on' : ''}>
+          <input
+            type="radio" name={props.label} checked={choice.value === props.value}
+            onChange={() => props.onChange(choice.value)}
+          />
+          {choice.label}
+        </label>
+      ))}
+    </div>
+  );
+}
+
+/// A button that opens a list of commands. Arrow keys move in it, Escape closes.
+export function Menu(props: {
+  label: string;
+  icon?: IconName;
+  text?: string;
+  kind?: 'plain' | 'quiet' | 'primary';
+  children: (close: () => void) => ComponentChildren;
+}) {
+  const [open, setOpen] = useState(false);
+  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const outside = (event: Event) => {
+      if (!root.current?.contains(event.target as Node)) setOpen(false);
+    };
+    document.addEventListener('pointerdown', outside);
+    root.current?.querySelector<HTMLElement>('[role=menuitem]')?.focus();
+    return () => document.removeEventListener('pointerdown', outside);
+  }, [open]);
+  const onKey = (event: KeyboardEvent) => {
+    if (!open) return;
+    const items = [...(root.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
+    const at = items.indexOf(document.activeElement as HTMLElement);
+    const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+    if (step !== 0) items[(at + step + items.length) % items.length]?.focus();
+    if (event.key === 'Escape') {
+      setOpen(false);
+      root.current?.querySelector('button')?.focus();
+    }
+    if (step !== 0 || event.key === 'Escape') {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  };
+  return (
+    <div class="menu" ref={root} onKeyDown={onKey}>
+      {props.text ? (
+        <Button
+          icon={props.icon} kind={props.kind ?? 'plain'} aria-label={props.label}
+          aria-haspopup="menu" aria-expanded={open} onClick={() => setOpen(!open)}
+        >
+          {props.text}
+        </Button>
+      ) : (
+        <IconButton
+          icon={props.icon ?? 'more'} label={props.label}
+          aria-haspopup="menu" aria-expanded={open} onClick={() => setOpen(!open)}
+        />
+      )}
+      {open && (
+        <div class="menu-list" role="menu" aria-label={props.label}>
+          {props.children(() => setOpen(false))}
+        </div>
+      )}
+    </div>
+  );
+}
+
+export function MenuItem(props: { icon?: IconName; keys?: string; danger?: boolean; disabled?: boolean; onClick: () => void; children: ComponentChildren }) {
+  return (
+    <button
+      type="button" role="menuitem" class={props.danger ? 'danger' : ''}
+      disabled={props.disabled ?? false} onClick={props.onClick}
+    >
+      {props.icon && <Icon name={props.icon} />}
+      <span>{props.children}</span>
+      {props.keys && <kbd>{props.keys}</kbd>}
+    </button>
+  );
+}
+
+/// A dialog over the page; the browser keeps the focus inside.
+export function Dialog(props: {
+  title: string;
+  onClose: () => void;
+  wide?: boolean;
+  children: ComponentChildren;
+  actions?: ComponentChildren;
+}) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={dialog} class={props.wide ? 'dialog wide' : 'dialog'} aria-label={props.title}
+      onClose={props.onClose}
+      onClick={(event) => event.target === dialog.current && props.onClose()}
+    >
+      <header>
+        <h2>{props.title}</h2>
+        <IconButton icon="close" label="Close" onClick={props.onClose} />
+      </header>
+      <div class="dialog-body">{props.children}</div>
+      {props.actions && <footer>{props.actions}</footer>}
+    </dialog>
+  );
+}
+
+export function Empty(props: { icon: IconName; title: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <Icon name={props.icon} size={36} />
+      <h2>{props.title}</h2>
+      {props.children}
+    </div>
+  );
+}
+
+/// A line of text to copy, such as a command.
+export function Copyable({ text, label }: { text: string; label: string }) {
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setCopied(true);
+    window.setTimeout(() => setCopied(false), 1500);
+  };
+  return (
+    <div class="copyable">
+      <code>{text}</code>
+      <IconButton icon={copied ? 'check' : 'copy'} label={copied ? 'Copied' : label} onClick={copy} />
+    </div>
+  );
+}

@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+
+import { dragOnCanvas, expect, jobsAskedFor, layer, mock, test } from './tools';
+
+test('a scene of two boxes is drawn, painted and found in the gallery', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await page.getByLabel('Model', { exact: true }).selectOption('fused/3');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Draw a box' }).click();
+  await dragOnCanvas(page, [0.05, 0.1], [0.45, 0.95]);
+  await page.getByRole('button', { name: 'wizard', exact: true }).click();
+  await page.getByRole('button', { name: 'Draw a box' }).click();
+  await dragOnCanvas(page, [0.55, 0.1], [0.95, 0.95]);
+  await page.getByRole('button', { name: 'teddy', exact: true }).click();
+  await page.getByLabel('Name of the region').fill('bear');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
+
+  expect(asked).toHaveLength(1);
+  const { options, scene } = asked[0]!;
+  expect(options).toMatchObject({ base: 'fused/3', seed: expect.any(Number) });
+  expect(options.concept).toBeUndefined();
+  expect(scene).toMatchObject({ prompt: 'a meadow', height: 128, width: 128 });
+  const regions = scene!.regions as Record<string, unknown>[];
+  expect(regions.map(({ name, prompt }) => [name, prompt])).toEqual([
+    ['bear', 'a photo of a <teddy1> <teddy2>'],
+    [undefined, 'a photo of a <wizard1> <wizard2>'],
+  ]);
+  for (const { box } of regions as { box: number[] }[]) expect(box.every((side) => side % 8 === 0)).toBe(true);
+
+  await page.getByRole('link', { name: 'Gallery' }).click();
+  await expect(page.getByRole('status').filter({ hasText: '241 pictures' })).toBeVisible();
+});
+
+test('a region is painted with the brush, undone and redone by keyboard', async ({ page, request }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.keyboard.press('m');
+  await dragOnCanvas(page, [0.2, 0.5], [0.8, 0.5]);
+  await page.keyboard.press('Escape');
+  await page.getByLabel('Prompt', { exact: true }).fill('a pond');
+  await page.locator('[data-canvas]').focus();
+  await page.keyboard.press('Control+z');
+  await page.keyboard.press('Control+z');
+  await expect(page.getByText('Nothing is painted in Region 1.').first()).toBeAttached();
+  await page.keyboard.press('Control+Shift+z');
+  await page.keyboard.press('Control+y');
+  await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('a pond');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect.poll(() => asked.length).toBe(1);
+  const [{ mask }] = asked[0]!.scene!.regions as [{ mask: string }];
+  expect(mask).toMatch(/^uploads\/mask-/);
+  const png = await (await request.get(`/mos/v1/files/${mask}`)).body();
+  expect(png.subarray(1, 4).toString()).toBe('PNG');
+  expect([png.readUInt32BE(16), png.readUInt32BE(20), png[25]]).toEqual([128, 128, 0]);
+});
+
+test('arrow keys move a region, layers change their sequence', async ({ page }) => {
+  await page.goto('/#/compose');
+  await page.getByRole('button', { name: 'Layout: Side by side' }).click();
+  await layer(page, 'right').click();
+  const left = page.getByRole('group', { name: 'Place in pixels' }).getByLabel('Left');
+  const before = Number(await left.inputValue());
+  await page.locator('[data-canvas]').focus();
+  await page.keyboard.press('ArrowLeft');
+  await expect(left).toHaveValue(String(before - 8));
+  await page.keyboard.press('PageUp');
+  const names = page.locator('.layer-list .layer-name');
+  await expect(names).toHaveText(['right', 'left']);
+  await page.keyboard.press('Delete');
+  await expect(names).toHaveText(['left']);
+  await page.keyboard.press('Control+z');
+  await expect(names).toHaveText(['right', 'left']);
+});
+
+test('what cannot work is said before it is started', async ({ page }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a <nobody1> in the snow');
+  await expect(page.getByText('No concept here brings the word <nobody1>.')).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Paint', exact: true })).toBeDisabled();
+});
+
+test('a scene survives a reload, and the page finds its job again', async ({ page, request }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow at noon');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('region', { name: 'Queue' }).getByText(/a meadow at noon/)).toBeVisible();
+  await mock(request, 'hold', { held: true });
+  await page.reload();
+  await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('a meadow at noon');
+  await expect(page.getByRole('region', { name: 'Queue' }).getByText(/a meadow at noon/)).toBeVisible();
+  await mock(request, 'hold', { held: false });
+  await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
+});
+
+test('a scene file comes in and goes out as it was', async ({ page }) => {
+  await page.goto('/#/compose');
+  const file = { prompt: 'a hill', height: 128, width: 256, regions: [{ name: 'sun', prompt: 'the sun', box: [0, 0, 64, 64], weight: 0.5 }] };
+  await page.getByRole('button', { name: 'Scene', exact: true }).click();
+  const chooser = page.waitForEvent('filechooser');
+  await page.getByRole('menuitem', { name: 'From a scene file or a picture…' }).click();
+  await (await chooser).setFiles({ name: 'hill.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(file)) });
+  await expect(page.locator('.layer-list .layer-name')).toHaveText(['sun']);
+  await page.getByRole('button', { name: 'Scene', exact: true }).click();
+  const download = page.waitForEvent('download');
+  await page.getByRole('menuitem', { name: 'Scene file for mos sample' }).click();
+  expect(JSON.parse(readFileSync(await (await download).path(), 'utf8'))).toEqual(file);
+});
+
+test('one region of a picture is painted again', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await page.getByRole('button', { name: 'Layout: Side by side' }).click();
+  for (const name of ['left', 'right']) {
+    await layer(page, name).click();
+    await page.getByLabel('Prompt', { exact: true }).fill(`a house on the ${name}`);
+  }
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await page.getByRole('button', { name: 'Paint only right again' }).click();
+  await expect.poll(() => asked.length).toBe(2);
+  expect(asked[1]!.options).toMatchObject({ redo_region: 'right', from: expect.stringMatching(/^gallery\//) });
+});

@@ -1,0 +1,87 @@
+import { expect, mock, test } from './tools';
+
+test('the queue is in sight on every page, and jobs are moved and cancelled', async ({ page, request }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('first');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  const queue = page.getByRole('region', { name: 'Queue' });
+  await expect(queue.getByText('first')).toBeVisible();
+  await mock(request, 'hold', { held: true });
+  for (const prompt of ['second', 'third']) {
+    await page.getByLabel('Prompt', { exact: true }).fill(prompt);
+    await page.getByRole('button', { name: 'Paint', exact: true }).click();
+    await expect(queue.getByText(/waiting/)).toHaveText(prompt === 'second' ? '1 waiting' : '2 waiting');
+  }
+  await page.getByRole('link', { name: 'Gallery' }).click();
+  await page.getByRole('button', { name: 'Open the queue' }).click();
+  await page.getByRole('button', { name: 'Move third up' }).click();
+  await expect(queue.locator('.job-title').nth(1)).toContainText('third');
+  await queue.getByRole('listitem').getByRole('button', { name: 'Cancel first' }).click();
+  await expect(queue.locator('.job-title').first()).toContainText('third');
+});
+
+test('a job that failed says why', async ({ page, request }) => {
+  await mock(request, 'fail', { message: 'The adapter is for another model: 1024 numbers, expected 768.' });
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('alert')).toContainText('1024 numbers, expected 768');
+});
+
+test('without a stream the page asks, and sees the same', async ({ page, request }) => {
+  await mock(request, 'reset', { refuseStreams: true });
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await expect(page.getByText('Connected, asking')).toBeVisible();
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
+});
+
+test('with nothing in the folder every page says what to do', async ({ page, request }) => {
+  await mock(request, 'reset', { empty: true });
+  await page.goto('/#/concepts');
+  await expect(page.getByText('Nobody is here yet')).toBeVisible();
+  await page.goto('/#/together');
+  await expect(page.getByText('No concept files yet')).toBeVisible();
+  await page.goto('/#/gallery');
+  await expect(page.getByText('No pictures yet')).toBeVisible();
+  await page.goto('/#/compose');
+  await expect(page.getByText('Put a base model into models/')).toBeVisible();
+});
+
+test('the page runs nothing but itself', async ({ page }) => {
+  await page.goto('/#/compose');
+  await expect(page.getByText('Connected')).toBeAttached();
+  const ran = await page.evaluate(() => {
+    const script = document.createElement('script');
+    script.textContent = 'window.intruder = true';
+    document.body.append(script);
+    return (window as unknown as { intruder?: boolean }).intruder === true;
+  });
+  expect(ran).toBe(false);
+});
+
+test('every control has a name, and the gallery and the queue fit a phone', async ({ page }) => {
+  for (const name of ['compose', 'gallery', 'together', 'concepts/wizard']) {
+    await page.goto(`/#/${name}`);
+    await expect(page.locator('.page').locator('button, a, input').first()).toBeAttached();
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>('button, a[href], input, select, textarea')]
+        .filter((one) => {
+          const labels = (one as HTMLInputElement).labels;
+          const text = one.getAttribute('aria-label') ?? one.textContent ?? '';
+          return !text.trim() && !labels?.length;
+        })
+        .map((one) => one.outerHTML.slice(0, 120)),
+    );
+    expect(nameless).toEqual([]);
+  }
+  await page.setViewportSize({ width: 390, height: 844 });
+  for (const name of ['gallery', 'compose']) {
+    await page.goto(`/#/${name}`);
+    await page.getByRole('button', { name: 'Open the queue' }).click();
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
+    expect(wide).toBe(false);
+    await page.getByRole('button', { name: 'Close the queue' }).click();
+  }
+});

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+
+import { kFirstOptions, kOwnedOptions } from '../../src/compose/request';
+import { fieldsOf, givenOptions, isChanged, labelOf, textOf, valueOf } from '../../src/forms/schema';
+
+const schemaOf = (kind: string) =>
+  JSON.parse(readFileSync(new URL(`../mock/schemas/${kind}.json`, import.meta.url), 'utf8'));
+const sample = fieldsOf(schemaOf('sample'));
+const tune = fieldsOf(schemaOf('tune'));
+const named = (fields: typeof sample, name: string) => fields.find((field) => field.name === name)!;
+
+describe('fields', () => {
+  it('are as the program describes its options', () => {
+    expect(named(sample, 'steps')).toMatchObject({ kind: 'integer', least: 1, fallback: 50, help: 'denoising steps' });
+    expect(named(tune, 'method')).toMatchObject({ kind: 'choice', choices: expect.arrayContaining(['ed_lora', 'lora']) });
+    expect(named(tune, 'preview_scales')).toMatchObject({ kind: 'list', itemKind: 'number', least: -10 });
+    expect(named(sample, 'zero_snr')).toMatchObject({ kind: 'switch', fallback: false });
+    expect(named(sample, 'concept')).toMatchObject({ kind: 'list', itemKind: 'text', isPath: true });
+    expect(named(sample, 'prompt')).toMatchObject({ kind: 'text', isOptional: true, fallback: null });
+  });
+
+  it('are all of them, whatever their number', () => {
+    for (const kind of ['sample', 'tune', 'fuse', 'condition', 'convert', 'evaluate']) {
+      expect(fieldsOf(schemaOf(kind)).length).toBe(Object.keys(schemaOf(kind).properties).length);
+    }
+  });
+
+  it('that Compose names are there', () => {
+    const names = sample.map(({ name }) => name);
+    expect(names).toEqual(expect.arrayContaining([...kFirstOptions, ...kOwnedOptions]));
+  });
+
+  it('say what a text lacks', () => {
+    expect(() => valueOf(named(sample, 'steps'), '0')).toThrow('At least 1.');
+    expect(() => valueOf(named(sample, 'steps'), '2.5')).toThrow('Whole numbers');
+    expect(() => valueOf(named(sample, 'steps'), '')).toThrow('not a number');
+    expect(() => valueOf(named(tune, 'preview_scales'), '0, 11')).toThrow('At most 10.');
+    expect(valueOf(named(tune, 'preview_scales'), '0, 0.7,1')).toEqual([0, 0.7, 1]);
+  });
+
+  it('know what is not usual', () => {
+    const steps = named(sample, 'steps');
+    expect(isChanged(steps, {})).toBe(false);
+    expect(isChanged(steps, { steps: 50 })).toBe(false);
+    expect(isChanged(steps, { steps: 20 })).toBe(true);
+    expect(givenOptions(sample, { steps: 20, nonsense: 1 })).toEqual({ steps: 20 });
+  });
+
+  it('are called as people read', () => {
+    expect(labelOf('guidance_scale')).toBe('Guidance scale');
+    expect(labelOf('vae_tile')).toBe('VAE tile');
+    expect(textOf([1, 2])).toBe('1, 2');
+  });
+});

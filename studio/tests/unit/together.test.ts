@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+
+import { sampleOf } from '../../src/concepts/samples';
+import { rowsInSight } from '../../src/gallery/pages';
+import { clashesOf, entriesOf, renamesFor, titleOf } from '../../src/together/clashes';
+import { factsOf, kept, taken } from '../../src/together/fit';
+import { bytes, duration } from '../../src/ui/format';
+
+const file = (name: string, words: string[]) => ({ path: `concept-files/${name}.safetensors`, bytes: 1, words, made_by: null, problem: null });
+
+describe('clashes', () => {
+  const chosen = [file('a', ['<hero1>', '<hero2>']), file('b', ['<hero1>', '<hero1b>']), file('c', ['<hero1>'])];
+
+  it('are the words of several', () => {
+    expect(clashesOf(chosen)).toEqual([{ word: '<hero1>', files: chosen.map(({ path }) => path) }]);
+    expect(clashesOf([chosen[0]!])).toEqual([]);
+  });
+
+  it('are solved with words that nobody has', () => {
+    expect(renamesFor(chosen, clashesOf(chosen))).toEqual(['2:<hero1>=<hero1c>', '3:<hero1>=<hero1d>']);
+  });
+
+  it('leave the words alone that somebody gave', () => {
+    expect(entriesOf([file('a', []), file('b', ['x'])], { 'concept-files/a.safetensors': ' sks dog ' })).toEqual([
+      'concept-files/a.safetensors=sks dog', 'concept-files/b.safetensors',
+    ]);
+    expect(titleOf(chosen)).toBe('a, b and c');
+  });
+});
+
+describe('the report of a fusion', () => {
+  it('is summed by concept and by group of layers', () => {
+    const fit = (before: number, after: number, crosstalk: number) => ({ before, after, crosstalk });
+    const facts = factsOf({
+      method: 'gradient', concepts: ['a', 'b'],
+      layers: [
+        { stage: 'unet', concepts: { a: fit(8, 2, 1), b: fit(4, 4, 2) } },
+        { stage: 'unet', concepts: { a: fit(2, 1, 1) } },
+        { stage: 'text_encoder', concepts: { a: fit(10, 7, 0) } },
+      ],
+    });
+    expect(facts.total.a).toEqual(fit(20, 10, 2));
+    expect(facts.byStage.unet!.a).toEqual(fit(10, 3, 2));
+    expect([kept(facts.total.a!), taken(facts.total.a!), kept(facts.total.b!)]).toEqual([0.5, 0.1, 0]);
+    expect(factsOf({})).toMatchObject({ concepts: [], stages: [] });
+  });
+});
+
+describe('lists', () => {
+  it('draw only what is in sight', () => {
+    expect(rowsInSight({ top: 0, height: 800 }, 200, 5000)).toEqual({ first: 0, last: 7 });
+    expect(rowsInSight({ top: 400_000, height: 800 }, 200, 5000)).toEqual({ first: 1997, last: 2007 });
+    expect(rowsInSight({ top: 0, height: 800 }, 200, 2)).toEqual({ first: 0, last: 1 });
+  });
+
+  it('know sample pictures by their names', () => {
+    expect(sampleOf('jobs/1/previews/step-000300-2.png')).toMatchObject({ step: 300, prompt: 2 });
+    expect(sampleOf('gallery/12.png')).toBeUndefined();
+  });
+});
+
+describe('numbers', () => {
+  it('are as people say them', () => {
+    expect([0.2, 59, 125, 3600, 5400].map(duration)).toEqual(['< 1 s', '59 s', '2 min', '1 h', '1 h 30 min']);
+    expect([12, 2_400_000, 46_000_000, 1.9e9].map(bytes)).toEqual(['0 kB', '2.4 MB', '46 MB', '1.9 GB']);
+  });
+});

@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <set>
+
+#include "mos/studio/embedded.h"
+#include "mos/studio/schema_check.h"
+#include "tests/studio/studio_fixture.h"
+
+namespace mos::studio {
+namespace {
+
+class Api : public StudioTest {
+ protected:
+  const Json document_ = parse_json(openapi_text(), "docs/openapi.json");
+
+  /// Asks, and holds the answer against what the file says of it.
+  Json held(const std::string& method, const std::string& path, const std::string& pattern,
+            const Json& body = nullptr) {
+    const auto reply = ask(method, path, body.is_null() ? "" : body.dump());
+    auto lowered = method;
+    std::ranges::transform(lowered, lowered.begin(),
+                           [](char c) { return static_cast<char>(c | 32); });
+    const auto& responses = document_.at("paths").at(pattern).at(lowered).at("responses");
+    const auto status = std::to_string(reply.status);
+    EXPECT_TRUE(responses.contains(status)) << method << " " << path << ": " << reply.body;
+    const auto& response =
+        responses.contains(status) ? responses.at(status) : responses.at("default");
+    if (!response.at("content").contains("application/json")) return nullptr;
+    const auto json = parse_json(reply.body, "the reply");
+    const auto& schema = response.at("content").at("application/json").at("schema");
+    for (const auto& problem : schema_problems(json, schema, document_, path)) {
+      ADD_FAILURE() << problem;
+    }
+    return json;
+  }
+};
+
+TEST_F(Api, TheFileHasEveryRouteAndNoOther) {
+  std::set<std::string> here, there;
+  for (const auto& route : studio_->router.routes()) {
+    auto method = route.method;
+    std::ranges::transform(method, method.begin(),
+                           [](char c) { return static_cast<char>(c | 32); });
+    here.insert(method + " " + route.pattern);
+  }
+  for (const auto& [path, methods] : document_.at("paths").items()) {
+    for (const auto& [method, operation] : methods.items()) there.insert(method + " " + path);
+  }
+  EXPECT_EQ(here, there);
+}
+
+TEST_F(Api, AnswersAreWhatTheFileSays) {
+  const std::string v = "/mos/v1/";
+  for (const std::string name :
+       {"info", "openapi.json", "capabilities", "models", "concept-files", "jobs", "queue",
+        "events/poll", "concepts", "gallery", "projects"}) {
+    held("GET", v + name, v + name);
+  }
+  for (const std::string name :
+       {"progress", "samplers", "schedulers", "sd-models", "loras", "options"}) {
+    held("GET", "/sdapi/v1/" + name, "/sdapi/v1/" + name);
+  }
+  held("GET", "/v1/models", "/v1/models");
+  held("POST", v + "login", v + "login", {{"token", ""}});
+}
+
+TEST_F(Api, AJobIsWhatTheFileSaysThroughItsLife) {
+  const std::string jobs = "/mos/v1/jobs", one = jobs + "/{id}";
+  const Json request = {{"kind", "sample"}, {"options", {{"prompt", "a dog"}}}, {"title", "t"}};
+  held("POST", "/mos/v1/check", "/mos/v1/check", request);
+  const auto job = held("POST", jobs, jobs, request);
+  when(job, "done");
+  for (const std::string part : {"", "/log", "/curve"}) held("GET", jobs + "/1" + part, one + part);
+  const auto again =
+      held("POST", jobs + "/1/repeat", one + "/repeat", {{"options", {{"prompt", "wait"}}}});
+  when(again, "running");
+  held("POST", jobs + "/2/cancel", one + "/cancel");
+  when(again, "cancelled");
+  held("DELETE", jobs + "/2", one);
+  EXPECT_EQ(ask("GET", jobs + "/2").status, 404);
+  EXPECT_EQ(ask("POST", jobs + "/1/pause").status, 409);
+  EXPECT_EQ(ask("PUT", jobs + "/1").status, 405);
+}
+
+TEST_F(Api, TheGalleryIsWhatTheFileSays) {
+  const std::string gallery = "/mos/v1/gallery";
+  when(add_sample("a dog"), "done");
+  held("GET", gallery + "/1", gallery + "/{id}");
+  held("PATCH", gallery + "/1", gallery + "/{id}", {{"starred", true}, {"note", "good one"}});
+  EXPECT_EQ(answer("GET", gallery + "?starred=true&search=GOOD").at("pictures").size(), 1U);
+  EXPECT_EQ(answer("GET", gallery + "?search=absent").at("total"), 0);
+  EXPECT_EQ(ask("GET", gallery + "/1/picture").file, folder_->root() / "gallery/1.png");
+  held("POST", gallery + "/delete", gallery + "/delete", {{"ids", {1}}});
+  EXPECT_TRUE(std::filesystem::exists(folder_->root() / "trash/1.png"));
+  EXPECT_EQ(answer("GET", gallery).at("total"), 0);
+}
+
+TEST_F(Api, ProjectsComeBackAsTheyWere) {
+  const std::string projects = "/mos/v1/projects", one = projects + "/{id}";
+  const Json content = {{"scene", {{"prompt", "a beach"}}}};
+  held("POST", projects, projects, {{"title", "beach"}, {"content", content}});
+  held("PUT", projects + "/1", one, {{"title", "sea"}, {"content", content}});
+  start();
+  EXPECT_EQ(held("GET", projects + "/1", one).at("content"), content);
+  held("DELETE", projects + "/1", one);
+  EXPECT_EQ(ask("GET", projects + "/1").status, 404);
+}
+
+TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
+  const std::string concepts = "/mos/v1/concepts", one = concepts + "/{name}";
+  held("POST", concepts, concepts, {{"name", "racer"}, {"words", {"<racer1>", "<racer2>"}}});
+  const auto put = [&](const std::string& path) {
+    return ask("PUT", concepts + path, "bytes", "image/png").status;
+  };
+  EXPECT_EQ(put("/racer/pictures/00.png"), 201);
+  EXPECT_EQ(put("/racer/pictures/01.png"), 201);
+  EXPECT_EQ(put("/racer/pictures/00.png"), 201);
+  EXPECT_TRUE(std::filesystem::exists(folder_->root() / "trash/00.png"));
+  EXPECT_EQ(put("/racer/masks/00"), 201);
+  EXPECT_EQ(put("/racer/masks/02"), 404);
+  EXPECT_EQ(put("/racer/pictures/00.jpg"), 409);
+  EXPECT_EQ(put("/racer/pictures/00.bmp"), 415);
+  EXPECT_EQ(put("/racer/pictures/..png"), 400);
+  EXPECT_EQ(put("/absent/pictures/00.png"), 404);
+  held("PATCH", concepts + "/racer/captions", one + "/captions", {{"00", "a <TOK> in the snow"}});
+  EXPECT_EQ(read_text_file(folder_->root() / "concepts/racer/captions/00.txt"),
+            "a <TOK> in the snow\n");
+  held("GET", concepts + "/racer", one);
+  held("PATCH", concepts + "/racer", one, {{"class_word", "car"}});
+  const auto all = held("GET", concepts, concepts).at("concepts");
+  EXPECT_EQ(all.at(0).at("masks"), 1);
+  EXPECT_EQ(all.at(0).at("class_word"), "car");
+  held("DELETE", concepts + "/racer/pictures/00.png", one + "/pictures/{file}");
+  held("DELETE", concepts + "/racer", one);
+  EXPECT_EQ(answer("GET", concepts).at("concepts").size(), 0U);
+  EXPECT_TRUE(std::filesystem::exists(folder_->root() / "trash/racer"));
+}
+
+TEST_F(Api, A1111PaintsAndRefusesWhatItDoesNotDo) {
+  const auto txt2img = [this](const Json& body) {
+    return ask("POST", "/sdapi/v1/txt2img", body.dump());
+  };
+  const auto reply =
+      txt2img({{"prompt", "a dog"},
+               {"seed", 7},
+               {"sampler_name", "Euler a"},
+               {"scheduler", "Karras"},
+               {"styles", Json::array()},
+               {"restore_faces", false},
+               {"subseed", -1},
+               {"alwayson_scripts", {{"mos", {{"scene", {{"prompt", "a beach"}}}}}}}});
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const auto json = parse_json(reply.body, "the reply");
+  EXPECT_EQ(json.at("images").size(), 1U);
+  const auto info = parse_json(json.at("info").get<std::string>(), "info");
+  EXPECT_EQ(info.at("all_seeds"), Json::array({7}));
+  EXPECT_EQ(info.at("infotexts"), Json::array({"a dog"}));
+  const auto options = answer("GET", "/mos/v1/jobs/1").at("options");
+  EXPECT_EQ(options.at("sigmas"), "karras");
+  EXPECT_EQ(txt2img({{"prompt", "a"}, {"restore_faces", true}}).status, 400);
+  EXPECT_EQ(
+      txt2img({{"prompt", "a"}, {"alwayson_scripts", {{"ControlNet", {{"args", {1}}}}}}}).status,
+      400);
+  EXPECT_EQ(ask("POST", "/sdapi/v1/img2img", R"({"prompt":"a","init_images":["%"]})").status, 400);
+  EXPECT_EQ(txt2img({{"prompt", "fail"}}).status, 500);
+}
+
+TEST_F(Api, OpenAIPaints) {
+  const auto json =
+      answer("POST", "/v1/images/generations",
+             {{"prompt", "a dog"}, {"n", 1}, {"size", "64x64"}, {"model", "models/base"}});
+  EXPECT_EQ(json.at("data").size(), 1U);
+  answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"size", "big"}}, 400);
+  answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"model", "gpt"}}, 404);
+}
+
+TEST_F(Api, BodiesAreBoundedAndOfOneKind) {
+  EXPECT_EQ(ask("POST", "/mos/v1/jobs", "{}", "text/plain").status, 415);
+  EXPECT_EQ(ask("POST", "/mos/v1/jobs", "[1]").status, 400);
+  EXPECT_EQ(ask("POST", "/mos/v1/jobs", "{").status, 400);
+  EXPECT_EQ(ask("POST", "/mos/v1/jobs", std::string((1 << 20) + 1, ' ')).status, 413);
+}
+
+TEST_F(Api, WhatTheReadersRefuseIsNotKept) {
+  const auto reply = ask("PUT", "/mos/v1/concept-files/hostile.exe", "bytes", "");
+  EXPECT_EQ(reply.status, 415);
+  EXPECT_EQ(ask("PUT", "/mos/v1/concept-files/a.safetensors", "bytes", "").status, 201);
+  EXPECT_EQ(ask("PUT", "/mos/v1/concept-files/a.safetensors", "bytes", "").status, 409);
+  EXPECT_EQ(answer("GET", "/mos/v1/concept-files").at("files").at(0).at("words"),
+            Json::array({"<a>"}));
+  std::error_code ignored;
+  EXPECT_TRUE(std::filesystem::is_empty(folder_->root() / ".incoming", ignored));
+}
+
+}  // namespace
+}  // namespace mos::studio
