@@ -87,7 +87,7 @@ io::StateDict moments_of(const io::SafetensorsFile& file, const std::string& ori
 
 void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
-                     const train::AdamW& optimiser) {
+                     const train::Optimiser& optimiser) {
   io::StateDict dict;
   for (const auto& parameter : attached.parameters()) {
     dict[kValues + parameter.name] = parameter.value.detach();
@@ -104,7 +104,7 @@ void save_checkpoint(const std::filesystem::path& path, const RunIdentity& ident
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
-                         AttachedConcept& attached, train::AdamW& optimiser) {
+                         AttachedConcept& attached, train::Optimiser& optimiser) {
   torch::NoGradGuard no_grad;
   const auto origin = path.string();
   bool is_this_run = false;

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "mos/io/state_dict.h"
-#include "mos/train/adamw.h"
+#include "mos/train/optimiser.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/identity.h"
 
@@ -24,12 +24,12 @@ struct RunState {
 /// Writes values, moments and state in one step. Throws mos::Error(kIo).
 void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
-                     const train::AdamW& optimiser);
+                     const train::Optimiser& optimiser);
 
 /// Takes up the run of `path`. Other versions of the program or of LibTorch are warned of.
 /// Throws mos::Error: kIo, kFormat for a damaged file, kMismatch naming what differs when it is of
 /// another run. The values of `attached` are then undefined.
 RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
-                         AttachedConcept& attached, train::AdamW& optimiser);
+                         AttachedConcept& attached, train::Optimiser& optimiser);
 
 }  // namespace mos::tune
