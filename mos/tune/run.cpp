@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/stopwatch.h"
+#include "mos/concepts/training_metadata.h"
 #include "mos/nn/compute.h"
 #include "mos/tune/preview.h"
 
@@ -123,6 +124,9 @@ std::map<std::string, std::string> Run::metadata() const {
                                                 {"steps", std::to_string(trainer_.state().step)},
                                                 {"program", "mixofshow " + hooks_.program_version},
                                                 {"libtorch", TORCH_VERSION}};
+  if (options_.words.rows == WordRows::kNone || options_.words.class_behind) {
+    entries[concepts::kPhraseKey] = concept_phrase(options_.words);
+  }
   if (!base_.device().is_cpu()) entries["device"] = base_.device().str();
   if (const auto threads = trainer_.dividing_threads(); threads > 0) {
     entries["threads"] = std::to_string(threads);
