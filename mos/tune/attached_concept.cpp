@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -31,23 +32,35 @@ double random_sigma(const std::string& initializer) {
   return number_in<double>(inside.substr(0, inside.size() - 1)).value_or(-1);
 }
 
+/// The token of the base vocabulary that `word` is, or is called there: "ktn" is a piece of words,
+/// two tokens as a text, and what Custom Diffusion starts from.
+std::optional<std::int64_t> base_token(const text::CLIPTokenizer& tokenizer,
+                                       const std::string& word) {
+  const auto is_usable = [&](std::int64_t id) {
+    return id != tokenizer.eos_id() && id < tokenizer.base_vocab_size();
+  };
+  const auto ids = tokenizer.encode_words(word);
+  if (ids.size() == 1 && is_usable(ids[0])) return ids[0];
+  const auto named = tokenizer.token_id(word);
+  return named && is_usable(*named) ? named : std::nullopt;
+}
+
 /// [C]: what all rows of a word start from.
 Tensor start_row(const diffusion::TextTower& tower, const std::string& initializer,
                  at::Generator& generator) {
   if (const double sigma = random_sigma(initializer); sigma >= 0) {
     return randn({tower.width()}, generator) * sigma;
   }
-  const auto ids = tower.tokenizer.encode_words(initializer);
-  const bool one_token = ids.size() == 1 && ids[0] != tower.tokenizer.eos_id() &&
-                         ids[0] < tower.tokenizer.base_vocab_size();
-  if (!one_token) {
+  const auto token = base_token(tower.tokenizer, initializer);
+  if (!token) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the initializer \"{}\" is {} tokens, expected one word that is a "
-                            "single token of the vocabulary, or <rand-0.013>",
-                            initializer, ids.size()));
+                            "single token of the vocabulary, or <rand-0.013>; name another with "
+                            "--rare-word or --initializers",
+                            initializer, tower.tokenizer.encode_words(initializer).size()));
   }
   auto encoder = tower.encoder;
-  return encoder->token_embedding()[ids[0]].detach().to(torch::kCPU, torch::kFloat32).clone();
+  return encoder->token_embedding()[*token].detach().to(torch::kCPU, torch::kFloat32).clone();
 }
 
 /// [layers,C] for each tower.
