@@ -89,6 +89,8 @@ RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& data
   learning.run.seed = options.run.seed;
   learning.run.dtype = nn::name_of(base.dtype());
   learning.run.threads = threads;
+  // It decides what the file keeps of the gates, not what these become.
+  learning.weights.neuron_threshold = WeightOptions().neuron_threshold;
   auto asked = write_options(learning);
   asked["device"] = base.device().str();
   Json settings = {{"scheduler", relevant(base.settings.scheduler_config)}};

@@ -26,6 +26,7 @@ class Run {
   bool save();
   [[noreturn]] void stop();
   bool previews_are_due() const;
+  void refuse_nothing() const;
   void show();
   void report(double seconds) const;
   std::map<std::string, std::string> metadata() const;

@@ -41,6 +41,7 @@ class Trainer {
   /// The sample pictures of the present step are all there.
   void note_previews() { state_.previewed = state_.step; }
   AttachedConcept& attached() { return attached_; }
+  const AttachedConcept& attached() const { return attached_; }
 
   /// The CPU threads that one operation is divided among, on which the last bits of sums depend; 0
   /// where each thread computes shares of a batch alone and their number changes nothing.
