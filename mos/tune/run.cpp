@@ -89,8 +89,8 @@ bool Run::previews_are_due() const {
   return every > 0 && state.step > 0 && state.step % every == 0 && state.previewed < state.step;
 }
 
-/// Throws kUsage where gates moved, but none of them so far that an entry is a neuron: such a concept
-/// would change nothing.
+/// Throws kUsage where gates moved, but none of them so far that an entry is a neuron: such a
+/// concept would change nothing.
 void Run::refuse_nothing() const {
   if (options_.weights.form != WeightForm::kNeurons) return;
   double deepest = 0.0;  // of the gates, which fall by rate · weight · gradient
@@ -103,11 +103,12 @@ void Run::refuse_nothing() const {
   const auto kept = saved_step_ == trainer_.state().step
                         ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string())
                         : std::string();
-  throw Error(ErrorKind::kUsage,
-              fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "
-                          "weight x gradient is {:.3g}, below --neuron-threshold {:.3g}{}: the same "
-                          "command with a lower threshold writes the concept",
-                          -deepest / rate, options_.weights.neuron_threshold, kept));
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "
+                  "weight x gradient is {:.3g}, below --neuron-threshold {:.3g}{}: the same "
+                  "command with a lower threshold writes the concept",
+                  -deepest / rate, options_.weights.neuron_threshold, kept));
 }
 
 void Run::show() {
