@@ -1,7 +1,10 @@
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/text.h"
 #include "mos/jobs/tune.h"
 #include "mos/tune/plan.h"
 
@@ -33,10 +36,28 @@ constexpr const char* kUsage =
     "\n"
     "Methods, of which each sets the options below; your own options go over it:\n";
 
+/// What `method` sets apart from the program's defaults, as flags in lines of the help.
+std::string settings_of(const tune::Method& method) {
+  constexpr std::size_t kColumns = 100;
+  tune::TuneOptions options;
+  const auto plain = write_options(options);
+  method.set(options);
+  std::string text, line;
+  for (const auto& [name, value] : write_options(options).items()) {
+    if (value == plain.at(name)) continue;
+    auto shown = value.is_string() ? value.get<std::string>() : value.dump();
+    if (value.is_array()) shown = shown.substr(1, shown.size() - 2);
+    const auto flag = fmt::format(" --{} {}", replaced(name, "_", "-"), shown);
+    if (line.size() + flag.size() > kColumns) text += std::exchange(line, "") + "\n";
+    line += line.empty() ? "     " + flag : flag;
+  }
+  return line.empty() ? text : text + line + "\n";
+}
+
 std::string help() {
   std::string text = kUsage;
   for (const auto& method : tune::methods()) {
-    text += fmt::format("  {:<24} {}\n", method.name, method.summary);
+    text += fmt::format("  {:<24} {}\n{}", method.name, method.summary, settings_of(method));
   }
   return text + "\n" + flag_help<Own>() + flag_help<jobs::TuneJob>();
 }

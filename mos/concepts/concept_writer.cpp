@@ -15,6 +15,7 @@
 #include "mos/concepts/embedding_file.h"
 #include "mos/concepts/lora_file.h"
 #include "mos/concepts/peft_config.h"
+#include "mos/concepts/weight_forms.h"
 #include "mos/io/finite.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/torch_writer.h"
@@ -37,7 +38,7 @@ constexpr auto kFormats = std::to_array<FormatRule>({
      EmbeddingDialect::kOfficial},
     {ConceptFormat::kOfficial, "official", LoraDialect::kOfficial, HeldForms::kPairs,
      EmbeddingDialect::kOfficial},
-    {ConceptFormat::kKohya, "kohya", LoraDialect::kKohya, HeldForms::kAll,
+    {ConceptFormat::kKohya, "kohya", LoraDialect::kKohya, HeldForms::kLycoris,
      EmbeddingDialect::kBundle},
     {ConceptFormat::kPeft, "peft", LoraDialect::kPeft, HeldForms::kPairsAndDora, std::nullopt},
     {ConceptFormat::kDiffusers, "diffusers", LoraDialect::kDiffusers, HeldForms::kPairs,
@@ -91,9 +92,10 @@ void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::p
 [[noreturn]] void refuse_form(const FormatRule& rule, const std::string& layer,
                               const LayerUpdate& update) {
   throw Error(ErrorKind::kMismatch,
-              fmt::format("{} files have no place for the update of {}, which is {} ({}); the "
-                          "formats mos and kohya have",
-                          rule.name, layer, name_of(update.dense()->form), update.shapes()));
+              fmt::format("{} files have no place for the update of {}, which is {} ({}); {}",
+                          rule.name, layer, name_of(update.dense()->form), update.shapes(),
+                          is_of_weight(update.dense()->form) ? "the format mos has"
+                                                             : "the formats mos and kohya have"));
 }
 
 /// What is new in the metadata, and nothing that another format left there.

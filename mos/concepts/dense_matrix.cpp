@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "mos/concepts/weight_forms.h"
+
 namespace mos::concepts {
 
 using torch::Tensor;
@@ -27,6 +29,8 @@ constexpr Factors kFirstKronecker = {LoraPart::kKronecker1, LoraPart::kKronecker
 constexpr Factors kSecondKronecker = {LoraPart::kKronecker2, LoraPart::kKronecker2A,
                                       LoraPart::kKronecker2B, LoraPart::kKroneckerT2};
 constexpr Factors kWhole = {LoraPart::kDifference, kNone, kNone, kNone};
+constexpr Factors kShifts = {LoraPart::kSpectralShift, kNone, kNone, kNone};
+constexpr Factors kPlaces = {LoraPart::kSilenced, kNone, kNone, kNone};
 
 /// The matrices that a form multiplies.
 std::vector<Factors> factors_of(DenseForm form) {
@@ -37,6 +41,10 @@ std::vector<Factors> factors_of(DenseForm form) {
       return {kFirstHadamard, kSecondHadamard};
     case DenseForm::kKronecker:
       return {kFirstKronecker, kSecondKronecker};
+    case DenseForm::kSpectral:
+      return {kShifts};
+    case DenseForm::kSilenced:
+      return {kPlaces};
     case DenseForm::kDifference:
       break;
   }
@@ -143,13 +151,15 @@ std::vector<LoraPart> Dense::missing() const {
 
 bool Dense::is_sound() const {
   const bool numbers = std::all_of(parts.begin(), parts.end(), [](const auto& part) {
-    return part.second.is_floating_point() && part.second.numel() > 0 && part.second.dim() > 0;
+    return part.first == LoraPart::kSilenced ||
+           (part.second.is_floating_point() && part.second.numel() > 0 && part.second.dim() > 0);
   });
+  if (is_of_weight(form)) return numbers && is_sound_of_weight(*this);
   return numbers && missing().empty() && (has_no_matrix(*this) || matrix_shape(*this));
 }
 
 std::optional<MatrixShape> matrix_shape(const Dense& update) {
-  if (has_no_matrix(update)) return std::nullopt;
+  if (has_no_matrix(update) || is_of_weight(update.form)) return std::nullopt;
   const auto factors = factors_of(update.form);
   const auto first = shape_of(update.parts, factors.front());
   const auto second = shape_of(update.parts, factors.back());
@@ -162,6 +172,8 @@ std::optional<MatrixShape> matrix_shape(const Dense& update) {
       break;
     case DenseForm::kProduct:
     case DenseForm::kDifference:
+    case DenseForm::kSpectral:
+    case DenseForm::kSilenced:
       break;
   }
   return first;
@@ -177,6 +189,8 @@ Tensor dense_matrix(const Dense& update) {
       return torch::kron(first.contiguous(), matrix_of(update.parts, factors.back()).contiguous());
     case DenseForm::kProduct:
     case DenseForm::kDifference:
+    case DenseForm::kSpectral:
+    case DenseForm::kSilenced:
       break;
   }
   return first;

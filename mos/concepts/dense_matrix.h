@@ -8,7 +8,7 @@
 namespace mos::concepts {
 
 /// O and I of dense_matrix(update), from the shapes of its parts. Nothing for an update of the bias
-/// alone. Required: update.is_sound().
+/// alone and for the forms of weight_forms.h. Required: update.is_sound().
 std::optional<MatrixShape> matrix_shape(const Dense& update);
 
 /// The matrix of its form, [O,I] float64 on the CPU, not scaled and without DoRA's magnitude.

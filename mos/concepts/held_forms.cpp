@@ -9,6 +9,7 @@
 
 #include "mos/base/error.h"
 #include "mos/concepts/lora.h"
+#include "mos/concepts/weight_forms.h"
 
 namespace mos::concepts {
 
@@ -61,15 +62,15 @@ class Reducer {
     }
     for (auto& [layer, update] : updates) {
       if (holds(held_, update)) continue;
-      if (held_ != HeldForms::kPairsAndBiases) refuse_bias(layer, update);
+      if (!holds_biases(held_)) refuse_bias(layer, update);
       // Exact, and smaller than what an approximation would be.
       if (const auto pair = update.as_pair()) {
         update = *pair;
         continue;
       }
       const auto weight = weights.find(layer);
-      // DoRA divides by the norm of W0 + ΔW: what it changes is nothing without W0.
-      if (has_magnitude(update) && weight == weights.end()) refuse_dora(layer);
+      // DoRA divides by the norm of W0 + ΔW: what such updates change is nothing without W0.
+      if (update.depends_on_weight() && weight == weights.end()) refuse_blind(layer, update);
       approximate(layer, update,
                   weight == weights.end() ? weight_like(layer, update) : weight->second);
     }
@@ -107,11 +108,13 @@ class Reducer {
                             layer));
   }
 
-  [[noreturn]] static void refuse_dora(const std::string& layer) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("what the DoRA of {} changes depends on the base model's weights; name "
-                            "that with --base, or write the format mos or kohya",
-                            layer));
+  [[noreturn]] static void refuse_blind(const std::string& layer, const LayerUpdate& update) {
+    const bool dora = has_magnitude(update);
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("what the {} of {} changes depends on the base model's weights; name "
+                    "that with --base, or write the format mos{}",
+                    dora ? "DoRA" : name_of(update.dense()->form), layer, dora ? " or kohya" : ""));
   }
 
   HeldForms held_;
@@ -123,6 +126,8 @@ class Reducer {
 
 }  // namespace
 
+bool holds_biases(HeldForms held) { return held >= HeldForms::kPairsAndBiases; }
+
 bool holds(HeldForms held, const LayerUpdate& update) {
   switch (held) {
     case HeldForms::kNone:
@@ -132,7 +137,9 @@ bool holds(HeldForms held, const LayerUpdate& update) {
     case HeldForms::kPairsAndDora:
       return update.is_low_rank() || is_peft_dora(update);
     case HeldForms::kPairsAndBiases:
-      return update.as_pair() || !update.features();
+      return update.as_pair() || !update.changes_weight();
+    case HeldForms::kLycoris:
+      return update.is_low_rank() || !is_of_weight(update.dense()->form);
     case HeldForms::kAll:
       break;
   }
@@ -150,7 +157,7 @@ std::string cost_text(const Reduction& reduction, std::int64_t rank) {
 bool needs_base(HeldForms held, const ConceptDelta& delta) {
   return std::ranges::any_of(delta.updates, [held](const auto& network) {
     return std::ranges::any_of(network.second, [held](const auto& entry) {
-      return !holds(held, entry.second) && has_magnitude(entry.second);
+      return !holds(held, entry.second) && entry.second.depends_on_weight();
     });
   });
 }

@@ -15,8 +15,12 @@ enum class HeldForms {
   kPairs,           ///< Low-rank ones.
   kPairsAndDora,    ///< Those with DoRA's magnitude of outputs too.
   kPairsAndBiases,  ///< Those with a change of the bias, or a Tucker core, too.
+  kLycoris,         ///< Every form that LyCORIS has.
   kAll,             ///< Every form that is read.
 };
+
+/// Whether a file of that kind has a place for changes of biases.
+bool holds_biases(HeldForms held);
 
 /// Whether a file of that kind can hold it as it is.
 bool holds(HeldForms held, const LayerUpdate& update);
@@ -33,13 +37,14 @@ struct Reduction {
 /// "3 layers became pairs of rank 64 at most: 1.2 % is lost, in mid_block… 2.3 %", for people.
 std::string cost_text(const Reduction& reduction, std::int64_t rank);
 
-/// Whether reduced_to needs the base model for this: something in it is DoRA that is not held.
+/// Whether reduced_to needs the base model for this: something in it depends on the weights that it
+/// changes (DoRA, spectral shifts, silenced neurons) and is not held.
 bool needs_base(HeldForms held, const ConceptDelta& delta);
 
 /// `delta` in such forms. Updates that are held stay as they are; a Tucker decomposition becomes
-/// the pair that it is; all others become the nearest ones of at most `rank`. `base` may be null:
-/// DoRA alone depends on its weights. Throws mos::Error(kMismatch) for what cannot be held even so:
-/// a change of biases, DoRA without `base`, a concept that does not fit `base`.
+/// the pair that it is; all others become the nearest ones of at most `rank`. `base` may be null
+/// where needs_base says no. Throws mos::Error(kMismatch) for what cannot be held even so: a change
+/// of biases, what depends on weights without `base`, a concept that does not fit `base`.
 Reduction reduced_to(HeldForms held, ConceptDelta delta, std::int64_t rank,
                      diffusion::Model* base = nullptr);
 

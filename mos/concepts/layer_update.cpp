@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/concepts/dense_matrix.h"
+#include "mos/concepts/weight_forms.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
@@ -36,6 +37,7 @@ bool fits_dense(const Dense& update, torch::IntArrayRef weight, std::int64_t in_
   if (bias != update.parts.end() && bias->second.numel() != weight[0]) return false;
   const auto magnitude = update.parts.find(LoraPart::kMagnitude);
   if (magnitude != update.parts.end() && !fits_magnitude(magnitude->second, weight)) return false;
+  if (is_of_weight(update.form)) return fits_weight(update, weight);
   const auto shape = matrix_shape(update);
   return !shape || (shape->out == weight[0] && shape->in == in_features);
 }
@@ -62,6 +64,7 @@ Tensor exact_difference(const LayerUpdate& update, const Tensor& weight) {
     const auto& pair = update.low_rank();
     return (multiply_f64(pair.up, pair.down) * pair.scale).view(weight.sizes());
   }
+  if (is_of_weight(dense->form)) return difference_of_weight(*dense, weight, 1.0);
   const auto shape = matrix_shape(*dense);
   const auto change = shape ? (dense_matrix(*dense) * dense->scale).view(weight.sizes())
                             : torch::zeros(weight.sizes(), torch::kFloat64);
@@ -121,6 +124,10 @@ std::string_view name_of(DenseForm form) {
       return "LoHa (LyCORIS)";
     case DenseForm::kKronecker:
       return "LoKr (LyCORIS)";
+    case DenseForm::kSpectral:
+      return "spectral shifts (SVDiff)";
+    case DenseForm::kSilenced:
+      return "silenced neurons (Cones)";
     case DenseForm::kDifference:
       break;
   }
@@ -173,6 +180,19 @@ std::optional<MatrixShape> LayerUpdate::features() const {
   return MatrixShape{pair.up.size(0), pair.down.numel() / pair.rank()};
 }
 
+bool LayerUpdate::changes_weight() const {
+  return is_low_rank() || is_of_weight(dense()->form) || matrix_shape(*dense());
+}
+
+bool LayerUpdate::silences() const {
+  return !is_low_rank() && dense()->form == DenseForm::kSilenced;
+}
+
+bool LayerUpdate::depends_on_weight() const {
+  const auto* update = dense();
+  return update != nullptr && (is_of_weight(update->form) || update->has(LoraPart::kMagnitude));
+}
+
 bool LayerUpdate::fits(torch::IntArrayRef weight_shape) const {
   std::int64_t in_features = 1;
   for (const auto size : weight_shape.slice(1)) in_features *= size;
@@ -193,15 +213,19 @@ std::string LayerUpdate::shapes() const {
   return text;
 }
 
-Tensor LayerUpdate::difference(const Tensor& weight) const {
+Tensor LayerUpdate::difference(const Tensor& weight, double merge_scale) const {
   if (const auto pair = as_pair()) {
-    return lora_update(*pair).view(weight.sizes()).to(weight.device());
+    return merge_scale * lora_update(*pair).view(weight.sizes()).to(weight.device());
   }
-  return exact_difference(*this, weight).to(weight.device(), torch::kFloat32);
+  const auto change = is_of_weight(dense()->form)
+                          ? difference_of_weight(*dense(), weight, merge_scale)
+                          : exact_difference(*this, weight);
+  const auto single = change.to(weight.device(), torch::kFloat32);
+  return is_of_weight(dense()->form) ? single : merge_scale * single;
 }
 
 Tensor LayerUpdate::apply_to(const Tensor& weight, double merge_scale) const {
-  return weight.detach().to(torch::kFloat32) + merge_scale * difference(weight);
+  return weight.detach().to(torch::kFloat32) + difference(weight, merge_scale);
 }
 
 Tensor LayerUpdate::bias_difference() const {
@@ -240,7 +264,9 @@ void LayerUpdate::for_each_tensor(const std::function<void(Tensor&)>& visit) {
     visit(pair->up);
     return;
   }
-  for (auto& [part, tensor] : std::get<Dense>(form_).parts) visit(tensor);
+  for (auto& [part, tensor] : std::get<Dense>(form_).parts) {
+    if (part != LoraPart::kSilenced) visit(tensor);
+  }
 }
 
 }  // namespace mos::concepts

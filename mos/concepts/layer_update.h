@@ -40,6 +40,8 @@ enum class LoraPart {
   kDifference,
   kBiasDifference,
   kMagnitude,
+  kSpectralShift,
+  kSilenced,
 };
 
 /// Low-rank update: ΔW = scale · up · down.
@@ -64,6 +66,12 @@ enum class DenseForm {
   kKronecker,
   /// The difference itself, or nothing but one of the bias.
   kDifference,
+  /// SVDiff (arXiv 2303.11305): of a weight U diag(σ) Vᵀ, σ falling, each singular value is moved,
+  /// W' = U diag(ReLU(σ + shift)) Vᵀ; kSpectralShift is [min(O,I)].
+  kSpectral,
+  /// Cones (arXiv 2303.05125): these entries of the weight become 0. kSilenced holds their places
+  /// in the flat weight, rising, of an integer dtype.
+  kSilenced,
 };
 
 /// An update that no pair of factors holds: its form, its tensors as the file has them, and what is
@@ -116,8 +124,15 @@ class LayerUpdate {
   double alpha() const;
   /// The pair of factors that it is, also with a Tucker core; nothing for all others.
   std::optional<LowRank> as_pair() const;
-  /// O and I; nothing for an update of the bias alone.
+  /// O and I; nothing for an update of the bias alone, or of a form that does not tell them
+  /// (kSpectral, kSilenced).
   std::optional<MatrixShape> features() const;
+  /// Whether it is one of more than the bias.
+  bool changes_weight() const;
+  /// Whether it is of kSilenced.
+  bool silences() const;
+  /// Whether ΔW is another one for another weight of the same shape: DoRA, kSpectral, kSilenced.
+  bool depends_on_weight() const;
 
   /// Whether it is one of a layer with a weight of this shape ([O,I] or [O,C,k,k]). Nothing is
   /// multiplied. Files may keep the factors of a 1×1 convolution flat, or those of a linear layer
@@ -126,10 +141,11 @@ class LayerUpdate {
   /// Its factors and their shapes, for messages.
   std::string shapes() const;
 
-  /// ΔW, float32, in the shape and on the device of `weight`, on which it depends with DoRA alone.
+  /// ΔW, float32, in the shape and on the device of `weight`. `merge_scale` is a factor on it, but
+  /// for kSpectral, where it is one on the shifts within the ReLU, as SVDiff has it.
   /// Required: fits(weight.sizes()).
-  torch::Tensor difference(const torch::Tensor& weight) const;
-  /// weight + merge_scale · ΔW, float32.
+  torch::Tensor difference(const torch::Tensor& weight, double merge_scale = 1.0) const;
+  /// weight + difference(weight, merge_scale), float32.
   torch::Tensor apply_to(const torch::Tensor& weight, double merge_scale = 1.0) const;
   /// Of the bias, float32 [O]; undefined when that stays as it is.
   torch::Tensor bias_difference() const;
@@ -141,7 +157,7 @@ class LayerUpdate {
   /// The nearest ΔW of at most this rank (float64 SVD); a low-rank one that has no more is itself.
   Approximation as_low_rank(std::int64_t rank, const torch::Tensor& weight) const;
 
-  /// Every tensor in it, for a cast.
+  /// Every tensor of numbers in it, for a cast; not the places of kSilenced.
   void for_each_tensor(const std::function<void(torch::Tensor&)>& visit);
 
  private:

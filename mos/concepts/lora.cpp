@@ -165,16 +165,31 @@ std::string changers_of(const std::string& name, std::span<const ScaledLora> lor
   return listed(origins);
 }
 
+/// Neurons that several concepts silence are 0 once: what `update` leaves of `weight`, of which
+/// `silent` [numel] has been taken away already.
+void silence(const LayerUpdate& update, double scale, const torch::Tensor& before,
+             torch::Tensor& silent, torch::Tensor& weight) {
+  const auto share = update.difference(torch::ones_like(before, torch::kFloat32), -scale);
+  if (!silent.defined()) silent = torch::zeros_like(share);
+  const auto all = torch::maximum(silent, share);
+  weight -= (all - silent) * before.to(torch::kFloat32);
+  silent = all;
+}
+
 /// Sums what all of `loras` change in one layer.
 void merge_layer(const std::string& name, nn::LoraLayer& layer, std::span<const ScaledLora> loras,
                  torch::ScalarType dtype) {
-  torch::Tensor weight, bias;
+  torch::Tensor weight, bias, silent;
   for (const auto& lora : loras) {
     const auto found = lora.updates->find(name);
     if (found == lora.updates->end()) continue;
     // Summed in float32 and rounded once: of ten concepts in bfloat16 the small ones would be lost.
     if (!weight.defined()) weight = layer.weight.to(torch::kFloat32, false, /*copy=*/true);
-    weight += lora.merge_scale * found->second.difference(layer.weight);
+    if (found->second.silences()) {
+      silence(found->second, lora.merge_scale, layer.weight, silent, weight);
+    } else {
+      weight += found->second.difference(layer.weight, lora.merge_scale);
+    }
     const auto change = found->second.bias_difference();
     if (!change.defined()) continue;
     if (!bias.defined()) bias = layer.bias.to(torch::kFloat32, false, /*copy=*/true);

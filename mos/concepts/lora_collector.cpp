@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <optional>
 
+#include "mos/concepts/weight_forms.h"
 #include "mos/io/state_dict.h"
 
 namespace mos::concepts {
@@ -41,6 +42,10 @@ std::optional<DenseForm> form_of(LoraPart part) {
       return DenseForm::kKronecker;
     case LoraPart::kDifference:
       return DenseForm::kDifference;
+    case LoraPart::kSpectralShift:
+      return DenseForm::kSpectral;
+    case LoraPart::kSilenced:
+      return DenseForm::kSilenced;
     case LoraPart::kBiasDifference:
     case LoraPart::kMagnitude:
     case LoraPart::kAlpha:
@@ -166,7 +171,9 @@ class Assembly {
       if (rank > 0) update.scale = *alpha / static_cast<double>(rank);
       return true;
     }
-    if (config == nullptr || update.form == DenseForm::kDifference) return true;
+    if (config == nullptr || update.form == DenseForm::kDifference || is_of_weight(update.form)) {
+      return true;
+    }
     const auto told = config->rank(layer);
     if (told > 0 && rank > 0 && told != rank) {
       report_.wrong.push_back(

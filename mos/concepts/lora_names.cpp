@@ -71,6 +71,8 @@ constexpr auto kSuffixes = std::to_array<SuffixRule>({
     {".lokr_t2", LoraPart::kKroneckerT2, std::nullopt},
     {".diff", LoraPart::kDifference, std::nullopt},
     {".diff_b", LoraPart::kBiasDifference, std::nullopt},
+    {".spectral_shift", LoraPart::kSpectralShift, LoraDialect::kOfficial},
+    {".silenced", LoraPart::kSilenced, LoraDialect::kOfficial},
     {".lora_A.weight", LoraPart::kDown, LoraDialect::kPeft},
     {".lora_B.weight", LoraPart::kUp, LoraDialect::kPeft},
     {".lora_magnitude_vector.weight", LoraPart::kMagnitude, LoraDialect::kPeft},

@@ -64,6 +64,8 @@ std::map<std::string, double> tag_counts(const std::string& text) {
 
 std::vector<std::string> trained_phrases(const std::map<std::string, std::string>& metadata,
                                          std::size_t count) {
+  const auto own = metadata.find(kPhraseKey);
+  if (own != metadata.end() && !trimmed(own->second).empty()) return {trimmed(own->second)};
   const auto trigger = metadata.find("modelspec.trigger_phrase");
   if (trigger != metadata.end() && !trimmed(trigger->second).empty()) {
     return {trimmed(trigger->second)};

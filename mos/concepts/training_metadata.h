@@ -10,6 +10,10 @@
 /// What trainers write into the metadata of their files: kohya's `ss_…` and `modelspec.…`.
 namespace mos::concepts {
 
+/// The key under which our files say how a concept stands in a prompt, where its words do not:
+/// "<cat1> cat", "sks cat".
+inline constexpr const char* kPhraseKey = "phrase";
+
 /// The words that a LoRA without words of its own listens to, as far as the file tells: its
 /// trigger phrase, or the most frequent tags of its training captions. At most `count`.
 std::vector<std::string> trained_phrases(const std::map<std::string, std::string>& metadata,

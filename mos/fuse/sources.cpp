@@ -40,15 +40,6 @@ std::string replace_word(const std::string& phrase, const std::string& from,
   return result;
 }
 
-ConceptSource load_source(const fs::path& path, concepts::UnexpectedKeys unexpected) {
-  auto file = concepts::read_concept_file(path, unexpected);
-  return {.name = path.stem().string(),
-          .delta = std::move(file.delta),
-          .phrase = {},
-          .keys = std::move(file.keys),
-          .file = path};
-}
-
 /// FILE=WORDS in two; a file that is there is a file, whatever its name.
 std::pair<fs::path, std::string> split_phrase(const std::string& text) {
   const auto equals = text.rfind('=');
@@ -86,6 +77,28 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
   }
   source.delta.words = std::move(ordered);
   source.phrase = phrase;
+}
+
+/// What our own file says that it is called, where it still has the words for that.
+void take_own_phrase(ConceptSource& source, const fs::path& path) {
+  const auto own = source.delta.metadata.find(concepts::kPhraseKey);
+  if (own == source.delta.metadata.end()) return;
+  const auto words = split_words(own->second);
+  const bool has_all = std::ranges::all_of(words, [&](const std::string& word) {
+    return word.front() != '<' || has_word(source, word);
+  });
+  if (has_all) take_phrase(source, own->second, path.string());
+}
+
+ConceptSource load_source(const fs::path& path, concepts::UnexpectedKeys unexpected) {
+  auto file = concepts::read_concept_file(path, unexpected);
+  ConceptSource source{.name = path.stem().string(),
+                       .delta = std::move(file.delta),
+                       .phrase = {},
+                       .keys = std::move(file.keys),
+                       .file = path};
+  take_own_phrase(source, path);
+  return source;
 }
 
 /// What the file says of its training, as a hint.

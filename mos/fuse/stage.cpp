@@ -27,16 +27,16 @@ LowRank plain_lora(const Update& update, torch::IntArrayRef weight_shape) {
   return {.down = as_factor(update.down, down_shape), .up = as_factor(update.up, up_shape)};
 }
 
-/// merge_scale · ΔW for a layer with this weight, on which it depends with DoRA alone; empty for an
-/// update of the bias alone.
+/// What `update` at this scale changes in a layer with this weight; empty for one of the bias
+/// alone.
 Update scaled_update(const concepts::LayerUpdate& update, double merge_scale,
                      const Tensor& weight) {
   const auto as_matrix = [](const Tensor& tensor) {
     return tensor.detach().flatten(1).to(torch::kCPU, torch::kFloat64);
   };
-  if (!update.features()) return {};
+  if (!update.changes_weight()) return {};
   const auto pair = update.as_pair();
-  if (!pair) return {.dense = merge_scale * as_matrix(update.difference(weight))};
+  if (!pair) return {.dense = as_matrix(update.difference(weight, merge_scale))};
   return {.up = as_matrix(pair->up), .down = as_matrix(pair->down) * (pair->scale * merge_scale)};
 }
 

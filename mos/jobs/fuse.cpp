@@ -61,7 +61,7 @@ Base load_base(FuseOrder& order) {
 void write_lora(const FuseOrder& order, const concepts::ConceptDelta& delta,
                 const JobContext& context) {
   using concepts::HeldForms;
-  const bool holds_biases = concepts::forms_held_by(order.lora_format) == HeldForms::kAll;
+  const bool holds_biases = concepts::holds_biases(concepts::forms_held_by(order.lora_format));
   const auto rank = order.job.lora_rank * static_cast<std::int64_t>(order.sources.size());
   const auto reduced = concepts::reduced_to(
       holds_biases ? HeldForms::kPairsAndBiases : HeldForms::kPairs, delta, rank);

@@ -55,7 +55,7 @@ void check_format(const FuseOrder& order) {
   for (const auto& source : order.sources) {
     all.words.insert(all.words.end(), source.delta.words.begin(), source.delta.words.end());
   }
-  const bool holds_biases = concepts::forms_held_by(order.lora_format) == concepts::HeldForms::kAll;
+  const bool holds_biases = concepts::holds_biases(concepts::forms_held_by(order.lora_format));
   for (const auto& source : order.sources) {
     if (!holds_biases && changes_biases(source.delta)) {
       throw Error(

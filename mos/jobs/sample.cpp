@@ -16,6 +16,7 @@
 #include "mos/jobs/scene.h"
 #include "mos/nn/compute.h"
 #include "mos/region/fast.h"
+#include "mos/session/composition.h"
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
 #include "mos/session/from_picture.h"
@@ -96,7 +97,8 @@ Opened open(const SampleJob& job, const session::Destination& destination,
                                        .device = compute.device,
                                        .dtype = compute.dtype,
                                        .keys = job.keys,
-                                       .read = job.read});
+                                       .read = job.read,
+                                       .compose = job.sample.sampler.compose});
   auto options = job.sample;
   auto scene = compose_scene(job, opened.model, options);
   session::check_words(opened, scene, options.sampler.plain_text);
@@ -207,8 +209,9 @@ Estimate estimate(const SampleJob& given, const JobContext& context) {
   if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
   std::vector<double> laps;
   watch.lap();
+  const session::Composition composition(opened, record.scene, record.options);
   region::sample_pictures(
-      opened.model, opened.tokens, record.scene, record.options, inputs,
+      opened.model, opened.tokens, record.scene, record.options, composition.of_scene(inputs),
       [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); }, context.cancel);
   const double decoding = watch.lap(), first = laps.front(), step = laps.back();
   const auto batches = (count + record.options.count - 1) / record.options.count;

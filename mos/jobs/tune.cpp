@@ -20,6 +20,7 @@
 #include "mos/tune/latents.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/preview.h"
+#include "mos/tune/prior.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 
@@ -33,6 +34,29 @@ fs::path checkpoint_of(const TuneJob& job) { return job.out + ".checkpoint"; }
 fs::path previews_of(const TuneJob& job) {
   if (!job.previews.empty()) return job.previews;
   return fs::path(job.out).replace_extension().string() + "-previews";
+}
+
+/// Absolute, without a slash at the end.
+fs::path full_path(const fs::path& path) {
+  const auto full = fs::weakly_canonical(fs::absolute(path)).lexically_normal();
+  return full.has_filename() ? full : full.parent_path();
+}
+
+/// "pictures/fox" and "pictures/fox/": pictures/fox-prior.
+fs::path prior_folder_of(const TuneJob& job) {
+  return job.prior_folder.empty() ? fs::path(full_path(job.data).string() + "-prior")
+                                  : fs::path(job.prior_folder);
+}
+
+/// What lies in the folder of the concept's pictures might be taken for one of them.
+void check_prior_folder(const TuneJob& job) {
+  const auto data = full_path(job.data), folder = full_path(prior_folder_of(job));
+  const auto apart = std::mismatch(data.begin(), data.end(), folder.begin(), folder.end()).first;
+  if (apart != data.end()) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("class pictures would go to {}, which is in --data {}, where pictures of "
+                          "the concept are; name another place with --prior-folder",
+                          folder.string(), job.data));
 }
 
 void check_outputs(const TuneJob& job, const JobContext& context) {
@@ -51,6 +75,13 @@ void check_outputs(const TuneJob& job, const JobContext& context) {
                              .kind = session::picture_kind(),
                              .makes_folder = true,
                              .outside_inputs = true});
+  }
+  if (job.options.prior.pictures > 0) {
+    check_prior_folder(job);
+    outputs.write(FileOutput{.name = "--prior-folder",
+                             .path = prior_folder_of(job) / "0000.png",  // one for all
+                             .kind = session::picture_kind(),
+                             .makes_folder = true});
   }
   outputs.check();
 }
@@ -148,8 +179,9 @@ Estimate estimate(const TuneJob& job, const JobContext& context) {
   constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   const log::ScopedSink sink(context.log);
   Stopwatch watch;
-  const auto [dataset, options] = prepare(job, context);
+  auto [dataset, options] = prepare(job, context);
   const auto base = load_base(job);
+  if (options.prior.pictures > 0) dataset.prior = tune::blank_prior(base, options);
   const double loading = watch.lap();
   const ScopedThreads threads(options.run.threads);
   tune::Trainer trainer(base, dataset, options);
@@ -183,6 +215,7 @@ concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {
                               .wishes = context.wishes,
                               .checkpoint = checkpoint_of(job),
                               .fresh = job.fresh,
+                              .prior_folder = prior_folder_of(job),
                               .preview_folder = previews_of(job),
                               .preview = context.preview,
                               .program_version = version()};

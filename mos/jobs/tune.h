@@ -19,6 +19,7 @@ struct TuneJob {
   std::string out;            ///< The concept file, .safetensors; its checkpoint lies beside it.
   std::string base = "base";  ///< A diffusers directory or a single file.
   std::string previews;       ///< Folder of sample pictures; empty: OUT-previews.
+  std::string prior_folder;   ///< Class pictures of all base models; empty: DATA-prior.
   bool fresh = false;         ///< Start anew where there is a checkpoint.
   std::string device = "cpu";
   checkpoint::ReadOptions read;
@@ -31,6 +32,8 @@ void describe(Visitor& visit, TuneJob& job) {
   visit("out", job.out, "the concept file to write, .safetensors", a_path());
   visit("base", job.base, "the base model: a diffusers directory or a single file", a_path());
   visit("previews", job.previews, "where sample pictures go (empty: beside the file)", a_path());
+  visit("prior_folder", job.prior_folder, "where class pictures are kept (empty: beside the data)",
+        a_path());
   visit("fresh", job.fresh, "do not take up a checkpoint");
   visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.read);
@@ -54,7 +57,7 @@ struct DataCheck {
 };
 DataCheck check_data(const TuneJob& job, const JobContext& context = {});
 
-/// Takes a few steps; writes nothing. Sample pictures are not counted.
+/// Takes a few steps; writes nothing. Sample pictures and class pictures are not counted.
 Estimate estimate(const TuneJob& job, const JobContext& context = {});
 
 /// Tunes and writes the concept; the checkpoint goes when that is on disk. Results do not depend on

@@ -16,13 +16,22 @@ bool is_on(const MaskedContext& region, double progress) {
 /// Positions where a flat map is not 0.
 Tensor positions_of(const Tensor& map) { return map.nonzero().flatten(); }
 
+/// Adds `change`, which is of the positions of `share` along `dim`, to `all` by its weights; an
+/// undefined one is none.
+void add_share(Tensor& all, const RegionShares::Share& share, const Tensor& change,
+               std::int64_t dim) {
+  if (!change.defined()) return;
+  all = all.index_add(dim, share.positions, change * share.weights.to(change.scalar_type()));
+}
+
 }  // namespace
 
-MaskedAttention::MaskedAttention(std::shared_ptr<const MaskedRegions> scene)
-    : scene_(std::move(scene)) {}
+RegionShares::RegionShares(std::shared_ptr<const MaskedRegions> scene) : scene_(std::move(scene)) {}
 
-MaskedAttention::Shares MaskedAttention::make_shares(std::int64_t height, std::int64_t width,
-                                                     torch::Device device) const {
+std::vector<RegionShares::Share> RegionShares::make(std::int64_t positions,
+                                                    torch::Device device) const {
+  const auto [height, width] =
+      nn::feature_size(scene_->latent_height, scene_->latent_width, positions);
   std::vector<Tensor> maps;  // [N] each
   auto total = torch::zeros({height * width}), left = torch::ones({height * width});
   for (const auto& region : scene_->regions) {
@@ -37,34 +46,35 @@ MaskedAttention::Shares MaskedAttention::make_shares(std::int64_t height, std::i
   if (scene_->overlap == Overlap::kMean) {
     for (auto& map : maps) map = map / total.clamp_min(1.0);
   }
-  Shares shares;
+  std::vector<Share> shares;
   for (std::size_t i = 0; i < maps.size(); ++i) {
-    const auto positions = positions_of(maps[i]);
-    const auto weights = maps[i].index_select(0, positions) *
-                         (scene_->regions[i].weight * (1.0 - scene_->base_ratio));
-    shares.push_back({positions.to(device), weights.unsqueeze(1).to(device)});
+    const auto covered = positions_of(maps[i]);
+    const auto weights =
+        maps[i].index_select(0, covered) * (scene_->regions[i].weight * (1.0 - scene_->base_ratio));
+    shares.push_back({covered.to(device), weights.unsqueeze(1).to(device)});
   }
   return shares;
 }
 
-const MaskedAttention::Shares& MaskedAttention::shares_at(std::int64_t height, std::int64_t width,
-                                                          torch::Device device) {
+const std::vector<RegionShares::Share>& RegionShares::at(std::int64_t positions,
+                                                         torch::Device device) {
   std::vector<bool> on;
   for (const auto& region : scene_->regions) on.push_back(is_on(region, scene_->progress));
-  const auto key = std::pair(height * width, on);
-  auto found = shares_.find(key);
-  if (found == shares_.end()) {
-    found = shares_.emplace(key, make_shares(height, width, device)).first;
-  }
+  const auto key = std::pair(positions, on);
+  auto found = kept_.find(key);
+  if (found == kept_.end()) found = kept_.emplace(key, make(positions, device)).first;
   return found->second;
 }
+
+MaskedAttention::MaskedAttention(std::shared_ptr<const MaskedRegions> scene)
+    : scene_(scene), shares_(std::move(scene)) {}
 
 const std::vector<nn::KeyValue>& MaskedAttention::key_values(nn::AttentionImpl& attention) {
   auto& cached = key_values_[&attention];
   if (!cached.empty()) return cached;
   for (const auto& region : scene_->regions) {
     const auto source = attention.context_of_layer(region.context);
-    const auto [key, value] = attention.key_value(source);
+    const auto [key, value] = own_key_value(attention, source, region.own.get());
     cached.push_back(
         {key.repeat_interleave(scene_->pictures, 0), value.repeat_interleave(scene_->pictures, 0)});
   }
@@ -74,33 +84,40 @@ const std::vector<nn::KeyValue>& MaskedAttention::key_values(nn::AttentionImpl& 
 Tensor MaskedAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                 const Tensor& context) {
   const auto query = attention.query(hidden_states);  // [B,heads,N,D]
-  const auto [height, width] =
-      nn::feature_size(scene_->latent_height, scene_->latent_width, query.size(2));
-  const auto [key, value] = attention.key_value(attention.context_of_layer(context));
+  const auto [key, value] =
+      own_key_value(attention, attention.context_of_layer(context), scene_->own_context.get());
   const auto base = nn::attention(query, key, value);
   auto mixed = base.clone();
   const auto& of_regions = key_values(attention);
-  const auto& shares = shares_at(height, width, query.device());
+  const auto& shares = shares_.at(query.size(2), query.device());
   // A call without guidance has the second half of the pictures, those with the prompt.
   const auto wanted = [batch = query.size(0)](const Tensor& all) {
     return all.size(0) == batch ? all : all.slice(0, all.size(0) - batch);
   };
+  std::vector<Tensor> outputs(shares.size());
   for (std::size_t i = 0; i < shares.size(); ++i) {
-    const auto& [positions, weights] = shares[i];
+    const auto& [positions, shared] = shares[i];
     if (positions.numel() == 0) continue;
-    const auto own = nn::attention(query.index_select(2, positions), wanted(of_regions[i].key),
-                                   wanted(of_regions[i].value));
-    const auto change = (own - base.index_select(2, positions)) * weights.to(own.scalar_type());
-    mixed.index_add_(2, positions, change);
+    const auto weights = shared.to(query.scalar_type());
+    const auto* own = scene_->regions[i].own.get();
+    auto asked = query.index_select(2, positions);
+    if (own != nullptr) {
+      asked = own_query(attention, asked, hidden_states.index_select(1, positions), *own);
+    }
+    const auto seen = nn::attention(asked, wanted(of_regions[i].key), wanted(of_regions[i].value));
+    mixed.index_add_(2, positions, (seen - base.index_select(2, positions)) * weights);
+    if (own != nullptr) outputs[i] = own_output(attention, seen, *own);
   }
-  return attention.output(mixed);
+  auto output = attention.output(mixed);
+  for (std::size_t i = 0; i < shares.size(); ++i) add_share(output, shares[i], outputs[i], 1);
+  return output;
 }
 
-IsolatedAttention::IsolatedAttention(std::shared_ptr<const MaskedRegions> scene)
-    : scene_(std::move(scene)) {}
+RegionalSelfAttention::RegionalSelfAttention(std::shared_ptr<const MaskedRegions> scene)
+    : scene_(scene), shares_(std::move(scene)) {}
 
-std::vector<IsolatedAttention::Group> IsolatedAttention::make_groups(std::int64_t positions,
-                                                                     torch::Device device) const {
+std::vector<RegionalSelfAttention::Group> RegionalSelfAttention::make_groups(
+    std::int64_t positions, torch::Device device) const {
   const auto [height, width] =
       nn::feature_size(scene_->latent_height, scene_->latent_width, positions);
   constexpr double kOwned = 0.5;
@@ -124,19 +141,41 @@ std::vector<IsolatedAttention::Group> IsolatedAttention::make_groups(std::int64_
   return groups;
 }
 
-Tensor IsolatedAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
-                                  const Tensor& /*context*/) {
-  const auto query = attention.query(hidden_states);
-  const auto [key, value] = attention.key_value(hidden_states);
+Tensor RegionalSelfAttention::isolated(const Tensor& query, const nn::KeyValue& seen) {
   auto& groups = groups_[query.size(2)];
   if (groups.empty()) groups = make_groups(query.size(2), query.device());
   auto mixed = torch::empty_like(query);
   for (const auto& [queries, keys] : groups) {
-    const auto own = nn::attention(query.index_select(2, queries), key.index_select(2, keys),
-                                   value.index_select(2, keys));
+    const auto own = nn::attention(query.index_select(2, queries), seen.key.index_select(2, keys),
+                                   seen.value.index_select(2, keys));
     mixed.index_copy_(2, queries, own);
   }
-  return attention.output(mixed);
+  return mixed;
+}
+
+Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
+                                      const Tensor& /*context*/) {
+  auto query = attention.query(hidden_states);
+  auto seen = attention.key_value(hidden_states);
+  const auto& shares = shares_.at(query.size(2), query.device());
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto* own = scene_->regions[i].own.get();
+    if (own == nullptr || !own->changes(attention)) continue;
+    const auto rows = hidden_states.index_select(1, shares[i].positions);
+    add_share(query, shares[i], own_heads(attention, Projection::kQuery, rows, *own), 2);
+    add_share(seen.key, shares[i], own_heads(attention, Projection::kKey, rows, *own), 2);
+    add_share(seen.value, shares[i], own_heads(attention, Projection::kValue, rows, *own), 2);
+  }
+  const auto mixed =
+      scene_->isolate ? isolated(query, seen) : nn::attention(query, seen.key, seen.value);
+  auto output = attention.output(mixed);
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto* own = scene_->regions[i].own.get();
+    if (own == nullptr) continue;
+    const auto at_region = mixed.index_select(2, shares[i].positions);
+    add_share(output, shares[i], own_output(attention, at_region, *own), 1);
+  }
+  return output;
 }
 
 }  // namespace mos::region

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mos/nn/attention.h"
+#include "mos/region/own_updates.h"
 
 /// Regions of any shape, order and time in the attention layers. What boxes with the paper's rules
 /// need is in regional_attention.h; both do the same for those.
@@ -16,6 +17,7 @@ struct MaskedContext {
   torch::Tensor context;          ///< [1 or 2,S,C] or [1 or 2,L,S,C], the unconditional half first.
   double weight = 1.0;            ///< 1 replaces the context where the mask is 1.
   double start = 0.0, end = 1.0;  ///< Share of the steps.
+  std::shared_ptr<const OwnUpdates> own = {};  ///< Of its concepts; null: none are apart.
 };
 
 enum class Overlap {
@@ -28,13 +30,37 @@ struct MaskedRegions {
   std::vector<MaskedContext> regions;
   Overlap overlap = Overlap::kMean;
   double base_ratio = 0.0;  ///< This share of the context stays inside every region.
+  bool isolate = false;     ///< Regions do not see each other in self-attention.
+  std::shared_ptr<const OwnUpdates> own_context;  ///< Of the context's keys and values; or null.
   std::int64_t latent_height = 0, latent_width = 0;
   std::int64_t pictures = 1;  ///< Of a batch.
   double progress = 0.0;      ///< Share of the calls before this one; kept up to date by its owner.
 };
 
+/// Which positions of a layer regions take, at what weight. Kept by feature size and by which
+/// regions are on.
+class RegionShares {
+ public:
+  /// One region on the positions of a layer.
+  struct Share {
+    torch::Tensor positions;  ///< [n] int64 of N
+    torch::Tensor weights;    ///< [n,1] of the region's attention; the rest is the context's.
+  };
+
+  explicit RegionShares(std::shared_ptr<const MaskedRegions> scene);
+  /// On features of `positions` places now, in the order of the regions.
+  const std::vector<Share>& at(std::int64_t positions, torch::Device device);
+
+ private:
+  std::vector<Share> make(std::int64_t positions, torch::Device device) const;
+
+  std::shared_ptr<const MaskedRegions> scene_;
+  std::map<std::pair<std::int64_t, std::vector<bool>>, std::vector<Share>> kept_;
+};
+
 /// Cross-attention: for each position the context's attention and that of its regions, by weight.
-/// A region is computed for the positions that it covers, so time grows with areas.
+/// A region is computed for the positions that it covers, so time grows with areas. Concepts of its
+/// own are in its queries, keys, values and output as if they were merged.
 class MaskedAttention : public nn::AttentionProcessor {
  public:
   explicit MaskedAttention(std::shared_ptr<const MaskedRegions> scene);
@@ -42,28 +68,20 @@ class MaskedAttention : public nn::AttentionProcessor {
                         const torch::Tensor& context) override;
 
  private:
-  /// One region on the positions of a layer.
-  struct Share {
-    torch::Tensor positions;  ///< [n] int64 of N
-    torch::Tensor weights;    ///< [n,1] of the region's attention; the rest is the context's.
-  };
-  using Shares = std::vector<Share>;
-  const Shares& shares_at(std::int64_t height, std::int64_t width, torch::Device device);
-  Shares make_shares(std::int64_t height, std::int64_t width, torch::Device device) const;
   const std::vector<nn::KeyValue>& key_values(nn::AttentionImpl& attention);
 
   std::shared_ptr<const MaskedRegions> scene_;
-  /// By feature size and which regions are on.
-  std::map<std::pair<std::int64_t, std::vector<bool>>, Shares> shares_;
+  RegionShares shares_;
   std::map<const nn::AttentionImpl*, std::vector<nn::KeyValue>> key_values_;
 };
 
-/// Self-attention in which a position of one region does not see those of others (LoRA-Composer). A
-/// position belongs to the region with the largest mask there, if that is at least one half; those
-/// of none see and are seen by all.
-class IsolatedAttention : public nn::AttentionProcessor {
+/// Self-attention of a scene. With `isolate` a position of one region does not see those of others
+/// (LoRA-Composer): it belongs to the region with the largest mask there, if that is at least one
+/// half; those of none see and are seen by all. Concepts of a region's own change its queries,
+/// keys, values and output by its weight at each position.
+class RegionalSelfAttention : public nn::AttentionProcessor {
  public:
-  explicit IsolatedAttention(std::shared_ptr<const MaskedRegions> scene);
+  explicit RegionalSelfAttention(std::shared_ptr<const MaskedRegions> scene);
   torch::Tensor process(nn::AttentionImpl& attention, const torch::Tensor& hidden_states,
                         const torch::Tensor& context) override;
 
@@ -73,8 +91,10 @@ class IsolatedAttention : public nn::AttentionProcessor {
     torch::Tensor queries, keys;
   };
   std::vector<Group> make_groups(std::int64_t positions, torch::Device device) const;
+  torch::Tensor isolated(const torch::Tensor& query, const nn::KeyValue& seen);
 
   std::shared_ptr<const MaskedRegions> scene_;
+  RegionShares shares_;
   std::map<std::int64_t, std::vector<Group>> groups_;
 };
 

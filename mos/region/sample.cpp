@@ -137,11 +137,14 @@ namespace {
 class InstalledRegions {
  public:
   InstalledRegions(diffusion::Model& model, const Scene& scene, const SampleOptions& options,
-                   std::vector<RegionContext> contexts, Canvas canvas) {
+                   const PaintInputs& paint) {
+    auto contexts = paint.texts.value().regions;
     if (contexts.empty()) return;
+    const auto canvas = canvas_of(model, options);
     const auto factor = model.downscale();
     const auto height = canvas.height / factor, width = canvas.width / factor;
-    if (scene.is_plain()) {
+    const auto& own = paint.own;
+    if (scene.is_plain() && own.regions.empty()) {
       cross_.emplace(
           model.unet->cross_attentions(),
           std::make_shared<RegionalAttention>(std::move(contexts), height, width, options.count));
@@ -151,17 +154,19 @@ class InstalledRegions {
     const auto masks = region_masks(scene, canvas);
     for (std::size_t i = 0; i < contexts.size(); ++i) {
       const auto& region = scene.regions[i];
-      masked_->regions.push_back(
-          {masks[i], contexts[i].text.context, region.weight, region.start, region.end});
+      masked_->regions.push_back({masks[i], contexts[i].text.context, region.weight, region.start,
+                                  region.end, own.regions.empty() ? nullptr : own.regions.at(i)});
     }
     masked_->overlap = scene.overlap == "front" ? Overlap::kFront : Overlap::kMean;
     masked_->base_ratio = scene.base_ratio;
+    masked_->isolate = scene.isolate;
+    masked_->own_context = own.context;
     masked_->latent_height = height;
     masked_->latent_width = width;
     masked_->pictures = options.count;
     cross_.emplace(model.unet->cross_attentions(), std::make_shared<MaskedAttention>(masked_));
-    if (scene.isolate) {
-      self_.emplace(self_attentions(model), std::make_shared<IsolatedAttention>(masked_));
+    if (scene.isolate || !own.regions.empty()) {
+      self_.emplace(self_attentions(model), std::make_shared<RegionalSelfAttention>(masked_));
     }
   }
 
@@ -207,7 +212,7 @@ Tensor run_unet(diffusion::Model& model, const Scene& scene, const SampleOptions
       scheduler_options(options.sampler, options.eta));
   check_zero_snr(options, scheduler->noise_schedule());
   const auto& texts = paint.texts.value();
-  const InstalledRegions regions(model, scene, options, texts.regions, canvas);
+  const InstalledRegions regions(model, scene, options, paint);
   if (model.paints_into_pictures() && !start.beside.defined()) {
     start.beside = nothing_beside(model, shape[1], shape[2]);
   }

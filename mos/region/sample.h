@@ -13,6 +13,7 @@
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/model.h"
 #include "mos/region/condition.h"
+#include "mos/region/own_updates.h"
 #include "mos/region/picture_options.h"
 #include "mos/region/picture_start.h"
 #include "mos/region/region.h"
@@ -89,6 +90,7 @@ struct PaintInputs {
   /// What encode_scene() gives for the scene and options, for who paints it more than once; empty:
   /// it is called.
   std::optional<SceneTexts> texts = {};
+  OwnOfScene own = {};  ///< Concepts that are not in the weights, but in regions.
 };
 
 /// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.

@@ -28,6 +28,11 @@ void check_sampler_options(const SamplerOptions& options) {
   const auto require = [](bool holds, const std::string& message) {
     if (!holds) throw Error(ErrorKind::kUsage, message);
   };
+  require(
+      options.switch_every == kSwitchEvery || options.compose == Compose::kSwitch,
+      fmt::format("switch_every is {}, which says something of compose switch alone; compose is "
+                  "{}",
+                  options.switch_every, choice_name(options.compose)));
   require_one_of("noise", options.noise, {"cpu", "a1111"});
   require_one_of("spacing", options.spacing, {"", "leading", "linspace", "trailing"});
   require(options.guidance_rescale >= 0.0 && options.guidance_rescale <= 1.0,

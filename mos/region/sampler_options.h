@@ -1,14 +1,34 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
+#include "mos/base/choice.h"
 #include "mos/base/json.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/noise_schedule.h"
 #include "mos/diffusion/scheduler.h"
 
 namespace mos::region {
+
+/// Where concepts act in a picture with regions; see session/composition.h.
+enum class Compose {
+  kMerged,  ///< Everywhere: their updates are summed into the weights.
+  kText,    ///< Each region reads its prompt with the text path of the concepts it calls.
+  kLayers,  ///< The rest of attention changes only where their regions are.
+  kOwn,     ///< Both.
+  kSwitch,  ///< Everywhere, but one after the other (LoRA Switch, arXiv 2402.16843).
+};
+constexpr auto choice_names(Compose) {
+  return std::to_array<Named<Compose>>({{"merged", Compose::kMerged},
+                                        {"text", Compose::kText},
+                                        {"layers", Compose::kLayers},
+                                        {"own", Compose::kOwn},
+                                        {"switch", Compose::kSwitch}});
+}
+
+inline constexpr std::int64_t kSwitchEvery = 5;  ///< As its authors.
 
 /// Everything about sampling that most pictures leave alone. A record holds what differs from the
 /// defaults.
@@ -22,7 +42,9 @@ struct SamplerOptions {
   double guidance_end = 0.0;    ///< σ at which it ends.
   std::int64_t clip_skip = 1;  ///< A1111's: 1 the last layer of the text encoder, 2 the one before.
   std::string noise = "cpu";   ///< cpu or a1111.
-  bool plain_text = false;     ///< Brackets, ++ and BREAK in prompts mean nothing.
+  Compose compose = Compose::kMerged;
+  std::int64_t switch_every = kSwitchEvery;  ///< Steps of each concept in turn, of kSwitch.
+  bool plain_text = false;                   ///< Brackets, ++ and BREAK in prompts mean nothing.
 };
 
 template <class Visitor>
@@ -40,6 +62,11 @@ void describe_sampling(Visitor& visit, SamplerOptions& options) {
         "guidance only from this sigma on; 0: from the beginning");
   visit("guidance_end", options.guidance_end, "guidance only down to this sigma");
   visit("clip_skip", options.clip_skip, "layer of the text encoder: 1 the last, 2 the one before");
+  visit("compose", options.compose,
+        "where concepts act: merged (everywhere), or own: each in the regions whose prompt has its "
+        "word; text and layers are the halves of that; switch: in turn");
+  visit("switch_every", options.switch_every, "steps of each concept, of compose switch",
+        at_least(1));
   visit("plain_text", options.plain_text, "brackets, ++, BREAK and the like are plain text");
   visit("noise", options.noise,
         "starting noise for a seed: cpu (as diffusers) or a1111 (as a GPU)");

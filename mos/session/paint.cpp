@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "mos/concepts/prompt_encoder.h"
 #include "mos/nn/compute.h"
 #include "mos/region/scene_text.h"
+#include "mos/session/composition.h"
 
 namespace mos::session {
 
@@ -70,6 +72,7 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
   // Prompts differ then, and a batch has one text.
   if (has_choices) at_a_time = 1;
   const PaintProgress progress(hooks.progress, (count + at_a_time - 1) / at_a_time);
+  std::optional<Composition> composition;
   auto with_texts = inputs;
   std::vector<std::string>
       encoded;  // prompts, which are the same for every picture without choices
@@ -81,15 +84,16 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
     record.options.count = std::min(at_a_time, count - first);
     if (has_choices) record.scene = region::choose_texts(whole.scene, record.options.seed);
     if (auto prompts = region::prompts_of(record.scene); prompts != encoded) {
-      with_texts.texts =
-          region::encode_scene(session.model, session.tokens, record.scene, record.options);
+      composition.reset();  // the former scene's concepts leave the weights first
+      composition.emplace(session, record.scene, record.options);
+      with_texts = composition->of_scene(inputs);
       encoded = std::move(prompts);
     }
     auto on_step = progress.of_batch(first / at_a_time);
     if (hooks.of_batch) on_step = hooks.of_batch(std::move(on_step), record);
-    const auto pictures =
-        region::sample_pictures(session.model, session.tokens, record.scene, record.options,
-                                with_texts, on_step, hooks.cancel);
+    const auto pictures = region::sample_pictures(
+        session.model, session.tokens, record.scene, record.options, with_texts,
+        composition->with_turns(std::move(on_step)), hooks.cancel);
     for (std::int64_t i = 0; i < pictures.size(0); ++i) {
       record.seed = record.options.seed + static_cast<std::uint64_t>(i);
       if (hooks.picture) hooks.picture(pictures[i], record);

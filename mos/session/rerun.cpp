@@ -7,6 +7,7 @@
 #include "mos/base/error.h"
 #include "mos/base/runtime.h"
 #include "mos/nn/compute.h"
+#include "mos/session/composition.h"
 #include "mos/session/conditions.h"
 #include "mos/session/picture_inputs.h"
 
@@ -91,13 +92,15 @@ torch::Tensor repaint(const PictureRecord& record, const MovedFiles& moved, cons
                                .device = compute.device,
                                .dtype = compute.dtype,
                                .keys = keys,
-                               .read = now.read});
+                               .read = now.read,
+                               .compose = now.options.sampler.compose});
   region::PaintInputs inputs{{}, load_conditions(session, now.scene)};
   inputs.start = load_pictures(now.scene, now.options.pictures);
+  Composition composition(session, now.scene, now.options);
   const PaintProgress progress(hooks.progress, 1);
-  const auto pictures =
-      region::sample_pictures(session.model, session.tokens, now.scene, now.options, inputs,
-                              progress.of_batch(0), hooks.cancel);
+  const auto pictures = region::sample_pictures(
+      session.model, session.tokens, now.scene, now.options, composition.of_scene(inputs),
+      composition.with_turns(progress.of_batch(0)), hooks.cancel);
   return pictures[static_cast<std::int64_t>(record.seed - record.options.seed)];
 }
 

@@ -19,6 +19,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
+#include "mos/concepts/training_metadata.h"
 #include "mos/region/scene_text.h"
 #include "mos/text/prompt_syntax.h"
 #include "mos/text/weighted_prompt.h"
@@ -91,10 +92,13 @@ void warn_if_cut(const Session& session, const std::string& prompt) {
 }
 
 /// In float32 where there are updates, before the weights become what the session computes in.
+/// Concepts that are composed stay apart.
 void merge(diffusion::Model& model, const std::vector<HeldConcept>& held,
            const SessionOptions& options) {
   std::map<checkpoint::Part, std::vector<concepts::ScaledLora>> loras;
+  const bool are_apart = options.compose != region::Compose::kMerged;
   for (const auto& one : held) {
+    if (are_apart) break;
     for (const auto& [part, updates] : one.delta.updates) {
       loras[part].push_back({&updates, one.scale, one.name});
     }
@@ -112,7 +116,8 @@ std::vector<Session::Guest> add_words(diffusion::Model& model, concepts::Concept
   std::vector<Session::Guest> guests;
   for (const auto& one : held) {
     tokens.add(one.delta.words, model.towers);
-    guests.push_back({one.name, {}, {}});
+    const auto phrase = one.delta.metadata.find(concepts::kPhraseKey);
+    guests.push_back({one.name, {}, {}, phrase == one.delta.metadata.end() ? "" : phrase->second});
     for (const auto& word : one.delta.words) {
       guests.back().words.push_back(word.word);
       guests.back().aliases.push_back(word.alias);
@@ -158,7 +163,18 @@ Session open_session(const SessionOptions& options) {
           .read = options.read,
           .base_hash = hash,
           .concepts = std::move(uses),
-          .guests = std::move(guests)};
+          .guests = std::move(guests),
+          .apart = options.compose == region::Compose::kMerged ? std::vector<HeldConcept>()
+                                                               : std::move(held)};
+}
+
+bool calls(const Session& session, const Session::Guest& guest, const std::string& prompt) {
+  if (guest.words.empty()) return !guest.phrase.empty() && has_word(prompt, guest.phrase);
+  const auto has = [&](const std::string& word) {
+    return session.tokens.knows(word) && has_word(prompt, word);
+  };
+  return std::any_of(guest.words.begin(), guest.words.end(), has) ||
+         std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
 }
 
 std::string find_lora(const std::string& name, const std::filesystem::path& folder) {
@@ -182,13 +198,7 @@ std::string find_lora(const std::string& name, const std::filesystem::path& fold
 void check_words(const Session& session, const region::Scene& scene, bool plain_text) {
   const auto prompts = region::prompts_of(scene);
   for (const auto& guest : session.guests) {
-    const auto is_called = [&](const std::string& prompt) {
-      const auto has = [&](const std::string& word) {
-        return session.tokens.knows(word) && has_word(prompt, word);
-      };
-      return std::any_of(guest.words.begin(), guest.words.end(), has) ||
-             std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
-    };
+    const auto is_called = [&](const std::string& prompt) { return calls(session, guest, prompt); };
     // A LoRA without words acts on every prompt.
     if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
     throw Error(ErrorKind::kUsage,

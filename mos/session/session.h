@@ -7,6 +7,7 @@
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/model.h"
 #include "mos/region/region.h"
+#include "mos/region/sampler_options.h"
 #include "mos/session/concept_keys.h"
 #include "mos/session/picture_record.h"
 
@@ -29,6 +30,8 @@ struct SessionOptions {
   KeyOptions keys;
   checkpoint::ReadOptions read;   ///< Of the base model.
   std::vector<HeldConcept> held;  ///< Concepts beside those of files; no record names them.
+  /// Anything but kMerged leaves the updates of concepts apart; see composition.h.
+  region::Compose compose = region::Compose::kMerged;
 };
 
 /// A value of handles: copies share their networks. Required: one thread at a time paints with it
@@ -40,6 +43,7 @@ struct Session {
     std::string file;
     std::vector<std::string> words;
     std::vector<std::string> aliases;  ///< Other names of theirs, as far as they are unambiguous.
+    std::string phrase;                ///< What one without words is called; or empty.
   };
 
   diffusion::Model model;
@@ -49,10 +53,15 @@ struct Session {
   std::string base_hash;
   std::vector<ConceptUse> concepts;  ///< Those of files, with their hashes.
   std::vector<Guest> guests;
+  /// The concepts of `guests`, where their updates are in no weights: Composition places them.
+  std::vector<HeldConcept> apart;
 };
 
+/// Whether `prompt` has a word of `guest`, or the phrase that one without words is called.
+bool calls(const Session& session, const Session::Guest& guest, const std::string& prompt);
+
 /// Loads the base model and adds every concept: words to the text encoder, scale · ΔW to the
-/// weights, in float32 before they become `dtype`.
+/// weights, in float32 before they become `dtype`, unless they are composed.
 /// Throws kIo and kFormat for files, kUsage for words that clash, kMismatch when a concept does not
 /// fit the base model or a hash is another one.
 Session open_session(const SessionOptions& options);

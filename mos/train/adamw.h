@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mos/io/state_dict.h"
+#include "mos/train/optimiser.h"
 #include "mos/train/parameters.h"
 
 namespace mos::train {
@@ -17,26 +18,19 @@ struct AdamWOptions {
 };
 
 /// AdamW (arXiv 1711.05101) with torch.optim's arithmetic, all tensors of a group in one operation
-/// each where the device has such, and a state that can be saved by name and taken up again without
-/// a difference. Groups with rate 0 are left alone.
-class AdamW {
+/// each where the device has such.
+class AdamW final : public Optimiser {
  public:
   AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options);
 
-  /// One update with every rate times `factor`; parameters without a gradient stay as they are.
-  /// Then forgets the gradients.
-  void step(double factor);
+  void step(double factor) override;
+  void freeze(std::size_t group) override;
 
-  /// Takes the group out of all further updates; its parameters no longer require grad.
-  void freeze(std::size_t group);
-
-  /// The two moments of every parameter: `<name>/moment1`, `<name>/moment2`; aliased.
-  io::StateDict state() const;
+  /// The two moments of every parameter: `<name>/moment1`, `<name>/moment2`.
+  io::StateDict state() const override;
   std::int64_t steps() const { return steps_; }
 
-  /// Copies a saved state. Throws mos::Error(kMismatch) if a moment is missing or has another
-  /// shape.
-  void load(const io::StateDict& state, std::int64_t steps);
+  void load(const io::StateDict& state, std::int64_t steps) override;
 
  private:
   struct Slot {

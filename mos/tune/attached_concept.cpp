@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -19,7 +19,6 @@ namespace mos::tune {
 using checkpoint::Part;
 using concepts::ConceptDelta;
 using concepts::LayerUpdates;
-using concepts::LowRank;
 using torch::Tensor;
 
 namespace {
@@ -33,23 +32,35 @@ double random_sigma(const std::string& initializer) {
   return number_in<double>(inside.substr(0, inside.size() - 1)).value_or(-1);
 }
 
+/// The token of the base vocabulary that `word` is, or is called there: "ktn" is a piece of words,
+/// two tokens as a text, and what Custom Diffusion starts from.
+std::optional<std::int64_t> base_token(const text::CLIPTokenizer& tokenizer,
+                                       const std::string& word) {
+  const auto is_usable = [&](std::int64_t id) {
+    return id != tokenizer.eos_id() && id < tokenizer.base_vocab_size();
+  };
+  const auto ids = tokenizer.encode_words(word);
+  if (ids.size() == 1 && is_usable(ids[0])) return ids[0];
+  const auto named = tokenizer.token_id(word);
+  return named && is_usable(*named) ? named : std::nullopt;
+}
+
 /// [C]: what all rows of a word start from.
 Tensor start_row(const diffusion::TextTower& tower, const std::string& initializer,
                  at::Generator& generator) {
   if (const double sigma = random_sigma(initializer); sigma >= 0) {
     return randn({tower.width()}, generator) * sigma;
   }
-  const auto ids = tower.tokenizer.encode_words(initializer);
-  const bool one_token = ids.size() == 1 && ids[0] != tower.tokenizer.eos_id() &&
-                         ids[0] < tower.tokenizer.base_vocab_size();
-  if (!one_token) {
+  const auto token = base_token(tower.tokenizer, initializer);
+  if (!token) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("the initializer \"{}\" is {} tokens, expected one word that is a "
-                            "single token of the vocabulary, or <rand-0.013>",
-                            initializer, ids.size()));
+                            "single token of the vocabulary, or <rand-0.013>; name another with "
+                            "--rare-word or --initializers",
+                            initializer, tower.tokenizer.encode_words(initializer).size()));
   }
   auto encoder = tower.encoder;
-  return encoder->token_embedding()[ids[0]].detach().to(torch::kCPU, torch::kFloat32).clone();
+  return encoder->token_embedding()[*token].detach().to(torch::kCPU, torch::kFloat32).clone();
 }
 
 /// [layers,C] for each tower.
@@ -63,41 +74,13 @@ concepts::TowerRows start_rows(const diffusion::Model& model, const std::string&
   return rows;
 }
 
-Tensor start_down(const WeightPlan& plan, const nn::LoraLayer& layer, at::Generator& generator) {
-  auto shape = layer.weight.sizes().vec();
-  shape[0] = plan.rank;
-  if (plan.start == DownStart::kGaussian) {
-    return randn(shape, generator) / static_cast<double>(plan.rank);
-  }
-  const double bound = 1.0 / std::sqrt(static_cast<double>(layer.in_features()));
-  // kaiming_uniform(a = √5), PyTorch's start of a linear layer, which is what the authors leave
-  // `down` at.
-  return torch::rand(shape, generator, torch::TensorOptions().dtype(torch::kFloat32)) *
-             (2 * bound) -
-         bound;
-}
-
-LayerUpdates start_pairs(torch::nn::Module& model, const WeightPlan& plan, std::uint64_t seed,
-                         std::uint64_t& next_draw) {
-  LayerUpdates pairs;
-  if (plan.rank == 0) return pairs;
+LayerUpdates start_updates(torch::nn::Module& model, const WeightPlan& plan, std::uint64_t seed,
+                           std::uint64_t& next_draw) {
+  LayerUpdates updates;
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
-    if (!selects(plan.where, name)) return;
-    auto generator = generator_for(seed, Draw::kStart, next_draw++);
-    auto up_shape = layer.weight.sizes().vec();
-    up_shape[1] = plan.rank;
-    pairs[name] = LowRank{.down = start_down(plan, layer, generator),
-                          // So ΔW is zero at first, and the model what it was.
-                          .up = torch::zeros(up_shape),
-                          .scale = plan.scale};
+    if (selects(plan.where, name)) updates[name] = start_update(layer, plan, seed, next_draw++);
   });
-  return pairs;
-}
-
-Tensor leaf(const Tensor& value, torch::Device device) {
-  return value.detach()
-      .to(device, torch::kFloat32, /*non_blocking=*/false, /*copy=*/true)
-      .requires_grad_(true);
+  return updates;
 }
 
 /// Of the rows of a tower, as in a checkpoint.
@@ -105,31 +88,6 @@ std::string rows_name(Part part) {
   const std::string name = "new_concept_embedding";
   if (part == Part::kTextEncoder) return name;
   return fmt::format("{}.{}", name, folder_of(part));
-}
-
-/// Makes leaves of all factors, in the shape of their layer, and names them.
-std::vector<NamedParameter> make_leaves(LayerUpdates& updates, const std::string& part,
-                                        torch::Device device) {
-  std::vector<NamedParameter> parameters;
-  for (auto& [layer, update] : updates) {
-    auto& pair = update.low_rank();
-    pair.down = leaf(pair.down, device);
-    pair.up = leaf(pair.up, device);
-    parameters.push_back({fmt::format("{}/{}.lora_down.weight", part, layer), pair.down});
-    parameters.push_back({fmt::format("{}/{}.lora_up.weight", part, layer), pair.up});
-  }
-  return parameters;
-}
-
-LayerUpdates copied(const LayerUpdates& updates) {
-  LayerUpdates copy;
-  for (const auto& [layer, update] : updates) {
-    const auto& pair = update.low_rank();
-    copy[layer] = LowRank{.down = pair.down.detach().cpu().clone(),
-                          .up = pair.up.detach().cpu().clone(),
-                          .scale = pair.scale};
-  }
-  return copy;
 }
 
 }  // namespace
@@ -148,7 +106,9 @@ ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& opti
                            start_rows(model, options.words.initializers.at(i), layers, generator)});
   }
   for (const auto part : model.tuned_parts()) {
-    delta.updates[part] = start_pairs(*model.network(part), plan.weights, seed, next_draw);
+    auto& updates = delta.updates[part];
+    if (!plan.changes(part)) continue;
+    updates = start_updates(*model.network(part), plan.weights, seed, next_draw);
   }
   return delta;
 }
@@ -161,51 +121,93 @@ Tensor mean_norm(const TrainedGroup& group) {
   return torch::cat(norms).mean();
 }
 
-AttachedConcept::AttachedConcept(diffusion::Model model, const ConceptDelta& start)
-    : model_(std::move(model)), tokens_(model_.unet->text_slices().count), delta_(start) {
+AttachedConcept::AttachedConcept(diffusion::Model model, const ConceptDelta& start,
+                                 const WeightPlan& plan)
+    : model_(std::move(model)),
+      tokens_(model_.unet->text_slices().count),
+      metadata_(start.metadata) {
+  freeze_networks();
+  attach_words(start.words);
   for (const auto part : model_.tuned_parts()) {
-    for (auto& parameter : model_.network(part)->parameters()) parameter.set_requires_grad(false);
-  }
-  attach_words();
-  for (const auto part : model_.tuned_parts()) {
-    const std::string name(folder_of(part));
-    auto& updates = delta_.updates[part];
-    groups_.push_back({name, make_leaves(updates, name, model_.device())});
-    concepts::attach_lora(*model_.network(part), updates, 1.0, "the start state");
+    const auto& updates = start.of(part);
+    const auto layers = concepts::find_layers(*model_.network(part), updates, "the start state");
+    std::size_t i = 0;
+    for (const auto& [layer, update] : updates) {
+      layers_[part][layer] = train_layer(*layers[i++], update, plan);
+    }
+    add_group(part);
   }
 }
 
-void AttachedConcept::attach_words() {
+AttachedConcept::AttachedConcept(diffusion::Model model, const AttachedConcept& other)
+    : model_(std::move(model)),
+      tokens_(model_.unet->text_slices().count),
+      metadata_(other.metadata_) {
+  freeze_networks();
+  attach_words(other.snapshot().words);
+  const auto& shared = other.group(kWordGroup).parameters;
+  for (std::size_t i = 0; i < shared.size(); ++i) {
+    auto& own = groups_.front().parameters[i].value;
+    // The same memory, so a step of the first one is seen by all; gradients stay apart.
+    own.set_data(shared[i].value.detach());
+    own.set_requires_grad(shared[i].value.requires_grad());
+  }
+  for (const auto part : model_.tuned_parts()) {
+    const auto trained = other.layers_.find(part);
+    if (trained != other.layers_.end()) replicate(part, trained->second);
+    add_group(part);
+  }
+}
+
+void AttachedConcept::freeze_networks() {
+  for (const auto part : model_.tuned_parts()) {
+    for (auto& parameter : model_.network(part)->parameters()) parameter.set_requires_grad(false);
+  }
+}
+
+void AttachedConcept::replicate(Part part, const TrainedLayers& others) {
+  nn::for_each_lora_layer(*model_.network(part),
+                          [&](const std::string& name, nn::LoraLayer& layer) {
+                            const auto other = others.find(name);
+                            if (other == others.end()) return;
+                            layers_[part][name] = other->second->replica(layer);
+                          });
+}
+
+/// All that is trained in one network.
+void AttachedConcept::add_group(Part part) {
+  TrainedGroup group{.name = std::string(folder_of(part))};
+  for (const auto& [layer, trained] : layers_[part]) {
+    for (auto& leaf : trained->leaves()) {
+      group.parameters.push_back(
+          {fmt::format("{}/{}.{}", group.name, layer, leaf.name), leaf.value});
+    }
+  }
+  groups_.push_back(std::move(group));
+}
+
+void AttachedConcept::attach_words(const std::vector<concepts::ConceptWord>& words) {
   for (auto& tower : model_.towers) {
     former_rows_.push_back(tower.encoder->concept_rows());
     // The rows of words that a fused base has stay in the files of that base: a concept is tuned
     // without them.
     tower.encoder->set_concept_rows({});
   }
-  tokens_.add(delta_.words, model_.towers);
+  for (const auto& word : words) words_.push_back({word.word, word.rows.count()});
+  tokens_.add(words, model_.towers);
   std::vector<NamedParameter> rows;
   for (auto& tower : model_.towers) {
-    if (delta_.words.empty()) continue;
+    if (words.empty()) continue;
     // All words of a tower are one leaf, as the optimiser moves them together.
-    rows.push_back({rows_name(tower.part), leaf(tower.encoder->concept_rows(), tower.device())});
+    rows.push_back({rows_name(tower.part),
+                    leaf_of(tower.encoder->concept_rows(), tower.encoder->token_embedding())});
     tower.encoder->set_concept_rows(rows.back().value);
   }
   groups_.push_back({std::string(kWordGroup), std::move(rows)});
 }
 
-AttachedConcept::AttachedConcept(diffusion::Model model, const AttachedConcept& other)
-    : AttachedConcept(std::move(model), other.snapshot()) {
-  auto own = parameters();
-  const auto shared = other.parameters();
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    // The same memory, so a step of the first one is seen by all; gradients stay apart.
-    own[i].value.set_data(shared[i].value.detach());
-    own[i].value.set_requires_grad(shared[i].value.requires_grad());
-  }
-}
-
 AttachedConcept::~AttachedConcept() {
-  for (const auto part : model_.tuned_parts()) concepts::detach_lora(*model_.network(part));
+  layers_.clear();
   for (std::size_t i = 0; i < model_.towers.size(); ++i) {
     model_.towers[i].encoder->set_concept_rows(former_rows_[i]);
   }
@@ -215,9 +217,17 @@ nn::Conditioning AttachedConcept::encode(std::span<const std::string> prompts) c
   return concepts::encode_prompts(tokens_, model_.towers, prompts);
 }
 
-void AttachedConcept::set_lora_scale(double scale) {
-  for (const auto part : model_.tuned_parts()) {
-    concepts::set_lora_scale(*model_.network(part), scale);
+void AttachedConcept::put_weights() {
+  for (const auto& [part, layers] : layers_) {
+    for (const auto& [name, layer] : layers) {
+      layer->put(part == Part::kUNet && off_.contains(name) ? 0.0 : 1.0);
+    }
+  }
+}
+
+void AttachedConcept::show(double scale) {
+  for (const auto& [part, layers] : layers_) {
+    for (const auto& [name, layer] : layers) layer->show(scale);
   }
 }
 
@@ -237,29 +247,26 @@ std::vector<NamedParameter> AttachedConcept::parameters() const {
 }
 
 std::vector<std::string> AttachedConcept::kv_layers() const {
-  std::vector<std::string> layers;
-  for (const auto& [layer, pair] : delta_.of(Part::kUNet)) {
+  std::vector<std::string> names;
+  const auto layers = layers_.find(Part::kUNet);
+  if (layers == layers_.end()) return names;
+  for (const auto& [layer, trained] : layers->second) {
     // attn2 reads the text (diffusers' name of cross-attention).
-    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) layers.push_back(layer);
+    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) names.push_back(layer);
   }
-  return layers;
+  return names;
 }
 
 void AttachedConcept::switch_off(const std::set<std::string>& unet_layers) {
-  const auto& pairs = delta_.of(Part::kUNet);
-  nn::for_each_lora_layer(*model_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
-    const auto pair = pairs.find(name);
-    if (pair == pairs.end()) return;
-    layer.lora_scale = unet_layers.contains(name) ? 0.0 : pair->second.low_rank().scale;
-  });
+  off_ = unet_layers;
+  put_weights();
 }
 
 ConceptDelta AttachedConcept::snapshot() const {
-  ConceptDelta copy{.metadata = delta_.metadata};
+  ConceptDelta copy{.metadata = metadata_};
   std::int64_t from = 0;
-  for (const auto& word : delta_.words) {
-    const auto count = word.rows.count();
-    copy.words.push_back({word.word, {}});
+  for (const auto& [word, count] : words_) {
+    copy.words.push_back({word, {}});
     for (std::size_t i = 0; i < model_.towers.size(); ++i) {
       const auto& all = group(kWordGroup).parameters[i].value;
       // Copies: training may go on while the snapshot is written or painted with.
@@ -268,7 +275,11 @@ ConceptDelta AttachedConcept::snapshot() const {
     }
     from += count;
   }
-  for (const auto& [part, updates] : delta_.updates) copy.updates[part] = copied(updates);
+  for (const auto& [part, layers] : layers_) {
+    for (const auto& [layer, trained] : layers) {
+      if (auto update = trained->update()) copy.updates[part].emplace(layer, *std::move(update));
+    }
+  }
   return copy;
 }
 

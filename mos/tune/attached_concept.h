@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -16,16 +18,16 @@
 #include "mos/text/clip_tokenizer.h"
 #include "mos/train/parameters.h"
 #include "mos/tune/options.h"
+#include "mos/tune/plan.h"
+#include "mos/tune/trained_layer.h"
 
 /// The tensors that tuning changes and how they sit in the frozen networks.
 namespace mos::tune {
 
-/// Fresh values: rows from their initializers, LoRA `down` Kaiming-uniform with a = √5, `up` zero.
+/// Fresh values: rows from their initializers, updates that change nothing (LoRA's `up` is zero).
 /// `options.words` must be complete (see resolve_words in tune.h).
 /// Throws mos::Error(kUsage) for an initializer that is not exactly one token of the vocabulary.
 concepts::ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options);
-
-using train::NamedParameter;  // called as in a concept file
 
 /// What is trained together, under a name of plan.h.
 struct TrainedGroup {
@@ -38,13 +40,15 @@ struct TrainedGroup {
 torch::Tensor mean_norm(const TrainedGroup& group);
 
 /// A concept under training in the frozen networks of a model, which it shares with whoever made
-/// them; one at a time. Its rows and LoRA factors are float32 leaves
-/// that require grad; every other weight does not. The destructor takes the LoRA and the rows out
-/// of the networks again.
+/// them; one at a time. Its rows and what TrainedLayer has of each layer are float32 leaves
+/// that require grad; every other weight does not. The destructor takes all of it out of the
+/// networks again.
 class AttachedConcept {
  public:
-  /// Copies the tensors of `start`. Throws mos::Error(kMismatch) when they do not fit.
-  AttachedConcept(diffusion::Model model, const concepts::ConceptDelta& start);
+  /// Copies the tensors of `start`, whose form says how each layer is trained. Throws
+  /// mos::Error(kMismatch) when they do not fit.
+  AttachedConcept(diffusion::Model model, const concepts::ConceptDelta& start,
+                  const WeightPlan& plan = {});
   /// The same concept in other networks of the same shape: its parameters are leaves of their own
   /// on the values of `other`'s, which must outlive this one.
   AttachedConcept(diffusion::Model model, const AttachedConcept& other);
@@ -53,7 +57,7 @@ class AttachedConcept {
   AttachedConcept& operator=(const AttachedConcept&) = delete;
 
   /// Words (for each tower one tensor with the rows of all, [rows,C]; none without words), then the
-  /// LoRA of each network under the name of its folder.
+  /// weights of each network under the name of its folder.
   const std::vector<TrainedGroup>& groups() const { return groups_; }
   /// Throws std::out_of_range for a name that is none of the groups.
   const TrainedGroup& group(std::string_view name) const;
@@ -61,18 +65,22 @@ class AttachedConcept {
   /// Those of all groups, in their order.
   std::vector<NamedParameter> parameters() const;
 
-  /// The layers of the U-Net with a LoRA on K or V of cross-attention, in order of their names.
+  /// The layers of the U-Net that are K or V of cross-attention and trained, in order of their
+  /// names.
   std::vector<std::string> kv_layers() const;
-  /// Switches the LoRA of these layers of the U-Net off, and that of all others on.
+  /// These layers of the U-Net compute as they did before training, all others as trained.
   void switch_off(const std::set<std::string>& unet_layers);
+
+  /// Makes the networks compute with what the leaves are now: once for each graph.
+  void put_weights();
+  /// The networks compute what snapshot() at this scale gives, for pictures; put_weights() ends it.
+  void show(double scale);
 
   /// The present values, copied.
   concepts::ConceptDelta snapshot() const;
 
-  /// Text for the U-Net, with gradients towards the words and the towers' LoRA.
+  /// Text for the U-Net, with gradients towards the words and the towers' weights.
   nn::Conditioning encode(std::span<const std::string> prompts) const;
-  /// Sets lora_scale of all LoRA.
-  void set_lora_scale(double scale);
 
   const text::CLIPTokenizer& tokenizer() const { return model_.tokenizer(); }
   const concepts::ConceptTokens& tokens() const { return tokens_; }
@@ -80,12 +88,24 @@ class AttachedConcept {
   nn::UNet2DConditionModel& unet() { return model_.unet; }
 
  private:
-  void attach_words();
+  using TrainedLayers = std::map<std::string, std::unique_ptr<TrainedLayer>>;
+  struct Word {
+    std::string word;
+    std::int64_t rows = 0;
+  };
+
+  void freeze_networks();
+  void attach_words(const std::vector<concepts::ConceptWord>& words);
+  void replicate(checkpoint::Part part, const TrainedLayers& others);
+  void add_group(checkpoint::Part part);
 
   diffusion::Model model_;
   std::vector<torch::Tensor> former_rows_;  ///< By tower.
   concepts::ConceptTokens tokens_;
-  concepts::ConceptDelta delta_;  ///< Its LoRA tensors are the leaves.
+  std::map<std::string, std::string> metadata_;
+  std::vector<Word> words_;
+  std::map<checkpoint::Part, TrainedLayers> layers_;
+  std::set<std::string> off_;  ///< Layers of the U-Net.
   std::vector<TrainedGroup> groups_;
 };
 

@@ -120,6 +120,12 @@ const std::vector<std::string>& templates_of(const Caption& caption,
   return caption_templates(options.templates == Templates::kAuto ? automatic : options.templates);
 }
 
+std::vector<std::string> zoom_words(Zoom zoom) {
+  if (zoom == Zoom::kFar) return {"a far away", "very small"};
+  if (zoom == Zoom::kNear) return {"zoomed in", "close up"};
+  return {};
+}
+
 std::string draw_prompt(const Caption& caption, const CaptionOptions& options,
                         at::Generator& generator) {
   // For classifier-free guidance, which also asks without a prompt.

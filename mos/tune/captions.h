@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mos/concepts/tokens.h"
+#include "mos/tune/framing.h"
 #include "mos/tune/options.h"
 
 /// From the caption of a picture to the prompt that it is tuned with.
@@ -21,6 +22,9 @@ std::string fill_placeholder(std::string_view text, std::string_view phrase);
 /// Sentences around a caption, "{}" where it goes: photo and character (things and people in
 /// photographs, after the prompt sets that CLIP was tested with), painting (styles), none.
 const std::vector<std::string>& caption_templates(Templates templates);
+
+/// What may stand before a prompt whose picture is framed so; nothing for kNone.
+std::vector<std::string> zoom_words(Zoom zoom);
 
 /// The comma-separated parts of `caption`.
 std::vector<std::string> caption_parts(const std::string& caption);

@@ -90,7 +90,7 @@ io::StateDict moments_of(const io::SafetensorsFile& file, const std::string& ori
 
 void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
-                     const train::AdamW& optimiser) {
+                     const train::Optimiser& optimiser) {
   io::StateDict dict;
   for (const auto& parameter : attached.parameters()) {
     dict[kValues + parameter.name] = parameter.value.detach();
@@ -125,7 +125,7 @@ std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path) {
 }
 
 RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
-                         AttachedConcept& attached, train::AdamW& optimiser) {
+                         AttachedConcept& attached, train::Optimiser& optimiser) {
   torch::NoGradGuard no_grad;
   const auto origin = path.string();
   bool is_this_run = false;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "mos/io/state_dict.h"
-#include "mos/train/adamw.h"
+#include "mos/train/optimiser.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/identity.h"
 
@@ -25,7 +25,7 @@ struct RunState {
 /// Writes values, moments and state in one step. Throws mos::Error(kIo).
 void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
-                     const train::AdamW& optimiser);
+                     const train::Optimiser& optimiser);
 
 /// Whether `path` is a checkpoint of ours, whole or cut off. Throws mos::Error(kIo).
 bool is_checkpoint(const std::filesystem::path& path);
@@ -37,6 +37,6 @@ std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path);
 /// Throws mos::Error: kIo, kFormat for a damaged file, kMismatch naming what differs when it is of
 /// another run. The values of `attached` are then undefined.
 RunState load_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
-                         AttachedConcept& attached, train::AdamW& optimiser);
+                         AttachedConcept& attached, train::Optimiser& optimiser);
 
 }  // namespace mos::tune

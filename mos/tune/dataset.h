@@ -33,6 +33,10 @@ struct ConceptDataset {
   std::filesystem::path folder;
   std::vector<TrainingPicture> pictures;  ///< Sorted by name.
 
+  /// Of the class, painted by the base model (prior.h): no pictures of the concept, and not read
+  /// from its folder.
+  std::vector<TrainingPicture> prior;
+
   /// From concept.json, empty when it does not say.
   std::vector<std::string> words;
   std::string class_word;

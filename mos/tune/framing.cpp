@@ -36,11 +36,43 @@ Tensor cut(const Tensor& image, const Rectangle& area) {
   return image.narrow(0, area.top, area.height).narrow(1, area.left, area.width).contiguous();
 }
 
+constexpr double kSmallestZoom = 1.0 / 3.0;
+
+/// Source: Custom Diffusion, diffusers_data_pipeline.py.
+Framing draw_zoom(const Rectangle& whole, std::int64_t size, at::Generator& generator) {
+  constexpr double kOftenFar = 2.0 / 3.0, kWholeFrom = 0.6, kNearest = 1.2, kFarthestIn = 1.4;
+  const bool out = happens(generator, kOftenFar);
+  const double share = uniform(generator);
+  double scale = out ? kSmallestZoom + (1.0 - kSmallestZoom) * share
+                     : kNearest + (kFarthestIn - kNearest) * share;
+  const auto zoom = !out ? Zoom::kNear : scale < kWholeFrom ? Zoom::kFar : Zoom::kNone;
+  if (zoom == Zoom::kNone) scale = 1.0;
+  Framing framing{.source = whole, .zoom = zoom};
+  framing.target = fitted(whole, scale * static_cast<double>(size));
+  const auto cut_to_canvas = [&](std::int64_t& from, std::int64_t& length, std::int64_t& shown) {
+    if (shown <= size) return;
+    const auto kept = std::max<std::int64_t>(1, length * size / shown);
+    from = uniform_int(generator, 0, length - kept);
+    length = kept;
+    shown = size;
+  };
+  cut_to_canvas(framing.source.top, framing.source.height, framing.target.height);
+  cut_to_canvas(framing.source.left, framing.source.width, framing.target.width);
+  framing.target.top = uniform_int(generator, 0, size - framing.target.height);
+  framing.target.left = uniform_int(generator, 0, size - framing.target.width);
+  return framing;
+}
+
 }  // namespace
 
 Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
                      const PictureOptions& options, at::Generator& generator) {
   Framing framing{.source = {.height = height, .width = width}};
+  if (options.framing == FramingKind::kZoom) {
+    framing = draw_zoom(framing.source, size, generator);
+    framing.mirrored = happens(generator, options.flip_probability);
+    return framing;
+  }
   const bool fit = options.framing == FramingKind::kFit;
   if (!fit && happens(generator, options.crop_probability)) {
     // A person who stands keeps the head: the crop begins at the top.
@@ -67,13 +99,18 @@ bool is_random(std::int64_t height, std::int64_t width, const PictureOptions& op
   if (options.flip_probability > 0 && options.flip_probability < 1) return true;
   // Centred, never cropped: always the same.
   if (options.framing == FramingKind::kFit) return false;
-  return options.framing == FramingKind::kObject || height != width;
+  const bool scales =
+      options.framing == FramingKind::kObject || options.framing == FramingKind::kZoom;
+  return scales || height != width;
 }
 
 std::int64_t thinnest_side(std::int64_t height, std::int64_t width, std::int64_t size,
                            const PictureOptions& options) {
   const bool is_object = options.framing == FramingKind::kObject;
-  const auto side = static_cast<double>(size) * (is_object ? options.scale_min : 1.0);
+  const bool zooms = options.framing == FramingKind::kZoom;
+  const auto side = static_cast<double>(size) * (is_object ? options.scale_min
+                                                 : zooms   ? kSmallestZoom
+                                                           : 1.0);
   const bool square_only =
       (is_object || (options.framing == FramingKind::kCharacter && height <= width)) &&
       options.crop_probability >= 1.0;

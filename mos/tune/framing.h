@@ -11,6 +11,9 @@
 /// crop, scale and place on black, with a mask of the area that the picture covers.
 namespace mos::tune {
 
+/// How near a picture shows its subject; prompts say so (zoom_words in captions.h).
+enum class Zoom { kNone, kFar, kNear };
+
 /// One way to place a picture.
 struct Framing {
   struct Rectangle {
@@ -19,6 +22,7 @@ struct Framing {
   Rectangle source;  ///< The part of the picture that is used, in its own pixels.
   Rectangle target;  ///< Where it lands on the canvas.
   bool mirrored = false;
+  Zoom zoom = Zoom::kNone;
 };
 
 /// Draws a framing for a picture of height × width on a canvas of size × size.
@@ -29,6 +33,9 @@ struct Framing {
 ///   object     `ResizeFillMaskNew`: with crop_probability cropped to a square, then scaled by a
 ///              random factor of scale_min … scale_max, at a random place.
 ///   fit        the whole picture in the middle of the canvas; draws nothing but the mirroring.
+///   zoom       Custom Diffusion's: two times in three scaled by 1/3 … 1, but from 0.6 on shown
+///              whole instead, below at a random place and Zoom::kFar; else by 1.2 … 1.4 and cut
+///              at a random place, Zoom::kNear.
 Framing draw_framing(std::int64_t height, std::int64_t width, std::int64_t size,
                      const PictureOptions& options, at::Generator& generator);
 

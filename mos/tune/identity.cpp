@@ -17,7 +17,7 @@ std::string dataset_hash(const ConceptDataset& dataset) {
     for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ byte[i]) * 0x100000001b3ULL;
   };
   const auto add_text = [&](const std::string& text) { add(text.c_str(), text.size() + 1); };
-  for (const auto& picture : dataset.pictures) {
+  const auto add_picture = [&](const TrainingPicture& picture) {
     add_text(picture.name);
     add_text(picture.caption.text);
     for (const auto& other : picture.caption.others) add_text(other);
@@ -27,7 +27,9 @@ std::string dataset_hash(const ConceptDataset& dataset) {
       const auto bytes = image.contiguous();
       add(bytes.data_ptr(), static_cast<std::size_t>(bytes.numel()));
     }
-  }
+  };
+  for (const auto& picture : dataset.pictures) add_picture(picture);
+  for (const auto& picture : dataset.prior) add_picture(picture);
   return fmt::format("{:016x}", hash);
 }
 
@@ -87,6 +89,8 @@ RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& data
   learning.run.seed = options.run.seed;
   learning.run.dtype = nn::name_of(base.dtype());
   learning.run.threads = threads;
+  // It decides what the file keeps of the gates, not what these become.
+  learning.weights.neuron_threshold = WeightOptions().neuron_threshold;
   auto asked = write_options(learning);
   asked["device"] = base.device().str();
   Json settings = {{"scheduler", relevant(base.settings.scheduler_config)}};

@@ -23,6 +23,14 @@ Tensor at_latent_size(const Tensor& mask, std::int64_t side) {
   return torch::upsample_nearest2d(mask.unsqueeze(0).unsqueeze(0), {side, side}).squeeze(0);
 }
 
+/// [1,h,w] without its outermost positions, which the VAE mixes with what is beside the picture; as
+/// it is where nothing would be left. Source: Custom Diffusion.
+Tensor without_edge(const Tensor& mask) {
+  const auto outside = torch::constant_pad_nd(1.0 - mask.unsqueeze(0), {1, 1, 1, 1}, 1.0);
+  const auto inner = 1.0 - torch::max_pool2d(outside, 3, 1)[0];
+  return inner.any().item<bool>() ? inner : mask;
+}
+
 }  // namespace
 
 void check_shapes(const ConceptDataset& dataset, const PictureOptions& options, std::int64_t size,
@@ -102,6 +110,8 @@ EncodedPicture LatentSource::encode(const PictureVariant& which) const {
   encoded.deviation = posterior.std()[0].to(torch::kCPU, torch::kFloat32) * scale;
   const auto side = size_ / vae_->config().downscale();
   encoded.picture_mask = at_latent_size(framed.picture_mask, side);
+  encoded.zoom = framing.zoom;
+  if (framing.zoom == Zoom::kFar) encoded.picture_mask = without_edge(encoded.picture_mask);
   encoded.subject_mask = framed.subject_mask.defined() ? at_latent_size(framed.subject_mask, side)
                                                        : torch::zeros({1, side, side});
   encoded.has_subject = encoded.subject_mask.any().item<bool>();

@@ -12,6 +12,7 @@
 
 #include "mos/nn/vae.h"
 #include "mos/tune/dataset.h"
+#include "mos/tune/framing.h"
 #include "mos/tune/options.h"
 
 namespace mos::tune {
@@ -23,6 +24,7 @@ struct EncodedPicture {
   torch::Tensor picture_mask;  ///< [1,h,w] float32.
   torch::Tensor subject_mask;  ///< [1,h,w] float32, zero without a mask.
   bool has_subject = false;    ///< Whether the mask selects anything at this size.
+  Zoom zoom = Zoom::kNone;
 };
 
 /// Which framing of which picture.

@@ -10,71 +10,21 @@
 
 namespace mos::tune {
 
+// Each in a file of methods/.
+void set_cones(TuneOptions& options);
+void set_custom_diffusion(TuneOptions& options);
+void set_dreambooth(TuneOptions& options);
+void set_ed_lora(TuneOptions& options);
+void set_ed_lora_paper(TuneOptions& options);
+void set_lora(TuneOptions& options);
+void set_orthogonal_adaptation(TuneOptions& options);
+void set_p_plus(TuneOptions& options);
+void set_svdiff(TuneOptions& options);
+void set_textual_inversion(TuneOptions& options);
+
 namespace {
 
 constexpr const char* kDefaultMethod = "ed_lora";
-
-/// What the authors' research branch has in common for its own method and for its baselines, which
-/// all learn from whole pictures: no masks, no attention term, no norm at which words freeze.
-/// Source: its options/train, of which the numbers of every row below are.
-void set_research_branch(TuneOptions& options) {
-  options.weights.where = Selector::kAttention;
-  options.weights.rank = 4;
-  options.weights.scale = 1.0;
-  options.weights.start = DownStart::kGaussian;
-  options.loss.mask_loss = false;
-  options.loss.attention_weight = 0.0;
-  options.loss.noise_offset = 0.0;
-  options.optimiser.norm_threshold = 0.0;
-  options.optimiser.decay = Decay::kLinear;
-  options.optimiser.steps = 500;
-  options.optimiser.batch = 2;
-  options.optimiser.embedding_rate = 1e-3;
-  options.optimiser.text_rate = 1e-5;
-  options.optimiser.unet_rate = 1e-4;
-}
-
-/// Words alone: the weights stay as they are, and so does a picture at any scale of them.
-void set_words_alone(TuneOptions& options) {
-  set_research_branch(options);
-  options.weights.rank = 0;
-  options.run.preview_scales = {1.0};
-}
-
-void set_density(TuneOptions& options) {
-  options.loss.density_weight = 0.002;
-  options.loss.density_bandwidth = 0.5;
-}
-
-void set_textual_inversion(TuneOptions& options) {
-  set_words_alone(options);
-  options.words.rows = WordRows::kShared;
-}
-
-void set_p_plus(TuneOptions& options) {
-  set_words_alone(options);
-  options.words.rows = WordRows::kPerLayer;
-  set_density(options);
-}
-
-void set_lora(TuneOptions& options) {
-  set_research_branch(options);
-  options.words.rows = WordRows::kShared;
-  options.optimiser.embedding_rate = 5e-4;
-}
-
-/// The program's own defaults.
-void set_ed_lora(TuneOptions&) {}
-
-void set_ed_lora_paper(TuneOptions& options) {
-  set_research_branch(options);
-  options.words.rows = WordRows::kPerLayer;
-  set_density(options);
-  options.weights.kv_drop = 0.2;
-  options.loss.noise_offset = 0.01;
-  options.optimiser.steps = 1000;
-  options.optimiser.batch = 4;
-}
 
 constexpr auto kMethods = std::to_array<Method>({
     {"ed_lora", "a row for each layer and word, LoRA on attention, masks and attention term",
@@ -87,6 +37,16 @@ constexpr auto kMethods = std::to_array<Method>({
      "P+, arXiv 2303.09522, as the authors ran it", set_p_plus},
     {"textual_inversion", "one row for each word, no weights",
      "Textual Inversion, arXiv 2208.01618, as the authors ran it", set_textual_inversion},
+    {"custom_diffusion", "one word before the class word, K and V of cross-attention, prior",
+     "Custom Diffusion, arXiv 2212.04488", set_custom_diffusion},
+    {"dreambooth", "a rare plain word, all weights of the U-Net, prior",
+     "DreamBooth, arXiv 2208.12242", set_dreambooth},
+    {"svdiff", "a rare plain word, the singular values of all weights, prior",
+     "SVDiff, arXiv 2303.11305", set_svdiff},
+    {"cones", "a rare plain word, entries of K and V that become 0, prior",
+     "Cones, arXiv 2303.05125", set_cones},
+    {"orthogonal_adaptation", "as ed_lora_paper, down fixed to rows of a basis all concepts share",
+     "Orthogonal Adaptation, arXiv 2312.02432", set_orthogonal_adaptation},
 });
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "mos/concepts/tokens.h"
+#include "mos/tune/first_token.h"
 
 namespace mos::tune {
 
@@ -19,15 +20,35 @@ TuneBatch part_of(const TuneBatch& batch, std::int64_t from, std::int64_t count)
           .prompts = {names, names + count},
           .picture_masks = part(batch.picture_masks),
           .subject_masks = part(batch.subject_masks),
+          .weights = batch.weights.defined() ? part(batch.weights) : Tensor(),
           .has_subject = {subjects, subjects + count}};
 }
 
-Tensor masked_loss(const Tensor& prediction, const Tensor& target, const Tensor& mask) {
+TuneBatch with_prior(const TuneBatch& own, const TuneBatch& prior, double weight) {
+  const auto both = [](const Tensor& a, const Tensor& b) { return torch::cat({a, b}); };
+  TuneBatch batch{.latents = both(own.latents, prior.latents),
+                  .noise = both(own.noise, prior.noise),
+                  .timesteps = both(own.timesteps, prior.timesteps),
+                  .prompts = own.prompts,
+                  .picture_masks = both(own.picture_masks, prior.picture_masks),
+                  .subject_masks = both(own.subject_masks, prior.subject_masks),
+                  .weights = both(torch::ones({own.latents.size(0)}),
+                                  torch::full({prior.latents.size(0)}, weight)),
+                  .has_subject = own.has_subject};
+  batch.prompts.insert(batch.prompts.end(), prior.prompts.begin(), prior.prompts.end());
+  batch.has_subject.insert(batch.has_subject.end(), prior.has_subject.begin(),
+                           prior.has_subject.end());
+  return batch;
+}
+
+Tensor masked_loss(const Tensor& prediction, const Tensor& target, const Tensor& mask,
+                   const Tensor& weights) {
   const auto error =
       (prediction.to(torch::kFloat32) - target.to(torch::kFloat32)).square() * mask;  // [B,C,h,w]
   // A mean for each picture first: a small subject counts as much as a large one (reference:
   // trainer_edlora.py).
-  return (error.sum({1, 2, 3}) / mask.sum({1, 2, 3})).mean();
+  const auto errors = error.sum({1, 2, 3}) / mask.sum({1, 2, 3});
+  return (weights.defined() ? errors * weights : errors).mean();
 }
 
 WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& batch) {
@@ -83,12 +104,17 @@ TuningTerms tuning_terms(AttachedConcept& attached, const diffusion::NoiseSchedu
       recording.emplace(attached.unet()->cross_attentions(), recorder);
     }
   }
+  std::optional<nn::ScopedProcessor> stopping;
+  if (options.stop_first_token) {
+    stopping.emplace(attached.unet()->cross_attentions(), std::make_shared<FirstTokenStop>());
+  }
   const auto noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps);
   const auto prediction =
       attached.unet()(noisy.to(text.context.scalar_type()), batch.timesteps, text);
   // float32 on both sides of the difference, whatever the network computes in.
   const auto target = schedule.target(batch.latents, batch.noise, batch.timesteps);
-  TuningTerms terms{.denoising = masked_loss(prediction, target, loss_mask(batch, options))};
+  TuningTerms terms{.denoising =
+                        masked_loss(prediction, target, loss_mask(batch, options), batch.weights)};
   if (recorder) terms.attention = maps_of(*recorder, batch.subject_masks);
   return terms;
 }

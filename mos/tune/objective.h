@@ -22,17 +22,22 @@ struct TuneBatch {
   std::vector<std::string> prompts;
   torch::Tensor picture_masks;    ///< [B,1,h,w] float32: where the canvas is covered.
   torch::Tensor subject_masks;    ///< [B,1,h,w] float32: the subject, zero where there is no mask.
+  torch::Tensor weights;          ///< [B] float32: of each error in the loss; undefined: all 1.
   std::vector<bool> has_subject;  ///< Whether a picture has a mask that selects something here.
 };
 
 /// The pictures from `from` on, `count` of them; tensors are aliased.
 TuneBatch part_of(const TuneBatch& batch, std::int64_t from, std::int64_t count);
 
-/// Mean over the batch of Σ mask · (prediction − target)² / Σ mask; the inner sums run over
-/// channels and positions, as in the authors' code (so one pixel of weight counts all its
-/// channels). prediction, target [B,C,h,w], mask [B,1,h,w]; returns a float32 scalar.
+/// The pictures of both, those of `prior` with this weight and those of `own` with 1.
+TuneBatch with_prior(const TuneBatch& own, const TuneBatch& prior, double weight);
+
+/// Mean over the batch of weight · Σ mask · (prediction − target)² / Σ mask; the inner sums run
+/// over channels and positions, as in the authors' code (so one pixel of weight counts all its
+/// channels). prediction, target [B,C,h,w], mask [B,1,h,w], weights [B] or undefined (1); returns a
+/// float32 scalar.
 torch::Tensor masked_loss(const torch::Tensor& prediction, const torch::Tensor& target,
-                          const torch::Tensor& mask);
+                          const torch::Tensor& mask, const torch::Tensor& weights = {});
 
 /// Where the first two concept words stand in those prompts that have both and a subject mask.
 WordColumns find_word_columns(const AttachedConcept& attached, const TuneBatch& batch);

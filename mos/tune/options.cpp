@@ -43,9 +43,16 @@ std::vector<std::string> separate_words(const std::vector<std::string>& entries)
   return words;
 }
 
+bool changes_weights(const WeightOptions& options) {
+  return options.form != WeightForm::kLowRank || options.rank > 0;
+}
+
 void check_options(const TuneOptions& options) {
   check_fields(options);
   check_words(options.words);
+  if (options.loss.stop_first_token && options.loss.attention_weight > 0) {
+    refuse("\"stop_first_token\" goes with \"attention_weight\" 0 alone");
+  }
   const auto& pictures = options.pictures;
   if (pictures.scale_max < pictures.scale_min) {
     refuse(fmt::format("\"scale_max\" is {}, expected at least \"scale_min\", {}",

@@ -25,11 +25,12 @@ constexpr auto choice_names(WordRows) {
 }
 
 /// How a picture comes onto the canvas; see framing.h.
-enum class FramingKind { kCharacter, kObject, kFit };
+enum class FramingKind { kCharacter, kObject, kFit, kZoom };
 constexpr auto choice_names(FramingKind) {
   return std::to_array<Named<FramingKind>>({{"character", FramingKind::kCharacter},
                                             {"object", FramingKind::kObject},
-                                            {"fit", FramingKind::kFit}});
+                                            {"fit", FramingKind::kFit},
+                                            {"zoom", FramingKind::kZoom}});
 }
 
 /// Sentences around a caption; see captions.h. kAuto: kPhoto around the mere words, kNone around
@@ -58,20 +59,48 @@ constexpr auto choice_names(CaptionLines) {
 enum class Selector {
   kAttention,     ///< Every projection of attention.
   kTransformers,  ///< Everything linear in transformer blocks and around them.
+  kCrossKv,       ///< Keys and values of the U-Net's cross-attention.
+  kKv,            ///< Keys and values of all the U-Net's attention.
+  kAll,           ///< Every linear layer and convolution.
 };
 constexpr auto choice_names(Selector) {
-  return std::to_array<Named<Selector>>(
-      {{"attention", Selector::kAttention}, {"transformers", Selector::kTransformers}});
+  return std::to_array<Named<Selector>>({{"attention", Selector::kAttention},
+                                         {"transformers", Selector::kTransformers},
+                                         {"cross_kv", Selector::kCrossKv},
+                                         {"kv", Selector::kKv},
+                                         {"all", Selector::kAll}});
+}
+
+/// In which form weights change; see forms/.
+enum class WeightForm {
+  kLowRank,   ///< W + scale · up · down.
+  kFull,      ///< The weight itself, and its bias.
+  kSpectral,  ///< U diag(ReLU(σ + δ)) Vᵀ of W = U diag(σ) Vᵀ; δ is trained.
+  kNeurons,   ///< (1 + gate) ∘ W; the entries whose gate falls far enough become 0.
+};
+constexpr auto choice_names(WeightForm) {
+  return std::to_array<Named<WeightForm>>({{"low_rank", WeightForm::kLowRank},
+                                           {"full", WeightForm::kFull},
+                                           {"spectral", WeightForm::kSpectral},
+                                           {"neurons", WeightForm::kNeurons}});
 }
 
 /// Start values of LoRA's `down`; `up` starts at zero.
 enum class DownStart {
-  kKaiming,   ///< Uniform in ±1/√I (the authors' main branch, diffusers).
-  kGaussian,  ///< N(0, (1/r)²) (the authors' research branch).
+  kKaiming,     ///< Uniform in ±1/√I (the authors' main branch, diffusers).
+  kGaussian,    ///< N(0, (1/r)²) (the authors' research branch).
+  kOrthogonal,  ///< Half of r rows of a basis that all concepts share; stays as it is.
 };
 constexpr auto choice_names(DownStart) {
-  return std::to_array<Named<DownStart>>(
-      {{"kaiming", DownStart::kKaiming}, {"gaussian", DownStart::kGaussian}});
+  return std::to_array<Named<DownStart>>({{"kaiming", DownStart::kKaiming},
+                                          {"gaussian", DownStart::kGaussian},
+                                          {"orthogonal", DownStart::kOrthogonal}});
+}
+
+/// How parameters follow their gradients.
+enum class Rule { kAdamW, kDescent };
+constexpr auto choice_names(Rule) {
+  return std::to_array<Named<Rule>>({{"adamw", Rule::kAdamW}, {"descent", Rule::kDescent}});
 }
 
 /// The learning rates over the run.
@@ -93,6 +122,12 @@ struct WordOptions {
   double random_sigma = 0.0;
   /// What the concept is an instance of ("man"). Empty: from concept.json.
   std::string class_word;
+  /// A rare word of the vocabulary, "sks": all words start from it, and it is what a concept
+  /// without rows is called. Empty: none.
+  std::string rare_word;
+  /// The class word stands behind the concept's words as plain text: "<cat1> cat", "sks cat". Of
+  /// words that the data folder names only the first is used then.
+  bool class_behind = false;
 };
 
 struct PictureOptions {
@@ -117,11 +152,17 @@ struct CaptionOptions {
 };
 
 struct WeightOptions {
-  std::int64_t rank = 4;  ///< 0: only the words are tuned (Textual Inversion, P+).
+  WeightForm form = WeightForm::kLowRank;
+  std::int64_t rank = 4;  ///< Of kLowRank; 0: only the words are tuned (Textual Inversion, P+).
   double scale = 1.0;     ///< The authors' alpha: a plain factor on up · down.
   Selector where = Selector::kAttention;
   DownStart start = DownStart::kKaiming;
-  double kv_drop = 0.0;  ///< How often LoRA on K and V of cross-attention is off.
+  double kv_drop = 0.0;  ///< How often the update of K and V of cross-attention is off.
+  /// Of the basis of DownStart::kOrthogonal: concepts that shall be added must share it.
+  std::uint64_t basis_seed = 0;
+  /// Of kNeurons: what the sum over the run of weight · gradient reaches where an entry belongs to
+  /// the concept.
+  double neuron_threshold = 0.028;
 };
 
 struct LossOptions {
@@ -131,6 +172,18 @@ struct LossOptions {
   bool full_identity = false;   ///< The subject's attention shall fill the mask, not only stay in.
   double density_weight = 0.0;  ///< Of the token density term, see token_density.h; 0: off.
   double density_bandwidth = 0.5;
+  /// No gradient goes through keys and values of a prompt's first token, which are the same for all
+  /// prompts. Not with the attention regularisation.
+  bool stop_first_token = false;
+};
+
+/// Pictures of the class that tuning shall not change; see prior.h.
+struct PriorOptions {
+  std::int64_t pictures = 0;  ///< Painted by the base model once; 0: none are used.
+  double weight = 1.0;        ///< Of their error beside that of the concept's pictures.
+  std::string prompt;         ///< What they show; empty: "a photo of a CLASS".
+  std::int64_t steps = 50;    ///< Denoising steps.
+  double guidance = 7.5;
 };
 
 struct OptimiserOptions {
@@ -143,6 +196,7 @@ struct OptimiserOptions {
   double embedding_rate = 1e-3;
   double text_rate = 1e-5;
   double unet_rate = 1e-4;
+  Rule rule = Rule::kAdamW;
   Decay decay = Decay::kLinear;
   double weight_decay = 0.01;
   double beta1 = 0.9;
@@ -171,6 +225,7 @@ struct TuneOptions {
   CaptionOptions captions;
   WeightOptions weights;
   LossOptions loss;
+  PriorOptions prior;
   OptimiserOptions optimiser;
   RunOptions run;
 };
@@ -178,6 +233,9 @@ struct TuneOptions {
 /// The words that `entries` name, which blanks and commas separate, and the plus sign of the
 /// authors' files between two in angle brackets ("<potter1>+<potter2>", "<rand-0.013>+man").
 std::vector<std::string> separate_words(const std::vector<std::string>& entries);
+
+/// Whether weights change at all, beside the words.
+bool changes_weights(const WeightOptions& options);
 
 /// The names of the methods, see plan.h.
 std::vector<std::string> method_names();
@@ -192,12 +250,14 @@ void describe(Visitor& visit, WordOptions& o) {
   visit("initializers", o.initializers, "start of each word: <rand-0.013> or a word");
   visit("random_sigma", o.random_sigma, "of random rows (0: 0.013 or 0.017)", between(0, 100));
   visit("class_word", o.class_word, "what the concept is one of, e.g. man");
+  visit("rare_word", o.rare_word, "where words start, and the name of a concept without rows");
+  visit("class_behind", o.class_behind, "the plain class word stands behind the words");
 }
 
 template <class Visitor>
 void describe(Visitor& visit, PictureOptions& o) {
   visit("size", o.size, "canvas side in pixels (0: the base model's)", at_least(0));
-  visit("framing", o.framing, "character, object (random scale) or fit (no cropping)");
+  visit("framing", o.framing, "character, object (random scale), fit (whole) or zoom");
   visit("crop_probability", o.crop_probability, "how often a picture is cropped", between(0, 1));
   visit("scale_min", o.scale_min, "smallest random scale of framing object", between(0.05, 1));
   visit("scale_max", o.scale_max, "largest random scale of framing object", between(0.05, 1));
@@ -218,11 +278,16 @@ void describe(Visitor& visit, CaptionOptions& o) {
 
 template <class Visitor>
 void describe(Visitor& visit, WeightOptions& o) {
+  visit("form", o.form, "how weights change: low_rank, full, spectral or neurons");
   visit("rank", o.rank, "LoRA rank (0: tune only the words)", at_least(0));
   visit("lora_scale", o.scale, "factor on the low-rank update", between(-100, 100));
-  visit("where", o.where, "weights that change: attention, or all of the transformers");
-  visit("lora_start", o.start, "start of LoRA's down: kaiming or gaussian");
-  visit("kv_drop", o.kv_drop, "how often LoRA on cross-attention's K and V is off", between(0, 1));
+  visit("where", o.where, "attention, transformers, cross_kv, kv or all");
+  visit("lora_start", o.start, "start of LoRA's down: kaiming, gaussian or orthogonal");
+  visit("kv_drop", o.kv_drop, "how often the update of cross-attention's K and V is off",
+        between(0, 1));
+  visit("basis_seed", o.basis_seed, "of the basis that orthogonal concepts share");
+  visit("neuron_threshold", o.neuron_threshold, "sum of weight x gradient of a neuron",
+        between(1e-12, 1e6));
 }
 
 template <class Visitor>
@@ -234,6 +299,18 @@ void describe(Visitor& visit, LossOptions& o) {
   visit("full_identity", o.full_identity, "the subject's attention fills the mask");
   visit("density_weight", o.density_weight, "of the token density term (0: off)", between(0, 1e6));
   visit("density_bandwidth", o.density_bandwidth, "of its kernel", between(0.01, 100));
+  visit("stop_first_token", o.stop_first_token, "no gradient through K and V of that token");
+}
+
+template <class Visitor>
+void describe(Visitor& visit, PriorOptions& o) {
+  visit("prior", o.pictures, "class pictures that the base paints beforehand (0: none)",
+        between(0, 100000));
+  visit("prior_weight", o.weight, "of their error beside that of the concept's pictures",
+        between(0, 1e6));
+  visit("prior_prompt", o.prompt, "what they show (empty: a photo of a CLASS)");
+  visit("prior_steps", o.steps, "denoising steps of class pictures", between(1, 1000));
+  visit("prior_guidance", o.guidance, "guidance of class pictures", between(0, 100));
 }
 
 template <class Visitor>
@@ -244,8 +321,9 @@ void describe(Visitor& visit, OptimiserOptions& o) {
   visit("micro_batch", o.micro_batch, "pictures for one thread alone (0: all for all)",
         at_least(0));
   visit("embedding_rate", o.embedding_rate, "learning rate of the words", between(0, 1));
-  visit("text_rate", o.text_rate, "learning rate of the text encoder's LoRA", between(0, 1));
-  visit("unet_rate", o.unet_rate, "learning rate of the U-Net's LoRA", between(0, 1));
+  visit("text_rate", o.text_rate, "learning rate of the text encoder's weights", between(0, 1));
+  visit("unet_rate", o.unet_rate, "learning rate of the U-Net's weights", between(0, 1));
+  visit("rule", o.rule, "adamw, or descent (plain gradients)");
   visit("decay", o.decay, "learning rate over the run: linear (to 0) or none");
   visit("weight_decay", o.weight_decay, "AdamW's", between(0, 1));
   visit("beta1", o.beta1, "AdamW's", between(0, 0.9999));
@@ -280,6 +358,7 @@ void describe(Visitor& visit, TuneOptions& o) {
   describe(visit, o.captions);
   describe(visit, o.weights);
   describe(visit, o.loss);
+  describe(visit, o.prior);
   describe(visit, o.optimiser);
   describe(visit, o.run);
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mos/checkpoint/part.h"
 #include "mos/tune/options.h"
 
 /// A tuning method is a plan: which rows its words have, which weights change in which form, at
@@ -16,12 +17,16 @@ namespace mos::tune {
 
 bool selects(Selector selector, std::string_view layer);
 
-/// How weights change: as a low-rank update of the selected layers of both networks.
+/// How weights change: the selected layers of both networks, in one form.
 struct WeightPlan {
+  WeightForm form = WeightForm::kLowRank;
   Selector where = Selector::kAttention;
   std::int64_t rank = 4;  ///< 0: no weight changes.
   double scale = 1.0;
   DownStart start = DownStart::kKaiming;
+  std::uint64_t basis_seed = 0;  ///< Of DownStart::kOrthogonal; its rows are drawn by `concept_id`.
+  std::uint64_t concept_id = 0;  ///< Made of seed and words.
+  double silent_gate = 0.0;      ///< Gates of WeightForm::kNeurons at or below −this are neurons.
 };
 
 /// The groups of what is trained, AttachedConcept has them under these names: the words, and every
@@ -51,9 +56,13 @@ struct TuningPlan {
 
   /// Throws std::out_of_range for a name that is none of the groups.
   const GroupPlan& group(std::string_view name) const;
+
+  /// Whether weights of this network change. LoRA is there at a rate of 0 too, as it always was.
+  bool changes(checkpoint::Part part) const;
 };
 
-/// What `options` mean. Required: check_options(options).
+/// What `options` mean. Required: check_options(options). What hangs on words is what it says for
+/// complete options.
 TuningPlan plan_of(const TuneOptions& options);
 
 /// A named plan: a row of the table.

@@ -27,20 +27,18 @@ namespace {
 
 constexpr std::int64_t kGridGap = 2;  // pixels
 
-/// Another scale of all attached LoRA until the end of the scope.
-class ScopedLoraScale {
+/// All updates of weights at another scale until the end of the scope.
+class ScopedScale {
  public:
-  ScopedLoraScale(AttachedConcept& attached, double scale, double former)
-      : attached_(attached), former_(former) {
-    attached_.set_lora_scale(scale);
+  ScopedScale(AttachedConcept& attached, double scale) : attached_(attached) {
+    attached_.show(scale);
   }
-  ~ScopedLoraScale() { attached_.set_lora_scale(former_); }
-  ScopedLoraScale(const ScopedLoraScale&) = delete;
-  ScopedLoraScale& operator=(const ScopedLoraScale&) = delete;
+  ~ScopedScale() { attached_.put_weights(); }
+  ScopedScale(const ScopedScale&) = delete;
+  ScopedScale& operator=(const ScopedScale&) = delete;
 
  private:
   AttachedConcept& attached_;
-  double former_;
 };
 
 /// [pictures,C,h,w], the same for every prompt, scale and step of a run.
@@ -119,7 +117,7 @@ std::vector<std::filesystem::path> write_previews(const std::filesystem::path& f
     const auto prompt = fill_placeholder(run.preview_prompts[p], concept_phrase(options.words));
     std::vector<Tensor> cells;
     for (const auto scale : run.preview_scales) {
-      const ScopedLoraScale scaled(attached, scale * options.weights.scale, options.weights.scale);
+      const ScopedScale scaled(attached, scale);
       const diffusion::DenoiseInputs inputs{.unet = base.unet,
                                             .scheduler = scheduler.get(),
                                             .steps = run.preview_steps,

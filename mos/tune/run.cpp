@@ -3,11 +3,13 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/stopwatch.h"
+#include "mos/concepts/training_metadata.h"
 #include "mos/nn/compute.h"
 #include "mos/tune/preview.h"
 
@@ -42,6 +44,7 @@ concepts::ConceptDelta Run::finish() {
     if (every > 0 && step % every == 0 && step < total) save();
   }
   save();  // the steps are all done: from here on nothing may lose them
+  refuse_nothing();
   show();
   auto delta = trainer_.attached().snapshot();
   delta.metadata = metadata();
@@ -85,6 +88,28 @@ bool Run::previews_are_due() const {
   const auto every = options_.run.preview_every;
   const auto& state = trainer_.state();
   return every > 0 && state.step > 0 && state.step % every == 0 && state.previewed < state.step;
+}
+
+/// Throws kUsage where gates moved, but none of them so far that an entry is a neuron: such a
+/// concept would change nothing.
+void Run::refuse_nothing() const {
+  if (options_.weights.form != WeightForm::kNeurons) return;
+  double deepest = 0.0;  // of the gates, which fall by rate · weight · gradient
+  for (const auto& parameter : trainer_.attached().parameters()) {
+    if (!parameter.name.ends_with(".gate")) return;  // there are words, too
+    deepest = std::min(deepest, parameter.value.detach().min().item<double>());
+  }
+  const auto rate = options_.optimiser.unet_rate;
+  if (deepest <= -options_.weights.neuron_threshold * rate) return;
+  const auto kept = saved_step_ == trainer_.state().step
+                        ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string())
+                        : std::string();
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "
+                  "weight x gradient is {:.3g}, below --neuron-threshold {:.3g}{}: the same "
+                  "command with a lower threshold writes the concept",
+                  -deepest / rate, options_.weights.neuron_threshold, kept));
 }
 
 void Run::show() {
@@ -133,6 +158,9 @@ std::map<std::string, std::string> Run::metadata() const {
                                                 {"steps", std::to_string(trainer_.state().step)},
                                                 {"program", "mixofshow " + hooks_.program_version},
                                                 {"libtorch", TORCH_VERSION}};
+  if (options_.words.rows == WordRows::kNone || options_.words.class_behind) {
+    entries[concepts::kPhraseKey] = concept_phrase(options_.words);
+  }
   if (!base_.device().is_cpu()) entries["device"] = base_.device().str();
   if (const auto threads = trainer_.dividing_threads(); threads > 0) {
     entries["threads"] = std::to_string(threads);

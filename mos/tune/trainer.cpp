@@ -10,6 +10,8 @@
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/concepts/tokens.h"
+#include "mos/train/adamw.h"
+#include "mos/train/gradient_descent.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/plan.h"
@@ -24,29 +26,6 @@ constexpr std::size_t kMostKeptTexts = 512;
 constexpr double kLossSmoothing = 0.95;
 
 std::int64_t ceil_div(std::int64_t all, std::int64_t part) { return (all + part - 1) / part; }
-
-/// N(0,1) of `shape` and `offset` times N(0,1) for each channel.
-Tensor draw_noise(at::IntArrayRef shape, double offset, at::Generator& generator) {
-  auto noise = randn(shape, generator);
-  if (offset == 0) return noise;
-  return noise + offset * randn({shape[0], 1, 1}, generator);
-}
-
-/// Samples of the VAE's posteriors, with N(0,1) numbers `spread`, and the pictures' masks.
-void add_pictures(const std::vector<EncodedPicture>& pictures, const std::vector<Tensor>& spread,
-                  TuneBatch& batch) {
-  std::vector<Tensor> latents, picture_masks, subject_masks;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    // Reparametrised samples of q(z|x), scaled already.
-    latents.push_back(pictures[i].mean + pictures[i].deviation * spread[i]);
-    picture_masks.push_back(pictures[i].picture_mask);
-    subject_masks.push_back(pictures[i].subject_mask);
-    batch.has_subject.push_back(pictures[i].has_subject);
-  }
-  batch.latents = torch::stack(latents);
-  batch.picture_masks = torch::stack(picture_masks);
-  batch.subject_masks = torch::stack(subject_masks);
-}
 
 /// The optimiser's groups: those of `attached`, at the rates of `plan`.
 /// Throws kUsage when nothing would move.
@@ -66,28 +45,39 @@ std::vector<train::ParameterGroup> rated_groups(const AttachedConcept& attached,
 
 TuneBatch to_device(TuneBatch batch, torch::Device device) {
   for (auto* tensor : {&batch.latents, &batch.noise, &batch.timesteps, &batch.picture_masks,
-                       &batch.subject_masks}) {
-    *tensor = tensor->to(device, tensor->scalar_type(), /*non_blocking=*/true);
+                       &batch.subject_masks, &batch.weights}) {
+    if (tensor->defined())
+      *tensor = tensor->to(device, tensor->scalar_type(), /*non_blocking=*/true);
   }
   return batch;
 }
 
-/// That of the `count` places of a round.
-train::EpochOrder order_of(std::uint64_t seed, std::int64_t count) {
-  return {count, [seed, count](std::int64_t epoch) {
-            auto generator = generator_for(seed, Draw::kOrder, static_cast<std::uint64_t>(epoch));
-            return permutation(generator, count);
-          }};
+std::unique_ptr<train::Optimiser> optimiser_of(std::vector<train::ParameterGroup> groups,
+                                               const OptimiserOptions& options) {
+  if (options.rule == Rule::kDescent) {
+    return std::make_unique<train::GradientDescent>(std::move(groups));
+  }
+  return std::make_unique<train::AdamW>(
+      std::move(groups),
+      train::AdamWOptions{
+          .beta1 = options.beta1, .beta2 = options.beta2, .weight_decay = options.weight_decay});
 }
 
-/// The picture at each place of a round, in which every picture comes as often as it repeats.
-std::vector<std::int64_t> round_of(const ConceptDataset& dataset) {
-  std::vector<std::int64_t> round;
-  for (std::size_t i = 0; i < dataset.pictures.size(); ++i) {
-    const auto repeats = static_cast<std::size_t>(dataset.pictures[i].repeats);
-    round.insert(round.end(), repeats, static_cast<std::int64_t>(i));
+/// Whole pictures, always the same framing, called what they were painted as.
+TuneOptions options_of_prior(TuneOptions options) {
+  options.pictures.framing = FramingKind::kFit;
+  options.pictures.flip_probability = 0.0;
+  options.captions.shuffle = false;
+  options.captions.templates = Templates::kNone;
+  return options;
+}
+
+/// Throws kUsage where the class pictures that `options` ask for are not there.
+ConceptDataset prior_of(const ConceptDataset& dataset, const TuneOptions& options) {
+  if (options.prior.pictures > 0 && dataset.prior.empty()) {
+    throw Error(ErrorKind::kUsage, "the class pictures that \"prior\" asks for are not painted");
   }
-  return round;
+  return {.folder = {}, .pictures = dataset.prior};
 }
 
 }  // namespace
@@ -95,77 +85,47 @@ std::vector<std::int64_t> round_of(const ConceptDataset& dataset) {
 std::string concept_phrase(const WordOptions& words) {
   std::string phrase;
   for (const auto& word : words.words) phrase += (phrase.empty() ? "" : " ") + word;
-  return phrase.empty() ? words.class_word : phrase;
-}
-
-std::int64_t canvas_size(const diffusion::Model& base, const PictureOptions& options) {
-  const auto factor = base.downscale();
-  const auto size = options.size > 0 ? options.size : base.unet->config().sample_size * factor;
-  if (size % factor != 0) {
-    throw Error(
-        ErrorKind::kUsage,
-        fmt::format("\"size\" is {}, but this base model needs a multiple of {}", size, factor));
-  }
-  return size;
+  if (phrase.empty()) return words.class_word;
+  const bool is_followed = words.class_behind && !words.class_word.empty();
+  return is_followed ? phrase + " " + words.class_word : phrase;
 }
 
 Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
                  const TuneOptions& options)
     : options_(options),
       plan_(plan_of(options)),
-      phrase_(concept_phrase(options.words)),
-      round_(round_of(dataset)),
+      prior_data_(prior_of(dataset, options)),
+      batch_size_(options.optimiser.batch * (options.prior.pictures > 0 ? 2 : 1)),
       compute_(torch::TensorOptions().dtype(base.dtype()).device(base.device())),
       schedule_(base.schedule.to(base.device())),
-      attached_(base, start_values(base, options)),
-      share_size_(options.optimiser.micro_batch > 0 ? options.optimiser.micro_batch
-                                                    : options.optimiser.batch),
+      attached_(base, start_values(base, options), plan_.weights),
+      share_size_(options.optimiser.micro_batch > 0 ? options.optimiser.micro_batch : batch_size_),
       shares_(base, attached_,
-              std::min<std::int64_t>(at::get_num_threads(),
-                                     ceil_div(options.optimiser.batch, share_size_))),
-      latents_(dataset, base.vae, options.pictures, canvas_size(base, options.pictures),
-               options.run.seed),
-      optimiser_(rated_groups(attached_, plan_), {.beta1 = options.optimiser.beta1,
-                                                  .beta2 = options.optimiser.beta2,
-                                                  .weight_decay = options.optimiser.weight_decay}),
-      order_(order_of(options.run.seed, static_cast<std::int64_t>(round_.size()))) {
+              std::min<std::int64_t>(at::get_num_threads(), ceil_div(batch_size_, share_size_))),
+      pictures_(dataset, base, options, Draw::kOrder, concept_phrase(options.words)),
+      optimiser_(optimiser_of(rated_groups(attached_, plan_), options.optimiser)) {
+  if (options.prior.pictures > 0) {
+    prior_.emplace(prior_data_, base, options_of_prior(options), Draw::kPriorOrder, "");
+  }
   if (plan_.terms.density_weight > 0 && !attached_.group(kWordGroup).parameters.empty()) {
     for (const auto& tower : attached_.towers()) {
       auto encoder = tower.encoder;
       density_.emplace_back(encoder->token_embedding(), plan_.terms.density_bandwidth);
     }
   }
-  for (const auto& picture : dataset.pictures) captions_.push_back(picture.caption);
-}
-
-std::int64_t Trainer::picture_at(std::int64_t position) {
-  return round_[static_cast<std::size_t>(order_.at(position))];
 }
 
 TuneBatch Trainer::draw_batch(std::int64_t index) {
   const auto alone = alone_where_shares_are();
-  auto generator = generator_for(options_.run.seed, Draw::kStep, static_cast<std::uint64_t>(index));
-  const auto shape = latents_.latent_shape();
-  TuneBatch batch;
-  std::vector<PictureVariant> pictures;
-  std::vector<Tensor> spread, noise;
-  for (std::int64_t i = 0; i < options_.optimiser.batch; ++i) {
-    // A pure function of the step: a resumed run draws what an uninterrupted one does.
-    const auto position = index * options_.optimiser.batch + i;
-    const auto picture = picture_at(position);
-    const auto kept = latents_.variants(picture);
-    // Without a cache every position is a variant of its own.
-    pictures.push_back({picture, kept == 0 ? position : uniform_int(generator, 0, kept - 1)});
-    const auto prompt =
-        draw_prompt(captions_[static_cast<std::size_t>(picture)], options_.captions, generator);
-    batch.prompts.push_back(fill_placeholder(prompt, phrase_));
-    spread.push_back(randn(shape, generator));
-    noise.push_back(draw_noise(shape, options_.loss.noise_offset, generator));
-  }
-  batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator);
-  batch.noise = torch::stack(noise);
-  add_pictures(latents_.get(pictures, shares_.one_thread_each()), spread, batch);
-  return to_device(batch, compute_.device());
+  const auto draw = [&](PictureStream& pictures, Draw purpose) {
+    auto generator = generator_for(options_.run.seed, purpose, static_cast<std::uint64_t>(index));
+    auto batch = pictures.draw(index, generator, shares_.one_thread_each());
+    batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator);
+    return batch;
+  };
+  auto batch = draw(pictures_, Draw::kStep);
+  if (prior_) batch = with_prior(batch, draw(*prior_, Draw::kPriorStep), options_.prior.weight);
+  return to_device(std::move(batch), compute_.device());
 }
 
 bool Trainer::text_is_fixed() const {
@@ -207,17 +167,18 @@ nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
 }
 
 Tensor Trainer::add_gradients(const TuneBatch& batch) {
-  const auto pictures = options_.optimiser.batch;
+  const auto pictures = batch_size_;
   const auto kept = text_is_fixed() ? kept_text(batch.prompts) : nn::Conditioning();
   const auto of_step = static_cast<double>(options_.optimiser.accumulate);
   const auto terms = [&](AttachedConcept& attached, std::int64_t share) {
     const auto from = share * share_size_, count = std::min(share_size_, pictures - from);
     const auto part = part_of(batch, from, count);
+    attached.put_weights();
     const auto text = kept.defined() ? kept.narrow(from, count) : encode(attached, part.prompts);
     auto result = tuning_terms(attached, schedule_, part, text, options_.loss);
-    // Shares of unequal size: each weighs as many pictures as it has, so their sum is the batch's
-    // mean.
-    const auto of_batch = static_cast<double>(count) / static_cast<double>(pictures);
+    // The mean over the concept's pictures, and over as many of the class.
+    const auto of_batch =
+        static_cast<double>(count) / static_cast<double>(options_.optimiser.batch);
     result.denoising = result.denoising * (of_batch / of_step);
     return result;
   };
@@ -238,7 +199,7 @@ double Trainer::step() {
   const auto steps = static_cast<double>(options_.optimiser.steps);
   const bool linear = options_.optimiser.decay == Decay::kLinear;
   // Linear to zero over the run (reference: get_scheduler('linear')): the last steps settle.
-  optimiser_.step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
+  optimiser_->step(linear ? 1.0 - static_cast<double>(state_.step) / steps : 1.0);
   return settle(loss);
 }
 
@@ -267,7 +228,7 @@ double Trainer::settle(const Tensor& loss) {
     const auto& name = attached_.groups()[watched[i]].name;
     if (number[i + 1] < plan_.group(name).freeze_at_norm) continue;
     state_.frozen.insert(name);
-    optimiser_.freeze(watched[i]);
+    optimiser_->freeze(watched[i]);
   }
   state_.smoothed_loss =
       state_.step == 0 ? number[0]
@@ -307,7 +268,7 @@ Tensor Trainer::add_gradients_of_terms() {
 
 std::int64_t Trainer::dividing_threads() const { return has_shares() ? 0 : at::get_num_threads(); }
 
-bool Trainer::has_shares() const { return options_.optimiser.batch > share_size_; }
+bool Trainer::has_shares() const { return batch_size_ > share_size_; }
 
 /// What this thread does between the shares must not depend on the number of threads either.
 std::optional<ScopedThreads> Trainer::alone_where_shares_are() const {
@@ -315,13 +276,13 @@ std::optional<ScopedThreads> Trainer::alone_where_shares_are() const {
 }
 
 void Trainer::save(const std::filesystem::path& path, const RunIdentity& identity) const {
-  save_checkpoint(path, identity, state_, attached_, optimiser_);
+  save_checkpoint(path, identity, state_, attached_, *optimiser_);
 }
 
 void Trainer::resume(const std::filesystem::path& path, const RunIdentity& identity) {
-  state_ = load_checkpoint(path, identity, attached_, optimiser_);
+  state_ = load_checkpoint(path, identity, attached_, *optimiser_);
   for (std::size_t i = 0; i < attached_.groups().size(); ++i) {
-    if (state_.frozen.contains(attached_.groups()[i].name)) optimiser_.freeze(i);
+    if (state_.frozen.contains(attached_.groups()[i].name)) optimiser_->freeze(i);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -12,12 +13,12 @@
 
 #include "mos/base/runtime.h"
 #include "mos/diffusion/model.h"
-#include "mos/train/adamw.h"
-#include "mos/train/order.h"
+#include "mos/train/optimiser.h"
 #include "mos/tune/attached_concept.h"
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/latents.h"
 #include "mos/tune/objective.h"
+#include "mos/tune/picture_stream.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/shares.h"
 #include "mos/tune/token_density.h"
@@ -40,6 +41,7 @@ class Trainer {
   /// The sample pictures of the present step are all there.
   void note_previews() { state_.previewed = state_.step; }
   AttachedConcept& attached() { return attached_; }
+  const AttachedConcept& attached() const { return attached_; }
 
   /// The CPU threads that one operation is divided among, on which the last bits of sums depend; 0
   /// where each thread computes shares of a batch alone and their number changes nothing.
@@ -51,7 +53,6 @@ class Trainer {
  private:
   bool has_shares() const;
   std::optional<ScopedThreads> alone_where_shares_are() const;
-  std::int64_t picture_at(std::int64_t position);
   torch::Tensor add_gradients(const TuneBatch& batch);
   nn::Conditioning encode(const AttachedConcept& attached,
                           std::span<const std::string> prompts) const;
@@ -64,28 +65,24 @@ class Trainer {
 
   TuneOptions options_;
   TuningPlan plan_;
-  std::string phrase_;
-  std::vector<Caption> captions_;    ///< Of each picture.
-  std::vector<std::int64_t> round_;  ///< Every picture as often as it repeats.
-  torch::TensorOptions compute_;     ///< Dtype and device of the U-Net's inputs.
+  ConceptDataset prior_data_;
+  std::int64_t batch_size_;       ///< With class pictures, which are as many as the concept's.
+  torch::TensorOptions compute_;  ///< Dtype and device of the U-Net's inputs.
   diffusion::NoiseSchedule schedule_;
   AttachedConcept attached_;
   std::int64_t share_size_;  ///< Pictures of one share of a batch.
   ShareRunner shares_;
-  LatentSource latents_;
+  PictureStream pictures_;
+  std::optional<PictureStream> prior_;
   std::vector<TokenDensity> density_;  ///< By tower; empty: not a term of the loss.
-  train::AdamW optimiser_;
+  std::unique_ptr<train::Optimiser> optimiser_;
   RunState state_;
 
-  train::EpochOrder order_;                            ///< Of `round_`.
   std::map<std::string, nn::Conditioning> kept_text_;  ///< While nothing of the text side trains.
 };
 
-/// The words as they stand in prompts, or the class word for a concept without words.
+/// The words as they stand in prompts, with the class word behind them where that is asked for, or
+/// the class word alone for a concept without words.
 std::string concept_phrase(const WordOptions& words);
-
-/// Canvas side in pixels: the option, or the base model's own size.
-/// Throws mos::Error(kUsage) unless it is a multiple of what the networks halve.
-std::int64_t canvas_size(const diffusion::Model& base, const PictureOptions& options);
 
 }  // namespace mos::tune

@@ -11,6 +11,7 @@
 #include "mos/text/concept_word.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/captions.h"
+#include "mos/tune/prior.h"
 #include "mos/tune/run.h"
 
 namespace mos::tune {
@@ -18,9 +19,12 @@ namespace mos::tune {
 namespace {
 
 /// The authors' start values: a small random vector for the adjective, the class word's own row
-/// for the subject.
+/// for the subject. With a rare word all start from that.
 std::vector<std::string> default_initializers(const WordOptions& words) {
-  const bool has_class = !words.class_word.empty();
+  if (!words.rare_word.empty()) {
+    return std::vector<std::string>(words.words.size(), words.rare_word);
+  }
+  const bool has_class = !words.class_word.empty() && !words.class_behind;
   const double authors = has_class ? 0.013 : 0.017;
   const double sigma = words.random_sigma > 0 ? words.random_sigma : authors;
   std::vector<std::string> initializers(words.words.size(), fmt::format("<rand-{}>", sigma));
@@ -46,17 +50,28 @@ void check_words(const std::vector<std::string>& words) {
   }
 }
 
+/// The words where the options leave them open. Plain words are no business of a data folder: there
+/// is the rare word, if there is one.
+std::vector<std::string> default_words(const WordOptions& words, const ConceptDataset& dataset) {
+  if (words.rows == WordRows::kNone) {
+    return words.rare_word.empty() ? std::vector<std::string>()
+                                   : std::vector<std::string>{words.rare_word};
+  }
+  auto named = separate_words(dataset.words);
+  if (words.class_behind && named.size() > 1) named.resize(1);  // the class word is the other
+  return named;
+}
+
 }  // namespace
 
 bool needs_words(const TuneOptions& options) {
-  return options.words.rows == WordRows::kPerLayer || options.weights.rank == 0;
+  return options.words.rows == WordRows::kPerLayer || !changes_weights(options.weights);
 }
 
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
-  const bool has_rows =
-      words.rows != WordRows::kNone;  // plain words are no business of a data folder
-  words.words = separate_words(words.words.empty() && has_rows ? dataset.words : words.words);
+  const bool has_rows = words.rows != WordRows::kNone;
+  words.words = words.words.empty() ? default_words(words, dataset) : separate_words(words.words);
   if (has_rows) check_words(words.words);
   words.initializers = separate_words(words.initializers);
   if (words.class_word.empty()) words.class_word = dataset.class_word;
@@ -87,7 +102,13 @@ concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptD
   const ScopedThreads threads(options.run.threads);
   const auto complete = complete_options(options, dataset);
   warn_of_captions(dataset, complete, base.tokenizer());
-  return Run(base, dataset, complete, hooks).finish();
+  auto data = dataset;  // of the pictures it has, handles
+  if (complete.prior.pictures > 0) {
+    data.prior = prior_pictures(
+        base, complete,
+        {.folder = hooks.prior_folder, .progress = hooks.progress, .cancel = hooks.cancel});
+  }
+  return Run(base, data, complete, hooks).finish();
 }
 
 }  // namespace mos::tune

@@ -17,13 +17,16 @@ namespace mos::tune {
 
 /// What a run reports and writes on the way.
 struct TuneHooks {
-  ProgressCallback progress;  ///< After every step, with the smoothed loss.
+  ProgressCallback
+      progress;  ///< After every step, with the smoothed loss; while painting, without.
   const CancelToken* cancel = nullptr;
   Wishes* wishes = nullptr;  ///< A checkpoint or sample pictures at the next step; may be null.
   /// Taken up if it is there; empty: none is written. A finished run leaves it, of its last step:
   /// who has the concept on disk removes it.
   std::filesystem::path checkpoint;
   bool fresh = false;  ///< Start anew: the first checkpoint replaces one that is there.
+  /// Where class pictures are kept (prior.h); empty: they are painted for this run alone.
+  std::filesystem::path prior_folder;
   std::filesystem::path preview_folder;  ///< Gets the sample pictures; empty: none are made.
   std::function<void(const std::filesystem::path&)> preview;  ///< Each of them, when it is there.
   std::string program_version;                                ///< For the metadata.

@@ -140,6 +140,25 @@ rmdir output/late.safetensors
 accepts "the same command writes it" "${tune[@]}" --out output/late.safetensors
 holds "and it is the same concept" cmp output/whole.safetensors output/late.safetensors
 
+# Class pictures are painted once, beside the data.
+prior=(tune --base "$tiny_base" --data input/data/ --method dreambooth --size 64 --steps 1 --batch 1
+  --preview-pictures 0 --dtype float32 --prior 2 --prior-steps 2)
+refuses "class pictures among the concept's" $exit_usage '--prior-folder' \
+  "${prior[@]}" --prior-folder input/data/prior --out output/prior.safetensors
+accepts "tuning with class pictures" "${prior[@]}" --out output/prior.safetensors
+holds "says that it paints them" grep -q 'painting 2 of 2 pictures of "a photo of a ball"' stderr
+holds "and keeps them beside the data" test -e "$(echo input/data-prior/*/0001.png)"
+cp -r input/data-prior prior-before
+accepts "the next run" "${prior[@]}" --out output/again.safetensors
+holds "takes the same ones" diff -r input/data-prior prior-before
+holds "and gives the same concept" cmp output/prior.safetensors output/again.safetensors
+accepts "another prompt" "${prior[@]}" --prior-prompt "a red ball" --out output/red.safetensors
+holds "has pictures of its own" test "$(find input/data-prior -name prior.json | wc -l)" -eq 2
+accepts "what was tuned so is painted" sample --base "$tiny_base" --concept output/prior.safetensors \
+  --prompt "a sks ball" --height 64 --width 64 --steps 1 --out output/ball.png
+accepts "and inspected" inspect output/prior.safetensors
+holds "with its name" grep -q 'sks ball' <<<"$out"
+
 head -c 200 input/checkpoint >output/whole.safetensors.checkpoint
 refuses "a damaged checkpoint" $exit_format 'checkpoint.*--fresh' \
   "${tune[@]}" --out output/whole.safetensors

@@ -310,24 +310,51 @@ TEST(Gradient, IsTheLeastSquaresSolutionWithRowsThatPullTowardsTheRidgesGoal) {
   EXPECT_TRUE(torch::allclose(merged("base"), solved(0.0 * goal), 1e-9, 1e-9));
 }
 
-TEST(CustomDiffusion, IsTheConstrainedMergeOfItsPaperWithARidge) {
-  constexpr double kRidge = 1e-2, kFloor = 1e-6;
-  const Layer layer({random_lora(1), random_lora(2)}, 3);
+/// Two concepts of three rows each by the formula of the paper, with a ridge on its kernel.
+Tensor constrained_merge(const Layer& layer, double ridge) {
+  constexpr double kFloor = 1e-6;
   const auto t = torch::cat({layer.inputs()[0], layer.inputs()[1]});  // the words' features
   const auto& k = layer.captions();
   const auto k_moments = torch::matmul(k.t(), k);
   const double mean = k.square().sum().item<double>() / static_cast<double>(mos::tiny::kInputs);
   const auto c = k_moments + kFloor * mean * torch::eye(mos::tiny::kInputs, torch::kFloat64);
-  const double mu = kRidge * t.square().sum().item<double>() / k.square().sum().item<double>();
+  const double mu = ridge * t.square().sum().item<double>() / k.square().sum().item<double>();
   const auto d = torch::matmul(t, torch::inverse(c));
   // What each concept's own matrix makes of its words, less what W makes of them: [O,6].
   const auto missing = torch::cat({torch::matmul(layer.delta(0), layer.inputs()[0].t()),
                                    torch::matmul(layer.delta(1), layer.inputs()[1].t())},
                                   1);
   const auto kernel = torch::matmul(d, t.t()) + mu * torch::eye(6, torch::kFloat64);
-  const auto wanted = torch::matmul(torch::matmul(missing, torch::inverse(kernel)), d);
-  EXPECT_TRUE(
-      torch::allclose(layer.merged("custom_diffusion", {{"ridge", kRidge}}), wanted, 1e-8, 1e-8));
+  return torch::matmul(torch::matmul(missing, torch::inverse(kernel)), d);
+}
+
+TEST(CustomDiffusion, IsTheConstrainedMergeOfItsPaperWithARidge) {
+  constexpr double kRidge = 1e-2;
+  for (const bool dense : {false, true}) {  // as it tunes keys and values, and as LoRA
+    const auto update = [dense](std::uint64_t seed) {
+      return dense ? mos::tiny::random_dense(seed) : random_lora(seed);
+    };
+    const Layer layer({update(1), update(2)}, 3);
+    EXPECT_TRUE(torch::allclose(layer.merged("custom_diffusion", {{"ridge", kRidge}}),
+                                constrained_merge(layer, kRidge), 1e-8, 1e-8))
+        << dense;
+  }
+}
+
+TEST(Sum, KeepsBothConceptsThatReadOtherRowsOfOneOrthogonalBasis) {
+  const auto basis = std::get<0>(torch::linalg_qr(mos::tiny::random_f64({8, 8}, 40)));
+  const auto concept_of = [&](std::int64_t first, std::uint64_t seed) {
+    return mos::fuse::Update{.up = mos::tiny::random_f64({mos::tiny::kOutputs, 2}, seed),
+                             .down = 0.5 * basis.narrow(0, first, 2)};
+  };
+  const Layer layer({concept_of(0, 1), concept_of(4, 2)});
+  const auto merged = layer.merged("sum");
+  for (const std::int64_t i : {0, 1}) {
+    const auto inputs = basis.narrow(0, 4 * i, 2).t();  // what concept i alone reads
+    EXPECT_TRUE(torch::allclose(torch::matmul(merged, inputs),
+                                torch::matmul(layer.delta(static_cast<std::size_t>(i)), inputs),
+                                1e-10, 1e-10));
+  }
 }
 
 TEST(CustomDiffusion, MeetsItsConstraintsWhenTheRidgeVanishes) {

@@ -116,6 +116,27 @@ TEST(LoadSources, TriggerWordsStandBehindAnEqualsSign) {
               testing::AllOf(HasSubstr("=trigger words"), HasSubstr("sks dog")));
 }
 
+TEST(LoadSources, AConceptIsCalledAsItsOwnFileSays) {
+  const mos::TempDir folder;
+  const auto write = [&](const char* name, std::vector<std::string> words, const char* phrase) {
+    auto made = source(name, words);
+    made.delta.updates[kUNet]["mid_block.attentions.0.proj_in"] =
+        mos::concepts::LowRank{torch::ones({1, 4}), torch::ones({4, 1})};
+    made.delta.metadata["phrase"] = phrase;
+    mos::concepts::save_concept(folder / name, made.delta);
+    return (folder / name).string();
+  };
+  const std::string files[] = {write("cat.safetensors", {"<cat1>"}, "<cat1> cat"),
+                               write("dog.safetensors", {}, "sks dog"),
+                               write("cow.safetensors", {"<cow1>"}, "<gone> cow")};
+  const auto sources = mos::fuse::load_sources(files);
+  EXPECT_EQ(sources[0].prompt_phrase(), "<cat1> cat");
+  EXPECT_EQ(sources[1].prompt_phrase(), "sks dog");
+  EXPECT_EQ(sources[2].prompt_phrase(), "<cow1>");
+  const std::string named[] = {files[1] + "=my dog"};
+  EXPECT_EQ(mos::fuse::load_sources(named)[0].prompt_phrase(), "my dog");
+}
+
 class SourceList : public testing::Test {
  protected:
   SourceList() {

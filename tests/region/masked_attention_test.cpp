@@ -114,8 +114,9 @@ TEST_F(Masked, AHalfWithoutGuidanceIsTheOneWithThePrompt) {
 
 TEST_F(Masked, IsolatedRegionsDoNotFeelEachOther) {
   const auto regions = scene({box(0, 0, 4, 2), box(0, 4, 4, 6)});
+  regions->isolate = true;
   const auto run = [&](const Tensor& hidden) {
-    IsolatedAttention processor(regions);
+    RegionalSelfAttention processor(regions);
     return processor.process(*self_, hidden, {}).unflatten(1, {kHeight, kWidth});
   };
   auto other = hidden_.clone();
@@ -126,7 +127,9 @@ TEST_F(Masked, IsolatedRegionsDoNotFeelEachOther) {
 }
 
 TEST_F(Masked, WithoutRegionsIsolationIsPlainSelfAttention) {
-  IsolatedAttention processor(scene({0.25 * box(0, 0, 4, 3)}));  // owns nothing
+  const auto regions = scene({0.25 * box(0, 0, 4, 3)});  // owns nothing
+  regions->isolate = true;
+  RegionalSelfAttention processor(regions);
   EXPECT_LT(difference(processor.process(*self_, hidden_, {}), self_->forward(hidden_)), 1e-6);
 }
 

@@ -206,7 +206,8 @@ TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
   auto pixels = torch::zeros({60, 40, 3}, torch::kUInt8);
   pixels.narrow(0, 20, 20).narrow(1, 10, 20).fill_(255);
   const auto mask = pixels.select(2, 0).contiguous();
-  for (const auto kind : {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit}) {
+  for (const auto kind :
+       {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit, FramingKind::kZoom}) {
     mos::tune::PictureOptions options;
     options.framing = kind;
     options.flip_probability = 0.5;
@@ -224,6 +225,28 @@ TEST(Framing, TakesPictureAndMaskThroughTheSameMap) {
   }
 }
 
+TEST(Framing, OfZoomIsFarWholeOrNearAndSaysSo) {
+  mos::tune::PictureOptions options;
+  options.framing = FramingKind::kZoom;
+  std::map<mos::tune::Zoom, int> seen;
+  for (std::uint64_t draw = 0; draw < 300; ++draw) {
+    auto generator = mos::tune::generator_for(2, mos::tune::Draw::kFraming, draw);
+    const auto framing = mos::tune::draw_framing(90, 90, 60, options, generator);
+    ++seen[framing.zoom];
+    const auto shown = framing.target.height;
+    if (framing.zoom == mos::tune::Zoom::kFar) {
+      EXPECT_TRUE(shown >= 20 && shown <= 36 && framing.source.height == 90) << shown;
+    } else {
+      EXPECT_EQ(shown, 60);
+      const auto cut = framing.source.height;  // 90 / 1.4 … 90 / 1.2, or all
+      EXPECT_TRUE(framing.zoom == mos::tune::Zoom::kNone ? cut == 90 : cut >= 63 && cut <= 75);
+    }
+  }
+  // Two in three are far or whole, of which 4 in 10 are from a third to 0.6.
+  EXPECT_NEAR(seen[mos::tune::Zoom::kFar], 80, 25);
+  EXPECT_NEAR(seen[mos::tune::Zoom::kNear], 100, 30);
+}
+
 TEST(Framing, WholePictureFillsTheLongSideWithoutCropping) {
   mos::tune::PictureOptions options;
   options.crop_probability = 0;
@@ -235,7 +258,8 @@ TEST(Framing, WholePictureFillsTheLongSideWithoutCropping) {
 }
 
 TEST(Framing, KnowsHowThinAPictureCanBecome) {
-  for (const auto kind : {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit}) {
+  for (const auto kind :
+       {FramingKind::kCharacter, FramingKind::kObject, FramingKind::kFit, FramingKind::kZoom}) {
     for (const double crop : {0.0, 0.5, 1.0}) {
       mos::tune::PictureOptions options;
       options.framing = kind;

@@ -83,6 +83,58 @@ TEST(Methods, HaveThePlansOfTheirSources) {
   }
 }
 
+/// The same of methods with class pictures.
+struct ExpectedPrior {
+  const char* method;
+  mos::tune::WeightForm form;
+  mos::tune::Selector where;
+  double word_rate, unet_rate;
+  std::int64_t steps, batch;
+};
+
+TEST(Methods, WithClassPicturesHaveThePlansOfTheirSources) {
+  using enum mos::tune::WeightForm;
+  using enum mos::tune::Selector;
+  const ExpectedPrior all[] = {
+      {"dreambooth", kFull, kAll, 1e-3, 5e-6, 800, 2},
+      {"custom_diffusion", kFull, kCrossKv, 8e-5, 8e-5, 250, 4},
+      {"svdiff", kSpectral, kAll, 1e-3, 1e-3, 500, 1},
+      {"cones", kNeurons, kKv, 1e-3, 5e-6, 1000, 1},
+  };
+  for (const auto& expected : all) {
+    SCOPED_TRACE(expected.method);
+    const auto options = method_options(expected.method, "");
+    const auto plan = plan_of(options);
+    const bool has_word = options.method == "custom_diffusion";
+    EXPECT_EQ(plan.rows, has_word ? WordRows::kShared : WordRows::kNone);
+    EXPECT_EQ(options.words.rare_word, has_word ? "ktn" : "sks");
+    EXPECT_TRUE(options.words.class_behind);
+    EXPECT_EQ(plan.weights.form, expected.form);
+    EXPECT_EQ(plan.weights.where, expected.where);
+    EXPECT_EQ(plan.group("words").rate, expected.word_rate);
+    EXPECT_EQ(plan.group("text_encoder").rate, 0.0);
+    EXPECT_EQ(plan.group("unet").rate, expected.unet_rate);
+    EXPECT_EQ(options.prior.pictures, 200);
+    EXPECT_EQ(options.prior.weight, 1.0);
+    EXPECT_EQ(options.optimiser.steps, expected.steps);
+    EXPECT_EQ(options.optimiser.batch, expected.batch);
+    EXPECT_EQ(options.optimiser.decay, mos::tune::Decay::kNone);
+    EXPECT_EQ(options.loss.stop_first_token, has_word);
+  }
+  const auto cones = plan_of(method_options("cones", ""));  // 7e-3 of gradients of 2e-5
+  EXPECT_NEAR(cones.weights.silent_gate, 7e-3 * 2e-5, 1e-12);
+}
+
+TEST(ClassBehind, StandsAfterTheFirstWordOfTheFolderOrTheRareOne) {
+  const auto phrase_of = [](const std::string& method) {
+    auto options = method_options(method, "");
+    return mos::tune::concept_phrase(mos::tune::complete_options(options, tiny_dataset()).words);
+  };
+  EXPECT_EQ(phrase_of("custom_diffusion"), "<fox1> man");
+  EXPECT_EQ(phrase_of("dreambooth"), "sks man");
+  EXPECT_EQ(phrase_of("ed_lora"), "<fox1> <fox2>");
+}
+
 TEST(Methods, ComeBetweenABasesDefaultsAndWhatItSaysOfThem) {
   const mos::TempDir base;
   mos::write_text_file(base / "tune_defaults.json", R"({

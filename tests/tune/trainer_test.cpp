@@ -9,6 +9,7 @@
 #include "mos/base/runtime.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/train/adamw.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/tune.h"
 #include "tests/tune/tiny_model.h"

@@ -1,0 +1,120 @@
+#include "mos/region/own_updates.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <string_view>
+
+#include "mos/base/error.h"
+#include "mos/concepts/lora.h"
+#include "mos/nn/linear.h"
+
+namespace mos::region {
+
+using torch::Tensor;
+
+namespace {
+
+struct ProjectionName {
+  Projection projection;
+  std::string_view ending;  ///< diffusers'.
+};
+
+constexpr auto kProjections = std::to_array<ProjectionName>({{Projection::kQuery, ".to_q"},
+                                                             {Projection::kKey, ".to_k"},
+                                                             {Projection::kValue, ".to_v"},
+                                                             {Projection::kOutput, ".to_out.0"}});
+
+using Place = std::pair<const nn::AttentionImpl*, Projection>;
+
+/// The projections of all attention layers by the names of their weights.
+std::map<std::string, Place> places_of(nn::UNet2DConditionModel& unet) {
+  std::map<std::string, Place> places;
+  for (const auto& module : unet->named_modules()) {
+    const auto* attention = dynamic_cast<const nn::AttentionImpl*>(module.value().get());
+    if (attention == nullptr) continue;
+    for (const auto& [projection, ending] : kProjections) {
+      places.emplace(module.key() + std::string(ending), Place(attention, projection));
+    }
+  }
+  return places;
+}
+
+Tensor sum_of(const Tensor& x, const Tensor& change) { return change.defined() ? x + change : x; }
+
+}  // namespace
+
+void OwnUpdates::add(nn::UNet2DConditionModel& unet, const concepts::LayerUpdates& updates,
+                     double merge_scale, const std::string& origin) {
+  const auto places = places_of(unet);
+  const auto layers = concepts::find_layers(*unet, updates, origin);
+  std::size_t i = 0;
+  for (const auto& [name, update] : updates) {
+    const auto place = places.find(name);
+    if (place == places.end()) {
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{} changes {}, which is no projection of attention: its update "
+                              "cannot be added to a region alone",
+                              origin, name));
+    }
+    const auto& weight = layers[i++]->weight;
+    const auto kept = [&](const Tensor& x) {
+      return x.to(weight.device(), nn::working_dtype(weight));
+    };
+    Term term;
+    if (const auto pair = update.as_pair()) {
+      term.down = kept(pair->down.flatten(1));
+      term.up = kept(pair->up.flatten(1).to(torch::kFloat32) * (pair->scale * merge_scale));
+    } else {
+      term.up = kept(update.difference(weight, merge_scale).flatten(1));
+    }
+    const auto bias = update.bias_difference();
+    if (bias.defined()) term.bias = kept(bias * merge_scale);
+    terms_[place->second].push_back(std::move(term));
+  }
+}
+
+bool OwnUpdates::changes(const nn::AttentionImpl& attention) const {
+  const auto first = terms_.lower_bound({&attention, Projection::kQuery});
+  return first != terms_.end() && first->first.first == &attention;
+}
+
+Tensor OwnUpdates::change(const nn::AttentionImpl& attention, Projection projection,
+                          const Tensor& rows) const {
+  Tensor sum;
+  const auto found = terms_.find({&attention, projection});
+  if (found == terms_.end()) return sum;
+  for (const auto& [down, up, bias] : found->second) {
+    const auto inner = down.defined() ? torch::linear(rows, nn::cast_like(down, rows)) : rows;
+    const auto change = torch::linear(inner, nn::cast_like(up, rows),
+                                      bias.defined() ? nn::cast_like(bias, rows) : bias);
+    sum = sum.defined() ? sum + change : change;
+  }
+  return sum;
+}
+
+Tensor own_heads(const nn::AttentionImpl& attention, Projection projection, const Tensor& rows,
+                 const OwnUpdates& own) {
+  const auto change = own.change(attention, projection, rows);
+  if (!change.defined()) return {};
+  return change.unflatten(2, {attention.heads(), attention.head_dim()}).transpose(1, 2);
+}
+
+nn::KeyValue own_key_value(nn::AttentionImpl& attention, const Tensor& source,
+                           const OwnUpdates* own) {
+  auto [key, value] = attention.key_value(source);
+  if (own == nullptr) return {key, value};
+  return {sum_of(key, own_heads(attention, Projection::kKey, source, *own)),
+          sum_of(value, own_heads(attention, Projection::kValue, source, *own))};
+}
+
+Tensor own_query(const nn::AttentionImpl& attention, const Tensor& query, const Tensor& rows,
+                 const OwnUpdates& own) {
+  return sum_of(query, own_heads(attention, Projection::kQuery, rows, own));
+}
+
+Tensor own_output(const nn::AttentionImpl& attention, const Tensor& seen, const OwnUpdates& own) {
+  return own.change(attention, Projection::kOutput, seen.transpose(1, 2).flatten(2));
+}
+
+}  // namespace mos::region

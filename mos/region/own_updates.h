@@ -1,0 +1,68 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mos/concepts/layer_update.h"
+#include "mos/nn/attention.h"
+#include "mos/nn/unet.h"
+
+/// Concepts that stay apart: what they change in a U-Net's attention is added to the rows of their
+/// own region, y = W0 x + Σᵢ mᵢ ΔWᵢ x, instead of to the weights.
+namespace mos::region {
+
+/// A projection of an attention layer.
+enum class Projection { kQuery, kKey, kValue, kOutput };
+
+/// What the concepts of one text change in the attention of a U-Net. Keeps factors as factors: a
+/// row costs r · (I + O), and I · O only for updates that have none.
+class OwnUpdates {
+ public:
+  /// Adds `merge_scale` · `updates`, of the weights that `unet` has now. Kept on its device, in the
+  /// type that it computes in. Throws kMismatch for layers that are no projections of attention.
+  void add(nn::UNet2DConditionModel& unet, const concepts::LayerUpdates& updates,
+           double merge_scale, const std::string& origin);
+
+  bool changes(const nn::AttentionImpl& attention) const;
+
+  /// Σ ΔW x + Δb of rows x [...,I]: [...,O], in their type. Undefined where nothing changes.
+  torch::Tensor change(const nn::AttentionImpl& attention, Projection projection,
+                       const torch::Tensor& rows) const;
+
+ private:
+  struct Term {
+    torch::Tensor down;  ///< [r,I]; undefined: `up` is the whole ΔW.
+    torch::Tensor up;    ///< [O,r] or [O,I], with all factors in it.
+    torch::Tensor bias;  ///< [O] or undefined.
+  };
+  std::map<std::pair<const nn::AttentionImpl*, Projection>, std::vector<Term>> terms_;
+};
+
+/// The updates of a scene's texts; null where a text has none.
+struct OwnOfScene {
+  std::shared_ptr<const OwnUpdates> context;               ///< Of its keys and values alone.
+  std::vector<std::shared_ptr<const OwnUpdates>> regions;  ///< In their order, or none at all.
+};
+
+/// What `own` changes in a projection of `rows` [B,N,C] into heads: [B,heads,N,D], or undefined.
+torch::Tensor own_heads(const nn::AttentionImpl& attention, Projection projection,
+                        const torch::Tensor& rows, const OwnUpdates& own);
+
+/// Keys and values of `source` [B,M,C] with what `own` (or null) changes in them.
+nn::KeyValue own_key_value(nn::AttentionImpl& attention, const torch::Tensor& source,
+                           const OwnUpdates* own);
+
+/// `query` [B,heads,N,D] of the rows [B,N,C], the same.
+torch::Tensor own_query(const nn::AttentionImpl& attention, const torch::Tensor& query,
+                        const torch::Tensor& rows, const OwnUpdates& own);
+
+/// What `own` changes in the output of what was seen [B,heads,N,D]: [B,N,C], or undefined.
+torch::Tensor own_output(const nn::AttentionImpl& attention, const torch::Tensor& seen,
+                         const OwnUpdates& own);
+
+}  // namespace mos::region
