@@ -5,10 +5,12 @@ target_include_directories(mos_flags SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 # The C++ library before LibTorch: that of PyTorch exports functions of std::filesystem that crash.
 target_link_libraries(mos_flags INTERFACE stdc++ ${TORCH_LIBRARIES} OpenMP::OpenMP_CXX Threads::Threads
                                           nlohmann_json::nlohmann_json)
-# PyTorch's LibTorch brings fmt's headers, which are found before all others, without a library.
+# PyTorch's LibTorch brings fmt's headers, which are found before all others, without a library. On
+# Debian both are the system's.
 find_file(MOS_TORCH_FMT fmt/core.h PATHS ${TORCH_INCLUDE_DIRS} NO_DEFAULT_PATH)
 mark_as_advanced(MOS_TORCH_FMT)
-if(MOS_TORCH_FMT)
+get_target_property(fmt_folder fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+if(MOS_TORCH_FMT AND NOT "${MOS_TORCH_FMT}" STREQUAL "${fmt_folder}/fmt/core.h")
   target_compile_definitions(mos_flags INTERFACE FMT_HEADER_ONLY)
 else()
   target_link_libraries(mos_flags INTERFACE fmt::fmt)
