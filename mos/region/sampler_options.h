@@ -5,6 +5,7 @@
 #include <string>
 
 #include "mos/base/choice.h"
+#include "mos/base/field_rules.h"
 #include "mos/base/json.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/noise_schedule.h"

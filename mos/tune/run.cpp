@@ -92,7 +92,7 @@ bool Run::previews_are_due() const {
 
 /// Throws kUsage where gates moved, but none of them so far that an entry is a neuron: such a
 /// concept would change nothing.
-void Run::refuse_nothing() const {
+void Run::refuse_nothing() {
   if (options_.weights.form != WeightForm::kNeurons) return;
   double deepest = 0.0;  // of the gates, which fall by rate · weight · gradient
   for (const auto& parameter : trainer_.attached().parameters()) {
@@ -101,9 +101,8 @@ void Run::refuse_nothing() const {
   }
   const auto rate = options_.optimiser.unet_rate;
   if (deepest <= -options_.weights.neuron_threshold * rate) return;
-  const auto kept = saved_step_ == trainer_.state().step
-                        ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string())
-                        : std::string();
+  const auto kept = save() ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string())
+                           : std::string();
   throw Error(
       ErrorKind::kUsage,
       fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "
