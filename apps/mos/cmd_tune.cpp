@@ -42,8 +42,9 @@ std::string settings_of(const tune::Method& method) {
   tune::TuneOptions options;
   const auto plain = write_options(options);
   method.set(options);
+  const auto set = write_options(options);  // items() of a temporary would outlive it
   std::string text, line;
-  for (const auto& [name, value] : write_options(options).items()) {
+  for (const auto& [name, value] : set.items()) {
     if (value == plain.at(name)) continue;
     auto shown = value.is_string() ? value.get<std::string>() : value.dump();
     if (value.is_array()) shown = shown.substr(1, shown.size() - 2);
