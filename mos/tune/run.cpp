@@ -101,8 +101,8 @@ void Run::refuse_nothing() {
   }
   const auto rate = options_.optimiser.unet_rate;
   if (deepest <= -options_.weights.neuron_threshold * rate) return;
-  const auto kept = save() ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string())
-                           : std::string();
+  const auto kept =
+      save() ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string()) : std::string();
   throw Error(
       ErrorKind::kUsage,
       fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "
