@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "command.h"
-#include "mos/base/error.h"
+#include "mos/base/error_names.h"
 #include "mos/base/json.h"
 #include "mos/base/memory_limit.h"
 #include "mos/base/runtime.h"
@@ -173,13 +173,13 @@ std::string first_line(std::string_view text) {
 
 /// What went wrong, for the terminal.
 struct Failure {
-  std::string_view kind;
+  std::string kind;
   std::string message;
   int status = 1;
 };
 
 Failure failure(ErrorKind kind, const std::string& message) {
-  return {mos::app::kind_name(kind), mos::printable(message, mos::kLongestMessage),
+  return {mos::choice_name(kind), mos::printable(message, mos::kLongestMessage),
           mos::exit_code(kind)};
 }
 
@@ -192,7 +192,7 @@ Failure present_failure() {
   } catch (const c10::Error& error) {
     const auto message = first_line(error.what_without_backtrace());
     const bool memory = message.find("memory") != std::string::npos;
-    return {memory ? mos::app::kind_name(ErrorKind::kDevice) : "internal",
+    return {memory ? mos::choice_name(ErrorKind::kDevice) : "internal",
             "LibTorch failed: " + message, memory ? mos::exit_code(ErrorKind::kDevice) : 1};
   } catch (const std::filesystem::filesystem_error& error) {
     const auto& path = error.path1();

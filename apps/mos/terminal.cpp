@@ -86,24 +86,6 @@ ProgressStyle progress_style(int argc, char** argv) {
   return ProgressStyle::kBar;
 }
 
-const char* kind_name(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kUsage:
-      return "usage";
-    case ErrorKind::kIo:
-      return "io";
-    case ErrorKind::kFormat:
-      return "format";
-    case ErrorKind::kMismatch:
-      return "mismatch";
-    case ErrorKind::kDevice:
-      return "device";
-    case ErrorKind::kCancelled:
-      break;
-  }
-  return "cancelled";
-}
-
 namespace {
 
 bool g_hangup_ignored = false;

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "mos/base/choice.h"
-#include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/progress.h"
 #include "mos/jobs/context.h"
@@ -52,9 +51,6 @@ class Terminal {
 /// What --progress says, before flags are read: a failure to read them is told as it asks. What is
 /// neither becomes kBar here and an error there.
 ProgressStyle progress_style(int argc, char** argv);
-
-/// "usage", "io", "format", "mismatch", "device" or "cancelled".
-const char* kind_name(ErrorKind kind);
 
 /// The token that Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored)
 /// cancel from now on, so that work ends at its next step and cleans up. A second one ends the

@@ -29,13 +29,6 @@ std::string misfit_text(const nn::LoraLayer& layer, const LayerUpdate& update) {
                      lacks_bias ? " without a bias" : "");
 }
 
-/// `factor` [n,…] with as many dimensions as the layer's weight.
-torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
-  if (factor.dim() == weight.dim()) return factor;
-  // Files keep factors of 1×1 convolutions flat or with both sides, as their trainer had them.
-  return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
-}
-
 /// Finite numbers may have an infinite product, or one that the layer's dtype cannot hold.
 [[noreturn]] void refuse_merged(const std::string& origin, const std::string& layer,
                                 torch::ScalarType dtype) {
@@ -85,6 +78,12 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
                             origin, wrong.size(), updates.size(), listed(wrong)));
   }
   return layers;
+}
+
+torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor) {
+  if (factor.dim() == weight.dim()) return factor;
+  // Files keep factors of 1×1 convolutions flat or with both sides, as their trainer had them.
+  return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
 }
 
 void leave_out_absent_layers(torch::nn::Module& model, Part network, LayerUpdates& updates,

@@ -33,6 +33,9 @@ void leave_out_absent_layers(torch::nn::Module& model, checkpoint::Part network,
 void leave_out_other_shapes(torch::nn::Module& model, checkpoint::Part network,
                             LayerUpdates& updates, KeyReport& keys);
 
+/// `factor` [n,…] of a low-rank pair with as many dimensions as the layer's weight.
+torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& factor);
+
 /// Attaches every pair of factors to its layer, as trainable ones that alias the pair's tensors,
 /// with lora_scale = pair.scale · merge_scale. Throws kMismatch for updates that are no such pair.
 void attach_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,

@@ -10,7 +10,7 @@
 #include <exception>
 
 #include "mos/base/describe.h"
-#include "mos/base/error.h"
+#include "mos/base/error_names.h"
 #include "mos/base/file.h"
 #include "mos/concepts/describe.h"
 #include "mos/diffusion/model.h"
@@ -148,24 +148,7 @@ constexpr std::array kRequests = {Request{"concept", look_at_concept},
                                   Request{"model", describe_model},
                                   Request{"methods", list_methods}};
 
-const char* name_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kUsage:
-      return "usage";
-    case ErrorKind::kFormat:
-      return "format";
-    case ErrorKind::kMismatch:
-      return "mismatch";
-    case ErrorKind::kDevice:
-      return "device";
-    case ErrorKind::kIo:
-    case ErrorKind::kCancelled:
-      break;
-  }
-  return "io";
-}
-
-Json error_json(const char* kind, const std::string& message) {
+Json error_json(const std::string& kind, const std::string& message) {
   return {{"error", {{"kind", kind}, {"message", message}}}};
 }
 
@@ -173,7 +156,7 @@ Json answer_line(const std::string& line) {
   try {
     return answer_request(parse_json(line, "the request"));
   } catch (const Error& error) {
-    return error_json(name_of(error.kind()), error.what());
+    return error_json(choice_name(error.kind()), error.what());
   } catch (const std::exception& error) {
     const std::string message = error.what();
     return error_json("io", message.substr(0, message.find('\n')));

@@ -13,6 +13,7 @@
 #include "mos/pretrain/fidelity.h"
 #include "mos/pretrain/judge.h"
 #include "mos/pretrain/sampling.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
@@ -321,7 +322,7 @@ void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions
   const Json report = {{"unet_steps", checkpoint_step(base / "unet")},
                        {"options", write_options(options)},
                        {"figures", figures}};
-  write_text_file(base / "acceptance.json", report.dump(2) + "\n");
+  write_json(base / "acceptance.json", report);
 }
 
 namespace {

@@ -16,6 +16,7 @@
 #include "mos/pretrain/batches.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/latents.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/unet_training.h"
 #include "mos/pretrain/vae_training.h"
 #include "mos/world/keypose.h"
@@ -197,7 +198,7 @@ void train_adapter(const std::filesystem::path& base, const AdapterOptions& opti
   const auto config = adapter_config(options, frozen.unet->config(), data.world().options.size);
   const auto folder = adapter_folder(base, kind);
   make_folders(folder);
-  write_text_file(folder / "config.json", config.to_json().dump(2) + "\n");
+  write_json(folder / "config.json", config.to_json());
 
   nn::T2IAdapter adapter(config);
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));

@@ -56,7 +56,7 @@ struct DecoderLoss {
   const DecoderOptions& options;
   EpochOrder order;
   Share share;
-  std::shared_ptr<Ahead<Tensor>> ahead;  // empty on a CPU
+  std::shared_ptr<Ahead<Tensor>> ahead = nullptr;  // empty on a CPU
 
   /// Pictures uint8 [B,H,W,3] of a step.
   Tensor show(std::int64_t step) {
@@ -194,10 +194,10 @@ void train_decoder(const std::filesystem::path& base, const DecoderOptions& opti
   std::vector<std::function<Tensor(std::int64_t)>> losses;
   const auto workers = worker_count(train_options);
   for (std::int64_t i = 0; i < workers; ++i) {
-    DecoderLoss loss{vae,          discriminator,
-                     towers,       data,
-                     options,      EpochOrder(data.size(Split::kTrain), options.train.seed),
-                     {i, workers}, nullptr};
+    DecoderLoss loss{vae,         discriminator,
+                     towers,      data,
+                     options,     EpochOrder(data.size(Split::kTrain), options.train.seed),
+                     {i, workers}};
     loss.ahead = made_ahead(loss, &DecoderLoss::show, device);
     if (i > 0) {
       optimizer.add_replica(*(loss.vae = make_vae()));

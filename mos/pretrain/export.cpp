@@ -29,10 +29,6 @@ constexpr const char* kSheetFile = "contact_sheet.png";
 constexpr const char* kJudgeFolder = "judge";
 constexpr const char* kAdaptersFolder = "adapters";
 
-void write_json(const std::filesystem::path& path, const Json& value) {
-  write_text_file(path, value.dump(2) + "\n");
-}
-
 void write_model(const std::filesystem::path& folder, const std::string& file,
                  const torch::nn::Module& module, const Json& config) {
   make_folders(folder);

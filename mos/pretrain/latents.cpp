@@ -143,10 +143,8 @@ LatentStore::LatentStore(const LatentSource& source, const ProgressCallback& pro
     for (std::int64_t first = 0; first < sizes_.back(); first += kChunk) {
       chunks.push_back(encoder.chunk({canvas, first, std::min(first + kChunk, sizes_.back())}));
     }
-    if (!source.device.is_cpu() && !chunks.empty()) {
-      on_device_.resize(canvas + 1);
-      on_device_.back() = torch::cat(chunks).to(source.device);
-    }
+    if (source.device.is_cpu()) continue;
+    on_device_.push_back(chunks.empty() ? Tensor() : torch::cat(chunks).to(source.device));
   }
 }
 

@@ -13,6 +13,10 @@ namespace fs = std::filesystem;
 
 fs::path options_of_stage(const fs::path& folder) { return folder / "options.json"; }
 
+void write_json(const fs::path& path, const Json& value) {
+  write_text_file(path, value.dump(2) + "\n");
+}
+
 void keep_options(const fs::path& folder, const Json& options) {
   std::error_code code;
   const bool is_used = fs::is_directory(folder, code) && !fs::is_empty(folder, code) &&
@@ -23,7 +27,7 @@ void keep_options(const fs::path& folder, const Json& options) {
                                                folder.string()));
   }
   make_folders(folder);
-  write_text_file(options_of_stage(folder), options.dump(2) + "\n");
+  write_json(options_of_stage(folder), options);
 }
 
 }  // namespace mos::pretrain

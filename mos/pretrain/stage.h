@@ -11,6 +11,9 @@ namespace mos::pretrain {
 /// Where a stage keeps its options.
 std::filesystem::path options_of_stage(const std::filesystem::path& folder);
 
+/// The form of all JSON files of a base.
+void write_json(const std::filesystem::path& path, const Json& value);
+
 /// Makes `folder` and keeps `options` there. Throws kUsage for a folder with something in it that
 /// no stage has begun, since its files would be replaced; kIo.
 void keep_options(const std::filesystem::path& folder, const Json& options);

@@ -9,6 +9,7 @@
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/judge.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_views.h"
 
 namespace mos::pretrain {
@@ -132,7 +133,7 @@ struct TowerLoss {
   /// The words of single things are learnt by telling each from all others.
   Tensor recognition(const Tensor& images, const Labels& labels, const Tensor& scale) {
     const auto& world = data.world();
-    const auto embeds = clip->text_embeds(prompts.to(images.device())).to(torch::kFloat32);
+    const auto embeds = clip->text_embeds(prompts).to(torch::kFloat32);
     const auto subjects = static_cast<std::int64_t>(world.classes.size());
     const auto styles = static_cast<std::int64_t>(world.styles.size());
     const auto rest = embeds.size(0) - subjects - styles;
@@ -361,7 +362,7 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
                       .side = options.image_size,
                       .seed = options.train.seed,
                       .first = role == TowerRole::kJudge ? kJudgesPictures : 0};
-  TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world())};
+  TowerLoss loss{clip, tokenizer, data, draw, prompt_ids(tokenizer, data.world()).to(device)};
   loss.ahead = made_ahead(loss, &TowerLoss::compare, device);
   run_training(optimizer,
                {.stage = folder_of(role),
@@ -374,7 +375,7 @@ void train_towers(const std::filesystem::path& base, TowerRole role, const Tower
   const torch::NoGradGuard no_grad;
   const ScopedAverage averaged(optimizer);
   io::save_safetensors(folder / "model.safetensors", io::state_dict_of(*clip));
-  write_text_file(folder / "config.json", config.dump(2) + "\n");
+  write_json(folder / "config.json", config);
 }
 
 nn::CLIPModel load_towers(const std::filesystem::path& base, TowerRole role) {

@@ -13,6 +13,7 @@
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/sampling.h"
+#include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_loss.h"
 #include "mos/pretrain/vae_training.h"
@@ -115,10 +116,6 @@ void begin(GuidedUNet& networks, const UNetOptions& options, const std::filesyst
   initialise_network(*networks.unet, generator, /*zero_output=*/true);
   if (!networks.alignment.is_empty()) initialise_network(*networks.alignment, generator);
   start_from_towers(networks.tower.encoder, base);
-}
-
-void write_json(const std::filesystem::path& path, const Json& value) {
-  write_text_file(path, value.dump(2) + "\n");
 }
 
 }  // namespace

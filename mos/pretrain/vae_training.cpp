@@ -14,6 +14,7 @@
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/initialise.h"
+#include "mos/pretrain/stage.h"
 
 namespace mos::pretrain {
 
@@ -65,7 +66,7 @@ struct VaeLoss {
   const VaeOptions& options;
   EpochOrder order;
   Share share;
-  std::shared_ptr<Ahead<Shown>> ahead;  // empty on a CPU
+  std::shared_ptr<Ahead<Shown>> ahead = nullptr;  // empty on a CPU
 
   Shown show(std::int64_t step) {
     auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
@@ -117,7 +118,7 @@ void copy_weights(torch::nn::Module& module, const io::StateDict& weights,
 void write_finished(nn::AutoencoderKL& vae, const std::filesystem::path& folder,
                     const Json& config) {
   io::save_safetensors(folder / "model.safetensors", io::state_dict_of(*vae));
-  write_text_file(folder / "config.json", config.dump(2) + "\n");
+  write_json(folder / "config.json", config);
 }
 
 /// Figures of a VAE in training: its latents are not normalised yet.
@@ -246,8 +247,7 @@ void train_vae(const std::filesystem::path& base, const VaeOptions& options,
                .data = data,
                .options = options,
                .order = EpochOrder(data.size(Split::kTrain), options.train.seed),
-               .share = {},
-               .ahead = nullptr};
+               .share = {}};
   loss.ahead = made_ahead(loss, &VaeLoss::show, device);
   const auto replica = [&] {
     auto copy = make();

@@ -14,21 +14,13 @@
 #include <cstring>
 #include <utility>
 
-#include "mos/base/error.h"
+#include "mos/base/error_names.h"
 
 namespace mos::studio {
 namespace {
 
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::size_t kLongestAnswer = 16 << 20;
-
-ErrorKind kind_named(const std::string& name) {
-  if (name == "format") return ErrorKind::kFormat;
-  if (name == "usage") return ErrorKind::kUsage;
-  if (name == "mismatch") return ErrorKind::kMismatch;
-  if (name == "device") return ErrorKind::kDevice;
-  return ErrorKind::kIo;
-}
 
 }  // namespace
 
@@ -113,7 +105,8 @@ Json Reader::ask(const Json& request) {
   auto answer = parse_json(text, "the answer of the reader");
   if (!answer.contains("error")) return answer;
   const auto& error = answer.at("error");
-  throw Error(kind_named(error.value("kind", "io")), error.value("message", "it cannot be read"));
+  throw Error(choice_named<ErrorKind>(error.value("kind", "io")).value_or(ErrorKind::kIo),
+              error.value("message", "it cannot be read"));
 }
 
 }  // namespace mos::studio

@@ -43,8 +43,8 @@ concepts::ConceptDelta Run::finish() {
     const auto every = options_.run.checkpoint_every;
     if (every > 0 && step % every == 0 && step < total) save();
   }
-  save();  // the steps are all done: from here on nothing may lose them
-  refuse_nothing();
+  const bool is_kept = save();  // the steps are all done: from here on nothing may lose them
+  refuse_nothing(is_kept);
   show();
   auto delta = trainer_.attached().snapshot();
   delta.metadata = metadata();
@@ -92,7 +92,7 @@ bool Run::previews_are_due() const {
 
 /// Throws kUsage where gates moved, but none of them so far that an entry is a neuron: such a
 /// concept would change nothing.
-void Run::refuse_nothing() {
+void Run::refuse_nothing(bool is_kept) const {
   if (options_.weights.form != WeightForm::kNeurons) return;
   double deepest = 0.0;  // of the gates, which fall by rate · weight · gradient
   for (const auto& parameter : trainer_.attached().parameters()) {
@@ -102,7 +102,7 @@ void Run::refuse_nothing() {
   const auto rate = options_.optimiser.unet_rate;
   if (deepest <= -options_.weights.neuron_threshold * rate) return;
   const auto kept =
-      save() ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string()) : std::string();
+      is_kept ? fmt::format("; the run is kept in {}", hooks_.checkpoint.string()) : std::string();
   throw Error(
       ErrorKind::kUsage,
       fmt::format("no entry of the weights is a neuron of the concept: the largest sum of "

@@ -26,7 +26,7 @@ class Run {
   bool save();
   [[noreturn]] void stop();
   bool previews_are_due() const;
-  void refuse_nothing();
+  void refuse_nothing(bool is_kept) const;
   void show();
   void grant_wishes();
   void report(double seconds) const;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "mos/base/random.h"
+#include "mos/concepts/lora.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/forms/forms.h"
 
@@ -75,12 +76,6 @@ Tensor start_down(const nn::LoraLayer& layer, const WeightPlan& plan, std::uint6
          bound;
 }
 
-/// `factor` [n,…] with as many dimensions as the layer's weight.
-Tensor with_dims_of(const Tensor& weight, const Tensor& factor) {
-  if (factor.dim() == weight.dim()) return factor;
-  return weight.dim() == 4 ? factor.unsqueeze(-1).unsqueeze(-1) : factor.flatten(1);
-}
-
 }  // namespace
 
 concepts::LayerUpdate low_rank_start(const nn::LoraLayer& layer, const WeightPlan& plan,
@@ -97,7 +92,7 @@ concepts::LayerUpdate low_rank_start(const nn::LoraLayer& layer, const WeightPla
 std::unique_ptr<TrainedLayer> low_rank(nn::LoraLayer& layer, const LowRank& start,
                                        const WeightPlan& plan) {
   const auto factor = [&](const Tensor& value) {
-    return leaf_of(with_dims_of(layer.weight, value), layer.weight);
+    return leaf_of(concepts::with_dims_of(layer.weight, value), layer.weight);
   };
   const LowRank leaves{.down = factor(start.down), .up = factor(start.up), .scale = start.scale};
   const auto kind = plan.start == DownStart::kOrthogonal ? Down::kStays : Down::kMoves;
