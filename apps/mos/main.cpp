@@ -62,10 +62,9 @@ void print_usage() {
   fmt::print(
       "\n"
       "mos help COMMAND shows the options of a command, mos COMMAND --help json the same as a\n"
-      "JSON Schema, mos help json those of all; mos --version shows versions, device, number type, "
-      "BLAS and threads. Results\n"
-      "go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a file, 4 things that do not fit\n"
-      "together, 5 the device or its memory, 130 interrupted.\n");
+      "JSON Schema, mos help json those of all; mos --version shows versions, device, number\n"
+      "type, BLAS and threads. Results go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a\n"
+      "file, 4 things that do not fit together, 5 the device or its memory, 130 interrupted.\n");
 }
 
 void print_version() {
