@@ -1,10 +1,12 @@
 // Turns the artwork of pinned npm packages into sprites:
 //
-//     node tools/sprites.mjs <cache folder>
+//     node tools/sprites.mjs <cache folder> [study]
 //
 // writes <cache>/sprites/<style>/<name>.webp|png for every subject of artwork.json in every style
-// of pretraining, and for every concept in its own. The packages go to <cache>/packages. Sprites that are there already are left alone, and when all are, npm is
-// not called at all.
+// of pretraining, and for every concept in its own; with "study" for the concepts of mos study,
+// which nothing is trained on, and the subjects in one style that stand in their scenes. The
+// packages go to <cache>/packages. Sprites that are there already are left alone, and when all are,
+// npm is not called at all.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
@@ -23,20 +25,20 @@ async function run(command, args, { input, cwd } = {}) {
 }
 
 /// Every sprite that artwork.json asks for: where it goes and what it is drawn from.
-function wanted(folder) {
+function wanted(folder, isStudy) {
   const artwork = JSON.parse(fs.readFileSync(path.join(tools, "artwork.json"), "utf8"));
   const sprite = (style, name, source) => ({
     style,
     source,
     file: path.join(folder, style, `${name}.${style === "fluent" ? "webp" : "png"}`),
   });
-  const subjects = artwork.styles.flatMap((style) =>
-    Object.entries(artwork.subjects).map(([name, source]) => sprite(style, name, source)),
-  );
-  const concepts = Object.entries(artwork.concepts).map(([name, { style, source }]) =>
-    sprite(style, name, source),
-  );
-  return [...subjects, ...concepts];
+  const ofConcepts = (concepts) =>
+    Object.entries(concepts).map(([name, { style, source }]) => sprite(style, name, source));
+  const subjectsIn = (style) =>
+    Object.entries(artwork.subjects).map(([name, source]) => sprite(style, name, source));
+  // Scenes have a subject of the world in some of their pictures.
+  if (isStudy) return [...subjectsIn("fluent"), ...ofConcepts(artwork.study)];
+  return [...artwork.styles.flatMap(subjectsIn), ...ofConcepts(artwork.concepts)];
 }
 
 async function installPackages(folder) {
@@ -106,13 +108,13 @@ async function writeSprite(modules, { style, source, file }) {
 }
 
 async function main() {
-  const cache = process.argv[2];
-  if (!cache || process.argv.length !== 3) {
-    console.error("usage: node tools/sprites.mjs <cache folder>");
+  const [cache, part, ...others] = process.argv.slice(2);
+  if (!cache || (part && part !== "study") || others.length > 0) {
+    console.error("usage: node tools/sprites.mjs <cache folder> [study]");
     return 2;
   }
   const folder = path.join(path.resolve(cache), "sprites");
-  const all = wanted(folder);
+  const all = wanted(folder, part === "study");
   const missing = all.filter(({ file }) => !fs.existsSync(file));
   if (missing.length > 0) {
     const modules = await installPackages(path.join(path.resolve(cache), "packages"));

@@ -10,6 +10,7 @@
 #include "mos/io/image.h"
 #include "mos/pretrain/adapter_effect.h"
 #include "mos/pretrain/caption_swaps.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/fidelity.h"
 #include "mos/pretrain/judge.h"
 #include "mos/pretrain/sampling.h"
@@ -26,12 +27,12 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr std::int64_t kSheetColumns = 16;
-constexpr std::int64_t kPart = 200;  // pictures painted between two looks at the cancel token
+constexpr std::int64_t kOnSheet = 4;  // every fourth picture: all would be megabytes
+constexpr std::int64_t kPart = 200;   // pictures painted between two looks at the cancel token
 
 /// What is asked of a base; docs/base.md says where the figures come from.
-constexpr double kMostFrechet = kNoBound;
+constexpr double kMostFrechet = 0.5;  // the base before this one, of 32 subjects, had 20.2
 constexpr double kLeastSharpness = 0.85, kMostSharpness = 1.15;
 
 /// A prompt and what should be seen in its picture.
@@ -47,6 +48,20 @@ struct Met {
   double subjects = 0.0, background = 0.0, style = 0.0;
 };
 
+/// What is measured: the checkpoints of `base`, or the base that the options name.
+diffusion::Model examined(const std::filesystem::path& base, const AcceptanceOptions& options) {
+  const auto device = device_named(options.device);
+  if (options.model.empty()) return load_base(base, torch::kFloat32, device);
+  auto model = diffusion::Model::load(options.model, {.device = device});
+  model.unet->to(kCompute);  // as load_base() gives it
+  return model;
+}
+
+/// The record of a training is not that of another base which is measured beside it.
+std::string name_of_report(const AcceptanceOptions& options) {
+  return options.model.empty() ? "acceptance" : "acceptance_of_model";
+}
+
 class Examiner {
  public:
   Examiner(const std::filesystem::path& base, const AcceptanceOptions& options,
@@ -56,8 +71,9 @@ class Examiner {
         progress_(progress),
         cancel_(cancel),
         data_(base),
-        model_(load_base(base, torch::kFloat32, device_named(options.device))),
-        judge_(load_towers(base, TowerRole::kJudge), model_.tokenizer(), data_.world()) {}
+        model_(examined(base, options)),
+        tokenizer_(text::CLIPTokenizer::from_directory(base / "tokenizer")),
+        judge_(load_towers(base, TowerRole::kJudge), tokenizer_, data_.world()) {}
 
   std::vector<AcceptanceRow> rows() {
     std::vector<AcceptanceRow> rows = {
@@ -68,6 +84,7 @@ class Examiner {
     about_fidelity(rows);
     about_singles(rows);
     about_several(rows);
+    if (!options_.model.empty()) return rows;  // adapters belong to the checkpoints
     for (const auto kind : trained_adapters(base_)) rows.push_back(measure_adapter(kind));
     return rows;
   }
@@ -199,7 +216,7 @@ class Examiner {
     for (const auto& request : requests) prompts.push_back(request.prompt);
     const auto pictures = paint(prompts, canvas);
     if (canvas == 0) {
-      for (const auto& picture : pictures.unbind(0)) cells_.push_back(picture);
+      for (const auto& cell : pictures.slice(0, 0, {}, kOnSheet).unbind(0)) cells_.push_back(cell);
     }
     return judged(pictures, requests);
   }
@@ -292,6 +309,7 @@ class Examiner {
   const CancelToken* cancel_;
   Dataset data_;
   diffusion::Model model_;
+  text::CLIPTokenizer tokenizer_;  // the judge's; another base may have one of its own
   Judge judge_;
   world::Rng rng_{1};
   std::vector<Tensor> cells_;
@@ -305,7 +323,7 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
   const torch::NoGradGuard no_grad;
   Examiner examiner(base, options, progress, cancel);
   auto rows = examiner.rows();
-  io::write_png(base / "acceptance.png", examiner.sheet());
+  io::write_png(base / (name_of_report(options) + ".png"), examiner.sheet());
   return rows;
 }
 
@@ -319,10 +337,13 @@ void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions
                        {"most", row.most},
                        {"passed", row.passed()}});
   }
-  const Json report = {{"unet_steps", checkpoint_step(base / "unet")},
-                       {"options", write_options(options)},
-                       {"figures", figures}};
-  write_json(base / "acceptance.json", report);
+  auto used = options;
+  // A path of the machine that measured says nothing elsewhere.
+  used.model = std::filesystem::path(options.model).filename().string();
+  used.concepts = std::filesystem::path(options.concepts).filename().string();
+  Json report = {{"options", write_options(used)}, {"figures", figures}};
+  if (options.model.empty()) report["unet_steps"] = checkpoint_step(base / "unet");
+  write_json(base / (name_of_report(options) + ".json"), report);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
 
@@ -18,23 +19,36 @@ struct AcceptanceOptions {
   std::int64_t pairs = 160;             ///< Painted pictures with two subjects, of each canvas.
   std::int64_t triples = 120;           ///< Painted pictures with three subjects.
   std::int64_t steps = 25;
-  double guidance = 4.0;
+  double guidance = 2.5;
   std::int64_t seed = 1;
   std::string device = "cpu";
+  std::string model;  ///< A base in diffusers' layout that is measured in place of the checkpoints.
+  std::string concepts;  ///< Folder of concepts to tune on `base`/export, or model; empty: none.
 };
 
 template <class Visitor>
 void describe(Visitor& visit, AcceptanceOptions& options) {
-  visit("swap_pictures", options.swap_pictures, "held-out pictures for each caption-swap test");
-  visit("judged", options.judged, "held-out pictures for each figure of the judge itself");
-  visit("pictures", options.pictures, "painted for the Frechet distance and the sharpness");
-  visit("pictures_per_class", options.pictures_per_class, "painted of each class in each style");
-  visit("pairs", options.pairs, "painted pictures with two subjects, of each canvas");
-  visit("triples", options.triples, "painted pictures with three subjects");
-  visit("steps", options.steps, "sampling steps");
-  visit("guidance", options.guidance, "guidance scale");
-  visit("seed", options.seed, "start of the random numbers");
+  visit("swap_pictures", options.swap_pictures, "held-out pictures for each caption-swap test",
+        count_of(1, kMostPictures));
+  visit("judged", options.judged, "held-out pictures for each figure of the judge itself",
+        count_of(1, kMostPictures));
+  visit("pictures", options.pictures, "painted for the Frechet distance and the sharpness",
+        count_of(1, kMostPictures));
+  visit("pictures_per_class", options.pictures_per_class, "painted of each class in each style",
+        count_of(1, kMostPictures));
+  visit("pairs", options.pairs, "painted pictures with two subjects, of each canvas",
+        count_of(1, kMostPictures));
+  visit("triples", options.triples, "painted pictures with three subjects",
+        count_of(1, kMostPictures));
+  visit("steps", options.steps, "sampling steps", count_of(1, kMostDenoisingSteps));
+  visit("guidance", options.guidance, "guidance scale", between(0, 100));
+  visit("seed", options.seed, "start of the random numbers", count_of(0, kLargestSeed));
   visit("device", options.device, "cpu, cuda or cuda:1");
+  visit("model", options.model,
+        "a finished base, a diffusers directory: measured in place of the checkpoints of --out",
+        a_path());
+  visit("concepts", options.concepts,
+        "folder of concepts to tune on OUT/export, or on --model, and to measure, too", a_path());
 }
 
 constexpr double kNoBound = 1e9;
@@ -48,20 +62,22 @@ struct AcceptanceRow {
   bool passed() const { return value >= least && value <= most; }
 };
 
-/// Measures the latest checkpoints of `base` by its judge, and writes `base`/acceptance.png
-/// (painted pictures: single subjects, pairs).
+/// Measures the latest checkpoints of `base`, or options.model, by the judge of `base`, and writes
+/// `base`/acceptance.png, or acceptance_of_model.png (painted pictures: single subjects, pairs).
 ///
 /// - Judge: how often it is right itself, on held-out pictures.
 /// - Caption swaps: prefers_own_caption.
 /// - Fréchet distance of the judge's features, and sharpness (laplacian_energy): pictures painted
 ///   from held-out square pictures' captions, against these pictures.
 /// - Recognition: subjects piece by piece from left to right, background and style of the whole.
-/// - Adapters that are trained: adapter_effect; pictures to look at in effect.png of their folders.
+/// - Adapters that are trained, of checkpoints alone: adapter_effect; pictures to look at in
+/// effect.png of their folders.
 std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);
 
-/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record.
+/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record;
+/// those of options.model in acceptance_of_model.json.
 void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
                       const std::vector<AcceptanceRow>& rows);
 

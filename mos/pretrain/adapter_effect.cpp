@@ -47,9 +47,9 @@ Tensor near_edges(const Tensor& edges) {
       .gt(0);
 }
 
-class Judge {
+class EffectJudge {
  public:
-  Judge(const Dataset& data, ConditionKind kind, const Tensor& indices)
+  EffectJudge(const Dataset& data, ConditionKind kind, const Tensor& indices)
       : data_(data), kind_(kind), indices_(indices) {}
 
   /// Mean over pictures uint8 [B,H,W,3] of the chosen indices.
@@ -143,7 +143,7 @@ AdapterEffect adapter_effect(diffusion::Model model, const nn::T2IAdapter& adapt
   const auto conditions = condition_pictures(data, Split::kHeldOut, indices, kind);
   const auto without = sample_pictures(model, captions, options);
   const auto with = sample_pictures(model, captions, options, Steering{adapter, conditions});
-  const Judge judge(data, kind, indices);
+  const EffectJudge judge(data, kind, indices);
   return {.with = judge(with),
           .without = judge(without),
           .drawn = judge(copied_by(model.vae, data, indices)),

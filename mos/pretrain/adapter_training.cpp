@@ -14,6 +14,7 @@
 #include "mos/io/state_dict.h"
 #include "mos/nn/t2i_adapter.h"
 #include "mos/pretrain/batches.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/latents.h"
 #include "mos/pretrain/stage.h"
@@ -28,9 +29,8 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
-constexpr std::int64_t kMeasured = 96;  // held-out pictures for the validation loss
-constexpr std::int64_t kMeasureSeed = 99;
+constexpr std::int64_t kMeasuredForLoss = 96;  // held-out pictures for the validation loss
+constexpr std::int64_t kLossSeed = 99;
 
 Tensor condition_of(const Dataset& data, Split split, std::int64_t index, ConditionKind kind) {
   const auto& compositor = data.compositor();
@@ -53,7 +53,7 @@ diffusion::Model load_frozen(const std::filesystem::path& base, torch::Device de
 }
 
 /// A worker's share of what a step shows.
-struct Shown {
+struct ShownConditions {
   std::vector<std::string> captions;
   Tensor condition;  // [B,C,H,W]
 };
@@ -88,9 +88,9 @@ struct AdapterLoss {
   ConditionKind kind;
   EpochOrder order;
   Share share;
-  std::shared_ptr<Ahead<Shown>> ahead = nullptr;  // empty on a CPU
+  std::shared_ptr<Ahead<ShownConditions>> ahead = nullptr;  // empty on a CPU
 
-  Shown show(std::int64_t step) {
+  ShownConditions show(std::int64_t step) {
     const auto indices = order.batch(step, options.train.batch);
     const auto captions =
         draw_captions(data, indices, options.train.seed, step, {.empty = options.empty_captions});
@@ -132,9 +132,9 @@ class Validation {
       : frozen_(frozen) {
     const torch::NoGradGuard no_grad;
     auto vae = frozen.vae;
-    const auto count = std::min(kMeasured, data.size(Split::kHeldOut));
+    const auto count = std::min(kMeasuredForLoss, data.size(Split::kHeldOut));
     const auto indices = torch::arange(count);
-    auto generator = generator_of_step(kMeasureSeed, 0);
+    auto generator = generator_of_step(kLossSeed, 0);
     const auto clean =
         vae->encode(data.batch(Split::kHeldOut, indices, kCompute).to(device_of(*vae)))
             .mean.to(torch::kCPU, torch::kFloat32);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mos/base/progress.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/t2i_adapter.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/trainer.h"
@@ -31,9 +32,12 @@ struct AdapterOptions {
 template <class Visitor>
 void describe(Visitor& visit, AdapterOptions& options) {
   describe(visit, options.train);
-  visit("kind", options.kind, "keypose (where subjects stand) or sketch (edges)");
-  visit("num_res_blocks", options.num_res_blocks, "residual blocks in each level");
-  visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
+  visit("kind", options.kind, "keypose (where subjects stand) or sketch (edges)",
+        one_of({"keypose", "sketch"}));
+  visit("num_res_blocks", options.num_res_blocks, "residual blocks in each level",
+        count_of(1, nn::kMostLayers));
+  visit("empty_captions", options.empty_captions, "share of pictures trained without caption",
+        between(0, 1));
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 

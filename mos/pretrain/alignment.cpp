@@ -1,6 +1,7 @@
 #include "mos/pretrain/alignment.h"
 
 #include "mos/base/error.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/tower_training.h"
 
 namespace mos::pretrain {
@@ -9,7 +10,6 @@ using torch::Tensor;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr const char* kObserved = "down_blocks.1.attentions.0.proj_out";
 
 Tensor unit_rows(const Tensor& x) {

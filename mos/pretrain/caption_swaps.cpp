@@ -5,6 +5,7 @@
 
 #include "mos/base/random.h"
 #include "mos/diffusion/noise_schedule.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/trainer.h"
 #include "mos/pretrain/unet_training.h"
 
@@ -15,9 +16,8 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr std::array<std::int64_t, 4> kTimesteps = {350, 500, 650, 800};
-constexpr std::int64_t kBatch = 32;
+constexpr std::int64_t kSwapBatch = 32;
 
 struct Trial {
   diffusion::Model model;
@@ -27,8 +27,8 @@ struct Trial {
   /// Denoising error of each picture with its caption, summed over the timesteps: [B].
   Tensor errors(const Tensor& indices, const std::vector<std::string>& captions) {
     std::vector<Tensor> parts;
-    for (std::int64_t first = 0; first < indices.size(0); first += kBatch) {
-      const auto count = std::min(kBatch, indices.size(0) - first);
+    for (std::int64_t first = 0; first < indices.size(0); first += kSwapBatch) {
+      const auto count = std::min(kSwapBatch, indices.size(0) - first);
       parts.push_back(errors_of_batch(indices.narrow(0, first, count),
                                       {captions.begin() + first, captions.begin() + first + count},
                                       first));

@@ -13,7 +13,11 @@
 namespace mos::pretrain {
 namespace {
 
-std::filesystem::path export_of(const std::filesystem::path& base) { return base / "export"; }
+/// What concepts are tuned on.
+std::filesystem::path tuned_on(const std::filesystem::path& base,
+                               const AcceptanceOptions& options) {
+  return options.model.empty() ? base / "export" : std::filesystem::path(options.model);
+}
 
 /// Sums over concepts; a scene is placed nowhere, so it counts in the first figures alone.
 struct Sums {
@@ -34,21 +38,25 @@ struct Sums {
 
 }  // namespace
 
-void check_export(const std::filesystem::path& base) {
-  if (std::filesystem::exists(export_of(base))) return;
-  throw Error(ErrorKind::kIo,
-              fmt::format("concepts are tuned on {}, which is not there; write it with `mos "
-                          "pretrain export --out {}`",
-                          export_of(base).string(), base.string()));
+void check_tunable(const std::filesystem::path& base, const AcceptanceOptions& options) {
+  const auto model = tuned_on(base, options);
+  if (std::filesystem::exists(model)) return;
+  const auto advice =
+      options.model.empty()
+          ? fmt::format("write it with `mos pretrain export --out {}`", base.string())
+          : std::string("give another --model");
+  throw Error(ErrorKind::kIo, fmt::format("concepts are tuned on {}, which is not there; {}",
+                                          model.string(), advice));
 }
 
 std::vector<AcceptanceRow> accept_concepts(const std::filesystem::path& base,
-                                           const std::string& concepts,
+                                           const AcceptanceOptions& options,
                                            const ProgressCallback& progress,
                                            const CancelToken* cancel) {
-  check_export(base);
-  demo::TrialOptions trial{
-      .base = export_of(base).string(), .concepts = concepts, .out = (base / "concepts").string()};
+  check_tunable(base, options);
+  demo::TrialOptions trial{.base = tuned_on(base, options).string(),
+                           .concepts = options.concepts,
+                           .out = (base / "concepts").string()};
   constexpr std::string_view kPhoto = "a photo ";  // the trial puts the concept behind it
   for (const auto& prompt : background_prompts(Dataset(base).world())) {
     trial.backgrounds.push_back(prompt.substr(kPhoto.size()));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/world/compositor.h"
 
 namespace mos::pretrain {
@@ -22,8 +23,8 @@ struct DataOptions {
 template <class Visitor>
 void describe(Visitor& visit, DataOptions& options) {
   visit("sprites", options.sprites, "folder of the artwork, with one subfolder for each style");
-  visit("pictures", options.pictures, "pictures to train on");
-  visit("held_out", options.held_out, "pictures to measure on");
+  visit("pictures", options.pictures, "pictures to train on", count_of(1, kMostSteps));
+  visit("held_out", options.held_out, "pictures to measure on", count_of(1, kMostSteps));
   describe(visit, options.world);
 }
 

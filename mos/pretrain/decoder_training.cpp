@@ -10,6 +10,7 @@
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/nn/ops.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/fidelity.h"
 #include "mos/pretrain/initialise.h"
@@ -23,12 +24,11 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr double kSlope = 0.2;  // of the discriminator's leaky units
 constexpr std::int64_t kNormGroups = 8;
-constexpr std::int64_t kMeasured = 64;    // held-out pictures for a figure of the log
-constexpr double kMeasuredNoise = 0.15;   // about what a sampler leaves
-constexpr double kMostAdversarial = 1e3;  // bound on the factor of the adversarial gradient
+constexpr std::int64_t kMeasuredByDecoder = 64;  // held-out pictures for a figure of the log
+constexpr double kMeasuredNoise = 0.15;          // about what a sampler leaves
+constexpr double kMostAdversarial = 1e3;         // bound on the factor of the adversarial gradient
 
 nn::Conv2d strided(std::int64_t in, std::int64_t out) {
   return nn::Conv2d(nn::Conv2dOptions{
@@ -112,7 +112,7 @@ Json measure_decoder(nn::AutoencoderKL& vae, const Dataset& data) {
   std::vector<Tensor> exact, noisy, copies, originals;
   auto generator = seeded_generator(7);
   constexpr std::int64_t kBatch = 16;
-  for (std::int64_t i = 0; i < kMeasured; i += kBatch) {
+  for (std::int64_t i = 0; i < kMeasuredByDecoder; i += kBatch) {
     const auto indices = torch::arange(i, i + kBatch);
     const auto pictures = data.batch(Split::kHeldOut, indices, kCompute).to(device_of(*vae));
     const auto latents = vae->encode(pictures).mean;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "mos/base/progress.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/linear.h"
 #include "mos/nn/norm.h"
 #include "mos/pretrain/trainer.h"
@@ -31,11 +32,15 @@ struct DecoderOptions {
 template <class Visitor>
 void describe(Visitor& visit, DecoderOptions& options) {
   describe(visit, options.train);
-  visit("noise", options.noise, "greatest deviation of the noise on the latents");
-  visit("adversarial", options.adversarial, "the discriminator's gradient over reconstruction's");
-  visit("features", options.features, "weight of the error of the image tower's features");
-  visit("width", options.width, "channels of the discriminator's first layer");
-  visit("alone", options.alone, "steps before the discriminator is listened to");
+  visit("noise", options.noise, "greatest deviation of the noise on the latents", between(0, 100));
+  visit("adversarial", options.adversarial, "the discriminator's gradient over reconstruction's",
+        between(0, 1000));
+  visit("features", options.features, "weight of the error of the image tower's features",
+        between(0, 1000));
+  visit("width", options.width, "channels of the discriminator's first layer",
+        count_of(1, nn::kLargestWidth));
+  visit("alone", options.alone, "steps before the discriminator is listened to",
+        count_of(0, kMostSteps));
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <fstream>
+#include <optional>
 
 #include "mos/base/directory.h"
 #include "mos/base/file.h"
@@ -23,7 +24,7 @@ namespace mos::pretrain {
 using checkpoint::Part;
 namespace {
 
-constexpr auto kStored = torch::kFloat16;
+constexpr auto kExported = torch::kFloat16;
 constexpr const char* kRecordFile = "training_record.json";
 constexpr const char* kSheetFile = "contact_sheet.png";
 constexpr const char* kJudgeFolder = "judge";
@@ -34,7 +35,7 @@ void write_model(const std::filesystem::path& folder, const std::string& file,
   make_folders(folder);
   io::StateDict stored;
   // Half the size; what is painted is computed in bfloat16 or float32 from it.
-  for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kStored);
+  for (const auto& [name, tensor] : io::state_dict_of(module)) stored[name] = tensor.to(kExported);
   io::save_safetensors(folder / file, stored, {{"format", "pt"}});
   write_json(folder / "config.json", config);
 }
@@ -80,10 +81,13 @@ Json training_record(const std::filesystem::path& base) {
 
 }  // namespace
 
-void export_base(const std::filesystem::path& base, const std::filesystem::path& target) {
+std::filesystem::path export_base(const std::filesystem::path& base, const ExportOptions& options) {
+  const auto target = options.to.empty() ? base / "export" : std::filesystem::path(options.to);
+  std::optional<Json> tune_defaults;
+  if (!options.tune_defaults.empty()) tune_defaults = read_json_file(options.tune_defaults);
   AtomicDirectory directory(target, Existing::kReplace, [](const std::filesystem::path& former) {
-    checkpoint::check_model_folder(former,
-                                   {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile});
+    checkpoint::check_model_folder(former, {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile,
+                                            checkpoint::kTuneDefaultsFile});
   });
   const auto& out = directory.path();
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
@@ -117,7 +121,9 @@ void export_base(const std::filesystem::path& base, const std::filesystem::path&
   if (std::filesystem::exists(sheet)) {
     std::filesystem::copy_file(sheet, out / kSheetFile);
   }
+  if (tune_defaults) write_json(out / checkpoint::kTuneDefaultsFile, *tune_defaults);
   directory.commit();
+  return target;
 }
 
 }  // namespace mos::pretrain

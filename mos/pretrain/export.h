@@ -1,13 +1,31 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+
+#include "mos/base/field_rules.h"
 
 namespace mos::pretrain {
 
+struct ExportOptions {
+  std::string to;  ///< Empty: `base`/export.
+  /// Options of tuning that suit the base (mos/tune/plan.h), put beside it under the name that
+  /// `mos tune` looks for; empty: none.
+  std::string tune_defaults;
+};
+
+template <class Visitor>
+void describe(Visitor& visit, ExportOptions& options) {
+  visit("to", options.to, "the diffusers directory to write (empty: OUT/export)", a_path());
+  visit("tune_defaults", options.tune_defaults,
+        "JSON file of what mos tune is to do on it, which it gets as tune_defaults.json", a_path());
+}
+
 /// Writes the latest checkpoints of `base` as a diffusers directory (model_index.json, scheduler,
-/// networks and tokenizer; float16 safetensors) with the pair of towers beside them
-/// (clip) and training_record.json: what it was trained on, for how long, with which figures.
-/// `target` is replaced in one step.
-void export_base(const std::filesystem::path& base, const std::filesystem::path& target);
+/// networks and tokenizer; float16 safetensors) with the judge beside them and
+/// training_record.json: what it was trained on, for how long, with which figures. What it wrote
+/// there before is replaced in one step. Returns the directory. Throws kIo or kFormat.
+std::filesystem::path export_base(const std::filesystem::path& base,
+                                  const ExportOptions& options = {});
 
 }  // namespace mos::pretrain

@@ -14,7 +14,7 @@ using world::Split;
 
 namespace {
 
-constexpr std::int64_t kBatch = 64;
+constexpr std::int64_t kJudgeBatch = 64;
 
 Tensor embed_square(nn::CLIPModel& towers, const Tensor& squares) {
   const auto pixels = nn::normalise_pixels(squares * 0.5 + 0.5).to(device_of(*towers));
@@ -120,7 +120,7 @@ Tensor Judge::embeds(const Tensor& pictures) {
   const torch::NoGradGuard no_grad;
   const auto side = towers_->vision_config().image_size;
   std::vector<Tensor> parts;
-  for (const auto& part : pictures.split(kBatch)) {
+  for (const auto& part : pictures.split(kJudgeBatch)) {
     parts.push_back(embed_square(towers_, squeezed(part, side)));
   }
   return torch::cat(parts);
@@ -130,7 +130,7 @@ Tensor Judge::features(const Tensor& pictures) {
   const torch::NoGradGuard no_grad;
   const auto side = towers_->vision_config().image_size;
   std::vector<Tensor> parts;
-  for (const auto& part : pictures.split(kBatch)) {
+  for (const auto& part : pictures.split(kJudgeBatch)) {
     const auto pixels = nn::normalise_pixels(squeezed(part, side) * 0.5 + 0.5);
     const auto seen = towers_->vision(pixels.to(device_of(*towers_)));
     parts.push_back(seen.pooler_output.to(torch::kCPU, torch::kFloat32));
@@ -142,7 +142,7 @@ Tensor Judge::embeds(const std::vector<std::string>& captions) {
   const torch::NoGradGuard no_grad;
   std::vector<Tensor> parts;
   // Texts are short: twice as many fit where pictures do.
-  for (const auto& part : token_ids(tokenizer_, captions).split(2 * kBatch)) {
+  for (const auto& part : token_ids(tokenizer_, captions).split(2 * kJudgeBatch)) {
     const auto embeds = towers_->text_embeds(part.to(device_of(*towers_)));
     parts.push_back(embeds.to(torch::kCPU, torch::kFloat32));
   }

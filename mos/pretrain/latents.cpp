@@ -21,7 +21,7 @@ using world::Split;
 
 namespace {
 
-constexpr auto kStored = torch::kBFloat16;
+constexpr auto kLatentType = torch::kBFloat16;
 constexpr std::int64_t kEncodeBatch = 32, kEncodeBatchOnGpu = 256;
 constexpr const char* kMadeBy = "vae_sha256";
 
@@ -39,10 +39,7 @@ std::filesystem::path chunk_path(const std::filesystem::path& base, const ChunkP
 std::string vae_digest(const std::filesystem::path& base) {
   const auto path = base / "vae" / "model.safetensors";
   if (!std::filesystem::exists(path)) finished_vae(base);  // says what to do
-  const auto bytes = read_text_file(path);
-  Sha256 digest;
-  digest.update(bytes.data(), bytes.size());
-  return digest.hex();
+  return sha256_of(read_text_file(path));
 }
 
 /// The latents of a chunk if they are there and of this VAE.
@@ -90,7 +87,7 @@ class Encoder {
  private:
   void open_vae() {
     vae_ = load_vae(base_);
-    vae_->to(device_, kStored);
+    vae_->to(device_, kLatentType);
     nn::use_engine(*vae_, nn::Engine::kFused);
   }
 
@@ -104,7 +101,7 @@ class Encoder {
       if (cancel_ != nullptr) cancel_->check();
       const auto indices = torch::arange(i, std::min(i + size, place.last));
       const auto pictures = data_.pictures(Split::kTrain, indices, place.canvas).to(device_);
-      const auto latents = vae_->encode(to_network(pictures, kStored)).mean * scale;
+      const auto latents = vae_->encode(to_network(pictures, kLatentType)).mean * scale;
       parts.push_back(latents.contiguous().to(torch::kCPU));
       report(done_ - place.last + indices[-1].item<std::int64_t>() + 1);
     }

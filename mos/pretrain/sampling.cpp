@@ -5,6 +5,7 @@
 #include "mos/base/random.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/trainer.h"
 #include "mos/pretrain/unet_training.h"
 
@@ -14,8 +15,8 @@ using torch::Tensor;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
-constexpr std::int64_t kSheetColumns = 8;
+constexpr std::int64_t kContactColumns = 8;
+constexpr const char* kScheduler = "dpm++";  // as people paint: it is mos sample's default
 
 Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t count,
                 at::IntArrayRef shape) {
@@ -38,10 +39,10 @@ nn::UNetResiduals steer(nn::T2IAdapter adapter, const Tensor& conditions) {
   return residuals;
 }
 
-/// Latents [B,C,h,w] float32 by DDIM.
+/// Latents [B,C,h,w] float32.
 Tensor denoise(diffusion::Model& model, Tensor latents, const std::vector<std::string>& prompts,
                const nn::UNetResiduals& residuals, const SampleOptions& options) {
-  auto scheduler = diffusion::make_scheduler("ddim", model.settings.scheduler_config);
+  auto scheduler = diffusion::make_scheduler(kScheduler, model.settings.scheduler_config);
   scheduler->set_timesteps(options.steps);
   auto texts = std::vector<std::string>(prompts.size(), "");
   texts.insert(texts.end(), prompts.begin(), prompts.end());
@@ -121,7 +122,7 @@ Tensor contact_sheet(diffusion::Model model, const world::World& world,
   const auto pictures = sample_pictures(model, sheet_prompts(world), options);
   std::vector<Tensor> cells;
   for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
-  return io::make_grid(cells, kSheetColumns, 2);
+  return io::make_grid(cells, kContactColumns, 2);
 }
 
 }  // namespace mos::pretrain

@@ -16,7 +16,7 @@ namespace mos::pretrain {
 
 struct SampleOptions {
   std::int64_t steps = 20;
-  double guidance = 4.0;
+  double guidance = 2.5;
   std::int64_t batch = 16;
   std::uint64_t seed = 1;
   std::int64_t height = 0, width = 0;  ///< Pixels; 0: the base's square.
@@ -28,8 +28,8 @@ struct Steering {
   torch::Tensor conditions;  ///< [B,C,H,W] in 0…1
 };
 
-/// One picture for each prompt by DDIM with guidance: uint8 [B,H,W,3]. The noise of picture i
-/// depends on the seed and on i alone.
+/// One picture for each prompt by DPM-Solver++ with guidance: uint8 [B,H,W,3]. The noise of picture
+/// i depends on the seed and on i alone.
 torch::Tensor sample_pictures(diffusion::Model model, const std::vector<std::string>& prompts,
                               const SampleOptions& options = {},
                               const std::optional<Steering>& steering = std::nullopt);

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "mos/base/describe.h"
+#include "mos/base/naming.h"
 
 /// A stage of pretraining lives in a folder that remembers its options: a run that is taken up
 /// again needs none of them.
@@ -22,7 +23,9 @@ void keep_options(const std::filesystem::path& folder, const Json& options);
 template <class Options>
 Options kept_options(const std::filesystem::path& folder, Options options = {}) {
   const auto path = options_of_stage(folder);
-  if (std::filesystem::exists(path)) read_options(read_json_file(path), path.string(), options);
+  if (!std::filesystem::exists(path)) return options;
+  read_options(read_json_file(path), path.string(), options);
+  naming(path.string(), [&] { check_fields(options); });
   return options;
 }
 
@@ -33,6 +36,7 @@ Options take_up(const std::filesystem::path& folder, const Json& given, const st
                 Options options = {}) {
   options = kept_options(folder, options);
   read_options(given, origin, options);
+  naming(origin, [&] { check_fields(options); });
   keep_options(folder, write_options(options));
   return options;
 }

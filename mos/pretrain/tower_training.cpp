@@ -7,6 +7,7 @@
 #include "mos/base/file.h"
 #include "mos/base/random.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/judge.h"
 #include "mos/pretrain/stage.h"
@@ -20,14 +21,13 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr double kMaxScale = 100.0;  // CLIP's bound on the inverse temperature
 constexpr std::int64_t kRetrievalAmong = 256;
-constexpr std::int64_t kTowerBatch = 64;  // for measurements
-constexpr std::int64_t kMeasured = 512;   // held-out pictures for figures of the towers
-constexpr std::int64_t kJudged = 600;     // and for each of the judge's
-constexpr double kSwapSides = 0.6;        // of the wrong captions where sides are named
-constexpr double kSwapStyle = 0.4;        // of the others where a style is named
+constexpr std::int64_t kTowerBatch = 64;         // for measurements
+constexpr std::int64_t kMeasuredByTowers = 512;  // held-out pictures for figures of the towers
+constexpr std::int64_t kJudged = 600;            // and for each of the judge's
+constexpr double kSwapSides = 0.6;               // of the wrong captions where sides are named
+constexpr double kSwapStyle = 0.4;               // of the others where a style is named
 constexpr std::uint64_t kJudgesPictures = 1ULL << 40;  // the first of them
 
 struct WrongCaption {
@@ -314,7 +314,7 @@ Tensor recognition_loss(const Tensor& pictures, const Tensor& prompts, const Ten
 TowerFigures measure_towers(nn::CLIPModel& clip, const text::CLIPTokenizer& tokenizer,
                             const Dataset& data) {
   const torch::NoGradGuard no_grad;
-  const auto count = std::min(kMeasured, data.size(Split::kHeldOut));
+  const auto count = std::min(kMeasuredByTowers, data.size(Split::kHeldOut));
   const auto images =
       embed_pictures(clip, data.batch(Split::kHeldOut, torch::arange(count), torch::kFloat32));
   std::vector<std::string> captions;

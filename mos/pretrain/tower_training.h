@@ -8,6 +8,7 @@
 
 #include "mos/base/progress.h"
 #include "mos/nn/clip.h"
+#include "mos/nn/limits.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/trainer.h"
 #include "mos/text/clip_tokenizer.h"
@@ -42,15 +43,20 @@ const char* folder_of(TowerRole role);
 template <class Visitor>
 void describe(Visitor& visit, TowerOptions& options) {
   describe(visit, options.train);
-  visit("hidden", options.hidden, "width of the image tower");
-  visit("layers", options.layers, "its layers");
-  visit("heads", options.heads, "its attention heads");
-  visit("text_hidden", options.text_hidden, "width of the text tower; 0: as the image tower");
-  visit("text_layers", options.text_layers, "its layers; 0: as the image tower");
-  visit("text_heads", options.text_heads, "its attention heads; 0: as the image tower");
-  visit("projection", options.projection, "width of the common space");
-  visit("image_size", options.image_size, "side of the pictures that the image tower sees");
-  visit("patch", options.patch, "side of its patches");
+  visit("hidden", options.hidden, "width of the image tower", count_of(1, nn::kLargestWidth));
+  visit("layers", options.layers, "its layers", count_of(1, nn::kMostLayers));
+  visit("heads", options.heads, "its attention heads", count_of(1, nn::kLargestWidth));
+  visit("text_hidden", options.text_hidden, "width of the text tower; 0: as the image tower",
+        count_of(0, nn::kLargestWidth));
+  visit("text_layers", options.text_layers, "its layers; 0: as the image tower",
+        count_of(0, nn::kMostLayers));
+  visit("text_heads", options.text_heads, "its attention heads; 0: as the image tower",
+        count_of(0, nn::kLargestWidth));
+  visit("projection", options.projection, "width of the common space",
+        count_of(1, nn::kLargestWidth));
+  visit("image_size", options.image_size, "side of the pictures that the image tower sees",
+        count_of(1, nn::kLargestWidth));
+  visit("patch", options.patch, "side of its patches", count_of(1, nn::kLargestWidth));
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 

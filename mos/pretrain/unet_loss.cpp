@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "mos/base/random.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/vae_training.h"
 
@@ -15,7 +16,6 @@ using world::Split;
 
 namespace {
 
-constexpr auto kCompute = torch::kBFloat16;
 constexpr std::int64_t kMeasureBatch = 32;
 constexpr std::int64_t kSquarePictures = 192, kOtherPictures = 32;  // of the validation loss
 constexpr std::int64_t kMeasureSeed = 99;

@@ -11,6 +11,7 @@
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/stage.h"
@@ -24,8 +25,6 @@ namespace mos::pretrain {
 using torch::Tensor;
 
 namespace {
-
-constexpr auto kCompute = torch::kBFloat16;
 
 /// The averaged weights of the checkpoint whose names start with `prefix`, without it.
 io::StateDict averaged_part(const std::filesystem::path& folder, const std::string& prefix) {
@@ -61,6 +60,7 @@ std::vector<std::string> block_types(const std::vector<std::int64_t>& attention,
 }
 
 void check_options(const UNetOptions& options) {
+  check_fields(options);
   const auto levels = options.block_out_channels.size();
   for (const auto* attention : {&options.down_attention, &options.up_attention}) {
     if (attention->empty() || attention->size() == levels) continue;
@@ -69,15 +69,6 @@ void check_options(const UNetOptions& options) {
                             "must name as many or none",
                             levels));
   }
-  if (options.optimizer != "adamw" && options.optimizer != "muon") {
-    throw Error(ErrorKind::kUsage, fmt::format("the optimizer \"{}\" is unknown, expected adamw or "
-                                               "muon",
-                                               options.optimizer));
-  }
-  if (options.noises < 1) {
-    throw Error(ErrorKind::kUsage, "noises must be at least 1");
-  }
-  timestep_draw(options.timesteps);
 }
 
 /// Muon suits the U-Net; the text encoder, which has been trained before, stays with AdamW.

@@ -10,6 +10,7 @@
 #include "mos/base/progress.h"
 #include "mos/diffusion/model.h"
 #include "mos/nn/clip.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/unet.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/trainer.h"
@@ -40,18 +41,25 @@ struct UNetOptions {
 template <class Visitor>
 void describe(Visitor& visit, UNetOptions& options) {
   describe(visit, options.train);
-  visit("block_out_channels", options.block_out_channels, "widths of the levels");
-  visit("heads", options.heads, "attention heads of the levels");
+  visit("block_out_channels", options.block_out_channels, "widths of the levels",
+        count_of(1, nn::kLargestWidth));
+  visit("heads", options.heads, "attention heads of the levels", count_of(1, nn::kLargestWidth));
   visit("down_attention", options.down_attention,
-        "transformers of the levels on the way down, 0 or 1, finest first; empty: 1 everywhere");
-  visit("up_attention", options.up_attention, "the same on the way up");
-  visit("empty_captions", options.empty_captions, "share of pictures trained without caption");
-  visit("noises", options.noises, "noises of each picture of a batch");
-  visit("timesteps", options.timesteps, "uniform, logit_normal or cubic (more high noise)");
-  visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting; 0: none");
-  visit("align", options.align, "weight of the alignment with the image tower; 0: none");
-  visit("prediction", options.prediction, "epsilon or v_prediction");
-  visit("optimizer", options.optimizer, "adamw, or muon for the U-Net's matrices and kernels");
+        "transformers of the levels on the way down, 0 or 1, finest first; empty: 1 everywhere",
+        between(0, 1));
+  visit("up_attention", options.up_attention, "the same on the way up", between(0, 1));
+  visit("empty_captions", options.empty_captions, "share of pictures trained without caption",
+        between(0, 1));
+  visit("noises", options.noises, "noises of each picture of a batch", count_of(1, kMostAtATime));
+  visit("timesteps", options.timesteps, "uniform, logit_normal or cubic (more high noise)",
+        one_of({"uniform", "logit_normal", "cubic"}));
+  visit("snr_cap", options.snr_cap, "cap of the min-SNR weighting; 0: none", between(0, 1e6));
+  visit("align", options.align, "weight of the alignment with the image tower; 0: none",
+        between(0, 1000));
+  visit("prediction", options.prediction, "epsilon or v_prediction",
+        one_of({"epsilon", "v_prediction"}));
+  visit("optimizer", options.optimizer, "adamw, or muon for the U-Net's matrices and kernels",
+        one_of({"adamw", "muon"}));
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 

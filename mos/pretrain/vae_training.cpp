@@ -12,6 +12,7 @@
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/compute.h"
 #include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/stage.h"
@@ -27,10 +28,9 @@ constexpr double kSquaredWeight = 4.0;
 constexpr double kAbsoluteWeight = 0.15;
 constexpr double kGradientWeight = 0.5;
 constexpr int kScales = 3;
-constexpr std::int64_t kMeasured = 64;          // held-out pictures for a figure of the log
+constexpr std::int64_t kMeasuredByVae = 64;     // held-out pictures for a figure of the log
 constexpr std::int64_t kNormalisedOver = 1024;  // training pictures for the latent statistics
-constexpr std::int64_t kEncodeBatch = 16;
-constexpr auto kCompute = torch::kBFloat16;
+constexpr std::int64_t kVaeBatch = 16;
 
 Tensor gradient_difference(const Tensor& a, const Tensor& b) {
   const auto d = a - b;
@@ -55,7 +55,7 @@ Tensor random_crops(const Tensor& pictures, std::int64_t side, at::Generator& ge
 }
 
 /// Pictures uint8 [B,H,W,3] of a step, and its generator behind what was drawn for them.
-struct Shown {
+struct ShownPictures {
   Tensor pictures;
   at::Generator generator;
 };
@@ -66,9 +66,9 @@ struct VaeLoss {
   const VaeOptions& options;
   EpochOrder order;
   Share share;
-  std::shared_ptr<Ahead<Shown>> ahead = nullptr;  // empty on a CPU
+  std::shared_ptr<Ahead<ShownPictures>> ahead = nullptr;  // empty on a CPU
 
-  Shown show(std::int64_t step) {
+  ShownPictures show(std::int64_t step) {
     auto own = generator_of_step(options.train.seed, step, /*purpose=*/1 + share.index);
     const bool crops =
         static_cast<double>(step) < options.crop_share * static_cast<double>(options.train.steps);
@@ -101,8 +101,8 @@ struct LatentStatistics {
 LatentStatistics latent_statistics(nn::AutoencoderKL& vae, const Dataset& data) {
   const auto count = std::min(kNormalisedOver, data.size(Split::kTrain));
   std::vector<Tensor> parts;
-  for (std::int64_t i = 0; i < count; i += kEncodeBatch) {
-    const auto indices = torch::arange(i, std::min(i + kEncodeBatch, count));
+  for (std::int64_t i = 0; i < count; i += kVaeBatch) {
+    const auto indices = torch::arange(i, std::min(i + kVaeBatch, count));
     const auto mean = vae->encode(data.batch(Split::kTrain, indices, kCompute)).mean;
     parts.push_back(mean.to(torch::kFloat32).permute({0, 2, 3, 1}).flatten(0, 2));
   }
@@ -123,12 +123,12 @@ void write_finished(nn::AutoencoderKL& vae, const std::filesystem::path& folder,
 
 /// Figures of a VAE in training: its latents are not normalised yet.
 Json measure_vae(nn::AutoencoderKL& vae, const Dataset& data) {
-  const auto pictures = data.batch(Split::kHeldOut, torch::arange(kEncodeBatch), kCompute);
+  const auto pictures = data.batch(Split::kHeldOut, torch::arange(kVaeBatch), kCompute);
   const auto latents = vae->encode(pictures.to(device_of(*vae)));
   const auto mean = latents.mean.to(torch::kFloat32);
   const auto deviation = mean.permute({1, 0, 2, 3}).flatten(1).std(1);  // of each channel
   const auto sigma = latents.std().to(torch::kFloat32).mean({0, 2, 3});
-  return {{"psnr", held_out_psnr(vae, data, kMeasured)},
+  return {{"psnr", held_out_psnr(vae, data, kMeasuredByVae)},
           {"latent_deviation", mean.std().item<double>()},
           {"posterior_sigma", sigma.mean().item<double>()},
           {"noise_to_signal", (sigma / deviation).mean().item<double>()}};
@@ -210,8 +210,8 @@ void fold_normalisation(nn::AutoencoderKL& vae, const Tensor& mean, const Tensor
 double held_out_psnr(nn::AutoencoderKL& vae, const Dataset& data, std::int64_t count) {
   const torch::NoGradGuard no_grad;
   std::vector<Tensor> parts;
-  for (std::int64_t i = 0; i < count; i += kEncodeBatch) {
-    const auto indices = torch::arange(i, std::min(i + kEncodeBatch, count));
+  for (std::int64_t i = 0; i < count; i += kVaeBatch) {
+    const auto indices = torch::arange(i, std::min(i + kVaeBatch, count));
     const auto pictures = data.batch(Split::kHeldOut, indices, kCompute).to(device_of(*vae));
     parts.push_back(psnr(vae->decode(vae->encode(pictures).mean), pictures));
   }

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "mos/base/progress.h"
+#include "mos/nn/limits.h"
 #include "mos/nn/vae.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/trainer.h"
@@ -23,12 +24,16 @@ struct VaeOptions {
 template <class Visitor>
 void describe(Visitor& visit, VaeOptions& options) {
   describe(visit, options.train);
-  visit("latent_channels", options.latent_channels, "channels of a latent");
-  visit("block_out_channels", options.block_out_channels, "widths of the levels");
-  visit("crop", options.crop, "side of the crops of the first part of the run");
-  visit("crop_share", options.crop_share, "share of the steps on crops");
-  visit("full_batch", options.full_batch, "full pictures for each of the other steps");
-  visit("kl_weight", options.kl_weight, "weight of the KL divergence");
+  visit("latent_channels", options.latent_channels, "channels of a latent",
+        count_of(1, nn::kLargestWidth));
+  visit("block_out_channels", options.block_out_channels, "widths of the levels",
+        count_of(1, nn::kLargestWidth));
+  visit("crop", options.crop, "side of the crops of the first part of the run",
+        count_of(1, nn::kLargestWidth));
+  visit("crop_share", options.crop_share, "share of the steps on crops", between(0, 1));
+  visit("full_batch", options.full_batch, "full pictures for each of the other steps",
+        count_of(1, kLargestBatch));
+  visit("kl_weight", options.kl_weight, "weight of the KL divergence", between(0, 1000));
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 

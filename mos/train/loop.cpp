@@ -129,8 +129,9 @@ class Loop {
     const auto work = [&](std::size_t i) {
       // The mean over workers, so that the rate means the same for any number of them.
       const auto loss = run_.losses[i](step) / static_cast<double>(count);
-      values[i] = loss.item<double>();
       loss.backward();
+      // Read last: a GPU is given the backward pass while it still computes the forward one.
+      values[i] = loss.item<double>();
     };
     if (workers_) {
       workers_->run(work);

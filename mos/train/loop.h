@@ -7,8 +7,10 @@
 #include <functional>
 #include <string>
 
+#include "mos/base/counts.h"
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
+#include "mos/base/runtime.h"
 #include "mos/base/stopwatch.h"
 #include "mos/train/flat_adamw.h"
 
@@ -40,20 +42,26 @@ struct TrainOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, TrainOptions& options) {
-  visit("steps", options.steps, "optimiser steps in all");
-  visit("batch", options.batch, "pictures for each step");
-  visit("learning_rate", options.learning_rate, "highest learning rate");
-  visit("warmup", options.warmup, "steps until the learning rate is reached");
-  visit("final_rate", options.final_rate, "share of the learning rate left at the end (cosine)");
-  visit("average", options.average, "decay of the running average of the weights");
-  visit("weight_decay", options.weight_decay, "AdamW's weight decay");
-  visit("seed", options.seed, "start of all random numbers");
-  visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints");
-  visit("sheet_minutes", options.sheet_minutes, "CPU time between contact sheets and measurements");
-  visit("log_every", options.log_every, "steps between lines of the log");
+  visit("steps", options.steps, "optimiser steps in all", count_of(1, kMostSteps));
+  visit("batch", options.batch, "pictures for each step", count_of(1, kLargestBatch));
+  visit("learning_rate", options.learning_rate, "highest learning rate", between(0, 1000));
+  visit("warmup", options.warmup, "steps until the learning rate is reached",
+        count_of(0, kMostSteps));
+  visit("final_rate", options.final_rate, "share of the learning rate left at the end (cosine)",
+        between(0, 1));
+  visit("average", options.average, "decay of the running average of the weights", between(0, 1));
+  visit("weight_decay", options.weight_decay, "AdamW's weight decay", between(0, 1000));
+  visit("seed", options.seed, "start of all random numbers", count_of(0, kLargestSeed));
+  visit("checkpoint_minutes", options.checkpoint_minutes, "time between checkpoints",
+        between(0, kMostMinutes));
+  visit("sheet_minutes", options.sheet_minutes, "CPU time between contact sheets and measurements",
+        between(0, kMostMinutes));
+  visit("log_every", options.log_every, "steps between lines of the log", count_of(1, kMostSteps));
   visit("minutes", options.minutes,
-        "end after this time, the learning rate brought down by then; 0: after all steps");
-  visit("workers", options.workers, "threads that share each batch; 0: one for each core");
+        "end after this time, the learning rate brought down by then; 0: after all steps",
+        between(0, kMostMinutes));
+  visit("workers", options.workers, "threads that share each batch; 0: one for each core",
+        count_of(0, kMostThreads));
 }
 
 /// Linear warm-up, then half a cosine from learning_rate to final_rate · learning_rate. `step`

@@ -235,15 +235,21 @@ std::vector<ConceptPicture> draw_concept(const SampleConcept& sample,
   return pictures;
 }
 
+void write_concepts(const std::vector<PlacedConcept>& concepts,
+                    const std::filesystem::path& sprite_folder) {
+  for (const auto& [sample, target] : concepts) {
+    check_folder_target(target, Existing::kReplace, may_replace(sample));
+  }
+  for (const auto& [sample, target] : concepts) {
+    write_concept(sample, draw_concept(sample, sprite_folder, static_cast<int>(kPictures)), target);
+  }
+}
+
 void write_sample_concepts(const std::filesystem::path& sprite_folder,
                            const std::filesystem::path& folder) {
-  for (const auto& sample : sample_concepts()) {
-    check_folder_target(folder / sample.name, Existing::kReplace, may_replace(sample));
-  }
-  for (const auto& sample : sample_concepts()) {
-    write_concept(sample, draw_concept(sample, sprite_folder, static_cast<int>(kPictures)),
-                  folder / sample.name);
-  }
+  std::vector<PlacedConcept> concepts;
+  for (const auto& sample : sample_concepts()) concepts.push_back({sample, folder / sample.name});
+  write_concepts(concepts, sprite_folder);
 }
 
 }  // namespace mos::world

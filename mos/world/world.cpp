@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "mos/base/describe.h"
 #include "mos/base/error.h"
 
 namespace mos::world {
@@ -17,12 +18,6 @@ std::vector<T> first(const std::vector<T>& list, std::int64_t count, const char*
                             what, list.size()));
   }
   return {list.begin(), list.begin() + count};
-}
-
-void check_share(double value, const char* name) {
-  if (value >= 0.0 && value <= 1.0) return;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the world's option {} is {}, but must be within 0 and 1", name, value));
 }
 
 }  // namespace
@@ -142,8 +137,11 @@ const std::vector<CanvasKind>& all_canvases() {
 
 const std::vector<std::string>& reserved_subjects() {
   static const std::vector<std::string> names = {
-      "genie",  "supervillain", "guard",         "lobster",         "sauropod", "saxophone", "moai",
-      "teapot", "mount fuji",   "desert island", "bridge at night", "volcano",  "candyland"};
+      "genie", "supervillain", "guard", "lobster", "sauropod", "saxophone", "moai", "teapot",
+      "mount fuji", "desert island", "bridge at night", "volcano", "candyland",
+      // Beside these, what mos study draws:
+      "villain", "galaxy", "bridge", "fairy", "accordion", "matryoshka", "sunrise", "elf",
+      "carousel", "slots", "skyline"};
   return names;
 }
 
@@ -156,12 +154,7 @@ std::array<std::int64_t, 2> World::pixels(std::size_t canvas) const {
 }
 
 World make_world(const WorldOptions& options) {
-  if (options.size < 16 || options.size > 4096) {
-    throw Error(ErrorKind::kUsage, fmt::format("pictures of {} pixels were asked for, but a side "
-                                               "has 16 to 4096",
-                                               options.size));
-  }
-  check_share(options.plain_background, "plain_background");
+  check_fields(options);
   return {.options = options,
           .classes = first(all_classes(), options.classes, "classes"),
           .styles = first(all_styles(), options.styles, "styles"),

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "mos/base/counts.h"
+
 /// The small world that the embedded base model is pretrained on: subjects cut from artwork, in
 /// scenes that are drawn, with captions and masks that are known by construction.
 namespace mos::world {
@@ -79,15 +81,17 @@ struct WorldOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, WorldOptions& options) {
-  visit("size", options.size, "pixels of the shorter side of the pictures");
-  visit("classes", options.classes, "kinds of subjects");
-  visit("styles", options.styles, "styles that subjects are drawn in");
-  visit("scenes", options.scenes, "kinds of scenes");
-  visit("colours", options.colours, "plain background colours");
-  visit("canvases", options.canvases, "kinds of canvases, the square one first");
-  visit("plain_background", options.plain_background, "share of pictures on a plain colour");
-  visit("rotation_degrees", options.rotation_degrees, "greatest rotation of a subject");
-  visit("seed", options.seed, "another seed, other pictures");
+  visit("size", options.size, "pixels of the shorter side of the pictures", between(16, 4096));
+  visit("classes", options.classes, "kinds of subjects", at_least(1));
+  visit("styles", options.styles, "styles that subjects are drawn in", at_least(1));
+  visit("scenes", options.scenes, "kinds of scenes", at_least(1));
+  visit("colours", options.colours, "plain background colours", at_least(1));
+  visit("canvases", options.canvases, "kinds of canvases, the square one first", at_least(1));
+  visit("plain_background", options.plain_background, "share of pictures on a plain colour",
+        between(0, 1));
+  visit("rotation_degrees", options.rotation_degrees, "greatest rotation of a subject",
+        between(0, 180));
+  visit("seed", options.seed, "another seed, other pictures", count_of(0, kLargestSeed));
 }
 
 /// What can be in a picture, in a fixed order: growing a list never renumbers what was there.

@@ -13,7 +13,7 @@ namespace {
 std::string obstacle(const std::filesystem::path& target) {
   const TempDir nothing_trained;
   try {
-    export_base(nothing_trained.path(), target);
+    export_base(nothing_trained.path(), {.to = target.string()});
   } catch (const Error& error) {
     return error.what();
   }
@@ -26,7 +26,8 @@ TEST(ExportBase, MayTakeThePlaceOfAnEarlierExportAndOfNothingElse) {
        {"adapters", "judge", "scheduler", "text_encoder", "tokenizer", "unet", "vae"}) {
     make_folders(folder / "base" / part);
   }
-  for (const char* file : {"model_index.json", "training_record.json", "contact_sheet.png"}) {
+  for (const char* file :
+       {"model_index.json", "training_record.json", "contact_sheet.png", "tune_defaults.json"}) {
     write_text_file(folder / "base" / file, "{}");
   }
   EXPECT_THAT(obstacle(folder / "base"), testing::HasSubstr("tokenizer"));

@@ -16,9 +16,12 @@
 #include "mos/world/sample_concepts.h"
 #include "mos/world/vocabulary.h"
 #include "tests/support/temp_dir.h"
+#include "tests/world/artwork.h"
 #include "tests/world/synthetic_sprites.h"
 
 namespace mos::world {
+using test::artwork;
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -152,8 +155,6 @@ TEST(World, RefusesImpossibleOptions) {
     }
   }
 }
-
-Json artwork() { return read_json_file(fs::path(MOS_SOURCE_DIR) / "tools" / "artwork.json"); }
 
 /// The first code point of a drawing: "1f9d1" of "1f9d1-200d-1f373". What follows is a variation.
 std::string first_code_point(const Json& source) {

@@ -151,9 +151,13 @@ TEST_F(CompositorTest, ASingleSubjectStandsWhereItsCaptionSays) {
       const double middle = 0.5 * static_cast<double>(box.left + box.right) / columns;
       const auto said = subjects[0].side;
       seen.insert(said);
-      if (said == SideWord::kLeft) EXPECT_LT(middle, 0.4);
-      if (said == SideWord::kMiddle) EXPECT_NEAR(middle, 0.5, 0.1);
-      if (said == SideWord::kRight) EXPECT_GT(middle, 0.6);
+      if (said == SideWord::kLeft) {
+        EXPECT_LT(middle, 0.4);
+      } else if (said == SideWord::kRight) {
+        EXPECT_GT(middle, 0.6);
+      } else {
+        EXPECT_NEAR(middle, 0.5, 0.1);
+      }
     }
   }
   EXPECT_EQ(seen.size(), 3u);
