@@ -44,6 +44,7 @@ mkdir -p -- "$folder"
 cd -- "$folder"
 ln -sfn -- "$project_root/base" base
 ln -sfn -- "$project_root/docs" docs
+ln -sfn -- "$project_root/examples" examples
 files_of "$page"
 source /dev/stdin <<<"$(commands_of "$page")"
 

@@ -14,7 +14,7 @@ DDIMScheduler::DDIMScheduler(SchedulerConfig& config, double eta)
       clipping_(SampleClipping::take_from(config, /*clip_by_default=*/true)),
       final_alpha_(config.take("set_alpha_to_one", true) ? 1.0F : schedule_.alpha_cumprod(0)),
       spacing_(config.take_spacing("leading")),
-      steps_offset_(config.take<std::int64_t>("steps_offset", 0)),
+      steps_offset_(config.take_steps_offset()),
       eta_(static_cast<float>(eta)) {
   if (!(eta >= 0.0 && eta <= 1.0)) {
     throw Error(ErrorKind::kUsage, fmt::format("eta is {}, expected 0 to 1", eta));

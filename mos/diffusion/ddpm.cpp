@@ -11,7 +11,7 @@ DDPMScheduler::DDPMScheduler(SchedulerConfig& config)
       variance_type_(config.take_choice("variance_type", "fixed_small",
                                         {"fixed_small", "fixed_small_log", "fixed_large"})),
       spacing_(config.take_spacing("leading")),
-      steps_offset_(config.take<std::int64_t>("steps_offset", 0)) {}
+      steps_offset_(config.take_steps_offset()) {}
 
 std::vector<double> DDPMScheduler::plan(std::int64_t steps) {
   stride_ = schedule_.size() / steps;

@@ -2,9 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "mos/base/counts.h"
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/diffusion/painted.h"
@@ -108,9 +110,12 @@ class Run {
     const auto all = static_cast<double>(starts.size());
     const auto taken = static_cast<std::size_t>(all * inputs_.start.strength);
     if (taken == 0) {
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("a strength of {} takes none of {} steps; take more of one of them",
-                              inputs_.start.strength, starts.size()));
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("a strength of {} takes none of {} steps: paint with {} steps or more, "
+                      "or with a larger strength",
+                      inputs_.start.strength, starts.size(),
+                      std::ceil(1.0 / inputs_.start.strength)));
     }
     return starts[starts.size() - taken];
   }
@@ -121,9 +126,10 @@ class Run {
     return scheduler_.noised(parts_[0], noise_, first);
   }
 
-  torch::Tensor after_call(std::int64_t index, const torch::Tensor& latents) {
+  torch::Tensor after_call(std::int64_t index, const torch::Tensor& given) {
     const double timestep = scheduler_.timesteps()[static_cast<std::size_t>(index)];
     const bool now = guided_ && is_guided_at(timestep);
+    const auto latents = inputs_.steer ? steered(index, timestep, given) : given;
     const auto output = predict_at(index, timestep, latents, now);
     before_ = latents;
     output_ = output;
@@ -152,24 +158,48 @@ class Run {
     return sigma <= limits.sigma_start && sigma > limits.sigma_end;
   }
 
-  /// What the network says, guided; float32.
-  torch::Tensor predict_at(std::int64_t index, double time, const torch::Tensor& latents,
-                           bool now) {
-    auto input = scheduler_.scale_model_input(latents, index).to(compute_);
-    if (parts_[2].defined()) {
-      auto shape = parts_[2].sizes().vec();
-      shape.front() = input.size(0);
-      input = torch::cat({input, parts_[2].to(compute_).expand(shape)}, 1);
-    }
-    if (now) input = torch::cat({input, input});
+  /// A call with `input` [B,C,h,w], in both halves or the prompt's alone.
+  NetworkCall call_at(std::int64_t index, double time, torch::Tensor input, bool both) const {
+    if (both) input = torch::cat({input, input});
     const auto pictures = noise_.size(0);
-    const auto text = guided_ && !now ? text_.narrow(pictures, pictures) : text_;
+    const auto text = guided_ && !both ? text_.narrow(pictures, pictures) : text_;
     const auto timestep = torch::full({1}, time, compute_.dtype(torch::kFloat32));
-    nn::UNetResiduals residuals;
-    if (inputs_.residuals) {
-      residuals = inputs_.residuals({input, timestep, text, index, calls(), now});
+    return {std::move(input), timestep, text, index, calls(), both};
+  }
+
+  torch::Tensor run_network(NetworkCall call) {
+    call.input = call.input.to(compute_);
+    if (parts_[2].defined()) {
+      auto beside = parts_[2].to(compute_);
+      // Of each half the same; a single picture's, where the call is of one.
+      if (beside.size(0) > 1) beside = beside.repeat({call.has_both_halves ? 2 : 1, 1, 1, 1});
+      auto shape = beside.sizes().vec();
+      shape.front() = call.input.size(0);
+      call.input = torch::cat({call.input, beside.expand(shape)}, 1);
     }
-    const auto output = unet_->forward(input, timestep, text, residuals).to(torch::kFloat32);
+    nn::UNetResiduals residuals;
+    if (inputs_.residuals) residuals = inputs_.residuals(call);
+    return unet_->forward(call.input, call.timestep, call.text, residuals).to(torch::kFloat32);
+  }
+
+  Network network() {
+    return [this](const NetworkCall& call) { return run_network(call); };
+  }
+
+  torch::Tensor steered(std::int64_t index, double timestep, const torch::Tensor& latents) {
+    const auto sample = scheduler_.scale_model_input(latents, index);
+    const auto moved = inputs_.steer(call_at(index, timestep, sample, false), network());
+    if (moved.is_same(sample)) return latents;
+    const auto factor = scheduler_.scale_model_input(torch::ones({1}, sample.options()), index);
+    return latents + (moved - sample) / factor;  // a scheduler's input is its sample, scaled
+  }
+
+  /// What the network says, guided; float32.
+  torch::Tensor predict_at(std::int64_t index, double timestep, const torch::Tensor& latents,
+                           bool now) {
+    const auto input = scheduler_.scale_model_input(latents, index).to(compute_);
+    const auto call = call_at(index, timestep, input, now);
+    const auto output = inputs_.predict ? inputs_.predict(call, network()) : run_network(call);
     return now ? guide(output, inputs_.guidance_scale, inputs_.guidance.rescale) : output;
   }
 
@@ -195,7 +225,9 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
   Run run(inputs, compute);
   const auto first = run.first_call();
   auto latents = run.begin(first);
-  for (auto index = first; index < run.calls(); ++index) {
+  const auto end =
+      inputs.most_calls > 0 ? std::min(run.calls(), first + inputs.most_calls) : run.calls();
+  for (auto index = first; index < end; ++index) {
     if (cancel != nullptr) cancel->check();
     latents = run.after_call(index, latents);
     if (on_step) {
@@ -223,18 +255,21 @@ torch::Tensor initial_noise(std::vector<at::Generator>& generators, at::IntArray
 
 std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height,
                                        std::int64_t width) {
-  constexpr std::int64_t kLargestSide = 16384;  // of what can be read again: io::kMaxPixels
   const auto factor = model.downscale();
   if (height > kLargestSide || width > kLargestSide) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("cannot make a picture of {} × {} pixels: {} are the most for a side",
-                            height, width, kLargestSide));
+                fmt::format("cannot make a picture of {} x {} pixels (width x height): {} are the "
+                            "most for a side",
+                            width, height, kLargestSide));
   }
+  const auto near = [factor](std::int64_t side) {
+    return std::max<std::int64_t>(1, (side + factor / 2) / factor) * factor;
+  };
   if (height < 1 || width < 1 || height % factor != 0 || width % factor != 0) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("cannot make a picture of {} × {} pixels: this model needs multiples "
-                            "of {}",
-                            height, width, factor));
+                fmt::format("cannot make a picture of {} x {} pixels (width x height): this model "
+                            "needs multiples of {}, {} x {} for example",
+                            width, height, factor, near(width), near(height)));
   }
   return {model.vae->config().latent_channels, height / factor, width / factor};
 }

@@ -45,6 +45,19 @@ struct NetworkCall {
 /// What adapters and ControlNets add at one call.
 using ResidualCallback = std::function<nn::UNetResiduals(const NetworkCall& call)>;
 
+/// Runs the network with what adapters add to such a call; float32. Differentiable in `call.input`
+/// unless gradients are off.
+using Network = std::function<torch::Tensor(const NetworkCall& call)>;
+
+/// Moves the sample before a step: gives another one in the place of `call.input` [B,C,h,w], which
+/// is scaled as the network reads it (float32), or that very tensor. The call has the prompt's half
+/// alone. Gradients are off when it is called.
+using SteerCallback = std::function<torch::Tensor(const NetworkCall& call, const Network& network)>;
+
+/// Says what the network says of a call in its place, in the same shape. May run it often.
+using PredictCallback =
+    std::function<torch::Tensor(const NetworkCall& call, const Network& network)>;
+
 /// What guidance does beside its scale.
 struct GuidanceOptions {
   /// φ of arXiv 2305.08891, eq. 16: how much of the conditional prediction's deviation is given
@@ -80,6 +93,10 @@ struct DenoiseInputs {
   PictureStart start;
   NoiseSource step_noise;      ///< For stochastic schedulers.
   ResidualCallback residuals;  ///< Empty: none.
+  SteerCallback steer;         ///< Empty: steps are as they are.
+  PredictCallback predict;     ///< Empty: one run of the network.
+  /// Calls after which it ends, wherever it is then; 0: at the end of the schedule.
+  std::int64_t most_calls = 0;
   /// Of the network's arithmetic; empty: nn::working_dtype of its weights.
   std::optional<torch::ScalarType> dtype;
 };

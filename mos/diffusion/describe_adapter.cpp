@@ -19,8 +19,8 @@ const Channels kLevels = {320, 640, 1280, 1280};
 const Channels kLevelsOfXl = {320, 640, 1280};
 
 /// Size `dim` of the first tensor among `keys` that is there; 0 without.
-std::int64_t size_of(const io::StateDict& tensors, const std::vector<std::string>& keys,
-                     std::int64_t dim) {
+std::int64_t size_of_first(const io::StateDict& tensors, const std::vector<std::string>& keys,
+                           std::int64_t dim) {
   for (const auto& key : keys) {
     const auto found = tensors.find(key);
     if (found != tensors.end() && found->second.dim() > dim) return found->second.size(dim);
@@ -44,14 +44,14 @@ Json describe_t2i(const io::StateDict& stored) {
   while (true) {
     const auto level = fmt::format("adapter.body.{}.", channels.size());
     const auto width =
-        size_of(tensors, {level + "out_conv.weight", level + "resnets.0.block1.weight"}, 0);
+        size_of_first(tensors, {level + "out_conv.weight", level + "resnets.0.block1.weight"}, 0);
     if (width == 0) break;
     channels.push_back(width);
   }
   const bool is_xl = channels == kLevelsOfXl;
   const std::int64_t positions = is_xl ? 16 * 16 : 8 * 8;  // pixels that become one
   const auto inputs =
-      size_of(tensors, {"adapter.conv_in.weight", "adapter.body.0.in_conv.weight"}, 1);
+      size_of_first(tensors, {"adapter.conv_in.weight", "adapter.body.0.in_conv.weight"}, 1);
   return {{"kind", checkpoint::name_of(checkpoint::Content::kAdapter)},
           {"pictures", picture_kind(inputs / positions)},
           {"loads onto", {{"family", family_of_levels(channels)}, {"channels", channels}}}};
@@ -65,11 +65,11 @@ Json describe_controlnet(const io::StateDict& tensors) {
     width = tensor.size(1);
   }
   const auto inputs =
-      size_of(tensors,
-              {"controlnet_cond_embedding.conv_in.weight",
-               "control_model.input_hint_block.0.weight", "input_hint_block.0.weight"},
-              1);
-  const auto channels = size_of(
+      size_of_first(tensors,
+                    {"controlnet_cond_embedding.conv_in.weight",
+                     "control_model.input_hint_block.0.weight", "input_hint_block.0.weight"},
+                    1);
+  const auto channels = size_of_first(
       tensors,
       {"conv_in.weight", "control_model.input_blocks.0.0.weight", "input_blocks.0.0.weight"}, 0);
   return {{"kind", checkpoint::name_of(checkpoint::Content::kControlNet)},

@@ -42,7 +42,7 @@ DPMSolverMultistepScheduler::DPMSolverMultistepScheduler(SchedulerConfig& config
       lambda_min_clipped_(
           config.take("lambda_min_clipped", -std::numeric_limits<double>::infinity())),
       spacing_(config.take_spacing("linspace")),
-      steps_offset_(config.take<std::int64_t>("steps_offset", 0)),
+      steps_offset_(config.take_steps_offset()),
       clipping_(SampleClipping::take_from(config, /*clip_by_default=*/false)) {
   for (const char* key : {"use_lu_lambdas", "use_exponential_sigmas", "use_beta_sigmas",
                           "use_flow_sigmas", "use_dynamic_shifting"}) {

@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxTimesteps = 1'000'000;  // more than any model has, s
   throw Error(ErrorKind::kFormat, "cannot make a noise schedule: " + what);
 }
 
-torch::Tensor linspace(double first, double last, std::int64_t count) {
+torch::Tensor even_steps(double first, double last, std::int64_t count) {
   return torch::linspace(first, last, count, torch::kFloat32);
 }
 
@@ -45,14 +45,14 @@ torch::Tensor make_betas(const NoiseScheduleOptions& options) {
   }
   const double start = options.beta_start;
   const double end = options.beta_end;
-  if (options.beta_schedule == "linear") return linspace(start, end, count);
+  if (options.beta_schedule == "linear") return even_steps(start, end, count);
   if (options.beta_schedule == "scaled_linear") {
     // What Stable Diffusion was trained with: straight in the root of β.
-    return linspace(std::sqrt(start), std::sqrt(end), count).pow(2);
+    return even_steps(std::sqrt(start), std::sqrt(end), count).pow(2);
   }
   if (options.beta_schedule == "squaredcos_cap_v2") return cosine_betas(count);
   if (options.beta_schedule == "sigmoid") {
-    return torch::sigmoid(linspace(-6, 6, count)) * (end - start) + start;
+    return torch::sigmoid(even_steps(-6, 6, count)) * (end - start) + start;
   }
   refuse(fmt::format("unknown beta_schedule \"{}\"{}", options.beta_schedule,
                      did_you_mean(options.beta_schedule,

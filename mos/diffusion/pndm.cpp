@@ -51,7 +51,7 @@ PNDMScheduler::PNDMScheduler(SchedulerConfig& config)
       skip_runge_kutta_(config.take("skip_prk_steps", false)),
       final_alpha_(config.take("set_alpha_to_one", false) ? 1.0F : schedule_.alpha_cumprod(0)),
       spacing_(config.take_spacing("leading")),
-      steps_offset_(config.take<std::int64_t>("steps_offset", 0)) {
+      steps_offset_(config.take_steps_offset()) {
   config.take_choice("prediction_type", checkpoint::kDefaultPrediction,
                      {"epsilon", "v_prediction"});
   config.pin("rescale_betas_zero_snr", false);

@@ -10,6 +10,7 @@
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/base/text_distance.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/diffusion/consistency.h"
 #include "mos/diffusion/ddim.h"
 #include "mos/diffusion/ddpm.h"
@@ -223,10 +224,17 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const Json& c
   if (options.sigmas == "automatic") sigmas = entry.automatic;
   SchedulerConfig reader(std::move(values),
                          *entry.class_name == '\0' ? entry.name : entry.class_name);
-  auto scheduler = make_sigma_scheduler(found, options, sigmas, reader);
-  if (scheduler == nullptr) scheduler = make_own_class(entry.class_name, reader, options);
-  reader.refuse_unknown();
-  return scheduler;
+  try {
+    auto scheduler = make_sigma_scheduler(found, options, sigmas, reader);
+    if (scheduler == nullptr) scheduler = make_own_class(entry.class_name, reader, options);
+    reader.refuse_unknown();
+    return scheduler;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kFormat) throw;
+    // The options were checked above: what is left is the file's fault.
+    throw Error(error.kind(),
+                fmt::format("{} of the model: {}", checkpoint::kSchedulerFile, error.what()));
+  }
 }
 
 std::vector<double> linspace(double first, double last, std::int64_t count) {

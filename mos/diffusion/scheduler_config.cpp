@@ -80,6 +80,16 @@ TimestepSpacing SchedulerConfig::take_spacing(const std::string& fallback) {
   return name == "leading" ? TimestepSpacing::kLeading : TimestepSpacing::kTrailing;
 }
 
+std::int64_t SchedulerConfig::take_steps_offset() {
+  constexpr const char* kKey = "steps_offset";
+  constexpr std::int64_t kMostTimesteps = 1'000'000;  // more than any table of a model has
+  const auto offset = take<std::int64_t>(kKey, 0);
+  if (offset < -kMostTimesteps || offset > kMostTimesteps) {
+    refuse(kKey, fmt::format("a number of timesteps, at most {}", kMostTimesteps));
+  }
+  return offset;
+}
+
 void SchedulerConfig::refuse_unknown() const {
   const auto& known = keys_of_all_schedulers();
   for (const auto& [key, value] : values_.items()) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,8 @@ class SchedulerConfig {
   /// The keys every scheduler has about its noise schedule.
   NoiseSchedule take_noise_schedule();
   TimestepSpacing take_spacing(const std::string& fallback);
+  /// What `leading` timesteps are shifted by. Throws kFormat for more than any table is long.
+  std::int64_t take_steps_offset();
 
   /// Throws kFormat naming the first key that no scheduler has, with the nearest that one has.
   void refuse_unknown() const;

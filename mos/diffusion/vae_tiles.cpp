@@ -16,8 +16,15 @@ using torch::Tensor;
 
 namespace {
 
-constexpr std::int64_t kFewestPositions = 8;  // of a tile, in latents
-constexpr std::int64_t kOverlapShare = 4;     // of a tile overlaps
+// Each tile has normalisations and an attention of its own, so that equal latents have other
+// colours in each: with fewer positions smooth skies show the lattice, however much overlaps.
+constexpr std::int64_t kFewestPositions = 16;  // of a tile, in latents
+constexpr std::int64_t kOverlapShare = 4;      // of a tile overlaps,
+constexpr std::int64_t kLeastOverlap = 8;  // at least these: what a convolution sees of the edge
+
+TileSize tiles_of(std::int64_t positions) {
+  return {positions, std::max(positions / kOverlapShare, kLeastOverlap)};
+}
 
 /// Where tiles begin along a side.
 std::vector<std::int64_t> begins(std::int64_t length, const TileSize& size) {
@@ -71,17 +78,21 @@ Tensor in_tiles(const Tensor& maps, const TileSize& size,
   return sum / total;
 }
 
-void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile, std::int64_t height,
-                std::int64_t width) {
+void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile) {
   auto network = vae;
   const auto factor = network->config().downscale();
   if (tile < kFewestPositions * factor || tile % factor != 0) {
     throw Error(
         ErrorKind::kUsage,
-        fmt::format("a VAE tile of {} pixels is not possible: expected a multiple of {}, {} "
-                    "at least",
+        fmt::format("a VAE tile of {} pixels is not possible: expected a multiple of {}, {} at "
+                    "least, since smaller ones show in the picture",
                     tile, factor, kFewestPositions * factor));
   }
+}
+
+void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile, std::int64_t height,
+                std::int64_t width) {
+  check_tile(vae, tile);
   if (tile > std::max(height, width)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("a VAE tile of {} pixels is larger than the canvas of {} x {}: leave "
@@ -95,8 +106,8 @@ Tensor decode_latents_tiled(const nn::AutoencoderKL& vae, const Tensor& latents,
   const torch::NoGradGuard no_grad;
   auto decoder = vae;
   const auto factor = decoder->config().downscale();
-  check_tile(vae, tile, latents.size(2) * factor, latents.size(3) * factor);
-  const TileSize size{tile / factor, tile / factor / kOverlapShare};
+  check_tile(vae, tile);
+  const auto size = tiles_of(tile / factor);
   const auto weight = decoder->parameters().front();
   const auto compute = weight.options().dtype(nn::working_dtype(weight));
   const auto scaled = (latents / decoder->config().scaling_factor).to(compute);
@@ -116,15 +127,15 @@ Tensor encode_pictures_tiled(const nn::AutoencoderKL& vae, const Tensor& picture
   const torch::NoGradGuard no_grad;
   auto encoder = vae;
   const auto factor = encoder->config().downscale();
-  check_tile(vae, tile, pictures.size(2), pictures.size(3));
+  check_tile(vae, tile);
   // Tiles and overlaps in whole latents, so that every tile's latents fall on places of the whole.
-  const auto positions = tile / factor, overlap = positions / kOverlapShare;
+  const auto size = tiles_of(tile / factor);
   const auto grid =
       torch::zeros({pictures.size(0), 1, pictures.size(2) / factor, pictures.size(3) / factor});
   const auto rows = torch::arange(grid.size(2), torch::kFloat32).view({1, 1, -1, 1});
   const auto columns = torch::arange(grid.size(3), torch::kFloat32).view({1, 1, 1, -1});
   const auto places = torch::cat({(grid + rows), (grid + columns)}, 1);
-  return in_tiles(places, {positions, overlap}, [&](const Tensor& part) {
+  return in_tiles(places, size, [&](const Tensor& part) {
     const auto top = part[0][0][0][0].item<double>() * static_cast<double>(factor);
     const auto left = part[0][1][0][0].item<double>() * static_cast<double>(factor);
     const auto y = static_cast<std::int64_t>(top), x = static_cast<std::int64_t>(left);

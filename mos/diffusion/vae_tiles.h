@@ -21,15 +21,18 @@ struct TileSize {
 torch::Tensor in_tiles(const torch::Tensor& maps, const TileSize& size,
                        const std::function<torch::Tensor(const torch::Tensor&)>& work);
 
-/// decode_latents and encode_pictures of `denoise.h` in tiles of `tile` pixels.
-/// Throws mos::Error(kUsage) for a tile that is no multiple of the VAE's downscale, smaller than 8
-/// of them, or larger than the canvas, kMismatch as those.
+/// decode_latents and encode_pictures of `denoise.h` in tiles of `tile` pixels, of which a quarter
+/// overlaps, 8 latents at least; what is no larger than a tile is done at once. Throws as
+/// check_tile(vae, tile), and kMismatch as those.
 torch::Tensor decode_latents_tiled(const nn::AutoencoderKL& vae, const torch::Tensor& latents,
                                    std::int64_t tile);
 torch::Tensor encode_pictures_tiled(const nn::AutoencoderKL& vae, const torch::Tensor& pictures,
                                     std::int64_t tile);
 
-/// Throws as above for a canvas of height × width pixels.
+/// Throws mos::Error(kUsage) for a tile that is no multiple of the VAE's downscale, or smaller than
+/// 16 of them (whose lattice shows).
+void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile);
+/// The same, and for one that is larger than the finished canvas of height × width pixels.
 void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile, std::int64_t height,
                 std::int64_t width);
 

@@ -210,14 +210,14 @@ class GraphReader {
                     latent == nullptr ? "nothing" : class_of(latent), strength_));
   }
 
-  /// Walks over LoRA to the checkpoint; each LoRA becomes a tag in the prompt.
+  /// Walks over LoRA to the checkpoint.
   void take_model(const Json& sampler) {
     const auto* node = linked(sampler, "model");
     for (int i = 0; i < kMostNodes && class_of(node).starts_with("LoraLoader"); ++i) {
       used_.insert(node);
       const auto name = value<std::string>(*node, "lora_name", "");
       const auto strength = value(*node, "strength_model", 1.0);
-      record_.prompt += fmt::format(" <lora:{}:{}>", name, strength);
+      record_.loras.push_back({name, strength});
       if (const auto of_text = value(*node, "strength_clip", strength); of_text != strength) {
         leave_out(fmt::format("the strength {} of {} in the text encoder; both networks have {}",
                               of_text, name, strength));

@@ -8,15 +8,13 @@
 
 #include "mos/base/error.h"
 #include "mos/io/image.h"
+#include "mos/region/aspect.h"
 
 namespace mos::region {
 
 using torch::Tensor;
 
 namespace {
-
-/// Sides may differ from the canvas's aspect by this much: rounding to whole pixels.
-constexpr double kAspectTolerance = 0.02;
 
 /// Pillow's convert("L"): the weights of ITU-R 601 in 16 bits. [H,W,3] -> [H,W,1], bytes.
 Tensor grey(const Tensor& rgb) {
@@ -112,16 +110,7 @@ class Source {
 
 Tensor condition_picture(const Tensor& picture, std::int64_t channels, Canvas canvas,
                          const std::string& origin) {
-  const auto height = static_cast<double>(picture.size(0));
-  const auto width = static_cast<double>(picture.size(1));
-  const double aspect = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
-  if (std::abs(width / height / aspect - 1.0) > kAspectTolerance) {
-    throw Error(
-        ErrorKind::kUsage,
-        fmt::format("the condition picture {} is {} x {} pixels (width x height), which has "
-                    "another aspect than the canvas of {} x {}; crop or extend it",
-                    origin, picture.size(1), picture.size(0), canvas.width, canvas.height));
-  }
+  check_aspect(picture, canvas, "the condition picture " + origin);
   auto pixels = io::to_rgb(picture);
   if (channels == 1) pixels = grey(pixels);
   const bool fits = picture.size(0) == canvas.height && picture.size(1) == canvas.width;

@@ -35,13 +35,13 @@ bool says(const std::string& plain, std::string_view word) {
 
 /// The number before "step" in a file's name, or 0.
 std::int64_t named_steps(const std::string& plain) {
-  constexpr std::int64_t kMostSteps = 50;
+  constexpr std::int64_t kMostOfFew = 50;
   const auto word = plain.find("step");
   if (word == plain.npos) return 0;
   auto begin = word;
   while (begin > 0 && std::isdigit(static_cast<unsigned char>(plain[begin - 1])) != 0) --begin;
   const auto number = number_in<std::int64_t>(plain.substr(begin, word - begin));
-  return number && *number <= kMostSteps ? *number : 0;
+  return number && *number <= kMostOfFew ? *number : 0;
 }
 
 /// What the name of a file of the kind says beside that.

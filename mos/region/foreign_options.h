@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <type_traits>
 
 #include "mos/base/text.h"
 #include "mos/region/foreign_record.h"
@@ -17,6 +18,9 @@ template <typename T>
 void take_number(const std::string& text, T& field, const std::string& key, ForeignRecord& record) {
   if (const auto value = number_in<T>(text)) {
     field = *value;
+  } else if (std::is_unsigned_v<T> && number_in<std::int64_t>(text)) {
+    record.left_out.push_back(fmt::format(
+        "{} is {}, which stands for one drawn by chance; {} is taken", key, text, field));
   } else {
     record.left_out.push_back(fmt::format("{} is \"{}\", which is no number", key, text));
   }

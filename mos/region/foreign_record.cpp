@@ -13,7 +13,7 @@
 namespace mos::region {
 namespace {
 
-using Fields = std::vector<std::pair<std::string, std::string>>;
+using RecordFields = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::string_view kNegative = "Negative prompt: ";
 constexpr const char* kDenoising = "Denoising strength";
@@ -37,8 +37,8 @@ std::string unquoted(std::string_view text) {
 }
 
 /// `Key: value, Key: "quoted, value", …` as A1111 writes it.
-Fields split_fields(std::string_view line) {
-  Fields fields;
+RecordFields split_fields(std::string_view line) {
+  RecordFields fields;
   std::size_t at = 0;
   while (at < line.size()) {
     const auto colon = line.find(": ", at);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mos/region/sample.h"
+#include "mos/text/prompt_tags.h"
 
 /// How pictures of other programs were made, as far as it means something here.
 namespace mos::region {
@@ -15,6 +16,7 @@ struct ForeignRecord {
   std::string prompt, negative_prompt;
   Json scene = Json::object();  ///< More keys of a scene file: regions and their rules.
   SampleOptions options;
+  std::vector<text::LoraTag> loras;   ///< Those beside the prompts, which name theirs in tags.
   std::string model;                  ///< What they call their checkpoint; not a path.
   std::vector<std::string> left_out;  ///< One sentence each about what is not taken over.
 };

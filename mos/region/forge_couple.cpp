@@ -12,9 +12,10 @@
 namespace mos::region {
 namespace {
 
-using Fields = std::map<std::string, std::string>;
+using CoupleFields = std::map<std::string, std::string>;
 
-std::string field_of(const Fields& fields, const std::string& name, const std::string& fallback) {
+std::string field_of(const CoupleFields& fields, const std::string& name,
+                     const std::string& fallback) {
   const auto found = fields.find("forge_couple_" + name);
   return found == fields.end() ? fallback : found->second;
 }
@@ -38,7 +39,7 @@ void begin_regions(ForeignRecord& record) {
 }
 
 /// Equal tiles side by side, or one below the other; a background line stands in all of them.
-void take_basic(const Fields& fields, std::vector<std::string> lines, ForeignRecord& record) {
+void take_basic(const CoupleFields& fields, std::vector<std::string> lines, ForeignRecord& record) {
   begin_regions(record);
   const auto background = field_of(fields, "background", "None");
   if (background != "None") {
@@ -62,7 +63,7 @@ void take_basic(const Fields& fields, std::vector<std::string> lines, ForeignRec
 }
 
 /// Rows of x1, x2, y1, y2 and a weight, one for each line. One that covers all is the background.
-void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
+void take_advanced(const CoupleFields& fields, const std::vector<std::string>& lines,
                    ForeignRecord& record) {
   std::vector<std::vector<double>> rows;
   Json mapping;
@@ -100,7 +101,7 @@ void take_advanced(const Fields& fields, const std::vector<std::string>& lines,
 }
 
 /// Says which of Forge Couple's fields, or of the values of those that choose, are not known here.
-void name_unknown(const Fields& fields, ForeignRecord& record) {
+void name_unknown(const CoupleFields& fields, ForeignRecord& record) {
   static const std::map<std::string, std::set<std::string>> known = {
       {"forge_couple", {}},
       {"forge_couple_mode", {}},  // said below
@@ -121,7 +122,7 @@ void name_unknown(const Fields& fields, ForeignRecord& record) {
 
 }  // namespace
 
-void take_forge_couple(const Fields& fields, ForeignRecord& record) {
+void take_forge_couple(const CoupleFields& fields, ForeignRecord& record) {
   name_unknown(fields, record);
   const auto mode = field_of(fields, "mode", "Basic");
   const auto separator = trimmed(field_of(fields, "separator", ""));

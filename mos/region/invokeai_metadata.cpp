@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "mos/base/error.h"
@@ -145,8 +146,30 @@ void take_loras(const Json& metadata, ForeignRecord& record) {
   auto& left_out = record.left_out;
   for (const auto& lora : loras) {
     const auto name = member<std::string>(child(lora, "model"), "name", "unnamed", left_out);
-    record.prompt += fmt::format(" <lora:{}:{}>", name, member(lora, "weight", 1.0, left_out));
+    record.loras.push_back({name, member(lora, "weight", 1.0, left_out)});
   }
+}
+
+/// One number, or one for each step: a guidance that changes on the way becomes its mean.
+void take_guidance(const Json& metadata, ForeignRecord& record) {
+  auto& scale = record.options.guidance_scale;
+  const auto& given = child(metadata, "cfg_scale");
+  if (!given.is_array()) {
+    scale = member(metadata, "cfg_scale", scale, record.left_out);
+    return;
+  }
+  const auto scales = member<std::vector<double>>(metadata, "cfg_scale", {}, record.left_out);
+  if (scales.empty()) return;
+  const auto [least, most] = std::minmax_element(scales.begin(), scales.end());
+  scale = std::accumulate(scales.begin(), scales.end(), 0.0) / static_cast<double>(scales.size());
+  if (*least == *most) {
+    scale = *least;
+    return;
+  }
+  record.left_out.push_back(
+      fmt::format("that cfg_scale goes from {} to {} over the steps (lowest {}, highest {}): here "
+                  "it is the mean, {:.4g}, in all of them",
+                  scales.front(), scales.back(), *least, *most, scale));
 }
 
 void name_the_rest(const Json& metadata, ForeignRecord& record) {
@@ -184,7 +207,7 @@ ForeignRecord read_invokeai_metadata(const std::string& text, const std::string&
   options.height = value("height", options.height);
   options.seed = value("seed", options.seed);
   options.steps = value("steps", options.steps);
-  options.guidance_scale = value("cfg_scale", options.guidance_scale);
+  take_guidance(metadata, record);
   options.sampler.guidance_rescale = value("cfg_rescale_multiplier", 0.0);
   take_skipped_layers(value("clip_skip", std::int64_t{0}), record);
   if (value("rand_device", std::string("cpu")) != "cpu") options.sampler.noise = "a1111";

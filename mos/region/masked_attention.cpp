@@ -1,5 +1,8 @@
 #include "mos/region/masked_attention.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "mos/nn/ops.h"
 #include "mos/region/region_mask.h"
 
@@ -16,15 +19,32 @@ bool is_on(const MaskedContext& region, double progress) {
 /// Positions where a flat map is not 0.
 Tensor positions_of(const Tensor& map) { return map.nonzero().flatten(); }
 
-/// Adds `change`, which is of the positions of `share` along `dim`, to `all` by its weights; an
-/// undefined one is none.
-void add_share(Tensor& all, const RegionShares::Share& share, const Tensor& change,
-               std::int64_t dim) {
-  if (!change.defined()) return;
-  all = all.index_add(dim, share.positions, change * share.weights.to(change.scalar_type()));
+/// `source` [B,S,C] with `prompt` [1,S,C] as the prompt's half of `pictures`.
+Tensor with_prompts(const Tensor& source, const Tensor& prompt, std::int64_t pictures) {
+  const auto without = std::max<std::int64_t>(0, source.size(0) - pictures);
+  const auto half = prompt.to(source.options()).expand({source.size(0) - without, -1, -1});
+  return without == 0 ? half : torch::cat({source.slice(0, 0, without), half});
+}
+
+/// The rectangle that holds `positions` of features of this width.
+FeatureBox box_of(const Tensor& positions, std::int64_t width) {
+  if (positions.numel() == 0) return {};
+  const auto rows = torch::floor_divide(positions, width), columns = positions % width;
+  const auto at = [](const Tensor& x) { return x.item<std::int64_t>(); };
+  return {at(rows.min()), at(columns.min()), at(rows.max()) + 1, at(columns.max()) + 1};
 }
 
 }  // namespace
+
+void add_share(const Tensor& all, const RegionShares::Share& share, const Tensor& change,
+               std::int64_t dim) {
+  if (!change.defined()) return;
+  // No position is there twice, so rows can be read, added to and put back: ATen's index_add makes
+  // a call for each of them.
+  const auto rows = all.index_select(dim, share.positions);
+  all.index_copy_(dim, share.positions,
+                  rows.addcmul(change, share.weights.to(change.scalar_type())));
+}
 
 RegionShares::RegionShares(std::shared_ptr<const MaskedRegions> scene) : scene_(std::move(scene)) {}
 
@@ -49,9 +69,12 @@ std::vector<RegionShares::Share> RegionShares::make(std::int64_t positions,
   std::vector<Share> shares;
   for (std::size_t i = 0; i < maps.size(); ++i) {
     const auto covered = positions_of(maps[i]);
-    const auto weights =
-        maps[i].index_select(0, covered) * (scene_->regions[i].weight * (1.0 - scene_->base_ratio));
-    shares.push_back({covered.to(device), weights.unsqueeze(1).to(device)});
+    const auto map = maps[i] * (scene_->regions[i].weight * (1.0 - scene_->base_ratio));
+    const auto weights = map.index_select(0, covered);
+    const auto box = box_of(covered, width);
+    const auto in_box =
+        map.view({height, width}).slice(0, box.top, box.bottom).slice(1, box.left, box.right);
+    shares.push_back({covered.to(device), weights.unsqueeze(1).to(device), box, in_box.to(device)});
   }
   return shares;
 }
@@ -74,20 +97,49 @@ const std::vector<nn::KeyValue>& MaskedAttention::key_values(nn::AttentionImpl& 
   if (!cached.empty()) return cached;
   for (const auto& region : scene_->regions) {
     const auto source = attention.context_of_layer(region.context);
-    const auto [key, value] = own_key_value(attention, source, region.own.get());
+    auto [key, value] = own_key_value(attention, source, region.own.get());
+    if (region.values.defined()) {
+      const auto values = with_prompts(source, attention.context_of_layer(region.values), 1);
+      value = own_key_value(attention, values, region.own.get()).value;
+    }
     cached.push_back(
         {key.repeat_interleave(scene_->pictures, 0), value.repeat_interleave(scene_->pictures, 0)});
   }
   return cached;
 }
 
+Tensor MaskedAttention::see_context(nn::AttentionImpl& attention, const Tensor& query,
+                                    const Tensor& context) const {
+  const auto source = attention.context_of_layer(context);
+  const auto* own = scene_->own_context.get();
+  const auto& [values, more_keys] = scene_->structure;
+  auto [key, value] = own_key_value(attention, source, own);
+  const auto instead = [&](const Tensor& text) {
+    const auto mixed = with_prompts(source, attention.context_of_layer(text), scene_->pictures);
+    return own_key_value(attention, mixed, own);
+  };
+  if (values.defined()) value = instead(values).value;
+  auto seen = nn::attention(query, key, value);
+  for (const auto& text : more_keys) seen = seen + nn::attention(query, instead(text).key, value);
+  return more_keys.empty() ? seen : seen / static_cast<double>(1 + more_keys.size());
+}
+
+Tensor MaskedAttention::see(std::size_t i, const Tensor& query, const nn::KeyValue& text) {
+  const auto& hidden = scene_->regions[i].hidden;
+  if (hidden.empty()) return nn::attention(query, text.key, text.value);
+  const auto batch = query.size(0);
+  auto mask = torch::zeros({batch, 1, 1, text.key.size(2)}, query.options());
+  const auto columns = torch::tensor(hidden, torch::kInt64).to(query.device());
+  mask.slice(0, std::max<std::int64_t>(0, batch - scene_->pictures))
+      .index_fill_(3, columns, -std::numeric_limits<double>::infinity());
+  return nn::attention(query, text.key, text.value, {.mask = mask});
+}
+
 Tensor MaskedAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                 const Tensor& context) {
   const auto query = attention.query(hidden_states);  // [B,heads,N,D]
-  const auto [key, value] =
-      own_key_value(attention, attention.context_of_layer(context), scene_->own_context.get());
-  const auto base = nn::attention(query, key, value);
-  auto mixed = base.clone();
+  const auto base = see_context(attention, query, context);
+  const auto mixed = base.clone();
   const auto& of_regions = key_values(attention);
   const auto& shares = shares_.at(query.size(2), query.device());
   // A call without guidance has the second half of the pictures, those with the prompt.
@@ -96,19 +148,18 @@ Tensor MaskedAttention::process(nn::AttentionImpl& attention, const Tensor& hidd
   };
   std::vector<Tensor> outputs(shares.size());
   for (std::size_t i = 0; i < shares.size(); ++i) {
-    const auto& [positions, shared] = shares[i];
+    const auto& positions = shares[i].positions;
     if (positions.numel() == 0) continue;
-    const auto weights = shared.to(query.scalar_type());
     const auto* own = scene_->regions[i].own.get();
     auto asked = query.index_select(2, positions);
     if (own != nullptr) {
       asked = own_query(attention, asked, hidden_states.index_select(1, positions), *own);
     }
-    const auto seen = nn::attention(asked, wanted(of_regions[i].key), wanted(of_regions[i].value));
-    mixed.index_add_(2, positions, (seen - base.index_select(2, positions)) * weights);
+    const auto seen = see(i, asked, {wanted(of_regions[i].key), wanted(of_regions[i].value)});
+    add_share(mixed, shares[i], seen - base.index_select(2, positions), 2);
     if (own != nullptr) outputs[i] = own_output(attention, seen, *own);
   }
-  auto output = attention.output(mixed);
+  const auto output = attention.output(mixed);
   for (std::size_t i = 0; i < shares.size(); ++i) add_share(output, shares[i], outputs[i], 1);
   return output;
 }
@@ -155,8 +206,8 @@ Tensor RegionalSelfAttention::isolated(const Tensor& query, const nn::KeyValue& 
 
 Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                       const Tensor& /*context*/) {
-  auto query = attention.query(hidden_states);
-  auto seen = attention.key_value(hidden_states);
+  const auto query = attention.query(hidden_states);
+  const auto seen = attention.key_value(hidden_states);
   const auto& shares = shares_.at(query.size(2), query.device());
   for (std::size_t i = 0; i < shares.size(); ++i) {
     const auto* own = scene_->regions[i].own.get();
@@ -168,7 +219,7 @@ Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor
   }
   const auto mixed =
       scene_->isolate ? isolated(query, seen) : nn::attention(query, seen.key, seen.value);
-  auto output = attention.output(mixed);
+  const auto output = attention.output(mixed);
   for (std::size_t i = 0; i < shares.size(); ++i) {
     const auto* own = scene_->regions[i].own.get();
     if (own == nullptr) continue;

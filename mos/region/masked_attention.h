@@ -7,6 +7,8 @@
 
 #include "mos/nn/attention.h"
 #include "mos/region/own_updates.h"
+#include "mos/region/region.h"
+#include "mos/region/structure.h"
 
 /// Regions of any shape, order and time in the attention layers. What boxes with the paper's rules
 /// need is in regional_attention.h; both do the same for those.
@@ -18,6 +20,9 @@ struct MaskedContext {
   double weight = 1.0;            ///< 1 replaces the context where the mask is 1.
   double start = 0.0, end = 1.0;  ///< Share of the steps.
   std::shared_ptr<const OwnUpdates> own = {};  ///< Of its concepts; null: none are apart.
+  torch::Tensor values =
+      {};  ///< [1,S,C] or [1,L,S,C] that values are made of in the prompt's half.
+  std::vector<std::int64_t> hidden = {};  ///< Columns of the prompt's half that it does not read.
 };
 
 enum class Overlap {
@@ -29,8 +34,9 @@ enum class Overlap {
 struct MaskedRegions {
   std::vector<MaskedContext> regions;
   Overlap overlap = Overlap::kMean;
-  double base_ratio = 0.0;  ///< This share of the context stays inside every region.
-  bool isolate = false;     ///< Regions do not see each other in self-attention.
+  double base_ratio = 0.0;   ///< This share of the context stays inside every region.
+  bool isolate = false;      ///< Regions do not see each other in self-attention.
+  StructuredText structure;  ///< Of the context's prompt.
   std::shared_ptr<const OwnUpdates> own_context;  ///< Of the context's keys and values; or null.
   std::int64_t latent_height = 0, latent_width = 0;
   std::int64_t pictures = 1;  ///< Of a batch.
@@ -45,6 +51,8 @@ class RegionShares {
   struct Share {
     torch::Tensor positions;  ///< [n] int64 of N
     torch::Tensor weights;    ///< [n,1] of the region's attention; the rest is the context's.
+    FeatureBox box;           ///< The rectangle that holds them.
+    torch::Tensor in_box;     ///< [h,w] of the box, the weights where they are.
   };
 
   explicit RegionShares(std::shared_ptr<const MaskedRegions> scene);
@@ -58,6 +66,11 @@ class RegionShares {
   std::map<std::pair<std::int64_t, std::vector<bool>>, std::vector<Share>> kept_;
 };
 
+/// Adds `change`, which is of the positions of `share` along `dim`, to `all` by its weights; an
+/// undefined one is none.
+void add_share(const torch::Tensor& all, const RegionShares::Share& share,
+               const torch::Tensor& change, std::int64_t dim);
+
 /// Cross-attention: for each position the context's attention and that of its regions, by weight.
 /// A region is computed for the positions that it covers, so time grows with areas. Concepts of its
 /// own are in its queries, keys, values and output as if they were merged.
@@ -69,6 +82,11 @@ class MaskedAttention : public nn::AttentionProcessor {
 
  private:
   const std::vector<nn::KeyValue>& key_values(nn::AttentionImpl& attention);
+  /// Of the context, everywhere.
+  torch::Tensor see_context(nn::AttentionImpl& attention, const torch::Tensor& query,
+                            const torch::Tensor& context) const;
+  /// Attention of region `i`, without the words that are hidden there.
+  torch::Tensor see(std::size_t i, const torch::Tensor& query, const nn::KeyValue& text);
 
   std::shared_ptr<const MaskedRegions> scene_;
   RegionShares shares_;

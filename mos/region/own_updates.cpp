@@ -40,9 +40,53 @@ std::map<std::string, Place> places_of(nn::UNet2DConditionModel& unet) {
   return places;
 }
 
+OwnUpdates::Term term_of(const nn::LoraLayer& layer, const concepts::LayerUpdate& update,
+                         double merge_scale) {
+  const auto& weight = layer.weight;
+  const auto kept = [&](const Tensor& x) {
+    return x.to(weight.device(), nn::working_dtype(weight));
+  };
+  OwnUpdates::Term term;
+  if (const auto pair = update.as_pair()) {
+    auto down_shape = weight.sizes().vec();
+    down_shape.front() = pair->down.size(0);
+    term.down = kept(pair->down.reshape(down_shape));
+    term.up = kept(pair->up.flatten(1).to(torch::kFloat32) * (pair->scale * merge_scale));
+  } else {
+    term.up = kept(update.difference(weight, merge_scale).view(weight.sizes()));
+  }
+  const auto bias = update.bias_difference();
+  if (bias.defined()) term.bias = kept(bias * merge_scale);
+  return term;
+}
+
+/// Of a layer that reads rows.
+OwnUpdates::Term flat(OwnUpdates::Term term) {
+  if (term.down.defined()) term.down = term.down.flatten(1);
+  term.up = term.up.flatten(1);
+  return term;
+}
+
+constexpr std::string_view kOfTime = ".time_emb_proj";
+
+/// The convolution of the same residual block that adds what `layer` says; null for other layers.
+nn::LoraLayer* adder_of(nn::UNet2DConditionModel& unet, const std::string& layer) {
+  nn::LoraLayer* found = nullptr;
+  if (!layer.ends_with(kOfTime)) return found;
+  const auto wanted = layer.substr(0, layer.size() - kOfTime.size()) + ".conv1";
+  nn::for_each_lora_layer(*unet, [&](const std::string& name, nn::LoraLayer& one) {
+    if (name == wanted) found = &one;
+  });
+  return found;
+}
+
 Tensor sum_of(const Tensor& x, const Tensor& change) { return change.defined() ? x + change : x; }
 
 }  // namespace
+
+bool has_positions(const std::string& unet_layer) {
+  return !unet_layer.starts_with("time_embedding.");
+}
 
 void OwnUpdates::add(nn::UNet2DConditionModel& unet, const concepts::LayerUpdates& updates,
                      double merge_scale, const std::string& origin) {
@@ -50,27 +94,20 @@ void OwnUpdates::add(nn::UNet2DConditionModel& unet, const concepts::LayerUpdate
   const auto layers = concepts::find_layers(*unet, updates, origin);
   std::size_t i = 0;
   for (const auto& [name, update] : updates) {
-    const auto place = places.find(name);
-    if (place == places.end()) {
+    if (!has_positions(name)) {
       throw Error(ErrorKind::kMismatch,
-                  fmt::format("{} changes {}, which is no projection of attention: its update "
+                  fmt::format("{} changes {}, which has no positions in the picture: its update "
                               "cannot be added to a region alone",
                               origin, name));
     }
-    const auto& weight = layers[i++]->weight;
-    const auto kept = [&](const Tensor& x) {
-      return x.to(weight.device(), nn::working_dtype(weight));
-    };
-    Term term;
-    if (const auto pair = update.as_pair()) {
-      term.down = kept(pair->down.flatten(1));
-      term.up = kept(pair->up.flatten(1).to(torch::kFloat32) * (pair->scale * merge_scale));
-    } else {
-      term.up = kept(update.difference(weight, merge_scale).flatten(1));
+    auto* layer = layers[i++];
+    const auto place = places.find(name);
+    if (place != places.end()) {
+      terms_[place->second].push_back(flat(term_of(*layer, update, merge_scale)));
+      continue;
     }
-    const auto bias = update.bias_difference();
-    if (bias.defined()) term.bias = kept(bias * merge_scale);
-    terms_[place->second].push_back(std::move(term));
+    layers_[layer].push_back(term_of(*layer, update, merge_scale));
+    if (auto* adder = adder_of(unet, name)) adders_[layer] = adder;
   }
 }
 
@@ -79,18 +116,21 @@ bool OwnUpdates::changes(const nn::AttentionImpl& attention) const {
   return first != terms_.end() && first->first.first == &attention;
 }
 
-Tensor OwnUpdates::change(const nn::AttentionImpl& attention, Projection projection,
-                          const Tensor& rows) const {
+Tensor change_rows(const std::vector<OwnUpdates::Term>& terms, const Tensor& rows) {
   Tensor sum;
-  const auto found = terms_.find({&attention, projection});
-  if (found == terms_.end()) return sum;
-  for (const auto& [down, up, bias] : found->second) {
+  for (const auto& [down, up, bias] : terms) {
     const auto inner = down.defined() ? torch::linear(rows, nn::cast_like(down, rows)) : rows;
     const auto change = torch::linear(inner, nn::cast_like(up, rows),
                                       bias.defined() ? nn::cast_like(bias, rows) : bias);
     sum = sum.defined() ? sum + change : change;
   }
   return sum;
+}
+
+Tensor OwnUpdates::change(const nn::AttentionImpl& attention, Projection projection,
+                          const Tensor& rows) const {
+  const auto found = terms_.find({&attention, projection});
+  return found == terms_.end() ? Tensor() : change_rows(found->second, rows);
 }
 
 Tensor own_heads(const nn::AttentionImpl& attention, Projection projection, const Tensor& rows,

@@ -11,6 +11,8 @@
 #include "mos/base/text.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/io/image.h"
+#include "mos/region/aspect.h"
+#include "mos/region/new_scene.h"
 #include "mos/region/region_mask.h"
 
 namespace mos::region {
@@ -18,20 +20,6 @@ namespace mos::region {
 using torch::Tensor;
 
 namespace {
-
-constexpr double kAspectTolerance = 0.02;  // rounding to whole pixels
-
-void check_aspect(const Tensor& picture, Canvas canvas, const std::string& what) {
-  const auto height = static_cast<double>(picture.size(0));
-  const auto width = static_cast<double>(picture.size(1));
-  const double wanted = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
-  if (std::abs(width / height / wanted - 1.0) <= kAspectTolerance) return;
-  throw Error(
-      ErrorKind::kUsage,
-      fmt::format("{} is {} x {} pixels (width x height), which has another aspect than {} x "
-                  "{}; crop or extend it",
-                  what, picture.size(1), picture.size(0), canvas.width, canvas.height));
-}
 
 bool has_size(const Tensor& picture, Canvas canvas) {
   return picture.size(0) == canvas.height && picture.size(1) == canvas.width;
@@ -86,9 +74,8 @@ std::optional<Canvas> canvas_of_start(const PictureOptions& options) {
 std::size_t find_region(const Scene& scene, const std::string& name) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < scene.regions.size(); ++i) {
-    if (!scene.regions[i].name.empty() && scene.regions[i].name == name) return i;
-    names.push_back(scene.regions[i].name.empty() ? fmt::format("{}", i + 1)
-                                                  : scene.regions[i].name);
+    names.push_back(name_of_region(scene, i));
+    if (!scene.regions[i].name.empty() && names.back() == name) return i;
   }
   const auto number = number_in<std::int64_t>(name);
   if (number && *number >= 1 && *number <= static_cast<std::int64_t>(scene.regions.size())) {
@@ -105,13 +92,15 @@ LoadedStart load_start(const PictureOptions& options, const Scene& scene, Canvas
   if (options.init.empty()) return {};
   auto start =
       options.grow.empty() ? LoadedStart{read_init(options, canvas), {}} : grown(options, canvas);
-  if (!options.mask.empty())
+  if (!options.mask.empty()) {
     start.mask = read_mask(options.mask, canvas, "the mask " + options.mask);
-  if (!options.redo_region.empty()) {
-    start.mask = region_masks(scene, canvas)[find_region(scene, options.redo_region)];
   }
-  if (!start.mask.defined()) return start;
-  start.mask = feathered(start.mask, options.mask_feather);
+  if (!options.redo_region.empty()) {
+    const auto region = region_masks(scene, canvas)[find_region(scene, options.redo_region)];
+    start.mask = feathered_inside(region, options.mask_feather);
+  } else if (start.mask.defined()) {
+    start.mask = feathered(start.mask, options.mask_feather);
+  }
   return start;
 }
 

@@ -22,7 +22,8 @@ struct LoadedStart {
 std::optional<Canvas> canvas_of_start(const PictureOptions& options);
 
 /// Reads picture and mask for a canvas. A picture of another size with the same aspect is resized
-/// (Lanczos, masks by area). Throws kIo and kFormat for files; kUsage for another aspect, for a
+/// (Lanczos, masks by area). The edge of a region is softened inside of it, so that the rest stays.
+/// Throws kIo and kFormat for files; kUsage for another aspect, for a
 /// mask of nothing, for a region that `scene` does not have.
 LoadedStart load_start(const PictureOptions& options, const Scene& scene, Canvas canvas);
 

@@ -9,13 +9,15 @@
 #include "mos/base/error.h"
 #include "mos/base/factor.h"
 #include "mos/base/text.h"
+#include "mos/region/units.h"
 
 namespace mos::region {
 
 bool Scene::is_plain() const {
   return overlap == "mean" && base_ratio == 0.0 && !isolate &&
-         std::all_of(regions.begin(), regions.end(),
-                     [](const Region& region) { return region.is_plain_box(); });
+         std::all_of(regions.begin(), regions.end(), [](const Region& region) {
+           return region.is_plain_box() && !trimmed(region.prompt).empty();
+         });
 }
 
 FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width) {
@@ -33,24 +35,24 @@ Box make_box(const std::vector<double>& numbers, Canvas canvas) {
         fmt::format("a box has four numbers, top, left, bottom, right, but [{}] has {}",
                     printable(fmt::format("{}", fmt::join(numbers, ", "))), numbers.size()));
   }
-  const bool fractions =
-      std::all_of(numbers.begin(), numbers.end(), [](double x) { return x <= 1.0; });
+  const auto what = fmt::format("box [{}]", fmt::join(numbers, ", "));
+  const bool fractions = are_fractions(numbers, what);
   const double height = fractions ? 1.0 : static_cast<double>(canvas.height);
   const double width = fractions ? 1.0 : static_cast<double>(canvas.width);
   const Box box{numbers[0] / height, numbers[1] / width, numbers[2] / height, numbers[3] / width};
   const bool finite =
       std::all_of(numbers.begin(), numbers.end(), [](double x) { return std::isfinite(x); });
   if (!finite || box.top < 0.0 || box.left < 0.0 || box.bottom > 1.0 || box.right > 1.0) {
-    throw Error(
-        ErrorKind::kUsage,
-        fmt::format("box [{}] reaches outside the canvas of {} x {} pixels (height x width)",
-                    fmt::join(numbers, ", "), canvas.height, canvas.width));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} reaches outside the canvas of {} x {} pixels (width x height)",
+                            what, canvas.width, canvas.height));
   }
   if (box.top >= box.bottom || box.left >= box.right) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("box [{}] has no area; expected top < bottom and left < right",
-                            fmt::join(numbers, ", ")));
+                fmt::format("{} has no area; expected top < bottom and left < right", what));
   }
+  const bool is_thin = numbers[2] - numbers[0] < 1.0 || numbers[3] - numbers[1] < 1.0;
+  if (!fractions && is_thin) throw_mixed_units(what, *std::ranges::max_element(numbers));
   return box;
 }
 

@@ -52,6 +52,9 @@ struct Region {
   double feather = 0.0;           ///< Pixels over which its edge is softened.
   double start = 0.0, end = 1.0;  ///< Share of the steps before it begins and when it ends.
   std::vector<Stroke> drawing;    ///< Instead of the box.
+  /// Which words of its prompt are its subject; empty: the concept words there. A region without a
+  /// prompt reads the context's, but for the subjects of the other regions.
+  std::string subject;
 
   /// Whether it is a box with a hard edge in every step, as in the paper.
   bool is_plain_box() const {

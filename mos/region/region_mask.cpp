@@ -7,8 +7,10 @@
 #include <cmath>
 
 #include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/base/text.h"
 #include "mos/io/image.h"
+#include "mos/region/aspect.h"
 #include "mos/region/drawing.h"
 
 namespace mos::region {
@@ -48,17 +50,16 @@ Tensor read_mask(const std::string& path, Canvas canvas, const std::string& what
   const auto pixels = io::read_image(path).pixels.to(torch::kFloat32) / 255.0;
   const auto channels = pixels.size(2);
   auto mask = pixels.slice(2, 0, channels == 4 ? 3 : channels).mean(2);
-  if (channels == 4) mask = mask * pixels.select(2, 3);
-  constexpr double kAspectTolerance = 0.02;  // rounding to whole pixels
-  const double aspect = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
-  const double own = static_cast<double>(mask.size(1)) / static_cast<double>(mask.size(0));
-  if (std::abs(own / aspect - 1.0) > kAspectTolerance) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("{} is {} x {} pixels (width x height), which has another aspect than "
-                            "the canvas of {} x {}; crop or extend it",
-                            what, mask.size(1), mask.size(0), canvas.width, canvas.height));
+  const auto is_black = [](const Tensor& one) { return one.max().item<double>() <= 0.0; };
+  if (channels == 4) {
+    const auto alpha = pixels.select(2, 3);
+    // A shape drawn in black on nothing: editors keep masks so.
+    const bool is_drawn = is_black(mask) && !is_black(alpha) && alpha.min().item<double>() < 1.0;
+    if (is_drawn) log::info(what + " is black: what is opaque in it is where it is");
+    mask = is_drawn ? alpha : mask * alpha;
   }
-  if (mask.max().item<double>() <= 0.0) {
+  check_aspect(mask, canvas, what);
+  if (is_black(mask)) {
     throw Error(ErrorKind::kUsage, what + " is black everywhere: white is where it is");
   }
   return io::resize_area(mask.contiguous(), canvas.height, canvas.width);
@@ -77,6 +78,11 @@ Tensor feathered(const Tensor& mask, double feather) {
     }
   }
   return soft[0][0];
+}
+
+Tensor feathered_inside(const Tensor& mask, double feather) {
+  // Half of the mask is left at its edge, which becomes none; what is flat stays as it is.
+  return torch::minimum(2.0 * feathered(mask, feather) - mask, mask).clamp_min(0.0);
 }
 
 std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
@@ -112,10 +118,26 @@ Scene with_root_prompts(Scene scene) {
   scene.prompt = joined(root, scene.prompt);
   scene.negative_prompt = joined(negative, scene.negative_prompt);
   for (auto& region : scene.regions) {
-    region.prompt = joined(root, region.prompt);
+    if (trimmed(region.prompt).empty()) {
+      region.prompt = scene.prompt;
+      if (region.negative_prompt.empty()) {
+        region.negative_prompt = scene.negative_prompt;
+        continue;
+      }
+    } else {
+      region.prompt = joined(root, region.prompt);
+    }
     region.negative_prompt = joined(negative, region.negative_prompt);
   }
   return scene;
+}
+
+FeatureBox box_around(const Tensor& covered) {
+  const auto positions = covered.nonzero().to(torch::kCPU);
+  if (positions.size(0) == 0) return {};
+  const auto least = std::get<0>(positions.min(0)), most = std::get<0>(positions.max(0));
+  const auto at = [](const Tensor& x, std::int64_t i) { return x[i].item<std::int64_t>(); };
+  return {at(least, 0), at(least, 1), at(most, 0) + 1, at(most, 1) + 1};
 }
 
 }  // namespace mos::region

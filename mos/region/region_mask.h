@@ -22,11 +22,17 @@ torch::Tensor read_mask(const std::string& path, Canvas canvas, const std::strin
 /// `mask` [H,W] with its edge spread over `feather` pixels: mean of a square, twice.
 torch::Tensor feathered(const torch::Tensor& mask, double feather);
 
+/// The same on the inner side of the edge alone: nowhere more than `mask`, and 0 where that is 0.
+torch::Tensor feathered_inside(const torch::Tensor& mask, double feather);
+
 /// A mask on features of height × width by area: what a position has is the mean of its pixels, so
 /// that thin parts weigh little instead of vanishing. [height,width]
 torch::Tensor mask_on_features(const torch::Tensor& mask, std::int64_t height, std::int64_t width);
 
-/// The scene with its root prompts before all others.
+/// The scene with its root prompts before all others; a region without a prompt has the context's.
 Scene with_root_prompts(Scene scene);
+
+/// The smallest box around all positions of `covered` [h,w] that are not 0; empty without any.
+FeatureBox box_around(const torch::Tensor& covered);
 
 }  // namespace mos::region

@@ -18,6 +18,7 @@ struct RegionContext {
   double weight = 1.0;
   /// For G pictures; G = 2 with guidance (unconditional first), else 1.
   nn::Conditioning text;
+  torch::Tensor values = {};  ///< What values are made of in the prompt's half; undefined: `text`.
 };
 
 /// Region-aware cross-attention: the context's output everywhere, and inside each box the output

@@ -3,7 +3,6 @@
 #include <ATen/Functions.h>
 #include <fmt/core.h>
 
-#include <array>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -14,36 +13,20 @@
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/base/text.h"
-#include "mos/concepts/prompt_encoder.h"
 #include "mos/diffusion/brownian_tree.h"
 #include "mos/diffusion/philox.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/io/image.h"
-#include "mos/region/masked_attention.h"
+#include "mos/region/auto_regions.h"
+#include "mos/region/hard_binding.h"
+#include "mos/region/installed_regions.h"
 #include "mos/region/region_mask.h"
-#include "mos/region/regional_attention.h"
-#include "mos/region/scene_text.h"
+#include "mos/region/steering.h"
+#include "mos/region/subjects.h"
 
 namespace mos::region {
 
 using torch::Tensor;
-
-SceneTexts encode_scene(diffusion::Model& model, const concepts::ConceptTokens& tokens,
-                        const Scene& scene, const SampleOptions& options) {
-  const torch::NoGradGuard no_grad;
-  const auto prompts = prompts_of(with_root_prompts(scene));
-  const auto states = concepts::encode_pairs(
-      tokens, model.towers, prompts,
-      {.plain_text = options.sampler.plain_text, .clip_skip = options.sampler.clip_skip});
-  const bool guided = options.guidance_scale > 1.0;
-  SceneTexts texts{states[0], states[1], {}};
-  for (std::size_t r = 0; r < scene.regions.size(); ++r) {
-    const auto &cond = states[2 + 2 * r], &uncond = states[3 + 2 * r];
-    texts.regions.push_back({scene.regions[r].box, scene.regions[r].weight,
-                             guided ? nn::cat(std::array{uncond, cond}) : cond});
-  }
-  return texts;
-}
 
 namespace {
 
@@ -133,66 +116,6 @@ void check_boxes(const diffusion::Model& model, const Scene& scene) {
 
 namespace {
 
-/// Processors of a scene's regions in the layers of a model, for as long as this object lives.
-class InstalledRegions {
- public:
-  InstalledRegions(diffusion::Model& model, const Scene& scene, const SampleOptions& options,
-                   const PaintInputs& paint) {
-    auto contexts = paint.texts.value().regions;
-    if (contexts.empty()) return;
-    const auto canvas = canvas_of(model, options);
-    const auto factor = model.downscale();
-    const auto height = canvas.height / factor, width = canvas.width / factor;
-    const auto& own = paint.own;
-    if (scene.is_plain() && own.regions.empty()) {
-      cross_.emplace(
-          model.unet->cross_attentions(),
-          std::make_shared<RegionalAttention>(std::move(contexts), height, width, options.count));
-      return;
-    }
-    masked_ = std::make_shared<MaskedRegions>();
-    const auto masks = region_masks(scene, canvas);
-    for (std::size_t i = 0; i < contexts.size(); ++i) {
-      const auto& region = scene.regions[i];
-      masked_->regions.push_back({masks[i], contexts[i].text.context, region.weight, region.start,
-                                  region.end, own.regions.empty() ? nullptr : own.regions.at(i)});
-    }
-    masked_->overlap = scene.overlap == "front" ? Overlap::kFront : Overlap::kMean;
-    masked_->base_ratio = scene.base_ratio;
-    masked_->isolate = scene.isolate;
-    masked_->own_context = own.context;
-    masked_->latent_height = height;
-    masked_->latent_width = width;
-    masked_->pictures = options.count;
-    cross_.emplace(model.unet->cross_attentions(), std::make_shared<MaskedAttention>(masked_));
-    if (scene.isolate || !own.regions.empty()) {
-      self_.emplace(self_attentions(model), std::make_shared<RegionalSelfAttention>(masked_));
-    }
-  }
-
-  /// `residuals`, and the time kept for regions that come and go.
-  diffusion::ResidualCallback with_time(diffusion::ResidualCallback residuals) const {
-    if (masked_ == nullptr) return residuals;
-    return [masked = masked_, residuals](const diffusion::NetworkCall& call) {
-      masked->progress = static_cast<double>(call.index) / static_cast<double>(call.total);
-      return residuals ? residuals(call) : nn::UNetResiduals{};
-    };
-  }
-
- private:
-  static std::vector<nn::Attention> self_attentions(const diffusion::Model& model) {
-    std::vector<nn::Attention> layers;
-    for (const auto& module : model.unet->modules()) {
-      auto attention = std::dynamic_pointer_cast<nn::AttentionImpl>(module);
-      if (attention && !attention->is_cross_attention()) layers.emplace_back(std::move(attention));
-    }
-    return layers;
-  }
-
-  std::shared_ptr<MaskedRegions> masked_;
-  std::optional<nn::ScopedProcessor> cross_, self_;
-};
-
 void check_zero_snr(const SampleOptions& options, const diffusion::NoiseSchedule& schedule) {
   if (!options.sampler.zero_snr) return;
   if (schedule.prediction_type() != diffusion::PredictionType::kEpsilon) return;
@@ -201,10 +124,47 @@ void check_zero_snr(const SampleOptions& options, const diffusion::NoiseSchedule
               "says nothing where all is noise; leave it out");
 }
 
-/// One run of the U-Net from `start`; `paint` has the texts.
-Tensor run_unet(diffusion::Model& model, const Scene& scene, const SampleOptions& options,
-                const PaintInputs& paint, diffusion::PictureStart start,
+/// What the guide of the options does before each step; nothing without one.
+diffusion::SteerCallback steering_of(const ScenePainting& painting,
+                                     const diffusion::NoiseSchedule& schedule) {
+  const auto& [model, tokens, scene, options, paint, steer, most_calls] = painting;
+  if (steer) return steer;
+  if (options.sampler.guide == Guide::kNone) return {};
+  const auto canvas = canvas_of(model, options);
+  const auto& texts = paint.texts.value();
+  SteeringInputs inputs{
+      .unet = model.unet,
+      .guide = options.sampler.guide,
+      .scale = options.sampler.guide_scale,
+      .latents = {canvas.height / model.downscale(), canvas.width / model.downscale()},
+      .schedule = &schedule};
+  inputs.texts.push_back({texts.cond.context, paint.own.context});
+  for (std::size_t i = 0; i < texts.regions.size(); ++i) {
+    const auto& context = texts.regions[i].text.context;
+    inputs.texts.push_back({context.slice(0, context.size(0) - 1),
+                            paint.own.regions.empty() ? nullptr : paint.own.regions.at(i)});
+  }
+  inputs.subjects =
+      guided_subjects(SubjectReader(model, tokens, options.sampler), scene, options, canvas);
+  return steering(std::move(inputs));
+}
+
+/// Throws kUsage for what regions cannot be painted apart with.
+diffusion::PredictCallback binding_of(const ScenePainting& painting,
+                                      const InstalledRegions& regions) {
+  const auto require = [](bool holds, const std::string& what) {
+    if (!holds) throw Error(ErrorKind::kUsage, "hard_binding paints regions apart: " + what);
+  };
+  require(!painting.scene.regions.empty(), "the scene has none");
+  require(painting.paint.conditions.empty(), "it does not go with adapters, which know the whole");
+  require(!painting.model.paints_into_pictures(), "it does not go with inpainting models");
+  return hard_binding(painting.model.unet, regions.masked(), painting.options.sampler.hard_binding);
+}
+
+/// One run of the U-Net from `start`; `painting` has the texts.
+Tensor run_unet(const ScenePainting& painting, diffusion::PictureStart start,
                 const diffusion::StepCallback& on_step, const CancelToken* cancel) {
+  const auto& [model, tokens, scene, options, paint, steer, most_calls] = painting;
   const auto canvas = canvas_of(model, options);
   const auto shape = diffusion::latent_shape(model, canvas.height, canvas.width);
   auto scheduler = diffusion::make_scheduler(
@@ -212,7 +172,7 @@ Tensor run_unet(diffusion::Model& model, const Scene& scene, const SampleOptions
       scheduler_options(options.sampler, options.eta));
   check_zero_snr(options, scheduler->noise_schedule());
   const auto& texts = paint.texts.value();
-  const InstalledRegions regions(model, scene, options, paint);
+  const InstalledRegions regions(painting);
   if (model.paints_into_pictures() && !start.beside.defined()) {
     start.beside = nothing_beside(model, shape[1], shape[2]);
   }
@@ -227,6 +187,12 @@ Tensor run_unet(diffusion::Model& model, const Scene& scene, const SampleOptions
   inputs.guidance_scale = options.guidance_scale;
   inputs.guidance = guidance_options(options.sampler);
   inputs.residuals = regions.with_time(residuals_of(paint.conditions));
+  inputs.most_calls = most_calls;
+  inputs.predict = paint.predict;
+  if (options.sampler.hard_binding > 0) {
+    inputs.predict = binding_of(painting, regions);
+  }
+  inputs.steer = steering_of(painting, scheduler->noise_schedule());
   inputs.step_noise = std::move(noise.of_steps);
   inputs.start = std::move(start);
   return diffusion::denoise(inputs, on_step, cancel);
@@ -236,6 +202,18 @@ Tensor decode(const diffusion::Model& model, const Tensor& latents, const Pictur
   return options.vae_tile > 0
              ? diffusion::decode_latents_tiled(model.vae, latents, options.vae_tile)
              : diffusion::decode_latents(model.vae, latents);
+}
+
+/// Before the first pass is painted in vain.
+void check_second_pass(const SampleOptions& options) {
+  const double share = options.pictures.hires_strength;
+  if (options.pictures.hires == 1.0 || static_cast<double>(options.steps) * share >= 1.0) return;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("--hires-strength, the share of the steps that the second pass takes, is "
+                  "{}, and that is none of {} steps: paint with {} steps or more, or with a "
+                  "larger --hires-strength",
+                  share, options.steps, std::ceil(1.0 / share)));
 }
 
 /// `latents` on the canvas of the second pass.
@@ -274,11 +252,13 @@ Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& to
                       const Scene& scene, const SampleOptions& options, const PaintInputs& paint,
                       const diffusion::StepCallback& on_step, const CancelToken* cancel) {
   check_options(options);
+  check_second_pass(options);
   torch::NoGradGuard no_grad;
   auto inputs = paint;
   if (!inputs.texts) inputs.texts = encode_scene(model, tokens, scene, options);
   auto start = start_of(model, paint.start, options.pictures);
-  const auto latents = run_unet(model, scene, options, inputs, std::move(start), on_step, cancel);
+  const auto latents =
+      run_unet({model, tokens, scene, options, inputs}, std::move(start), on_step, cancel);
   if (options.pictures.hires == 1.0) return latents;
   const auto canvas = hires_canvas(model, options);
   auto second = options;
@@ -292,7 +272,56 @@ Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& to
   diffusion::PictureStart again;
   again.latents = enlarged(model, latents, canvas, options.pictures);
   again.strength = options.pictures.hires_strength;
-  return run_unet(model, scene, second, inputs, std::move(again), on_step, cancel);
+  return run_unet({model, tokens, scene, second, inputs}, std::move(again), on_step, cancel);
+}
+
+std::vector<Region> find_regions(diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                                 const Scene& scene, const SampleOptions& options,
+                                 const PaintInputs& paint, const CancelToken* cancel) {
+  const torch::NoGradGuard no_grad;
+  auto alone = options;
+  alone.count = 1;
+  alone.sampler.guide = Guide::kNone;
+  const auto words = SubjectReader(model, tokens, options.sampler)
+                         .subjects_in(with_root_prompts(scene).prompt, options.sampler.subjects);
+  if (!scene.regions.empty() || words.size() < 2) {
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("auto_regions finds regions for two or more subjects of a prompt without "
+                    "regions; this one has {} and {} regions",
+                    words.size(), scene.regions.size()));
+  }
+  auto inputs = paint;
+  if (!inputs.texts) inputs.texts = encode_scene(model, tokens, scene, alone);
+  Seen seen;
+  for (const auto& one : words) seen.subjects.push_back({one.name, 0, one.columns, {}});
+  const auto canvas = canvas_of(model, alone);
+  const nn::FeatureSize latents{canvas.height / model.downscale(),
+                                canvas.width / model.downscale()};
+  const auto level =
+      guide_level(model.unet, latents, [](const LayerPlace& place) { return place.is_up; });
+  auto left =
+      std::max<std::int64_t>(1, std::llround(kSearchShare * static_cast<double>(options.steps)));
+  const auto calls = left;
+  const auto watch = [&](const diffusion::NetworkCall& call, const diffusion::Network& network) {
+    if (--left > 0) return call.input;
+    AttentionObserver observer(
+        model.unet, {{inputs.texts->cond.context, inputs.own.context}}, latents,
+        [&](const LayerPlace& place) { return place.is_up && place.level == level; });
+    network(call);
+    seen.layers = observer.take();
+    return call.input;
+  };
+  run_unet({model, tokens, scene, alone, inputs, watch, calls},
+           start_of(model, paint.start, alone.pictures), {}, cancel);
+  std::vector<Region> regions;
+  for (const auto& box : find_boxes(seen)) {
+    Region region;
+    region.subject = seen.subjects[regions.size()].name;
+    region.box = box;
+    regions.push_back(std::move(region));
+  }
+  return regions;
 }
 
 Tensor sample_pictures(diffusion::Model& model, const concepts::ConceptTokens& tokens,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/describe.h"
 #include "mos/base/progress.h"
 #include "mos/concepts/tokens.h"
@@ -19,6 +20,7 @@
 #include "mos/region/region.h"
 #include "mos/region/regional_attention.h"
 #include "mos/region/sampler_options.h"
+#include "mos/region/structure.h"
 
 namespace mos::region {
 
@@ -44,20 +46,20 @@ void describe_more(Visitor& visit, SampleOptions& options) {
 
 template <class Visitor>
 void describe(Visitor& visit, SampleOptions& options) {
-  visit("height", options.height, "pixels; 0: what the model was trained at", at_least(0));
-  visit("width", options.width, "pixels; 0: what the model was trained at", at_least(0));
-  visit("steps", options.steps, "denoising steps", at_least(1));
+  visit("height", options.height, "pixels; 0: what the model was trained at",
+        count_of(0, kLargestSide));
+  visit("width", options.width, "pixels; 0: what the model was trained at",
+        count_of(0, kLargestSide));
+  visit("steps", options.steps, "denoising steps", count_of(1, kMostDenoisingSteps));
   visit("guidance_scale", options.guidance_scale, "classifier-free guidance; 1 or less: none",
         between(-1000, 1000));
-  visit("scheduler", options.scheduler, "see mos sample --list-schedulers");
+  visit("scheduler", options.scheduler,
+        "the sampler: dpm++, euler, ddim and others; empty: the model's own");
   visit("eta", options.eta, "noise of DDIM's steps, 0 to 1", between(0, 1));
   visit("seed", options.seed, "seed of the first picture; the next ones count up");
-  visit("count", options.count, "pictures", at_least(1));
+  visit("count", options.count, "pictures", count_of(1, kMostPictures));
   describe_more(visit, options);
 }
-
-/// Pictures of one batch, as far as any memory goes.
-inline constexpr std::int64_t kMostAtATime = 1024;
 
 /// Throws kUsage naming the first option that is impossible on any model.
 void check_options(const SampleOptions& options);
@@ -76,6 +78,7 @@ void check_boxes(const diffusion::Model& model, const Scene& scene);
 struct SceneTexts {
   nn::Conditioning cond, uncond;       ///< Of one picture.
   std::vector<RegionContext> regions;  ///< In their order.
+  StructuredText structure = {};       ///< Of `cond`.
 };
 
 /// Every distinct prompt of the scene, root prompts before them, runs through the encoder once.
@@ -91,7 +94,17 @@ struct PaintInputs {
   /// it is called.
   std::optional<SceneTexts> texts = {};
   OwnOfScene own = {};  ///< Concepts that are not in the weights, but in regions.
+  diffusion::PredictCallback predict = {};  ///< In the place of one run of the network.
 };
+
+/// A region with a box for each subject of the scene's prompt (its concept words, or those that
+/// `sampler.subjects` names), where the picture of that seed has it after a third of its steps
+/// (see auto_regions.h). Throws kUsage for scenes with regions and for fewer than two subjects, and
+/// as below.
+std::vector<Region> find_regions(diffusion::Model& model, const concepts::ConceptTokens& tokens,
+                                 const Scene& scene, const SampleOptions& options,
+                                 const PaintInputs& inputs = {},
+                                 const CancelToken* cancel = nullptr);
 
 /// Paints `scene`: latents [count,C,h,w] float32. Without regions this is plain text-to-picture.
 /// Throws kUsage for impossible sizes, boxes or steps, kMismatch for texts that do not fit.

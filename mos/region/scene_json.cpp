@@ -7,8 +7,10 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/region/region.h"
+#include "mos/region/units.h"
 
 /// Scenes as files and records hold them.
 namespace mos::region {
@@ -24,6 +26,7 @@ struct RegionFields {
   Json polygon = Json::array(), drawing = Json::array();
   bool background = false;
   double feather = 0.0, start = 0.0, end = 1.0;
+  std::string subject;
 };
 
 template <class Visitor>
@@ -41,6 +44,7 @@ void describe(Visitor& visit, RegionFields& fields) {
   visit("feather", fields.feather, "pixels over which its edge is softened");
   visit("start", fields.start, "share of the steps before it begins");
   visit("end", fields.end, "share of the steps when it ends");
+  visit("subject", fields.subject, "the words of the prompt that it is of");
 }
 
 struct StrokeFields {
@@ -122,11 +126,8 @@ constexpr std::size_t kMostPoints = 10'000;  // of a region
 
 using Numbers = std::vector<std::vector<double>>;
 
-/// Whether all are at most 1: fractions, else pixels.
-bool are_fractions(const Numbers& points) {
-  return std::all_of(points.begin(), points.end(), [](const auto& point) {
-    return std::all_of(point.begin(), point.end(), [](double x) { return x <= 1.0; });
-  });
+void gather(const Numbers& points, std::vector<double>& numbers) {
+  for (const auto& point : points) numbers.insert(numbers.end(), point.begin(), point.end());
 }
 
 /// Points as fractions of the canvas, from fractions or pixels.
@@ -144,9 +145,9 @@ void check_points(const std::vector<Point>& points, const std::string& where, Ca
   for (const auto& [top, left] : points) {
     check(top >= 0.0 && top <= 1.0 && left >= 0.0 && left <= 1.0,
           fmt::format("{}: the point [{:g}, {:g}] lies outside the canvas of {} x {} pixels "
-                      "(height x width)",
+                      "(width x height)",
                       where, top * static_cast<double>(canvas.height),
-                      left * static_cast<double>(canvas.width), canvas.height, canvas.width));
+                      left * static_cast<double>(canvas.width), canvas.width, canvas.height));
   }
 }
 
@@ -163,31 +164,32 @@ Numbers pairs_of(const Json& json, std::size_t least, const std::string& where) 
 /// The corners of a polygon as fractions of the canvas.
 std::vector<Point> polygon_of(const Json& json, const std::string& where, Canvas canvas) {
   const auto corners = pairs_of(json, 3, where + ": a polygon");
-  auto polygon = points_of(corners, are_fractions(corners), canvas);
+  std::vector<double> numbers;
+  gather(corners, numbers);
+  auto polygon = points_of(corners, are_fractions(numbers, where + ": the polygon"), canvas);
   check_points(polygon, where, canvas);
   return polygon;
 }
 
 /// Strokes as fractions of the canvas: those of one drawing are all given so, or all in pixels.
 std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canvas canvas) {
-  check(json.is_array(), where + ": \"drawing\" must be a list of strokes");
   std::vector<StrokeFields> given;
   std::vector<Numbers> points;
-  std::size_t total = 0;
-  bool fractions = true;
+  std::vector<double> numbers;
   for (const auto& entry : json) {
     auto& stroke = given.emplace_back();
-    const auto here = fmt::format("{}: stroke {}", where, given.size());
+    const auto here = fmt::format("{}: stroke {} of the drawing", where, given.size());
     read_options(entry, here, stroke);
     check(stroke.width >= 0.0, fmt::format("{}: the width is {}, expected that of a brush, or 0 "
                                            "for an area",
                                            here, stroke.width));
     points.push_back(pairs_of(stroke.points, stroke.width > 0.0 ? 1 : 3, here + ": \"points\""));
-    total += points.back().size();
-    fractions = fractions && stroke.width <= 1.0 && are_fractions(points.back());
+    gather(points.back(), numbers);
+    check(numbers.size() <= 2 * kMostPoints,
+          fmt::format("{}: a drawing has {} points at most", where, kMostPoints));
   }
-  check(total <= kMostPoints,
-        fmt::format("{}: a drawing has {} points at most", where, kMostPoints));
+  for (const auto& stroke : given) numbers.push_back(stroke.width);
+  const bool fractions = are_fractions(numbers, where + ": the drawing");
   std::vector<Stroke> strokes;
   for (std::size_t i = 0; i < given.size(); ++i) {
     const double unit = fractions ? 1.0 : static_cast<double>(canvas.height);
@@ -228,9 +230,15 @@ void place_region(const RegionFields& fields, const std::string& where, Canvas c
   const auto require = [&where](bool holds, const std::string& what) {
     check(holds, where + what);
   };
+  require(fields.polygon.is_array(), ": \"polygon\" must be a list of points");
+  require(fields.drawing.is_array(), ": \"drawing\" must be a list of strokes");
   const bool has_polygon = !fields.polygon.empty(), has_drawing = !fields.drawing.empty();
   const int places =
       !fields.box.empty() + !fields.mask.empty() + has_polygon + has_drawing + fields.background;
+  const auto& words = trimmed(fields.prompt).empty() ? fields.subject : fields.prompt;
+  require(places > 0, fmt::format(" (\"{}\") is nowhere: give it a box, a mask, a polygon, a "
+                                  "drawing or the background",
+                                  printable(fields.name.empty() ? words : fields.name, 40)));
   require(places <= 1,
           " has more than one of box, mask, polygon, drawing and background; give one");
   require(fields.feather >= 0.0 && fields.feather <= 1024.0,
@@ -245,9 +253,21 @@ void place_region(const RegionFields& fields, const std::string& where, Canvas c
   region.feather = fields.feather;
   region.start = fields.start;
   region.end = fields.end;
-  if (places == 0 || !fields.box.empty()) region.box = make_box(fields.box, canvas);
+  region.subject = fields.subject;
+  if (!fields.box.empty()) region.box = naming(where, [&] { return make_box(fields.box, canvas); });
   if (has_polygon) region.polygon = polygon_of(fields.polygon, where, canvas);
   if (has_drawing) region.drawing = drawing_of(fields.drawing, where, canvas);
+}
+
+Region region_from_json(const Json& json, const std::string& where, Canvas canvas) {
+  RegionFields fields;
+  read_options(json, where, fields);
+  check(!trimmed(fields.prompt).empty() || !trimmed(fields.subject).empty(),
+        where + " has no prompt, and no subject of the context's");
+  check_weight(fields.weight, where);
+  Region region{fields.prompt, fields.negative_prompt, {}, fields.weight};
+  place_region(fields, where, canvas, region);
+  return region;
 }
 
 void check_rules(const SceneFields& fields, const std::string& origin) {
@@ -301,6 +321,7 @@ Json region_to_json(const Region& region) {
   if (region.feather != 0.0) json["feather"] = region.feather;
   if (region.start != 0.0) json["start"] = region.start;
   if (region.end != 1.0) json["end"] = region.end;
+  if (!region.subject.empty()) json["subject"] = region.subject;
   return json;
 }
 
@@ -342,22 +363,18 @@ Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallba
   if (!fields.regions.is_array()) {
     throw Error(ErrorKind::kUsage, origin + ": \"regions\" must be a list");
   }
+  const auto canvas = scene.canvas.value_or(fallback);
   for (const auto& entry : fields.regions) {
     const auto where = fmt::format("{}: region {}", origin, scene.regions.size() + 1);
-    RegionFields region;
-    read_options(entry, where, region);
-    if (trimmed(region.prompt).empty()) throw Error(ErrorKind::kUsage, where + " has no prompt");
-    check_weight(region.weight, where);
-    scene.regions.push_back({region.prompt, region.negative_prompt, {}, region.weight});
-    place_region(region, where, scene.canvas.value_or(fallback), scene.regions.back());
+    scene.regions.push_back(naming(where, [&] { return region_from_json(entry, where, canvas); }));
   }
   if (!fields.conditions.is_array()) {
     throw Error(ErrorKind::kUsage, origin + ": \"conditions\" must be a list");
   }
   for (const auto& entry : fields.conditions) {
-    scene.conditions.push_back(condition_from_json(
-        entry, fmt::format("{}: condition {}", origin, scene.conditions.size() + 1),
-        scene.canvas.value_or(fallback)));
+    const auto where = fmt::format("{}: condition {}", origin, scene.conditions.size() + 1);
+    scene.conditions.push_back(
+        naming(where, [&] { return condition_from_json(entry, where, canvas); }));
   }
   return scene;
 }

@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/text.h"
 #include "mos/concepts/lora.h"
 
 namespace mos::session {
@@ -28,10 +29,6 @@ bool is_text_fed(const std::string& layer) {
   return layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v");
 }
 
-bool is_of_attention(const std::string& layer) {
-  return layer.find(".attn1.") != layer.npos || layer.find(".attn2.") != layer.npos;
-}
-
 }  // namespace
 
 /// Updates in the weights of a model, in the type that these have. The former weights come back at
@@ -40,10 +37,7 @@ class Composition::ScopedConcepts {
  public:
   explicit ScopedConcepts(diffusion::Model& model) : model_(model) {}
   ~ScopedConcepts() {
-    for (const auto& former : former_) {
-      former.layer->weight.set_data(former.weight);
-      if (former.bias.defined()) former.layer->bias.set_data(former.bias);
-    }
+    if (!is_aside_) exchange();
   }
   ScopedConcepts(const ScopedConcepts&) = delete;
   ScopedConcepts& operator=(const ScopedConcepts&) = delete;
@@ -66,6 +60,21 @@ class Composition::ScopedConcepts {
     }
   }
 
+  /// Takes them out of the weights, or puts them back.
+  void exchange() {
+    const auto swap = [](torch::Tensor& here, torch::Tensor& other) {
+      if (!other.defined()) return;
+      const auto now = here.detach();
+      here.set_data(other);
+      other = now;
+    };
+    for (auto& former : former_) {
+      swap(former.layer->weight, former.weight);
+      swap(former.layer->bias, former.bias);
+    }
+    is_aside_ = !is_aside_;
+  }
+
  private:
   struct Former {
     nn::LoraLayer* layer;
@@ -75,6 +84,7 @@ class Composition::ScopedConcepts {
   std::deque<LayerUpdates> updates_;  // which loras_ point into
   std::map<Part, std::vector<concepts::ScaledLora>> loras_;
   std::vector<Former> former_;
+  bool is_aside_ = false;
 };
 
 Composition::Composition(Session& session, const region::Scene& scene,
@@ -88,30 +98,60 @@ Composition::Composition(Session& session, const region::Scene& scene,
                             "merged; open it with the same option",
                             choice_name(compose_)));
   }
-  if (compose_ == Compose::kSwitch && !scene.regions.empty()) {
+  if (takes_turns() && !scene.regions.empty()) {
     throw Error(ErrorKind::kUsage,
-                "\"compose\" is \"switch\", which is for pictures without regions; take \"own\" "
-                "where each concept has one");
+                fmt::format("\"compose\" is \"{}\", which is for pictures without regions; take "
+                            "\"own\" where each concept has one",
+                            choice_name(compose_)));
   }
   const torch::NoGradGuard no_grad;
   place(scene);
   encode(scene, options);
   keep_own();  // before other concepts change the weights: DoRA and the like depend on them
-  merge_unet();
+  for (turn_ = 0; compose_ == Compose::kComposite && turn_ < turns_.size(); ++turn_) {
+    merge_unet();
+    in_unet_->exchange();
+    composite_.push_back(std::move(in_unet_));
+  }
+  turn_ = 0;
+  if (composite_.empty()) merge_unet();
 }
 
 Composition::~Composition() = default;
 
+bool Composition::takes_turns() const {
+  return compose_ == Compose::kSwitch || compose_ == Compose::kComposite;
+}
+
+torch::Tensor Composition::mean_of_turns(const diffusion::NetworkCall& call,
+                                         const diffusion::Network& network) const {
+  torch::Tensor sum;
+  for (const auto& concepts : composite_) {
+    concepts->exchange();
+    const auto said = network(call);
+    concepts->exchange();
+    sum = sum.defined() ? sum + said : said;
+  }
+  return sum / static_cast<double>(composite_.size());
+}
+
 region::PaintInputs Composition::of_scene(region::PaintInputs inputs) const {
   inputs.texts = texts_;
   inputs.own = own_;
+  if (!composite_.empty()) {
+    inputs.predict = [this](const diffusion::NetworkCall& call, const diffusion::Network& network) {
+      return mean_of_turns(call, network);
+    };
+  }
   return inputs;
 }
 
 void Composition::place(const region::Scene& scene) {
   std::vector<std::string> prompts = {scene.root_prompt + " " + scene.prompt};
   for (const auto& region : scene.regions) {
-    prompts.push_back(scene.root_prompt + " " + region.prompt);
+    // One that reads the context's prompt is of the concepts of its subject alone.
+    const bool has_prompt = !trimmed(region.prompt).empty();
+    prompts.push_back(has_prompt ? scene.root_prompt + " " + region.prompt : region.subject);
   }
   called_.resize(prompts.size());
   for (std::size_t k = 0; k < session_.apart.size(); ++k) {
@@ -122,19 +162,19 @@ void Composition::place(const region::Scene& scene) {
       in_region = in_region || i > 0;
     }
     if (in_region) continue;
-    const bool takes_turns = compose_ == Compose::kSwitch && called_[0].contains(k);
-    if (takes_turns) turns_.push_back(k);
-    if (!takes_turns) everywhere_.insert(k);
+    const bool in_turn = takes_turns() && called_[0].contains(k);
+    if (in_turn) turns_.push_back(k);
+    if (!in_turn) everywhere_.insert(k);
     called_[0].erase(k);
   }
 }
 
 bool Composition::acts_now(std::size_t k) const {
-  return compose_ != Compose::kSwitch || everywhere_.contains(k) || turns_.at(turn_) == k;
+  return !takes_turns() || everywhere_.contains(k) || turns_.at(turn_) == k;
 }
 
 diffusion::StepCallback Composition::with_turns(diffusion::StepCallback on_step) {
-  if (turns_.size() < 2) return on_step;
+  if (turns_.size() < 2 || compose_ != Compose::kSwitch) return on_step;
   take_turn(0);  // a picture begins with the first one
   return [this, on_step](const diffusion::DenoiseStep& step) {
     if (on_step) on_step(step);
@@ -184,12 +224,13 @@ void Composition::encode(const region::Scene& scene, const region::SampleOptions
     if (members.front() > 0) continue;
     texts_.cond = std::move(encoded.cond);
     texts_.uncond = std::move(encoded.uncond);
+    texts_.structure = std::move(encoded.structure);
   }
 }
 
 bool Composition::is_own(const std::string& unet_layer) const {
   if (is_text_fed(unet_layer)) return has_own_text(compose_);
-  return has_own_layers(compose_) && is_of_attention(unet_layer);
+  return has_own_layers(compose_) && region::has_positions(unet_layer);
 }
 
 void Composition::keep_own() {
@@ -229,7 +270,7 @@ void Composition::merge_unet() {
   in_unet_->merge();
   if (elsewhere == 0 || compose_ != Compose::kOwn) return;
   log::info(
-      fmt::format("{} updates of layers outside of attention act on the whole picture", elsewhere));
+      fmt::format("{} updates of the timestep's embedding act on the whole picture", elsewhere));
 }
 
 }  // namespace mos::session

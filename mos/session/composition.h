@@ -18,13 +18,13 @@ namespace mos::session {
 /// as far as `compose` says so,
 /// - text: every prompt is encoded with the text-encoder updates of the concepts that it calls, and
 ///   its keys and values are theirs;
-/// - layers: their other updates of attention act on the rows of the region alone.
-/// Where all of a concept is in attention and in the text encoder, as Mix-of-Show tunes it, what a
-/// region is painted with is its own concepts and nothing else. Updates of other layers of the
-/// U-Net are summed for the whole picture.
+/// - layers: their other updates of the U-Net act on the positions of the region alone.
+/// So what a region is painted with is its own concepts and nothing else. Updates of the timestep's
+/// embedding, which has no positions, are summed for the whole picture.
 ///
 /// With `switch`, for scenes without regions, the text encoder has all concepts and the U-Net those
-/// that the prompt calls one after the other, in the order in which they were given.
+/// that the prompt calls one after the other, in the order in which they were given; with
+/// `composite` it has each of them in every call, and what it says is the mean.
 class Composition {
  public:
   /// Changes the weights of `session`, which must outlive this. Throws kMismatch for concepts that
@@ -35,6 +35,7 @@ class Composition {
   Composition& operator=(const Composition&) = delete;
 
   /// `inputs` with the scene's texts and the concepts of its regions.
+  /// With `composite` they refer to this.
   region::PaintInputs of_scene(region::PaintInputs inputs) const;
 
   /// `on_step` (or nothing), and then the next concept where they take turns. Refers to this.
@@ -48,7 +49,10 @@ class Composition {
   void encode(const region::Scene& scene, const region::SampleOptions& options);
   void keep_own();
   void merge_unet();
+  bool takes_turns() const;
   bool acts_now(std::size_t k) const;
+  torch::Tensor mean_of_turns(const diffusion::NetworkCall& call,
+                              const diffusion::Network& network) const;
   void take_turn(std::int64_t steps_done);
   bool is_own(const std::string& unet_layer) const;
   /// Those of text `i`: 0 the context, then the regions.
@@ -62,6 +66,7 @@ class Composition {
   region::SceneTexts texts_;
   region::OwnOfScene own_;
   std::unique_ptr<ScopedConcepts> in_unet_;
+  std::vector<std::unique_ptr<ScopedConcepts>> composite_;  ///< One for each turn, put aside.
   std::vector<std::size_t> turns_;
   std::size_t turn_ = 0;
 };

@@ -21,9 +21,7 @@ std::string adapter_hash(const fs::path& path) {
         "diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin"}) {
     if (fs::exists(path / name)) all += file_hash(path / name);
   }
-  Sha256 sha;
-  sha.update(all.data(), all.size());
-  return sha.hex();
+  return sha256_of(all);
 }
 
 /// Notes a hash; one that is there already must be the same.

@@ -18,9 +18,13 @@ namespace fs = std::filesystem;
 namespace {
 
 FromPicture from_record(const PictureRecord& record) {
-  FromPicture from{record.base,   record.read,     record.device,
-                   record.dtype,  record.concepts, scene_to_json(record.scene),
-                   record.options};
+  FromPicture from{.base = record.base,
+                   .read = record.read,
+                   .device = record.device,
+                   .dtype = record.dtype,
+                   .concepts = record.concepts,
+                   .scene = scene_to_json(record.scene),
+                   .options = record.options};
   from.options.seed = record.seed;
   from.options.count = 1;
   // Prompts without marks say nothing about whether marks are read; new prompts may have some.
@@ -43,7 +47,10 @@ FromPicture from_foreign(const region::ForeignRecord& record, const fs::path& pi
   FromPicture from;
   from.scene = {{"prompt", record.prompt}, {"negative_prompt", record.negative_prompt}};
   from.scene.update(record.scene);
+  from.loras = record.loras;
   from.options = record.options;
+  from.left_out = record.left_out;
+  if (!record.model.empty()) from.left_out.push_back("the model " + record.model);
   return from;
 }
 

@@ -9,6 +9,7 @@
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/region/sample.h"
 #include "mos/session/picture_record.h"
+#include "mos/text/prompt_tags.h"
 
 namespace mos::session {
 
@@ -18,8 +19,11 @@ struct FromPicture {
   checkpoint::ReadOptions read;
   std::optional<std::string> device, dtype;
   std::vector<ConceptUse> concepts;
-  Json scene;  ///< As a scene file.
-  region::SampleOptions options;
+  std::vector<text::LoraTag> loras = {};  ///< Of other programs, which name no files.
+  Json scene = {};                        ///< As a scene file.
+  region::SampleOptions options = {};
+  /// What other programs wrote that nothing here takes, each a few words.
+  std::vector<std::string> left_out = {};
 };
 
 /// Reads the record of mos sample, A1111's, InvokeAI's or ComfyUI's in `picture`; warns of

@@ -36,7 +36,7 @@ fs::path tensors_of(const fs::path& path) {
   return fs::is_directory(path) ? checkpoint::weights_in(path) : path;
 }
 
-bool is_model(const fs::path& path) {
+bool is_model_directory(const fs::path& path) {
   return fs::is_directory(path) && checkpoint::is_model_folder(path);
 }
 
@@ -65,7 +65,7 @@ Fit fit_of_adapter(const fs::path& path, const diffusion::Model& base) {
 
 Json inspect(const fs::path& path) {
   Json report = {{"file", path.string()}};
-  if (is_model(path)) {
+  if (is_model_directory(path)) {
     report.update(checkpoint::describe_model_folder(path));
     return report;
   }
@@ -82,7 +82,7 @@ Json inspect(const fs::path& path) {
 }
 
 Fit fit_onto(const fs::path& path, diffusion::Model& base) {
-  if (!is_model(path)) {
+  if (!is_model_directory(path)) {
     const auto file = io::read_tensor_file(tensors_of(path));
     if (diffusion::describe_adapter(file)) return fit_of_adapter(path, base);
     const auto keys = concepts::compare_with_base(file, base);

@@ -32,12 +32,12 @@ bool is_our_picture(const fs::path& path) {
           file.text().find("iTXt" + keyword) != std::string_view::npos);
 }
 
-bool is_concept(const fs::path& path) {
+bool is_concept_file(const fs::path& path) {
   const auto file = io::read_tensor_file(path);
   return !checkpoint::describe_model(file) && concepts::describe_concept(file).has_value();
 }
 
-bool is_model(const fs::path& path) {
+bool is_model_file(const fs::path& path) {
   return checkpoint::describe_model(io::read_tensor_file(path)).has_value();
 }
 
@@ -57,8 +57,8 @@ void refuse_ending(const std::string& name, const fs::path& path) {
 
 FileKind picture_kind() { return {"a picture that mos made", is_our_picture}; }
 FileKind record_kind() { return {"a record or a report of mos", is_own_record}; }
-FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept}; }
-FileKind model_kind() { return {"a model in one file", is_model}; }
+FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept_file}; }
+FileKind model_kind() { return {"a model in one file", is_model_file}; }
 
 void write_model(Outputs& outputs, const std::string& name, const fs::path& path,
                  Existing existing) {

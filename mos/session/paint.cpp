@@ -28,6 +28,22 @@ bool has_syntax(const Session& session, const region::Scene& scene) {
   });
 }
 
+/// Puts the regions that its first steps show into `record`, which then needs no search.
+void find_regions(Session& session, PictureRecord& record, const region::PaintInputs& inputs,
+                  const CancelToken* cancel) {
+  {
+    Composition composition(session, record.scene, record.options);
+    record.scene.regions =
+        region::find_regions(session.model, session.tokens, record.scene, record.options,
+                             composition.of_scene(inputs), cancel);
+  }
+  record.options.sampler.auto_regions = false;
+  // Regions have their subjects now; phrases are still named.
+  if (record.options.sampler.structure == region::Structure::kNone) {
+    record.options.sampler.subjects.clear();
+  }
+}
+
 }  // namespace
 
 PictureRecord record_of(const Session& session, region::Scene scene,
@@ -70,7 +86,7 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
   const auto count = whole.options.count;
   const bool has_choices = !whole.options.sampler.plain_text && region::has_choices(whole.scene);
   // Prompts differ then, and a batch has one text.
-  if (has_choices) at_a_time = 1;
+  if (has_choices || whole.options.sampler.auto_regions) at_a_time = 1;
   const PaintProgress progress(hooks.progress, (count + at_a_time - 1) / at_a_time);
   std::optional<Composition> composition;
   auto with_texts = inputs;
@@ -83,6 +99,11 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
     record.options.seed += static_cast<std::uint64_t>(first);
     record.options.count = std::min(at_a_time, count - first);
     if (has_choices) record.scene = region::choose_texts(whole.scene, record.options.seed);
+    if (record.options.sampler.auto_regions) {
+      composition.reset();
+      encoded.clear();
+      find_regions(session, record, inputs, hooks.cancel);
+    }
     if (auto prompts = region::prompts_of(record.scene); prompts != encoded) {
       composition.reset();  // the former scene's concepts leave the weights first
       composition.emplace(session, record.scene, record.options);

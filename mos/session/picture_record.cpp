@@ -5,15 +5,20 @@
 #include <algorithm>
 
 #include "mos/base/describe.h"
+#include "mos/base/device.h"
 #include "mos/base/error.h"
+#include "mos/base/factor.h"
 #include "mos/base/file.h"
 #include "mos/base/maker.h"
 #include "mos/base/naming.h"
 #include "mos/base/runtime.h"
 #include "mos/base/sha256.h"
 #include "mos/base/text.h"
+#include "mos/base/text_distance.h"
+#include "mos/base/version.h"
 #include "mos/io/image.h"
 #include "mos/io/mapped_file.h"
+#include "mos/nn/compute.h"
 #include "mos/region/foreign_record.h"
 
 namespace mos::session {
@@ -61,60 +66,103 @@ Json to_json(const PictureRecord& record) {
   return json;
 }
 
-PictureRecord from_json(const Json& json, const std::string& origin) {
-  if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
-  // What a grid was made of is in its cells' own files.
-  if (json.contains("seeds")) {
-    throw Error(ErrorKind::kUsage,
-                origin + " belongs to a grid; run one of its pictures again instead");
+/// The object `key` of `json`.
+Json object_in(const Json& json, const std::string& key) {
+  auto object = json_required<Json>(json, key);
+  if (!object.is_object()) throw_json_type_error(key, object, "an object");
+  return object;
+}
+
+/// Whoever painted with more options than we know would not get this picture again.
+void refuse_other_keys(const Json& object, const std::vector<std::string>& known) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    throw Error(ErrorKind::kFormat,
+                fmt::format("\"{}\" is nothing that mos {} knows{}", printable(key), version(),
+                            did_you_mean(key, known)));
   }
-  if (json.contains(kMakerKey)) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("{} says that {} made it, expected a picture of mos sample", origin,
-                            printable(json_value<std::string>(json, kMakerKey, ""))));
-  }
-  PictureRecord record;
-  record.program = json_required<std::string>(json, kProgramKey);
-  record.libtorch = json_required<std::string>(json, "libtorch");
-  const auto base = json_required<Json>(json, "base");
-  record.base = json_required<std::string>(base, "path");
-  record.base_hash = json_required<std::string>(base, "hash");
-  if (base.contains("read")) read_options(base.at("read"), origin, record.read);
-  for (const auto& use : json_required<Json>(json, "concepts")) {
-    record.concepts.push_back({json_required<std::string>(use, "file"),
-                               json_required<std::string>(use, "sha256"),
-                               json_required<double>(use, "scale")});
-  }
-  auto options = json_required<Json>(json, "options");
-  auto& pictures = record.options.pictures;
-  pictures.init_sha256 = json_value<std::string>(options, "init_sha256", "");
-  pictures.mask_sha256 = json_value<std::string>(options, "mask_sha256", "");
-  options.erase("init_sha256");
-  options.erase("mask_sha256");
+}
+
+ConceptUse use_from_json(const Json& json) {
+  if (!json.is_object()) throw_json_type_error("concepts", json, "an object for each");
+  refuse_other_keys(json, {"file", "sha256", "scale"});
+  ConceptUse use{json_required<std::string>(json, "file"),
+                 json_required<std::string>(json, "sha256"), json_required<double>(json, "scale")};
+  check_factor("\"scale\"", use.scale);
+  return use;
+}
+
+region::SampleOptions options_from_json(Json json, const std::string& origin) {
+  region::SampleOptions options;
+  auto& pictures = options.pictures;
+  pictures.init_sha256 = json_value<std::string>(json, "init_sha256", "");
+  pictures.mask_sha256 = json_value<std::string>(json, "mask_sha256", "");
+  json.erase("init_sha256");
+  json.erase("mask_sha256");
   // Records of versions without syntax say nothing of it.
-  record.options.sampler.plain_text = true;
-  read_options(options, origin, record.options);
-  record.has_syntax = !record.options.sampler.plain_text;
-  record.scene = region::scene_from_json(json_required<Json>(json, "scene"), origin,
-                                         {record.options.height, record.options.width});
-  record.device = json_required<std::string>(json, "device");
-  record.dtype = json_required<std::string>(json, "dtype");
-  record.threads = json_required<std::int64_t>(json, "threads");
-  record.seed = json_required<std::uint64_t>(json, "seed");
-  record.has_parameters = json_value(json, "parameters", false);
-  const auto first = record.options.seed;
-  region::check_options(record.options);
+  options.sampler.plain_text = true;
+  read_options(json, origin, options);
+  region::check_options(options);
+  return options;
+}
+
+/// Throws for what no picture can have been made with.
+void check_record(const PictureRecord& record) {
+  check_choice("\"dtype\"", record.dtype, nn::dtype_names());
+  if (!is_device_name(record.device)) {
+    throw Error(ErrorKind::kFormat, fmt::format("\"device\" is \"{}\", expected cpu, cuda or "
+                                                "cuda:NUMBER",
+                                                printable(record.device)));
+  }
   if (record.threads < 1 || record.threads > kMostThreads) {
     throw Error(ErrorKind::kFormat, fmt::format("an impossible number of \"threads\", {}, expected "
                                                 "1 to {}",
                                                 record.threads, kMostThreads));
   }
+  const auto first = record.options.seed;
   if (record.seed < first ||
       record.seed - first >= static_cast<std::uint64_t>(record.options.count)) {
     throw Error(ErrorKind::kFormat,
                 fmt::format("an impossible \"seed\", {}: its batch of {} begins with {}",
                             record.seed, record.options.count, first));
   }
+}
+
+PictureRecord from_json(const Json& json, const std::string& origin) {
+  if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
+  // What a grid was made of is in its cells' own files.
+  if (json.contains("seeds")) {
+    throw Error(ErrorKind::kFormat,
+                origin + " belongs to a grid; run one of its pictures again instead");
+  }
+  if (json.contains(kMakerKey)) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} says that {} made it, expected a picture of mos sample", origin,
+                            printable(json_value<std::string>(json, kMakerKey, ""))));
+  }
+  refuse_other_keys(json, {kProgramKey, "libtorch", "base", "concepts", "scene", "options",
+                           "device", "dtype", "threads", "seed", "parameters"});
+  PictureRecord record;
+  record.program = json_required<std::string>(json, kProgramKey);
+  record.libtorch = json_required<std::string>(json, "libtorch");
+  const auto base = object_in(json, "base");
+  refuse_other_keys(base, {"path", "hash", "read"});
+  record.base = json_required<std::string>(base, "path");
+  record.base_hash = json_required<std::string>(base, "hash");
+  if (base.contains("read")) read_options(object_in(base, "read"), origin, record.read);
+  const auto concepts = json_required<Json>(json, "concepts");
+  if (!concepts.is_array()) throw_json_type_error("concepts", concepts, "a list");
+  for (const auto& use : concepts) record.concepts.push_back(use_from_json(use));
+  record.options = options_from_json(object_in(json, "options"), origin);
+  record.has_syntax = !record.options.sampler.plain_text;
+  record.scene = region::scene_from_json(object_in(json, "scene"), origin,
+                                         {record.options.height, record.options.width});
+  record.device = json_required<std::string>(json, "device");
+  record.dtype = json_required<std::string>(json, "dtype");
+  record.threads = json_required<std::int64_t>(json, "threads");
+  record.seed = json_required<std::uint64_t>(json, "seed");
+  record.has_parameters = json_value(json, "parameters", false);
+  check_record(record);
   return record;
 }
 
@@ -136,7 +184,12 @@ PictureRecord read_record(const fs::path& picture) {
                                                 picture.string()));
   }
   const auto origin = fmt::format("the record in {}", picture.string());
-  return naming(origin, [&] { return from_json(parse_json(found->second, origin), origin); });
+  try {
+    return naming(origin, [&] { return from_json(parse_json(found->second, origin), origin); });
+  } catch (const Error& error) {
+    // Nobody is asked to write records: what is wrong in one is the file's fault, all of it.
+    throw Error(ErrorKind::kFormat, error.what());
+  }
 }
 
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {

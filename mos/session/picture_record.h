@@ -50,7 +50,7 @@ std::string record_text(const PictureRecord& record);
 std::string sidecar_text(const PictureRecord& record);
 
 /// The record in a picture that `mos sample` has made.
-/// Throws kIo, kFormat for files without one, kUsage for a grid.
+/// Throws kIo, kFormat for files without one, for a grid, and whatever is wrong in a record.
 PictureRecord read_record(const std::filesystem::path& picture);
 
 /// NAME.png and beside it NAME.json, both complete before either appears: one that cannot be then,

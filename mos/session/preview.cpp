@@ -1,9 +1,18 @@
 #include "mos/session/preview.h"
 
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <memory>
+#include <system_error>
 #include <utility>
 
-#include "mos/io/image.h"
+#include "mos/base/error.h"
+#include "mos/base/stopwatch.h"
+#include "mos/base/temporary.h"
+#include "mos/io/quick_png.h"
 
 namespace mos::session {
 
@@ -17,7 +26,8 @@ Preview::Preview(std::int64_t every, const diffusion::Model& model,
 
 namespace {
 
-/// The file of a preview, which goes however painting ends.
+/// The file of a preview, which goes however painting ends. It is replaced in one step and without
+/// waiting for the disk, since nobody misses it after a power cut.
 class ShownFile {
  public:
   explicit ShownFile(fs::path path) : path_(std::move(path)) {}
@@ -26,8 +36,20 @@ class ShownFile {
   ShownFile& operator=(const ShownFile&) = delete;
 
   const fs::path& path() const { return path_; }
-  void write(const torch::Tensor& pixels, const std::string& record) {
-    io::write_png(path_, pixels, {{kRecordKeyword, record}});
+  /// Throws kIo.
+  void write(const std::string& bytes) {
+    Temporary next(path_, Temporary::Kind::kFile);
+    std::ofstream stream(next.path(), std::ios::binary);
+    stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    stream.close();
+    std::error_code code;
+    if (stream) fs::rename(next.path(), path_, code);
+    if (!stream || code) {
+      throw Error(ErrorKind::kIo,
+                  fmt::format("cannot write {}: {}; choose another place", path_.string(),
+                              code ? code.message() : std::strerror(errno)));
+    }
+    next.release();
     is_there_ = true;
   }
   void remove() {
@@ -45,21 +67,44 @@ class ShownFile {
 
 fs::path Preview::path_of(fs::path picture) { return picture.replace_extension(".preview.png"); }
 
+namespace {
+
+/// Previews of one batch: where the last one is, since when, and what it cost.
+struct Shown {
+  explicit Shown(fs::path path) : file(std::move(path)) {}
+
+  ShownFile file;
+  Stopwatch since = {};
+  double cost = 0.0;  ///< Seconds.
+
+  /// Where steps take hardly longer than previews, fewer come than were asked for, so that all of
+  /// them stay below a hundredth of the time.
+  bool is_due() const {
+    constexpr double kPause = 150.0;  // times the cost
+    return since.seconds() >= kPause * cost;
+  }
+};
+
+}  // namespace
+
 diffusion::StepCallback Preview::of_batch(diffusion::StepCallback inner, const fs::path& picture,
                                           const PictureRecord& record) const {
   if (every_ <= 0) return inner;
   constexpr std::int64_t kPixels = 4;  // of each latent position along a side
-  return [this, inner = std::move(inner), file = std::make_shared<ShownFile>(path_of(picture)),
+  auto shown = std::make_shared<Shown>(path_of(picture));
+  return [this, inner = std::move(inner), shown = std::move(shown),
           text = record_text(record)](const diffusion::DenoiseStep& step) {
     if (inner) inner(step);
-    if (step.index + 1 == step.total) {
-      file->remove();
-    } else if ((step.index + 1) % every_ == 0) {
-      const auto small = colours_->picture(step.seen());
-      file->write(io::resize_nearest(small, small.size(0) * kPixels, small.size(1) * kPixels),
-                  text);
-      if (tell_) tell_(file->path());
-    }
+    if (step.index + 1 == step.total) return shown->file.remove();
+    if ((step.index + 1) % every_ != 0 || !shown->is_due()) return;
+    const Stopwatch watch;
+    const auto small = colours_->picture(step.seen());
+    const auto pixels =
+        small.repeat_interleave(kPixels, 0).repeat_interleave(kPixels, 1).contiguous();
+    shown->file.write(io::quick_png(pixels, {{kRecordKeyword, text}}));
+    if (tell_) tell_(shown->file.path());
+    shown->cost = watch.seconds();
+    shown->since = Stopwatch();
   };
 }
 

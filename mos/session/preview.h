@@ -14,8 +14,8 @@ namespace mos::session {
 /// NAME.preview.png, replaced every few steps and taken away at the end.
 class Preview {
  public:
-  /// Every `every` steps; 0: never, and nothing is done at all. `tell`, if any, gets the path when
-  /// there is a new one.
+  /// Every `every` steps, or less often where that would cost a hundredth of their time; 0: never,
+  /// and nothing is done at all. `tell`, if any, gets the path when there is a new one.
   Preview(std::int64_t every, const diffusion::Model& model,
           std::function<void(const std::filesystem::path&)> tell = {});
 

@@ -4,10 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <filesystem>
 #include <map>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -33,20 +35,15 @@ std::string hash_of(const concepts::ConceptFile& file, const std::string& path) 
   auto all = file_hash(path);
   // One hash for several files: that of their hashes.
   for (const auto& beside : file.companions) all += file_hash(beside);
-  Sha256 sha;
-  sha.update(all.data(), all.size());
-  return sha.hex();
+  return sha256_of(all);
 }
 
-std::vector<concepts::ConceptFile> load_concepts(std::vector<ConceptUse>& uses,
+std::vector<concepts::ConceptFile> load_concepts(const std::vector<ConceptUse>& uses,
                                                  const KeyOptions& keys) {
   std::vector<concepts::ConceptFile> files;
-  for (auto& use : uses) {
+  for (const auto& use : uses) {
     check_factor("the factor on " + use.file, use.scale);
     files.push_back(concepts::read_concept_file(use.file, keys.unexpected()));
-    const auto hash = hash_of(files.back(), use.file);
-    check_hash(use.file, use.sha256, hash);
-    use.sha256 = hash;
   }
   return files;
 }
@@ -126,6 +123,63 @@ std::vector<Session::Guest> add_words(diffusion::Model& model, concepts::Concept
   return guests;
 }
 
+/// Concepts that options name by their files.
+struct GivenFiles {
+  std::vector<ConceptUse> uses;  ///< With their hashes.
+  std::vector<concepts::ConceptFile> files;
+};
+
+GivenFiles read_given(const SessionOptions& options) {
+  GivenFiles given{options.concepts, load_concepts(options.concepts, options.keys)};
+  for (std::size_t i = 0; i < given.files.size(); ++i) {
+    auto& use = given.uses[i];
+    const auto hash = hash_of(given.files[i], use.file);
+    check_hash(use.file, use.sha256, hash);
+    use.sha256 = hash;
+  }
+  return given;
+}
+
+/// Those that options hold, then those of files, without what `model` has no place for.
+std::vector<HeldConcept> hold(diffusion::Model& model, GivenFiles& given,
+                              const SessionOptions& options) {
+  auto held = options.held;
+  for (std::size_t i = 0; i < given.files.size(); ++i) {
+    const auto& use = given.uses[i];
+    auto& delta = given.files[i].delta;
+    settle_keys(use.file, model, delta, std::move(given.files[i].keys), options.keys);
+    held.push_back({use.file, std::move(delta), use.scale});
+  }
+  return held;
+}
+
+/// `model` with the words of `held`.
+Session with_words(diffusion::Model model, GivenFiles given, const std::vector<HeldConcept>& held,
+                   const SessionOptions& options) {
+  auto tokens = concepts::known_words(model);
+  auto guests = add_words(model, tokens, held);
+  return {.model = std::move(model),
+          .tokens = std::move(tokens),
+          .base = options.base,
+          .read = options.read,
+          .concepts = std::move(given.uses),
+          .guests = std::move(guests)};
+}
+
+/// `model`, of the hash `hash`, with all concepts in it.
+Session furnished(diffusion::Model model, const std::string& hash, GivenFiles given,
+                  const SessionOptions& options) {
+  for (std::size_t i = 0; i < given.files.size(); ++i) {
+    compare_base(given.uses[i].file, given.files[i].delta, hash);
+  }
+  auto held = hold(model, given, options);
+  merge(model, held, options);
+  auto session = with_words(std::move(model), std::move(given), held, options);
+  session.base_hash = hash;
+  if (options.compose != region::Compose::kMerged) session.apart = std::move(held);
+  return session;
+}
+
 }  // namespace
 
 void check_hash(const std::string& what, const std::string& expected, const std::string& actual) {
@@ -138,34 +192,34 @@ void check_hash(const std::string& what, const std::string& expected, const std:
 
 Session open_session(const SessionOptions& options) {
   torch::NoGradGuard no_grad;
-  auto uses = options.concepts;
-  auto files = load_concepts(uses, options.keys);
-  auto held = options.held;
-  const bool is_plain = files.empty() && held.empty();
+  auto given = read_given(options);
+  const bool is_plain = given.files.empty() && options.held.empty();
   auto model = diffusion::Model::load(
       options.base,
       // Weights that are merged into are loaded as they are, and rounded once, after the sum.
       {.dtype = is_plain ? std::optional(options.dtype) : std::nullopt, .read = options.read});
   const auto hash = diffusion::model_hash(model);
   check_hash("the base model " + options.base, options.base_hash, hash);
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    auto& delta = files[i].delta;
-    compare_base(uses[i].file, delta, hash);
-    settle_keys(uses[i].file, model, delta, std::move(files[i].keys), options.keys);
-    held.push_back({uses[i].file, std::move(delta), uses[i].scale});
+  return furnished(std::move(model), hash, std::move(given), options);
+}
+
+Session open_session(diffusion::Model model, const SessionOptions& options) {
+  torch::NoGradGuard no_grad;
+  auto given = read_given(options);
+  const auto hash = options.base_hash.empty() ? diffusion::model_hash(model) : options.base_hash;
+  return furnished(std::move(model), hash, std::move(given), options);
+}
+
+Session session_of_shapes(const SessionOptions& options) {
+  GivenFiles given{options.concepts, load_concepts(options.concepts, options.keys)};
+  auto model = diffusion::Model::shapes(options.base, options.read);
+  const auto held = hold(model, given, options);
+  for (const auto& one : held) {
+    for (const auto& [part, updates] : one.delta.updates) {
+      concepts::find_layers(*model.network(part), updates, one.name);
+    }
   }
-  merge(model, held, options);
-  auto tokens = concepts::known_words(model);
-  auto guests = add_words(model, tokens, held);
-  return {.model = std::move(model),
-          .tokens = std::move(tokens),
-          .base = options.base,
-          .read = options.read,
-          .base_hash = hash,
-          .concepts = std::move(uses),
-          .guests = std::move(guests),
-          .apart = options.compose == region::Compose::kMerged ? std::vector<HeldConcept>()
-                                                               : std::move(held)};
+  return with_words(std::move(model), std::move(given), held, options);
 }
 
 bool calls(const Session& session, const Session::Guest& guest, const std::string& prompt) {
@@ -178,21 +232,32 @@ bool calls(const Session& session, const Session::Guest& guest, const std::strin
 }
 
 std::string find_lora(const std::string& name, const std::filesystem::path& folder) {
+  constexpr std::array<std::string_view, 6> kEndings = {"",     ".safetensors", ".pt",
+                                                        ".pth", ".bin",         ".ckpt"};
+  const std::filesystem::path path(name);
+  if (path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end()) {
+    // A prompt can be somebody else's, and files are the user's own.
+    throw Error(ErrorKind::kUsage,
+                fmt::format("a prompt names <lora:{}>, but a name leads to no other place than "
+                            "--lora-folder and the folders in it; give the file with --concept {}",
+                            name, name));
+  }
   // The folder first: a file of that name in the working folder is there by chance.
   for (const auto& place : {folder / name, std::filesystem::path(name)}) {
-    for (const char* ending : {"", ".safetensors", ".pt", ".pth", ".bin", ".ckpt"}) {
+    for (const auto ending : kEndings) {
       auto file = place;
       file += ending;
       std::error_code ignored;
       if (std::filesystem::is_regular_file(file, ignored)) return file.lexically_normal().string();
     }
   }
-  throw Error(
-      ErrorKind::kUsage,
-      fmt::format("a prompt names <lora:{}>, but there is no file {}.safetensors in {}; name "
-                  "its folder with --lora-folder, or take brackets for plain text with "
-                  "--plain-text",
-                  name, name, folder.string()));
+  const bool has_ending = std::any_of(kEndings.begin() + 1, kEndings.end(),
+                                      [&](auto ending) { return name.ends_with(ending); });
+  throw Error(ErrorKind::kUsage,
+              fmt::format("a prompt names <lora:{}>, but there is no file {}{} in {}; name its "
+                          "folder with --lora-folder, or take brackets for plain text with "
+                          "--plain-text",
+                          name, name, has_ending ? "" : ".safetensors", folder.string()));
 }
 
 void check_words(const Session& session, const region::Scene& scene, bool plain_text) {
@@ -208,9 +273,12 @@ void check_words(const Session& session, const region::Scene& scene, bool plain_
   std::set<std::string> said;
   for (const auto& prompt : prompts) {
     refuse_unknown_words(session, prompt);
-    if (plain_text) warn_if_cut(session, prompt);
-    if (!plain_text) text::parse_weights(prompt);  // throws for what it cannot mean
-    for (const auto& sentence : text::foreign_syntax(prompt, plain_text)) {
+    if (plain_text) {  // asked for, so that nothing in it is news but what is lost
+      warn_if_cut(session, prompt);
+      continue;
+    }
+    text::parse_weights(prompt);  // throws for what it cannot mean
+    for (const auto& sentence : text::foreign_syntax(prompt, /*plain_text=*/false)) {
       if (said.insert(sentence).second) log::warn(sentence);
     }
   }

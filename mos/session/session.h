@@ -66,13 +66,22 @@ bool calls(const Session& session, const Session::Guest& guest, const std::strin
 /// fit the base model or a hash is another one.
 Session open_session(const SessionOptions& options);
 
+/// The same on a model that is loaded already, whose words, weights, device and precision this
+/// changes. `options.base_hash` is taken for its hash; empty: it is computed.
+Session open_session(diffusion::Model model, const SessionOptions& options);
+
+/// The same without the weights of the model and the hashes of files: for checks, and nothing can
+/// be painted with it. Throws as open_session does where that shows.
+Session session_of_shapes(const SessionOptions& options);
+
 /// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
 /// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
 /// are cut and of what other programs would not read as plain words.
 void check_words(const Session& session, const region::Scene& scene, bool plain_text);
 
 /// The file that `<lora:name>` in a prompt means: `name` as it stands, or with the ending of a
-/// concept's file, in `folder` or on its own. Throws kUsage naming where it was looked for.
+/// concept's file, in `folder` or on its own. Throws kUsage naming where it was looked for, and for
+/// a name that leads out of there: one that is absolute or goes up.
 std::string find_lora(const std::string& name, const std::filesystem::path& folder);
 
 /// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.

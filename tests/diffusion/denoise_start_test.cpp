@@ -4,11 +4,13 @@
 
 #include "mos/base/error.h"
 #include "mos/diffusion/denoise.h"
+#include "tests/support/difference.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::diffusion {
 namespace {
 
+using test::difference;
 using torch::Tensor;
 
 class DenoiseStart : public testing::Test {
@@ -34,10 +36,6 @@ class DenoiseStart : public testing::Test {
     auto generator = seeded_generator(9);
     return randn({1, 4, 8, 8}, generator);
   }
-  static double difference(const Tensor& a, const Tensor& b) {
-    return (a - b).abs().max().item<double>();
-  }
-
   Model model_ = tiny::model();
   std::unique_ptr<Scheduler> scheduler_;
   std::vector<at::Generator> generators_;

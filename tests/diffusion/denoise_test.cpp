@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "mos/base/error.h"
+#include "tests/support/difference.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::diffusion {
+using test::difference;
+
 namespace {
 
 class Denoise : public testing::Test {
@@ -24,10 +27,6 @@ class Denoise : public testing::Test {
   nn::Conditioning encoded(const std::string& prompt) const {
     const torch::NoGradGuard no_grad;
     return encode_texts(model_.towers, std::span(&prompt, 1));
-  }
-
-  static double difference(const torch::Tensor& a, const torch::Tensor& b) {
-    return (a - b).abs().max().item<double>();
   }
 
   Model model_ = tiny::model();

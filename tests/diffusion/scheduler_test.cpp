@@ -7,10 +7,12 @@
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "tests/support/errors.h"
 
 namespace mos::diffusion {
 namespace {
 
+using test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -25,19 +27,6 @@ Json config(const Json& changes = Json::object()) {
                  {"skip_prk_steps", true}};
   if (!changes.is_null()) values.update(changes);
   return values;
-}
-
-/// The message of the mos::Error of `kind` that `action` throws.
-template <typename Action>
-std::string error_of(ErrorKind kind, Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 torch::Tensor test_sample(std::uint64_t seed = 3) {
@@ -119,7 +108,7 @@ TEST(Pndm, RungeKuttaStartTakesTwelveCallsAndTheFourthStepFollows) {
   scheduler->set_timesteps(10);
   EXPECT_THAT(scheduler->timesteps(), ElementsAre(901, 851, 851, 801, 801, 751, 751, 701, 701, 651,
                                                   651, 601, 601, 501, 401, 301, 201, 101, 1));
-  error_of(ErrorKind::kUsage, [&] { scheduler->set_timesteps(3); });
+  message_of(ErrorKind::kUsage, [&] { scheduler->set_timesteps(3); });
 }
 
 TEST(Spacing, IsNumpysInAllThreeKinds) {
@@ -141,13 +130,13 @@ TEST(MakeScheduler, TakesTheConfigsClassUnlessOneIsNamed) {
 
 TEST(MakeScheduler, SuggestsTheNearestNameForAnUnknownOne) {
   const auto message =
-      error_of(ErrorKind::kFormat, [] { make_scheduler("EulerDiskreteScheduler", config()); });
+      message_of(ErrorKind::kFormat, [] { make_scheduler("EulerDiskreteScheduler", config()); });
   EXPECT_THAT(message, HasSubstr("EulerDiscreteScheduler"));
 }
 
 TEST(MakeScheduler, IgnoresKeysOfOtherSchedulersAndRefusesUnknownOnes) {
   EXPECT_NO_THROW(make_scheduler("euler", config({{"solver_order", 7}})));
-  const auto message = error_of(ErrorKind::kFormat, [] {
+  const auto message = message_of(ErrorKind::kFormat, [] {
     make_scheduler("ddim", config({{"step_offset", 1}}));
   });
   EXPECT_THAT(message, HasSubstr("\"step_offset\""));
@@ -156,7 +145,7 @@ TEST(MakeScheduler, IgnoresKeysOfOtherSchedulersAndRefusesUnknownOnes) {
 
 TEST(MakeScheduler, RefusesWhatItCannotHonourByName) {
   const auto refused = [](const std::string& name, const Json& changes) {
-    return error_of(ErrorKind::kFormat, [&] { make_scheduler(name, config(changes)); });
+    return message_of(ErrorKind::kFormat, [&] { make_scheduler(name, config(changes)); });
   };
   EXPECT_THAT(refused("ddim", {{"beta_schedule", "cosine"}}), HasSubstr("beta_schedule"));
   EXPECT_THAT(refused("ddim", {{"prediction_type", "eps"}}), HasSubstr("prediction_type"));
@@ -172,22 +161,44 @@ TEST(MakeScheduler, RefusesWhatItCannotHonourByName) {
   EXPECT_THAT(refused("pndm", {{"prediction_type", "sample"}}), HasSubstr("prediction_type"));
 }
 
+TEST(MakeScheduler, NamesTheFileOfWhatItCannotHonour) {
+  for (const auto& name : scheduler_names()) {
+    const auto refused = [&](const Json& changes) {
+      return message_of(ErrorKind::kFormat, [&] { make_scheduler(name, config(changes)); });
+    };
+    EXPECT_THAT(refused({{"beta_end", "big"}}), HasSubstr("scheduler_config.json")) << name;
+    EXPECT_THAT(refused({{"no_such_key", 1}}), HasSubstr("scheduler_config.json")) << name;
+  }
+}
+
+TEST(MakeScheduler, TakesNoOffsetThatIsLongerThanAnyTable) {
+  for (const auto& offset : {Json(1e30), Json(INT64_MAX), Json(INT64_MIN), Json("1"), Json(0.5)}) {
+    for (const char* name : {"ddim", "ddpm", "pndm", "dpm++", "euler", "unipc"}) {
+      const auto message = message_of(ErrorKind::kFormat, [&] {
+        make_scheduler(name, config({{"steps_offset", offset}}));
+      });
+      EXPECT_THAT(message, HasSubstr("steps_offset")) << name;
+      EXPECT_THAT(message, HasSubstr("scheduler_config.json")) << name;
+    }
+  }
+}
+
 TEST(MakeScheduler, GivesEtaToDdimAlone) {
-  error_of(ErrorKind::kUsage, [] { make_scheduler("euler", config(), {.eta = 0.5}); });
-  error_of(ErrorKind::kUsage, [] { make_scheduler("ddim", config(), {.eta = 1.5}); });
+  message_of(ErrorKind::kUsage, [] { make_scheduler("euler", config(), {.eta = 0.5}); });
+  message_of(ErrorKind::kUsage, [] { make_scheduler("ddim", config(), {.eta = 1.5}); });
   const auto scheduler = make_scheduler("ddim", config(), {.eta = 1.0});
   scheduler->set_timesteps(10);
   const auto sample = test_sample();
-  error_of(ErrorKind::kUsage, [&] { scheduler->step(sample, 0, sample); });
+  message_of(ErrorKind::kUsage, [&] { scheduler->step(sample, 0, sample); });
 }
 
 TEST(SetTimesteps, RefusesCountsThatTheScheduleDoesNotHave) {
   const auto scheduler = make_scheduler("ddim", config());
   for (const std::int64_t steps : {-1, 0, 1001}) {
-    error_of(ErrorKind::kUsage, [&] { scheduler->set_timesteps(steps); });
+    message_of(ErrorKind::kUsage, [&] { scheduler->set_timesteps(steps); });
   }
-  error_of(ErrorKind::kUsage,
-           [&] { scheduler->set_timesteps(1000); });  // steps_offset ends at 1000
+  message_of(ErrorKind::kUsage,
+             [&] { scheduler->set_timesteps(1000); });  // steps_offset ends at 1000
 }
 
 TEST(Schedulers, StartAgainAtStepZero) {
@@ -207,7 +218,7 @@ TEST(NoiseSource, GivesEachPictureOfABatchWhatItGetsAlone) {
   const auto both = pair.like(like);
   const auto second = alone.like(like.slice(0, 1));
   EXPECT_TRUE(torch::equal(both.slice(0, 1), second));
-  error_of(ErrorKind::kUsage, [&] { alone.like(like); });
+  message_of(ErrorKind::kUsage, [&] { alone.like(like); });
 }
 
 TEST(NoiseSchedule, ZeroTerminalSnrEndsInPureNoise) {

@@ -11,10 +11,12 @@
 #include "mos/diffusion/sigma/beta_quantile.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 #include "mos/diffusion/sigma/sigma_method.h"
+#include "tests/support/errors.h"
 
 namespace mos::diffusion {
 namespace {
 
+using test::message_of;
 using testing::HasSubstr;
 using torch::Tensor;
 
@@ -22,17 +24,6 @@ const Json kConfig = {{"beta_start", 0.00085},
                       {"beta_end", 0.012},
                       {"beta_schedule", "scaled_linear"},
                       {"steps_offset", 1}};
-
-std::string error_of(ErrorKind kind, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 /// What a perfect network says of a sample at level σ.
 using Denoiser = std::function<Tensor(const Tensor&, double)>;
@@ -167,7 +158,7 @@ TEST(SchedulerNames, AllFourLanguagesMeanTheSame) {
 
 TEST(SchedulerNames, AListNamesAllAndAnErrorTheNearest) {
   for (const auto& name : scheduler_names()) EXPECT_THAT(scheduler_list(), HasSubstr(name));
-  EXPECT_THAT(error_of(ErrorKind::kUsage, [] { check_scheduler_name("unipic", "--scheduler"); }),
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [] { check_scheduler_name("unipic", "--scheduler"); }),
               HasSubstr("unipc"));
 }
 
@@ -178,7 +169,7 @@ TEST(MakeScheduler, TakesSigmasWhereThereAreAny) {
   for (const auto& entry : scheduler_table()) {
     if (*entry.method == '\0') {
       const auto message =
-          error_of(ErrorKind::kUsage, [&] { make(entry.name, {.sigmas = "karras"}); });
+          message_of(ErrorKind::kUsage, [&] { make(entry.name, {.sigmas = "karras"}); });
       EXPECT_THAT(message, HasSubstr("timesteps"));
       continue;
     }
@@ -189,7 +180,7 @@ TEST(MakeScheduler, TakesSigmasWhereThereAreAny) {
     }
     EXPECT_NO_THROW(make(entry.name, {.sigmas = "automatic"}));
   }
-  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { make("euler", {.sigmas = "karas"}); }),
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { make("euler", {.sigmas = "karas"}); }),
               HasSubstr("karras"));
 }
 
@@ -199,15 +190,15 @@ TEST(MakeScheduler, GivesFreshNoiseToThoseThatHaveIt) {
   };
   EXPECT_NO_THROW(make("tcd", 0.0));
   EXPECT_NO_THROW(make("dpm++2m_sde", 0.5));
-  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { make("heun", 0.5); }), HasSubstr("heun"));
-  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { make("euler_a", 1.5); }), HasSubstr("0 to 1"));
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { make("heun", 0.5); }), HasSubstr("heun"));
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { make("euler_a", 1.5); }), HasSubstr("0 to 1"));
 }
 
 TEST(FewSteps, AreThoseOfTheDistillationAndNoMore) {
   const auto lcm = make_scheduler("lcm", kConfig);
   lcm->set_timesteps(4);
   EXPECT_THAT(lcm->timesteps(), testing::ElementsAre(999, 759, 499, 259));
-  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { lcm->set_timesteps(51); }), HasSubstr("50"));
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { lcm->set_timesteps(51); }), HasSubstr("50"));
 }
 
 }  // namespace

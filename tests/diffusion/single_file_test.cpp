@@ -24,8 +24,8 @@ std::string weights_of(const fs::path& model) {
          read_text_file(model / "text_encoder/model.safetensors");
 }
 
-std::string error_of(ErrorKind kind, const fs::path& path,
-                     const checkpoint::ReadOptions& read = {}) {
+std::string loading_error(ErrorKind kind, const fs::path& path,
+                          const checkpoint::ReadOptions& read = {}) {
   try {
     Model::load(path, {.read = read});
   } catch (const Error& error) {
@@ -107,12 +107,12 @@ TEST_F(SingleFile, AveragedWeightsAreTakenWhenAskedFor) {
 }
 
 TEST_F(SingleFile, AveragedWeightsAreNeverMixedWithTrainedOnes) {
-  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.ema = true}), HasSubstr("model_ema"));
+  EXPECT_THAT(loading_error(ErrorKind::kUsage, file(), {.ema = true}), HasSubstr("model_ema"));
   rewrite([](io::StateDict& tensors) {
     add_averaged(tensors, 7.0F);
     tensors.erase("model_ema.diffusion_modelout2bias");
   });
-  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors"), {.ema = true}),
+  EXPECT_THAT(loading_error(ErrorKind::kMismatch, path("changed.safetensors"), {.ema = true}),
               HasSubstr("model_ema.diffusion_modelout2bias"));
 }
 
@@ -123,7 +123,7 @@ TEST_F(SingleFile, AHalfMatchingFileListsEveryKey) {
     tensors["model.diffusion_model.input_blocks.0.0.bias"] = torch::zeros({3});
     tensors["model.diffusion_model.extra"] = torch::zeros({1});
   });
-  const auto message = error_of(ErrorKind::kMismatch, path("changed.safetensors"));
+  const auto message = loading_error(ErrorKind::kMismatch, path("changed.safetensors"));
   EXPECT_THAT(message, HasSubstr("unet/conv_out.bias"));
   EXPECT_THAT(message, HasSubstr("vae/quant_conv.bias"));
   EXPECT_THAT(message, HasSubstr("unet/conv_in.bias ([3] in the file, [8] in the model)"));
@@ -134,11 +134,11 @@ TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
   rewrite([](io::StateDict& tensors) {
     tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch::zeros({8, 9, 3, 3});
   });
-  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("changed.safetensors")),
+  EXPECT_THAT(loading_error(ErrorKind::kMismatch, path("changed.safetensors")),
               HasSubstr("inpainting U-Net with 9 input channels"));
   const auto only = [&](const std::string& key, torch::Tensor tensor) {
     io::save_safetensors(path("other.safetensors"), {{key, std::move(tensor)}});
-    return error_of(ErrorKind::kMismatch, path("other.safetensors"));
+    return loading_error(ErrorKind::kMismatch, path("other.safetensors"));
   };
   EXPECT_THAT(only("double_blocks.0.img_attn.qkv.weight", torch::zeros({2, 2})), HasSubstr("Flux"));
   EXPECT_THAT(only("unet.lora_down.weight", torch::zeros({2, 2})), HasSubstr("holds no U-Net"));
@@ -147,14 +147,15 @@ TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
       {{"model.diffusion_model.input_blocks.0.0.weight", torch::zeros({8, 4, 3, 3})},
        {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
         torch::zeros({2, 2048})}});
-  EXPECT_THAT(error_of(ErrorKind::kMismatch, path("other.safetensors")),
+  EXPECT_THAT(loading_error(ErrorKind::kMismatch, path("other.safetensors")),
               HasSubstr("Stable Diffusion XL"));
 }
 
 TEST_F(SingleFile, ThePredictionTypeCanBeSaid) {
   const auto model = Model::load(file(), {.read = {.prediction_type = "v_prediction"}});
   EXPECT_EQ(model.settings.scheduler_config.at("prediction_type"), "v_prediction");
-  EXPECT_THAT(error_of(ErrorKind::kUsage, file(), {.prediction_type = "x"}), HasSubstr("epsilon"));
+  EXPECT_THAT(loading_error(ErrorKind::kUsage, file(), {.prediction_type = "x"}),
+              HasSubstr("epsilon"));
 }
 
 /// A model without settings of ours, in the smallest widths that the original code's 32 groups of a
@@ -222,8 +223,8 @@ TEST_F(Folder, ShardsAreReadThroughTheirIndexAndMissingOnesAreNamed) {
   fs::remove(unet(".safetensors"));
   EXPECT_EQ(hash(), whole);
   fs::remove(folder() / "unet/b.safetensors");
-  EXPECT_THAT(error_of(ErrorKind::kIo, folder()), HasSubstr("1 of its 2 shards"));
-  EXPECT_THAT(error_of(ErrorKind::kIo, folder()), HasSubstr("b.safetensors"));
+  EXPECT_THAT(loading_error(ErrorKind::kIo, folder()), HasSubstr("1 of its 2 shards"));
+  EXPECT_THAT(loading_error(ErrorKind::kIo, folder()), HasSubstr("b.safetensors"));
 }
 
 TEST_F(Folder, WeightsOfTorchSaveAreRead) {
@@ -238,7 +239,8 @@ TEST_F(Folder, OtherFamiliesAreRefusedByName) {
   index["_class_name"] = "StableDiffusionXLPipeline";
   index["text_encoder_2"] = {"transformers", "CLIPTextModelWithProjection"};
   write_text_file(folder() / "model_index.json", index.dump());
-  EXPECT_THAT(error_of(ErrorKind::kMismatch, folder()), HasSubstr("StableDiffusionXLPipeline"));
+  EXPECT_THAT(loading_error(ErrorKind::kMismatch, folder()),
+              HasSubstr("StableDiffusionXLPipeline"));
 }
 
 TEST_F(Folder, AVariantIsReadWhereThereIsOneAndMissedWhereThereIsNone) {
@@ -248,7 +250,7 @@ TEST_F(Folder, AVariantIsReadWhereThereIsOneAndMissedWhereThereIsNone) {
   const auto model = Model::load(folder(), {.read = {.variant = "fp16"}});
   EXPECT_EQ(io::state_dict_of(*model.unet).at("conv_in.weight").abs().max().item<float>(), 0.0F);
   EXPECT_GT(io::state_dict_of(*model.vae).at("quant_conv.weight").abs().max().item<float>(), 0.0F);
-  EXPECT_THAT(error_of(ErrorKind::kIo, folder(), {.variant = "ema"}), HasSubstr("ema"));
+  EXPECT_THAT(loading_error(ErrorKind::kIo, folder(), {.variant = "ema"}), HasSubstr("ema"));
 }
 
 }  // namespace

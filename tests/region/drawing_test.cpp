@@ -15,15 +15,17 @@ namespace {
 using testing::HasSubstr;
 using torch::Tensor;
 
-constexpr Canvas kCanvas{32, 64};
+constexpr Canvas kDrawn{32, 64};
 
-Scene scene_of(const std::string& drawing) {
+Scene scene_with_drawing(const std::string& drawing) {
   return scene_from_json(
       parse_json(R"({"regions": [{"prompt": "a", "drawing": )" + drawing + "}]}", "scene"), "scene",
-      kCanvas);
+      kDrawn);
 }
 
-Tensor mask_of(const std::string& drawing) { return region_masks(scene_of(drawing), kCanvas)[0]; }
+Tensor mask_of(const std::string& drawing) {
+  return region_masks(scene_with_drawing(drawing), kDrawn)[0];
+}
 
 double area(const Tensor& mask) { return mask.sum().item<double>(); }
 
@@ -53,10 +55,11 @@ TEST(Drawings, AnAreaIsAPolygonAndErasingTakesAwayWhatWasBefore) {
 }
 
 TEST(Drawings, FractionsAndPixelsNameTheSamePlacesAndComeBackFromRecords) {
-  const auto pixels = scene_of(R"([{"points": [[8, 16], [24, 48]], "width": 8}])");
-  const auto shares = scene_of(R"([{"points": [[0.25, 0.25], [0.75, 0.75]], "width": 0.25}])");
-  EXPECT_TRUE(torch::equal(region_masks(pixels, kCanvas)[0], region_masks(shares, kCanvas)[0]));
-  const auto again = scene_from_json(scene_to_json(pixels), "record", kCanvas);
+  const auto pixels = scene_with_drawing(R"([{"points": [[8, 16], [24, 48]], "width": 8}])");
+  const auto shares =
+      scene_with_drawing(R"([{"points": [[0.25, 0.25], [0.75, 0.75]], "width": 0.25}])");
+  EXPECT_TRUE(torch::equal(region_masks(pixels, kDrawn)[0], region_masks(shares, kDrawn)[0]));
+  const auto again = scene_from_json(scene_to_json(pixels), "record", kDrawn);
   EXPECT_EQ(scene_to_json(again), scene_to_json(pixels));
   EXPECT_FALSE(pixels.is_plain());
 }
@@ -64,7 +67,7 @@ TEST(Drawings, FractionsAndPixelsNameTheSamePlacesAndComeBackFromRecords) {
 TEST(Drawings, WhatCannotBeDrawnIsNamed) {
   const auto message = [](const std::string& drawing) -> std::string {
     try {
-      scene_of(drawing);
+      scene_with_drawing(drawing);
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kUsage);
       return error.what();

@@ -1,9 +1,11 @@
 #include "mos/region/foreign_record.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "mos/base/error.h"
+#include "mos/diffusion/scheduler_names.h"
 
 namespace mos::region {
 namespace {
@@ -43,6 +45,8 @@ TEST(Parameters, OldNamesOfSamplersHoldTheirSigmas) {
   const auto unknown = read_parameters("Steps: 9, Sampler: DPM adaptive, Seed: x", "x");
   EXPECT_EQ(unknown.prompt, "");
   EXPECT_EQ(unknown.left_out.size(), 2U);
+  EXPECT_THAT(read_parameters("Steps: 9, Seed: -1", "x").left_out,
+              ElementsAre("Seed is -1, which stands for one drawn by chance; 0 is taken"));
 }
 
 TEST(Parameters, OfASecondPassAndOfImg2imgAreToldApart) {
@@ -168,7 +172,8 @@ constexpr const char* kGraph = R"({
 
 TEST(Graphs, OfComfyUiWithOneSamplerAreRead) {
   const auto record = read_comfyui_graph(kGraph, "x.png");
-  EXPECT_EQ(record.prompt, "a cat <lora:x.safetensors:0.5>");
+  EXPECT_EQ(record.prompt, "a cat");
+  EXPECT_THAT(record.loras, ElementsAre(text::LoraTag{"x.safetensors", 0.5}));
   EXPECT_EQ(record.negative_prompt, "bad");
   EXPECT_EQ(record.model, "v1-5.safetensors");
   EXPECT_EQ(record.options.scheduler, "dpm++");
@@ -176,6 +181,16 @@ TEST(Graphs, OfComfyUiWithOneSamplerAreRead) {
   EXPECT_EQ(record.options.seed, 5U);
   EXPECT_EQ(record.options.width, 640);
   EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("FreeU")));
+}
+
+TEST(Graphs, TheFirstFormOfUniPcStaysThat) {
+  const auto scheduler = [](const char* name) {
+    const auto graph = fmt::format(
+        R"({{"1": {{"class_type": "KSampler", "inputs": {{"sampler_name": "{}"}}}}}})", name);
+    return read_comfyui_graph(graph, "x").options.scheduler;
+  };
+  EXPECT_TRUE(diffusion::find_scheduler(scheduler("uni_pc"))->bh1);
+  EXPECT_FALSE(diffusion::find_scheduler(scheduler("uni_pc_bh2"))->bh1);
 }
 
 constexpr const char* kAreas = R"({
@@ -239,7 +254,8 @@ TEST(InvokeAi, RegionsOfItsCanvasAreDrawings) {
   const auto record = *read_foreign({{"invokeai_metadata", kInvokeAi}}, "x.png");
   EXPECT_EQ(record.scene.at("root_prompt"), "sea");
   EXPECT_EQ(record.scene.at("root_negative_prompt"), "bad");
-  EXPECT_EQ(record.prompt, " <lora:ink:0.75>");
+  EXPECT_EQ(record.prompt, "");
+  EXPECT_THAT(record.loras, ElementsAre(text::LoraTag{"ink", 0.75}));
   EXPECT_EQ(record.options.scheduler, "dpm++");
   EXPECT_EQ(record.options.sampler.sigmas, "karras");
   EXPECT_EQ(record.options.sampler.clip_skip, 2);
@@ -270,6 +286,25 @@ TEST(InvokeAi, ValuesOfAnotherKindAreNamed) {
               ElementsAre(HasSubstr("positive_prompt"), HasSubstr("width, which is \"wide\""),
                           HasSubstr("seed, which is -1"), HasSubstr("steps, which is 2.7"),
                           HasSubstr("last 9223372036854775807 layers"), HasSubstr("weight")));
+}
+
+TEST(InvokeAi, GuidanceOfEachStepIsReadOrNamed) {
+  const auto read = [](const std::string& scale) {
+    return read_invokeai_metadata(R"({"positive_prompt": "sea", "cfg_scale": )" + scale + "}", "x");
+  };
+  const auto same = read("[6.5, 6.5, 6.5]");
+  EXPECT_EQ(same.options.guidance_scale, 6.5);
+  EXPECT_THAT(same.left_out, IsEmpty());
+  const auto changing = read("[9, 6, 3]");
+  EXPECT_EQ(changing.options.guidance_scale, 6.0);
+  EXPECT_THAT(changing.left_out, ElementsAre(HasSubstr("from 9 to 3 over the steps")));
+  const auto usual = SampleOptions().guidance_scale;
+  EXPECT_EQ(read("[]").options.guidance_scale, usual);
+  for (const char* text : {R"([6, "much"])", R"("much")"}) {
+    const auto wrong = read(text);
+    EXPECT_EQ(wrong.options.guidance_scale, usual);
+    EXPECT_THAT(wrong.left_out, ElementsAre(HasSubstr("cfg_scale, which is")));
+  }
 }
 
 TEST(InvokeAi, PicturesWithoutRegionsHaveTheirPrompts) {

@@ -8,12 +8,14 @@
 #include "mos/io/image.h"
 #include "mos/region/region_mask.h"
 #include "mos/region/regional_attention.h"
+#include "tests/support/difference.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::region {
 namespace {
 
+using test::difference;
 using torch::Tensor;
 
 /// Cross-attention and self-attention of 8 channels on features of 4 × 6, for latents of that size.
@@ -52,9 +54,6 @@ class Masked : public testing::Test {
   }
   Tensor plain() { return cross_->forward(hidden_, context_); }
 
-  static double difference(const Tensor& a, const Tensor& b) {
-    return (a - b).abs().max().item<double>();
-  }
   static Tensor flat(const Tensor& mask) { return mask.flatten().view({1, -1, 1}); }
 
   torch::NoGradGuard no_grad_;
@@ -133,14 +132,14 @@ TEST_F(Masked, WithoutRegionsIsolationIsPlainSelfAttention) {
   EXPECT_LT(difference(processor.process(*self_, hidden_, {}), self_->forward(hidden_)), 1e-6);
 }
 
-Scene scene_of(const std::string& regions) {
+Scene scene_with_regions(const std::string& regions) {
   return scene_from_json(
       parse_json(R"({"prompt":"sea","height":32,"width":64,"regions":)" + regions + "}", "scene"),
       "scene", {32, 64});
 }
 
 TEST(RegionMasks, PolygonsBoxesAndBackgroundCoverTheCanvas) {
-  const auto scene = scene_of(R"([{"prompt":"a","polygon":[[0,0],[0,32],[32,0]]},
+  const auto scene = scene_with_regions(R"([{"prompt":"a","polygon":[[0,0],[0,32],[32,0]]},
       {"prompt":"b","box":[0,32,32,64]},{"prompt":"c","background":true}])");
   EXPECT_FALSE(scene.is_plain());
   const auto masks = region_masks(scene, {32, 64});
@@ -157,7 +156,7 @@ TEST(RegionMasks, PicturesAreResizedByAreaAndFeatheredEdgesFallSlowly) {
   io::write_png(folder / "mask.png", pixels);
   const auto text =
       fmt::format(R"([{{"prompt":"a","mask":"{}","feather":8}}])", (folder / "mask.png").string());
-  const auto mask = region_masks(scene_of(text), {32, 64})[0];
+  const auto mask = region_masks(scene_with_regions(text), {32, 64})[0];
   EXPECT_NEAR(mask[10][4].item<double>(), 1.0, 1e-6);
   EXPECT_NEAR(mask[10][31].item<double>(), 0.5, 0.1);
   EXPECT_NEAR(mask[10][60].item<double>(), 0.0, 1e-6);
@@ -171,7 +170,8 @@ TEST(RegionMasks, ThinPartsWeighTheirArea) {
 }
 
 TEST(Scenes, WithMoreThanBoxesComeBackAsTheyWere) {
-  const auto scene = scene_of(R"([{"prompt":"a","polygon":[[0,0],[0,32],[32,0]],"name":"n",
+  const auto scene =
+      scene_with_regions(R"([{"prompt":"a","polygon":[[0,0],[0,32],[32,0]],"name":"n",
       "feather":4,"end":0.5},{"prompt":"b","background":true,"weight":0.5}])");
   const auto json = scene_to_json(scene);
   EXPECT_EQ(scene_to_json(scene_from_json(json, "again", {32, 64})), json);
@@ -179,7 +179,8 @@ TEST(Scenes, WithMoreThanBoxesComeBackAsTheyWere) {
 }
 
 TEST(Scenes, RootPromptsStandBeforeAllOthers) {
-  auto scene = scene_of(R"([{"prompt":"a cat","box":[0,0,32,32],"negative_prompt":"dog"}])");
+  auto scene =
+      scene_with_regions(R"([{"prompt":"a cat","box":[0,0,32,32],"negative_prompt":"dog"}])");
   scene.root_prompt = "oil painting";
   scene.root_negative_prompt = "blurry";
   const auto rooted = with_root_prompts(scene);
@@ -197,9 +198,9 @@ TEST(Scenes, RefuseWhatIsNoPlace) {
         R"([{"prompt":"a","polygon":[[0,0],[0,99],[32,0]]}])", R"([{"prompt":"a"}])",
         R"([{"prompt":"a","box":[0,0,32,32],"feather":-1}])",
         R"([{"prompt":"a","box":[0,0,32,32],"start":0.5,"end":0.5}])"}) {
-    EXPECT_THROW(scene_of(wrong), Error) << wrong;
+    EXPECT_THROW(scene_with_regions(wrong), Error) << wrong;
   }
-  const auto scene = scene_of(R"([{"prompt":"a","mask":"/nowhere/mask.png"}])");
+  const auto scene = scene_with_regions(R"([{"prompt":"a","mask":"/nowhere/mask.png"}])");
   EXPECT_THROW(region_masks(scene, {32, 64}), Error);
 }
 

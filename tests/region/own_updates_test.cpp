@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/concepts/lora.h"
 #include "mos/region/masked_attention.h"
+#include "mos/region/own_layers.h"
+#include "mos/region/region_mask.h"
+#include "tests/support/difference.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::region {
@@ -17,6 +22,7 @@ using concepts::Dense;
 using concepts::LayerUpdates;
 using concepts::LoraPart;
 using concepts::LowRank;
+using test::difference;
 using torch::Tensor;
 
 const std::string kBlock = "down_blocks.0.attentions.0.transformer_blocks.0.";
@@ -71,10 +77,6 @@ class Own : public testing::Test {
   }
 
   static Tensor map_of(const Tensor& x) { return x.unflatten(1, {kHeight, kWidth}); }
-  static double difference(const Tensor& a, const Tensor& b) {
-    return (a - b).abs().max().item<double>();
-  }
-
   torch::NoGradGuard no_grad_;
   at::Generator generator_ = seeded_generator(7);
   diffusion::Model model_ = tiny::model();
@@ -141,11 +143,96 @@ TEST_F(Own, SelfAttentionAddsEachUpdateWhereItsMaskIs) {
   EXPECT_LT(difference(painted, expected), 1e-4);
 }
 
-TEST_F(Own, LayersThatAreNoAttentionAreRefused) {
+TEST_F(Own, LayersWithoutPositionsAreRefused) {
   LayerUpdates outside;
-  outside[kBlock + "ff.net.2"] = LowRank{.down = draw({1, 32}), .up = draw({8, 1})};
+  outside["time_embedding.linear_1"] = LowRank{.down = draw({1, 8}), .up = draw({32, 1})};
   OwnUpdates own;
   EXPECT_THROW(own.add(model_.unet, outside, 1.0, "the test"), Error);
+}
+
+/// Each layer outside of attention that has positions, with what it gives when a region of an odd
+/// shape has a concept, against the whole update weighed by the mask.
+TEST_F(Own, OutsideOfAttentionAnUpdateActsWhereItsRegionIs) {
+  auto mask = torch::zeros({8, 12});
+  mask.slice(0, 1, 6).slice(1, 3, 11).fill_(1.0);
+  mask[2][4] = 0.25;
+  auto scene = std::make_shared<MaskedRegions>();
+  scene->regions.push_back({mask, draw({2, 3, 16})});
+  scene->latent_height = 8;
+  scene->latent_width = 12;
+  LayerUpdates changes;
+  std::map<std::string, nn::LoraLayer*> layers;
+  nn::for_each_lora_layer(*model_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
+    if (!has_positions(name) || name.find("attn") != name.npos) return;
+    if (name.ends_with("time_emb_proj")) return;
+    auto down = layer.weight.sizes().vec(), up = down;
+    down[0] = up[1] = 2;
+    std::fill(up.begin() + 2, up.end(), 1);
+    changes[name] = LowRank{.down = draw(down), .up = draw(up)};
+    layers[name] = &layer;
+  });
+  ASSERT_TRUE(layers.contains("down_blocks.0.downsamplers.0.conv"));  // a stride of two
+  ASSERT_TRUE(layers.contains(kBlock + "ff.net.2"));
+  const auto own = std::make_shared<OwnUpdates>();
+  own->add(model_.unet, changes, 0.7, "the test");
+  scene->regions[0].own = own;
+  for (const auto& [name, layer] : layers) {
+    auto* convolution = dynamic_cast<nn::Conv2dImpl*>(layer);
+    auto* linear = dynamic_cast<nn::LinearImpl*>(layer);
+    const auto x = convolution != nullptr ? draw({2, layer->weight.size(1), 8, 12})
+                                          : draw({2, 96, layer->in_features()});
+    const auto run = [&] { return convolution ? convolution->forward(x) : linear->forward(x); };
+    const auto before = run();
+    Tensor painted;
+    {
+      const InstalledLayers installed(scene);
+      painted = run();
+    }
+    EXPECT_TRUE(torch::equal(run(), before)) << name;
+    const auto difference_of = changes.at(name).difference(layer->weight, 0.7);
+    Tensor whole, share;
+    if (convolution != nullptr) {
+      whole = torch::conv2d(x, difference_of.view(layer->weight.sizes()), {}, convolution->stride(),
+                            convolution->padding());
+      share = mask_on_features(mask, whole.size(2), whole.size(3));
+    } else {
+      whole = torch::linear(x, difference_of);
+      share = mask.view({1, 96, 1});
+    }
+    EXPECT_LT(difference(painted, before + share * whole), 1e-4) << name;
+  }
+}
+
+TEST_F(Own, WhatABlockMakesOfTheTimestepIsAddedWhereTheRegionIs) {
+  const auto scene = halves();
+  const std::string block = "down_blocks.0.resnets.0.";
+  nn::LinearImpl* time = nullptr;
+  nn::Conv2dImpl* convolution = nullptr;
+  nn::for_each_lora_layer(*model_.unet, [&](const std::string& name, nn::LoraLayer& layer) {
+    if (name == block + "time_emb_proj") time = dynamic_cast<nn::LinearImpl*>(&layer);
+    if (name == block + "conv1") convolution = dynamic_cast<nn::Conv2dImpl*>(&layer);
+  });
+  ASSERT_TRUE(time != nullptr && convolution != nullptr);
+  const auto embedded = draw({2, time->in_features()});
+  const auto x = draw({2, convolution->weight.size(1), kHeight, kWidth});
+  const auto run = [&] {
+    return convolution->forward(x, {.per_sample = time->forward(embedded), .residual = {}});
+  };
+  const auto before = run();
+  LayerUpdates changes;
+  changes[block + "time_emb_proj"] =
+      LowRank{.down = draw({2, time->in_features()}), .up = draw({time->out_features(), 2})};
+  scene->regions[1].own = own_of(changes, 0.7);
+  Tensor painted;
+  {
+    const InstalledLayers installed(scene);
+    painted = run();
+  }
+  EXPECT_TRUE(torch::equal(run(), before));
+  const auto change = changes.begin()->second.difference(time->weight, 0.7);
+  const auto vector = embedded.matmul(change.t()).unsqueeze(2).unsqueeze(3);
+  EXPECT_LT(difference(painted, before + scene->regions[1].mask * vector), 1e-4);
+  EXPECT_GT(difference(painted, before), 0.1);
 }
 
 }  // namespace

@@ -5,30 +5,23 @@
 
 #include <cmath>
 
-#include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/region/fast.h"
+#include "mos/region/region_mask.h"
 #include "mos/region/sample.h"
 #include "mos/region/scene_text.h"
+#include "mos/region/start_size.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::region {
 namespace {
 
+using test::message_of_any;
 using testing::HasSubstr;
 using torch::Tensor;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 class PictureStarts : public testing::Test {
  protected:
@@ -79,7 +72,25 @@ TEST_F(PictureStarts, ARegionIsPaintedAgainAndTheRestStays) {
   EXPECT_FALSE(torch::equal(painted.slice(1, 12), pixels_.slice(1, 12)));
   options_.pictures.redo_region = "1";
   EXPECT_TRUE(torch::equal(paint().slice(1, 12), pixels_.slice(1, 12)));
-  EXPECT_THAT(error_of([&] { find_region(scene_, "left"); }), HasSubstr("1, right"));
+  EXPECT_THAT(message_of_any([&] { find_region(scene_, "left"); }), HasSubstr("1, right"));
+}
+
+TEST_F(PictureStarts, TheEdgeOfARegionIsSoftenedInsideOfIt) {
+  scene_.regions.push_back({"a cat", "", Box{0, 0.5, 1, 1}});
+  options_.pictures.redo_region = "1";
+  options_.pictures.mask_feather = 4;
+  const auto mask = load_start(options_.pictures, scene_, {16, 24}).mask;
+  EXPECT_EQ(mask.slice(1, 0, 12).max().item<double>(), 0.0);
+  EXPECT_NEAR(mask.slice(1, 16).min().item<double>(), 1.0, 1e-6);
+  // Two means of five pixels across an edge at 12, twice as steep and half as far.
+  const auto expected = torch::tensor({0.2, 0.52, 0.76, 0.92}).expand({16, 4});
+  EXPECT_LT((mask.slice(1, 12, 16) - expected).abs().max().item<double>(), 1e-5);
+  EXPECT_TRUE(torch::equal(paint().slice(1, 0, 12), pixels_.slice(1, 0, 12)));
+}
+
+TEST_F(PictureStarts, AGreyMaskThatIsFlatIsNotChangedByAFeather) {
+  const auto grey = torch::full({16, 24}, 0.4);
+  EXPECT_LT((feathered_inside(grey, 6.0) - grey).abs().max().item<double>(), 1e-6);
 }
 
 TEST_F(PictureStarts, GrowingKeepsThePictureInTheMiddle) {
@@ -122,9 +133,10 @@ TEST_F(PictureStarts, ASecondPassIsLargerAndKeepsTheRegions) {
 
 TEST_F(PictureStarts, TilesPaintTheSameSizeOfPicture) {
   options_.pictures = {};
-  options_.pictures.vae_tile = 16;
+  options_.pictures.vae_tile = 32;
+  options_.width = 40;
   const auto tiled = sample_pictures(model_, tokens_, scene_, options_);
-  EXPECT_EQ(tiled.sizes(), (std::vector<std::int64_t>{1, 16, 24, 3}));
+  EXPECT_EQ(tiled.sizes(), (std::vector<std::int64_t>{1, 16, 40, 3}));
 }
 
 TEST_F(PictureStarts, ShapesAndIsolationPaintAPicture) {
@@ -208,7 +220,7 @@ TEST_F(PictureStarts, AnInpaintingNetworkPaintsWithoutAPicture) {
 
 TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
   const auto message = [](PictureOptions options) {
-    return error_of([&] { check_picture_options(options); });
+    return message_of_any([&] { check_options({.pictures = options}); });
   };
   EXPECT_THAT(message({.mask = "m.png"}), HasSubstr("--init"));
   EXPECT_THAT(message({.redo_region = "1"}), HasSubstr("--from"));
@@ -226,16 +238,52 @@ TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
 }
 
 TEST_F(PictureStarts, PicturesOfAnotherAspectAndEmptyMasksAreNamed) {
-  EXPECT_THAT(error_of([&] {
+  EXPECT_THAT(message_of_any([&] {
                 load_start(options_.pictures, scene_, {16, 16});
               }),
               HasSubstr("another aspect"));
   io::write_png(mask_, torch::zeros({16, 24, 1}, torch::kUInt8));
   options_.pictures.mask = mask_;
-  EXPECT_THAT(error_of([&] {
+  EXPECT_THAT(message_of_any([&] {
                 load_start(options_.pictures, scene_, {16, 24});
               }),
               HasSubstr("black everywhere"));
+}
+
+TEST_F(PictureStarts, AMaskDrawnInBlackOnNothingIsWhereItIsOpaque) {
+  auto drawn = torch::zeros({16, 24, 4}, torch::kUInt8);
+  drawn.slice(1, 16).select(2, 3).fill_(255);
+  io::write_png(mask_, drawn);
+  const auto mask = read_mask(mask_, {16, 24}, "the mask");
+  EXPECT_EQ(mask.slice(1, 0, 16).max().item<double>(), 0.0);
+  EXPECT_EQ(mask.slice(1, 16).min().item<double>(), 1.0);
+  io::write_png(
+      mask_,
+      torch::full({16, 24, 4}, 255, torch::kUInt8).mul(torch::tensor({0, 0, 0, 1}, torch::kUInt8)));
+  EXPECT_THAT(message_of_any([&] { read_mask(mask_, {16, 24}, "the mask"); }), HasSubstr("black"));
+}
+
+TEST_F(PictureStarts, ASizeThatTheModelHasNotComesWithOneThatItHas) {
+  const auto refusal = [&](Canvas canvas) {
+    return message_of_any([&] { check_canvas_of_start(options_.pictures, canvas, 8); });
+  };
+  options_.pictures.init = "wide.png";
+  EXPECT_EQ(refusal({100, 300}),
+            "the picture wide.png is 300 x 100 pixels (width x height), and this model needs "
+            "multiples of 8: paint with --width 288 --height 96");
+  EXPECT_THAT(refusal({13, 20}), HasSubstr("crop it to 16 x 8"));
+  options_.pictures.grow = {0, 0, 10, 0};
+  EXPECT_EQ(refusal({64, 74}),
+            "the picture wide.png grows to 74 x 64 pixels (width x height), and this model needs "
+            "multiples of 8: grow it with --grow 0,0,16,0");
+  EXPECT_NO_THROW(check_canvas_of_start(options_.pictures, {64, 72}, 8));
+}
+
+TEST_F(PictureStarts, ASecondPassWithoutAStepIsRefusedBeforeTheFirst) {
+  options_.pictures = {.hires = 2.0};
+  options_.steps = 2;
+  EXPECT_THAT(message_of_any([&] { sample_latents(model_, tokens_, scene_, options_); }),
+              HasSubstr("is 0.45, and that is none of 2 steps: paint with 3 steps or more"));
 }
 
 TEST(Fast, KindsSetWhatTheirNetworksWant) {
@@ -253,17 +301,18 @@ TEST(Fast, KindsSetWhatTheirNetworksWant) {
   options.guidance_scale = 6.0;
   use_fast_kind(kind("auto", "Hyper-SD15-8steps-CFG-lora.safetensors"), options);
   EXPECT_EQ(options.guidance_scale, 6.0);
-  EXPECT_THAT(error_of([] { find_fast_kind("auto", {"cat.safetensors"}); }),
+  EXPECT_THAT(message_of_any([] { find_fast_kind("auto", {"cat.safetensors"}); }),
               HasSubstr("--fast lcm"));
-  EXPECT_THAT(error_of([] { find_fast_kind("lcn", {}); }), HasSubstr("lcm"));
-  EXPECT_THAT(error_of([] { check_fast_scheduler(find_fast_kind("lcm", {}), "dpm++2m_sde"); }),
-              HasSubstr("adds noise"));
+  EXPECT_THAT(message_of_any([] { find_fast_kind("lcn", {}); }), HasSubstr("lcm"));
+  EXPECT_THAT(
+      message_of_any([] { check_fast_scheduler(find_fast_kind("lcm", {}), "dpm++2m_sde"); }),
+      HasSubstr("adds noise"));
   EXPECT_NO_THROW(check_fast_scheduler(find_fast_kind("lcm", {}), "euler"));
 }
 
 TEST(SamplerOptions, ImpossibleOnesAreNamed) {
   const auto message = [](SamplerOptions options) {
-    return error_of([&] { check_sampler_options(options); });
+    return message_of_any([&] { check_options({.sampler = options}); });
   };
   EXPECT_THAT(message({.spacing = "even"}), HasSubstr("trailing"));
   EXPECT_THAT(message({.guidance_rescale = 1.5}), HasSubstr("0 to 1"));
@@ -284,7 +333,7 @@ TEST(SceneText, ChoicesAndFilesAreSettledInEveryPrompt) {
   EXPECT_FALSE(has_choices(choose_texts(scene, 3)));
   auto twice =
       parse_json(R"({"prompt": "<lora:x:0.5>", "negative_prompt": "<lora:x:1>"})", "scene");
-  EXPECT_THAT(error_of([&] { take_lora_tags(twice); }), HasSubstr("one scale"));
+  EXPECT_THAT(message_of_any([&] { take_lora_tags(twice); }), HasSubstr("one scale"));
 }
 
 }  // namespace

@@ -1,25 +1,26 @@
 #include "mos/region/region.h"
 
+#include <fmt/core.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "mos/base/error.h"
+#include "mos/region/new_scene.h"
+#include "tests/support/errors.h"
 
 namespace mos::region {
 namespace {
 
-constexpr Canvas kCanvas{256, 384};
+using test::kind_of;
+using test::message_of;
+using ::testing::HasSubstr;
 
-ErrorKind kind_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.kind();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorKind::kIo;
-}
+constexpr Canvas kCanvas{256, 384};
 
 TEST(Box, PixelsAndFractionsNameTheSamePlace) {
   const auto pixels = make_box({64, 96, 128, 192}, kCanvas);
@@ -36,6 +37,18 @@ TEST(Box, OutsideTheCanvasOrWithoutAreaIsRefused) {
   for (const auto& numbers : bad) {
     EXPECT_EQ(kind_of([&] { make_box(numbers, kCanvas); }), ErrorKind::kUsage);
   }
+}
+
+TEST(Box, ANumberAboveOneAmongFractionsIsAMistakeThatIsNamed) {
+  const std::pair<std::vector<double>, const char*> mistakes[] = {
+      {{0, 0, 1.2, 0.5}, "box [0, 0, 1.2, 0.5]: 1.2 is above 1"},
+      {{0.1, 0.1, 1.5, 1.05}, "did you mean 1?"},
+      {{0.1, 0.1, 50, 0.9}, "50 is above 1"}};
+  for (const auto& [numbers, sentence] : mistakes) {
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { make_box(numbers, kCanvas); }),
+                HasSubstr(sentence));
+  }
+  EXPECT_DOUBLE_EQ(make_box({0.5, 10, 20.5, 30}, kCanvas).top, 0.5 / 256);  // half a pixel
 }
 
 TEST(Box, OnFeaturesTakesOnlyPositionsThatLieInside) {
@@ -90,6 +103,46 @@ TEST(SceneFile, UnknownKeysEmptyPromptsAndImpossibleWeightsAreRefused) {
               ErrorKind::kUsage)
         << text;
   }
+}
+
+std::string refusal(const std::string& regions) {
+  return message_of(ErrorKind::kUsage, [&] {
+    const auto json = parse_json("{\"regions\": " + regions + "}", "t");
+    check_new_scene(scene_from_json(json, "t", kCanvas));
+  });
+}
+
+TEST(SceneFile, ARegionThatIsNowhereIsNamed) {
+  for (const char* place : {"\"box\": []", "\"drawing\": []", "\"background\": false"}) {
+    const auto text = fmt::format(R"([{{"prompt": "a cat", {}}}])", place);
+    EXPECT_EQ(refusal(text),
+              "t: region 1 (\"a cat\") is nowhere: give it a box, a mask, a polygon, a drawing or "
+              "the background");
+  }
+}
+
+TEST(SceneFile, FractionsAboveOneAreMistakesInEveryShape) {
+  EXPECT_THAT(refusal(R"([{"prompt": "a", "box": [0, 0, 1.2, 0.5]}])"),
+              HasSubstr("t: region 1: box [0, 0, 1.2, 0.5]: 1.2 is above 1"));
+  EXPECT_THAT(refusal(R"([{"prompt": "a", "polygon": [[0, 0], [0, 1.2], [0.5, 0.5]]}])"),
+              HasSubstr("the polygon: 1.2 is above 1"));
+  EXPECT_THAT(
+      refusal(R"([{"prompt": "a", "drawing": [{"points": [[0, 0], [0, 0.5], [1.5, 1]]}]}])"),
+      HasSubstr("the drawing: 1.5 is above 1"));
+}
+
+TEST(SceneFile, TwoRegionsOfOneNameAndTwoBackgroundsAreReadButNotPaintedAnew) {
+  EXPECT_EQ(refusal(R"([{"prompt": "a", "box": [0,0,1,1], "name": "x"},
+                        {"prompt": "b", "box": [0,0,1,1]},
+                        {"prompt": "c", "box": [0,0,1,1], "name": "x"}])"),
+            "regions 1 and 3 are both called \"x\" (one without a name is called its number); give "
+            "each a name of its own");
+  EXPECT_THAT(refusal(R"([{"prompt": "a", "box": [0,0,1,1], "name": "2"},
+                          {"prompt": "b", "box": [0,0,1,1]}])"),
+              HasSubstr("regions 1 and 2 are both called \"2\""));
+  EXPECT_THAT(refusal(R"([{"prompt": "a", "background": true},
+                          {"prompt": "b", "background": true}])"),
+              HasSubstr("regions 1 and 2 are both the background"));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 using torch::Tensor;
 
 constexpr std::int64_t kChannels = 12, kText = 10, kTokens = 5;
-constexpr double kTolerance = 1e-5;  // two float32 ways through the same sums
+constexpr double kTwoWays = 1e-5;  // two float32 ways through the same sums
 
 /// One cross-attention layer with random weights, and random inputs for it.
 struct Layer {
@@ -45,7 +45,7 @@ struct Layer {
 
 void expect_close(const Tensor& actual, const Tensor& expected) {
   ASSERT_EQ(actual.sizes(), expected.sizes());
-  EXPECT_LT((actual - expected).abs().max().item<double>(), kTolerance);
+  EXPECT_LT((actual - expected).abs().max().item<double>(), kTwoWays);
 }
 
 Tensor rows(const Tensor& map, std::int64_t from, std::int64_t to) {

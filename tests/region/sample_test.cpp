@@ -8,11 +8,15 @@
 #include <stdexcept>
 
 #include "mos/base/error.h"
+#include "tests/support/difference.h"
+#include "tests/support/errors.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::region {
 namespace {
 
+using test::difference;
+using test::kind_of;
 using torch::Tensor;
 
 constexpr double kTolerance = 1e-4;  // float32 through a few steps, in another order of sums
@@ -55,18 +59,6 @@ Scene plain(const std::string& prompt, const std::string& negative = "") {
 
 Scene with_regions(std::vector<Region> regions) {
   return {"a b", "c", std::move(regions), std::nullopt};
-}
-
-double difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
-
-ErrorKind kind_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.kind();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorKind::kIo;
 }
 
 TEST(Sample, ARegionOfTheWholeCanvasPaintsWhatItsPromptPaintsAlone) {

@@ -6,6 +6,7 @@
 #include "mos/base/random.h"
 #include "mos/concepts/lora.h"
 #include "mos/nn/linear.h"
+#include "tests/support/difference.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::session {
@@ -14,6 +15,7 @@ namespace {
 using checkpoint::Part;
 using concepts::LowRank;
 using region::Compose;
+using test::difference;
 using torch::Tensor;
 
 constexpr std::int64_t kTexts = 4;  // the cross-attention layers of the tiny model
@@ -81,10 +83,6 @@ class Composed : public testing::Test {
     scene_.regions.push_back(region);
   }
 
-  static double difference(const Tensor& a, const Tensor& b) {
-    return (a - b).abs().max().item<double>();
-  }
-
   torch::NoGradGuard no_grad_;
   region::Scene scene_;
   region::SampleOptions options_;
@@ -97,6 +95,22 @@ TEST_F(Composed, AConceptWhoseRegionIsTheWholeCanvasIsPaintedAsIfMerged) {
   for (const auto compose : {Compose::kOwn, Compose::kText, Compose::kLayers}) {
     EXPECT_LT(difference(painted({cat_}, compose), merged), 1e-3) << choice_name(compose);
   }
+}
+
+TEST_F(Composed, AConceptOfAllLayersWhoseRegionIsTheWholeCanvasIsPaintedAsIfMerged) {
+  auto generator = seeded_generator(6);
+  auto model = tiny::model();
+  nn::for_each_lora_layer(*model.unet, [&](const std::string& name, const nn::LoraLayer& layer) {
+    if (name.find("attn") != name.npos) return;
+    auto down = layer.weight.sizes().vec(), up = down;
+    down[0] = up[1] = 2;
+    std::fill(up.begin() + 2, up.end(), 1);
+    cat_.delta.updates[Part::kUNet][name] =
+        LowRank{.down = 0.1 * randn(down, generator), .up = 0.1 * randn(up, generator)};
+  });
+  add_region("<cat1> b", {});
+  const auto merged = painted({cat_}, Compose::kMerged);
+  EXPECT_LT(difference(painted({cat_}, Compose::kOwn), merged), 1e-3);
 }
 
 TEST_F(Composed, WithoutRegionsAConceptIsPaintedAsIfMerged) {
@@ -192,6 +206,43 @@ TEST_F(Composed, ASessionWithMergedConceptsRefusesToComposeThem) {
   add_region("<cat1>", {});
   auto session = open({cat_}, Compose::kMerged);
   EXPECT_THROW(painted(session, Compose::kOwn), Error);
+}
+
+TEST_F(Composed, CompositeIsTheMeanOfWhatTheNetworkSaysWithEach) {
+  scene_.prompt = "<cat1> <dog1>";
+  options_.steps = 1;  // of a scheduler that is linear in what the network says
+  options_.scheduler = "ddim";
+  const auto one = [&](const HeldConcept& alone) {
+    auto session = open({cat_, dog_}, Compose::kComposite);
+    auto absent = alone.name == "<cat1>" ? 1 : 0;  // heard by the text encoder alone
+    session.apart[static_cast<std::size_t>(absent)].delta.updates.erase(Part::kUNet);
+    session.guests[static_cast<std::size_t>(absent)].words = {"<none>"};
+    session.guests[static_cast<std::size_t>(absent)].aliases = {};
+    return painted(session, Compose::kComposite);
+  };
+  const auto mean = (one(cat_) + one(dog_)) / 2.0;
+  auto session = open({cat_, dog_}, Compose::kComposite);
+  const auto composite = painted(session, Compose::kComposite);
+  EXPECT_LT(difference(composite, mean), 1e-4);
+  EXPECT_GT(difference(composite, painted({cat_, dog_}, Compose::kMerged)), 1e-3);
+  const auto untouched = tiny::model();
+  const auto before = untouched.network(Part::kUNet)->named_parameters();
+  for (const auto& parameter : session.model.unet->named_parameters()) {
+    EXPECT_TRUE(torch::equal(parameter.value(), before[parameter.key()])) << parameter.key();
+  }
+}
+
+TEST_F(Composed, ARegionOfAWordHasTheConceptOfThatWordAlone) {
+  scene_.prompt = "<cat1> b <dog1>";
+  scene_.overlap = "front";
+  for (const char* subject : {"<cat1>", "<dog1>"}) {  // the first covers the second
+    add_region("", {});
+    scene_.regions.back().subject = subject;
+  }
+  const auto composed = painted({cat_, dog_}, Compose::kOwn);
+  EXPECT_GT(difference(composed, painted({cat_, dog_}, Compose::kMerged)), 1e-2);
+  dog_.delta.updates.clear();
+  EXPECT_LT(difference(composed, painted({cat_, dog_}, Compose::kOwn)), 1e-4);
 }
 
 }  // namespace

@@ -1,13 +1,19 @@
 #include "mos/session/picture_record.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "mos/base/file.h"
 #include "mos/io/image.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
+#include "tests/support/spoiled.h"
+#include "tests/support/temp_dir.h"
 
 namespace mos::session {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
 
 /// Pictures of earlier versions (data/records): one from before there were samplers on sigmas,
 /// shapes and marks in prompts, one with all of these.
@@ -18,6 +24,68 @@ TEST(PictureRecords, OfEarlierVersionsAreWrittenAgainToTheByte) {
     const auto path = *golden::find(name);
     const auto again = picture_bytes(io::read_image(path).pixels, read_record(path));
     EXPECT_TRUE(again == read_text_file(path)) << name;
+  }
+}
+
+/// What the record `json` is refused with, read from a picture.
+std::string refused(const TempDir& folder, const Json& json) {
+  const auto path = folder / "picture.png";
+  io::write_png(path, torch::zeros({1, 1, 3}, torch::kUInt8), {{kRecordKeyword, json_text(json)}});
+  return test::message_of(ErrorKind::kFormat, [&] { read_record(path); });
+}
+
+Json recorded(const char* name) {
+  const auto text = io::read_image(*golden::find(name)).text.at(kRecordKeyword);
+  return parse_json(text, name);
+}
+
+TEST(PictureRecords, RefuseEveryValueOfAnotherTypeAndSayWhere) {
+  const TempDir folder;
+  for (const char* name : {"records/boxes.png", "records/shapes.png"}) {
+    const auto why = golden::missing({name});
+    if (!why.empty()) GTEST_SKIP() << why;
+    for (const auto& [json, key, shown] : test::spoiled(recorded(name))) {
+      if (shown == "/parameters = null") continue;  // as if it were not there
+      const auto message = refused(folder, json);
+      EXPECT_THAT(message, HasSubstr("picture.png")) << shown;
+      EXPECT_THAT(message, HasSubstr(key)) << shown;
+    }
+  }
+}
+
+TEST(PictureRecords, RefuseWhatNoPictureWasMadeWith) {
+  const char* name = "records/shapes.png";
+  const auto why = golden::missing({name});
+  if (!why.empty()) GTEST_SKIP() << why;
+  const TempDir folder;
+  const auto good = recorded(name);
+  for (const char* way : {"/options/steps", "/options/count", "/options/height", "/options/seed",
+                          "/options/clip_skip", "/threads", "/seed", "/scene/width"}) {
+    const std::string key = std::string(way).substr(std::string(way).rfind('/') + 1);
+    for (const Json& number : {Json(2.7), Json(-1), Json(1e30)}) {
+      auto json = good;
+      json.at(Json::json_pointer(way)) = number;
+      EXPECT_THAT(refused(folder, json), AllOf(HasSubstr("picture.png"), HasSubstr(key)))
+          << way << " = " << number;
+    }
+  }
+  for (const char* way : {"/concepts/0/scale", "/options/guidance_scale", "/options/eta",
+                          "/options/guidance_rescale", "/scene/regions/0/weight"}) {
+    auto json = good;
+    json.at(Json::json_pointer(way)) = 1e30;
+    EXPECT_THAT(refused(folder, json), HasSubstr("picture.png")) << way;
+  }
+}
+
+TEST(PictureRecords, RefuseWhatTheyDoNotKnow) {
+  const char* name = "records/boxes.png";
+  const auto why = golden::missing({name});
+  if (!why.empty()) GTEST_SKIP() << why;
+  const TempDir folder;
+  for (const char* way : {"", "/base", "/concepts/0", "/options", "/scene", "/scene/regions/0"}) {
+    auto json = recorded(name);
+    json.at(Json::json_pointer(way))["sheen"] = 1;
+    EXPECT_THAT(refused(folder, json), AllOf(HasSubstr("picture.png"), HasSubstr("sheen"))) << way;
   }
 }
 

@@ -121,7 +121,7 @@ SigmaGrid sigma_grid(const std::string& name, const NoiseLevels& levels, std::in
 ConfiguredGrid ConfiguredGrid::take_from(SchedulerConfig& config) {
   ConfiguredGrid grid;
   grid.spacing = config.take_spacing("linspace");
-  grid.steps_offset = config.take<std::int64_t>("steps_offset", 0);
+  grid.steps_offset = config.take_steps_offset();
   grid.log_linear =
       config.take_choice("interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
   grid.karras = config.take("use_karras_sigmas", false);

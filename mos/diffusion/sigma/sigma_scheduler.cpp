@@ -34,7 +34,7 @@ SigmaScheduler::SigmaScheduler(SchedulerConfig& config, SigmaRecipe recipe)
   if (recipe_.method == "unipc") take_unipc(config, recipe_.options);
   if (preserves_variance_) {
     configured_.spacing = config.take_spacing("linspace");
-    configured_.steps_offset = config.take<std::int64_t>("steps_offset", 0);
+    configured_.steps_offset = config.take_steps_offset();
     ends_at_zero_ =
         config.take_choice("final_sigmas_type", "sigma_min", {"sigma_min", "zero"}) == "zero";
     for (const char* key :

@@ -1,0 +1,60 @@
+#include "mos/region/start_size.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "mos/base/error.h"
+#include "mos/region/aspect.h"
+
+namespace mos::region {
+namespace {
+
+/// What to do with a picture that has no size of the model: the nearest one of its aspect.
+std::string other_size(Canvas canvas, std::int64_t factor) {
+  const double aspect = static_cast<double>(canvas.width) / static_cast<double>(canvas.height);
+  Canvas nearest;
+  for (std::int64_t height = factor; height <= 2 * canvas.height; height += factor) {
+    const double positions = static_cast<double>(height) * aspect / static_cast<double>(factor);
+    const Canvas other{height, std::max<std::int64_t>(1, std::llround(positions)) * factor};
+    const auto distance = [&](Canvas one) { return std::abs(one.height - canvas.height); };
+    const bool is_nearer = nearest.height == 0 || distance(other) < distance(nearest);
+    if (is_nearer && has_aspect(canvas, other)) nearest = other;
+  }
+  if (nearest.height == 0) {
+    return fmt::format("crop it to {} x {}",
+                       std::max(canvas.width / factor, std::int64_t{1}) * factor,
+                       std::max(canvas.height / factor, std::int64_t{1}) * factor);
+  }
+  return fmt::format("paint with --width {} --height {}", nearest.width, nearest.height);
+}
+
+/// The same for one that grows: further, where it grows already.
+std::string other_growth(std::vector<std::int64_t> by, Canvas canvas, std::int64_t factor) {
+  const auto widen = [factor](std::int64_t size, std::int64_t& before, std::int64_t& behind) {
+    auto& side = behind > 0 || before == 0 ? behind : before;
+    side += (factor - size % factor) % factor;
+  };
+  widen(canvas.width, by[0], by[2]);
+  widen(canvas.height, by[1], by[3]);
+  return fmt::format("grow it with --grow {}", fmt::join(by, ","));
+}
+
+}  // namespace
+
+void check_canvas_of_start(const PictureOptions& options, Canvas canvas, std::int64_t factor) {
+  if (canvas.height % factor == 0 && canvas.width % factor == 0) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the picture {} {} {} x {} pixels (width x height), and this model needs "
+                          "multiples of {}: {}",
+                          options.init, options.grow.empty() ? "is" : "grows to", canvas.width,
+                          canvas.height, factor,
+                          options.grow.empty() ? other_size(canvas, factor)
+                                               : other_growth(options.grow, canvas, factor)));
+}
+
+}  // namespace mos::region
