@@ -6,9 +6,9 @@
 #include <optional>
 #include <system_error>
 
+#include "mos/base/base64.h"
 #include "mos/base/file.h"
 #include "mos/base/text.h"
-#include "mos/studio/base64.h"
 #include "mos/studio/painting.h"
 
 /// A1111's API, which most clients speak. Fields that it has and we do not are refused where they
@@ -18,11 +18,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Fields that are passed over, whatever they say: about files of the server and the answer.
-constexpr std::array<std::string_view, 8> kPassedOver = {
-    "save_images",      "send_images",           "do_not_save_samples",
-    "do_not_save_grid", "force_task_id",         "override_settings_restore_afterwards",
-    "sampler_index",    "disable_extra_networks"};
+/// Fields that are passed over, whatever they say: about files of the server and the answer, and of
+/// models for editing by words, which A1111 too reads for those alone.
+constexpr std::array<std::string_view, 9> kPassedOver = {"image_cfg_scale",
+                                                         "save_images",
+                                                         "send_images",
+                                                         "do_not_save_samples",
+                                                         "do_not_save_grid",
+                                                         "force_task_id",
+                                                         "override_settings_restore_afterwards",
+                                                         "sampler_index",
+                                                         "disable_extra_networks"};
 
 /// What a field is when it changes nothing, beside null, false, 0, "" and empty lists and objects.
 const std::map<std::string, std::vector<Json>>& neutral_values() {
@@ -65,10 +71,11 @@ class Translation {
   Json request(bool from_picture) {
     copy("prompt", "prompt");
     copy("negative_prompt", "negative_prompt");
-    for (const char* key : {"width", "height", "steps", "eta", "clip_skip"}) copy_if_set(key, key);
-    copy_if_set("cfg_scale", "guidance_scale");
+    for (const char* key : {"width", "height", "steps", "clip_skip"}) copy_positive(key);
+    copy("cfg_scale", "guidance_scale");
     take_seed_and_count();
     take_sampler();
+    take_eta();
     take_model();
     from_picture ? take_picture() : take_second_pass();
     take_ours();
@@ -88,11 +95,13 @@ class Translation {
     auto value = take(key);
     if (!value.is_null()) options_[option] = std::move(value);
   }
-  /// 0 and -1 leave it to us.
-  void copy_if_set(const std::string& key, const std::string& option) {
-    auto value = take(key);
-    const bool set = value.is_number() ? value.get<double>() > 0 : !value.is_null();
-    if (set) options_[option] = std::move(value);
+  /// 0 is ours for "as the model has it", which nobody means who speaks this dialect.
+  void copy_positive(const std::string& key) {
+    const auto value = body_.value(key, Json());
+    if (value.is_number() && value.get<double>() < 1) {
+      throw Refused(400, fmt::format("\"{}\" is {}, expected 1 or more", key, quoted(value)));
+    }
+    copy(key, key);
   }
   std::int64_t whole(const std::string& key, std::int64_t fallback) {
     const auto value = field<std::int64_t>(body_, key, fallback);
@@ -104,10 +113,9 @@ class Translation {
     const auto seed = whole("seed", -1);
     options_["seed"] = seed < 0 ? random_seed() : seed;
     const auto batch = whole("batch_size", 1), rounds = whole("n_iter", 1);
-    constexpr std::int64_t kMost = 1000;
-    if (batch < 1 || rounds < 1 || batch > kMost || rounds > kMost) {
-      throw Refused(400, "batch_size and n_iter are numbers from 1 to 1000");
-    }
+    check_count("batch_size", batch);
+    check_count("n_iter", rounds);
+    check_count("batch_size times n_iter", batch * rounds);
     options_["batch"] = batch;
     options_["count"] = batch * rounds;
   }
@@ -125,6 +133,21 @@ class Translation {
     }
     if (!options_.contains("sigmas")) {
       throw Refused(400, "there is no scheduler " + printable(sigmas));
+    }
+  }
+
+  /// As A1111 does it: of DDIM its own, of ancestral and SDE samplers the fresh noise, of others
+  /// nothing. Clients send 1 with all of them.
+  void take_eta() {
+    const auto eta = take("eta");
+    if (!eta.is_number()) return;
+    const auto given = lower_ascii(options_.value("scheduler", ""));
+    for (const auto& [name, theirs] : sampler_names(parts_.forms).schedulers) {
+      if (name != given && lower_ascii(theirs) != given) continue;
+      const bool is_random = name.ends_with("_a") || name.find("sde") != name.npos;
+      if (name == "ddim") options_["eta"] = eta;
+      if (is_random) options_["ancestral_eta"] = eta;
+      return;
     }
   }
 
@@ -162,7 +185,7 @@ class Translation {
     const auto pictures = field<std::vector<std::string>>(body_, "init_images", {});
     body_.erase("init_images");
     if (pictures.size() != 1) throw Refused(400, "init_images holds one picture here");
-    options_["init"] = keep_upload(parts_, pictures.front());
+    options_["init"] = keep_upload(parts_, pictures.front(), "init_images");
     copy("denoising_strength", "strength");
     const auto mask = field<std::string>(body_, "mask", "");
     body_.erase("mask");
@@ -170,7 +193,13 @@ class Translation {
       for (const char* key : {"mask_blur", "inpaint_full_res", "inpainting_fill"}) body_.erase(key);
       return;
     }
-    options_["mask"] = keep_upload(parts_, mask);
+    if (field<bool>(body_, "inpaint_full_res", false)) {
+      throw Refused(
+          400,
+          "\"inpaint_full_res\" is true, but here the whole picture is seen while what is "
+          "under the mask is painted: send false");
+    }
+    options_["mask"] = keep_upload(parts_, mask, "mask");
     copy("mask_blur", "mask_feather");
   }
 

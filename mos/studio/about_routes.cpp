@@ -118,6 +118,11 @@ std::vector<Route> about_routes(Parts& parts) {
                             {"methods", parts.forms.methods(parts.reader)},
                             {"notices", parts.runner.notices()}});
        }},
+      {"DELETE", "/mos/v1/notices",
+       [&parts](const Call&) {
+         parts.runner.forget_notices();
+         return done_reply();
+       }},
       {"GET", "/mos/v1/models",
        [&parts](const Call&) {
          return json_reply({{"models", described_models(parts)}});

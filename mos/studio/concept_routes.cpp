@@ -109,9 +109,8 @@ Reply list(const Parts& parts) {
   return json_reply({{"concepts", concepts}});
 }
 
-/// Writes what `body` says of the settings over what concept.json has.
-void save_settings(const Parts& parts, const std::string& name, const Json& body) {
-  auto settings = settings_of(parts, name);
+/// `settings` with what `body` says over them. Throws Refused(400) for what they cannot be.
+Json changed_settings(Json settings, const Json& body) {
   for (const auto* key : kSettings) {
     if (!body.contains(key)) continue;
     if (std::string_view(key) == "words") {
@@ -121,6 +120,10 @@ void save_settings(const Parts& parts, const std::string& name, const Json& body
     }
     if (settings[key].empty() || settings[key] == "") settings.erase(key);
   }
+  return settings;
+}
+
+void save_settings(const Parts& parts, const std::string& name, const Json& settings) {
   write_text_file(parts.folder.root() / folder_of(name) / "concept.json",
                   json_text(settings, 2) + "\n");
   tell(parts, name);
@@ -134,8 +137,9 @@ Reply add(Parts& parts, const Call& call) {
   const auto place = parts.folder.inside(folder_of(name), Access::kWrite);
   std::error_code ignored;
   if (fs::exists(place, ignored)) throw Refused(409, fmt::format("there is already {}", name));
+  const auto settings = changed_settings(Json::object(), body);  // throws before anything is made
   make_folders(place / "images");
-  save_settings(parts, name, body);
+  save_settings(parts, name, settings);
   return json_reply(summary(parts, name), 201);
 }
 
@@ -143,7 +147,7 @@ Reply change(Parts& parts, const Call& call) {
   const auto name = required(parts, call);
   const auto body = json_body(call);
   refuse_unknown_keys(body, {"words", "class_word", "caption", "templates"});
-  save_settings(parts, name, body);
+  save_settings(parts, name, changed_settings(settings_of(parts, name), body));
   return json_reply(summary(parts, name));
 }
 
@@ -188,7 +192,7 @@ Reply put_picture(Parts& parts, const Call& call) {
     throw Refused(409, fmt::format("{} has this name already, and its mask and caption go by it",
                                    known->second));
   }
-  Upload upload(parts, call, kMostPictureBytes);
+  Upload upload(parts, call, {.name = file});
   const auto picture = upload.check_picture();
   parts.folder.discard(path);  // one of this name that was there may be another picture
   upload.place(path);
@@ -223,8 +227,8 @@ std::string picture_of_mask(const Parts& parts, const std::string& name, const C
 Reply put_mask(Parts& parts, const Call& call) {
   const auto name = required(parts, call);
   const auto stem = picture_of_mask(parts, name, call);
-  Upload upload(parts, call, kMostPictureBytes);
-  const auto size = upload.check_picture(pictures_of(parts, name).at(stem));
+  Upload upload(parts, call, {.name = "the mask of " + stem});
+  const auto size = upload.check_mask(pictures_of(parts, name).at(stem));
   const auto path = folder_of(name) + "/masks/" + stem + ".png";
   upload.place(path);
   tell(parts, name);
@@ -281,7 +285,7 @@ std::vector<Route> concept_routes(Parts& parts) {
   return {
       {"GET", "/mos/v1/concepts", [&parts](const Call&) { return list(parts); }},
       {"POST", "/mos/v1/concepts", with(add)},
-      {"GET", one, with(show)},
+      {"GET", one, with(show), {"framing", "size", "crop_probability"}},
       {"PATCH", one, with(change)},
       {"DELETE", one, with(remove)},
       {"PUT", one + "/pictures/{file}", with(put_picture)},

@@ -9,8 +9,17 @@ namespace mos::studio {
 namespace {
 
 [[noreturn]] void fail(const std::string& name, sqlite3* connection, int result) {
-  const bool foreign = result == SQLITE_NOTADB || result == SQLITE_CORRUPT;
-  throw Error(foreign ? ErrorKind::kFormat : ErrorKind::kIo,
+  if (result == SQLITE_NOTADB || result == SQLITE_CORRUPT) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format(
+            "the database {0} is damaged ({1}): move it aside, with {0}-wal and {0}-shm if "
+            "they are there, and start again. Pictures, concepts, models and what jobs have "
+            "made are files and are found again; the list of jobs, stars, notes and "
+            "projects were in it",
+            name, connection != nullptr ? sqlite3_errmsg(connection) : "no connection"));
+  }
+  throw Error(ErrorKind::kIo,
               fmt::format("the database {}: {}", name,
                           connection != nullptr ? sqlite3_errmsg(connection) : "out of memory"));
 }

@@ -94,7 +94,10 @@ std::vector<Route> event_routes(Parts& parts) {
   return {
       {"GET", "/mos/v1/events",
        [&parts, taken](const Call& call) { return open_stream(parts, call, taken); }},
-      {"GET", "/mos/v1/events/poll", [&parts](const Call& call) { return poll(parts, call); }},
+      {"GET",
+       "/mos/v1/events/poll",
+       [&parts](const Call& call) { return poll(parts, call); },
+       {"after"}},
   };
 }
 

@@ -46,8 +46,8 @@ Reply put_concept(Parts& parts, const Call& call) {
   if (fs::exists(parts.folder.inside(path, Access::kWrite), ignored)) {
     throw Refused(409, fmt::format("there is already {}", path));
   }
-  Upload upload(parts, call, kMostConceptBytes);
-  (void)parts.reader.ask({{"do", "concept_file"}, {"file", upload.path()}});  // throws
+  Upload upload(parts, call, {.most = kMostConceptBytes, .name = name});
+  (void)upload.ask("concept_file");  // throws
   upload.place(path);
   parts.events.tell("files", Json::object());
   return json_reply(listed_file(parts, path), 201);
@@ -66,7 +66,7 @@ Reply delete_concept(Parts& parts, const Call& call) {
 
 Reply put_upload(Parts& parts, const Call& call) {
   check_picture_name(call.name("file"));
-  Upload upload(parts, call, kMostPictureBytes);
+  Upload upload(parts, call, {.name = call.name("file")});
   const auto picture = upload.check_picture();
   const auto path = parts.folder.free_name("uploads/" + call.name("file"));
   upload.place(path);
@@ -107,7 +107,10 @@ std::vector<Route> file_routes(Parts& parts) {
        [&parts](const Call& call) { return delete_concept(parts, call); }},
       {"PUT", "/mos/v1/uploads/{file}",
        [&parts](const Call& call) { return put_upload(parts, call); }},
-      {"GET", "/mos/v1/files/{path}", [&parts](const Call& call) { return get_file(parts, call); }},
+      {"GET",
+       "/mos/v1/files/{path}",
+       [&parts](const Call& call) { return get_file(parts, call); },
+       {"v"}},
   };
 }
 

@@ -21,7 +21,8 @@ constexpr const char* kTable =
     "CREATE TABLE IF NOT EXISTS pictures (id INTEGER PRIMARY KEY AUTOINCREMENT,"
     " path TEXT NOT NULL UNIQUE, job INTEGER, created TEXT NOT NULL, width INTEGER NOT NULL,"
     " height INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER, starred INTEGER NOT NULL,"
-    " note TEXT NOT NULL, concepts TEXT NOT NULL)";
+    " note TEXT NOT NULL, concepts TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS unread (path TEXT PRIMARY KEY)";
 
 constexpr const char* kColumns =
     "id, path, job, created, width, height, prompt, seed, starred, note, concepts FROM pictures";
@@ -153,8 +154,24 @@ void Gallery::take_in_all() {
   }
   for (const auto& path : entries_of(folder_.root() / "gallery")) {
     const auto name = folder_.relative(path);
-    if (is_picture(path) && !known.contains(name)) add(name, std::nullopt);
+    if (!is_picture(path) || known.contains(name) || !add(name, std::nullopt)) continue;
+    Statement(database_, "INSERT OR IGNORE INTO unread VALUES (?)").bind(name).run();
   }
+}
+
+std::optional<std::int64_t> Gallery::read_next(
+    const std::function<Json(const std::string& path)>& read) {
+  std::string path;
+  {  // a statement keeps others from the database
+    Statement select(database_, "SELECT path FROM unread ORDER BY path LIMIT 1");
+    if (!select.step()) return std::nullopt;
+    path = select.text(0);
+  }
+  const auto record = read(path);
+  std::optional<Picture> picture;
+  if (!record.is_null()) picture = add(path, std::nullopt, record);
+  Statement(database_, "DELETE FROM unread WHERE path = ?").bind(path).run();
+  return picture ? picture->id : 0;
 }
 
 std::optional<Picture> Gallery::add(const std::string& path, std::optional<std::int64_t> job,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,13 +37,17 @@ struct PictureFilter {
 
 class Gallery {
  public:
-  /// Takes in pictures that lie there and are not known: of a server that ended, or put there.
+  /// Takes in pictures that lie there and are not known: of a server that ended, or put there. What
+  /// is in them is not read before read_next().
   Gallery(Database& database, const StudioFolder& folder);
 
   /// The picture at `path`; its fields are those of `record`, as the reader gives it, or of the one
   /// beside it, NAME.json, if there is one.
   std::optional<Picture> add(const std::string& path, std::optional<std::int64_t> job,
                              Json record = nullptr);
+  /// Reads the record of one picture that was taken in by itself with `read`, which gives null
+  /// where there is none; its id, or nothing when all are read.
+  std::optional<std::int64_t> read_next(const std::function<Json(const std::string& path)>& read);
   /// All pictures of gallery/ that it has made.
   std::vector<Picture> add_results(const Job& job);
 

@@ -28,7 +28,12 @@ PictureFilter filter_of(const Call& call) {
                        .limit = call.number("limit", 100, 1, 1000)};
   const auto search = call.query.find("search"), starred = call.query.find("starred");
   if (search != call.query.end()) filter.search = search->second;
-  filter.starred = starred != call.query.end() && starred->second == "true";
+  if (starred != call.query.end()) {
+    if (starred->second != "true" && starred->second != "false") {
+      throw Refused(400, "starred is true or false");
+    }
+    filter.starred = starred->second == "true";
+  }
   return filter;
 }
 
@@ -38,15 +43,6 @@ Reply list(Parts& parts, const Call& call) {
   for (const auto& picture : parts.gallery.list(filter)) pictures.push_back(to_json(picture));
   filter.before = 0;
   return json_reply({{"pictures", pictures}, {"total", parts.gallery.count(filter)}});
-}
-
-/// What the reader finds in a picture; null: nothing.
-Json record_of(const Parts& parts, const std::string& path) {
-  try {
-    return parts.reader.ask({{"do", "record"}, {"file", path}});
-  } catch (const Error&) {  // a picture like any other
-    return nullptr;
-  }
 }
 
 Reply show(Parts& parts, const Call& call) {
@@ -100,7 +96,7 @@ Reply thumbnail(Parts& parts, const Call& call) {
 
 /// Into the gallery; the fields of its record are read as for a picture of ours.
 Reply add(Parts& parts, const Call& call) {
-  Upload upload(parts, call, kMostPictureBytes);
+  Upload upload(parts, call, {});
   (void)upload.check_picture();
   const auto path = parts.folder.free_name("gallery/added-" + timestamp().substr(0, 10) + ".png");
   upload.place(path);
@@ -146,11 +142,27 @@ Reply archive(Parts& parts, const Call& call) {
 }
 
 Reply read_record(Parts& parts, const Call& call) {
-  const Upload upload(parts, call, kMostPictureBytes);
-  return json_reply(parts.reader.ask({{"do", "record"}, {"file", upload.path()}}));
+  return json_reply(Upload(parts, call, {}).ask("record"));
 }
 
 }  // namespace
+
+Json record_of(const Parts& parts, const std::string& path) {
+  try {
+    return parts.reader.ask({{"do", "record"}, {"file", path}});
+  } catch (const Error&) {  // a picture like any other
+    return nullptr;
+  }
+}
+
+void read_records(Parts& parts, const std::stop_token& stop) {
+  const auto read = [&parts](const std::string& path) { return record_of(parts, path); };
+  while (!stop.stop_requested()) {
+    const auto id = parts.gallery.read_next(read);
+    if (!id) return;
+    if (*id > 0) parts.events.tell("gallery", {{"changed", {*id}}});
+  }
+}
 
 std::vector<Route> gallery_routes(Parts& parts) {
   const auto with = [&parts](Reply (*handle)(Parts&, const Call&)) {
@@ -158,9 +170,9 @@ std::vector<Route> gallery_routes(Parts& parts) {
   };
   const std::string one = "/mos/v1/gallery/{id}";
   return {
-      {"GET", "/mos/v1/gallery", with(list)},
+      {"GET", "/mos/v1/gallery", with(list), {"search", "starred", "limit", "before"}},
       {"POST", "/mos/v1/gallery", with(add)},
-      {"GET", "/mos/v1/gallery/archive", with(archive)},
+      {"GET", "/mos/v1/gallery/archive", with(archive), {"ids"}},
       {"POST", "/mos/v1/gallery/delete", with(remove)},
       {"GET", one, with(show)},
       {"PATCH", one, with(change)},

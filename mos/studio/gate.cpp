@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "mos/base/base64.h"
 #include "mos/base/text.h"
-#include "mos/studio/base64.h"
 
 namespace mos::studio {
 namespace {

@@ -72,13 +72,32 @@ Reply present_error_reply() {
 
 namespace {
 
+Refused too_large(std::int64_t most) {
+  return {413, fmt::format("the body has more than {} bytes", most)};
+}
+
+/// Whether a body follows, by what the headers say of its length. Without a word of it there is
+/// none (RFC 9112, 6.3); a length that is none is refused before anything is waited for.
+bool announces_body(const Call& call, std::int64_t most) {
+  const auto length = call.header("content-length"), coding = call.header("transfer-encoding");
+  if (!coding.empty()) {
+    if (length.empty() && lower_ascii(trimmed(coding)) == "chunked") return true;
+    throw Refused(400,
+                  "the body comes in pieces (Transfer-Encoding: chunked) or with its length "
+                  "(Content-Length), and in no other way");
+  }
+  if (length.empty()) return false;
+  if (length.find_first_not_of("0123456789") != length.npos) {
+    throw Refused(400, fmt::format("Content-Length is \"{}\", expected a whole number from 0",
+                                   printable(length)));
+  }
+  const auto bytes = number_in<std::int64_t>(length);  // nothing: beyond all numbers
+  if (!bytes || *bytes > most) throw too_large(most);
+  return *bytes > 0;
+}
+
 void receive(const Call& call, std::int64_t most, const Receiver& receiver) {
-  const auto too_large = [most] {
-    return Refused(413, fmt::format("the body has more than {} bytes", most));
-  };
-  const auto length = number_in<std::int64_t>(call.header("content-length"));
-  if (length && *length > most) throw too_large();
-  if (!call.read_body) return;
+  if (!announces_body(call, most) || !call.read_body) return;
   std::int64_t received = 0;
   bool kept = true;
   const bool whole = call.read_body([&](std::string_view piece) {
@@ -87,7 +106,7 @@ void receive(const Call& call, std::int64_t most, const Receiver& receiver) {
     kept = receiver(piece);
     return kept;
   });
-  if (received > most) throw too_large();
+  if (received > most) throw too_large(most);
   if (!whole && kept) throw Refused(400, "the body breaks off");
 }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <system_error>
+#include <utility>
 
 #include "mos/base/file.h"
 #include "mos/base/folder.h"
@@ -19,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 5> kWritten = {"out", "lora", "report", "grid", "previews"};
+
+constexpr std::chrono::seconds kCheckPatience{10};
 
 bool is_written(const std::string& option) {
   return std::ranges::find(kWritten, option) != kWritten.end();
@@ -52,13 +56,15 @@ class OrderMaker {
     check_lora_tags(order_.options);
     check_lora_tags(order_.scene);
     add_defaults();
+    check_with_mos();
     return std::move(order_);
   }
 
  private:
   void check_values() {
     const auto& schema = forms_.schema(order_.kind);
-    const auto problems = schema_problems(order_.options, schema, schema, "the options");
+    if (!order_.options.is_object()) throw Refused(400, "\"options\" must be an object");
+    const auto problems = schema_problems(order_.options, schema, schema, "");
     if (!problems.empty()) throw Refused(400, problems.front());
     if (order_.dry_run && !takes_config(order_.kind)) {
       throw Refused(400, fmt::format("mos {} has no dry run", order_.kind));
@@ -137,6 +143,22 @@ class OrderMaker {
     for (const auto& [name, value] : order_.options.items()) taken.erase(name);
     check_paths(taken);
     if (order_.scene.is_null()) check_scene(record.at("scene"));
+  }
+
+  /// What mos itself would say once the job's turn has come.
+  void check_with_mos() {
+    auto problems = problems_by_mos();
+    if (!problems.empty()) throw Impossible(std::move(problems));
+  }
+
+  std::vector<std::string> problems_by_mos() {
+    const Json request = {
+        {"do", "job"}, {"kind", order_.kind}, {"options", order_.options}, {"scene", order_.scene}};
+    try {
+      return field<std::vector<std::string>>(reader_.ask(request, kCheckPatience), "problems", {});
+    } catch (const Error&) {
+      return {};  // hundreds of photos, say: nobody waits for them, and the job itself will tell
+    }
   }
 
   void check_scene_list(const Json& scene, const char* list,
@@ -235,6 +257,9 @@ std::vector<std::string> flags_of(const Json& options) {
 
 }  // namespace
 
+Impossible::Impossible(std::vector<std::string> problems)
+    : Refused(400, fmt::format("{}", fmt::join(problems, "; "))), problems_(std::move(problems)) {}
+
 JobOrder make_order(const Json& request, const Parts& parts) {
   return OrderMaker(parts).make(request);
 }
@@ -246,6 +271,8 @@ Json options_to_run(const Job& job) {
     if (!options.contains(name)) options[name] = path;
   };
   if (kind == "tune") place("previews", job.folder() + "/previews");
+  // A run that began anew is gone on with when it is taken up again.
+  if (kind == "tune" && !job.started.empty()) options.erase("fresh");
   if (kind == "tune" && job.order.dry_run) place("out", job.folder() + "/none.safetensors");
   if (kind == "fuse" && !options.contains("lora")) place("out", fmt::format("fused/{}", job.id));
   if (kind == "fuse") place("report", job.folder() + "/fusion_report.json");
@@ -259,6 +286,14 @@ Json options_to_run(const Job& job) {
 std::vector<std::string> command_of(const Job& job) {
   const auto& kind = job.order.kind;
   std::vector<std::string> command = {kind};
+  const bool has_no_file = job.id == 0 && (kind == "sample" || kind == "tune");
+  if (has_no_file) {  // a request that was only checked
+    auto options = job.order.options;
+    if (!job.order.scene.is_null()) options["scene"] = "scene.json";
+    const auto flags = flags_of(options);
+    command.insert(command.end(), flags.begin(), flags.end());
+    return command;
+  }
   if (takes_config(kind)) {
     command.insert(command.end(), {"--config", job.folder() + "/job.json"});
     if (job.order.dry_run) command.emplace_back("--dry-run");

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/studio/http.h"
 #include "mos/studio/job.h"
 #include "mos/studio/studio_folder.h"
 
@@ -11,10 +12,20 @@ namespace mos::studio {
 
 struct Parts;
 
+/// What mos itself says of an order that would fail (jobs/job_check.h).
+class Impossible : public Refused {
+ public:
+  explicit Impossible(std::vector<std::string> problems);
+  const std::vector<std::string>& problems() const { return problems_; }
+
+ private:
+  std::vector<std::string> problems_;
+};
+
 /// The order that `request` means, {"kind", "options", "scene", "words", "title", "dry_run"}: every
 /// key and value is known, every path lies in the folder, also those in the record of a picture
 /// that is painted on from, and nothing is overwritten. Throws Refused naming the first thing that
-/// is wrong.
+/// is wrong, and Impossible.
 JobOrder make_order(const Json& request, const Parts& parts);
 
 /// The options of a job as it is run: with the places of its results where it does not say, and of

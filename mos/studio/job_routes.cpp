@@ -1,7 +1,13 @@
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <array>
 #include <system_error>
 
 #include "mos/base/file.h"
+#include "mos/base/text.h"
+#include "mos/base/text_distance.h"
 #include "mos/studio/job_order.h"
 #include "mos/studio/job_talk.h"
 #include "mos/studio/parts.h"
@@ -20,15 +26,26 @@ Json shown(Parts& parts, const std::vector<Job>& jobs) {
   return list;
 }
 
+Refused no_choice(const char* name, const std::string& given,
+                  const std::vector<std::string>& choices) {
+  return {400, fmt::format("{} is \"{}\", expected one of {}{}", name, printable(given),
+                           fmt::join(choices, ", "), did_you_mean(given, choices))};
+}
+
 JobFilter filter_of(const Call& call) {
   JobFilter filter{.before = call.number("before", 0, 0, INT64_MAX),
                    .limit = call.number("limit", 100, 1, 1000)};
   const auto state = call.query.find("state"), kind = call.query.find("kind");
   if (state != call.query.end()) {
     filter.state = choice_named<JobState>(state->second);
-    if (!filter.state) throw Refused(400, "there is no such state");
+    if (!filter.state) throw no_choice("state", state->second, names_of_choices<JobState>());
   }
-  if (kind != call.query.end()) filter.kind = kind->second;
+  if (kind != call.query.end()) {
+    filter.kind = kind->second;
+    if (std::ranges::find(job_kinds(), filter.kind) == job_kinds().end()) {
+      throw no_choice("kind", filter.kind, job_kinds());
+    }
+  }
   return filter;
 }
 
@@ -68,6 +85,8 @@ Reply check(Parts& parts, const Call& call) {
   const auto request = json_body(call);
   try {
     command = command_text({.order = make_order(request, parts)});
+  } catch (const Impossible& impossible) {
+    problems = impossible.problems();
   } catch (const Refused& refused) {
     problems.push_back(refused.what());
   }
@@ -113,10 +132,12 @@ fs::path events_of(Parts& parts, const Call& call) {
 std::vector<Route> job_routes(Parts& parts) {
   return {
       {"POST", "/mos/v1/jobs", [&](const Call& call) { return add(parts, json_body(call)); }},
-      {"GET", "/mos/v1/jobs",
+      {"GET",
+       "/mos/v1/jobs",
        [&](const Call& call) {
          return json_reply({{"jobs", shown(parts, parts.runner.list(filter_of(call)))}});
-       }},
+       },
+       {"state", "kind", "limit", "before"}},
       {"GET", "/mos/v1/queue",
        [&](const Call&) {
          return json_reply({{"queue", shown(parts, parts.runner.queue())}});

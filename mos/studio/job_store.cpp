@@ -76,6 +76,17 @@ std::vector<Job> all_of(Statement& statement) {
 
 JobStore::JobStore(Database& database) : database_(database) { database_.execute(kTable); }
 
+void JobStore::begin_above(std::int64_t id) {
+  Statement(database_,
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'jobs', 0 WHERE NOT EXISTS"
+            " (SELECT 1 FROM sqlite_sequence WHERE name = 'jobs')")
+      .run();
+  Statement(database_, "UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs' AND seq < ?")
+      .bind(id)
+      .bind(id)
+      .run();
+}
+
 Job JobStore::add(const JobOrder& order) {
   Job job{.order = order, .created = timestamp()};
   Statement insert(database_,

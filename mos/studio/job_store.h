@@ -22,6 +22,8 @@ class JobStore {
  public:
   explicit JobStore(Database& database);
 
+  /// Ids of new jobs are above `id` from now on.
+  void begin_above(std::int64_t id);
   /// A queued job at the end of the queue.
   Job add(const JobOrder& order);
   std::optional<Job> find(std::int64_t id);

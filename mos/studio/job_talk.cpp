@@ -56,7 +56,9 @@ Json log_of(const std::filesystem::path& events, std::size_t most) {
   each_event(events, [&lines](const Json& event) {
     const auto kind = event.at("event").get<std::string>();
     if (kind != "log" && kind != "error") return;
-    lines.push_back({{"level", kind == "error" ? "error" : event.value("level", "info")},
+    // Who was told to end says how; that is no failure.
+    const bool failed = kind == "error" && event.value("kind", "") != "cancelled";
+    lines.push_back({{"level", failed ? "error" : event.value("level", "info")},
                      {"message", event.value("message", "")}});
   });
   if (lines.size() > most) lines.erase(lines.begin(), lines.end() - static_cast<long>(most));

@@ -1,9 +1,13 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <ctime>
+#include <map>
+#include <string>
+#include <vector>
 
+#include "mos/base/base64.h"
 #include "mos/base/text.h"
-#include "mos/studio/base64.h"
 #include "mos/studio/painting.h"
 
 /// OpenAI's way to ask for pictures.
@@ -22,18 +26,48 @@ void take_size(const std::string& size, Json& options) {
   options["height"] = *height;
 }
 
+std::string words_of(const std::vector<Json>& values) {
+  std::string text;
+  for (const auto& value : values) text += (text.empty() ? "" : " or ") + json_text(value);
+  return text;
+}
+
+/// Fields of OpenAI's own models, in the values that mean what is done here anyway.
+void refuse_other_values(const Json& body) {
+  static const std::map<std::string, std::vector<Json>> values = {
+      {"quality", {"auto", "standard"}},
+      {"background", {"auto", "opaque"}},
+      {"output_format", {"png"}},
+      {"moderation", {"auto", "low"}},
+      {"stream", {false}}};
+  for (const auto& [key, allowed] : values) {
+    const auto found = body.find(key);
+    if (found == body.end() || found->is_null()) continue;
+    if (std::ranges::find(allowed, *found) != allowed.end()) continue;
+    throw Refused(400, fmt::format("\"{}\" can only be {} here", key, words_of(allowed)));
+  }
+}
+
 Json request_of(Parts& parts, const Json& body) {
-  refuse_unknown_keys(body, {"prompt", "n", "size", "model", "response_format", "user"});
+  refuse_unknown_keys(body, {"prompt", "n", "size", "model", "response_format", "user", "quality",
+                             "background", "output_format", "moderation", "stream"});
+  refuse_other_values(body);
   const auto format = field<std::string>(body, "response_format", "b64_json");
   if (format != "b64_json") throw Refused(400, "response_format can only be \"b64_json\" here");
   Json options = {{"prompt", field<std::string>(body, "prompt", "")}, {"seed", random_seed()}};
   if (options["prompt"] == "") throw Refused(400, "\"prompt\" is missing");
-  options["count"] = field<std::int64_t>(body, "n", 1);
+  const auto count = field<std::int64_t>(body, "n", 1);
+  check_count("\"n\"", count);
+  options["count"] = count;
   take_size(field<std::string>(body, "size", "auto"), options);
   const auto model = field<std::string>(body, "model", "");
   if (!model.empty()) {
     options["base"] = model_named(parts.folder, model);
-    if (options["base"] == "") throw Refused(404, "there is no model " + printable(model));
+    if (options["base"] == "") {
+      throw Refused(404, fmt::format("there is no model {}; GET /v1/models names those that are "
+                                     "here, and without \"model\" the first is taken",
+                                     printable(model)));
+    }
   }
   return {{"kind", "sample"}, {"options", options}};
 }

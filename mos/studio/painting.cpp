@@ -6,10 +6,11 @@
 #include <sstream>
 #include <system_error>
 
+#include "mos/base/base64.h"
 #include "mos/base/file.h"
 #include "mos/base/text.h"
-#include "mos/studio/base64.h"
 #include "mos/studio/job_order.h"
+#include "mos/studio/uploads.h"
 
 namespace mos::studio {
 namespace {
@@ -18,6 +19,13 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kPatience{24 * 3600};
 
+/// Of a job that failed: who asked for the impossible hears it as if it had been seen at once.
+int status_of(const Json& error) {
+  const auto kind = error.value("kind", "");
+  if (kind == "usage") return 400;
+  return kind == "io" || kind == "format" || kind == "mismatch" ? 422 : 500;
+}
+
 Job wait_for(Parts& parts, std::int64_t id) {
   if (!parts.runner.wait_until_over(id, kPatience)) {
     throw Refused(503, fmt::format("job {} goes on, but the studio ends", id));
@@ -25,7 +33,7 @@ Job wait_for(Parts& parts, std::int64_t id) {
   auto job = parts.runner.find(id);
   if (job.state == JobState::kDone) return job;
   if (job.state == JobState::kFailed) {
-    throw Refused(500, job.error.value("message", "the job failed"));
+    throw Refused(status_of(job.error), job.error.value("message", "the job failed"));
   }
   throw Refused(409, fmt::format("job {} was {}: {}", id, choice_name(job.state), job.note));
 }
@@ -44,7 +52,13 @@ Painted paint(Parts& parts, const Json& request) {
   return painted;
 }
 
-std::string keep_upload(Parts& parts, const std::string& base64) {
+void check_count(const std::string& field, std::int64_t count) {
+  constexpr std::int64_t kMost = 1000;  // they are waited for, and answered in one body
+  if (count >= 1 && count <= kMost) return;
+  throw Refused(400, fmt::format("{} is {}, expected 1 to {}", field, count, kMost));
+}
+
+std::string keep_upload(Parts& parts, const std::string& base64, const std::string& name) {
   std::string_view text = base64;
   constexpr std::string_view kMark = ";base64,";
   if (text.starts_with("data:")) {
@@ -52,11 +66,11 @@ std::string keep_upload(Parts& parts, const std::string& base64) {
     text.remove_prefix(mark == text.npos ? 0 : mark + kMark.size());
   }
   const auto bytes = base64_decode(text);
-  if (!bytes || bytes->empty()) throw Refused(400, "a picture is no base64");
+  if (!bytes || bytes->empty()) throw Refused(400, name + " is no picture in base64");
   const auto path = parts.folder.free_name("uploads/request.png");
   write_text_file(parts.folder.root() / path, *bytes);
   try {
-    (void)parts.reader.ask({{"do", "check"}, {"file", path}, {"like", ""}});
+    (void)ask_naming(parts.reader, {{"do", "check"}, {"file", path}}, name);
   } catch (...) {
     std::error_code ignored;
     fs::remove(parts.folder.root() / path, ignored);

@@ -21,7 +21,11 @@ struct Painted {
 Painted paint(Parts& parts, const Json& request);
 
 /// A picture in base64, with or without "data:…;base64,", as a file of uploads/. Returns its path.
-std::string keep_upload(Parts& parts, const std::string& base64);
+/// `name` is the field that it came in, for messages.
+std::string keep_upload(Parts& parts, const std::string& base64, const std::string& name);
+
+/// Throws Refused(400) unless `count` pictures are as many as one request of theirs may ask for.
+void check_count(const std::string& field, std::int64_t count);
 
 /// Where `name` is among the models: its path, or its file name without ending; empty: nowhere.
 std::string model_named(const StudioFolder& folder, const std::string& name);

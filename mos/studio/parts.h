@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <stop_token>
 #include <string>
 
 #include "mos/studio/database.h"
@@ -42,6 +43,11 @@ std::vector<Route> openai_routes(Parts& parts);
 
 /// All of the above.
 Router make_router(Parts& parts);
+
+/// What the reader finds in a picture of the folder; null: nothing.
+Json record_of(const Parts& parts, const std::string& path);
+/// Reads the pictures that the gallery has taken in by itself, and tells of them.
+void read_records(Parts& parts, const std::stop_token& stop);
 
 /// Base models and fused ones, {"path", "kind"}.
 Json models_of(const StudioFolder& folder);

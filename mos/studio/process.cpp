@@ -132,6 +132,9 @@ void write_end(const MinderPlan& plan, int status) {
   const int ready = fcntl(plan.ready, F_DUPFD, kReady + 1);
   const int go = dup2(plan.go, STDIN_FILENO);
   if (go < 0 || ready < 0 || dup2(ready, kReady) < 0) _exit(0);
+  // Whoever reads what the server says must see its end with the server's, not with the last job's.
+  const int nowhere = open("/dev/null", O_WRONLY);
+  if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0 || dup2(nowhere, STDERR_FILENO) < 0) _exit(0);
   close_range(kReady + 1, ~0U, 0);
   char byte = 0;
   if (read(go, &byte, 1) != 1) _exit(0);  // whoever wanted this is gone

@@ -19,7 +19,6 @@
 namespace mos::studio {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
 constexpr std::size_t kLongestAnswer = 16 << 20;
 
 }  // namespace
@@ -63,20 +62,21 @@ void Reader::end() {
 }
 
 /// The line of the answer; empty when the reader is not there any more.
-std::string Reader::exchange(const std::string& line) {
+std::string Reader::exchange(const std::string& line, std::chrono::seconds patience) {
   for (std::size_t sent = 0; sent < line.size();) {
     const auto count = send(to_, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
     if (count <= 0) return "";
     sent += static_cast<std::size_t>(count);
   }
   std::string answer;
-  const auto until = std::chrono::steady_clock::now() + kPatience;
+  const auto until = std::chrono::steady_clock::now() + patience;
   while (!answer.ends_with('\n') && answer.size() < kLongestAnswer) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         until - std::chrono::steady_clock::now());
     pollfd waited{from_, POLLIN, 0};
     if (left.count() <= 0 || poll(&waited, 1, static_cast<int>(left.count())) <= 0) {
-      throw Error(ErrorKind::kIo, "reading this took more than a minute");
+      throw Error(ErrorKind::kIo,
+                  fmt::format("reading this took more than {} seconds", patience.count()));
     }
     std::array<char, 65536> bytes;
     const auto count = recv(from_, bytes.data(), bytes.size(), 0);
@@ -86,7 +86,7 @@ std::string Reader::exchange(const std::string& line) {
   return answer;
 }
 
-Json Reader::ask(const Json& request) {
+Json Reader::ask(const Json& request, std::chrono::seconds patience) {
   const std::lock_guard lock(mutex_);
   const auto line = json_text(request) + "\n";
   std::string text;
@@ -94,7 +94,7 @@ Json Reader::ask(const Json& request) {
   for (int attempt = 0; attempt < 2 && text.empty(); ++attempt) {
     if (process_ <= 0) start();
     try {
-      text = exchange(line);
+      text = exchange(line, patience);
     } catch (...) {
       end();
       throw;

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <filesystem>
 #include <mutex>
 #include <string>
@@ -21,13 +22,14 @@ class Reader {
   Reader& operator=(const Reader&) = delete;
 
   /// Asks {"do": …} (jobs/picture_requests.h has what there is); several threads take turns.
-  /// Throws what the reader says as Error of its kind, kIo where it ends or takes over a minute.
-  Json ask(const Json& request);
+  /// Throws what the reader says as Error of its kind, kIo where it ends or takes longer than
+  /// `patience`.
+  Json ask(const Json& request, std::chrono::seconds patience = std::chrono::minutes(1));
 
  private:
   void start();
   void end();
-  std::string exchange(const std::string& line);
+  std::string exchange(const std::string& line, std::chrono::seconds patience);
 
   std::filesystem::path mos_, folder_;
   std::mutex mutex_;

@@ -2,10 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "mos/base/text.h"
+#include "mos/base/text_distance.h"
 
 namespace mos::studio {
 namespace {
@@ -16,6 +18,14 @@ std::string_view take_part(std::string_view& text) {
   const auto part = text.substr(0, slash);
   text.remove_prefix(slash == text.npos ? text.size() : slash + 1);
   return part;
+}
+
+void refuse_unknown_query(const Call& call, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : call.query) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    throw Refused(400, fmt::format("the address has an unknown \"{}\" behind \"?\"{}",
+                                   printable(name), did_you_mean(name, known)));
+  }
 }
 
 }  // namespace
@@ -54,7 +64,10 @@ Reply Router::find_and_call(Call& call) const {
   const auto method = call.method == "HEAD" ? "GET" : call.method;
   for (const auto& route : routes_) {
     if (!matches(route.pattern, call.path, call.names)) continue;
-    if (route.method == method) return route.handle(call);
+    if (route.method == method) {
+      refuse_unknown_query(call, route.query);
+      return route.handle(call);
+    }
     allowed += (allowed.empty() ? "" : ", ") + route.method;
   }
   if (allowed.empty()) throw Refused(404, "there is no " + printable(call.path));

@@ -17,6 +17,7 @@ struct Route {
   /// "/mos/v1/jobs/{id}"; a last {path} stands for all that is left, with its slashes.
   std::string pattern;
   Handler handle;
+  std::vector<std::string> query = {};  ///< The names of what may stand behind "?".
 };
 
 class Router {

@@ -9,7 +9,9 @@
 #include <system_error>
 #include <utility>
 
+#include "mos/base/error_names.h"
 #include "mos/base/file.h"
+#include "mos/base/folder.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
 #include "mos/studio/job_order.h"
@@ -40,6 +42,22 @@ Json progress_of(const Json& event) {
   return only(event, {"stage", "step", "total", "loss", "seconds", "left"});
 }
 
+/// Of the jobs that have left files, also where the database is a new one: nothing is written over
+/// them.
+std::int64_t highest_id(const StudioFolder& folder) {
+  constexpr std::int64_t kMost = 1'000'000;  // other numbers are names that somebody gave, of days
+  std::int64_t highest = 0;
+  for (const char* place : {"jobs", "gallery", "uploads", "fused"}) {
+    for (const auto& path : entries_of(folder.root() / place)) {
+      const auto name = path.filename().string();
+      const auto digits = name.substr(0, name.find_first_not_of("0123456789"));
+      const auto number = number_in<std::int64_t>(digits).value_or(0);
+      if (number <= kMost) highest = std::max(highest, number);
+    }
+  }
+  return highest;
+}
+
 std::string what(const Job& job) {
   return fmt::format("job {} ({} {})", job.id, job.order.kind, printable(job.order.title));
 }
@@ -47,6 +65,7 @@ std::string what(const Job& job) {
 }  // namespace
 
 Runner::Runner(RunnerParts parts) : parts_(std::move(parts)) {
+  parts_.store.begin_above(highest_id(parts_.folder));
   take_up_again();
   thread_ = std::thread([this] { work(); });
 }
@@ -97,6 +116,7 @@ void Runner::work() {
     } catch (const std::exception& error) {  // a full disk; the next look may be better
       log::warn(error.what());
       wake_.wait_for(lock, std::chrono::seconds(1));
+      continue;
     }
     if (running_.empty()) {
       wake_.wait(lock);
@@ -113,8 +133,26 @@ bool Runner::start_next() {
   const auto next = std::ranges::find_if(
       jobs, [&busy](const Job& job) { return !busy.contains(job.order.device); });
   if (next == jobs.end()) return false;
-  start(std::move(*next));
+  auto job = std::move(*next);
+  try {
+    start(job);
+  } catch (const Error& error) {  // a full disk: trying it again and again helps nobody
+    fail(std::move(job), error);
+  }
   return true;
+}
+
+/// Of a job that could not be started.
+void Runner::fail(Job job, const Error& error) {
+  log::warn(fmt::format("{} cannot start: {}", what(job), error.what()));
+  job.state = JobState::kFailed;
+  job.ended = timestamp();
+  job.error = {{"kind", choice_name(error.kind())},
+               {"message", error.what()},
+               {"exit_code", exit_code(error.kind())}};
+  parts_.store.save(job);
+  changed(job);
+  over_.notify_all();
 }
 
 void Runner::start(Job job) {

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "mos/base/error.h"
 #include "mos/studio/events.h"
 #include "mos/studio/job_store.h"
 #include "mos/studio/job_talk.h"
@@ -62,8 +63,9 @@ class Runner {
   /// ends.
   bool wait_until_over(std::int64_t id, std::chrono::seconds patience);
 
-  /// What was found at the start, a sentence each.
-  const std::vector<std::string>& notices() const { return notices_; }
+  /// What was found at the start, a sentence each, until somebody has read it.
+  std::vector<std::string> notices();
+  void forget_notices();
 
  private:
   struct Running {
@@ -76,6 +78,7 @@ class Runner {
   void take_up_again();
   bool start_next();
   void start(Job job);
+  void fail(Job job, const Error& error);
   /// Whether it has ended.
   bool follow(Running& running);
   void hear(Running& running);

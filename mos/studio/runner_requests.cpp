@@ -41,6 +41,12 @@ void Runner::tell_queue() {
 Job Runner::add(const JobOrder& order) {
   const std::lock_guard lock(mutex_);
   const auto job = parts_.store.add(order);
+  try {
+    write_inputs(job, parts_.folder);
+  } catch (const Error&) {  // heard by who asks, not by nobody when its turn comes
+    parts_.store.remove(job.id);
+    throw;
+  }
   changed(job);
   wake_.notify_all();
   return job;
@@ -112,6 +118,10 @@ Job Runner::resume(std::int64_t id) {
 Job Runner::move(std::int64_t id, std::int64_t position) {
   const std::lock_guard lock(mutex_);
   (void)required(id, "move");
+  const auto last = static_cast<std::int64_t>(parts_.store.queued().size()) - 1;
+  if (position < 0 || position > last) {
+    throw Refused(400, fmt::format("the position is {}, expected 0 to {}", position, last));
+  }
   parts_.store.move(id, position);
   tell_queue();
   return required(id, "");
@@ -154,6 +164,16 @@ Json Runner::shown(const Job& job) {
   }
   json["position"] = position;
   return json;
+}
+
+std::vector<std::string> Runner::notices() {
+  const std::lock_guard lock(mutex_);
+  return notices_;
+}
+
+void Runner::forget_notices() {
+  const std::lock_guard lock(mutex_);
+  notices_.clear();
 }
 
 bool Runner::wait_until_over(std::int64_t id, std::chrono::seconds patience) {

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
@@ -28,6 +29,19 @@ bool is_any_type(const Json& value, const Json& types) {
       types, [&](const Json& type) { return is_type(value, type.get<std::string>()); });
 }
 
+/// For people: "a whole number or null".
+std::string name_of_types(const Json& types) {
+  static const std::map<std::string, std::string> names = {
+      {"integer", "a whole number"}, {"number", "a number"},  {"string", "a text"},
+      {"boolean", "true or false"},  {"object", "an object"}, {"array", "a list"}};
+  std::string text;
+  for (const auto& type : types.is_array() ? types : Json::array({types})) {
+    const auto found = names.find(type.get<std::string>());
+    text += (text.empty() ? "" : " or ") + (found == names.end() ? "null" : found->second);
+  }
+  return text;
+}
+
 class Checker {
  public:
   Checker(const Json& document, Problems& problems) : document_(document), problems_(problems) {}
@@ -39,7 +53,8 @@ class Checker {
     }
     if (schema.contains("oneOf")) return check_one_of(value, schema.at("oneOf"), where);
     if (schema.contains("type") && !is_any_type(value, schema.at("type"))) {
-      return say(where, "is {}, expected {}", printable(quoted(value)), quoted(schema.at("type")));
+      return say(where.empty() ? "the body" : where, "is {}, expected {}", printable(quoted(value)),
+                 name_of_types(schema.at("type")));
     }
     if (value.is_null()) return;
     check_choices_and_range(value, schema, where);
@@ -87,7 +102,9 @@ class Checker {
   void check_object(const Json& value, const Json& schema, const std::string& where) {
     const auto properties = schema.value("properties", Json::object());
     for (const auto& name : schema.value("required", Json::array())) {
-      if (!value.contains(name.get<std::string>())) say(where, "lacks {}", quoted(name));
+      if (!value.contains(name.get<std::string>())) {
+        say(where.empty() ? "the body" : where, "lacks {}", quoted(name));
+      }
     }
     const auto more = schema.value("additionalProperties", Json(true));
     for (const auto& [key, entry] : value.items()) {

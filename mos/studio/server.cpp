@@ -9,12 +9,15 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/studio/compression.h"
 #include "mos/studio/embedded.h"
 #include "mos/studio/studio_folder.h"
 #include "mos/studio/task_threads.h"
@@ -24,7 +27,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMostThreads = kMostStreams + 64;
+/// More than the system lets a process have connections (1,024 files are open at most): whoever
+/// hangs on takes nobody else's thread.
+constexpr std::size_t kMostThreads = 1024;
 constexpr std::size_t kLongestPath = 2048;
 constexpr int kBacklog = 512;
 constexpr int kPatience = 10;  ///< Seconds for a client that neither sends nor takes.
@@ -132,6 +137,11 @@ std::string absence_page() {
       interface_absence());
 }
 
+/// The page as it is sent to those who take nothing compressed is another text to caches.
+std::string plain_tag(std::string_view tag) {
+  return fmt::format("\"plain-{}", tag.substr(std::min<std::size_t>(1, tag.size())));
+}
+
 Reply page(const Call& call, const std::string& ui_folder) {
   if (!ui_folder.empty()) {
     return {.type = "text/html; charset=utf-8", .file = fs::path(ui_folder) / "index.html"};
@@ -141,15 +151,37 @@ Reply page(const Call& call, const std::string& ui_folder) {
     reply.body = absence_page();
     return reply;
   }
-  reply.headers["ETag"] = interface_tag();
   reply.headers["Cache-Control"] = "no-cache";
-  if (call.header("if-none-match") == interface_tag()) {
+  reply.headers["Vary"] = "Accept-Encoding";
+  const bool compressed = accepts_gzip(call.header("accept-encoding"));
+  const auto tag = compressed ? std::string(interface_tag()) : plain_tag(interface_tag());
+  reply.headers["ETag"] = tag;
+  if (call.header("if-none-match") == tag) {
     reply.status = 304;
     return reply;
   }
-  reply.headers["Content-Encoding"] = "gzip";
-  reply.body = interface_page();
+  if (compressed) reply.headers["Content-Encoding"] = "gzip";
+  reply.body = compressed ? std::string(interface_page()) : gunzip(interface_page());
   return reply;
+}
+
+/// What httplib refuses by itself, before there is a request to be answered, gets a sentence too.
+void explain_refusal(httplib::Response& response) {
+  if (!response.body.empty()) return;
+  const auto* sentence = response.status == 414 ? "the address is too long"
+                         : response.status == 400
+                             ? "this is no request that HTTP knows: its method "
+                               "or one of its headers is broken"
+                             : "this request cannot be answered";
+  add_headers({}, response);
+  response.set_content(error_reply(response.status, "usage", sentence).body, "application/json");
+}
+
+/// By itself it lets several servers have one port (SO_REUSEPORT), each with a share of the
+/// connections. A port that a server has left shortly before is free.
+void set_socket_options(socket_t socket) {
+  const int yes = 1;
+  setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
 }
 
 /// The page with its token in the address: into the cookie with it, and out of the address.
@@ -169,6 +201,7 @@ struct Server::Parts {
   ServerOptions options;
   HttpServer http;
   int port = 0;
+  std::atomic<bool> serving = false;
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 
   Reply answer(const Gate& gate, const Router& router, Call call) const {
@@ -188,6 +221,7 @@ Server::Server(ServerOptions options) : parts_(std::make_unique<Parts>()) {
   auto& http = parts_->http;
   const auto& host = parts_->options.host;
   http.new_task_queue = [] { return new TaskThreads(kMostThreads); };
+  http.set_socket_options(set_socket_options);
   http.set_keep_alive_max_count(1);
   http.set_read_timeout(kPatience);
   http.set_write_timeout(kPatience);
@@ -199,9 +233,10 @@ Server::Server(ServerOptions options) : parts_(std::make_unique<Parts>()) {
   if (!bound) {
     throw Error(
         ErrorKind::kUsage,
-        fmt::format("cannot listen on {}:{}: another program does, or the address is not of "
-                    "this machine; --port 0 takes a free port",
-                    host, wanted));
+        fmt::format("cannot listen on port {} of {}: it is taken by another program, perhaps "
+                    "another mos studio, or the address is not of this machine; --port 0 takes a "
+                    "free port",
+                    wanted, host));
   }
   http.widen_queue();
 }
@@ -216,6 +251,8 @@ void Server::serve(const Gate& gate, const Router& router) {
                                                httplib::Response& response,
                                                const httplib::ContentReader* reader) {
     auto call = call_of(request);
+    // httplib would compress what it likes, also what is compressed already.
+    const_cast<httplib::Request&>(request).headers.erase("Accept-Encoding");
     if (reader != nullptr) {
       call.read_body = [reader](const Receiver& receiver) {
         return (*reader)([&receiver](const char* bytes, std::size_t count) {
@@ -245,11 +282,19 @@ void Server::serve(const Gate& gate, const Router& router) {
   http.Delete(all, with_body);
   http.set_exception_handler(
       [](const httplib::Request&, httplib::Response& response, auto&&) { response.status = 500; });
-  http.listen_after_bind();
+  http.set_error_handler(
+      [](const httplib::Request&, httplib::Response& response) { explain_refusal(response); });
+  parts_->serving = true;
+  if (!*parts_->stopping) http.listen_after_bind();
+  parts_->serving = false;
 }
 
 void Server::stop() {
   *parts_->stopping = true;
+  // httplib does not hear it before it listens.
+  while (parts_->serving && !parts_->http.is_running()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   parts_->http.stop();
 }
 

@@ -16,6 +16,7 @@
 #include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/studio/embedded.h"
+#include "mos/studio/opening.h"
 #include "mos/studio/parts.h"
 #include "mos/studio/process.h"
 #include "mos/studio/server.h"
@@ -58,21 +59,25 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
-/// Puts a link to each base model into models/, unless there is something of its name.
-void link_models(const StudioFolder& folder, const std::vector<std::string>& models) {
-  for (const auto& model : models) {
-    std::error_code code;
-    const auto there = fs::canonical(model, code);
-    if (code) throw Error(ErrorKind::kIo, fmt::format("cannot open {}: {}", model, code.message()));
-    const auto link = folder.root() / "models" / there.filename();
-    if (fs::exists(fs::symlink_status(link))) {
-      if (fs::canonical(link, code) == there) continue;
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("models/ has another {} already", there.filename().string()));
-    }
-    fs::create_symlink(there, link, code);
-    if (code) throw Error(ErrorKind::kIo, fmt::format("cannot link {}: {}", model, code.message()));
-  }
+/// What people give is looked at before it becomes part of the folder.
+PlaceCheck check_by(Reader& reader, const std::string& what) {
+  return [&reader, what](const fs::path& place) {
+    const auto found = reader.ask({{"do", what}, {"file", place.string()}});
+    if (what != "model" || found.value("kind", "") == "base") return;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--base {}: this is an adapter, expected a model; put "
+                            "adapters into adapters/ of the studio's folder",
+                            place.string()));
+  };
+}
+
+void check_ui_folder(const std::string& folder) {
+  std::error_code ignored;
+  if (folder.empty() || fs::is_regular_file(fs::path(folder) / "index.html", ignored)) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("--ui-dir is {}, where no index.html is: npm run build in studio/ makes "
+                          "one in studio/dist",
+                          folder));
 }
 
 bool is_local(const std::string& host) {
@@ -90,10 +95,13 @@ GateOptions gate_options(const StudioOptions& options, int port) {
   return gate;
 }
 
-std::string address_of(const StudioOptions& options, const GateOptions& gate) {
+/// `project` is the one to show; 0: none.
+std::string address_of(const StudioOptions& options, const GateOptions& gate,
+                       std::int64_t project) {
   const auto host = gate.any_address ? std::string("127.0.0.1") : options.host;
   const auto token = gate.token.empty() ? "" : "?token=" + gate.token;
-  return fmt::format("http://{}:{}/{}", host, gate.port, token);
+  const auto page = project == 0 ? "" : fmt::format("#/compose/{}", project);
+  return fmt::format("http://{}:{}/{}{}", host, gate.port, token, page);
 }
 
 /// Pictures that jobs have painted come into the gallery.
@@ -124,11 +132,13 @@ void open_browser(const std::string& address) {
   }).detach();
 }
 
-/// mos is asked for its options while the browser opens.
-std::jthread warm_up(Forms& forms) {
-  return std::jthread([&forms](const std::stop_token& stop) {
+/// mos is asked for its options while the browser opens, and then what is in pictures that were put
+/// into the gallery meanwhile.
+std::jthread warm_up(Parts& parts) {
+  return std::jthread([&parts](const std::stop_token& stop) {
     try {
-      forms.warm_up(stop);
+      parts.forms.warm_up(stop);
+      read_records(parts, stop);
     } catch (const std::exception& error) {  // whoever asks later hears it too
       log::warn(error.what());
     }
@@ -151,12 +161,12 @@ void say_start(const Parts& parts, const std::string& address) {
 
 void run(const StudioOptions& options) {
   check_fields(options);
+  check_ui_folder(options.ui_dir);
   const auto endings = block_endings();
   const StudioFolder folder(folder_of(options));
   const FolderLock lock(folder);
   std::error_code ignored;
   fs::remove_all(folder.root() / ".incoming", ignored);  // of uploads that were never finished
-  link_models(folder, options.base);
   Server server(
       {.host = options.host, .port = static_cast<int>(options.port), .ui_folder = options.ui_dir});
   Database database(folder.root() / "studio.sqlite");
@@ -164,6 +174,10 @@ void run(const StudioOptions& options) {
   const auto mos = mos_beside_us();
   Forms forms(mos, database);
   Reader reader(mos, folder.root());
+  for (const auto& model : options.base) link_model(folder, model, check_by(reader, "model"));
+  for (const auto& file : options.concept_files) {
+    take_file(folder, file, "concept-files", check_by(reader, "concept_file"));
+  }
   Gallery gallery(database, folder);
   Projects projects(database);
   JobStore store(database);
@@ -178,8 +192,9 @@ void run(const StudioOptions& options) {
       folder,  database, events, forms, reader,
       gallery, projects, runner, gate,  !interface_page().empty() || !options.ui_dir.empty()};
   const auto router = make_router(parts);
-  const auto address = address_of(options, gate_settings);
-  const auto warming = warm_up(forms);
+  const auto project = options.scene.empty() ? 0 : take_scene(folder, projects, options.scene);
+  const auto address = address_of(options, gate_settings, project);
+  const auto warming = warm_up(parts);
   say_start(parts, address);
   if (options.open) open_browser(address);
   std::thread ender([&] {

@@ -13,6 +13,8 @@ struct StudioOptions {
   std::string host = "127.0.0.1";
   std::string folder;  ///< Empty: ~/mixofshow.
   std::vector<std::string> base;
+  std::vector<std::string> concept_files;
+  std::string scene;
   bool open = false;
   std::string ui_dir;
 };
@@ -27,6 +29,9 @@ void describe(Visitor& visit, StudioOptions& options) {
         a_path());
   visit("base", options.base, "base models to work with: links to them are put into models/",
         a_path());
+  visit("concept", options.concept_files, "concept files to have there: they are copied", a_path());
+  visit("scene", options.scene,
+        "a scene to open in Compose, as mos sample reads it (docs/regions.md)", a_path());
   visit("open", options.open, "open it in the browser");
   visit("ui_dir", options.ui_dir, "folder with another index.html, for those who develop it",
         a_path());

@@ -55,9 +55,22 @@ StudioFolder::StudioFolder(const fs::path& root) {
 }
 
 fs::path StudioFolder::inside(std::string_view relative, Access access) const {
+  if (relative.empty()) throw Refused(400, "the path is empty");
+  if (relative.front() == '/') {
+    throw Refused(400, fmt::format("the path \"{}\" begins at the root of this machine, expected "
+                                   "one in the studio's folder, as gallery/1.png",
+                                   printable(relative)));
+  }
   const auto parts = parts_of(relative);
   if (parts.size() > kDeepest) throw Refused(400, "the path has too many folders");
-  for (const auto& part : parts) check_name("in the path, ", part);
+  for (const auto& part : parts) {
+    if (part.empty()) {
+      throw Refused(400, fmt::format("the path \"{}\" has two slashes side by side or one at its "
+                                     "end",
+                                     printable(relative)));
+    }
+    check_name("in the path,", part);
+  }
   if (std::ranges::find(kFolders, parts.front()) == kFolders.end()) {
     throw Refused(400, fmt::format("\"{}\" is in no folder of the studio", printable(relative)));
   }

@@ -17,11 +17,20 @@ constexpr const char* kIncoming = ".incoming";
 
 }  // namespace
 
-Upload::Upload(const Parts& parts, const Call& call, std::int64_t most) : parts_(parts) {
+Json ask_naming(Reader& reader, const Json& request, const std::string& name) {
+  try {
+    return reader.ask(request);
+  } catch (const Error& error) {
+    throw Error(error.kind(), replaced(error.what(), request.at("file").get<std::string>(), name));
+  }
+}
+
+Upload::Upload(const Parts& parts, const Call& call, UploadOptions options)
+    : parts_(parts), name_(printable(options.name)) {
   make_folders(parts.folder.root() / kIncoming);
   path_ = std::string(kIncoming) + "/" + random_token();
   try {
-    body_to_file(call, parts.folder.root() / path_, most);
+    body_to_file(call, parts.folder.root() / path_, options.most);
   } catch (...) {
     std::error_code ignored;
     fs::remove(parts_.folder.root() / path_, ignored);
@@ -34,8 +43,19 @@ Upload::~Upload() {
   fs::remove(parts_.folder.root() / path_, ignored);
 }
 
-ReceivedPicture Upload::check_picture(const std::string& like) const {
-  const auto answer = parts_.reader.ask({{"do", "check"}, {"file", path_}, {"like", like}});
+Json Upload::ask(const std::string& what, const Json& more) const {
+  Json request = {{"do", what}, {"file", path_}};
+  request.update(more);
+  return ask_naming(parts_.reader, request, name_);
+}
+
+ReceivedPicture Upload::check_picture() const {
+  const auto answer = ask("check");
+  return {answer.at("width"), answer.at("height")};
+}
+
+ReceivedPicture Upload::check_mask(const std::string& picture) const {
+  const auto answer = ask("check", {{"mask_of", picture}});
   return {answer.at("width"), answer.at("height")};
 }
 
@@ -53,12 +73,6 @@ void check_picture_name(const std::string& name) {
   const auto ending = lower_ascii(fs::path(name).extension().string());
   if (std::ranges::find(kEndings, ending) != kEndings.end()) return;
   throw Refused(415, "pictures are PNG, JPEG or WebP, and named so: " + printable(name));
-}
-
-void check_png_name(const std::string& name) {
-  check_picture_name(name);
-  if (lower_ascii(fs::path(name).extension().string()) == ".png") return;
-  throw Refused(415, "this has to be a PNG: " + printable(name));
 }
 
 }  // namespace mos::studio

@@ -13,29 +13,39 @@ struct ReceivedPicture {
   std::int64_t width = 0, height = 0;
 };
 
+struct UploadOptions {
+  std::int64_t most = kMostPictureBytes;
+  std::string name = "the picture";  ///< What messages call it: the name that its owner knows.
+};
+
 /// A body in a file of its own, gone with its object unless it was put in its place.
 class Upload {
  public:
   /// Streams the body of `call` into the folder. Throws as body_to_file does.
-  Upload(const Parts& parts, const Call& call, std::int64_t most);
+  Upload(const Parts& parts, const Call& call, UploadOptions options);
   ~Upload();
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
 
-  /// Relative to the folder.
-  const std::string& path() const { return path_; }
-  /// Reads it as a picture, of the size of `like`, unless that is empty. Throws Error(kFormat).
-  ReceivedPicture check_picture(const std::string& like = "") const;
+  /// What the reader says to {"do": `what`, "file": …}. Throws as Reader::ask does; messages have
+  /// its name for the place where it lies.
+  Json ask(const std::string& what, const Json& more = Json::object()) const;
+  /// Reads it as a picture. Throws Error(kFormat).
+  ReceivedPicture check_picture() const;
+  /// Reads it as the mask of `picture`, of its size, as tuning does. Throws Error(kFormat).
+  ReceivedPicture check_mask(const std::string& picture) const;
   /// Moves it to `relative`, over what is there.
   void place(const std::string& relative);
 
  private:
   const Parts& parts_;
-  std::string path_;
+  std::string path_, name_;
 };
 
-/// Throws Refused(400) unless the name ends as one of a picture does (or a PNG alone).
+/// What `reader` says to `request`, with `name` in messages where they have the file's own path.
+Json ask_naming(Reader& reader, const Json& request, const std::string& name);
+
+/// Throws Refused(400) unless `name` is a file's, Refused(415) unless it ends as a picture's does.
 void check_picture_name(const std::string& name);
-void check_png_name(const std::string& name);
 
 }  // namespace mos::studio

@@ -6,13 +6,13 @@ import { ConceptsPage } from './concepts/page';
 import { GalleryPage } from './gallery/page';
 import { Dock } from './queue/dock';
 import { route } from './route';
-import { dismiss, start, startFailure, toasts } from './state';
+import { attempt, dismiss, goToFirstPage, info, report, start, startFailure, toasts } from './state';
 import { useStore } from './store';
 import { theme, type Theme } from './theme';
 import { TogetherPage } from './together/page';
 import { Icon, type IconName } from './ui/icons';
 import { isTyping } from './ui/keys';
-import { Button, Empty, IconButton } from './ui/kit';
+import { Button, Dialog, Empty, IconButton } from './ui/kit';
 
 interface PageEntry {
   name: string;
@@ -33,6 +33,9 @@ export function App() {
   const failure = useStore(startFailure);
   useEffect(() => void start(), []);
   useEffect(listenToKeys, []);
+  useEffect(() => {
+    if (page === '' && info.get()) void attempt(goToFirstPage); // the wordmark
+  }, [page]);
   const entry = kPages.find((other) => other.name === page) ?? kPages[2]!;
   useEffect(() => {
     document.title = `${entry.title} · mixofshow`;
@@ -41,7 +44,7 @@ export function App() {
     <div class="shell">
       <a class="skip" href="#main" onClick={skip}>Skip to the page</a>
       <header class="top">
-        <a class="wordmark" href="#/compose" aria-label="mixofshow studio">
+        <a class="wordmark" href="#/" aria-label="mixofshow studio: the first page">
           <Mark />
           mixofshow
         </a>
@@ -49,7 +52,7 @@ export function App() {
           {kPages.map(({ name, title, icon }, at) => (
             <a
               key={name} href={`#/${name}`} title={`${title} (Alt+${at + 1})`}
-              aria-current={entry.name === name ? 'page' : undefined}
+              aria-current={page !== '' && entry.name === name ? 'page' : undefined}
             >
               <Icon name={icon} />
               {title}
@@ -60,12 +63,30 @@ export function App() {
         <ThemeButton />
       </header>
       <main class="page" id="main" tabIndex={-1}>
-        {failure ? <NoServer failure={failure} /> : entry.draw()}
+        {failure ? <NoServer failure={failure} /> : page !== '' && entry.draw()}
       </main>
       <Dock />
       <Toasts />
+      <ReportDialog />
     </div>
   );
+}
+
+function ReportDialog() {
+  const told = useStore(report);
+  if (!told) return null;
+  return (
+    <Dialog title={told.title} onClose={() => report.set(null)}>
+      <ul class="report">
+        {told.lines.map(({ name, text }, at) => <li key={at}>{!saysItself(name, text) && <b>{name} </b>}{text}</li>)}
+      </ul>
+    </Dialog>
+  );
+}
+
+/// What the server says of a file begins with its name as a rule.
+function saysItself(name: string, text: string): boolean {
+  return text.includes(name.split('/').pop() ?? name);
 }
 
 function Mark() {

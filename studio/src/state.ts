@@ -1,6 +1,6 @@
 import { api, Failure } from './api/client';
 import { listen, type Link } from './api/events';
-import type { Capabilities, ConceptFile, Info, Job, Model, Progress } from './api/types';
+import type { Capabilities, ConceptFile, Info, Job, Model, Options, Progress } from './api/types';
 import { newStore } from './store';
 
 /// What all pages share, kept true by the server's events.
@@ -47,6 +47,24 @@ export function dismiss(id: number) {
   toasts.set((old) => old.filter((toast) => toast.id !== id));
 }
 
+/// What cannot be said in passing: one line for each file or field that is concerned.
+export interface Line {
+  name: string;
+  text: string;
+}
+
+export interface Report {
+  title: string;
+  lines: Line[];
+}
+
+export const report = newStore<Report | null>(null);
+
+/// Stays until somebody closes it.
+export function tell(next: Report) {
+  report.set(next);
+}
+
 /// Runs what a person asked for, and says why when it does not work.
 export async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
   try {
@@ -79,6 +97,16 @@ export function queued(all: ReadonlyMap<number, Job>, order: number[]): Job[] {
   return order
     .map((id) => all.get(id))
     .filter((job): job is Job => job?.state === 'running' || job?.state === 'queued');
+}
+
+/// What painting on a model begins with in place of the program's options: the guidance that its base
+/// is shown with while it tunes. A fused model goes by the base that it was fused on.
+export function paintingDefaults(path: string): Options {
+  const list = models.get();
+  const made = [...jobs.get().values()].find((job) => job.results.includes(path));
+  const base = list.find((model) => model.path === (made?.options.base ?? path));
+  const guidance = (list.find((model) => model.path === path)?.defaults ?? {}).preview_guidance ?? base?.defaults?.preview_guidance;
+  return guidance === undefined ? {} : { guidance_scale: guidance };
 }
 
 export async function reloadFiles() {
@@ -114,16 +142,33 @@ export async function start() {
     startFailure.set(error instanceof Failure ? error : new Failure(String(error), 'internal', 0));
     return;
   }
+  if (location.hash.length < 3) await attempt(goToFirstPage);
   listen(onEvent, (state) => link.set(state)); // its first event loads the lists
   await attempt(loadForms);
+}
+
+/// Who has nothing to paint with yet begins with pictures, others compose.
+export async function goToFirstPage() {
+  const painted = (await api.gallery({ limit: 1 })).total > 0;
+  const isNew = !painted && (await api.conceptFiles()).length === 0;
+  location.replace(isNew ? '#/concepts' : '#/compose');
 }
 
 /// What forms are made of: the server may have to ask the program first.
 async function loadForms() {
   const told = await api.capabilities();
   capabilities.set(told);
-  for (const notice of told.notices) say(notice);
+  sayOnce(told.notices);
   samplers.set(await api.samplers());
+}
+
+const kSeenKey = 'mos-notices';
+
+/// What the server has to say since it started is news once, not with every reload.
+function sayOnce(notices: string[]) {
+  const seen = new Set<string>(JSON.parse(localStorage.getItem(kSeenKey) ?? '[]'));
+  localStorage.setItem(kSeenKey, JSON.stringify(notices));
+  for (const notice of notices) if (!seen.has(notice)) say(notice);
 }
 
 function onEvent(event: string, data: Record<string, unknown>) {
@@ -134,11 +179,16 @@ function onEvent(event: string, data: Record<string, unknown>) {
   if (event === 'preview') onPreview(data.job as number, data.path as string);
   if (event === 'gallery') galleryVersion.set((count) => count + 1);
   if (event === 'files') void attempt(reloadFiles);
-  if (event === 'notice') say(data.message as string);
+  if (event === 'notice') onNotice(data.message as string);
   if (event === 'concept') {
     const name = data.name as string;
     conceptVersion.set((old) => ({ ...old, [name]: (old[name] ?? 0) + 1 }));
   }
+}
+
+function onNotice(message: string) {
+  say(message);
+  localStorage.setItem(kSeenKey, JSON.stringify([...JSON.parse(localStorage.getItem(kSeenKey) ?? '[]'), message]));
 }
 
 function onQueue(order: number[]) {

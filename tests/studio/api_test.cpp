@@ -34,16 +34,33 @@ class Api : public StudioTest {
   }
 };
 
+/// The names of what may stand behind "?", sorted, a blank before each.
+std::string queries_of(const Json& operation) {
+  std::set<std::string> names;
+  for (const auto& parameter : operation.value("parameters", Json::array())) {
+    if (parameter.at("in") == "query") names.insert(parameter.at("name").get<std::string>());
+  }
+  std::string text;
+  for (const auto& name : names) text += " " + name;
+  return text;
+}
+
 TEST_F(Api, TheFileHasEveryRouteAndNoOther) {
   std::set<std::string> here, there;
   for (const auto& route : studio_->router.routes()) {
     auto method = route.method;
     std::ranges::transform(method, method.begin(),
                            [](char c) { return static_cast<char>(c | 32); });
-    here.insert(method + " " + route.pattern);
+    auto entry = method + " " + route.pattern;
+    for (const auto& name : std::set<std::string>(route.query.begin(), route.query.end())) {
+      entry += " " + name;
+    }
+    here.insert(entry);
   }
   for (const auto& [path, methods] : document_.at("paths").items()) {
-    for (const auto& [method, operation] : methods.items()) there.insert(method + " " + path);
+    for (const auto& [method, operation] : methods.items()) {
+      there.insert(method + " " + path + queries_of(operation));
+    }
   }
   EXPECT_EQ(here, there);
 }
@@ -135,6 +152,45 @@ TEST_F(Api, ConceptsTakePicturesMasksAndCaptions) {
   EXPECT_TRUE(std::filesystem::exists(folder_->root() / "trash/racer"));
 }
 
+TEST_F(Api, AConceptThatIsRefusedLeavesNothing) {
+  const Json wrong = {{"name", "q"}, {"words", "x"}}, right = {{"name", "q"}, {"words", {"<x>"}}};
+  answer("POST", "/mos/v1/concepts", wrong, 400);
+  EXPECT_FALSE(std::filesystem::exists(folder_->root() / "concepts/q"));
+  answer("POST", "/mos/v1/concepts", right, 201);
+}
+
+TEST_F(Api, AnUnknownQueryIsRefused) {
+  const auto reply = ask("GET", "/mos/v1/gallery?serch=dog");
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_NE(reply.body.find("search"), std::string::npos) << reply.body;
+  answer("GET", "/mos/v1/gallery?starred=maybe", nullptr, 400);
+  answer("GET", "/mos/v1/jobs?kind=paint", nullptr, 400);
+  const auto state = ask("GET", "/mos/v1/jobs?state=stopped");
+  EXPECT_NE(state.body.find("paused"), std::string::npos) << state.body;
+}
+
+TEST_F(Api, WhatIsRefusedIsCalledAsItsOwnerCallsIt) {
+  answer("POST", "/mos/v1/concepts", {{"name", "racer"}}, 201);
+  for (const std::string path :
+       {"/mos/v1/concepts/racer/pictures/hostile.png", "/mos/v1/uploads/hostile.png",
+        "/mos/v1/concept-files/hostile.safetensors"}) {
+    refuse_everything();
+    const auto reply = ask("PUT", path, "bytes", "image/png");
+    EXPECT_EQ(reply.status, 422);
+    EXPECT_NE(reply.body.find("hostile."), std::string::npos) << reply.body;
+    EXPECT_EQ(reply.body.find(".incoming"), std::string::npos) << reply.body;
+  }
+}
+
+TEST_F(Api, PicturesThatWerePutIntoTheGalleryAreRead) {
+  stop();
+  write_text_file(folder_->root() / "gallery/theirs.png",
+                  std::string("\211PNG\r\n\032\n\0\0\0\rIHDR\0\0\0\2\0\0\0\3", 24));
+  start();
+  read_records(studio_->parts, {});
+  EXPECT_EQ(answer("GET", "/mos/v1/gallery").at("pictures").at(0).at("seed"), 7);
+}
+
 TEST_F(Api, A1111PaintsAndRefusesWhatItDoesNotDo) {
   const auto txt2img = [this](const Json& body) {
     return ask("POST", "/sdapi/v1/txt2img", body.dump());
@@ -161,7 +217,34 @@ TEST_F(Api, A1111PaintsAndRefusesWhatItDoesNotDo) {
       txt2img({{"prompt", "a"}, {"alwayson_scripts", {{"ControlNet", {{"args", {1}}}}}}}).status,
       400);
   EXPECT_EQ(ask("POST", "/sdapi/v1/img2img", R"({"prompt":"a","init_images":["%"]})").status, 400);
-  EXPECT_EQ(txt2img({{"prompt", "fail"}}).status, 500);
+  EXPECT_EQ(txt2img({{"prompt", "fail"}}).status, 422);
+  for (const int steps : {0, -1}) {
+    EXPECT_EQ(txt2img({{"prompt", "a"}, {"steps", steps}}).status, 400);
+  }
+  EXPECT_EQ(txt2img({{"prompt", "a"}, {"batch_size", 100}, {"n_iter", 100}}).status, 400);
+}
+
+TEST_F(Api, TheCommandOfWhatIsOnlyCheckedNeedsNoFileOfAJob) {
+  const auto checked = answer("POST", "/mos/v1/check",
+                              {{"kind", "sample"},
+                               {"options", {{"prompt", "a cat"}, {"steps", 3}}},
+                               {"scene", {{"prompt", "sea"}}}});
+  const auto command = checked.at("command").get<std::string>();
+  EXPECT_NE(command.find("'--prompt=a cat'"), command.npos) << command;
+  EXPECT_NE(command.find("--scene=scene.json"), command.npos) << command;
+  EXPECT_EQ(command.find("jobs/"), command.npos) << command;
+}
+
+TEST_F(Api, TheEtaOfA1111IsOfTheSamplersThatHaveOne) {
+  const auto options = [&](const std::string& sampler) {
+    const Json body = {{"prompt", "a"}, {"eta", 1.0}, {"sampler_name", sampler}};
+    const auto made = answer("POST", "/sdapi/v1/txt2img", body);
+    const auto info = parse_json(made.at("info").get<std::string>(), "info");
+    return answer("GET", "/mos/v1/jobs/" + std::to_string(info.at("job").get<int>())).at("options");
+  };
+  EXPECT_EQ(options("Euler a").at("ancestral_eta"), 1.0);
+  EXPECT_FALSE(options("Euler").contains("ancestral_eta"));  // clients send it with all of them
+  EXPECT_EQ(options("DDIM").at("eta"), 1.0);
 }
 
 TEST_F(Api, OpenAIPaints) {
@@ -170,7 +253,12 @@ TEST_F(Api, OpenAIPaints) {
              {{"prompt", "a dog"}, {"n", 1}, {"size", "64x64"}, {"model", "models/base"}});
   EXPECT_EQ(json.at("data").size(), 1U);
   answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"size", "big"}}, 400);
+  answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"n", 100000}}, 400);
+  answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"n", 0}}, 400);
   answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"model", "gpt"}}, 404);
+  answer("POST", "/v1/images/generations",
+         {{"prompt", "a"}, {"quality", "auto"}, {"stream", false}, {"output_format", "png"}});
+  answer("POST", "/v1/images/generations", {{"prompt", "a"}, {"quality", "high"}}, 400);
 }
 
 TEST_F(Api, BodiesAreBoundedAndOfOneKind) {

@@ -3,13 +3,14 @@
 namespace mos::studio {
 
 /// `mos KIND --help json` gives three options; `mos sample` writes the picture `out`, tells of it
-/// and then does what the prompt says: "fail", "wait" (until it is told to end), "die".
+/// and then does what the prompt says: "fail", "wait" (until it is told to end, or its job is gone:
+/// one that a test leaves behind ends with the test's folder), "die".
 inline constexpr const char* kFakeMos = R"sh(#!/bin/sh
 kind=$1
 schema() {
   echo '{"type":"object","additionalProperties":false,"properties":{
     "out":{"type":"string","format":"path"},"base":{"type":"string","format":"path"},
-    "data":{"type":"string","format":"path"},"device":{"type":"string","default":"cpu"},
+    "data":{"type":"string","format":"path"},"fresh":{"type":"boolean"},"device":{"type":"string","default":"cpu"},
     "concept":{"type":"array","items":{"type":"string","format":"path"}},
     "concepts":{"type":"array","items":{"type":"string","format":"path"}},
     "lora_folder":{"type":"string","format":"path"},"lora":{"type":"string","format":"path"},
@@ -19,7 +20,8 @@ schema() {
     "scene":{"type":"string","format":"path"},"from":{"type":"string","format":"path"},
     "seed":{"type":"integer","minimum":0},"count":{"type":"integer","minimum":1},
     "steps":{"type":"integer","minimum":1},"width":{"type":"integer"},"height":{"type":"integer"},
-    "batch":{"type":"integer"},"guidance_scale":{"type":"number"},"scheduler":{"type":"string"},
+    "batch":{"type":"integer"},"guidance_scale":{"type":"number"},"eta":{"type":"number"},
+    "ancestral_eta":{"type":"number"},"scheduler":{"type":"string"},
     "sigmas":{"type":"string"},"hires":{"type":"number"},"strength":{"type":"number"}}}'
 }
 value() { sed -n 's/.*"'"$1"'": "\([^"]*\)".*/\1/p' "$3" | head -n 1; }
@@ -31,14 +33,19 @@ case "$*" in
     echo "}"
     exit 0 ;;
   "sample --list-schedulers")
-    printf -- '--scheduler  A1111    ComfyUI\neuler_a      Euler a  euler_ancestral\n\n'
+    printf -- '--scheduler  A1111    ComfyUI\neuler_a      Euler a  euler_ancestral\n'
+    printf -- 'euler        Euler    euler\nddim         DDIM     ddim\n\n'
     printf -- '--sigmas  A1111\nkarras    Karras  x\n'
     exit 0 ;;
   "pictures --requests")
     while read -r line; do
+      file=$(printf '%s' "$line" | sed -n 's/.*"file":"\([^"]*\)".*/\1/p')
+      [ ! -e refuse ] || { echo "{\"error\":{\"kind\":\"format\",\"message\":\"$file is no picture\"}}"; continue; }
       case $line in
-        *'"record"'*foreign*) echo '{"options":{"base":"/etc"},"scene":{},"program":"mos"}' ;;
-        *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","infotext":"a dog"}' ;;
+        *'"record"'*foreign*) echo '{"options":{"base":"/etc"},"scene":{},"program":"mos","left_out":[],"infotext":""}' ;;
+        *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","left_out":[],"infotext":"a dog"}' ;;
+        *'"job"'*unreadable*) echo '{"error":{"kind":"io","message":"it took too long"}}' ;;
+        *'"job"'*impossible*) echo '{"problems":["it is impossible","it has no pictures"]}' ;;
         *hostile*) echo '{"error":{"kind":"format","message":"it is no picture"}}' ;;
         *'"methods"'*) echo '{"fuse":{"gradient":["ridge"]}}' ;;
         *'"model"'*) echo '{"kind":"base","words":["<a>"],"size":64}' ;;
@@ -60,7 +67,7 @@ case $prompt in
   *wait*)
     if [ ! -e go ]; then
       trap 'exit 130' TERM
-      while [ ! -e go ]; do sleep 0.05; done
+      while [ ! -e go ] && [ -e "$3" ]; do sleep 0.05; done
     fi ;;
 esac
 if [ -n "$out" ]; then

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "mos/studio/base64.h"
+#include "mos/base/base64.h"
 
 namespace mos::studio {
 namespace {

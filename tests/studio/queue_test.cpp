@@ -25,6 +25,9 @@ TEST_F(Queue, OneJobRunsAtATimeInTheOrderOfTheQueue) {
   EXPECT_EQ(second.at("position"), 0);
   const auto path = "/mos/v1/jobs/" + std::to_string(third.at("id").get<int>());
   EXPECT_EQ(answer("POST", path + "/move", {{"position", 0}}).at("position"), 0);
+  for (const int nowhere : {-1, 2, 99999}) {
+    answer("POST", path + "/move", {{"position", nowhere}}, 400);
+  }
   EXPECT_EQ(runs("sample"), 1U);
   const auto queue = answer("GET", "/mos/v1/queue").at("queue");
   ASSERT_EQ(queue.size(), 3U);
@@ -61,6 +64,22 @@ TEST_F(Queue, TuningPausesAndGoesOn) {
   EXPECT_EQ(when(job, "done").at("results"), Json::array({"concept-files/wait.safetensors"}));
 }
 
+TEST_F(Queue, TuningThatBeganAnewGoesOnAndDoesNotBeginAnewAgain) {
+  answer("POST", "/mos/v1/concepts", {{"name", "wait"}}, 201);
+  const auto job =
+      answer("POST", "/mos/v1/jobs",
+             {{"kind", "tune"}, {"options", {{"data", "concepts/wait"}, {"fresh", true}}}}, 201);
+  const auto given = folder_->root() / "jobs" / "1" / "job.json";
+  when(job, "running");
+  EXPECT_EQ(read_json_file(given).value("fresh", false), true);
+  answer("POST", "/mos/v1/jobs/1/pause");
+  when(job, "paused");
+  write_text_file(folder_->root() / "go", "");
+  answer("POST", "/mos/v1/jobs/1/resume");
+  when(job, "done");
+  EXPECT_FALSE(read_json_file(given).contains("fresh"));
+}
+
 TEST_F(Queue, AJobIsCancelledHoweverSoonAfterItsStart) {
   for (int i = 0; i < 20; ++i) {
     const auto job = add_sample("wait");
@@ -87,7 +106,7 @@ TEST_F(Queue, WhatEndedWhileTheServerWasAwayIsKnownByItsEnd) {
   when(job, "running");
   stop();
   write_text_file(folder_->root() / "go", "");
-  for (int i = 0; i < 500 && !std::filesystem::exists(folder_->root() / "jobs/1/end"); ++i) {
+  for (int i = 0; i < kPatience && !std::filesystem::exists(folder_->root() / "jobs/1/end"); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   start();
@@ -98,11 +117,15 @@ TEST_F(Queue, WhatEndedWhileTheServerWasAwayIsKnownByItsEnd) {
 TEST_F(Queue, AProcessThatIsGoneWithItsMinderIsInterruptedNotDoubled) {
   const auto job = add_sample("wait");
   when(job, "running");
+  // A job is running before its program has come so far as to note that it ran.
+  for (int i = 0; i < kPatience && runs("sample") == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
   const auto minder = studio_->runner.find(1).minder;
   stop();
   kill(-minder.number, SIGKILL);
-  for (int i = 0; i < 500 && is_alive(minder); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < kPatience && is_alive(minder); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   start();
   EXPECT_FALSE(when(job, "interrupted").at("note").is_null());
@@ -116,22 +139,98 @@ TEST_F(Queue, OptionsAreCheckedBeforeAnythingIsQueued) {
     EXPECT_EQ(reply.status / 100, 4) << options.dump();
     EXPECT_NE(reply.body.find(what), std::string::npos) << reply.body;
   };
-  refused({{"promt", "a"}}, "unknown");
+  refused({{"promt", "a"}}, R"(promt\" is unknown; did you mean 'prompt'?)");
   refused({{"seed", -1}}, "0 or more");
-  refused({{"seed", "1"}}, "expected");
+  refused({{"seed", "1"}}, "expected a whole number");
   refused({{"out", "../x.png"}}, "no name");
-  refused({{"out", "/tmp/x.png"}}, "no name");
+  refused({{"out", "/tmp/x.png"}}, "begins at the root");
   refused({{"out", "models/base/x.png"}}, "nothing is written");
-  refused({{"base", "/etc"}}, "no name");
-  refused({{"init", "/etc/passwd"}}, "no name");
+  refused({{"base", "/etc"}}, "begins at the root");
+  refused({{"init", "/etc/passwd"}}, "begins at the root");
   refused({{"concept", {"concept-files/absent.safetensors"}}}, "not there");
   refused({{"from", "gallery/absent.png"}}, "not there");
   write_text_file(folder_->root() / "uploads/foreign.png", "");
-  refused({{"from", "uploads/foreign.png"}}, "no name");  // its record names a model elsewhere
-  refused({{"prompt", "<lora:/etc/passwd:1>"}}, "no name");
+  refused({{"from", "uploads/foreign.png"}},
+          "begins at the root");  // its record names a model elsewhere
+  refused({{"prompt", "<lora:/etc/passwd:1>"}}, "two slashes");
   refused({{"prompt", "<LoRA:../x:1>"}}, "no name");
   EXPECT_EQ(answer("GET", "/mos/v1/jobs").at("jobs").size(), 0U);
 }
+
+TEST_F(Queue, AJobThatCannotBeWrittenIsRefusedNotQueued) {
+  std::filesystem::remove_all(folder_->root() / "jobs");
+  write_text_file(folder_->root() / "jobs", "in its place");
+  const Json request = {{"kind", "sample"}, {"options", {{"prompt", "a dog"}}}};
+  answer("POST", "/mos/v1/jobs", request, 500);
+  EXPECT_EQ(answer("GET", "/mos/v1/jobs").at("jobs").size(), 0U);
+}
+
+TEST_F(Queue, AJobThatCannotStartHasFailedAndTheNextHasItsTurn) {
+  const auto first = add_sample("wait"), second = add_sample("second"), third = add_sample("third");
+  when(first, "running");
+  std::filesystem::remove_all(folder_->root() / "jobs/2");
+  write_text_file(folder_->root() / "jobs/2", "in its place");
+  write_text_file(folder_->root() / "go", "");
+  EXPECT_EQ(when(second, "failed").at("error").at("kind"), "io");
+  when(third, "done");
+}
+
+TEST_F(Queue, APauseIsNoErrorInTheLog) {
+  make_folders(folder_->root() / "jobs/1");
+  write_text_file(folder_->root() / "jobs/1/events.jsonl",
+                  R"({"event":"error","kind":"cancelled","message":"stopped after step 3"})"
+                  "\n"
+                  R"({"event":"error","kind":"io","message":"no disk"})"
+                  "\n");
+  const auto lines = log_of(folder_->root() / "jobs/1/events.jsonl", 10).at("lines");
+  EXPECT_EQ(lines.at(0).at("level"), "info");
+  EXPECT_EQ(lines.at(1).at("level"), "error");
+}
+
+TEST_F(Queue, NoticesGoOnceTheyAreRead) {
+  when(add_sample("wait"), "running");
+  start();
+  EXPECT_EQ(answer("GET", "/mos/v1/capabilities").at("notices").size(), 1U);
+  answer("DELETE", "/mos/v1/notices");
+  EXPECT_EQ(answer("GET", "/mos/v1/capabilities").at("notices").size(), 0U);
+}
+
+TEST_F(Queue, ANewDatabaseWritesOverNothingOfTheOld) {
+  when(add_sample("a dog"), "done");
+  stop();
+  for (const char* end : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(folder_->root() / (std::string("studio.sqlite") + end));
+  }
+  start();
+  EXPECT_EQ(add_sample("a cat").at("id"), 2);
+  EXPECT_EQ(answer("GET", "/mos/v1/gallery").at("total"), 1);
+}
+
+TEST_F(Queue, ADamagedDatabaseSaysWhatIsSafeAndWhatToDo) {
+  stop();
+  write_text_file(folder_->root() / "studio.sqlite", std::string(4096, 'x'));
+  try {
+    const Database database(folder_->root() / "studio.sqlite");
+    FAIL() << "it was opened";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+    EXPECT_NE(std::string(error.what()).find("move it aside"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("are found again"), std::string::npos);
+  }
+}
+
+TEST_F(Queue, WhatIsCertainToFailIsSaidByTheCheckAndNeverQueued) {
+  const Json request = {{"kind", "sample"}, {"options", {{"prompt", "impossible"}}}};
+  EXPECT_EQ(answer("POST", "/mos/v1/check", request).at("problems"),
+            Json::array({"it is impossible", "it has no pictures"}));
+  const auto refused = answer("POST", "/mos/v1/jobs", request, 400);
+  EXPECT_EQ(refused.at("error").at("message"), "it is impossible; it has no pictures");
+  const auto painted = ask("POST", "/sdapi/v1/txt2img", R"({"prompt":"impossible"})");
+  EXPECT_EQ(painted.status, 400);
+  EXPECT_EQ(answer("GET", "/mos/v1/jobs").at("jobs").size(), 0U);
+}
+
+TEST_F(Queue, ACheckThatComesToNothingStopsNobody) { when(add_sample("unreadable"), "done"); }
 
 TEST_F(Queue, APictureIsPaintedOnFrom) {
   when(add_sample("a dog"), "done");

@@ -17,6 +17,8 @@ namespace mos::studio {
 
 class StudioTest : public ::testing::Test {
  protected:
+  static constexpr int kPatience = 3000;  ///< Looks, 20 ms apart: a minute.
+
   StudioTest() {
     write_text_file(mos_, kFakeMos);
     chmod(mos_.c_str(), 0755);
@@ -58,15 +60,18 @@ class StudioTest : public ::testing::Test {
     return parse_json(reply.body, "the reply");
   }
 
+  /// From now on the reader says of every file that it is no picture.
+  void refuse_everything() { write_text_file(folder_->root() / "refuse", ""); }
+
   Json add_sample(const std::string& prompt) {
     return answer("POST", "/mos/v1/jobs", {{"kind", "sample"}, {"options", {{"prompt", prompt}}}},
                   201);
   }
-  /// The job once `state` is reached, or as it is after ten seconds.
+  /// The job once `state` is reached, or as it is when patience ends.
   Json when(const Json& job, const std::string& state) {
     const auto path = "/mos/v1/jobs/" + std::to_string(job.at("id").get<int>());
     Json now;
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < kPatience; ++i) {
       now = answer("GET", path);
       if (now.at("state") == state) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -140,6 +140,7 @@ export interface PictureRead {
   options: Options;
   scene: Record<string, unknown>;
   program: string;
+  left_out?: string[]; ///< What of its record means nothing here, a sentence each.
 }
 
 export interface Info {
@@ -168,6 +169,6 @@ export interface SchemaProperty {
 export interface Capabilities {
   jobs: Partial<Record<JobKind, JsonSchema>>;
   notices: string[];
-  /// Which options a method of fusing takes, where the server says so.
-  methods?: { fuse?: Record<string, string[]> };
+  /// Which options a method of fusing takes, and what each method does, where the server says so.
+  methods?: { fuse?: Record<string, string[]>; help?: Partial<Record<JobKind, Record<string, string>>> };
 }

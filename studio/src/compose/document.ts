@@ -26,6 +26,7 @@ export interface Settings {
   options: Options;
   scales: Record<string, number>; ///< Of concept files, by path.
   randomSeed: boolean;
+  preferred?: string[]; ///< Concept files that are taken before others with the same words.
 }
 
 export interface Project {
@@ -61,12 +62,25 @@ export function endStep() {
 }
 
 export function undo() {
-  history.set(undone);
-  keepSelection();
+  stepOver(undone);
 }
 
 export function redo() {
-  history.set(redone);
+  stepOver(redone);
+}
+
+/// Where the step is one that took up another scene, what goes with each scene changes with it.
+function stepOver(step: typeof undone) {
+  const from = scene();
+  history.set(step);
+  const to = scene();
+  const kept = surroundings.get(to);
+  if (kept?.other === from) {
+    keepSurroundings(from, to);
+    settings.set(kept.settings);
+    project.set(kept.project);
+    shown.set(kept.shown);
+  }
   keepSelection();
 }
 
@@ -100,20 +114,53 @@ export function content(): Content {
   return { document: scene(), settings: settings.get() };
 }
 
-export function open(next: Partial<Content>) {
-  if (next.document) history.set(newHistory(next.document));
+/// What goes with a scene but is no part of it, as it was when `other` took the scene's place.
+interface Surroundings {
+  settings: Settings;
+  project: Project;
+  shown: Shown | null;
+  other: Scene;
+}
+
+const surroundings = new WeakMap<Scene, Surroundings>();
+
+function keepSurroundings(of: Scene, other: Scene) {
+  surroundings.set(of, { settings: settings.get(), project: project.get(), shown: shown.get(), other });
+}
+
+export interface Opened {
+  document: Scene;
+  settings?: Settings;
+  project?: Project;
+  shown?: Shown | null;
+}
+
+/// Takes another scene up in place of the one that is there, which undoing brings back with all that
+/// goes with it.
+export function open(next: Opened) {
+  takeUp();
+  const before = scene();
+  keepSurroundings(before, next.document);
+  history.set((old) => changed(old, next.document));
   if (next.settings) settings.set(next.settings);
+  project.set(next.project ?? { id: 0, title: '' });
+  shown.set(next.shown ?? null);
+  keepSurroundings(next.document, before);
   view.set((old) => ({ ...old, selected: '', tool: 'select', isolate: false }));
 }
 
 const kKey = 'mos-compose';
 const kSaveMilliseconds = 400;
+let isTaken = false;
 
-/// Takes up where the last visit ended, and keeps what is done from now on.
-export function keepInBrowser() {
+/// Takes up where the last visit ended, once, and keeps what is done from now on.
+export function takeUp() {
+  if (isTaken) return;
+  isTaken = true;
   try {
     const kept = JSON.parse(localStorage.getItem(kKey) ?? 'null');
-    if (kept?.document) open(kept);
+    if (kept?.document) history.set(newHistory(kept.document));
+    if (kept?.settings) settings.set(kept.settings);
     if (kept?.project) project.set(kept.project);
     if (Array.isArray(kept?.started)) started.set(kept.started);
   } catch {

@@ -5,7 +5,7 @@ import { Rect } from 'konva/lib/shapes/Rect';
 
 import { outlineOf } from '../scene/mask';
 import {
-  asMask, changeRegion, freeColor, kLeastSide, newRegion, withRegion,
+  asMask, changeRegion, freeColor, kLeastSide, newRegion, onCanvas, withRegion,
   type Point, type Shape, type Stroke,
 } from '../scene/model';
 import { edit, scene, select, selectedRegion, setTool, view, type View } from './document';
@@ -107,15 +107,14 @@ export class Drawing {
   }
 
   private place(): Point {
-    const { x, y } = this.stage.getRelativePointerPosition() ?? { x: 0, y: 0 };
-    const { width, height } = scene();
-    if (view.get().tool === 'brush' || view.get().tool === 'eraser') return { x, y };
-    return { x: Math.min(width, Math.max(0, x)), y: Math.min(height, Math.max(0, y)) };
+    const place = this.stage.getRelativePointerPosition() ?? { x: 0, y: 0 };
+    if (view.get().tool === 'brush' || view.get().tool === 'eraser') return place;
+    return onCanvas(place, scene());
   }
 
   private snapped({ x, y }: Point, free: boolean): Point {
     const step = free ? 1 : kSnap;
-    return { x: Math.round(x / step) * step, y: Math.round(y / step) * step };
+    return onCanvas({ x: Math.round(x / step) * step, y: Math.round(y / step) * step }, scene());
   }
 
   private color(): string {

@@ -1,14 +1,15 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
-import type { Options } from '../api/types';
+import type { Options, PictureRead } from '../api/types';
 import { sceneFromJson } from '../scene/json';
 import { emptyScene } from '../scene/model';
-import { attempt, models, say } from '../state';
+import { calledFiles, knownConcepts } from '../scene/words';
+import { attempt, conceptFiles, models, say, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { when } from '../ui/format';
 import { Button, Dialog, IconButton, Menu, MenuItem } from '../ui/kit';
-import { content, open, project, scene, settings, shown, type Content } from './document';
+import { content, open, project, scene, settings, type Content, type Opened } from './document';
 import { sceneFile } from './request';
 
 /// Scenes in and out: projects on the server, scene files, pictures with their records.
@@ -17,20 +18,47 @@ import { sceneFile } from './request';
 export async function openFile(file: File) {
   await attempt(async () => {
     if (file.type === 'application/json' || file.name.endsWith('.json')) {
-      openScene(JSON.parse(await file.text()), {});
-      project.set({ id: 0, title: file.name.replace(/\.json$/, '') });
+      const title = file.name.replace(/\.json$/, '');
+      openScene(JSON.parse(await file.text()), {}, { project: { id: 0, title } });
       return;
     }
-    const read = await api.readPicture(new Blob([file], { type: 'image/png' }));
-    openScene(read.scene, read.options);
-    say(`Every field of the picture is here, as ${read.program} wrote it.`);
+    openRecord(await api.readPicture(new Blob([file], { type: 'image/png' })));
   });
+}
+
+/// Takes up what a picture says of itself, and says what of that has no place here.
+export function openRecord(read: PictureRead, around: Pick<Opened, 'project' | 'shown'> = {}) {
+  openScene(read.scene, read.options, around);
+  const lines = leftOutOf(read);
+  if (lines.length > 0) tell({ title: 'The picture is open, but not all of what made it:', lines });
+  else say(`Every field of the picture is here, as ${read.program} wrote it.`);
+}
+
+/// What the server could not take from the record, and what of the rest this studio does not have.
+function leftOutOf({ options, left_out }: PictureRead): Line[] {
+  const lines: Line[] = (left_out ?? []).map((text) => ({ name: '', text }));
+  const { base } = settings.get();
+  if (typeof options.base === 'string' && options.base !== base) {
+    lines.push({ name: options.base, text: base ? `is not among the models; ${base} is chosen in its place` : 'is not among the models' });
+  }
+  const files = conceptFiles.get();
+  const known = knownConcepts(files, models.get().find((model) => model.path === base), settings.get().preferred);
+  const called = calledFiles(scene(), known).map(({ path }) => path);
+  for (const path of Object.keys(settings.get().scales)) {
+    if (!files.some((file) => file.path === path)) lines.push({ name: path, text: 'is not among the concept files' });
+    else if (!called.includes(path)) lines.push({ name: path, text: 'is not used: no prompt has its words, or another file has the same ones' });
+  }
+  return lines;
 }
 
 /// Options that became part of the scene, or that belong to one picture alone.
 const kSceneOptions = ['prompt', 'negative_prompt', 'height', 'width', 'concept', 'base', 'out', 'scene', 'regions', 'from', 'preview', 'grid', 'redo_region'];
 
-export function openScene(json: Record<string, unknown>, options: Options) {
+export function openScene(
+  json: Record<string, unknown>,
+  options: Options,
+  around: Pick<Opened, 'project' | 'shown'> = {},
+) {
   const number = (name: string, absent: number) => Number(options[name] ?? 0) || absent;
   const now = scene();
   const merged = { ...json };
@@ -52,8 +80,20 @@ export function openScene(json: Record<string, unknown>, options: Options) {
       scales,
       randomSeed: rest.seed === undefined,
     },
+    ...around,
   });
-  shown.set(null);
+}
+
+/// A project of the server. One that an API client or `mos studio --scene` made has the scene's file
+/// alone.
+export async function openProject(id: number) {
+  await attempt(async () => {
+    const found = await api.project(id);
+    const content = found.content as Partial<Content> & { scene?: Record<string, unknown> };
+    const around = { project: { id, title: found.title } };
+    if (content.document) open({ document: content.document, ...(content.settings ? { settings: content.settings } : {}), ...around });
+    else openScene(content.scene ?? {}, {}, around);
+  });
 }
 
 async function download() {
@@ -85,8 +125,6 @@ export function FileMenu() {
   const begin = () => {
     const { width, height } = scene();
     open({ document: emptyScene(width, height) });
-    project.set({ id: 0, title: '' });
-    shown.set(null);
   };
   return (
     <>
@@ -142,14 +180,10 @@ function OpenDialog({ onClose }: { onClose: () => void }) {
   const [list, setList] = useState<{ id: number; title: string; changed: string }[] | null>(null);
   const load = () => attempt(async () => setList(await api.projects()));
   useEffect(() => void load(), []);
-  const take = (id: number) =>
-    attempt(async () => {
-      const found = await api.project(id);
-      open(found.content as Partial<Content>);
-      project.set({ id, title: found.title });
-      shown.set(null);
-      onClose();
-    });
+  const take = async (id: number) => {
+    await openProject(id);
+    onClose();
+  };
   const remove = (id: number) => attempt(async () => { await api.removeProject(id); await load(); });
   return (
     <Dialog title="Open a scene" onClose={onClose}>

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 
 import { api, fileUrl } from '../api/client';
 import { attempt, models } from '../state';
-import { kLeastSide, newId, regionTitle, resized, clampBox, type Box, type Condition, type Region, type Scene } from '../scene/model';
+import { canvasSide, clampBox, cutBox, kCanvasSides, kLeastSide, newId, regionTitle, resized, type Box, type Condition, type Region, type Scene } from '../scene/model';
 import { conceptIn, withConcept, type KnownConcept } from '../scene/words';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
@@ -47,7 +47,7 @@ function RegionForm(props: { region: Region; index: number; scene: Scene; known:
       </section>
       <section class="panel-section">
         {region.shape.kind === 'box' && (
-          <BoxNumbers box={region.shape.box} onChange={(box) => set({ shape: { kind: 'box', box: clampBox(box, scene) } }, 'box')} />
+          <BoxNumbers box={region.shape.box} scene={scene} onChange={(box) => set({ shape: { kind: 'box', box } }, 'box')} />
         )}
         {region.shape.kind === 'mask' && <MaskButtons region={region} />}
         <Slider
@@ -95,7 +95,7 @@ function ConceptChips(props: { prompt: string; known: KnownConcept[]; onChange: 
   const [search, setSearch] = useState('');
   const current = conceptIn(prompt, known);
   if (known.length === 0) {
-    return <p class="hint">No concepts yet: tune one, or put a file into the studio on the page Together.</p>;
+    return <p class="hint">No concepts yet: <a href="#/concepts">tune one</a>, or <a href="#/together">add a file</a>.</p>;
   }
   const found = known.filter((concept) => concept.name.toLowerCase().includes(search.toLowerCase()));
   const first = current && !found.slice(0, kChipsShown).includes(current) ? [current] : [];
@@ -119,12 +119,13 @@ function ConceptChips(props: { prompt: string; known: KnownConcept[]; onChange: 
   );
 }
 
-function BoxNumbers({ box, onChange }: { box: Box; onChange: (box: Box) => void }) {
+function BoxNumbers({ box, scene, onChange }: { box: Box; scene: Scene; onChange: (box: Box) => void }) {
+  const moved = (left: number, top: number) => clampBox({ left, top, right: left + box.right - box.left, bottom: top + box.bottom - box.top }, scene);
   const fields: { label: string; value: number; change: (value: number) => Box }[] = [
-    { label: 'Left', value: box.left, change: (left) => ({ ...box, left, right: left + box.right - box.left }) },
-    { label: 'Top', value: box.top, change: (top) => ({ ...box, top, bottom: top + box.bottom - box.top }) },
-    { label: 'Width', value: box.right - box.left, change: (width) => ({ ...box, right: box.left + Math.max(width, kLeastSide) }) },
-    { label: 'Height', value: box.bottom - box.top, change: (height) => ({ ...box, bottom: box.top + Math.max(height, kLeastSide) }) },
+    { label: 'Left', value: box.left, change: (left) => moved(left, box.top) },
+    { label: 'Top', value: box.top, change: (top) => moved(box.left, top) },
+    { label: 'Width', value: box.right - box.left, change: (width) => cutBox({ ...box, right: box.left + Math.max(width, kLeastSide) }, scene) },
+    { label: 'Height', value: box.bottom - box.top, change: (height) => cutBox({ ...box, bottom: box.top + Math.max(height, kLeastSide) }, scene) },
   ];
   return (
     <div class="four" role="group" aria-label="Place in pixels">
@@ -210,21 +211,29 @@ const kShapes: { label: string; ratio: [number, number] }[] = [
 ];
 
 function CanvasSize({ scene }: { scene: Scene }) {
+  const [given, setGiven] = useState(''); // a side that no canvas can have
   const resize = (width: number, height: number) => {
-    const tidy = (side: number) => Math.min(4096, Math.max(64, Math.round(side / 8) * 8));
-    edit((old) => resized(old, tidy(width), tidy(height)));
+    edit((old) => resized(old, canvasSide(width), canvasSide(height)));
+    setGiven('');
+  };
+  const { step, least, most } = kCanvasSides;
+  const type = (side: 'width' | 'height', value: number) => {
+    if (Number.isNaN(value)) return setGiven('An empty field');
+    resize(side === 'width' ? value : scene.width, side === 'height' ? value : scene.height);
+    if (canvasSide(value) !== value) setGiven(String(value));
   };
   const short = Math.min(scene.width, scene.height);
   return (
     <div class="stack" role="group" aria-label="Canvas">
       <div class="four two">
         <Labelled label="Canvas width">
-          {(id) => <input id={id} type="number" step={8} min={64} value={scene.width} onChange={(event) => resize(event.currentTarget.valueAsNumber || scene.width, scene.height)} />}
+          {(id) => <input id={id} type="number" step={step} min={least} max={most} value={scene.width} onChange={(event) => type('width', event.currentTarget.valueAsNumber)} />}
         </Labelled>
         <Labelled label="Height">
-          {(id) => <input id={id} type="number" step={8} min={64} value={scene.height} onChange={(event) => resize(scene.width, event.currentTarget.valueAsNumber || scene.height)} />}
+          {(id) => <input id={id} type="number" step={step} min={least} max={most} value={scene.height} onChange={(event) => type('height', event.currentTarget.valueAsNumber)} />}
         </Labelled>
       </div>
+      {given && <p class="hint" role="status">{given} is no side of a canvas: sides are multiples of {step}, from {least} to {most}.</p>}
       <div class="row wrap" style={{ gap: 6 }}>
         {kShapes.map(({ label, ratio: [x, y] }) => (
           <button

@@ -1,7 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
+import type { Model } from '../api/types';
 import { moveRegion, newRegion, shifted, withoutRegion, withRegion } from '../scene/model';
 import { knownConcepts } from '../scene/words';
+import { go, route } from '../route';
 import { conceptFiles, models } from '../state';
 import { useStore } from '../store';
 import { percent } from '../ui/format';
@@ -9,33 +11,30 @@ import type { IconName } from '../ui/icons';
 import { IconButton, Segments } from '../ui/kit';
 import { isTyping } from '../ui/keys';
 import {
-  edit, editRegion, history, keepInBrowser, redo, scene, select, selectedRegion, setTool, settings, undo,
-  view, type Tool, type View,
+  edit, editRegion, history, redo, scene, select, selectedRegion, setTool, settings, takeUp,
+  undo, view, type Tool, type View,
 } from './document';
-import { FileMenu, openFile } from './files';
+import { FileMenu, openFile, openProject } from './files';
 import { Inspector } from './inspector';
 import { addMask, Layers } from './layers';
-import { PaintBar, PaintPanel, RedoButton } from './paint';
+import { chooseModel, PaintBar, PaintPanel, RedoButton } from './paint';
 import { Results } from './results';
 import { Stage } from './stage';
-
-let recalled = false;
 
 export function ComposePage() {
   const files = useStore(conceptFiles);
   const list = useStore(models);
-  const { base } = useStore(settings);
+  const { base, preferred } = useStore(settings);
   const stage = useRef<Stage | null>(null);
   const [dropping, setDropping] = useState(false);
-  if (!recalled) {
-    recalled = true;
-    keepInBrowser();
-  }
+  takeUp();
   const known = useMemo(
-    () => knownConcepts(files, list.find((model) => model.path === base)),
-    [files, list, base],
+    () => knownConcepts(files, list.find((model) => model.path === base), preferred),
+    [files, list, base, preferred],
   );
+  const { rest } = useStore(route);
   useEffect(() => takeFirstModel(list), [list]);
+  useEffect(() => openAddressed(rest), [rest]);
   useEffect(() => listenToKeys(stage), []);
   const drop = (event: DragEvent) => {
     setDropping(false);
@@ -75,17 +74,20 @@ export function ComposePage() {
   );
 }
 
-/// A model that is there, and the canvas that it was trained on where nothing is drawn yet.
-function takeFirstModel(list: { path: string; kind: string; size?: number | null }[]) {
+/// #/compose/12 opens project 12, once: a reload keeps what was changed since.
+function openAddressed(rest: string) {
+  const id = Number(rest);
+  if (!rest || !Number.isInteger(id)) return;
+  void openProject(id).then(() => go('compose'));
+}
+
+/// A model that is there.
+function takeFirstModel(list: Model[]) {
   const usable = list.filter((model) => model.kind !== 'adapter');
   const current = settings.get().base;
   if (usable.length === 0 || usable.some((model) => model.path === current)) return;
   const first = usable[0]!;
-  settings.set((old) => ({ ...old, base: first.path }));
-  const { present, past } = history.get();
-  if (first.size && past.length === 0 && present.regions.length === 0) {
-    history.set((old) => ({ ...old, present: { ...present, width: first.size!, height: first.size! } }));
-  }
+  chooseModel(first, list);
 }
 
 function Canvas({ stage }: { stage: { current: Stage | null } }) {
@@ -120,7 +122,7 @@ function Toolbar({ stage }: { stage: { current: Stage | null } }) {
   const { past, future, present } = useStore(history);
   const paints = look.tool === 'brush' || look.tool === 'eraser';
   return (
-    <div class="toolbar" role="toolbar" aria-label="Tools">
+    <div class={paints ? 'toolbar paints' : 'toolbar'} role="toolbar" aria-label="Tools">
       <FileMenu />
       <i class="divider" />
       {kTools.map(({ tool, icon, label, keys }) => (
@@ -140,7 +142,7 @@ function Toolbar({ stage }: { stage: { current: Stage | null } }) {
       <IconButton icon="undo" label="Undo" keys="Ctrl Z" disabled={past.length === 0} onClick={undo} />
       <IconButton icon="redo" label="Redo" keys="Ctrl Shift Z" disabled={future.length === 0} onClick={redo} />
       <span class="grow" />
-      {!paints && <span class="faint mono wide-only">{present.width} × {present.height}</span>}
+      {!paints && <span class="faint mono canvas-size">{present.width} × {present.height}</span>}
       <Segments
         label="Regions over the picture" value={look.shade} choices={kShades}
         onChange={(shade) => view.set((old) => ({ ...old, shade }))}

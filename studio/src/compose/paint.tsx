@@ -1,13 +1,16 @@
-import { useState } from 'preact/hooks';
+import { Fragment } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
 import type { Job, Model } from '../api/types';
+import { kSampleGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
+import { withDefaults } from '../forms/schema';
 import { timeLeft, ProgressBar, stageOf } from '../queue/dock';
 import { checkScene, type Finding } from '../scene/checks';
 import type { Region } from '../scene/model';
-import { calledFiles, knownConcepts, type KnownConcept } from '../scene/words';
-import { attempt, capabilities, jobs, models, addJob, samplers } from '../state';
+import { calledFiles, knownConcepts, type CalledFile, type KnownConcept } from '../scene/words';
+import { attempt, capabilities, jobs, models, addJob, paintingDefaults, samplers } from '../state';
 import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -17,13 +20,11 @@ import { kFirstOptions, kOwnedOptions, paintRequest } from './request';
 
 /// How it is painted, and the button that does it.
 
-/// Checks, then starts; false where something is in the way, which the panel then shows.
-export async function paint(known: KnownConcept[], again?: { path: string; region: Region }) {
-  const job = await attempt(async () => {
-    const request = await paintRequest(scene(), settings.get(), known, again);
-    return api.start(request);
-  });
-  if (!job) return;
+const kFirstSide = 512; ///< Of a canvas before anything is known.
+
+/// Throws what the server says of a picture that it cannot paint.
+async function startPainting(known: KnownConcept[], again?: { path: string; region: Region }) {
+  const job = await api.start(await paintRequest(scene(), settings.get(), known, again));
   addJob(job);
   started.set((old) => [job.id, ...old]);
 }
@@ -41,18 +42,36 @@ export function PaintPanel({ known }: { known: KnownConcept[] }) {
         <h2>Painting</h2>
         <ModelChoice />
         {files.map((file) => (
-          <Slider
-            key={file.path} label={`Scale of ${file.name}`} value={values.scales[file.path] ?? 1} least={0} most={1.5}
-            step={0.05} onChange={(scale) => set({ scales: { ...values.scales, [file.path]: scale } })}
-          />
+          <Fragment key={file.path}>
+            {file.others.length > 0 && (
+              <FileChoice file={file} onChange={(path) => set({ preferred: [path, ...(values.preferred ?? []).filter((other) => other !== path)] })} />
+            )}
+            <Slider
+              label={`Scale of ${file.name}`} value={values.scales[file.path] ?? 1} least={0} most={1.5}
+              step={0.05} onChange={(scale) => set({ scales: { ...values.scales, [file.path]: scale } })}
+            />
+          </Fragment>
         ))}
         <SeedField />
         <OptionsForm
-          schema={schema} first={kFirstOptions} owned={kOwnedOptions} values={values.options}
+          schema={withDefaults(schema, paintingDefaults(values.base))} first={kFirstOptions} owned={kOwnedOptions} groups={kSampleGroups} values={values.options}
           suggestions={{ scheduler: names }} onChange={(options) => set({ options })}
         />
       </section>
     </>
+  );
+}
+
+/// Of files that have the same words one is used; this says which, and lets another one be it.
+function FileChoice({ file, onChange }: { file: CalledFile; onChange: (path: string) => void }) {
+  return (
+    <Labelled label="Concept file" hint="These files answer to the same words, so one of them is used.">
+      {(id) => (
+        <select id={id} value={file.path} onChange={(event) => onChange(event.currentTarget.value)}>
+          {[file.path, ...file.others].sort().map((path) => <option key={path} value={path}>{stem(path)}</option>)}
+        </select>
+      )}
+    </Labelled>
   );
 }
 
@@ -63,13 +82,23 @@ function titleOfModel(model: Model): string {
   return `fused ${stem(model.path)}${names.length > 0 ? `: ${names.join(', ')}` : ''}`;
 }
 
+/// A canvas that nobody has drawn on or given a size is the one that the model was trained on.
+export function chooseModel(model: Model | undefined, list: Model[]) {
+  if (!model) return;
+  settings.set((old) => ({ ...old, base: model.path }));
+  const { width, height, regions } = scene();
+  const isGiven = width !== height || (width !== kFirstSide && !list.some(({ size }) => size === width));
+  if (!model.size || regions.length > 0 || isGiven) return;
+  history.set((old) => ({ ...old, present: { ...old.present, width: model.size!, height: model.size! } }));
+}
+
 function ModelChoice() {
   const list = useStore(models).filter((model) => model.kind !== 'adapter');
   const { base } = useStore(settings);
   return (
     <Labelled label="Model" hint={list.length === 0 ? 'Put a base model into models/ of the studio’s folder.' : undefined}>
       {(id) => (
-        <select id={id} value={base} onChange={(event) => settings.set((old) => ({ ...old, base: event.currentTarget.value }))}>
+        <select id={id} value={base} onChange={(event) => chooseModel(list.find((model) => model.path === event.currentTarget.value), list)}>
           {list.map((model) => (
             <option key={model.path} value={model.path}>
               {titleOfModel(model)}
@@ -103,23 +132,32 @@ export function PaintBar({ known }: { known: KnownConcept[] }) {
   const now = useStore(history, (value) => value.present);
   const all = useStore(jobs);
   const ids = useStore(started);
+  const values = useStore(settings);
   const [busy, setBusy] = useState(false);
-  const [answer, setAnswer] = useState<{ problems: string[]; command: string } | null>(null);
+  const [problem, setProblem] = useState('');
+  const [command, setCommand] = useState('');
   const [dryRun, setDryRun] = useState(0);
   const findings = checkScene(now, known);
   const errors = findings.filter((finding) => finding.kind === 'error');
   const running = ids.map((id) => all.get(id)).find((job) => job?.state === 'running');
-  const check = async () => {
-    const request = await paintRequest(scene(), settings.get(), known);
-    return api.check(request);
-  };
+  useEffect(() => setProblem(''), [now, values]); // it was of another scene
   const start = async () => {
     setBusy(true);
-    const checked = await attempt(check);
-    setAnswer(checked && checked.problems.length > 0 ? checked : null);
-    if (checked && checked.problems.length === 0) await paint(known);
+    setProblem('');
+    setCommand('');
+    try {
+      await startPainting(known);
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    }
     setBusy(false);
   };
+  const tellCommand = () =>
+    attempt(async () => {
+      const answer = await api.check(await paintRequest(scene(), settings.get(), known));
+      setProblem(answer.problems.join('; '));
+      setCommand(answer.command);
+    });
   const estimate = () =>
     attempt(async () => {
       const job = await api.start({ ...(await paintRequest(scene(), settings.get(), known)), dry_run: true });
@@ -129,13 +167,10 @@ export function PaintBar({ known }: { known: KnownConcept[] }) {
   return (
     <section class="paint-bar" aria-label="Paint">
       <Findings findings={findings} />
-      {answer && (
+      {problem && (
         <div class="finding error" role="alert">
           <Icon name="warning" size={16} />
-          <span>
-            {answer.problems.join(' ')}{' '}
-            <button class="link-button" onClick={() => { setAnswer(null); void paint(known); }}>Paint all the same</button>
-          </span>
+          <span>{problem}</span>
         </div>
       )}
       {dryRun > 0 && <EstimateLine job={all.get(dryRun)} />}
@@ -152,13 +187,18 @@ export function PaintBar({ known }: { known: KnownConcept[] }) {
             {(close) => (
               <>
                 <MenuItem icon="check" onClick={() => { close(); void estimate(); }}>How long, how much memory?</MenuItem>
-                <MenuItem icon="copy" onClick={() => { close(); void attempt(async () => setAnswer({ problems: [], command: (await check()).command })); }}>The command for this</MenuItem>
+                <MenuItem icon="copy" onClick={() => { close(); void tellCommand(); }}>The command for this</MenuItem>
               </>
             )}
           </Menu>
         </div>
       </div>
-      {answer && answer.problems.length === 0 && <Copyable text={answer.command} label="Copy the command" />}
+      {command && (
+        <>
+          <Copyable text={command} label="Copy the command" />
+          <p class="hint">in the studio’s folder, with the scene file of the menu above the canvas</p>
+        </>
+      )}
     </section>
   );
 }
@@ -211,7 +251,7 @@ export function RedoButton({ region, known }: { region: Region | undefined; know
   const picture = useStore(shown);
   if (!region || !picture?.path) return null;
   return (
-    <Button class="small" icon="repeat" onClick={() => void paint(known, { path: picture.path, region })}>
+    <Button class="small" icon="repeat" onClick={() => void attempt(() => startPainting(known, { path: picture.path, region }))}>
       Paint only {region.name || 'this region'} again
     </Button>
   );

@@ -4,6 +4,7 @@ import { sceneToJson } from '../scene/json';
 import { greyToAlpha, maskPng } from '../scene/mask';
 import { regionTitle, type Region, type Scene, type Shape } from '../scene/model';
 import { calledFiles, type KnownConcept } from '../scene/words';
+import { paintingDefaults } from '../state';
 import type { Settings } from './document';
 
 /// The job that paints a scene.
@@ -73,7 +74,7 @@ export async function paintRequest(
     const scale = settings.scales[path];
     return scale === undefined || scale === 1 ? path : `${path}=${scale}`;
   });
-  const options: Options = { ...settings.options, preview: kPreviewSteps };
+  const options: Options = { ...paintingDefaults(settings.base), ...settings.options, preview: kPreviewSteps };
   if (settings.base) options.base = settings.base;
   if (concept.length > 0) options.concept = concept;
   if (settings.randomSeed || options.seed === undefined) options.seed = newSeed();
@@ -84,8 +85,8 @@ export async function paintRequest(
     const visible = scene.regions.filter((region) => region.visible);
     options.from = again.path;
     options.redo_region = again.region.name || String(visible.indexOf(again.region) + 1);
-    delete options.count;
-    delete options.hires;
+    // Of a whole picture; beside a part of one they are refused.
+    for (const name of ['count', 'hires', 'hires_strength', 'hires_upscale', 'init', 'mask', 'grow']) delete options[name];
     request.title = `${regionTitle(again.region, scene.regions.indexOf(again.region))} again`;
   }
   return request;

@@ -5,7 +5,7 @@ import { Line } from 'konva/lib/shapes/Line';
 import { Rect } from 'konva/lib/shapes/Rect';
 import { Transformer } from 'konva/lib/shapes/Transformer';
 
-import { kLeastSide, shifted, type Box, type Scene } from '../scene/model';
+import { cutBox, kLeastSide, onCanvas, shifted, type Scene } from '../scene/model';
 import { editRegion, history, scene, select, shown, view } from './document';
 import { Drawing } from './drawing';
 import { readPalette, type Palette } from './palette';
@@ -199,14 +199,15 @@ export class Stage {
     for (const corner of cornerNodes(points, look.palette.regions[color % 8]!, look)) {
       const index = Number(corner.id());
       corner.on('dragmove', () => {
-        const moved = points.map((point, at) => (at === index ? this.inside(corner.position()) : point));
+        corner.position(onCanvas(corner.position(), scene()));
+        const moved = points.map((point, at) => (at === index ? corner.position() : point));
         const body = this.regions.findOne<Konva.Group>(`#${id}`)?.findOne<Line>('.body');
         body?.points(moved.flatMap(({ x, y }) => [x, y]));
       });
       corner.on('dragend', (event) => {
         const free = event.evt.altKey;
-        const place = this.inside(corner.position());
-        const snapped = free ? place : { x: snap(place.x), y: snap(place.y) };
+        const place = corner.position();
+        const snapped = onCanvas(free ? place : { x: snap(place.x), y: snap(place.y) }, scene());
         editRegion(id, {
           shape: { kind: 'polygon', points: points.map((point, at) => (at === index ? snapped : point)) },
         });
@@ -217,11 +218,6 @@ export class Stage {
       });
       this.regions.add(corner);
     }
-  }
-
-  private inside({ x, y }: { x: number; y: number }) {
-    const { width, height } = scene();
-    return { x: Math.min(width, Math.max(0, x)), y: Math.min(height, Math.max(0, y)) };
   }
 
   /// Where a dragged region may be, on the screen: inside the canvas, in steps of the grid.
@@ -254,24 +250,27 @@ export class Stage {
   }
 
   private resizedBox(id: string, body: Rect) {
-    const now = scene();
-    const near = { left: snap(body.x()), top: snap(body.y()) };
-    const far = { right: snap(body.x() + body.width()), bottom: snap(body.y() + body.height()) };
-    const left = Math.min(Math.max(0, near.left), now.width - kLeastSide);
-    const top = Math.min(Math.max(0, near.top), now.height - kLeastSide);
-    const box: Box = {
-      left,
-      top,
-      right: Math.min(now.width, Math.max(far.right, left + kLeastSide)),
-      bottom: Math.min(now.height, Math.max(far.bottom, top + kLeastSide)),
-    };
+    const box = cutBox(
+      { left: snap(body.x()), top: snap(body.y()), right: snap(body.x() + body.width()), bottom: snap(body.y() + body.height()) },
+      scene(),
+    );
     editRegion(id, { shape: { kind: 'box', box } });
+  }
+
+  /// What a corner is pulled to, in pixels of the screen, as far as it lies on the canvas.
+  private cutOnScreen<Place extends { x: number; y: number; width: number; height: number }>(place: Place): Place {
+    const origin = this.stage.position();
+    const zoom = this.stage.scaleX();
+    const size = { width: scene().width * zoom, height: scene().height * zoom };
+    const near = onCanvas({ x: place.x - origin.x, y: place.y - origin.y }, size);
+    const far = onCanvas({ x: place.x + place.width - origin.x, y: place.y + place.height - origin.y }, size);
+    return { ...place, x: origin.x + near.x, y: origin.y + near.y, width: far.x - near.x, height: far.y - near.y };
   }
 
   private newTransformer(): Transformer {
     return new Transformer({
       rotateEnabled: false, keepRatio: false, flipEnabled: false, ignoreStroke: true, anchorSize: 9,
-      anchorCornerRadius: 2.5, borderEnabled: false,
+      anchorCornerRadius: 2.5, borderEnabled: false, boundBoxFunc: (_, next) => this.cutOnScreen(next),
       anchorStyleFunc: (anchor: Rect) => {
         anchor.fill(this.palette.surface);
         anchor.stroke(this.palette.ink);
@@ -284,7 +283,7 @@ export class Stage {
     const stage = this.stage;
     stage.on('pointerdown', (event) => {
       if (event.evt.button === 1) this.beginPan(event.evt);
-      else if (view.get().tool !== 'select') this.drawing.down(event.evt);
+      else if (view.get().tool !== 'select') this.beginDrawing(event.evt);
       else this.pick(event.target);
     });
     stage.on('pointermove', (event) => {
@@ -295,6 +294,7 @@ export class Stage {
       this.pan = null;
       this.drawing.up();
     });
+    stage.on('pointercancel', () => this.drawing.cancel());
     stage.on('pointerleave', () => this.drawing.leave());
     stage.on('dblclick', () => this.drawing.finish());
     stage.on('wheel', (event) => {
@@ -307,6 +307,12 @@ export class Stage {
         stage.position({ x: stage.x() - event.evt.deltaX, y: stage.y() - event.evt.deltaY });
       }
     });
+  }
+
+  /// What is drawn goes on, and ends, where the pointer leaves the canvas: over a panel, or the window's edge.
+  private beginDrawing(event: PointerEvent) {
+    (event.target as Element).setPointerCapture(event.pointerId);
+    this.drawing.down(event);
   }
 
   private pick(target: Konva.Node) {

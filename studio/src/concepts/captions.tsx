@@ -24,6 +24,10 @@ export function Captions({ concept, onChange }: { concept: Concept; onChange: ()
     });
   return (
     <>
+      <p class="hint">
+        What is in each picture besides the concept, in a line; {'<TOK>'} stands for its words{concept.words.length > 0 && `, ${concept.words.join(' ')}`}.
+        What a caption names is not learned as a part of the concept.
+      </p>
       <Bulk concept={concept} onAll={all} />
       <ul class="caption-list">
         {concept.pictures.map((picture) => (

@@ -3,12 +3,16 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Concept, ConceptSummary, Options } from '../api/types';
 import { go, route } from '../route';
-import { attempt, conceptVersion, say, versionOf } from '../state';
+import { attempt, conceptVersion, say, tell, versionOf } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
+import { useKept } from '../ui/kept';
 import { Button, Dialog, Empty, Labelled, Menu, MenuItem, Segments } from '../ui/kit';
+import { addDropped } from './adding';
 import { Captions } from './captions';
+import { chosenFiles, droppedFiles, type Drop } from './dropped';
 import { Pictures } from './pictures';
+import { kNothing, sorted, type Dropped } from './sorting';
 import { Tuning } from './tuning';
 
 /// Pictures of somebody or something, made ready and learned.
@@ -21,42 +25,53 @@ const kTabs: { value: Tab; label: string }[] = [
 ];
 
 export function ConceptsPage() {
-  const { rest: name } = useStore(route);
+  const [name = '', tab] = useStore(route).rest.split('/');
   const versions = useStore(conceptVersion);
   const [list, setList] = useState<ConceptSummary[] | null>(null);
-  const [adding, setAdding] = useState<File[] | null>(null);
+  const [adding, setAdding] = useState<Dropped | null>(null);
   const load = () => attempt(async () => setList(await api.concepts()));
   useEffect(() => void load(), [versions]);
   const current = name || list?.[0]?.name || '';
   const drop = (event: DragEvent) => {
-    const files = picturesIn(event.dataTransfer?.files);
-    if (files.length === 0) return;
+    if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
-    if (current) void addPictures(current, files);
-    else setAdding(files);
+    void attempt(async () => take(await droppedFiles(event.dataTransfer)));
+  };
+  /// A folder may be a concept of its own; single files belong to the one that is open.
+  const take = async (drop: Drop) => {
+    const dropped = await sorted(drop);
+    if (current && (!dropped.name || dropped.pictures.length === 0)) return addDropped(current, dropped);
+    if (dropped.pictures.length > 0) return setAdding(dropped);
+    const lines = [...dropped.leftOut, ...dropped.loose.map(({ found }) => ({ name: found.path, text: 'belongs to no picture' }))];
+    tell({ title: 'There is no picture in what was dropped: PNG, JPEG or WebP are taken.', lines });
   };
   return (
     <div class="concepts" onDragOver={(event) => event.preventDefault()} onDrop={drop}>
       <aside class="concept-list" aria-label="Concepts">
         <div class="row spread layers-head">
           <h2>Concepts</h2>
-          <Button icon="plus" class="small" onClick={() => setAdding([])}>New</Button>
+          <Button icon="plus" class="small" onClick={() => setAdding(kNothing)}>New</Button>
         </div>
         <ul>
           {list?.map((concept) => <Entry key={concept.name} concept={concept} on={concept.name === current} />)}
         </ul>
       </aside>
-      {list?.length === 0 && <NoConcepts onAdd={() => setAdding([])} />}
-      {current && <ConceptView key={current} name={current} version={versionOf(versions, current)} onGone={load} />}
-      {adding && <NewConcept files={adding} onClose={() => setAdding(null)} onMade={(made) => { void load(); go('concepts', made); }} />}
+      {list?.length === 0 && <NoConcepts onAdd={() => setAdding(kNothing)} />}
+      {current && <ConceptView key={current} name={current} tab={tabOf(tab)} version={versionOf(versions, current)} onGone={load} />}
+      {adding && <NewConcept dropped={adding} current={current} onClose={() => setAdding(null)} onMade={(made) => { void load(); if (route.get().page === 'concepts') go('concepts', made); }} />}
     </div>
   );
+}
+
+function tabOf(text: string | undefined): Tab {
+  return kTabs.find(({ value }) => value === text)?.value ?? 'pictures';
 }
 
 function NoConcepts({ onAdd }: { onAdd: () => void }) {
   return (
     <Empty icon="concepts" title="Nobody is here yet">
       <p>A concept is a character, an object or a place that the model does not know. Five to twenty pictures of it are enough.</p>
+      <p>Drop their folder here, or begin with a name. Then <b>Tuning</b> learns it, <b>Together</b> puts several into one model, and <b>Compose</b> paints them where you draw them.</p>
       <Button kind="primary" icon="plus" onClick={onAdd}>New concept</Button>
     </Empty>
   );
@@ -76,39 +91,17 @@ function Entry({ concept, on }: { concept: ConceptSummary; on: boolean }) {
   );
 }
 
-export function picturesIn(files: FileList | undefined | null): File[] {
-  return [...(files ?? [])].filter((file) => file.type.startsWith('image/'));
-}
+const kFraming = ['framing', 'size', 'crop_probability'];
 
-/// A name whose stem no picture has yet: masks and captions go by stems.
-export function freeName(wanted: string, taken: Set<string>): string {
-  const dot = wanted.lastIndexOf('.');
-  const [stem, ending] = dot > 0 ? [wanted.slice(0, dot), wanted.slice(dot)] : [wanted, ''];
-  let name = stem;
-  for (let count = 2; taken.has(name); ++count) name = `${stem}-${count}`;
-  taken.add(name);
-  return name + ending;
-}
-
-/// One after the other, so that a refusal names its picture and the others are there.
-export async function addPictures(name: string, files: File[]) {
-  const there = await attempt(() => api.concept(name));
-  const taken = new Set(there?.pictures.map((picture) => picture.name));
-  let added = 0;
-  for (const file of files) {
-    if (await attempt(() => api.putPicture(name, freeName(file.name, taken), file))) ++added;
-  }
-  if (added > 0) say(`${added} ${added === 1 ? 'picture is' : 'pictures are'} in ${name}.`);
-}
-
-function ConceptView(props: { name: string; version: number; onGone: () => void }) {
-  const { name, version } = props;
+function ConceptView(props: { name: string; tab: Tab; version: number; onGone: () => void }) {
+  const { name, tab, version } = props;
   const [concept, setConcept] = useState<Concept | null>(null);
-  const [framing, setFraming] = useState<Options>({});
-  const [tab, setTab] = useState<Tab>('pictures');
+  const [values, setValues] = useKept<Options>(`tuning of ${name}`, {});
+  const framing = Object.fromEntries(kFraming.filter((option) => option in values).map((option) => [option, values[option]]));
+  const setTab = (next: Tab) => go('concepts', name, next);
   const load = () => attempt(async () => setConcept(await api.concept(name, framing)));
   useEffect(() => void load(), [name, version, JSON.stringify(framing)]);
-  if (!concept) return <div class="page-body" />;
+  if (!concept) return <Loading name={name} />;
   const remove = () =>
     attempt(async () => {
       await api.removeConcept(name);
@@ -132,11 +125,21 @@ function ConceptView(props: { name: string; version: number; onGone: () => void 
           </div>
         </div>
         <Settings concept={concept} onChange={() => void load()} />
-        <Problems concept={concept} />
-        {tab === 'pictures' && <Pictures concept={concept} framing={framing} onFraming={setFraming} onAdd={(files) => void addPictures(name, files)} />}
+        {concept.pictures.length > 0 && <Problems concept={concept} />}
+        {tab === 'pictures' && <Pictures concept={concept} values={values} onValues={setValues} onAdd={(files) => void attempt(async () => addDropped(name, await sorted(chosenFiles(files))))} onTune={() => setTab('tuning')} />}
         {tab === 'captions' && <Captions concept={concept} onChange={() => void load()} />}
-        {tab === 'tuning' && <Tuning concept={concept} onFraming={setFraming} />}
+        {tab === 'tuning' && <Tuning concept={concept} values={values} onValues={setValues} />}
       </div>
+    </div>
+  );
+}
+
+/// The program that reads pictures may have to start first.
+function Loading({ name }: { name: string }) {
+  return (
+    <div class="page-body" aria-busy="true">
+      <h1 class="clip">{name}</h1>
+      <p class="row soft" role="status"><span class="spinner" aria-hidden="true" />Looking at its pictures…</p>
     </div>
   );
 }
@@ -185,27 +188,47 @@ function Problems({ concept }: { concept: Concept }) {
   );
 }
 
-function NewConcept(props: { files: File[]; onClose: () => void; onMade: (name: string) => void }) {
-  const [name, setName] = useState('');
-  const [className, setClassName] = useState('');
+/// What concept.json of the dropped folder says goes over what is made of the name.
+function settingsOf(dropped: Dropped, tidy: string): Options {
+  const word = tidy.replace(/[^a-z]/g, '');
+  return { words: word ? [`<${word}1>`, `<${word}2>`] : [], ...dropped.settings };
+}
+
+function NewConcept(props: { dropped: Dropped; current: string; onClose: () => void; onMade: (name: string) => void }) {
+  const { dropped, current } = props;
+  const [name, setName] = useState(dropped.name);
+  const [className, setClassName] = useState(String(dropped.settings?.class_word ?? ''));
   const [busy, setBusy] = useState(false);
   const tidy = name.trim().toLowerCase().replace(/[^a-z0-9_-]+/g, '-');
-  const word = tidy.replace(/[^a-z]/g, '');
-  const words = word ? [`<${word}1>`, `<${word}2>`] : [];
-  const make = () =>
+  const settings = settingsOf(dropped, tidy);
+  const words = settings.words as string[];
+  const run = (work: () => Promise<void>) =>
     attempt(async () => {
       setBusy(true);
-      await api.newConcept({ name: tidy, words, class_word: className.trim() });
-      await addPictures(tidy, props.files);
-      props.onMade(tidy);
+      await work();
       props.onClose();
     }).finally(() => setBusy(false));
+  const make = () =>
+    run(async () => {
+      await api.newConcept({ ...settings, name: tidy, class_word: className.trim() });
+      await addDropped(tidy, dropped);
+      props.onMade(tidy);
+    });
+  const addToCurrent = () => {
+    const own = dropped.settings ? [{ name: 'concept.json', text: `${current} has its own words and class` }] : [];
+    return run(() => addDropped(current, { ...dropped, leftOut: [...own, ...dropped.leftOut] }));
+  };
   return (
     <Dialog
       title="New concept" onClose={props.onClose}
-      actions={<Button kind="primary" busy={busy} disabled={!tidy || busy} onClick={() => void make()}>Make it</Button>}
+      actions={
+        <>
+          {dropped.pictures.length > 0 && current && <Button disabled={busy} onClick={() => void addToCurrent()}>Add to {current}</Button>}
+          <Button kind="primary" busy={busy} disabled={!tidy || busy} onClick={() => void make()}>Make it</Button>
+        </>
+      }
     >
-      {props.files.length > 0 && <p>{props.files.length} pictures are waiting.</p>}
+      {dropped.pictures.length > 0 && <p>{waiting(dropped)}</p>}
       <Labelled label="Name" hint={words.length > 0 ? `prompts will call it ${words.join(' ')}` : 'hina, my-dog, the-red-chair'}>
         {(id) => <input id={id} type="text" value={name} autofocus onInput={(event) => setName(event.currentTarget.value)} />}
       </Labelled>
@@ -219,4 +242,10 @@ function NewConcept(props: { files: File[]; onClose: () => void; onMade: (name: 
       </Labelled>
     </Dialog>
   );
+}
+
+function waiting({ pictures }: Dropped): string {
+  const count = (what: 'mask' | 'caption') => pictures.filter((picture) => picture[what]).length;
+  const waits = pictures.length === 1 ? '1 picture is waiting' : `${pictures.length} pictures are waiting`;
+  return `${waits}, ${count('mask')} with a mask, ${count('caption')} with a caption.`;
 }

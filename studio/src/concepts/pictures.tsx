@@ -7,9 +7,8 @@ import { Fields } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
-import { IconButton, Segments } from '../ui/kit';
+import { Button, IconButton, Segments } from '../ui/kit';
 import { MaskDialog } from './mask_dialog';
-import { picturesIn } from './page';
 
 /// The pictures of a concept as tuning will see them.
 
@@ -21,9 +20,10 @@ const kFramingOptions = ['framing', 'crop_probability'];
 
 export function Pictures(props: {
   concept: Concept;
-  framing: Options;
-  onFraming: (framing: Options) => void;
+  values: Options; ///< Of tuning, which say how pictures are cropped.
+  onValues: (values: Options) => void;
   onAdd: (files: File[]) => void;
+  onTune: () => void;
 }) {
   const { concept } = props;
   const [overlay, setOverlay] = useState<Overlay>('crops');
@@ -37,8 +37,12 @@ export function Pictures(props: {
         {overlay === 'crops' && (
           <details class="framing">
             <summary>How they are cropped</summary>
-            <Fields fields={fields} values={props.framing} onChange={props.onFraming} />
+            <Fields fields={fields} values={props.values} onChange={props.onValues} />
           </details>
+        )}
+        <span class="grow" />
+        {concept.pictures.length > 0 && (
+          <Button kind="primary" icon="play" onClick={props.onTune}>Next: tune it</Button>
         )}
       </div>
       <ul class="picture-grid" aria-label={`Pictures of ${concept.name}`}>
@@ -51,8 +55,8 @@ export function Pictures(props: {
         <li>
           <label class="add-pictures">
             <Icon name="upload" size={24} />
-            <span>Drop pictures here or choose them</span>
-            <input class="hidden-name" type="file" multiple accept="image/png,image/jpeg,image/webp" onChange={(event) => { props.onAdd(picturesIn(event.currentTarget.files)); event.currentTarget.value = ''; }} />
+            <span>Drop pictures here or choose them; masks and captions may lie beside them</span>
+            <input class="hidden-name" type="file" multiple accept="image/png,image/jpeg,image/webp,.txt,.caption" onChange={(event) => { props.onAdd([...(event.currentTarget.files ?? [])]); event.currentTarget.value = ''; }} />
           </label>
         </li>
       </ul>
@@ -69,7 +73,7 @@ function Card(props: { concept: Concept; picture: ConceptPicture; overlay: Overl
   return (
     <li class={picture.problems.length > 0 ? 'card bad' : 'card'}>
       <div class="card-picture">
-        <img src={fileUrl(picture.file, version)} alt={picture.caption || picture.name} loading="lazy" />
+        <img src={fileUrl(picture.file, version)} alt={altOf(concept, picture)} loading="lazy" />
         {overlay === 'mask' && picture.mask && (
           <img class="card-mask" src={fileUrl(picture.mask, version)} alt="" loading="lazy" />
         )}
@@ -89,10 +93,20 @@ function Card(props: { concept: Concept; picture: ConceptPicture; overlay: Overl
           </span>
         ))}
       </div>
-      <p class="card-caption" title={picture.caption}>{picture.caption || <span class="faint">no caption</span>}</p>
+      <p class="card-caption" title={picture.caption}>{hasCaption(picture) ? picture.caption : <span class="faint">no caption</span>}</p>
       {picture.problems.map((problem) => <p key={problem} class="finding error"><Icon name="warning" size={16} />{problem}</p>)}
     </li>
   );
+}
+
+/// One that says more than that the concept is there.
+function hasCaption({ caption, caption_file }: ConceptPicture): boolean {
+  return caption_file !== null || !['', '<TOK>'].includes(caption);
+}
+
+/// "00: a hina in the snow", for the caption `a <TOK> in the snow`.
+function altOf(concept: Concept, { name, caption }: ConceptPicture): string {
+  return `${name}: ${caption ? caption.replaceAll('<TOK>', concept.name) : concept.name}`;
 }
 
 /// What of the picture comes onto the canvas: the framings as tuning draws them.

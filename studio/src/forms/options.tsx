@@ -2,6 +2,7 @@ import { useMemo, useState } from 'preact/hooks';
 
 import type { JsonSchema, Options } from '../api/types';
 import { IconButton, Labelled, Slider, Switch } from '../ui/kit';
+import { grouped, type Group } from './groups';
 import { fieldsOf, isChanged, textOf, valueOf, type Field } from './schema';
 
 /// Forms made of the server's description of options.
@@ -10,17 +11,20 @@ interface FormProps {
   fields: Field[];
   values: Options;
   suggestions?: Record<string, string[]>; ///< What a text can be, where the program has a list.
+  choiceHelp?: Record<string, Record<string, string> | undefined>; ///< By option, what each of its choices means.
   onChange: (values: Options) => void;
 }
 
-/// The options of a job: `first` in front, the others behind a search. `owned` are those that the
+/// The options of a job: `first` in front, the others in groups behind a search. `owned` are those that the
 /// page sets itself.
 export function OptionsForm(props: {
   schema: JsonSchema | undefined;
   first: string[];
   owned: string[];
+  groups: Group[];
   values: Options;
-  suggestions?: Record<string, string[]>;
+  suggestions?: FormProps['suggestions'];
+  choiceHelp?: FormProps['choiceHelp'];
   onChange: (values: Options) => void;
 }) {
   const fields = useMemo(() => fieldsOf(props.schema), [props.schema]);
@@ -35,7 +39,10 @@ export function OptionsForm(props: {
     `${field.name} ${field.label} ${field.help}`.toLowerCase().includes(search.toLowerCase()),
   );
   const changedCount = others.filter((field) => isChanged(field, props.values)).length;
-  const form = { values: props.values, suggestions: props.suggestions, onChange: props.onChange };
+  const shown = grouped(fields, props.groups)
+    .map(({ title, fields: own }) => ({ title, fields: own.filter((field) => found.includes(field)) }))
+    .filter((group) => group.fields.length > 0);
+  const form = { values: props.values, suggestions: props.suggestions, choiceHelp: props.choiceHelp, onChange: props.onChange };
   return (
     <>
       <Fields fields={front} {...form} />
@@ -49,7 +56,12 @@ export function OptionsForm(props: {
             type="search" placeholder={`Search ${others.length} options`} aria-label="Search options"
             value={search} onInput={(event) => setSearch(event.currentTarget.value)}
           />
-          <Fields fields={found} {...form} />
+          {shown.map((group) => (
+            <section key={group.title} class="option-group" aria-label={`Options: ${group.title}`}>
+              <h3>{group.title}</h3>
+              <Fields fields={group.fields} {...form} />
+            </section>
+          ))}
           {found.length === 0 && <p class="soft">No option is called that.</p>}
         </div>
       </details>
@@ -67,7 +79,7 @@ export function Fields({ fields, ...form }: FormProps) {
   );
 }
 
-function OptionField({ field, values, suggestions, onChange }: Omit<FormProps, 'fields'> & { field: Field }) {
+function OptionField({ field, values, suggestions, choiceHelp, onChange }: Omit<FormProps, 'fields'> & { field: Field }) {
   const value = field.name in values ? values[field.name] : field.fallback;
   const set = (next: unknown) => onChange({ ...values, [field.name]: next });
   const reset = () => {
@@ -77,7 +89,7 @@ function OptionField({ field, values, suggestions, onChange }: Omit<FormProps, '
   const changed = isChanged(field, values);
   return (
     <div class={changed ? 'option changed' : 'option'}>
-      <Control field={field} value={value} set={set} suggestions={suggestions?.[field.name] ?? []} />
+      <Control field={field} value={value} set={set} suggestions={suggestions?.[field.name] ?? []} choiceHelp={choiceHelp?.[field.name]} />
       {changed && (
         <IconButton
           class="small reset" icon="undo" label={`${field.label}: back to ${textOf(field.fallback) || 'empty'}`}
@@ -93,6 +105,7 @@ interface ControlProps {
   value: unknown;
   set: (value: unknown) => void;
   suggestions: string[];
+  choiceHelp?: Record<string, string> | undefined;
 }
 
 const kFewChoices = 30;
@@ -100,15 +113,20 @@ const kFewChoices = 30;
 function Control(props: ControlProps) {
   const { field, value, set, suggestions } = props;
   if (field.kind === 'switch') {
-    return <Switch label={field.label} checked={value === true} onChange={set} hint={field.help} />;
+    return (
+      <div class="labelled">
+        <Switch label={field.label} checked={value === true} onChange={set} />
+        <div class="hint">{field.help}</div>
+      </div>
+    );
   }
   const isShare = field.kind === 'number' && field.least === 0 && field.most === 1;
   if (isShare) {
     return (
-      <Slider
-        label={field.label} hint={field.help} value={Number(value ?? 0)} least={0} most={1} step={0.01}
-        onChange={set}
-      />
+      <div class="labelled">
+        <Slider label={field.label} value={Number(value ?? 0)} least={0} most={1} step={0.01} onChange={set} />
+        <div class="hint">{field.help}</div>
+      </div>
     );
   }
   const choices = field.kind === 'choice' ? field.choices : suggestions;
@@ -118,11 +136,12 @@ function Control(props: ControlProps) {
   return <TextControl {...props} />;
 }
 
-function ChoiceControl({ field, value, set, choices }: ControlProps & { choices: string[] }) {
+function ChoiceControl({ field, value, set, choices, choiceHelp }: ControlProps & { choices: string[] }) {
   const current = textOf(value);
   const all = choices.includes(current) ? choices : [current, ...choices];
+  const help = choiceHelp?.[current];
   return (
-    <Labelled label={field.label} hint={field.help}>
+    <Labelled label={field.label} hint={help ? sentenceOf(help) : field.help}>
       {(id, describedBy) => (
         <select
           id={id} aria-describedby={describedBy} value={current}
@@ -137,32 +156,38 @@ function ChoiceControl({ field, value, set, choices }: ControlProps & { choices:
   );
 }
 
-/// What is typed counts when it is a value of the field; until then the field says what it lacks.
+/// What is typed counts when it is a value of the field; until then the field says what it lacks. It
+/// stands as it was typed for as long as the option has the value that it came to.
 function TextControl({ field, value, set }: ControlProps) {
-  const [draft, setDraft] = useState<string | null>(null);
-  const [error, setError] = useState<string>();
+  const [draft, setDraft] = useState<{ text: string; came: string; error?: string } | null>(null);
+  const shown = draft?.came === textOf(value) ? draft : null;
   const change = (text: string) => {
-    setDraft(text);
     try {
-      set(valueOf(field, text));
-      setError(undefined);
+      const next = valueOf(field, text);
+      setDraft({ text, came: textOf(next) });
+      set(next);
     } catch (problem) {
-      setError((problem as Error).message);
+      setDraft({ text, came: textOf(value), error: (problem as Error).message });
     }
   };
+  const error = shown?.error;
   const isNumber = field.kind === 'integer' || field.kind === 'number';
   return (
     <Labelled label={field.label} hint={hintOf(field)} error={error}>
       {(id, describedBy) => (
         <input
-          id={id} type="text" inputMode={isNumber ? 'decimal' : 'text'} value={draft ?? textOf(value)}
+          id={id} type="text" inputMode={isNumber ? 'decimal' : 'text'} value={shown?.text ?? textOf(value)}
           aria-invalid={error ? 'true' : undefined} aria-describedby={describedBy} spellcheck={false}
           onInput={(event) => change(event.currentTarget.value)}
-          onBlur={() => { setDraft(null); setError(undefined); }}
+          onBlur={() => setDraft(null)}
         />
       )}
     </Labelled>
   );
+}
+
+function sentenceOf(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function hintOf(field: Field): string {

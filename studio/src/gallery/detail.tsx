@@ -1,9 +1,9 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { api, fileUrl } from '../api/client';
-import type { Options, Picture, PictureDetail } from '../api/types';
-import { openScene } from '../compose/files';
-import { project, shown, view } from '../compose/document';
+import type { Picture, PictureDetail } from '../api/types';
+import { openRecord } from '../compose/files';
+import { view } from '../compose/document';
 import { labelOf, textOf } from '../forms/schema';
 import { go } from '../route';
 import { attempt, say } from '../state';
@@ -16,6 +16,8 @@ import { Button, Copyable, Dialog, IconButton, Slider } from '../ui/kit';
 export function Detail(props: { picture: Picture; onClose: () => void; onStep: (by: number) => void }) {
   const { picture } = props;
   const [detail, setDetail] = useState<PictureDetail | null>(null);
+  const [lost, setLost] = useState(0); // the picture whose file is not there
+  const gone = lost === picture.id;
   useEffect(() => void attempt(async () => setDetail(await api.picture(picture.id))), [picture.id]);
   const onKey = (event: KeyboardEvent) => {
     if ((event.target as HTMLElement).closest('input, textarea')) return;
@@ -24,11 +26,7 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
   };
   const open = () =>
     attempt(async () => {
-      const { scene, ...options } = detail?.record ?? {};
-      const ready = isRecord(scene) ? { scene, options: options as Options } : await readRecord(picture);
-      openScene(ready.scene, ready.options);
-      project.set({ id: 0, title: '' });
-      shown.set({ url: fileUrl(picture.path), path: picture.path });
+      openRecord(await readRecord(picture), { shown: { url: fileUrl(picture.path), path: picture.path } });
       view.set((old) => ({ ...old, shade: 'outline' })); // the picture is what is looked at
       props.onClose();
       go('compose');
@@ -44,7 +42,7 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
     <Dialog title={picture.path.split('/').pop() ?? ''} wide onClose={props.onClose}>
       <div class="detail" onKeyDown={onKey}>
         <figure>
-          <img src={api.pictureUrl(picture.id)} alt={picture.prompt} />
+          {gone ? <Gone /> : <img src={api.pictureUrl(picture.id)} alt={picture.prompt} onError={() => setLost(picture.id)} />}
           <div class="row detail-steps">
             <IconButton icon="up" class="turn" label="Newer picture" keys="←" onClick={() => props.onStep(-1)} />
             <IconButton icon="down" class="turn" label="Older picture" keys="→" onClick={() => props.onStep(1)} />
@@ -53,11 +51,12 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
         <div class="stack">
           <p class="detail-prompt">{picture.prompt || 'no prompt'}</p>
           <div class="row wrap">
-            <Button kind="primary" icon="compose" onClick={() => void open()}>Open in Compose</Button>
+            <Button kind="primary" icon="compose" disabled={gone} onClick={() => void open()}>Open in Compose</Button>
             <IconButton icon="star" filled={picture.starred} pressed={picture.starred} label={picture.starred ? 'Take the star away' : 'Star'} onClick={() => void star()} />
-            <a class="icon-button" href={api.pictureUrl(picture.id)} download={picture.path.split('/').pop()} aria-label="Download" title="Download"><Icon name="download" /></a>
+            {!gone && <a class="icon-button" href={api.pictureUrl(picture.id)} download={picture.path.split('/').pop()} aria-label="Download" title="Download"><Icon name="download" /></a>}
             <IconButton icon="trash" label="Delete" onClick={() => void remove()} />
           </div>
+          {gone && <p class="finding warning"><Icon name="warning" size={16} /><span>{picture.path} is not in the studio’s folder any more. Put it back there, or delete it here to take it off the list.</span></p>}
           <Note picture={picture} />
           <Facts picture={picture} record={detail?.record ?? null} />
           {detail?.command && (
@@ -70,6 +69,11 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
       </div>
     </Dialog>
   );
+}
+
+/// In place of a picture whose file was taken away.
+export function Gone() {
+  return <span class="gone"><Icon name="picture" size={24} />its file is gone</span>;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -7,9 +7,10 @@ import { go } from '../route';
 import { attempt, galleryVersion } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
+import { useKept } from '../ui/kept';
 import { Button, Empty, IconButton } from '../ui/kit';
 import { isTyping } from '../ui/keys';
-import { Compare, Detail } from './detail';
+import { Compare, Detail, Gone } from './detail';
 import { rowsInSight, Shelf, type Filter } from './pages';
 
 /// All pictures with their records. Only the rows in sight are in the page.
@@ -19,7 +20,7 @@ const kTile = 176; ///< Least width of a tile.
 const kSearchMilliseconds = 250;
 
 export function GalleryPage() {
-  const [filter, setFilter] = useState<Filter>({ search: '', starred: false });
+  const [filter, setFilter] = useKept<Filter>('gallery', { search: '', starred: false });
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const shelf = useMemo(() => new Shelf(filter, () => redraw(undefined)), [filter]);
   const version = useStore(galleryVersion);
@@ -189,6 +190,7 @@ function Tile(props: {
   onOpen: (id: number) => void;
 }) {
   const { picture, chosen } = props;
+  const [gone, setGone] = useState(false);
   if (!picture) return <li class="tile blank" aria-hidden="true" />;
   const click = (event: MouseEvent) => {
     if (props.choosing || event.shiftKey || event.ctrlKey || event.metaKey) props.onToggle(event.shiftKey);
@@ -198,7 +200,7 @@ function Tile(props: {
   return (
     <li class={chosen ? 'tile chosen' : 'tile'} aria-setsize={props.total} aria-posinset={props.index + 1}>
       <button class="tile-main" data-index={props.index} aria-label={picture.prompt || picture.path} onClick={click}>
-        <img src={api.thumbnailUrl(picture.id)} alt="" loading="lazy" decoding="async" />
+        {gone ? <Gone /> : <img src={api.thumbnailUrl(picture.id)} alt="" loading="lazy" decoding="async" onError={() => setGone(true)} />}
       </button>
       <input
         type="checkbox" aria-label={`Choose ${picture.prompt || picture.path}`} checked={chosen}

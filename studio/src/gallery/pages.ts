@@ -16,6 +16,7 @@ export class Shelf {
   total = 0;
   private loading: Promise<void> | null = null;
   private age = 0;
+  private wanted = 0;
 
   constructor(
     private readonly filter: Filter,
@@ -24,6 +25,7 @@ export class Shelf {
 
   /// Loads until picture number `index` is there, or there are no more.
   async reach(index: number): Promise<void> {
+    this.wanted = index;
     const age = this.age;
     while (age === this.age && index >= this.pictures.length) {
       const before = this.pictures.length;
@@ -49,6 +51,7 @@ export class Shelf {
     this.pictures = pictures;
     this.total = total;
     this.onChange();
+    await this.reach(this.wanted); // what was on its way when this began
   }
 
   private async load() {

@@ -1,8 +1,10 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { api, fileUrl } from '../api/client';
 import type { Job } from '../api/types';
-import { attempt, forgetJob, jobs, link, addJob, queued, queueOrder } from '../state';
+import { optionOf } from '../concepts/scores';
+import { route } from '../route';
+import { attempt, capabilities, forgetJob, jobs, link, addJob, models, queued, queueOrder } from '../state';
 import { useStore } from '../store';
 import { duration, when } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
@@ -24,10 +26,14 @@ export function Dock() {
   const order = useStore(queueOrder);
   const state = useStore(link);
   const [open, setOpen] = useState(false);
+  const drawer = useRef<HTMLElement>(null);
+  const page = useStore(route);
   const waiting = queued(all, order);
   const first = waiting[0];
+  useEffect(() => setOpen(false), [page.page]);
+  useEffect(() => (open ? closeOnLeaving(drawer.current!, () => setOpen(false)) : undefined), [open]);
   return (
-    <section class="dock" aria-label="Queue">
+    <section class="dock" aria-label="Queue" ref={drawer}>
       <div class="dock-strip">
         {first ? <Now job={first} /> : <Idle all={all} />}
         {waiting.length > 1 && <span class="tag wide-only">{waiting.length - 1} waiting</span>}
@@ -42,6 +48,22 @@ export function Dock() {
       {open && <List waiting={waiting} all={all} />}
     </section>
   );
+}
+
+/// It lies over the page, so it goes when somebody turns to the page again.
+function closeOnLeaving(drawer: HTMLElement, close: () => void) {
+  const outside = ({ target }: Event) => {
+    if (target instanceof Element && !drawer.contains(target) && !target.closest('dialog, .toasts')) close();
+  };
+  const escape = (event: KeyboardEvent) => {
+    if (event.key === 'Escape' && !document.querySelector('dialog[open]')) close();
+  };
+  document.addEventListener('pointerdown', outside);
+  document.addEventListener('keydown', escape);
+  return () => {
+    document.removeEventListener('pointerdown', outside);
+    document.removeEventListener('keydown', escape);
+  };
 }
 
 function Idle({ all }: { all: ReadonlyMap<number, Job> }) {
@@ -79,18 +101,18 @@ function List({ waiting, all }: { waiting: Job[]; all: ReadonlyMap<number, Job> 
     <div class="dock-list">
       <h3>In the queue</h3>
       {waiting.length === 0 && <p class="soft" style={{ padding: '2px 10px' }}>Empty. What you start appears here.</p>}
-      <ul>{waiting.map((job, index) => <Row key={job.id} job={job} place={index - running} />)}</ul>
+      <ul>{waiting.map((job, index) => <Row key={job.id} job={job} place={index - running} last={waiting.length - 1 - running} />)}</ul>
       {ended.length > 0 && <h3>Before</h3>}
       <ul>{ended.map((job) => <Row key={job.id} job={job} />)}</ul>
     </div>
   );
 }
 
-/// `place` is that among those that wait.
-function Row({ job, place }: { job: Job; place?: number }) {
+/// `place` is that among those that wait, of which the last one has place `last`.
+function Row({ job, place, last = 0 }: { job: Job; place?: number; last?: number }) {
   const [shown, setShown] = useState(false);
   const can = (action: string) => job.can.includes(action);
-  const move = (by: number) => act(job, 'move', { position: Math.max(0, (place ?? 0) + by) });
+  const move = (by: number) => act(job, 'move', { position: (place ?? 0) + by });
   return (
     <li class="job">
       <Thumb job={job} />
@@ -105,8 +127,8 @@ function Row({ job, place }: { job: Job; place?: number }) {
       <div class="row" style={{ gap: 0 }}>
         {can('move') && place !== undefined && (
           <>
-            <IconButton icon="up" label={`Move ${job.title} up`} onClick={() => move(-1)} />
-            <IconButton icon="down" label={`Move ${job.title} down`} onClick={() => move(1)} />
+            <IconButton icon="up" label={`Move ${job.title} up`} disabled={place === 0} onClick={() => move(-1)} />
+            <IconButton icon="down" label={`Move ${job.title} down`} disabled={place === last} onClick={() => move(1)} />
           </>
         )}
         {can('pause') && <IconButton icon="pause" label={`Pause ${job.title}`} onClick={() => act(job, 'pause')} />}
@@ -187,18 +209,34 @@ export function ProgressBar({ job }: { job: Job }) {
   );
 }
 
+/// Of the stage at work; null where that has no known end, or is no step on the way to the job's.
 export function shareOf(job: Job): number | null {
   const progress = job.progress;
+  if (progress?.stage === kSamples) return null;
   return progress?.total ? Math.min(1, progress.step / progress.total) : null;
 }
 
 export function stageOf(job: Job): string {
   const progress = job.progress;
   if (!progress) return 'starting';
+  if (samplesAreDue(job)) return `${kSamples} after step ${progress.step}`;
   return progress.total ? `${progress.stage} ${progress.step}/${progress.total}` : progress.stage;
 }
 
+const kSamples = 'painting samples';
+
+/// Until the first row of its samples is painted, a tuning stands at the step after which they are due.
+function samplesAreDue(job: Job): boolean {
+  const { progress } = job;
+  if (job.kind !== 'tune' || job.dry_run || job.state !== 'running' || progress?.stage !== 'tuning' || !progress.step) return false;
+  const option = (name: string) => Number(optionOf(job, name, models.get(), capabilities.get()) ?? 0);
+  if (option('preview_pictures') === 0) return false;
+  const every = option('preview_every');
+  return progress.step === progress.total || (every > 0 && progress.step % every === 0);
+}
+
 export function timeLeft(job: Job): string {
+  if (job.progress?.stage === kSamples || samplesAreDue(job)) return ''; // theirs is not that of the job
   const left = job.progress?.left;
   return left === null || left === undefined ? '' : `${duration(left)} left`;
 }

@@ -19,6 +19,7 @@ export function checkScene(scene: Scene, known: KnownConcept[]): Finding[] {
     ...scene.regions.flatMap((region, index) =>
       region.visible ? checkRegion(region, regionTitle(region, index), scene) : [],
     ),
+    ...checkSaid(scene),
     ...checkWords(scene, known),
     ...checkCovered(scene, shown),
     ...checkConditions(scene),
@@ -47,6 +48,12 @@ function checkRegion(region: Region, title: string, scene: Scene): Finding[] {
   }
   if (region.start >= region.end) add('error', `${title} ends before it begins.`);
   return found;
+}
+
+/// A prompt that is empty everywhere is allowed, and seldom meant.
+function checkSaid(scene: Scene): Finding[] {
+  if ([scene.prompt, scene.rootPrompt].some((text) => text.trim() !== '') || scene.regions.some((region) => region.visible)) return [];
+  return [{ kind: 'note', text: 'No prompt says what is in the picture: anything may come.', region: '' }];
 }
 
 function checkWords(scene: Scene, known: KnownConcept[]): Finding[] {

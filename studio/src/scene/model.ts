@@ -157,6 +157,19 @@ export function regionTitle(region: Region, index: number): string {
   return region.name || (region.shape.kind === 'background' ? 'Background' : `Region ${index + 1}`);
 }
 
+/// The nearest point of the canvas.
+export function onCanvas({ x, y }: Point, { width, height }: { width: number; height: number }): Point {
+  return { x: Math.min(width, Math.max(0, x)), y: Math.min(height, Math.max(0, y)) };
+}
+
+/// The part of a box on the canvas: what is pulled over an edge ends there.
+export function cutBox(box: Box, scene: { width: number; height: number }): Box {
+  const { x: left, y: top } = onCanvas({ x: box.left, y: box.top }, scene);
+  const { x: right, y: bottom } = onCanvas({ x: box.right, y: box.bottom }, scene);
+  return clampBox({ top, left, bottom, right }, scene);
+}
+
+/// The box at its size, brought back onto the canvas.
 export function clampBox(box: Box, scene: { width: number; height: number }): Box {
   const width = Math.min(Math.max(box.right - box.left, kLeastSide), scene.width);
   const height = Math.min(Math.max(box.bottom - box.top, kLeastSide), scene.height);
@@ -193,6 +206,14 @@ function boundsOfPoints(points: Point[], reach: number, scene: { width: number; 
     bottom: Math.min(scene.height, Math.max(...ys) + reach),
     right: Math.min(scene.width, Math.max(...xs) + reach),
   };
+}
+
+/// What the sides of a canvas can be: multiples of 8, and as many pixels as a picture is worth.
+export const kCanvasSides = { step: 8, least: 64, most: 4096 };
+
+export function canvasSide(side: number): number {
+  const { step, least, most } = kCanvasSides;
+  return Math.min(most, Math.max(least, Math.round(side / step) * step));
 }
 
 /// The scene on another canvas, everything in proportion.

@@ -5,6 +5,7 @@ export interface Fit {
   before: number;
   after: number;
   crosstalk: number;
+  from: Record<string, number>; ///< What each other concept puts out there alone.
 }
 
 export interface FusionFacts {
@@ -15,9 +16,16 @@ export interface FusionFacts {
   byStage: Record<string, Record<string, Fit>>; ///< By stage, then concept.
 }
 
+interface Told {
+  before?: number;
+  after?: number;
+  crosstalk?: number;
+  crosstalk_from?: Record<string, number>;
+}
+
 interface Layer {
   stage: string;
-  concepts?: Record<string, Partial<Fit>>;
+  concepts?: Record<string, Told>;
 }
 
 export function factsOf(report: Record<string, unknown>): FusionFacts {
@@ -36,11 +44,14 @@ export function factsOf(report: Record<string, unknown>): FusionFacts {
   return { method: String(report.method ?? ''), concepts, stages, total, byStage };
 }
 
-function sum(a: Fit | undefined, b: Partial<Fit>): Fit {
+function sum(a: Fit | undefined, b: Told): Fit {
+  const from = { ...a?.from };
+  for (const [name, value] of Object.entries(b.crosstalk_from ?? {})) from[name] = (from[name] ?? 0) + value;
   return {
     before: (a?.before ?? 0) + (b.before ?? 0),
     after: (a?.after ?? 0) + (b.after ?? 0),
     crosstalk: (a?.crosstalk ?? 0) + (b.crosstalk ?? 0),
+    from,
   };
 }
 
@@ -52,4 +63,11 @@ export function kept(fit: Fit): number {
 /// How much of what is lost comes from the others, beside the concept's own change.
 export function taken(fit: Fit): number {
   return fit.before > 0 ? Math.max(0, Math.min(1, fit.crosstalk / fit.before)) : 0;
+}
+
+/// The same of one of the others; undefined where the report does not tell them apart.
+export function takenBy(fit: Fit, other: string): number | undefined {
+  const value = fit.from[other];
+  if (value === undefined) return undefined;
+  return fit.before > 0 ? Math.max(0, value / fit.before) : 0;
 }

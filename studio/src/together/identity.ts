@@ -20,6 +20,7 @@ export interface Member {
 
 const kSeed = 1;
 const kCount = 4;
+const kSteps = 30;
 
 /// The concepts of a fusion, with what prompts call them.
 export function membersOf(job: Job, words: (path: string) => string[]): Member[] {
@@ -41,12 +42,19 @@ export function jobFor(all: ReadonlyMap<number, Job>, title: string): Job | unde
     .sort((a, b) => b.id - a.id)[0];
 }
 
+/// Options that paint with what a fusion made: a model, or one file on its base.
+export function fusedModel(fusion: Job): { base: string; concept?: string[] } {
+  const model = fusion.results.find((path) => path.startsWith('fused/'));
+  const file = fusion.results.find((path) => path.startsWith('concept-files/'));
+  if (model || !file) return { base: model ?? '' };
+  return { base: String(fusion.options.base ?? ''), concept: [file] };
+}
+
 /// Alone and fused for each concept, and one scene for all of them. `side` is the model's own, in
-/// pixels.
-export function paintRequests(fusion: Job, members: Member[], side: number): JobRequest[] {
+/// pixels, `defaults` what painting on it begins with.
+export function paintRequests(fusion: Job, members: Member[], side: number, defaults: Options = {}): JobRequest[] {
   const base = String(fusion.options.base ?? '');
-  const fused = fusion.results.find((path) => path.startsWith('fused/')) ?? '';
-  const common = { seed: kSeed, count: kCount };
+  const common = { ...defaults, seed: kSeed, count: kCount, steps: kSteps };
   const requests = members.flatMap((member): JobRequest[] => {
     const prompt = `a photo of a ${member.phrase}`;
     return [
@@ -56,11 +64,11 @@ export function paintRequests(fusion: Job, members: Member[], side: number): Job
       },
       {
         kind: 'sample', title: titleFor(fusion.id, member.name, 'fused'),
-        options: { ...common, prompt, base: fused },
+        options: { ...common, prompt, ...fusedModel(fusion) },
       },
     ];
   });
-  return [...requests, regionRequest(fusion, members, side, { ...common, base: fused })];
+  return [...requests, regionRequest(fusion, members, side, { ...common, ...fusedModel(fusion) })];
 }
 
 function regionRequest(fusion: Job, members: Member[], side: number, options: Options): JobRequest {
@@ -83,15 +91,16 @@ export function paintedTitle(fusion: number, name: string, way: Way): string {
 /// The evaluation of pictures that are there, against the concept's own. `place` is its region's, of
 /// how many.
 export function evaluateRequest(
-  fusion: number, member: Member, way: Way, painted: Job, place: { index: number; count: number },
+  fusion: Job, member: Member, way: Way, painted: Job, place: { index: number; count: number },
 ): JobRequest {
   const { index, count } = place;
   return {
-    kind: 'evaluate', title: titleFor(fusion, member.name, `figures ${way}`),
+    kind: 'evaluate', title: titleFor(fusion.id, member.name, `figures ${way}`),
     options: {
       pictures: painted.results, references: `concepts/${member.name}`,
       ...(way === 'region' ? { part: [0, index / count, 1, (index + 1) / count] } : {}),
-      ...(painted.options.base ? { base: painted.options.base } : {}),
+      // Its eyes are the base's: a fused model has none.
+      ...(fusion.options.base ? { base: fusion.options.base } : {}),
     },
   };
 }

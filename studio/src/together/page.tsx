@@ -3,13 +3,15 @@ import { useState } from 'preact/hooks';
 import { api } from '../api/client';
 import type { ConceptFile, Options } from '../api/types';
 import { EstimateNote } from '../concepts/tuning';
+import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
-import { attempt, capabilities, conceptFiles, jobs, models, addJob, say } from '../state';
+import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { bytes, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Empty, IconButton, Labelled, Segments } from '../ui/kit';
+import { useKept } from '../ui/kept';
 import { clashesOf, entriesOf, renamesFor, titleOf, type Clash } from './clashes';
 import { Report } from './report';
 
@@ -20,11 +22,11 @@ const kFirst = ['method', 'weights'];
 
 export function TogetherPage() {
   const files = useStore(conceptFiles);
-  const [paths, setPaths] = useState<string[]>([]);
-  const [phrases, setPhrases] = useState<Record<string, string>>({});
+  const [paths, setPaths] = useKept<string[]>('together', []);
+  const [phrases, setPhrases] = useKept<Record<string, string>>('together, phrases', {});
   const chosen = paths.map((path) => files.find((file) => file.path === path)).filter((file) => file !== undefined);
   const toggle = (path: string) =>
-    setPaths((old) => (old.includes(path) ? old.filter((other) => other !== path) : [...old, path]));
+    setPaths(paths.includes(path) ? paths.filter((other) => other !== path) : [...paths, path]);
   const drop = (event: DragEvent) => {
     event.preventDefault();
     void addFiles([...(event.dataTransfer?.files ?? [])]);
@@ -44,7 +46,7 @@ export function TogetherPage() {
         </div>
         {files.length === 0 ? (
           <Empty icon="together" title="No concept files yet">
-            <p>Tune a concept, or drop files here: of mos tune, LoRA of kohya, PEFT or diffusers, embeddings.</p>
+            <p><a href="#/concepts">Tune a concept</a>, or drop files here: of mos tune, LoRA of kohya, PEFT or diffusers, embeddings.</p>
           </Empty>
         ) : (
           <div class="together">
@@ -59,10 +61,16 @@ export function TogetherPage() {
 }
 
 async function addFiles(files: File[]) {
+  const refused: Line[] = [];
+  let added = 0;
   for (const file of files) {
-    const added = await attempt(() => api.putConceptFile(file.name, file));
-    if (added) say(added.problem ?? `${file.name} is here.`, added.problem ? 'error' : 'info');
+    const answer = await api.putConceptFile(file.name, file).catch((error: Error) => ({ problem: error.message }));
+    if (answer.problem) refused.push({ name: file.name, text: answer.problem });
+    else ++added;
   }
+  const summary = `${added} ${added === 1 ? 'file is' : 'files are'} here.`;
+  if (refused.length > 0) tell({ title: `${summary} These have something wrong:`, lines: refused });
+  else if (added > 0) say(files.length === 1 ? `${files[0]!.name} is here.` : summary);
 }
 
 function Files(props: { files: ConceptFile[]; paths: string[]; onToggle: (path: string) => void }) {
@@ -108,12 +116,12 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
   const told = useStore(capabilities);
   const list = useStore(models).filter((model) => model.kind === 'base');
   const all = useStore(jobs);
-  const [values, setValues] = useState<Options>({});
-  const [base, setBase] = useState('');
-  const [result, setResult] = useState<'model' | 'lora'>('model');
+  const [values, setValues] = useKept<Options>('together, options', {});
+  const [base, setBase] = useKept('together, base', '');
+  const [result, setResult] = useKept<'model' | 'lora'>('together, result', 'model');
   const [estimate, setEstimate] = useState(0);
   const clashes = clashesOf(chosen);
-  const current = base || list[0]?.path || '';
+  const current = list.find((model) => model.path === base)?.path ?? list[0]?.path ?? '';
   const wordless = chosen.filter((file) => file.words.length === 0 && !phrases[file.path]?.trim());
   const start = (dryRun: boolean) =>
     attempt(async () => {
@@ -148,13 +156,15 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
       <Segments label="Result" value={result} choices={[{ value: 'model', label: 'A model' }, { value: 'lora', label: 'One LoRA file' }]} onChange={setResult} />
       <OptionsForm
         schema={told?.jobs.fuse} first={kFirst} owned={[...kOwned, ...optionsOfOthers(told?.methods?.fuse, values.method, told?.jobs.fuse)]}
-        values={values} onChange={setValues}
+        groups={kFuseGroups} choiceHelp={{ method: told?.methods?.help?.fuse }} values={values} onChange={setValues}
       />
-      <EstimateNote job={all.get(estimate)} />
-      <Button icon="check" disabled={chosen.length === 0} onClick={() => void start(true)}>How long, how much memory?</Button>
-      <Button kind="primary" class="large" icon="together" disabled={chosen.length === 0 || wordless.length > 0} onClick={() => void start(false)}>
-        Fuse {chosen.length > 1 ? chosen.length : ''}
-      </Button>
+      <div class="form-foot">
+        <EstimateNote job={all.get(estimate)} />
+        <Button icon="check" disabled={chosen.length === 0} onClick={() => void start(true)}>How long, how much memory?</Button>
+        <Button kind="primary" class="large" icon="together" disabled={chosen.length === 0 || wordless.length > 0} onClick={() => void start(false)}>
+          Fuse {chosen.length > 1 ? chosen.length : ''}
+        </Button>
+      </div>
     </section>
   );
 }

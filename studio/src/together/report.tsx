@@ -3,13 +3,14 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, fileUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { ProgressBar, StateTag } from '../queue/dock';
-import { attempt, conceptFiles, jobs, models, addJob } from '../state';
+import { attempt, conceptFiles, jobs, models, addJob, paintingDefaults } from '../state';
 import { useStore } from '../store';
 import { percent } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Dialog } from '../ui/kit';
 import { factsOf, kept, taken, type FusionFacts } from './fit';
-import { evaluateRequest, jobFor, kWays, membersOf, paintedTitle, paintRequests, titleFor, type Member, type Way } from './identity';
+import { Takes } from './takes';
+import { evaluateRequest, fusedModel, jobFor, kWays, membersOf, paintedTitle, paintRequests, titleFor, type Member, type Way } from './identity';
 
 /// How much of each concept a fusion kept: by its layers, and by pictures side by side.
 
@@ -25,6 +26,7 @@ export function Report({ fusion }: { fusion: Job }) {
   return (
     <>
       {facts && facts.stages.length > 0 && <Layers facts={facts} />}
+      {facts && <Takes facts={facts} titles={kStageTitles} />}
       <Pictures fusion={fusion} members={members} />
     </>
   );
@@ -68,17 +70,17 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
   const all = useStore(jobs);
   const list = useStore(models);
   const [busy, setBusy] = useState(false);
-  const fused = fusion.results.find((path) => path.startsWith('fused/'));
   const painted = (name: string, way: Way) =>
     jobFor(all, paintedTitle(fusion.id, name, way));
   const begun = members.some((member) => painted(member.name, 'fused'));
   useEvaluations(fusion, members, all);
-  if (!fused) return <p class="soft">This fusion wrote a LoRA file. The pictures side by side need a fused model.</p>;
-  const side = list.find((model) => model.path === fused)?.size ?? 512;
+  const { base } = fusedModel(fusion);
+  if (!base) return <p class="soft">What this fusion wrote is not in the studio’s folder any more.</p>;
+  const side = list.find((model) => model.path === base)?.size ?? 512;
   const make = () =>
     attempt(async () => {
       setBusy(true);
-      for (const request of paintRequests(fusion, members, side)) addJob(await api.start(request));
+      for (const request of paintRequests(fusion, members, side, paintingDefaults(base))) addJob(await api.start(request));
     }).finally(() => setBusy(false));
   if (!begun) {
     return (
@@ -129,7 +131,7 @@ function useEvaluations(fusion: Job, members: Member[], all: ReadonlyMap<number,
       for (const { way } of kWays) {
         const painted = jobFor(all, paintedTitle(fusion.id, member.name, way));
         const place = { index, count: members.length };
-        const request = painted && evaluateRequest(fusion.id, member, way, painted, place);
+        const request = painted && evaluateRequest(fusion, member, way, painted, place);
         if (!request || !here?.has(member.name) || painted.state !== 'done' || painted.results.length === 0) continue;
         if (asked.has(request.title!) || jobFor(all, request.title!)) continue;
         asked.add(request.title!);

@@ -250,7 +250,7 @@ export function Copyable({ text, label }: { text: string; label: string }) {
   };
   return (
     <div class="copyable">
-      <code>{text}</code>
+      <code>{text.split(' ').map((word, at) => <>{at > 0 && ' '}<span>{word}</span></>)}</code>
       <IconButton icon={copied ? 'check' : 'copy'} label={copied ? 'Copied' : label} onClick={copy} />
     </div>
   );

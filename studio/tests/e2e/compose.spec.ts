@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { dragOnCanvas, expect, jobsAskedFor, layer, mock, test } from './tools';
+import { dragOnCanvas, dropOn, expect, jobsAskedFor, layer, mock, test } from './tools';
 
 test('a scene of two boxes is drawn, painted and found in the gallery', async ({ page }) => {
   const asked = jobsAskedFor(page);
@@ -31,6 +31,42 @@ test('a scene of two boxes is drawn, painted and found in the gallery', async ({
 
   await page.getByRole('link', { name: 'Gallery' }).click();
   await expect(page.getByRole('status').filter({ hasText: '241 pictures' })).toBeVisible();
+});
+
+test('a scene that a dropped picture took the place of comes back with undo', async ({ page }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('mine, not saved');
+  await page.getByLabel('Steps', { exact: true }).fill('11');
+  const bytes = readFileSync(new URL('../../../base/concepts/dawn/images/00.png', import.meta.url));
+  for (const target of ['.compose', '.gallery']) {
+    if (target === '.gallery') await page.getByRole('link', { name: 'Gallery' }).click();
+    await dropOn(page, target, { 'other.png': bytes });
+    await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('a meadow');
+    await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('30');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('mine, not saved');
+    await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('11');
+  }
+  await page.getByRole('button', { name: 'Redo' }).click();
+  await expect(page.getByLabel('Prompt', { exact: true })).toHaveValue('a meadow');
+  await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('30');
+});
+
+test('what a picture was made with and is not here is said, and stays', async ({ page }) => {
+  await page.route('**/mos/v1/pictures/read', (route) => route.fulfill({ json: {
+    program: 'A1111', scene: { prompt: 'a <wizard1> <wizard2>' },
+    options: { steps: 12, base: 'dreamshaper.safetensors', concept: ['lora/gone.safetensors=0.6', 'concept-files/teddy.safetensors', 'concept-files/wizard.safetensors'] },
+    left_out: ['"Model hash" means nothing here'],
+  } }));
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await dropOn(page, '.compose', { 'other.png': Buffer.from('any') });
+  const report = page.getByRole('dialog', { name: 'The picture is open, but not all of what made it:' });
+  await expect(report.getByRole('listitem')).toHaveText([
+    '"Model hash" means nothing here', 'dreamshaper.safetensors is not among the models; models/base is chosen in its place',
+    'lora/gone.safetensors is not among the concept files', /^concept-files\/teddy\.safetensors is not used: no prompt has its words/,
+  ]);
+  await expect(page.getByText(/Every field of the picture/)).toHaveCount(0);
 });
 
 test('a region is painted with the brush, undone and redone by keyboard', async ({ page, request }) => {
@@ -82,6 +118,38 @@ test('what cannot work is said before it is started', async ({ page }) => {
   await expect(page.getByRole('button', { name: 'Paint', exact: true })).toBeDisabled();
 });
 
+test('what the server cannot paint is said beside the button, until something is changed', async ({ page }) => {
+  await page.route('**/mos/v1/jobs', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message: 'there is no file x.safetensors' } } }) : route.fallback()));
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a dog <lora:x:1>');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  const said = page.getByRole('alert').filter({ hasText: 'there is no file x.safetensors' });
+  await expect(said).toBeVisible();
+  await page.getByLabel('Prompt', { exact: true }).fill('a dog');
+  await expect(said).toHaveCount(0);
+});
+
+test('an address opens a project, also one that has a scene alone', async ({ page, request }) => {
+  const scene = { prompt: 'a meadow', height: 128, width: 256, regions: [{ name: 'here', prompt: 'a dog', box: [0, 0, 1, 0.5] }] };
+  const { id } = await (await request.post('/mos/v1/projects', { data: { title: 'meadow', content: { scene } } })).json();
+  await page.goto(`/#/compose/${id}`);
+  await expect(layer(page, 'here')).toBeVisible();
+  await expect(page.getByLabel('Canvas width')).toHaveValue('256');
+  await expect(page.getByRole('button', { name: 'Scene', exact: true })).toHaveText('meadow');
+  await expect(page).toHaveURL(/#\/compose$/); // so that a reload keeps what is changed from now on
+});
+
+test('at 1280 pixels the tools are one line, also with a brush', async ({ page }) => {
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  const height = async () => (await page.getByRole('toolbar').boundingBox())!.height;
+  expect(await height()).toBeLessThan(60);
+  await page.keyboard.press('m');
+  await expect(page.getByText('Brush size in pixels')).toBeAttached();
+  expect(await height()).toBeLessThan(60);
+});
+
 test('a scene survives a reload, and the page finds its job again', async ({ page, request }) => {
   await page.goto('/#/compose');
   await page.getByLabel('Prompt', { exact: true }).fill('a meadow at noon');
@@ -121,4 +189,43 @@ test('one region of a picture is painted again', async ({ page }) => {
   await page.getByRole('button', { name: 'Paint only right again' }).click();
   await expect.poll(() => asked.length).toBe(2);
   expect(asked[1]!.options).toMatchObject({ redo_region: 'right', from: expect.stringMatching(/^gallery\//) });
+});
+
+test('a box never leaves the canvas, wherever the pointer goes', async ({ page }) => {
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.getByRole('button', { name: 'Draw a box' }).click();
+  const canvas = (await page.locator('[data-canvas]').boundingBox())!;
+  await page.mouse.move(canvas.x + canvas.width / 2, canvas.y + canvas.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(canvas.x + canvas.width + 60, canvas.y + canvas.height / 2 + 40, { steps: 4 }); // over the panel
+  await page.mouse.up();
+  const place = page.getByRole('group', { name: 'Place in pixels' });
+  const sides = async () => Object.fromEntries(await Promise.all(['Left', 'Top', 'Width', 'Height'].map(async (name) => [name, Number(await place.getByLabel(name).inputValue())])));
+  await expect(place).toBeVisible();
+  const drawn = await sides();
+  expect(drawn.Left + drawn.Width).toBe(128);
+
+  await dragOnCanvas(page, [0.75, 0.52], [3, 0.52]); // the whole box
+  expect(await sides()).toEqual(drawn);
+  await dragOnCanvas(page, [0.5, 0.5], [-3, -3]); // by its corner
+  expect(await sides()).toMatchObject({ Left: 0, Top: 0, Width: 128 });
+  await place.getByLabel('Width').fill('500');
+  await page.keyboard.press('Tab');
+  expect(await sides()).toMatchObject({ Left: 0, Width: 128 });
+});
+
+test('a canvas that cannot be is said to be none', async ({ page }) => {
+  await page.goto('/#/compose');
+  const width = page.getByLabel('Canvas width');
+  await expect(width).toHaveValue('128');
+  for (const [given, taken] of [['100', '104'], ['-5', '64'], ['1000000', '4096']] as const) {
+    await width.fill(given);
+    await page.keyboard.press('Tab');
+    await expect(width).toHaveValue(taken);
+    await expect(page.getByText(`${given} is no side of a canvas`)).toBeVisible();
+  }
+  await width.fill('256');
+  await page.keyboard.press('Tab');
+  await expect(page.getByText(/is no side of a canvas/)).toHaveCount(0);
 });

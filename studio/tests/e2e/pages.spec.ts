@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-import { expect, jobsAskedFor, mock, test } from './tools';
+import { dropOn, expect, jobsAskedFor, mock, test } from './tools';
 
 const kPicture = readFileSync(new URL('../../../base/concepts/dawn/images/00.png', import.meta.url));
 
@@ -47,12 +47,122 @@ test('a concept is made of pictures, given a mask and captions, and tuned', asyn
   ]);
 });
 
+test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
+  await page.goto('/#/concepts/wizard');
+  await dropOn(page, '.concepts', {
+    'images/00.png': kPicture, 'images/01.png': kPicture, 'images/broken.png': Buffer.from('no picture'), 'masks/00.png': kPicture,
+    'captions/01.txt': Buffer.from('a <TOK> at sea'), 'notes.pdf': Buffer.from('x'),
+    'concept.json': Buffer.from('{"words": ["<sun1>", "<sun2>"], "class_word": "hills"}'),
+  }, 'dawn');
+  const dialog = page.getByRole('dialog', { name: 'New concept' });
+  await expect(dialog.getByText('3 pictures are waiting, 1 with a mask, 1 with a caption.')).toBeVisible();
+  await expect(dialog.getByText('<sun1> <sun2>')).toBeVisible();
+  await expect(dialog.getByLabel('What it is one of')).toHaveValue('hills');
+  await dialog.getByRole('button', { name: 'Make it' }).click();
+  const report = page.getByRole('dialog', { name: '2 pictures, 1 mask and 1 caption are in dawn. Left out:' });
+  await expect(report.getByRole('listitem')).toHaveText([/^dawn\/images\/broken\.png This is no PNG/, /^dawn\/notes\.pdf is neither/]);
+  const { pictures } = await (await request.get('/mos/v1/concepts/dawn')).json();
+  expect(pictures.map(({ mask, caption }: Record<string, string>) => [!!mask, caption])).toEqual([[true, ''], [false, 'a <TOK> at sea']]);
+});
+
+test('each of several files that are refused is named, and stays named', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  const files = ['a', 'b', 'c', 'd'].map((name) => ({ name: `${name}.png`, mimeType: 'image/png', buffer: Buffer.from('no picture') }));
+  await page.locator('input[type=file][multiple]').setInputFiles([...files, { name: 'good.png', mimeType: 'image/png', buffer: kPicture }]);
+  const report = page.getByRole('dialog', { name: '1 picture is in wizard. Left out:' });
+  await expect(report.getByRole('listitem')).toHaveText([/^a\.png /, /^b\.png /, /^c\.png /, /^d\.png /]);
+});
+
 test('a picture with something wrong says so below it', async ({ page }) => {
   await page.goto('/#/concepts/racer');
   await expect(page.locator('.card.bad')).toHaveCount(1);
   await expect(page.getByText('neither <TOK> nor the words').first()).toBeVisible();
   await page.getByText('Tuning', { exact: true }).click();
   await expect(page.getByRole('button', { name: 'Start tuning' })).toBeDisabled();
+});
+
+test('a stopped run is gone on with by its own settings, or given up, before anything is queued', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  const repeated: unknown[] = [];
+  page.on('request', (sent) => { if (sent.url().endsWith('/repeat')) repeated.push(sent.postDataJSON()); });
+  await page.goto('/#/concepts/wizard/tuning');
+  await page.getByLabel('Steps', { exact: true }).fill('300');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(page.getByText(/^tuning \d+/).first()).toBeVisible();
+  await page.getByRole('button', { name: 'Stop', exact: true }).click();
+  await expect(page.getByText(/Run 2 was stopped, \d+ of 600 steps are kept\.$/)).toBeVisible();
+  await page.getByLabel('Steps', { exact: true }).fill('400');
+  await expect(page.getByText('It had Steps 300 instead of 400: it can only go on with its own settings.')).toBeVisible();
+  await page.getByRole('button', { name: 'Go on with its settings' }).click();
+  await expect(page.getByRole('heading', { name: 'Run 3' })).toBeVisible();
+  await page.getByRole('button', { name: 'Stop', exact: true }).click();
+  await page.getByRole('button', { name: 'Start anew with these settings' }).click();
+  await expect.poll(() => asked.length).toBe(2);
+  expect(repeated).toEqual([{ options: { fresh: false } }]);
+  expect(asked.map(({ options }) => [options.steps, options.fresh])).toEqual([[300, undefined], [400, true]]);
+});
+
+test('a run that another one lies in the way of says so, and can begin anew', async ({ page, request }) => {
+  await mock(request, 'fail', { message: 'the checkpoint concept-files/wizard-2.checkpoint is of a run with "steps" 40 instead of 24; run that again, or start anew with --fresh' });
+  await page.goto('/#/concepts/wizard/tuning');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(page.getByText('It had "steps" 40 instead of 24.')).toBeVisible();
+  const again = page.waitForRequest((sent) => sent.url().endsWith('/repeat'));
+  await page.getByRole('button', { name: 'Start anew', exact: true }).click();
+  expect((await again).postDataJSON()).toEqual({ options: { fresh: true } });
+});
+
+test('a checkpoint that only the server sees is said before anything is queued', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  const message = 'the checkpoint wizard.checkpoint is of a run with other pictures, masks or captions; go on with it as it was, or start anew with "fresh", which gives it up';
+  await page.route('**/mos/v1/jobs', (route) => {
+    const isRefused = route.request().method() === 'POST' && !route.request().postDataJSON().options.fresh;
+    return isRefused ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message } } }) : route.fallback();
+  });
+  await page.goto('/#/concepts/wizard/tuning');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(page.getByText('It had other pictures, masks or captions.')).toBeVisible();
+  await page.getByRole('button', { name: 'Start anew' }).click();
+  await expect.poll(() => asked.map(({ options }) => options.fresh)).toEqual([undefined, true]);
+  await expect(page.getByRole('region', { name: 'Run 2' })).toBeVisible();
+});
+
+test('a reload leaves the tab and what was typed as they are', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  await page.getByText('Tuning', { exact: true }).click();
+  await expect(page).toHaveURL(/#\/concepts\/wizard\/tuning$/);
+  await page.getByLabel('Rank', { exact: true }).fill('9');
+  await page.reload();
+  await expect(page.getByLabel('Rank', { exact: true })).toHaveValue('9');
+  await page.goto('/#/together');
+  await page.getByRole('button', { name: /^wizard </ }).click();
+  await page.reload();
+  await expect(page.getByRole('button', { name: /^wizard </ })).toHaveAttribute('aria-pressed', 'true');
+  await page.goto('/#/gallery');
+  await page.getByLabel('Search prompts').fill('beach');
+  await expect(page.getByText(/^\d+ pictures$/)).not.toHaveText('240 pictures');
+  await page.reload();
+  await expect(page.getByLabel('Search prompts')).toHaveValue('beach');
+});
+
+test('options stand in groups, and a method is told in a sentence', async ({ page }) => {
+  await page.goto('/#/concepts/wizard/tuning');
+  await expect(page.getByText('A row for each layer and word, LoRA on attention (Mix-of-Show).')).toBeVisible();
+  await page.getByLabel('Method', { exact: true }).selectOption('lora');
+  await expect(page.getByText('One row for each word, and LoRA on attention (LoRA).')).toBeVisible();
+  await page.getByText('All options').click();
+  await expect(page.getByRole('region', { name: 'Options: Captions' }).getByLabel('Keep', { exact: true })).toBeVisible();
+  await page.getByLabel('Search options').fill('flip');
+  await expect(page.locator('.option-group h3')).toHaveText(['Pictures']);
+});
+
+test('a tuning that paints its samples says so', async ({ page, request }) => {
+  await page.goto('/#/concepts/wizard/tuning');
+  await page.getByLabel('Preview every', { exact: true }).fill('6');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(page.getByText(/^tuning 6\/600|painting samples after step \d+/).first()).toBeVisible();
+  await mock(request, 'hold', { held: true });
+  await expect(page.getByRole('region', { name: 'Run 2' }).getByText(/^painting samples after step \d+$/)).toBeVisible();
 });
 
 test('two concepts are fused, and the identity report is made', async ({ page }) => {
@@ -72,6 +182,7 @@ test('two concepts are fused, and the identity report is made', async ({ page })
   expect(evaluated.map(({ options }) => options.references).sort()).toEqual([
     ...Array(3).fill('concepts/teddy'), ...Array(3).fill('concepts/wizard'),
   ]);
+  for (const { options } of evaluated) expect(options.base ?? '').not.toMatch(/^fused/); // which has no eyes
 });
 
 test('ten thousand pictures scroll to their end', async ({ page, request }) => {
@@ -101,6 +212,15 @@ test('pictures are searched, starred, compared and deleted', async ({ page }) =>
   await tiles.nth(2).getByRole('button', { name: 'Star', exact: true }).click();
   await page.getByRole('button', { name: 'Only starred ones' }).click();
   await expect(tiles.first().getByRole('button', { name: 'Take the star away' })).toBeVisible();
+});
+
+test('a picture whose file is gone says so, and is not offered to Compose', async ({ page }) => {
+  await page.route(/gallery\/237\/(picture|thumbnail)/, (route) => route.fulfill({ status: 404, json: {} }));
+  await page.goto('/#/gallery');
+  await expect(page.locator('[data-index="3"]')).toHaveText('its file is gone');
+  await page.locator('[data-index="3"]').click();
+  await expect(page.getByText(/is not in the studio’s folder any more/)).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Open in Compose' })).toBeDisabled();
 });
 
 test('a picture has every field back in Compose', async ({ page }) => {

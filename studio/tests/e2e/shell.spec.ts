@@ -85,3 +85,39 @@ test('every control has a name, and the gallery and the queue fit a phone', asyn
     await page.getByRole('button', { name: 'Close the queue' }).click();
   }
 });
+
+test('the queue closes when somebody turns to the page again', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  for (const leave of [() => page.getByRole('heading', { name: 'wizard' }).click(), () => page.keyboard.press('Escape'), () => page.getByRole('link', { name: 'Gallery' }).click()]) {
+    await page.getByRole('button', { name: 'Open the queue' }).click();
+    await leave();
+    await expect(page.getByRole('button', { name: 'Open the queue' })).toBeVisible();
+  }
+});
+
+test('what the server has to say since it started is said once', async ({ page }) => {
+  await page.route('**/mos/v1/capabilities', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...answer, notices: ['the tuning of racer was interrupted'] } });
+  });
+  await page.goto('/#/concepts');
+  await expect(page.getByText('the tuning of racer was interrupted')).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole('list', { name: 'Pictures of wizard' })).toBeVisible();
+  await page.waitForTimeout(300);
+  await expect(page.getByText('the tuning of racer was interrupted')).toHaveCount(0);
+});
+
+test('long names leave the page as wide as the window', async ({ page }) => {
+  const long = `${'a'.repeat(112)}.png`;
+  await page.goto('/#/concepts/wizard');
+  const input = page.locator('input[type=file][multiple]');
+  const file = Buffer.from(await (await page.request.get('/mos/v1/files/concepts/wizard/images/00.png')).body());
+  await input.setInputFiles([{ name: long, mimeType: 'image/png', buffer: file }, { name: `x${long}`, mimeType: 'image/png', buffer: Buffer.from('none') }]);
+  await expect(page.getByRole('dialog')).toBeVisible();
+  for (const width of [1440, 390]) {
+    await page.setViewportSize({ width, height: 800 });
+    const overflow = await page.evaluate(() => [...document.querySelectorAll('body, .page, .scroll, .concepts, .dialog, .dialog-body')].map((box) => box.scrollWidth - box.clientWidth));
+    expect(Math.max(...overflow)).toBeLessThanOrEqual(0);
+  }
+});

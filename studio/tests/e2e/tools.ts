@@ -54,3 +54,37 @@ export async function dragOnCanvas(page: Page, from: [number, number], to: [numb
 export function layer(page: Page, name: string) {
   return page.locator('.layer-main').filter({ has: page.locator('.layer-name', { hasText: new RegExp(`^${name}$`) }) });
 }
+
+/// Drops files or a folder of them, {"images/00.png": bytes}, on an element.
+export async function dropOn(page: Page, selector: string, files: Record<string, Buffer>, folder = '') {
+  const data = Object.entries(files).map(([path, bytes]) => ({ path, bytes: [...bytes] }));
+  await page.locator(selector).evaluate((element, { data, folder }) => {
+    type Entry = { name: string; isFile: boolean; isDirectory: boolean; children: Entry[] } & Record<string, unknown>;
+    const made = data.map(({ path, bytes }) => ({ path, file: new File([new Uint8Array(bytes)], path.split('/').pop()!, { type: path.endsWith('png') ? 'image/png' : '' }) }));
+    const fileEntry = (name: string, file: File) => ({ name, isFile: true, isDirectory: false, children: [], file: (resolve: (file: File) => void) => resolve(file) }) as Entry;
+    const folderEntry = (name: string): Entry => {
+      const entry = { name, isFile: false, isDirectory: true, children: [] as Entry[] } as unknown as Entry;
+      entry.createReader = () => {
+        const rest = [...entry.children];
+        return { readEntries: (resolve: (entries: Entry[]) => void) => resolve(rest.splice(0)) };
+      };
+      return entry;
+    };
+    const root = folderEntry(folder);
+    for (const { path, file } of made) {
+      let at = root;
+      const parts = path.split('/');
+      for (const part of parts.slice(0, -1)) {
+        let next = at.children.find((child) => child.name === part);
+        if (!next) at.children.push((next = folderEntry(part)));
+        at = next;
+      }
+      at.children.push(fileEntry(parts.at(-1)!, file));
+    }
+    const entries = folder ? [root] : root.children;
+    const event = new DragEvent('drop', { bubbles: true, cancelable: true });
+    const items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
+    Object.defineProperty(event, 'dataTransfer', { value: { types: ['Files'], items, files: folder ? [] : made.map(({ file }) => file) } });
+    element.dispatchEvent(event);
+  }, { data, folder });
+}

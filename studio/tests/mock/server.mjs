@@ -21,6 +21,11 @@ let eventId = 0;
 let refuseStreams = false;
 let failNext = '';
 
+const kMethodHelp = {
+  tune: { ed_lora: 'a row for each layer and word, LoRA on attention (Mix-of-Show)', lora: 'one row for each word, and LoRA on attention (LoRA)' },
+  fuse: { gradient: "gradient fusion: what each concept's inputs ask for, solved exactly", ties: 'TIES: largest entries, one sign for each' },
+};
+
 class Refusal extends Error {
   constructor(status, kind, message) {
     super(message);
@@ -76,6 +81,13 @@ function newJob(body) {
     previews: [], results: [], estimate: null, error: null, note: null,
     command: `mos ${body.kind} --config jobs/${id}/job.json`, can: [],
   };
+  if (job.kind === 'tune' && !job.dry_run && !job.options.out) {
+    const name = `concept-files/${String(job.options.data).split('/').pop()}`;
+    const taken = (path) => data.conceptFiles.some((file) => file.path === path);
+    let count = 1;
+    while (taken(`${name}${count > 1 ? `-${count}` : ''}.safetensors`)) ++count;
+    job.options = { ...job.options, out: `${name}${count > 1 ? `-${count}` : ''}.safetensors` };
+  }
   if (failNext) job.willFail = failNext;
   failNext = '';
   data.jobs.push(job);
@@ -139,7 +151,7 @@ function finish(job) {
 
 const routes = [
   ['GET', '/info', () => data.info],
-  ['GET', '/capabilities', () => ({ jobs: schemas(), methods: {}, notices: data.notices })],
+  ['GET', '/capabilities', () => ({ jobs: schemas(), methods: { help: kMethodHelp }, notices: data.notices })],
   ['GET', '/models', () => ({ models: data.models })],
   ['GET', '/concept-files', () => ({ files: data.conceptFiles })],
   ['PUT', '/concept-files/(.+)', (_q, body, file) => data.addConceptFile(file, body.length)],
@@ -173,6 +185,7 @@ const routes = [
     return { done: true };
   }],
   ['PUT', '/concepts/([^/]+)/pictures/([^/]+)', (_q, body, name, file) => {
+    if (body[0] !== 0x89) throw new Refusal(422, 'format', 'This is no PNG, JPEG or WebP.');
     const picture = data.putPicture(name, file, body);
     uploads.set(picture.file, body);
     tell('concept', { name });

@@ -20,7 +20,7 @@ test('a tuning outlives its server, is saved, paused, taken up again and stopped
   const run = page.getByRole('region', { name: /^Run \d+$/ });
   await expect(run.getByText(/tuning/)).toBeVisible();
   await run.getByRole('button', { name: 'Save now' }).click();
-  const id = Number((await run.getAttribute('aria-label'))!.split(' ')[1]);
+  const { jobs: [{ id }] } = await (await fetch(`${studio.address}mos/v1/jobs?kind=tune&limit=1`)).json();
   const log = () => readFileSync(join(studio.folder, `jobs/${id}/events.jsonl`), 'utf8');
   await expect.poll(log).toContain('saved step');
 

@@ -20,6 +20,11 @@ function sceneOf(...prompts: string[]): Scene {
 
 const textsOf = (scene: Scene) => checkScene(scene, known).map((finding) => finding.text);
 
+it('nothing that says what is painted is noted, and no more than that', () => {
+  expect(checkScene(emptyScene(), [])).toEqual([{ kind: 'note', text: expect.stringMatching(/^No prompt says/), region: '' }]);
+  expect(checkScene({ ...emptyScene(), prompt: 'a meadow' }, [])).toEqual([]);
+});
+
 describe('what has no effect is said', () => {
   it('a region without a prompt', () => {
     expect(textsOf(sceneOf(''))).toEqual(['Region 1 has no prompt.']);
@@ -48,7 +53,7 @@ describe('what has no effect is said', () => {
   });
 
   it('but not of hidden regions', () => {
-    const scene = sceneOf('');
+    const scene = { ...sceneOf(''), prompt: 'a meadow' };
     expect(textsOf(changeRegion(scene, scene.regions[0]!.id, { visible: false }))).toEqual([]);
   });
 });
@@ -65,6 +70,24 @@ describe('concepts', () => {
     const list = knownConcepts(files, base);
     expect(list.map(({ name, path }) => [name, path])).toEqual([['wizard', ''], ['racer', ''], ['dog', files[1]!.path]]);
     expect(calledFiles(sceneOf('a <wizard1> <wizard2>', 'a sks dog'), list).map(({ name }) => name)).toEqual(['dog']);
+  });
+
+  it('of one file with several are called one by one, and the file is given once', () => {
+    const fused = file('fused', ['<wizard1>', '<wizard2>', '<racer1>', '<racer2>']);
+    const list = knownConcepts([fused, files[1]!], undefined);
+    expect(list.map(({ name }) => name)).toEqual(['wizard', 'racer', 'dog']);
+    expect(calledFiles(sceneOf('a <wizard1> <wizard2>', 'a <racer1> <racer2>'), list).map(({ path }) => path)).toEqual([fused.path]);
+  });
+
+  it('of files with the same words are one file’s: the fused, the newest, or the one preferred', () => {
+    const [wizard] = files;
+    const again = file('wizard-2', ['<wizard1>', '<wizard2>']);
+    const fused = file('all', ['<wizard1>', '<wizard2>', '<racer1>', '<racer2>']);
+    const used = (list: typeof files, preferred?: string[]) => knownConcepts(list, undefined, preferred).map(({ path }) => path);
+    expect(used([wizard!, again])).toEqual([again.path]);
+    expect(used([wizard!, again, fused])).toEqual([fused.path, fused.path]);
+    expect(used([wizard!, again, fused], [wizard!.path])).toEqual([wizard!.path]);
+    expect(knownConcepts([wizard!, again], undefined)[0]!.others).toEqual([wizard!.path]);
   });
 
   it('are exchanged in a prompt, and the rest of it stays', () => {

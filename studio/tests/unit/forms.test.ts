@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { kFirstOptions, kOwnedOptions } from '../../src/compose/request';
+import { grouped, kFuseGroups, kSampleGroups, kTuneGroups } from '../../src/forms/groups';
 import { fieldsOf, givenOptions, isChanged, labelOf, textOf, valueOf } from '../../src/forms/schema';
 
 const schemaOf = (kind: string) =>
@@ -51,5 +52,16 @@ describe('fields', () => {
     expect(labelOf('guidance_scale')).toBe('Guidance scale');
     expect(labelOf('vae_tile')).toBe('VAE tile');
     expect(textOf([1, 2])).toBe('1, 2');
+  });
+});
+
+describe('groups', () => {
+  it('hold every option once, in the sequence of the program, each under a heading', () => {
+    for (const [kind, groups] of [['tune', kTuneGroups], ['fuse', kFuseGroups], ['sample', kSampleGroups]] as const) {
+      const fields = fieldsOf(schemaOf(kind));
+      const made = grouped(fields, groups);
+      expect(made.map(({ title }) => title), kind).toEqual(groups.map(([, title]) => title));
+      expect(made.flatMap((group) => group.fields)).toEqual(fields);
+    }
   });
 });

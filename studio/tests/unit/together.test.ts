@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { sampleOf } from '../../src/concepts/samples';
 import { rowsInSight } from '../../src/gallery/pages';
 import { clashesOf, entriesOf, renamesFor, titleOf } from '../../src/together/clashes';
-import { factsOf, kept, taken } from '../../src/together/fit';
+import { factsOf, kept, taken, takenBy } from '../../src/together/fit';
 import { bytes, duration } from '../../src/ui/format';
 
 const file = (name: string, words: string[]) => ({ path: `concept-files/${name}.safetensors`, bytes: 1, words, made_by: null, problem: null });
@@ -30,7 +30,7 @@ describe('clashes', () => {
 
 describe('the report of a fusion', () => {
   it('is summed by concept and by group of layers', () => {
-    const fit = (before: number, after: number, crosstalk: number) => ({ before, after, crosstalk });
+    const fit = (before: number, after: number, crosstalk: number) => ({ before, after, crosstalk, from: {} });
     const facts = factsOf({
       method: 'gradient', concepts: ['a', 'b'],
       layers: [
@@ -43,6 +43,18 @@ describe('the report of a fusion', () => {
     expect(facts.byStage.unet!.a).toEqual(fit(10, 3, 2));
     expect([kept(facts.total.a!), taken(facts.total.a!), kept(facts.total.b!)]).toEqual([0.5, 0.1, 0]);
     expect(factsOf({})).toMatchObject({ concepts: [], stages: [] });
+  });
+
+  it('tells who takes from whom, for all layers and for each group', () => {
+    const told = (before: number, b: number, c: number) => ({ a: { before, after: 0, crosstalk: b + c, crosstalk_from: { b, c } } });
+    const facts = factsOf({
+      method: 'gradient', concepts: ['a', 'b', 'c'],
+      layers: [{ stage: 'unet', concepts: told(8, 2, 0) }, { stage: 'text_encoder', concepts: told(2, 1, 1) }],
+    });
+    expect(takenBy(facts.total.a!, 'b')).toBeCloseTo(0.3);
+    expect(takenBy(facts.total.a!, 'c')).toBeCloseTo(0.1);
+    expect(takenBy(facts.byStage.unet!.a!, 'b')).toBeCloseTo(0.25);
+    expect(takenBy(facts.total.a!, 'a')).toBeUndefined();
   });
 });
 

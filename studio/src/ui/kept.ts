@@ -1,0 +1,32 @@
+import { useState } from 'preact/hooks';
+
+/// State that a reload of the page leaves as it is; each tab of the browser has its own. `name` says
+/// whose it is, and another name has another value.
+export function useKept<T>(name: string, initial: T): [T, (next: T) => void] {
+  const [held, setHeld] = useState<{ name: string; value: T }>(() => ({ name, value: recalled(name, initial) }));
+  const value = held.name === name ? held.value : recalled(name, initial);
+  const set = (next: T) => {
+    setHeld({ name, value: next });
+    keep(name, next);
+  };
+  return [value, set];
+}
+
+const keyOf = (name: string) => `mos-kept ${name}`;
+
+function recalled<T>(name: string, initial: T): T {
+  try {
+    const text = sessionStorage.getItem(keyOf(name));
+    return text === null ? initial : (JSON.parse(text) as T);
+  } catch {
+    return initial;
+  }
+}
+
+function keep(name: string, value: unknown) {
+  try {
+    sessionStorage.setItem(keyOf(name), JSON.stringify(value));
+  } catch {
+    // Full or forbidden: it is as it was before pages remembered anything.
+  }
+}
