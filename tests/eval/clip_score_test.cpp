@@ -1,10 +1,14 @@
 #include "mos/eval/clip_score.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cmath>
+#include <utility>
 
 #include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_dir.h"
 
 namespace mos::eval {
 namespace {
@@ -53,13 +57,55 @@ TEST(BleedingMargin, NeedsAnotherConceptToCompareWith) {
   EXPECT_THROW(bleeding_margin(direction(0).unsqueeze(0), 0, references), Error);
 }
 
-TEST(ClipPixels, TakesTheCentreOfWidePicturesAndNormalises) {
-  auto picture = torch::zeros({1, 4, 8, 3}, torch::kUInt8);
-  picture.slice(2, 2, 6).fill_(255);  // white in the middle, black at the sides
-  const auto pixels = clip_pixels(picture, 2);
-  ASSERT_EQ(pixels.sizes(), (std::vector<std::int64_t>{1, 3, 2, 2}));
-  EXPECT_NEAR(pixels[0][0][0][0].item<double>(), (1.0 - 0.48145466) / 0.26862954, 1e-5);
-  EXPECT_NEAR(pixels[0][2][1][1].item<double>(), (1.0 - 0.40821073) / 0.27577711, 1e-5);
+TEST(BleedingMargin, OfEachCropIsAgainstTheConceptThatThisCropLooksMostLike) {
+  const std::vector<torch::Tensor> references = {
+      direction(0).unsqueeze(0), direction(90).unsqueeze(0), direction(-90).unsqueeze(0)};
+  const auto crops = torch::stack({direction(30), direction(-60)});
+  const auto margins = margin_of_each(crops, 0, references);
+  EXPECT_NEAR(margins[0].item<double>(), std::sqrt(3.0) / 2.0 - 0.5, 1e-12);
+  EXPECT_NEAR(margins[1].item<double>(), 0.5 - std::sqrt(3.0) / 2.0, 1e-12);
+  EXPECT_THROW(margin_of_each(crops, 0, {references.data(), 1}), Error);
+}
+
+TEST(AlignmentOfEach, HasTheMeansOfAllPicturesTogether) {
+  const auto generated = torch::stack({direction(0), direction(60), direction(170)});
+  const auto references = torch::stack({direction(0), direction(60)});
+  const auto whole = image_alignment(generated, references);
+  const auto each = alignment_of_each(generated, references);
+  EXPECT_NEAR(each.all_pairs.mean().item<double>(), whole.all_pairs, 1e-12);
+  EXPECT_NEAR(each.first_reference.mean().item<double>(), whole.first_reference, 1e-12);
+  const auto text = direction(20);
+  EXPECT_NEAR(text_alignment_of_each(generated, text).mean().item<double>(),
+              text_alignment(generated, text), 1e-12);
+}
+
+TEST(ClipScorer, SaysWhatABaseModelWithoutOneNeeds) {
+  const TempDir base;
+  try {
+    ClipScorer::load_judge(base.path());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kIo);
+    EXPECT_THAT(error.what(), testing::HasSubstr("with --clip"));
+  }
+}
+
+TEST(ClipScorer, SaysThatABaseModelIsNotThere) {
+  const TempDir folder;
+  const auto base = folder / "absent";
+  const auto message = test::message_of(ErrorKind::kIo, [&] { ClipScorer::load_judge(base); });
+  EXPECT_THAT(message, testing::HasSubstr("there is no base model " + base.string()));
+}
+
+TEST(ClipScorer, NamesTheConfigThatIsWrong) {
+  const TempDir folder;
+  write_text_file(folder / "config.json", R"({"projection_dim": -1})");
+  try {
+    ClipScorer::load(folder.path(), folder.path());
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr((folder / "config.json").string()));
+  }
 }
 
 }  // namespace

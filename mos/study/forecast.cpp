@@ -1,0 +1,141 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "mos/base/describe.h"
+#include "mos/base/log.h"
+#include "mos/base/stopwatch.h"
+#include "mos/base/temporary.h"
+#include "mos/jobs/tune.h"
+#include "mos/nn/compute.h"
+#include "mos/study/ground.h"
+#include "mos/study/study.h"
+#include "mos/study/timings.h"
+
+namespace mos::study {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Seconds of what was not measured yet, from a few real steps.
+class Trials {
+ public:
+  Trials(const StudyOptions& options, const jobs::JobContext& context)
+      : options_(options), context_(context) {}
+
+  double tuning_step(const TuneCell& cell) {
+    auto options = cell.options;
+    const jobs::TuneJob job{.data = cell.subject->folder.string(),
+                            .out = (temporary_folder() / "mos-study.safetensors").string(),
+                            .base = options_.base,
+                            .device = options_.device,
+                            .options = options};
+    const auto whole = jobs::estimate(job, context_);
+    memory_ = std::max(memory_, whole.memory);
+    return whole.seconds / static_cast<double>(options.optimiser.steps);
+  }
+
+  /// Of one picture, with guidance.
+  double painting_step() {
+    if (painting_ > 0.0) return painting_;
+    const auto compute = nn::compute_named(options_.device, options_.dtype);
+    auto session = session::open_session(session::SessionOptions{
+        .base = options_.base, .device = compute.device, .dtype = compute.dtype});
+    region::SampleOptions sample;
+    sample.steps = kTrialSteps;
+    sample.count = std::min<std::int64_t>(options_.pictures, 8);
+    sample.guidance_scale = options_.guidance_scale;
+    const Stopwatch watch;
+    region::sample_pictures(session.model, session.tokens, {.prompt = "a photo"}, sample);
+    painting_ = watch.seconds() / static_cast<double>(sample.count * kTrialSteps);
+    return painting_;
+  }
+
+  /// Of one concept: inputs are recorded over 20 steps without guidance.
+  double merging() { return 20.0 * painting_step() + 0.5; }
+
+  std::int64_t memory() const { return memory_; }
+
+ private:
+  static constexpr std::int64_t kTrialSteps = 3;
+
+  const StudyOptions& options_;
+  const jobs::JobContext& context_;
+  double painting_ = 0.0;
+  std::int64_t memory_ = 0;
+};
+
+/// Counts cells and adds up what they will take.
+class Counting {
+ public:
+  Counting(const Setting& setting, const jobs::JobContext& context)
+      : options_(setting.options),
+        store_(fs::path(options_.out) / "cells"),
+        timings_(fs::path(options_.out) / "timings.json"),
+        trials_(options_, context) {}
+
+  Forecast of(const Plan& plan) {
+    for (const auto& [key, cell] : plan.tunings()) {
+      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.tuning_step(one); });
+    }
+    for (const auto& [key, cell] : plan.merges()) {
+      count(cell.cell, work_of(cell), [&] { return trials_.merging(); });
+    }
+    for (const auto& [key, cell] : plan.paintings()) {
+      count(cell.cell, work_of(cell, options_), [&] { return trials_.painting_step(); });
+    }
+    constexpr double kMeasuring = 0.1;
+    for (const auto& [key, cell] : plan.measures()) {
+      count(cell.cell, {"measure"}, [] { return kMeasuring; });
+    }
+    double seconds = 0.0;
+    for (const auto& [kind, of_kind] : forecast_.kinds) seconds += of_kind.seconds;
+    forecast_.whole = jobs::estimate_of(
+        seconds, tried_.empty() ? "from the cells that are done" : "measured on a few steps");
+    return forecast_;
+  }
+
+ private:
+  template <class Trial>
+  void count(const Cell& cell, const Work& work, Trial trial) {
+    auto& of_kind = forecast_.kinds[cell.kind];
+    const auto state = store_.state(cell);
+    if (state == CellStore::State::kDone) {
+      ++of_kind.done;
+      return;
+    }
+    ++of_kind.missing;
+    if (state == CellStore::State::kOutdated) ++of_kind.outdated;
+    auto rate = timings_.seconds_per_unit(work.name, 0.0);
+    if (rate <= 0.0) {
+      const auto found = tried_.find(work.name);
+      rate = found != tried_.end() ? found->second : tried_[work.name] = trial();
+    }
+    of_kind.seconds += rate * work.units;
+  }
+
+  const StudyOptions& options_;
+  CellStore store_;
+  Timings timings_;
+  Trials trials_;
+  Forecast forecast_;
+  std::map<std::string, double> tried_;
+};
+
+}  // namespace
+
+Forecast forecast(const StudyOptions& given, const jobs::JobContext& context) {
+  const log::ScopedSink sink(context.log);
+  const auto options = complete_options(given);
+  check(options);
+  const Setting setting(options);
+  const auto basis = basis_of(options);
+  Plan plan(setting.ground, basis);
+  add_parts(setting.ground, plan);
+  return Counting(setting, context).of(plan);
+}
+
+}  // namespace mos::study

@@ -1,0 +1,35 @@
+#include "mos/study/options.h"
+
+#include "mos/base/error.h"
+#include "mos/fuse/method.h"
+#include "mos/study/parts.h"
+#include "mos/tune/plan.h"
+
+namespace mos::study {
+
+StudyOptions complete_options(StudyOptions o) {
+  const auto fill = [&o](std::int64_t& value, std::int64_t full, std::int64_t quick) {
+    if (value == 0) value = o.quick ? quick : full;
+  };
+  fill(o.prompts_each, 20, 3);  // as in the paper
+  fill(o.pictures, 8, 4);
+  fill(o.tune_seeds, 3, 1);
+  fill(o.steps, 30, 20);
+  if (o.parts.empty()) {
+    o.parts = o.quick ? std::vector<std::string>{"table1", "table2a", "regions"} : part_names();
+  }
+  return o;
+}
+
+void check(const StudyOptions& options) {
+  check_fields(options);
+  tune::method_named(options.method);
+  for (const auto& name : options.parts) part_named(name);
+  if (!options.answers.empty()) return;
+  if (options.concepts.empty()) {
+    throw Error(ErrorKind::kUsage,
+                "a study needs --concepts, folders as mos tune reads them; ./run study draws some");
+  }
+}
+
+}  // namespace mos::study

@@ -1,0 +1,222 @@
+#include "mos/study/plan.h"
+
+#include <fmt/core.h>
+#include <torch/version.h>
+
+#include <algorithm>
+
+#include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/record.h"
+#include "mos/base/version.h"
+#include "mos/fuse/options.h"
+#include "mos/tune/plan.h"
+
+namespace mos::study {
+
+namespace {
+
+constexpr std::int64_t kQuickTuneSteps = 150;
+
+/// The complete options of a merge, as its record has them.
+Json merge_options(const ModelSpec& spec, std::uint64_t seed) {
+  fuse::FuseOptions options{.method = spec.merge};
+  options.record.seed = seed;
+  read_options(spec.merge_options, "a merge of the study", options);
+  return write_options(fuse::complete_options(options, spec.concepts.size()));
+}
+
+/// Where a paint cell's model comes from, for painting one model after the other.
+std::string model_key(const ModelSpec& spec) { return digest_of(to_json(spec)); }
+
+}  // namespace
+
+tune::TuneOptions options_of(const TuneSpec& spec, const StudyOptions& options) {
+  auto of_tuning = tune::method_options(spec.method, options.base);
+  auto& steps = of_tuning.optimiser.steps;
+  if (options.tune_steps > 0) {
+    steps = options.tune_steps;
+  } else if (options.quick) {
+    steps = std::min(steps, kQuickTuneSteps);
+  }
+  of_tuning.run.seed = spec.seed;
+  of_tuning.run.preview_pictures = 0;
+  read_options(spec.options, "a setting of the study", of_tuning);
+  return of_tuning;
+}
+
+std::vector<region::Box> places(std::size_t count) {
+  constexpr double kMargin = 0.02;
+  std::vector<region::Box> boxes;
+  const auto share = 1.0 / static_cast<double>(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const double left = static_cast<double>(i) * share;
+    boxes.push_back({.top = 0.05,
+                     .left = left + kMargin * share,
+                     .bottom = 1.0,
+                     .right = left + (1.0 - kMargin) * share});
+  }
+  return boxes;
+}
+
+Json Plan::versions() const {
+  return {{kProgramKey, version()}, {"libtorch", TORCH_VERSION}, {"base", basis_.base_hash}};
+}
+
+std::string Plan::add(const TuneSpec& spec) {
+  const auto wish = digest_of(to_json(spec));
+  if (const auto found = tuned_.find(wish); found != tuned_.end()) return found->second;
+  const auto& subject = subject_named(ground_.subjects, spec.concept_name);
+  TuneCell tuning{.subject = &subject, .options = options_of(spec, ground_.options)};
+  tuning.cell = {.kind = "tune",
+                 .name = fmt::format("{} {} {}", spec.concept_name, spec.method, spec.seed),
+                 .wish = to_json(spec)};
+  auto& basis = tuning.cell.basis = versions();
+  basis["pictures"] = subject.digest;
+  basis["options"] = write_options(tuning.options);
+  const auto key = digest_of(tuning.cell);
+  tunings_.emplace(key, std::move(tuning));
+  tuned_.emplace(wish, key);
+  return key;
+}
+
+std::string Plan::add_merge(const ModelSpec& spec, const std::vector<std::string>& tunings) {
+  MergeCell merge{.tunings = tunings, .spec = spec};
+  merge.cell = {.kind = "merge", .name = name_of(spec), .wish = to_json(spec)};
+  auto& basis = merge.cell.basis = versions();
+  basis["tunings"] = tunings;
+  basis["options"] = merge_options(spec, ground_.options.seed);
+  const auto key = digest_of(merge.cell);
+  merges_.emplace(key, std::move(merge));
+  return key;
+}
+
+const Plan::Parts& Plan::add(const std::string& model, const ModelSpec& spec) {
+  const auto [place, is_new] = models_.try_emplace(model);
+  if (!is_new) return place->second;
+  auto& parts = place->second;
+  for (const auto& one : spec.concepts) parts.tunings.push_back(add(one));
+  if (!spec.merge.empty()) parts.merge = add_merge(spec, parts.tunings);
+  return parts;
+}
+
+std::string Plan::add(const PaintSpec& spec) {
+  PaintCell painting{.spec = spec, .model = model_key(spec.model)};
+  const auto& parts = add(painting.model, spec.model);
+  painting.tunings = parts.tunings;
+  painting.merge = parts.merge;
+  painting.cell = {.kind = "paint",
+                   .name = fmt::format("{} {}", name_of(spec.model), spec.name),
+                   .wish = to_json(spec)};
+  const auto& o = ground_.options;
+  auto& basis = painting.cell.basis = versions();
+  basis["model"] = painting.merge.empty() ? Json(painting.tunings) : Json(painting.merge);
+  basis["steps"] = o.steps;
+  basis["guidance_scale"] = o.guidance_scale;
+  basis["scheduler"] = o.scheduler;
+  basis["seed"] = o.seed;
+  basis["pictures"] = o.pictures;
+  basis["dtype"] = o.dtype;
+  basis["device"] = o.device;
+  const auto key = digest_of(Json{{"wish", painting.cell.wish}, {"basis", basis}});
+  paintings_.emplace(key, std::move(painting));
+  return key;
+}
+
+std::string Plan::add_measure(MeasureCell measure) {
+  const auto& painting = paintings_.at(measure.paint);
+  std::vector<std::string> digests;
+  Json owners = Json::array();
+  for (const auto* subject : measure.subjects) {
+    digests.push_back(subject->digest);
+    owners.push_back(subject->name);
+  }
+  measure.cell = {
+      .kind = "measure",
+      .name = painting.cell.name,
+      .wish = {{"paint", painting.cell.wish}, {"subjects", owners}, {"text", measure.text}}};
+  measure.cell.basis = {{"paint", measure.paint},
+                        {"pictures", digests},
+                        {"judge", basis_.judge_hash},
+                        {"text", measure.text},
+                        {kProgramKey, version()}};
+  const auto key = digest_of(measure.cell);
+  measures_.emplace(key, std::move(measure));
+  return key;
+}
+
+std::size_t Plan::prompts_of(const Table& table, const std::string& category) const {
+  const auto found = ground_.prompts.find(category);
+  if (found == ground_.prompts.end()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("there are no prompts for concepts of the category {}", category));
+  }
+  auto count =
+      std::min(static_cast<std::size_t>(ground_.options.prompts_each), found->second.size());
+  if (table.most_prompts > 0) {
+    count = std::min(count, static_cast<std::size_t>(table.most_prompts));
+  }
+  return count;
+}
+
+std::vector<std::string> Plan::add_one(const Shown& shown, const Table& table) {
+  const auto& subject = *shown.subjects.front();
+  const auto& prompts = ground_.prompts;
+  std::vector<std::string> keys;
+  for (std::size_t p = 0; p < prompts_of(table, subject.category); ++p) {
+    const auto& prompt = prompts.at(subject.category)[p];
+    const auto plain = filled(prompt, subject.class_word);
+    PaintSpec spec{.model = shown.model, .sampler = shown.sampler};
+    spec.scene.prompt = shown.class_word ? plain : filled(prompt, subject.phrase());
+    spec.name = fmt::format("{} {}", subject.name, p + 1);
+    const auto painting = add(spec);
+    keys.push_back(add_measure({.paint = painting, .subjects = shown.subjects, .text = plain}));
+  }
+  return keys;
+}
+
+std::vector<std::string> Plan::add_several(const Shown& shown, const Table& table) {
+  const auto& subjects = shown.subjects;
+  const auto boxes = places(subjects.size());
+  std::vector<std::string> keys;
+  // The first prompt shows a thing alone; where several are, the others say.
+  const auto count = std::max<std::size_t>(1, prompts_of(table, "object"));
+  for (std::size_t p = 0; p < count; ++p) {
+    const auto& prompt = ground_.prompts.at("object")[p];
+    PaintSpec spec{.model = shown.model, .sampler = shown.sampler};
+    std::string all, owners;
+    for (std::size_t i = 0; i < subjects.size(); ++i) {
+      const bool last = i + 1 == subjects.size();
+      all += (i == 0 ? "" : last ? " and a " : ", a ") + subjects[i]->phrase();
+      owners += (i == 0 ? "" : " ") + subjects[i]->name;
+      if (shown.directly) continue;
+      region::Region region{.prompt = filled(prompt, subjects[i]->phrase()), .box = boxes[i]};
+      region.end = shown.region_end;
+      spec.scene.regions.push_back(region);
+    }
+    spec.scene.prompt = filled(prompt, all);
+    spec.scene.isolate = shown.isolate && !shown.directly;
+    spec.scene.base_ratio = shown.base_ratio;
+    spec.columns = static_cast<std::int64_t>(subjects.size());
+    spec.name = fmt::format("{} {}", owners, p + 1);
+    const auto painting = add(spec);
+    keys.push_back(add_measure({.paint = painting, .subjects = subjects, .boxes = boxes}));
+  }
+  return keys;
+}
+
+std::vector<std::string> Plan::add(const Shown& shown, const Table& table) {
+  return table.of_several ? add_several(shown, table) : add_one(shown, table);
+}
+
+void Plan::add(const std::string& part, const Table& table) {
+  PlannedTable planned{.part = part, .table = table};
+  for (const auto& row : table.rows) {
+    PlannedRow of_row{.row = row};
+    for (const auto& shown : row.shown) of_row.measures.push_back(add(shown, table));
+    planned.rows.push_back(std::move(of_row));
+  }
+  tables_.push_back(std::move(planned));
+}
+
+}  // namespace mos::study

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mos/jobs/context.h"
+#include "mos/jobs/estimate.h"
+#include "mos/study/options.h"
+#include "mos/study/result.h"
+
+namespace mos::study {
+
+struct StudyReport {
+  StudyOptions options;  ///< Complete.
+  std::vector<Subject> subjects;
+  std::map<std::string, double> ceilings;  ///< By concept: its own pictures among themselves.
+  std::vector<TableResult> tables;
+  std::vector<std::string> chosen;  ///< Settings that did better where they are chosen.
+  Json versions;
+};
+
+/// Makes what is missing, and writes study.json, study.md, study.html and preference.html with its
+/// key into options.out. A study that is interrupted, or continued with more parts, concepts or
+/// pictures, goes on from the cells that are there. Throws mos::Error as tuning, merging and
+/// painting do; kUsage for options, parts and concepts that cannot be.
+StudyReport run(const StudyOptions& options, const jobs::JobContext& context = {});
+
+/// What a study has and lacks.
+struct Forecast {
+  struct Count {
+    std::int64_t done = 0, missing = 0;
+    std::int64_t outdated = 0;  ///< Made with other options: will be made anew.
+    double seconds = 0.0;       ///< Of what is not done.
+  };
+  std::map<std::string, Count> kinds;  ///< By kind of cell.
+  jobs::Estimate whole;
+};
+
+/// Takes a few steps of everything; writes nothing. The rows that depend on results are not
+/// counted.
+Forecast forecast(const StudyOptions& options, const jobs::JobContext& context = {});
+
+}  // namespace mos::study

@@ -1,0 +1,138 @@
+#include "mos/study/plan.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "mos/base/error.h"
+#include "mos/base/file.h"
+#include "mos/fuse/method.h"
+#include "mos/world/sample_concepts.h"
+#include "tests/base/places.h"
+#include "tests/support/temp_dir.h"
+
+namespace mos::study {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// The drawn concepts without their pictures.
+std::vector<Subject> drawn_subjects(std::size_t reported) {
+  std::vector<Subject> subjects;
+  for (const auto& [drawn, set] : world::study_concepts()) {
+    const auto words = drawn.words();
+    Subject subject{.name = drawn.name,
+                    .set = *choice_named<Set>(set),
+                    .category = drawn.category == world::ConceptCategory::kScene    ? "scene"
+                                : drawn.category == world::ConceptCategory::kObject ? "object"
+                                                                                    : "character",
+                    .style = drawn.style,
+                    .class_word = drawn.class_word,
+                    .words = {words.begin(), words.end()},
+                    .digest = drawn.name};
+    if (subject.set == Set::kReport && subjects.size() >= reported) continue;
+    subjects.push_back(subject);
+  }
+  return subjects;
+}
+
+struct Planned {
+  explicit Planned(const StudyOptions& given, std::size_t reported)
+      : options(complete_options(given)),
+        ground{options, prompts, drawn_subjects(reported)},
+        plan(ground, basis) {
+    for (const auto& name : options.parts) {
+      for (const auto& table : part_named(name).tables(ground)) plan.add(name, table);
+    }
+  }
+  StudyOptions options;
+  Prompts prompts = own_prompts();
+  Ground ground;
+  Basis basis{"base", "judge"};
+  Plan plan;
+};
+
+StudyOptions quick(std::vector<std::string> parts) {
+  return {.base = "absent", .parts = std::move(parts), .quick = true};
+}
+
+TEST(Plan, OfAQuickStudyMakesEachThingOnce) {
+  const Planned all(quick({"table1", "table2a"}), 3);
+  // P+, Custom Diffusion, LoRA and ED-LoRA of three concepts, which both tables share.
+  EXPECT_EQ(all.plan.tunings().size(), 4 * 3);
+  // Their own four merges; LoRA and gradient are those of table 1, ED-LoRA by weight is new.
+  EXPECT_EQ(all.plan.merges().size(), 5);
+  // Class words, four tunings and five merges, three concepts each, three prompts of each.
+  EXPECT_EQ(all.plan.paintings().size(), (1 + 4 + 5) * 3 * 3);
+  EXPECT_EQ(all.plan.measures().size(), all.plan.paintings().size());
+  for (const auto& [key, cell] : all.plan.tunings()) {
+    EXPECT_LE(cell.options.optimiser.steps, 150);
+  }
+}
+
+TEST(Plan, OfAWholeStudyHasARowForEveryMergeThatThereIs) {
+  const Planned all({.base = "absent", .parts = {"table2a"}}, 12);
+  std::set<std::string> merges;
+  for (const auto& [key, cell] : all.plan.merges()) merges.insert(cell.spec.merge);
+  EXPECT_EQ(merges.size(), fuse::methods().size());
+  EXPECT_EQ(all.plan.tunings().size(), 2 * 12 * 3);  // LoRA and ED-LoRA, three seeds
+}
+
+TEST(Plan, SharesSeedsAndPromptsAmongAllRows) {
+  const Planned all(quick({"table1"}), 3);
+  std::set<Json> seeds;
+  std::map<std::string, std::set<std::string>> prompts;
+  for (const auto& [key, cell] : all.plan.paintings()) seeds.insert(cell.cell.basis.at("seed"));
+  EXPECT_EQ(seeds.size(), 1U);
+  for (const auto& [key, cell] : all.plan.measures()) {
+    prompts[cell.subjects.front()->name].insert(cell.text);
+  }
+  for (const auto& [name, texts] : prompts) EXPECT_EQ(texts.size(), 3U) << name;
+}
+
+TEST(Plan, ChoosesSettingsOnOtherConceptsThanItReports) {
+  const Planned all({.base = "absent", .parts = {"settings"}, .tune_seeds = 1}, 12);
+  for (const auto& [key, cell] : all.plan.tunings()) EXPECT_EQ(cell.subject->set, Set::kChoose);
+  const auto checked = part_named("settings").checked(all.ground, {"rank 8"});
+  ASSERT_EQ(checked.size(), 1U);
+  ASSERT_EQ(checked.front().rows.size(), 2U);
+  EXPECT_EQ(checked.front().rows.back().shown.front().subjects.front()->set, Set::kCheck);
+}
+
+TEST(Plan, HasAMarginForEveryRegion) {
+  const Planned all(quick({"regions"}), 12);
+  for (const auto& [key, cell] : all.plan.measures()) {
+    EXPECT_EQ(cell.boxes.size(), cell.subjects.size());
+    for (std::size_t i = 1; i < cell.boxes.size(); ++i) {
+      EXPECT_LT(cell.boxes[i - 1].right, cell.boxes[i].left);
+    }
+  }
+}
+
+TEST(Subjects, AreInOneSetAlone) {
+  auto subjects = drawn_subjects(12);
+  check_disjoint(subjects);
+  subjects.back().digest = subjects.front().digest;
+  EXPECT_THAT(test::error_of(ErrorKind::kUsage, [&] { check_disjoint(subjects); }),
+              HasSubstr("share their pictures"));
+}
+
+TEST(Prompts, OfAFileNameTheConcept) {
+  const TempDir folder;
+  write_text_file(folder / "prompts.txt", "a <TOK> in a box\n\n  <TOK>, etching \n");
+  const auto prompts = read_prompts(folder / "prompts.txt");
+  EXPECT_EQ(prompts.at("scene"), (std::vector<std::string>{"a <TOK> in a box", "<TOK>, etching"}));
+  write_text_file(folder / "bad.json", R"({"object": ["a box"]})");
+  EXPECT_THAT(test::error_of(ErrorKind::kUsage, [&] { read_prompts(folder / "bad.json"); }),
+              HasSubstr("\"a box\" without <TOK>"));
+  write_text_file(folder / "kind.json", R"({"animal": ["a <TOK>"]})");
+  EXPECT_THAT(test::error_of(ErrorKind::kUsage, [&] { read_prompts(folder / "kind.json"); }),
+              HasSubstr("\"animal\""));
+}
+
+TEST(OwnPrompts, AreTwentyOfEachCategory) {
+  for (const auto& [category, prompts] : own_prompts()) EXPECT_EQ(prompts.size(), 20U) << category;
+}
+
+}  // namespace
+}  // namespace mos::study

@@ -1,0 +1,167 @@
+#include "mos/study/study.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/file.h"
+#include "mos/base/random.h"
+#include "mos/io/image.h"
+#include "mos/study/preference.h"
+#include "tests/base/places.h"
+#include "tests/support/tiny_judge.h"
+
+/// Whole studies on a model that computes in milliseconds, whose judge is as random as itself.
+namespace mos::study {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class TinyStudy : public ::testing::Test {
+ protected:
+  TinyStudy() {
+    tiny::save_with_judge(folder_ / "base");
+    for (const char* name : {"aa", "bb"}) draw(name);
+    write_text_file(folder_ / "prompts.txt", "a <TOK>\ncat <TOK>\n");
+  }
+
+  void draw(const std::string& name) {
+    const auto place = folder_ / "concepts" / name;
+    make_folders(place / "images");
+    auto generator = seeded_generator(static_cast<std::uint64_t>(name.front()));
+    for (int i = 0; i < 2; ++i) {
+      io::write_png(place / "images" / (std::to_string(i) + ".png"),
+                    randint(0, 256, {16, 16, 3}, generator).to(torch::kUInt8));
+    }
+    const Json description = {{"words", {"<" + name + "1>", "<" + name + "2>"}},
+                              {"class_word", "cat"},
+                              {"templates", "none"},  // they have more tokens than fit
+                              {"category", "object"}};
+    write_text_file(place / "concept.json", description.dump());
+  }
+
+  StudyOptions options() const {
+    return {.base = (folder_ / "base").string(),
+            .concepts = {(folder_ / "concepts").string()},
+            .prompts = (folder_ / "prompts.txt").string(),
+            .out = (folder_ / "out").string(),
+            .parts = {"table2a", "regions"},
+            .quick = true,
+            .pictures = 2,
+            .tune_steps = 2,
+            .steps = 2};
+  }
+
+  /// How many cells it had to make, as the log says.
+  StudyReport run(const StudyOptions& options) {
+    said_.clear();
+    jobs::JobContext context;
+    context.log = [this](log::Level, std::string_view message) { (said_ += message) += "\n"; };
+    return study::run(options, context);
+  }
+
+  std::string file(const char* name) const { return read_text_file(folder_ / "out" / name); }
+
+  TempDir folder_;
+  std::string said_;
+};
+
+TEST_F(TinyStudy, GoesOnWhereItWasAndMakesAnewWhatHasChanged) {
+  const auto first = run(options());
+  EXPECT_THAT(said_, HasSubstr("cells are to be made"));
+  ASSERT_GE(first.tables.size(), 2U);
+  const auto tables = file("study.md");
+
+  const auto second = run(options());
+  EXPECT_THAT(said_, Not(HasSubstr("cells are to be made")));
+  EXPECT_EQ(file("study.md"), tables);
+  EXPECT_EQ(second.tables.front().rows.front().figures.at("image").mean,
+            first.tables.front().rows.front().figures.at("image").mean);
+
+  auto longer = options();
+  longer.tune_steps = 3;
+  run(longer);
+  EXPECT_THAT(said_, HasSubstr("is made anew: steps was 2 and is 3"));
+}
+
+TEST_F(TinyStudy, WhatWasInterruptedIsNoObstacleForOtherOptions) {
+  CancelToken cancel;
+  jobs::JobContext context;
+  context.progress = [&](const Progress&) { cancel.cancel(); };
+  context.cancel = &cancel;
+  test::error_of(ErrorKind::kCancelled, [&] { study::run(options(), context); });
+  auto longer = options();
+  longer.parts = {"table2a"};
+  longer.tune_steps = 3;
+  run(longer);
+  for (const auto& entry : fs::directory_iterator(folder_ / "out" / "cells" / "tune")) {
+    EXPECT_TRUE(entry.is_directory()) << entry.path();
+  }
+}
+
+TEST_F(TinyStudy, LostCellsComeBackAsTheyWere) {
+  run(options());
+  const auto tables = file("study.json");
+  fs::remove_all(folder_ / "out" / "cells" / "paint");
+  fs::remove_all(folder_ / "out" / "cells" / "measure");
+  run(options());
+  EXPECT_EQ(file("study.json"), tables);
+}
+
+TEST_F(TinyStudy, SaysWhatIsMissingWithoutMakingIt) {
+  const auto before = forecast(options());
+  EXPECT_EQ(before.kinds.at("tune").done, 0);
+  EXPECT_EQ(before.kinds.at("tune").missing, 4);  // LoRA and ED-LoRA of two concepts
+  EXPECT_GT(before.whole.seconds, 0.0);
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+  run(options());
+  const auto after = forecast(options());
+  for (const auto& [kind, count] : after.kinds) EXPECT_EQ(count.missing, 0) << kind;
+}
+
+TEST_F(TinyStudy, ChangesAreOfPairsAndPagesHoldEverything) {
+  const auto report = run(options());
+  const auto& table = report.tables.front();
+  const auto& single = table.rows.front();
+  EXPECT_EQ(single.name, "LoRA, alone");
+  EXPECT_EQ(table.rows[1].against, single.name);
+  EXPECT_NEAR(table.rows[1].changes.at("image").mean,
+              table.rows[1].figures.at("image").mean - single.figures.at("image").mean, 1e-9);
+  const auto html = file("study.html");
+  EXPECT_THAT(html, HasSubstr("data:image/png;base64,"));
+  EXPECT_THAT(html, Not(AnyOf(HasSubstr("http:"), HasSubstr("https:"))));
+}
+
+TEST_F(TinyStudy, PreferencesAreAskedBlindlyAndCounted) {
+  run(options());
+  const auto page = file(kPreferencePage);
+  for (const char* name : {"gradient", "weight fusion", "ED-LoRA"}) {
+    EXPECT_THAT(page, Not(HasSubstr(name)));
+  }
+  const auto key = parse_json(file(kPreferenceKey), "the key");
+  Json answers = Json::object();
+  std::int64_t pairs = 0;
+  for (const auto& [id, ways] : key.at("pairs").items()) {
+    const bool a_is_gradient = ways.at("a") == "ED-LoRA, gradient fusion";
+    answers[id] = {{"image", a_is_gradient ? "a" : "b"}, {"text", a_is_gradient ? "b" : "a"}};
+    ++pairs;
+  }
+  const Json told = {{"study", key.at("study")}, {"visit", "one"}, {"answers", answers}};
+  write_text_file(folder_ / "one.json", told.dump());
+  const auto out = folder_ / "out";
+  const auto file_name = (folder_ / "one.json").string();
+  const auto result = count_answers(out, {file_name, file_name});  // twice: once
+  EXPECT_EQ(result.people, 1);
+  ASSERT_EQ(result.ways.size(), 2U);
+  EXPECT_EQ(result.ways[1].way, "ED-LoRA, gradient fusion");
+  EXPECT_EQ(result.ways[1].image.mean, 1.0);
+  EXPECT_EQ(result.ways[1].text.mean, 0.0);
+  EXPECT_EQ(result.ways[1].image_answers, pairs);
+  write_text_file(folder_ / "two.json", R"({"study": "another", "answers": {}})");
+  test::error_of(ErrorKind::kMismatch,
+                 [&] { count_answers(out, {(folder_ / "two.json").string()}); });
+}
+
+}  // namespace
+}  // namespace mos::study
