@@ -105,7 +105,8 @@ io::StateDict read_weights(const fs::path& directory, const NetworkPart& part,
 /// The settings as they are, byte by byte: what is not changed is written back as it was read.
 std::map<std::string, std::string> read_settings(const fs::path& directory) {
   std::map<std::string, std::string> texts;
-  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile, kLatentColoursFile};
+  std::vector<std::string> names = {kIndexFile, kSchedulerFile, kConceptsFile};
+  names.insert(names.end(), kKeptFiles.begin(), kKeptFiles.end());
   for (const auto& part : kNetworks) names.push_back(part.config_file());
   for (const auto& name : names) {
     if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);
@@ -203,7 +204,7 @@ void check_model_folder(const fs::path& folder, const std::set<std::string>& mor
     if (type == fs::file_type::regular) return is_file_of_part(inside.filename());
     return more.contains(inside.begin()->string());  // parts have no folders in them
   };
-  model.entries.insert({kIndexFile, kConceptsFile, kTokenizerFolder,
+  model.entries.insert({kIndexFile, kConceptsFile, kSampleDefaultsFile, kTokenizerFolder,
                         fs::path(kSchedulerFile).parent_path().string()});
   for (const auto& part : kNetworks) model.entries.insert(part.folder);
   model.entries.merge(parts_named_in(folder / kIndexFile));

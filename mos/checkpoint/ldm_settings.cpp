@@ -13,10 +13,10 @@
 namespace mos::checkpoint {
 namespace {
 
-constexpr const char* kUNet = "model.diffusion_model.";
-constexpr const char* kVae = "first_stage_model.";
-constexpr const char* kClip = "cond_stage_model.transformer.";
-constexpr const char* kOpenClip = "cond_stage_model.model.";
+constexpr const char* kUNetKeys = "model.diffusion_model.";
+constexpr const char* kVaeKeys = "first_stage_model.";
+constexpr const char* kClipKeys = "cond_stage_model.transformer.";
+constexpr const char* kOpenClipKeys = "cond_stage_model.model.";
 
 constexpr std::int64_t kHeadWidth = 64;  ///< CLIP's everywhere, and the U-Net's in SD 2.x.
 constexpr std::int64_t kHeads = 8;       ///< The U-Net's on every level of SD 1.x.
@@ -63,7 +63,7 @@ struct Level {
 std::vector<Level> unet_levels(const Shapes& shapes) {
   std::vector<Level> levels(1);
   for (std::int64_t block = 1;; ++block) {
-    const auto prefix = fmt::format("{}input_blocks.{}.", kUNet, block);
+    const auto prefix = fmt::format("{}input_blocks.{}.", kUNetKeys, block);
     if (shapes.has(prefix + "0.op.weight")) {
       levels.emplace_back();
       continue;
@@ -77,7 +77,8 @@ std::vector<Level> unet_levels(const Shapes& shapes) {
 
 Json unet_config(const Shapes& shapes, std::int64_t sample_size) {
   const auto levels = unet_levels(shapes);
-  const bool linear = shapes.dimensions(std::string(kUNet) + "middle_block.1.proj_in.weight") == 2;
+  const bool linear =
+      shapes.dimensions(std::string(kUNetKeys) + "middle_block.1.proj_in.weight") == 2;
   Json channels = Json::array(), layers = Json::array(), depth = Json::array(),
        heads = Json::array(), down = Json::array(), up = Json::array();
   for (const auto& level : levels) {
@@ -100,18 +101,18 @@ Json unet_config(const Shapes& shapes, std::int64_t sample_size) {
       {"block_out_channels", channels},
       {"center_input_sample", false},
       {"cross_attention_dim",
-       shapes.size(std::string(kUNet) + "middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+       shapes.size(std::string(kUNetKeys) + "middle_block.1.transformer_blocks.0.attn2.to_k.weight",
                    1)},
       {"down_block_types", down},
       {"downsample_padding", 1},
       {"flip_sin_to_cos", true},
       {"freq_shift", 0},
-      {"in_channels", shapes.size(std::string(kUNet) + "input_blocks.0.0.weight", 1)},
+      {"in_channels", shapes.size(std::string(kUNetKeys) + "input_blocks.0.0.weight", 1)},
       {"layers_per_block", one_number(layers)},
       {"mid_block_scale_factor", 1},
       {"norm_eps", 1e-5},
       {"norm_num_groups", 32},
-      {"out_channels", shapes.size(std::string(kUNet) + "out.2.weight", 0)},
+      {"out_channels", shapes.size(std::string(kUNetKeys) + "out.2.weight", 0)},
       {"sample_size", sample_size},
       {"up_block_types", up},
       {"use_linear_projection", linear}};
@@ -120,7 +121,7 @@ Json unet_config(const Shapes& shapes, std::int64_t sample_size) {
 }
 
 Json vae_config(const Shapes& shapes, double scaling_factor, std::int64_t sample_size) {
-  const auto encoder = std::string(kVae) + "encoder.";
+  const auto encoder = std::string(kVaeKeys) + "encoder.";
   const auto levels = shapes.count(encoder + "down.", ".block.0.conv1.weight");
   Json channels = Json::array(), down = Json::array(), up = Json::array();
   for (std::int64_t level = 0; level < levels; ++level) {
@@ -134,10 +135,10 @@ Json vae_config(const Shapes& shapes, double scaling_factor, std::int64_t sample
           {"block_out_channels", channels},
           {"down_block_types", down},
           {"in_channels", shapes.size(encoder + "conv_in.weight", 1)},
-          {"latent_channels", shapes.size(std::string(kVae) + "decoder.conv_in.weight", 1)},
+          {"latent_channels", shapes.size(std::string(kVaeKeys) + "decoder.conv_in.weight", 1)},
           {"layers_per_block", shapes.count(encoder + "down.0.block.", ".conv1.weight")},
           {"norm_num_groups", 32},
-          {"out_channels", shapes.size(std::string(kVae) + "decoder.conv_out.weight", 0)},
+          {"out_channels", shapes.size(std::string(kVaeKeys) + "decoder.conv_out.weight", 0)},
           {"sample_size", sample_size},
           {"scaling_factor", scaling_factor},
           {"up_block_types", up}};
@@ -150,15 +151,15 @@ struct TextKeys {
 
 Json text_config(const Shapes& shapes, TextEncoderKind kind, bool penultimate) {
   const bool open_clip = kind == TextEncoderKind::kOpenClip;
-  const std::string old = std::string(kClip) + "embeddings.token_embedding.weight";
-  const std::string clip = shapes.has(old) ? kClip : std::string(kClip) + "text_model.";
-  const auto keys =
-      open_clip ? TextKeys{std::string(kOpenClip) + "token_embedding.weight",
-                           std::string(kOpenClip) + "positional_embedding",
-                           std::string(kOpenClip) + "transformer.resblocks.", ".mlp.c_fc.weight"}
-                : TextKeys{clip + "embeddings.token_embedding.weight",
-                           clip + "embeddings.position_embedding.weight", clip + "encoder.layers.",
-                           ".mlp.fc1.weight"};
+  const std::string old = std::string(kClipKeys) + "embeddings.token_embedding.weight";
+  const std::string clip = shapes.has(old) ? kClipKeys : std::string(kClipKeys) + "text_model.";
+  const auto keys = open_clip ? TextKeys{std::string(kOpenClipKeys) + "token_embedding.weight",
+                                         std::string(kOpenClipKeys) + "positional_embedding",
+                                         std::string(kOpenClipKeys) + "transformer.resblocks.",
+                                         ".mlp.c_fc.weight"}
+                              : TextKeys{clip + "embeddings.token_embedding.weight",
+                                         clip + "embeddings.position_embedding.weight",
+                                         clip + "encoder.layers.", ".mlp.fc1.weight"};
   const auto width = shapes.size(keys.tokens, 1);
   auto layers = shapes.count(keys.layer, keys.wide);
   // OpenCLIP's ViT-H has 24; a file of ours, as diffusers', has only those that are used.
@@ -201,13 +202,13 @@ std::string value_of(const std::map<std::string, std::string>& metadata, const s
 }
 
 bool is_sd2(const Shapes& shapes) {
-  return shapes.dimensions(std::string(kUNet) + "middle_block.1.proj_in.weight") == 2;
+  return shapes.dimensions(std::string(kUNetKeys) + "middle_block.1.proj_in.weight") == 2;
 }
 
 }  // namespace
 
 TextEncoderKind text_kind_of(const io::StateDict& tensors) {
-  const bool open_clip = tensors.contains(std::string(kOpenClip) + "token_embedding.weight");
+  const bool open_clip = tensors.contains(std::string(kOpenClipKeys) + "token_embedding.weight");
   return open_clip ? TextEncoderKind::kOpenClip : TextEncoderKind::kTransformers;
 }
 

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <array>
+#include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,8 +16,17 @@ inline constexpr const char* kIndexFile = "model_index.json";
 inline constexpr const char* kSchedulerFile = "scheduler/scheduler_config.json";
 inline constexpr const char* kConceptsFile = "new_concept_cfg.json";
 inline constexpr const char* kTokenizerFolder = "tokenizer";
-/// Not read here, but kept with the model where it has one: diffusion/latent_preview.h.
+/// Not read here, but kept with a model that has them: diffusion/latent_preview.h and
+/// jobs::sample_job.
 inline constexpr const char* kLatentColoursFile = "vae/latent_colours.json";
+inline constexpr const char* kSampleDefaultsFile = "sample_defaults.json";
+inline constexpr std::array kKeptFiles = {kLatentColoursFile, kSampleDefaultsFile};
+/// What a base model's folder says of tuning on it: tune::method_options.
+inline constexpr const char* kTuneDefaultsFile = "tune_defaults.json";
+/// The text of one of kKeptFiles in the model at `path`, a directory or a single file of ours;
+/// nothing where it has none, or where there is no model. Throws kIo or kFormat for what cannot be
+/// read.
+std::optional<std::string> kept_text(const std::filesystem::path& path, const std::string& name);
 
 /// What the network of a model predicts when its scheduler_config.json does not say.
 inline constexpr const char* kDefaultPrediction = "epsilon";

@@ -93,8 +93,10 @@ std::map<std::string, std::string> settings_texts(const Checkpoint& checkpoint) 
   for (const auto& part : kNetworks) {
     put(texts, checkpoint, part.config_file(), checkpoint.networks.at(part.part).config);
   }
-  const auto colours = checkpoint.source_texts.find(kLatentColoursFile);
-  if (colours != checkpoint.source_texts.end()) texts.insert(*colours);
+  for (const auto* name : kKeptFiles) {
+    const auto kept = checkpoint.source_texts.find(name);
+    if (kept != checkpoint.source_texts.end()) texts.insert(*kept);
+  }
   return texts;
 }
 
@@ -110,7 +112,9 @@ void take_settings(Checkpoint& checkpoint, const std::map<std::string, std::stri
   for (const auto& part : kNetworks) {
     checkpoint.networks[part.part].config = take(checkpoint, texts, part.config_file());
   }
-  if (texts.contains(kLatentColoursFile)) take(checkpoint, texts, kLatentColoursFile);
+  for (const auto* name : kKeptFiles) {
+    if (texts.contains(name)) take(checkpoint, texts, name);
+  }
 }
 
 Json model_index_of(const Json& scheduler_config) {

@@ -282,6 +282,17 @@ bool is_unused_key(const std::string& key) {
                      [&](const auto pattern) { return io::matches_pattern(key, pattern); });
 }
 
+std::optional<std::string> kept_text(const fs::path& path, const std::string& name) {
+  if (fs::is_regular_file(path / name)) return read_text_file(path / name);
+  if (!is_single_file(path) || !fs::is_regular_file(path)) return std::nullopt;
+  const io::SafetensorsFile file(path);
+  const auto own = file.metadata().find(kSettingsKey);
+  if (own == file.metadata().end()) return std::nullopt;
+  const auto texts = parse_json(own->second, path.string());
+  return texts.contains(name) ? std::optional(json_required<std::string>(texts, name))
+                              : std::nullopt;
+}
+
 Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   auto file = io::read_tensor_file(path);
   const auto identity = identify(file.tensors);

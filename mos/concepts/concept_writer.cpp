@@ -10,6 +10,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/require.h"
 #include "mos/base/text_distance.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/embedding_file.h"
@@ -59,10 +60,6 @@ const FormatRule& rule_of(ConceptFormat format) {
 bool is_torch_file(const fs::path& path) {
   constexpr auto kEndings = std::to_array<const char*>({".pth", ".pt", ".bin", ".ckpt"});
   return std::find(kEndings.begin(), kEndings.end(), path.extension()) != kEndings.end();
-}
-
-void require(bool holds, const std::string& message) {
-  if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
 /// PEFT's and diffusers' keys have no alpha beside the factors; without the metadata a reader would

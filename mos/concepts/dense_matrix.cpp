@@ -28,7 +28,7 @@ constexpr Factors kFirstKronecker = {LoraPart::kKronecker1, LoraPart::kKronecker
                                      LoraPart::kKronecker1B, kNone};
 constexpr Factors kSecondKronecker = {LoraPart::kKronecker2, LoraPart::kKronecker2A,
                                       LoraPart::kKronecker2B, LoraPart::kKroneckerT2};
-constexpr Factors kWhole = {LoraPart::kDifference, kNone, kNone, kNone};
+constexpr Factors kWholeDifference = {LoraPart::kDifference, kNone, kNone, kNone};
 constexpr Factors kShifts = {LoraPart::kSpectralShift, kNone, kNone, kNone};
 constexpr Factors kPlaces = {LoraPart::kSilenced, kNone, kNone, kNone};
 
@@ -48,7 +48,7 @@ std::vector<Factors> factors_of(DenseForm form) {
     case DenseForm::kDifference:
       break;
   }
-  return {kWhole};
+  return {kWholeDifference};
 }
 
 const Tensor* find(const Parts& parts, LoraPart part) {

@@ -12,6 +12,7 @@
 #include "mos/checkpoint/family.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/lora.h"
+#include "mos/concepts/numbered_file.h"
 #include "mos/concepts/training_metadata.h"
 
 namespace mos::concepts {
@@ -148,6 +149,9 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   add_lora(report, sorted.delta);
   if (!sorted.delta.words.empty()) report["words"] = words_json(sorted.delta);
   report["keys"] = sorted.keys.summary();
+  for (const auto& beside : companions_of(file)) {
+    report["read with it"].push_back(beside.filename().string());
+  }
   for (const auto* list : {&sorted.keys.missing, &sorted.keys.wrong}) {
     for (const auto& key : *list) report["problems"].push_back(key);
   }

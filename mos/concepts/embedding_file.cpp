@@ -46,8 +46,8 @@ bool holds_vectors(const Tensor& tensor) {
 }
 
 std::string shape_complaint(const std::string& key, const Tensor& tensor) {
-  return fmt::format("{} (an embedding must be floating-point vectors [n, width], not {})", key,
-                     io::shape_text(tensor.sizes()));
+  return fmt::format("{} (an embedding must be floating-point vectors [n, width], not {} {})", key,
+                     c10::toString(tensor.scalar_type()), io::shape_text(tensor.sizes()));
 }
 
 std::string nameless(const std::string& key) {

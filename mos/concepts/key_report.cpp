@@ -10,8 +10,17 @@
 
 namespace mos::concepts {
 
+namespace {
+
+/// "1 key", "2 keys".
+std::string keys_text(std::size_t count) {
+  return fmt::format("{} {}", count, count == 1 ? "key" : "keys");
+}
+
+}  // namespace
+
 std::string KeyReport::summary() const {
-  auto text = fmt::format("{} keys matched, {} missing, {} unexpected", matched.size(),
+  auto text = fmt::format("{} matched, {} missing, {} unexpected", keys_text(matched.size()),
                           missing.size(), unexpected.size());
   if (!wrong.empty()) text += fmt::format(", {} of a wrong shape", wrong.size());
   for (const auto& [what, keys] : foreign) text += fmt::format(", {} of {}", keys.size(), what);
@@ -64,10 +73,8 @@ namespace {
 /// Says what is left out; throws if that is all.
 void leave_out_foreign(const KeyReport& report, const std::string& origin) {
   for (const auto& [what, keys] : report.foreign) {
-    log::warn(
-        fmt::format("{}: {} keys are of {}, which is not applied here, and are left out, such "
-                    "as {}",
-                    origin, keys.size(), what, keys.front()));
+    log::warn(fmt::format("{}: {} of {}, which is not applied here, left out, such as {}", origin,
+                          keys_text(keys.size()), what, keys.front()));
   }
 }
 
@@ -103,8 +110,9 @@ void check_keys(const KeyReport& report, const std::string& origin, UnexpectedKe
         report.wrong.empty() && report.missing.empty() && !report.matched.empty();
     throw Error(
         ErrorKind::kMismatch,
-        fmt::format("{} is not a concept file we can use; {} keys do not fit: {}{}", origin,
-                    reasons.size(), listed(reasons),
+        fmt::format("{} is not a concept file we can use; {} not fit: {}{}", origin,
+                    keys_text(reasons.size()) + (reasons.size() == 1 ? " does" : " do"),
+                    listed(reasons),
                     only_unexpected ? "; --allow-unexpected leaves unexpected keys out" : ""));
   }
   if (report.matched.empty()) {

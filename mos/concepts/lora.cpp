@@ -125,11 +125,6 @@ void detach_lora(torch::nn::Module& model) {
                           [](const std::string&, nn::LoraLayer& layer) { layer.detach_lora(); });
 }
 
-void set_lora_scale(torch::nn::Module& model, double scale) {
-  nn::for_each_lora_layer(
-      model, [scale](const std::string&, nn::LoraLayer& layer) { layer.lora_scale = scale; });
-}
-
 void merge_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                 const std::string& origin) {
   const auto layers = find_layers(model, updates, origin);

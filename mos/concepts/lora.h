@@ -41,8 +41,6 @@ torch::Tensor with_dims_of(const torch::Tensor& weight, const torch::Tensor& fac
 void attach_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,
                  const std::string& origin);
 void detach_lora(torch::nn::Module& model);
-/// Sets lora_scale of every attached LoRA.
-void set_lora_scale(torch::nn::Module& model, double scale);
 
 /// Adds merge_scale · ΔW to the weights, computed in float32 (Eq. 2 with one concept), and to the
 /// biases what changes in them. Throws kMismatch as find_layers(), and naming the first layer whose

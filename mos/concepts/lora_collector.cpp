@@ -54,7 +54,7 @@ std::optional<DenseForm> form_of(LoraPart part) {
   return std::nullopt;
 }
 
-std::optional<double> number_in(const Tensor& tensor) {
+std::optional<double> only_number(const Tensor& tensor) {
   if (tensor.numel() != 1) return std::nullopt;
   const double number = tensor.to(torch::kFloat64).item<double>();
   return std::isfinite(number) ? std::optional(number) : std::nullopt;
@@ -164,7 +164,7 @@ class Assembly {
   bool takes_scale(Dense& update, const std::string& layer, const PeftConfig* config) {
     const auto rank = update.rank();
     if (const auto found = parts_.find(LoraPart::kAlpha); found != parts_.end()) {
-      const auto alpha = number_in(found->second.second);
+      const auto alpha = only_number(found->second.second);
       if (!alpha) return refuse_alpha(found->second);
       // LyCORIS: without a rank there is nothing to divide by, and no scale (LoKr of two whole
       // matrices, full differences).
@@ -186,9 +186,11 @@ class Assembly {
   }
 
   bool refuse_alpha(const std::pair<std::string, Tensor>& alpha) {
+    const auto what = alpha.second.numel() == 1
+                          ? std::string("NaN or infinity, or of another type")
+                          : "a tensor of shape " + io::shape_text(alpha.second.sizes());
     report_.wrong.push_back(
-        fmt::format("{} (alpha must be one finite number, but is a tensor of shape {})",
-                    alpha.first, io::shape_text(alpha.second.sizes())));
+        fmt::format("{} (alpha must be one finite number, but is {})", alpha.first, what));
     return false;
   }
 

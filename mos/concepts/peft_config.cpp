@@ -20,6 +20,10 @@ namespace {
 /// PEFT's default of r and of lora_alpha.
 constexpr double kDefaultAlpha = 8.0;
 
+constexpr const char* kRank = "r";
+constexpr double kNoRank = 0.0;  ///< Where the configuration does not say.
+constexpr double kLargestRank = 1e9;
+
 /// Names of layers and patterns for them are far shorter. The regular expressions of libstdc++
 /// use the stack for every level of what they read.
 constexpr std::size_t kLongestPattern = 1000;
@@ -28,7 +32,7 @@ constexpr std::size_t kLongestPattern = 1000;
 constexpr auto kChangesTheBase =
     std::to_array<std::string_view>({"pissa", "olora", "loftq", "corda", "lora_ga"});
 
-void refuse_other_base(const Json& config, const std::string& origin) {
+void refuse_other_base(const Json& config) {
   const auto found = config.find("init_lora_weights");
   if (found == config.end() || !found->is_string()) return;
   const auto way = found->get<std::string>();
@@ -37,10 +41,16 @@ void refuse_other_base(const Json& config, const std::string& origin) {
   if (!changes) return;
   throw Error(
       ErrorKind::kMismatch,
-      fmt::format("{}: this adapter was initialised with {}, which also changes the weights "
-                  "of the base model; let PEFT convert it to a plain LoRA "
+      fmt::format("this adapter was initialised with {}, which also changes the weights of the "
+                  "base model; let PEFT convert it to a plain LoRA "
                   "(path_initial_model_for_weight_conversion)",
-                  origin, way));
+                  way));
+}
+
+/// PEFT refuses other ranks, too: they would turn an update round or weaken it.
+void check_rank(const std::string& name, double rank) {
+  if (rank >= 1.0 && rank <= kLargestRank && rank == std::floor(rank)) return;
+  throw_json_type_error(name, Json(rank), "a rank, a whole number from 1");
 }
 
 bool is_letter_digit_or(char c, std::string_view others) {
@@ -52,25 +62,25 @@ bool is_letter_digit_or(char c, std::string_view others) {
 /// `(.*\.)?(text)$` with its value.
 class PeftConfig::Pattern {
  public:
-  Pattern(std::string text, double value, const std::string& origin)
-      : text_(std::move(text)), value_(value) {
+  Pattern(std::string text, double value) : text_(std::move(text)), value_(value) {
     const bool is_name =
         std::all_of(text_.begin(), text_.end(), [](char c) { return is_letter_digit_or(c, "_."); });
-    if (!is_name) compile(origin);
+    if (!is_name) compile();
   }
 
   bool matches(const std::string& layer) const {
     if (layer.size() > kLongestPattern) return false;
     return expression_ ? std::regex_match(layer, *expression_) : ends_as_text(layer);
   }
+  const std::string& text() const { return text_; }
   double value() const { return value_; }
 
  private:
-  void compile(const std::string& origin) {
+  void compile() {
     if (text_.size() > kLongestPattern) {
-      throw Error(ErrorKind::kFormat, fmt::format("{}: a pattern for layers has {} letters, more "
-                                                  "than {}",
-                                                  origin, text_.size(), kLongestPattern));
+      throw Error(ErrorKind::kFormat,
+                  fmt::format("a pattern for layers has {} letters, more than {}", text_.size(),
+                              kLongestPattern));
     }
     try {
       // This matcher takes polynomial time whatever the expression.
@@ -78,8 +88,8 @@ class PeftConfig::Pattern {
                           std::regex::ECMAScript | std::regex_constants::__polynomial);
     } catch (const std::regex_error& error) {
       throw Error(ErrorKind::kFormat,
-                  fmt::format("{}: the pattern \"{}\" for layers is no regular expression: {}",
-                              origin, text_, error.what()));
+                  fmt::format("the pattern \"{}\" for layers is no regular expression: {}", text_,
+                              error.what()));
     }
   }
 
@@ -99,24 +109,33 @@ class PeftConfig::Pattern {
 };
 
 PeftConfig::PeftConfig(const Json& config, const std::string& origin) {
-  if (!config.is_object()) {
-    throw Error(ErrorKind::kFormat, origin + " must hold a JSON object, PEFT's configuration");
+  try {
+    read(config);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", origin, error.what()));
   }
-  refuse_other_base(config, origin);
+}
+
+void PeftConfig::read(const Json& config) {
+  if (!config.is_object()) {
+    throw Error(ErrorKind::kFormat, "expected a JSON object, PEFT's configuration");
+  }
+  refuse_other_base(config);
   // LoHa and LoKr have an alpha where LoRA has lora_alpha.
   const char* alpha = config.contains("lora_alpha") ? "lora_alpha" : "alpha";
-  rank_ = json_value(config, "r", 0.0);
+  rank_ = json_value(config, kRank, kNoRank);
+  if (rank_ != kNoRank) check_rank(kRank, rank_);
   alpha_ = json_value(config, alpha, kDefaultAlpha);
   rank_stabilised_ = json_value(config, "use_rslora", false);
-  ranks_ = patterns_in(config, "rank_pattern", origin);
-  alphas_ = patterns_in(config, "alpha_pattern", origin);
+  ranks_ = patterns_in(config, "rank_pattern");
+  for (const auto& pattern : ranks_) check_rank(pattern.text(), pattern.value());
+  alphas_ = patterns_in(config, "alpha_pattern");
 }
 
 PeftConfig::~PeftConfig() = default;
 PeftConfig::PeftConfig(PeftConfig&&) noexcept = default;
 
-std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, const char* key,
-                                                         const std::string& origin) {
+std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, const char* key) {
   std::vector<Pattern> patterns;
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return patterns;
@@ -124,7 +143,7 @@ std::vector<PeftConfig::Pattern> PeftConfig::patterns_in(const Json& config, con
   for (const auto& [text, value] : found->items()) {
     double number = 0.0;
     if (!assign_json(value, number)) throw_json_type_error(text, value, "a number");
-    patterns.emplace_back(text, number, origin);
+    patterns.emplace_back(text, number);
   }
   return patterns;
 }
@@ -137,9 +156,7 @@ double PeftConfig::resolve(const std::vector<Pattern>& patterns, const std::stri
 }
 
 std::int64_t PeftConfig::rank(const std::string& layer) const {
-  constexpr double kLargest = 1e9;
-  const double rank = resolve(ranks_, layer, rank_);
-  return rank > 0.0 && rank < kLargest ? static_cast<std::int64_t>(rank) : 0;
+  return static_cast<std::int64_t>(resolve(ranks_, layer, rank_));
 }
 
 double PeftConfig::scale(const std::string& layer, std::int64_t rank) const {

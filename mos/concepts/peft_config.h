@@ -21,9 +21,9 @@ inline constexpr const char* kAdapterMetadata = "lora_adapter_metadata";
 /// expression for the layer's whole name or for what follows one of its dots.
 class PeftConfig {
  public:
-  /// Throws mos::Error naming `origin`: kFormat for values of wrong types and patterns that are no
-  /// regular expressions, kMismatch for adapters that also change the base model's weights (PiSSA
-  /// and its kin).
+  /// Throws mos::Error naming `origin`: kFormat for values of wrong types, ranks that are none and
+  /// patterns that are no regular expressions, kMismatch for adapters that also change the base
+  /// model's weights (PiSSA and its kin).
   PeftConfig(const Json& config, const std::string& origin);
   ~PeftConfig();
   PeftConfig(PeftConfig&&) noexcept;
@@ -37,8 +37,8 @@ class PeftConfig {
   class Pattern;
   static double resolve(const std::vector<Pattern>& patterns, const std::string& layer,
                         double fallback);
-  static std::vector<Pattern> patterns_in(const Json& config, const char* key,
-                                          const std::string& origin);
+  void read(const Json& config);
+  static std::vector<Pattern> patterns_in(const Json& config, const char* key);
 
   double rank_ = 0.0, alpha_ = 0.0;
   bool rank_stabilised_ = false;

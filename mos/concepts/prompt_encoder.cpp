@@ -174,6 +174,32 @@ std::int64_t chunks_of(const ConceptTokens& tokens, const text::CLIPTokenizer& t
   return static_cast<std::int64_t>(chunks_of_prompt(tokens, tokenizer, prompt).size());
 }
 
+std::vector<std::int64_t> tokens_in_context(const ConceptTokens& tokens,
+                                            const text::CLIPTokenizer& tokenizer,
+                                            const std::string& prompt,
+                                            const PromptOptions& options) {
+  if (options.plain_text) return plain_chunk(tokens, tokenizer, prompt).ids.front();
+  std::vector<std::int64_t> all;
+  for (const auto& chunk : chunks_of_prompt(tokens, tokenizer, prompt)) {
+    all.insert(all.end(), chunk.ids.front().begin(), chunk.ids.front().end());
+  }
+  return all;
+}
+
+std::vector<std::int64_t> columns_of(const ConceptTokens& tokens,
+                                     const text::CLIPTokenizer& tokenizer,
+                                     const std::vector<std::int64_t>& context,
+                                     const std::string& phrase) {
+  const auto words = words_of(tokens, tokenizer, phrase).front();
+  std::vector<std::int64_t> columns;
+  const auto found = std::search(context.begin(), context.end(), words.begin(), words.end());
+  if (words.empty() || found == context.end()) return columns;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    columns.push_back(found - context.begin() + static_cast<std::int64_t>(i));
+  }
+  return columns;
+}
+
 bool has_syntax(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
                 std::string_view prompt) {
   return !text::is_plain(text::parse_weights(prompt), prompt) ||

@@ -29,6 +29,20 @@ std::int64_t chunks_of(const ConceptTokens& tokens, const text::CLIPTokenizer& t
 bool has_syntax(const ConceptTokens& tokens, const text::CLIPTokenizer& tokenizer,
                 std::string_view prompt);
 
+/// The tokens of `prompt` where they stand in the context that the U-Net reads: [k·S] ids, begin,
+/// end and padding of every chunk with them; of the first text of a layer-wise one.
+std::vector<std::int64_t> tokens_in_context(const ConceptTokens& tokens,
+                                            const text::CLIPTokenizer& tokenizer,
+                                            const std::string& prompt,
+                                            const PromptOptions& options);
+
+/// The places of the first `phrase` in `context` (tokens_in_context), one for each of its tokens;
+/// empty where it does not occur.
+std::vector<std::int64_t> columns_of(const ConceptTokens& tokens,
+                                     const text::CLIPTokenizer& tokenizer,
+                                     const std::vector<std::int64_t>& context,
+                                     const std::string& phrase);
+
 /// What the U-Net reads for pairs of prompts (each with its negative one): for each of `prompts` a
 /// context [1,k·S,C], or [1,L,k·S,C] when any of all prompts has a concept word, k the chunks of
 /// the longer one of a pair; the shorter one is filled with the states of the empty prompt. Where

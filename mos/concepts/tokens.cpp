@@ -32,8 +32,8 @@ std::vector<std::string> free_names(const text::CLIPTokenizer& tokenizer,
 }
 
 /// `text` with every `word` in its words replaced by `tokens`.
-text::PiecedText replaced(const text::PiecedText& text, std::string_view word,
-                          const text::PiecedText& tokens) {
+text::PiecedText with_tokens(const text::PiecedText& text, std::string_view word,
+                             const text::PiecedText& tokens) {
   text::PiecedText result;
   for (const auto& piece : text) {
     std::size_t copied = 0;
@@ -211,7 +211,7 @@ std::vector<text::PiecedText> ConceptTokens::bind(std::string_view prompt) const
   std::vector<text::PiecedText> bound(static_cast<std::size_t>(prompts), whole);
   for (const auto& [text, word] : all) {
     for (std::size_t l = 0; l < bound.size(); ++l) {
-      bound[l] = replaced(bound[l], text, word->tokens_of_layer(static_cast<std::int64_t>(l)));
+      bound[l] = with_tokens(bound[l], text, word->tokens_of_layer(static_cast<std::int64_t>(l)));
     }
   }
   return bound;

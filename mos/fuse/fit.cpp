@@ -34,10 +34,22 @@ double error_energy(const Update& update, const Update& own, const InputGram& in
                       inputs.project(torch::cat({update.down, own.down})));
 }
 
-double crosstalk_energy(const Merged& merged, std::size_t index, const InputGram& inputs) {
+/// ‖ΔW_others Xᵀ‖² / count, together and one by one.
+void add_crosstalk(ConceptFit& fit, const Merged& merged, std::size_t index,
+                   const InputGram& inputs, double count) {
+  const auto& offsets = merged.offsets;
+  const auto seen = inputs.project(merged.update.down);  // [r,r]
   auto others = merged.update.up.clone();
-  others.slice(1, merged.offsets[index], merged.offsets[index + 1]).zero_();
-  return squared_norm(others, inputs.project(merged.update.down));
+  others.slice(1, offsets[index], offsets[index + 1]).zero_();
+  fit.crosstalk = squared_norm(others, seen) / count;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    const auto begin = offsets[i], end = offsets[i + 1];
+    fit.crosstalk_from.push_back(
+        i == index || begin == end ? 0.0
+                                   : squared_norm(merged.update.up.slice(1, begin, end),
+                                                  seen.slice(0, begin, end).slice(1, begin, end)) /
+                                         count);
+  }
 }
 
 }  // namespace
@@ -49,7 +61,7 @@ ConceptFit concept_fit(const Merged& merged, const Update& own, std::size_t inde
   const auto count = static_cast<double>(std::max<std::int64_t>(1, inputs.rows() * outputs));
   ConceptFit fit{.before = output_energy(own, inputs) / count,
                  .after = error_energy(update, own, inputs) / count};
-  if (!merged.offsets.empty()) fit.crosstalk = crosstalk_energy(merged, index, inputs) / count;
+  if (!merged.offsets.empty()) add_crosstalk(fit, merged, index, inputs, count);
   return fit;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <vector>
 
 #include "mos/fuse/gram.h"
 #include "mos/fuse/method.h"
@@ -16,6 +17,9 @@ struct ConceptFit {
   /// What the other concepts' parts of the update put out on X_i; nothing where the update has no
   /// parts of its own for each concept.
   std::optional<double> crosstalk = {};
+  /// What each of the other concepts' parts alone puts out there, in their order, 0 for its own;
+  /// empty where there is no crosstalk. They need not add up to it: parts can cancel.
+  std::vector<double> crosstalk_from = {};
 };
 
 /// `own` is the update of concept number `index`, `inputs` are what it reads.

@@ -83,6 +83,12 @@ class MergeMethod {
   virtual Merged merge(const LayerProblem& problem) const = 0;
 };
 
+/// For MergeMethod::describe: the describe() that stands beside `options`, which the member hides.
+template <class Options>
+void describe_options(FieldVisitor& visit, Options& options) {
+  describe(visit, options);
+}
+
 /// What `weights` mean to a method.
 enum class Weighting {
   kFractions,   ///< Of one model: none negative, divided by their sum; 1/n each if none are given.

@@ -5,17 +5,13 @@
 #include <algorithm>
 #include <set>
 
-#include "mos/base/error.h"
 #include "mos/base/factor.h"
+#include "mos/base/require.h"
 #include "mos/concepts/tokens.h"
 
 namespace mos::fuse {
 
 namespace {
-
-void require(bool holds, const std::string& message) {
-  if (!holds) throw Error(ErrorKind::kUsage, message);
-}
 
 void check_record_options(const RecordOptions& options) {
   require(!options.prompts.empty(), "prompts must name at least one prompt with <TOK> in it");

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/describe.h"
+#include "mos/base/factor.h"
 #include "mos/fuse/method.h"
 #include "mos/fuse/text_fit.h"
 
@@ -32,11 +34,11 @@ template <class Visitor>
 void describe(Visitor& visit, RecordOptions& o) {
   visit("fit_text", o.fit_text, "words (unpadded prompts) or padded (all positions)");
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
-  visit("samples", o.samples, "pictures sampled for each concept", at_least(1));
-  visit("steps", o.steps, "denoising steps of those", at_least(1));
+  visit("samples", o.samples, "pictures sampled for each concept", count_of(1, kMostPictures));
+  visit("steps", o.steps, "denoising steps of those", count_of(1, kMostDenoisingSteps));
   visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16",
         one_of({"auto", "float32", "bfloat16"}));
-  visit("size", o.size, "picture side in pixels (0: the base model's)", at_least(0));
+  visit("size", o.size, "picture side in pixels (0: the base model's)", count_of(0, kLargestSide));
   visit("seed", o.seed, "of the sampled pictures");
   visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights",
         between(0, 1e6));
@@ -58,7 +60,7 @@ const char* weights_help(Weighting weighting);
 template <class Visitor>
 void describe(Visitor& visit, FuseOptions& o) {
   visit("method", o.method, "how to merge", one_of(method_names()));
-  visit("weights", o.weights, weights_help(method_info(o.method).weighting));
+  visit("weights", o.weights, weights_help(method_info(o.method).weighting), a_factor());
   const auto method = make_method(o.method, o.of_method);
   FieldVisitorOf own(visit);
   method->describe(own);

@@ -20,14 +20,28 @@ void accumulate(ConceptFit& sum, const ConceptFit& fit, double share) {
   sum.after += share * fit.after;
   if (sum.crosstalk && fit.crosstalk) {
     *sum.crosstalk += share * *fit.crosstalk;
+    sum.crosstalk_from.resize(fit.crosstalk_from.size());
+    for (std::size_t i = 0; i < fit.crosstalk_from.size(); ++i) {
+      sum.crosstalk_from[i] += share * fit.crosstalk_from[i];
+    }
   } else {
     sum.crosstalk.reset();
+    sum.crosstalk_from.clear();
   }
 }
 
 Json fit_json(const ConceptFit& fit) {
   Json json = {{"before", fit.before}, {"after", fit.after}};
   if (fit.crosstalk) json["crosstalk"] = *fit.crosstalk;
+  return json;
+}
+
+/// Of the concept `index`, with who takes from it.
+Json concept_json(const ConceptFit& fit, std::size_t index, const std::vector<std::string>& names) {
+  auto json = fit_json(fit);
+  for (std::size_t i = 0; i < fit.crosstalk_from.size(); ++i) {
+    if (i != index) json["crosstalk_from"][names[i]] = fit.crosstalk_from[i];
+  }
   return json;
 }
 
@@ -40,7 +54,7 @@ Json layer_json(const LayerReport& layer, const std::vector<std::string>& names)
   if (layer.fits.empty()) return entry;
   entry["rows"] = layer.rows;
   for (std::size_t i = 0; i < layer.fits.size(); ++i) {
-    entry["concepts"][names[i]] = fit_json(layer.fits[i]);
+    entry["concepts"][names[i]] = concept_json(layer.fits[i], i, names);
   }
   return entry;
 }
@@ -79,11 +93,12 @@ Json FusionReport::to_json() const {
   // So that whoever finds the file knows what the numbers are.
   json["objective"] =
       "mean squared output error against each concept's own weights, on its own inputs; crosstalk: "
-      "mean square of what the other concepts' parts of the update add there";
+      "mean square of what the other concepts' parts of the update add there, crosstalk_from: each "
+      "of them alone";
   if (measured) {
     json["total"] = fit_json(total());
     for (std::size_t i = 0; i < concepts.size(); ++i) {
-      json["total_by_concept"][concepts[i]] = fit_json(total_of_concept(i));
+      json["total_by_concept"][concepts[i]] = concept_json(total_of_concept(i), i, concepts);
     }
   }
   json["stages"] = Json::array();

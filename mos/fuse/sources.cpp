@@ -26,7 +26,7 @@ bool is_called(const concepts::ConceptWord& own, const std::string& word) {
   return own.word == word || (!own.alias.empty() && own.alias == word);
 }
 
-bool has_word(const ConceptSource& source, const std::string& word) {
+bool teaches_word(const ConceptSource& source, const std::string& word) {
   return std::any_of(source.delta.words.begin(), source.delta.words.end(),
                      [&](const auto& own) { return is_called(own, word); });
 }
@@ -70,9 +70,11 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
       ordered.back().word = word;  // an author's name, where that is how it stands in the phrase
       // Other words are plain text: a trigger, or what the author wrote around it.
     } else if (word.front() == '<') {
-      throw Error(ErrorKind::kMismatch,
-                  fmt::format("{}: the phrase has the word {}, but {} does not; it has \"{}\"",
-                              origin, word, source.name, source.delta.phrase()));
+      const auto own = source.delta.phrase();
+      throw Error(
+          ErrorKind::kMismatch,
+          fmt::format("{}: the phrase has the word {}, but {} does not; it has {}", origin, word,
+                      source.name, own.empty() ? "none of its own" : fmt::format("\"{}\"", own)));
     }
   }
   source.delta.words = std::move(ordered);
@@ -85,7 +87,7 @@ void take_own_phrase(ConceptSource& source, const fs::path& path) {
   if (own == source.delta.metadata.end()) return;
   const auto words = split_words(own->second);
   const bool has_all = std::ranges::all_of(words, [&](const std::string& word) {
-    return word.front() != '<' || has_word(source, word);
+    return word.front() != '<' || teaches_word(source, word);
   });
   if (has_all) take_phrase(source, own->second, path.string());
 }
@@ -162,15 +164,12 @@ Rename parse_rename(const std::string& text) {
       rest.remove_prefix(colon + 1);
     }
   }
-  const auto equals = rest.find('=');
+  const auto equals = rest.rfind('=');  // the old word may have some, and blanks
   if (equals != std::string_view::npos) {
     rename.from = rest.substr(0, equals);
     rename.to = rest.substr(equals + 1);
   }
-  const auto usable = [](const std::string& word) {
-    return !word.empty() && word.find_first_of(" \t\n=") == std::string::npos;
-  };
-  if (!usable(rename.from) || !usable(rename.to)) {
+  if (rename.from.empty() || rename.to.empty() || rename.to.find(' ') != rename.to.npos) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("\"{}\" is no rename; expected <old>=<new>, or 2:<old>=<new> for the "
                             "second concept",
@@ -190,7 +189,7 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
       const bool asked_for = rename.concept_number == 0 || rename.concept_number == i + 1;
       // The last that has it: the first keeps its word, so two files with one word need a single
       // rename.
-      if (asked_for && has_word(sources[i], rename.from)) chosen = &sources[i];
+      if (asked_for && teaches_word(sources[i], rename.from)) chosen = &sources[i];
     }
     if (chosen == nullptr) {
       throw Error(ErrorKind::kUsage,

@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <array>
-#include <vector>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/text_distance.h"
@@ -25,8 +25,8 @@ constexpr std::array kTypes = {NamedType{"float32", "fp32", torch::kFloat32},
 torch::ScalarType type_named(const std::string& name, std::vector<std::string> others) {
   for (const auto& entry : kTypes) {
     if (name == entry.name || name == entry.short_name) return entry.type;
-    others.emplace_back(entry.name);
   }
+  for (auto& known : dtype_names()) others.push_back(std::move(known));
   throw Error(ErrorKind::kUsage, fmt::format("--dtype is \"{}\", expected one of {}{}", name,
                                              fmt::join(others, ", "), did_you_mean(name, others)));
 }
@@ -44,6 +44,12 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
     throw Error(ErrorKind::kUsage, "--dtype float16 needs --device cuda; use bfloat16");
   }
   return type;
+}
+
+std::vector<std::string> dtype_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : kTypes) names.emplace_back(entry.name);
+  return names;
 }
 
 Compute compute_named(const std::string& device, const std::string& dtype) {

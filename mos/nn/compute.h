@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <string>
+#include <vector>
 
 #include "mos/base/device.h"
 
@@ -22,6 +23,9 @@ torch::ScalarType dtype_named(const std::string& name, const torch::Device& devi
 
 /// Both by name. Throws as device_named and dtype_named do.
 Compute compute_named(const std::string& device, const std::string& dtype);
+
+/// The names of types, without "auto".
+std::vector<std::string> dtype_names();
 
 /// "float32", "bfloat16" or "float16", or "fp32", "bf16", "fp16": what weights can be kept in.
 /// Throws mos::Error(kUsage).

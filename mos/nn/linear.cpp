@@ -88,6 +88,11 @@ bool LinearImpl::runs_fused(const Tensor& x) const {
 Tensor LinearImpl::forward(const Tensor& x, const Tensor& residual) {
   // Before the layer is applied: an observer may count on the weights not having been asked yet.
   if (input_observer) input_observer(x);
+  const auto y = transform(x, residual);
+  return output_change ? output_change(x, y) : y;
+}
+
+Tensor LinearImpl::transform(const Tensor& x, const Tensor& residual) const {
   if constexpr (kFusedKernelsBuilt) {
     if (runs_fused(x)) return kernels::fused::linear(x, weight, bias, residual);
   }
@@ -154,8 +159,8 @@ Tensor Conv2dImpl::convolve(const Tensor& x) const {
 
 Tensor Conv2dImpl::forward(const Tensor& x, const Summands& summands) {
   if (input_observer) input_observer(patches(x));
-  if (runs_fused(x)) return forward_fused(x, summands);
-  return add_summands(convolve(x), summands);
+  const auto y = runs_fused(x) ? forward_fused(x, summands) : add_summands(convolve(x), summands);
+  return output_change ? output_change(x, y) : y;
 }
 
 Conv2d conv1x1(std::int64_t in_channels, std::int64_t out_channels) {

@@ -37,9 +37,10 @@ enum class Engine {
   kFused,
 };
 
-/// The two seams of every linear layer and convolution: an attachable low-rank update (tuning) and
-/// an observer of its inputs (fusion). A convolution with a k×k kernel is linear in its patches: I
-/// then counts the numbers of one patch, channels · k · k.
+/// The seams of every linear layer and convolution: an attachable low-rank update (tuning), an
+/// observer of its inputs (fusion), and what is added at some positions alone (regions). A
+/// convolution with a k×k kernel is linear in its patches: I then counts the numbers of one patch,
+/// channels · k · k.
 class LoraLayer : public torch::nn::Module {
  public:
   torch::Tensor weight;  ///< [O,I], or [O,channels,k,k] of a convolution.
@@ -51,6 +52,10 @@ class LoraLayer : public torch::nn::Module {
   /// Sees every input with the features last, [..., I], before the layer is applied: of a
   /// convolution one row for each place of the kernel.
   std::function<void(const torch::Tensor&)> input_observer;
+
+  /// Gives the output in the place of y, for input x: of a linear layer x [...,I] and y [...,O], of
+  /// a convolution x [B,I,H,W] and y [B,O,H',W']. Summands are in y. Empty: y it is.
+  std::function<torch::Tensor(const torch::Tensor& x, const torch::Tensor& y)> output_change;
 
   Engine engine = Engine::kLibTorch;
 
@@ -88,6 +93,7 @@ class LinearImpl : public LoraLayer {
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual = {});
 
  private:
+  torch::Tensor transform(const torch::Tensor& x, const torch::Tensor& residual) const;
   bool runs_fused(const torch::Tensor& x) const;
 };
 TORCH_MODULE(Linear);
@@ -107,6 +113,9 @@ class Conv2dImpl : public LoraLayer {
   explicit Conv2dImpl(const Conv2dOptions& options);
   /// x [B,I,H,W] -> [B,O,H',W'], in x's memory format, with the summands added.
   torch::Tensor forward(const torch::Tensor& x, const Summands& summands = {});
+
+  std::int64_t stride() const { return stride_; }
+  std::int64_t padding() const { return padding_; }
 
  private:
   bool runs_fused(const torch::Tensor& x) const;

@@ -6,16 +6,18 @@
 #include <array>
 #include <cctype>
 
+#include "mos/base/text.h"
+
 namespace mos::text {
 namespace {
 
 constexpr std::string_view kNone;
 
-bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
+bool is_ascii_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
-bool is_word_letter(char c) { return is_letter(c) || is_digit(c) || c == '_'; }
+bool is_word_letter(char c) { return is_ascii_letter(c) || is_digit(c) || c == '_'; }
 
-bool is_number(std::string_view text) {
+bool is_decimal(std::string_view text) {
   const auto allowed = [](char c) { return is_digit(c) || c == '.' || c == '-' || c == ' '; };
   return std::any_of(text.begin(), text.end(), is_digit) &&
          std::all_of(text.begin(), text.end(), allowed);
@@ -39,7 +41,7 @@ std::string_view file_tag(std::string_view prompt) {
   return bracketed(prompt, '<', '>', [](std::string_view inside) {
     const auto colon = inside.find(':');
     return colon != inside.npos && colon > 0 &&
-           std::all_of(inside.begin(), inside.begin() + colon, is_letter);
+           std::all_of(inside.begin(), inside.begin() + colon, is_ascii_letter);
   });
 }
 
@@ -64,17 +66,28 @@ std::string_view trailing_factor(std::string_view prompt) {
 std::string_view weight(std::string_view prompt) {
   const auto ends_in_number = [](std::string_view inside) {
     const auto colon = inside.rfind(':');
-    return colon != inside.npos && is_number(inside.substr(colon + 1));
+    return colon != inside.npos && is_decimal(inside.substr(colon + 1));
   };
   const auto part = bracketed(prompt, '(', ')', ends_in_number);
   if (!part.empty()) return part;
   for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
     const auto pair = prompt.substr(i, 2);
     const bool is_raised =
-        pair == "++" && i > 0 && (is_letter(prompt[i - 1]) || prompt[i - 1] == ')');
+        pair == "++" && i > 0 && (is_ascii_letter(prompt[i - 1]) || prompt[i - 1] == ')');
     if (pair == "((" || pair == "[[" || is_raised) return pair;
   }
   return kNone;
+}
+
+/// `(word:nan)`.
+std::string_view no_weight(std::string_view prompt) {
+  return bracketed(prompt, '(', ')', [](std::string_view inside) {
+    const auto colon = inside.rfind(':');
+    if (colon == inside.npos) return false;
+    auto number = lower_ascii(trimmed(inside.substr(colon + 1)));
+    if (number.starts_with('-') || number.starts_with('+')) number.erase(0, 1);
+    return number == "nan" || number == "inf" || number == "infinity";
+  });
 }
 
 /// `[from:to:0.5]`, `[a|b]`.
@@ -82,7 +95,7 @@ std::string_view change(std::string_view prompt) {
   return bracketed(prompt, '[', ']', [](std::string_view inside) {
     const auto colon = inside.rfind(':');
     return inside.find('|') != inside.npos ||
-           (colon != inside.npos && is_number(inside.substr(colon + 1)));
+           (colon != inside.npos && is_decimal(inside.substr(colon + 1)));
   });
 }
 
@@ -90,6 +103,14 @@ std::string_view change(std::string_view prompt) {
 std::string_view choice(std::string_view prompt) {
   return bracketed(prompt, '{', '}',
                    [](std::string_view inside) { return inside.find('|') != inside.npos; });
+}
+
+/// `{red|blue`, which nothing closes.
+std::string_view open_choice(std::string_view prompt) {
+  const auto open = prompt.rfind('{');
+  if (open == prompt.npos || (open > 0 && prompt[open - 1] == '\\')) return kNone;
+  const auto rest = prompt.substr(open);
+  return rest.find('}') == rest.npos && rest.find('|') != rest.npos ? rest : kNone;
 }
 
 /// `__colour__`.
@@ -131,7 +152,7 @@ std::string as_option(std::string_view tag) {
   auto name = tag.substr(tag.find(':') + 1);
   name.remove_suffix(1);
   const auto colon = name.rfind(':');
-  if (colon == name.npos || !is_number(name.substr(colon + 1))) {
+  if (colon == name.npos || !is_decimal(name.substr(colon + 1))) {
     return fmt::format("{}.safetensors", name);
   }
   return fmt::format("{}.safetensors={}", name.substr(0, colon), name.substr(colon + 1));
@@ -146,7 +167,9 @@ constexpr std::array kKinds = {
     Kind{embedding_tag, "; write the word alone and give its file with --concept", true},
     Kind{trailing_factor, ", since words have no weights behind a bracket; write (words:1.4)",
          true},
+    Kind{no_weight, ", since it ends in no weight; write (words:1.4)", true},
     Kind{named_choice, ", since no lists of words are read; write {a|b}", true},
+    Kind{open_choice, ", since nothing closes its brace; write {a|b}", true},
     Kind{weight, ", since words have no weights in plain text"},
     Kind{change, ", since a prompt is the same in every step"},
     Kind{choice, ", since nothing is drawn by chance in plain text"},

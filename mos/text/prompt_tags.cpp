@@ -29,7 +29,7 @@ double scale_of(std::string_view text, std::string_view tag) {
 std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   const auto colon = inside.find(':');
   if (colon == inside.npos) return std::nullopt;
-  const auto kind = inside.substr(0, colon);
+  const auto kind = lower_ascii(std::string(inside.substr(0, colon)));
   if (kind == "hypernet") refuse(tag, "names a hypernetwork, which is not supported");
   // Other brackets are words of concepts, or text.
   if (kind != "lora" && kind != "lyco") return std::nullopt;

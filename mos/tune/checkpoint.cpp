@@ -88,22 +88,24 @@ io::StateDict moments_of(const io::SafetensorsFile& file, const std::string& ori
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
+void save_checkpoint(const CheckpointPlace& place, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
                      const train::Optimiser& optimiser) {
-  io::StateDict dict;
+  io::LazyDict dict;
   for (const auto& parameter : attached.parameters()) {
-    dict[kValues + parameter.name] = parameter.value.detach();
+    dict[kValues + parameter.name] = io::lazy_tensor(parameter.value.detach());
   }
   // With the moments a run goes on as if it had never stopped, to the last bit.
-  for (const auto& [name, moment] : optimiser.state()) dict[kMoments + name] = moment;
+  for (const auto& [name, moment] : optimiser.state()) {
+    dict[kMoments + name] = io::lazy_tensor(moment);
+  }
   const Json run = {{"step", state.step},
                     {"previewed", state.previewed},
                     {"frozen", state.frozen},
                     {"smoothed_loss", state.smoothed_loss}};
   auto metadata = entries_of(identity);
   metadata["run"] = run.dump();
-  io::save_safetensors(path, dict, metadata);
+  io::write_safetensors(place.path, std::move(dict), metadata, {.unplaced = place.unplaced});
 }
 
 bool is_checkpoint(const std::filesystem::path& path) {

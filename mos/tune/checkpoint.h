@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "mos/base/file.h"
 #include "mos/io/state_dict.h"
 #include "mos/train/optimiser.h"
 #include "mos/tune/attached_concept.h"
@@ -22,8 +23,14 @@ struct RunState {
   double smoothed_loss = 0.0;
 };
 
+/// Where a checkpoint goes, and what becomes of one that cannot go there.
+struct CheckpointPlace {
+  std::filesystem::path path;
+  Unplaced unplaced = Unplaced::kDiscard;
+};
+
 /// Writes values, moments and state in one step. Throws mos::Error(kIo).
-void save_checkpoint(const std::filesystem::path& path, const RunIdentity& identity,
+void save_checkpoint(const CheckpointPlace& place, const RunIdentity& identity,
                      const RunState& state, const AttachedConcept& attached,
                      const train::Optimiser& optimiser);
 

@@ -12,6 +12,7 @@
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
 #include "mos/io/image.h"
+#include "mos/tune/mask.h"
 
 namespace mos::tune {
 
@@ -21,7 +22,6 @@ using torch::Tensor;
 namespace {
 
 constexpr std::int64_t kSmallestSide = 16;  // pixels; less cannot show a concept
-constexpr int kMaskThreshold = 127;         // brighter is subject
 
 /// Words in a list or in one text.
 std::vector<std::string> words_of(const Json& description) {
@@ -119,33 +119,10 @@ class DatasetReader {
   }
 
   void read_mask(TrainingPicture& picture, const fs::path& path) {
-    const auto image = io::read_image(path).pixels;
-    if (image.size(0) != picture.pixels.size(0) || image.size(1) != picture.pixels.size(1)) {
-      problem(path, fmt::format("is {}x{} pixels, but its picture is {}x{}", image.size(1),
-                                image.size(0), picture.pixels.size(1), picture.pixels.size(0)));
-      return;
-    }
-    const auto mask = mask_of(image, path);
-    if (!mask.defined()) return;
-    if ((mask > kMaskThreshold).any().item<bool>()) {
-      picture.mask = mask;
-    } else {
-      problem(path, "selects nothing: no pixel is white");
-    }
-  }
-
-  /// uint8 [H,W]; undefined after reporting a mask with colours.
-  Tensor mask_of(const Tensor& image, const fs::path& path) {
-    if (image.size(2) == 1) return image.select(2, 0).contiguous();
-    const auto colour = image.narrow(2, 0, 3);
-    const bool grey = (colour == colour.narrow(2, 0, 1)).all().item<bool>();
-    if (!grey) {
-      problem(path, "is a colour picture; expected a mask in black and white");
-      return {};
-    }
-    auto mask = colour.select(2, 0).contiguous();
-    if (image.size(2) == 4) mask = torch::minimum(mask, image.select(2, 3));
-    return mask;
+    auto read =
+        mask_of_image(io::read_image(path).pixels, picture.pixels.size(0), picture.pixels.size(1));
+    picture.mask = std::move(read.mask);
+    if (!read.problem.empty()) problem(path, read.problem);
   }
 
   void read_caption(TrainingPicture& picture, const fs::path& path) {

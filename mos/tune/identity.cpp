@@ -80,17 +80,23 @@ std::string options_difference(const std::string& before, const std::string& now
   return difference.empty() ? "other options" : difference;
 }
 
+/// Without what changes nothing that is learned.
+TuneOptions learning_of(const TuneOptions& options) {
+  auto learning = options;
+  learning.run = {};
+  learning.run.seed = options.run.seed;
+  // It decides what the file keeps of the gates, not what these become.
+  learning.weights.neuron_threshold = WeightOptions().neuron_threshold;
+  return learning;
+}
+
 }  // namespace
 
 RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& dataset,
                         const TuneOptions& options, std::int64_t threads) {
-  auto learning = options;
-  learning.run = {};
-  learning.run.seed = options.run.seed;
+  auto learning = learning_of(options);
   learning.run.dtype = nn::name_of(base.dtype());
   learning.run.threads = threads;
-  // It decides what the file keeps of the gates, not what these become.
-  learning.weights.neuron_threshold = WeightOptions().neuron_threshold;
   auto asked = write_options(learning);
   asked["device"] = base.device().str();
   Json settings = {{"scheduler", relevant(base.settings.scheduler_config)}};
@@ -110,6 +116,22 @@ std::map<std::string, std::string> entries_of(const RunIdentity& identity) {
           {"settings", identity.settings},
           {"data", identity.data},
           {"program", identity.program}};
+}
+
+std::string difference_without_base(const std::map<std::string, std::string>& before,
+                                    const ConceptDataset& dataset, const TuneOptions& options) {
+  const auto data = before.find("data"), asked = before.find("options");
+  if (data == before.end() || asked == before.end()) return "";
+  // Class pictures belong to the data, but they may not be painted yet.
+  if (options.prior.pictures == 0 && data->second != dataset_hash(dataset)) {
+    return "other pictures, masks or captions";
+  }
+  const auto former = parsed(asked->second);
+  auto now = write_options(learning_of(options));
+  for (const char* of_machine : {"dtype", "threads", "device"}) {
+    if (former.contains(of_machine)) now[of_machine] = former[of_machine];
+  }
+  return first_difference(former, now);
 }
 
 std::string difference_of(const std::map<std::string, std::string>& before,

@@ -30,6 +30,11 @@ RunIdentity identity_of(const diffusion::Model& base, const ConceptDataset& data
 /// run. Who computes makes no difference here.
 std::string difference_of(const std::map<std::string, std::string>& before, const RunIdentity& now);
 
+/// The same as far as it shows before the base model is loaded: in the options, which are complete,
+/// and the pictures.
+std::string difference_without_base(const std::map<std::string, std::string>& before,
+                                    const ConceptDataset& dataset, const TuneOptions& options);
+
 /// The entries for difference_of.
 std::map<std::string, std::string> entries_of(const RunIdentity& identity);
 

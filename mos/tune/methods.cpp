@@ -6,6 +6,7 @@
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/text_distance.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/tune/plan.h"
 
 namespace mos::tune {
@@ -72,7 +73,7 @@ TuneOptions method_options(const std::string& method, const std::filesystem::pat
   TuneOptions options;
   options.method = kDefaultMethod;
   Json of_methods = Json::object();
-  const auto path = base / "tune_defaults.json";
+  const auto path = base / checkpoint::kTuneDefaultsFile;
   if (std::filesystem::exists(path)) {
     auto defaults = read_json_file(path);
     of_methods = json_value<Json>(defaults, "methods", Json::object());

@@ -16,6 +16,12 @@ namespace {
 
 void check_words(const WordOptions& words) {
   const auto names = separate_words(words.words), starts = separate_words(words.initializers);
+  if (names.empty() && !words.words.empty()) {
+    refuse(
+        fmt::format("\"words\" is \"{}\", in which there is no word; leave it out for words "
+                    "after the output's name",
+                    printable(words.words.front())));
+  }
   for (auto word = names.begin(); word != names.end(); ++word) {
     if (std::find(names.begin(), word, *word) != word) {
       refuse(fmt::format("the word {} is given twice", *word));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/describe.h"
 #include "mos/base/runtime.h"
 
@@ -256,13 +257,14 @@ void describe(Visitor& visit, WordOptions& o) {
 
 template <class Visitor>
 void describe(Visitor& visit, PictureOptions& o) {
-  visit("size", o.size, "canvas side in pixels (0: the base model's)", at_least(0));
+  visit("size", o.size, "canvas side in pixels (0: the base model's)", count_of(0, kLargestSide));
   visit("framing", o.framing, "character, object (random scale), fit (whole) or zoom");
   visit("crop_probability", o.crop_probability, "how often a picture is cropped", between(0, 1));
   visit("scale_min", o.scale_min, "smallest random scale of framing object", between(0.05, 1));
   visit("scale_max", o.scale_max, "largest random scale of framing object", between(0.05, 1));
   visit("flip_probability", o.flip_probability, "how often a picture is mirrored", between(0, 1));
-  visit("variants", o.variants, "framings of a picture encoded once (0: no cache)", at_least(0));
+  visit("variants", o.variants, "framings of a picture encoded once (0: no cache)",
+        count_of(0, kMostPictures));
   visit("use_masks", o.use_masks, "read the masks of pictures");
 }
 
@@ -270,7 +272,7 @@ template <class Visitor>
 void describe(Visitor& visit, CaptionOptions& o) {
   visit("use_captions", o.use_captions, "read the captions of pictures");
   visit("shuffle", o.shuffle, "shuffle the comma-separated parts of captions");
-  visit("keep", o.keep, "parts at the start of a caption that stay in place", at_least(0));
+  visit("keep", o.keep, "parts at the start of a caption that stay in place", count_of(0, 1000));
   visit("templates", o.templates, "auto, photo, character, painting or none");
   visit("caption_lines", o.lines, "of a caption with several: first, any (drawn) or all");
   visit("caption_dropout", o.dropout, "part of the captions that become empty", between(0, 1));
@@ -279,7 +281,7 @@ void describe(Visitor& visit, CaptionOptions& o) {
 template <class Visitor>
 void describe(Visitor& visit, WeightOptions& o) {
   visit("form", o.form, "how weights change: low_rank, full, spectral or neurons");
-  visit("rank", o.rank, "LoRA rank (0: tune only the words)", at_least(0));
+  visit("rank", o.rank, "LoRA rank (0: tune only the words)", count_of(0, kHighestRank));
   visit("lora_scale", o.scale, "factor on the low-rank update", between(-100, 100));
   visit("where", o.where, "attention, transformers, cross_kv, kv or all");
   visit("lora_start", o.start, "start of LoRA's down: kaiming, gaussian or orthogonal");
@@ -315,11 +317,11 @@ void describe(Visitor& visit, PriorOptions& o) {
 
 template <class Visitor>
 void describe(Visitor& visit, OptimiserOptions& o) {
-  visit("steps", o.steps, "optimiser steps", at_least(1));
-  visit("batch", o.batch, "pictures in a batch", at_least(1));
-  visit("accumulate", o.accumulate, "batches for each step", at_least(1));
+  visit("steps", o.steps, "optimiser steps", count_of(1, kMostSteps));
+  visit("batch", o.batch, "pictures in a batch", count_of(1, kMostAtATime));
+  visit("accumulate", o.accumulate, "batches for each step", count_of(1, kMostPictures));
   visit("micro_batch", o.micro_batch, "pictures for one thread alone (0: all for all)",
-        at_least(0));
+        count_of(0, kMostAtATime));
   visit("embedding_rate", o.embedding_rate, "learning rate of the words", between(0, 1));
   visit("text_rate", o.text_rate, "learning rate of the text encoder's weights", between(0, 1));
   visit("unet_rate", o.unet_rate, "learning rate of the U-Net's weights", between(0, 1));
@@ -338,20 +340,21 @@ void describe(Visitor& visit, RunOptions& o) {
   visit("dtype", o.dtype, "of the frozen networks: auto, float32 or bfloat16",
         one_of({"auto", "float32", "bfloat16"}));
   visit("threads", o.threads, "CPU threads (0: one for each core)", between(0, kMostThreads));
-  visit("checkpoint_every", o.checkpoint_every, "steps between checkpoints (0: on Ctrl-C)",
-        at_least(0));
+  visit("checkpoint_every", o.checkpoint_every,
+        "steps between checkpoints (0: only when it is stopped)", count_of(0, kMostSteps));
   visit("preview_every", o.preview_every, "steps between sample pictures (0: at the end)",
-        at_least(0));
+        count_of(0, kMostSteps));
   visit("preview_prompts", o.preview_prompts, "prompts; <TOK> stands for the concept");
   visit("preview_scales", o.preview_scales, "LoRA scales of the sample pictures", between(-10, 10));
-  visit("preview_pictures", o.preview_pictures, "pictures for each prompt (0: none)", at_least(0));
+  visit("preview_pictures", o.preview_pictures, "pictures for each prompt (0: none)",
+        count_of(0, kMostAtATime));
   visit("preview_steps", o.preview_steps, "denoising steps of sample pictures", between(1, 1000));
   visit("preview_guidance", o.preview_guidance, "guidance of sample pictures", between(0, 100));
 }
 
 template <class Visitor>
 void describe(Visitor& visit, TuneOptions& o) {
-  visit("method", o.method, "a row of docs/tuning.md; sets the options below",
+  visit("method", o.method, "what is trained and how; sets the options below",
         one_of(method_names()));
   describe(visit, o.words);
   describe(visit, o.pictures);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "mos/base/file.h"
 #include "mos/base/maker.h"
 #include "mos/base/record.h"
+#include "mos/base/stopwatch.h"
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
@@ -68,6 +70,44 @@ std::pair<std::int64_t, std::size_t> numbers_of_preview(const std::string& name)
   return {*step, *prompt};
 }
 
+std::int64_t rows_at_a_time(const RunOptions& run) {
+  return static_cast<std::int64_t>(run.preview_prompts.size() * run.preview_scales.size());
+}
+
+/// One row of a picture: a prompt with the concept as it is now.
+class SampleRow {
+ public:
+  SampleRow(const diffusion::Model& base, const AttachedConcept& attached,
+            const TuneOptions& options)
+      : base_(base),
+        attached_(attached),
+        guidance_(options.run.preview_guidance),
+        noise_(starting_noise(base, options)),
+        scheduler_(diffusion::make_scheduler("dpm++", base.settings.scheduler_config)) {}
+
+  Tensor denoise(const std::string& prompt, std::int64_t steps, const CancelToken* cancel) const {
+    const diffusion::DenoiseInputs inputs{.unet = base_.unet,
+                                          .scheduler = scheduler_.get(),
+                                          .steps = steps,
+                                          .noise = noise_,
+                                          .cond = encode(prompt),
+                                          .uncond = encode(""),
+                                          .guidance_scale = guidance_};
+    return diffusion::denoise(inputs, {}, cancel);
+  }
+
+ private:
+  nn::Conditioning encode(const std::string& prompt) const {
+    return attached_.encode(std::span(&prompt, 1));
+  }
+
+  const diffusion::Model& base_;
+  const AttachedConcept& attached_;
+  double guidance_;
+  Tensor noise_;
+  std::unique_ptr<diffusion::Scheduler> scheduler_;
+};
+
 }  // namespace
 
 std::filesystem::path preview_path(const std::filesystem::path& folder, std::int64_t step,
@@ -98,36 +138,28 @@ std::vector<std::filesystem::path> preview_paths(const std::filesystem::path& fo
   return paths;
 }
 
-std::vector<std::filesystem::path> write_previews(const std::filesystem::path& folder,
-                                                  std::int64_t step, const diffusion::Model& base,
-                                                  AttachedConcept& attached,
-                                                  const TuneOptions& options,
-                                                  const CancelToken* cancel) {
+void write_previews(const std::filesystem::path& folder, std::int64_t step,
+                    const diffusion::Model& base, AttachedConcept& attached,
+                    const TuneOptions& options, const PreviewHooks& hooks) {
   const auto& run = options.run;
-  std::vector<std::filesystem::path> written;
-  if (run.preview_pictures == 0 || run.preview_scales.empty()) return written;
+  if (run.preview_pictures == 0 || run.preview_scales.empty()) return;
   torch::NoGradGuard no_grad;
   make_folders(folder);
-  const auto noise = starting_noise(base, options);
-  const auto scheduler = diffusion::make_scheduler("dpm++", base.settings.scheduler_config);
-  const auto encode = [&](const std::string& prompt) {
-    return attached.encode(std::span(&prompt, 1));
-  };
+  const SampleRow row(base, attached, options);
+  const Stopwatch watch;
+  std::int64_t rows = 0;
+  const auto all = rows_at_a_time(run);
   for (std::size_t p = 0; p < run.preview_prompts.size(); ++p) {
     const auto prompt = fill_placeholder(run.preview_prompts[p], concept_phrase(options.words));
     std::vector<Tensor> cells;
     for (const auto scale : run.preview_scales) {
       const ScopedScale scaled(attached, scale);
-      const diffusion::DenoiseInputs inputs{.unet = base.unet,
-                                            .scheduler = scheduler.get(),
-                                            .steps = run.preview_steps,
-                                            .noise = noise,
-                                            .cond = encode(prompt),
-                                            .uncond = encode(""),
-                                            .guidance_scale = run.preview_guidance};
-      const auto pictures =
-          diffusion::decode_latents(base.vae, diffusion::denoise(inputs, {}, cancel));
+      const auto latents = row.denoise(prompt, run.preview_steps, hooks.cancel);
+      const auto pictures = diffusion::decode_latents(base.vae, latents);
       for (std::int64_t i = 0; i < pictures.size(0); ++i) cells.push_back(pictures[i]);
+      if (!hooks.progress) continue;
+      hooks.progress(
+          {.stage = "painting samples", .step = ++rows, .total = all, .seconds = watch.seconds()});
     }
     const auto path = preview_path(folder, step, p + 1);
     io::write_png(path, io::make_grid(cells, run.preview_pictures, kGridGap),
@@ -135,9 +167,34 @@ std::vector<std::filesystem::path> write_previews(const std::filesystem::path& f
                    {"step", std::to_string(step)},
                    {kProgramKey, maker_record("mos tune")},
                    {"lora_scales", fmt::format("{}", fmt::join(run.preview_scales, ", "))}});
-    written.push_back(path);
+    if (hooks.painted) hooks.painted(path);
   }
-  return written;
+}
+
+std::int64_t preview_rows(const TuneOptions& options) {
+  const auto& run = options.run;
+  if (run.preview_pictures == 0) return 0;
+  const auto steps = options.optimiser.steps;
+  const auto every = run.preview_every > 0 ? run.preview_every : steps;
+  const auto times = steps / every + (steps % every == 0 ? 0 : 1);  // at the end in any case
+  return times * rows_at_a_time(run);
+}
+
+double trial_of_previews(const diffusion::Model& base, const AttachedConcept& attached,
+                         const TuneOptions& options) {
+  const auto rows = preview_rows(options);
+  if (rows == 0) return 0.0;
+  torch::NoGradGuard no_grad;
+  constexpr std::int64_t kTrialSteps = 2;
+  const auto& run = options.run;
+  const auto steps = std::min(kTrialSteps, run.preview_steps);
+  const auto prompt = fill_placeholder(run.preview_prompts[0], concept_phrase(options.words));
+  Stopwatch watch;
+  const auto latents = SampleRow(base, attached, options).denoise(prompt, steps, nullptr);
+  const double step = watch.lap() / static_cast<double>(steps);
+  diffusion::decode_latents(base.vae, latents);
+  const double row = step * static_cast<double>(run.preview_steps) + watch.lap();
+  return row * static_cast<double>(rows);
 }
 
 }  // namespace mos::tune

@@ -179,10 +179,7 @@ std::string prior_prompt(const TuneOptions& options) {
 fs::path prior_place(const fs::path& folder, const diffusion::Model& base,
                      const TuneOptions& options) {
   constexpr std::size_t kDigits = 12;
-  const auto record = record_of(base, options).dump();
-  Sha256 sha;
-  sha.update(record.data(), record.size());
-  return folder / sha.hex().substr(0, kDigits);
+  return folder / sha256_of(record_of(base, options).dump()).substr(0, kDigits);
 }
 
 std::vector<TrainingPicture> prior_pictures(const diffusion::Model& base,

@@ -43,7 +43,8 @@ concepts::ConceptDelta Run::finish() {
     const auto every = options_.run.checkpoint_every;
     if (every > 0 && step % every == 0 && step < total) save();
   }
-  const bool is_kept = save();  // the steps are all done: from here on nothing may lose them
+  // The steps are all done: from here on nothing may lose them.
+  const bool is_kept = save(Unplaced::kKeepBeside);
   refuse_nothing(is_kept);
   show();
   auto delta = trainer_.attached().snapshot();
@@ -60,12 +61,13 @@ void Run::take_up_checkpoint() {
                         hooks_.checkpoint.string()));
 }
 
-/// Whether the run now stands in its checkpoint.
-bool Run::save() {
+/// Whether the run now stands in its checkpoint. One that cannot take its place is kept beside it
+/// only where no other follows, else each would leave a copy.
+bool Run::save(Unplaced unplaced) {
   if (hooks_.checkpoint.empty()) return false;
   tried_step_ = trainer_.state().step;
   try {
-    trainer_.save(hooks_.checkpoint, identity_);
+    trainer_.save({hooks_.checkpoint, unplaced}, identity_);
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
@@ -76,7 +78,7 @@ bool Run::save() {
 }
 
 void Run::stop() {
-  const auto how = save()
+  const auto how = save(Unplaced::kKeepBeside)
                        ? fmt::format("the same command goes on from {}", hooks_.checkpoint.string())
                        : std::string("these steps were not saved");
   throw Error(ErrorKind::kCancelled,
@@ -115,17 +117,14 @@ void Run::show() {
   if (hooks_.preview_folder.empty()) return;
   const auto step = trainer_.state().step;
   if (tried_step_ != step) save();  // painting can be cancelled, too
-  std::vector<std::filesystem::path> written;
   try {
-    written = write_previews(hooks_.preview_folder, step, base_, trainer_.attached(), options_,
-                             hooks_.cancel);
+    write_previews(
+        hooks_.preview_folder, step, base_, trainer_.attached(), options_,
+        {.painted = hooks_.preview, .progress = hooks_.progress, .cancel = hooks_.cancel});
   } catch (const Error& error) {
     const bool is_black = error.kind() == ErrorKind::kMismatch;
     if (error.kind() != ErrorKind::kIo && !is_black) throw;
     log::warn(fmt::format("sample pictures of step {} are missing: {}", step, error.what()));
-  }
-  for (const auto& path : written) {
-    if (hooks_.preview) hooks_.preview(path);
   }
   trainer_.note_previews();
 }

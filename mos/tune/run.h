@@ -23,7 +23,7 @@ class Run {
 
  private:
   void take_up_checkpoint();
-  bool save();
+  bool save(Unplaced unplaced = Unplaced::kDiscard);
   [[noreturn]] void stop();
   bool previews_are_due() const;
   void refuse_nothing(bool is_kept) const;

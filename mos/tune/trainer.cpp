@@ -275,8 +275,8 @@ std::optional<ScopedThreads> Trainer::alone_where_shares_are() const {
   return has_shares() ? std::make_optional<ScopedThreads>(1) : std::nullopt;
 }
 
-void Trainer::save(const std::filesystem::path& path, const RunIdentity& identity) const {
-  save_checkpoint(path, identity, state_, attached_, *optimiser_);
+void Trainer::save(const CheckpointPlace& place, const RunIdentity& identity) const {
+  save_checkpoint(place, identity, state_, attached_, *optimiser_);
 }
 
 void Trainer::resume(const std::filesystem::path& path, const RunIdentity& identity) {

@@ -47,7 +47,7 @@ class Trainer {
   /// where each thread computes shares of a batch alone and their number changes nothing.
   std::int64_t dividing_threads() const;
 
-  void save(const std::filesystem::path& path, const RunIdentity& identity) const;
+  void save(const CheckpointPlace& place, const RunIdentity& identity) const;
   void resume(const std::filesystem::path& path, const RunIdentity& identity);
 
  private:

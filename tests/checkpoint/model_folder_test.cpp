@@ -58,7 +58,7 @@ TEST_F(ModelFolder, MayHaveWeightsOfAllKindsInItsParts) {
         "unet/diffusion_pytorch_model.safetensors.index.json", "vae/diffusion_pytorch_model.bin",
         "text_encoder/model.safetensors", "text_encoder/pytorch_model.bin", "tokenizer/vocab.json",
         "tokenizer/added_tokens.json", "scheduler/scheduler_config.json", "unet/.DS_Store",
-        "upscaler/preprocessor_config.json", "vae/latent_colours.json"}) {
+        "upscaler/preprocessor_config.json", "vae/latent_colours.json", "sample_defaults.json"}) {
     write_text_file(folder_ / file, "");
   }
   EXPECT_EQ(refusal(), "");

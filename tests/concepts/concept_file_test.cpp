@@ -30,9 +30,9 @@ using mos::io::TorchValue;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr const char* kQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
-constexpr const char* kConv = "mid_block.resnets.0.conv1";
-constexpr const char* kText = "text_model.encoder.layers.0.mlp.fc1";
+constexpr const char* kWrittenQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+constexpr const char* kWrittenConv = "mid_block.resnets.0.conv1";
+constexpr const char* kTextLayer = "text_model.encoder.layers.0.mlp.fc1";
 
 class ConceptFiles : public testing::Test {
  protected:
@@ -44,10 +44,11 @@ class ConceptFiles : public testing::Test {
   /// of 2.
   ConceptDelta lora(torch::ScalarType dtype) {
     ConceptDelta delta;
-    delta.updates[kUNet][kQuery] = LowRank{random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
-    delta.updates[kUNet][kConv] =
+    delta.updates[kUNet][kWrittenQuery] =
+        LowRank{random({3, 8}, dtype), random({8, 3}, dtype), 1.0 / 3.0};
+    delta.updates[kUNet][kWrittenConv] =
         LowRank{random({4, 8, 3, 3}, dtype), random({8, 4, 1, 1}, dtype), 0.7};
-    delta.updates[kTextEncoder][kText] =
+    delta.updates[kTextEncoder][kTextLayer] =
         LowRank{random({3, 6}, dtype), random({24, 3}, dtype), 1.0};
     return delta;
   }
@@ -111,9 +112,10 @@ TEST_F(ConceptFiles, TheAuthorsFileHasTheScaleInItsFactors) {
   ASSERT_NE(params->find("new_concept_embedding"), nullptr);
   const auto read = mos::concepts::load_concept(path);
   EXPECT_TRUE(read.words[1].rows.first().equal(delta.words[1].rows.first()));
-  EXPECT_EQ(read.of(kUNet).at(kConv).low_rank().scale, 1.0);
-  EXPECT_TRUE(torch::allclose(lora_update(read.of(kUNet).at(kConv).low_rank()),
-                              lora_update(delta.of(kUNet).at(kConv).low_rank()), 1e-5, 1e-6));
+  EXPECT_EQ(read.of(kUNet).at(kWrittenConv).low_rank().scale, 1.0);
+  EXPECT_TRUE(torch::allclose(lora_update(read.of(kUNet).at(kWrittenConv).low_rank()),
+                              lora_update(delta.of(kUNet).at(kWrittenConv).low_rank()), 1e-5,
+                              1e-6));
 }
 
 TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
@@ -126,7 +128,7 @@ TEST_F(ConceptFiles, ATuckerDecompositionIsTheConvolutionItStandsFor) {
   const auto delta = mos::concepts::load_concept(path);
   const auto picture = random({1, 3, 6, 6});
   const auto expected = torch::conv2d(torch::conv2d(torch::conv2d(picture, down), mid), up);
-  const auto update = lora_update(*delta.of(kUNet).at(kConv).as_pair());
+  const auto update = lora_update(*delta.of(kUNet).at(kWrittenConv).as_pair());
   EXPECT_TRUE(torch::allclose(torch::conv2d(picture, update), expected, 1e-4, 1e-4));
 }
 
@@ -134,9 +136,10 @@ TEST_F(ConceptFiles, KohyasScaleIsAlphaOverRank) {
   const std::string name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
   StateDict dict = {{name + ".lora_down.weight", random({4, 8})},
                     {name + ".lora_up.weight", random({8, 4})}};
-  EXPECT_EQ(mos::concepts::load_concept(save(dict)).of(kUNet).at(kQuery).low_rank().scale, 1.0);
+  EXPECT_EQ(mos::concepts::load_concept(save(dict)).of(kUNet).at(kWrittenQuery).low_rank().scale,
+            1.0);
   dict[name + ".alpha"] = torch::tensor(std::int64_t{1});  // as sd-scripts' extraction writes it
-  const auto pair = mos::concepts::load_concept(save(dict)).of(kUNet).at(kQuery).low_rank();
+  const auto pair = mos::concepts::load_concept(save(dict)).of(kUNet).at(kWrittenQuery).low_rank();
   EXPECT_EQ(pair.scale, 0.25);
   const auto expected =
       0.25 * dict.at(name + ".lora_up.weight").matmul(dict.at(name + ".lora_down.weight"));
@@ -144,17 +147,17 @@ TEST_F(ConceptFiles, KohyasScaleIsAlphaOverRank) {
 }
 
 TEST_F(ConceptFiles, PeftsScaleIsReadFromItsConfiguration) {
-  const std::string layer = std::string("base_model.model.") + kQuery;
+  const std::string layer = std::string("base_model.model.") + kWrittenQuery;
   const auto path = save(
       {{layer + ".lora_A.weight", random({4, 8})}, {layer + ".lora_B.weight", random({8, 4})}});
   mos::write_text_file(folder_ / "adapter_config.json", R"({"r": 4, "lora_alpha": 16})");
-  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 4.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kWrittenQuery).low_rank().scale, 4.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "alpha_pattern": {"attn1.to_q": 8}})");
-  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 2.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kWrittenQuery).low_rank().scale, 2.0);
   mos::write_text_file(folder_ / "adapter_config.json",
                        R"({"lora_alpha": 16, "use_rslora": true})");
-  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kQuery).low_rank().scale, 8.0);
+  EXPECT_EQ(mos::concepts::load_concept(path).of(kUNet).at(kWrittenQuery).low_rank().scale, 8.0);
 }
 
 TEST_F(ConceptFiles, EmbeddingsOfEveryProgramAreWords) {
@@ -233,7 +236,7 @@ TEST_F(ConceptFiles, NanAndInfinityAreRefusedWithFileAndTensor) {
         tensor = with(tensor.clone(), value);
       }
     }
-    EXPECT_THAT(message(pair), HasSubstr(std::string(kConv) + " (up)"));
+    EXPECT_THAT(message(pair), HasSubstr(std::string(kWrittenConv) + " (up)"));
   }
 }
 
@@ -286,8 +289,8 @@ TEST_F(ConceptFiles, EveryHalfPairIsNamed) {
   dict.erase("lora_unet_mid_block_resnets_0_conv1.lora_up.weight");
   dict.erase("lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight");
   const auto message = refusal(dict);
-  EXPECT_THAT(message, HasSubstr(std::string("the up factor of unet/") + kConv));
-  EXPECT_THAT(message, HasSubstr(std::string("the down factor of text_encoder/") + kText));
+  EXPECT_THAT(message, HasSubstr(std::string("the up factor of unet/") + kWrittenConv));
+  EXPECT_THAT(message, HasSubstr(std::string("the down factor of text_encoder/") + kTextLayer));
 }
 
 TEST_F(ConceptFiles, AnAlphaThatIsNoNumberIsRefused) {
@@ -317,6 +320,14 @@ TEST_F(ConceptFiles, UnexpectedKeysAreNamedOrLeftOut) {
       mos::concepts::read_concept_file(save(dict), mos::concepts::UnexpectedKeys::kLeaveOut);
   EXPECT_EQ(file.keys.summary(), "9 keys matched, 0 missing, 2 unexpected");
   EXPECT_EQ(file.delta.of(kUNet).size(), 2U);
+}
+
+TEST_F(ConceptFiles, OneKeyIsNoneOfSeveral) {
+  auto dict = kohya();
+  dict["apples"] = random({1});
+  EXPECT_THAT(refusal(dict), HasSubstr("1 key does not fit: apples"));
+  dict = {{"emb_params", torch::ones({1, 8}, torch::kInt32)}};
+  EXPECT_THAT(refusal(dict), HasSubstr("not Int [1, 8]"));
 }
 
 TEST_F(ConceptFiles, OfManyKeysThatMeanNothingAFewAreNamedAndTheRestCounted) {

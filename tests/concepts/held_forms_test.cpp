@@ -19,8 +19,9 @@ using mos::concepts::reduced_to;
 using testing::HasSubstr;
 using torch::Tensor;
 
-constexpr const char* kQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";  // 16×16
-constexpr const char* kConv = "mid_block.resnets.0.conv1";                                // 3×3
+constexpr const char* kHeldQuery =
+    "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";   // 16×16
+constexpr const char* kHeldConv = "mid_block.resnets.0.conv1";  // 3×3
 
 class Held : public testing::Test {
  protected:
@@ -45,15 +46,15 @@ class Held : public testing::Test {
 
 TEST_F(Held, ALohaBecomesThePairThatItIsIfTheRankIsHighEnough) {
   ConceptDelta delta;
-  delta.updates[kUNet][kQuery] = loha(16, 16);
-  delta.updates[kUNet][kConv] = loha(16, 16 * 9);
-  EXPECT_FALSE(holds(HeldForms::kPairs, delta.updates[kUNet][kQuery]));
-  EXPECT_TRUE(holds(HeldForms::kAll, delta.updates[kUNet][kQuery]));
+  delta.updates[kUNet][kHeldQuery] = loha(16, 16);
+  delta.updates[kUNet][kHeldConv] = loha(16, 16 * 9);
+  EXPECT_FALSE(holds(HeldForms::kPairs, delta.updates[kUNet][kHeldQuery]));
+  EXPECT_TRUE(holds(HeldForms::kAll, delta.updates[kUNet][kHeldQuery]));
   const auto reduced = reduced_to(HeldForms::kPairs, delta, /*rank=*/4);
   EXPECT_EQ(reduced.layers, 2);
   EXPECT_LT(reduced.relative_error, 1e-6);
   for (const auto& [layer, shape] :
-       {std::pair{kQuery, std::vector<std::int64_t>{16, 16}}, {kConv, {16, 16, 3, 3}}}) {
+       {std::pair{kHeldQuery, std::vector<std::int64_t>{16, 16}}, {kHeldConv, {16, 16, 3, 3}}}) {
     const auto weight = torch::zeros(shape);
     const auto& pair = reduced.delta.of(kUNet).at(layer);
     EXPECT_EQ(pair.low_rank().down.dim(), weight.dim()) << layer;  // as other programs want it
@@ -65,15 +66,15 @@ TEST_F(Held, ALohaBecomesThePairThatItIsIfTheRankIsHighEnough) {
 
 TEST_F(Held, OfLowerRankWhatIsLostIsSaid) {
   ConceptDelta delta;
-  delta.updates[kUNet][kQuery] = loha(16, 16);
+  delta.updates[kUNet][kHeldQuery] = loha(16, 16);
   const auto pair = delta.updates[kTextEncoder]["kept"] =
       LowRank{random({3, 4}), random({4, 3}), 0.5};
   const auto reduced = reduced_to(HeldForms::kPairs, delta, /*rank=*/1);
   const auto weight = torch::zeros({16, 16});
-  const auto whole = delta.of(kUNet).at(kQuery).difference(weight);
-  const auto rest = reduced.delta.of(kUNet).at(kQuery).difference(weight) - whole;
+  const auto whole = delta.of(kUNet).at(kHeldQuery).difference(weight);
+  const auto rest = reduced.delta.of(kUNet).at(kHeldQuery).difference(weight) - whole;
   EXPECT_NEAR(reduced.relative_error, (rest.norm() / whole.norm()).item<double>(), 1e-5);
-  EXPECT_EQ(reduced.worst_layer, kQuery);
+  EXPECT_EQ(reduced.worst_layer, kHeldQuery);
   EXPECT_EQ(reduced.layers, 1);
   const auto& kept = reduced.delta.of(kTextEncoder).at("kept").low_rank();
   EXPECT_TRUE(kept.down.is_same(pair.low_rank().down));
@@ -83,7 +84,7 @@ TEST_F(Held, OfLowerRankWhatIsLostIsSaid) {
 TEST_F(Held, DoraNeedsTheBaseItIsOn) {
   auto base = mos::tiny::model();
   ConceptDelta delta;
-  delta.updates[kUNet][kQuery] = dora(random({1, 16}).abs());
+  delta.updates[kUNet][kHeldQuery] = dora(random({1, 16}).abs());
   try {
     reduced_to(HeldForms::kPairs, delta, 16);
     ADD_FAILURE() << "was taken";
@@ -93,24 +94,24 @@ TEST_F(Held, DoraNeedsTheBaseItIsOn) {
   const auto reduced = reduced_to(HeldForms::kPairs, delta, 16, &base);
   Tensor weight;
   mos::nn::for_each_lora_layer(*base.unet, [&](const std::string& name, mos::nn::LoraLayer& layer) {
-    if (name == kQuery) weight = layer.weight.detach();
+    if (name == kHeldQuery) weight = layer.weight.detach();
   });
-  EXPECT_TRUE(torch::allclose(reduced.delta.of(kUNet).at(kQuery).difference(weight),
-                              delta.of(kUNet).at(kQuery).difference(weight), 1e-4, 1e-5));
+  EXPECT_TRUE(torch::allclose(reduced.delta.of(kUNet).at(kHeldQuery).difference(weight),
+                              delta.of(kUNet).at(kHeldQuery).difference(weight), 1e-4, 1e-5));
   // PEFT's files hold the norms of outputs, not those of inputs.
-  EXPECT_FALSE(holds(HeldForms::kPairsAndDora, delta.updates[kUNet][kQuery]));
+  EXPECT_FALSE(holds(HeldForms::kPairsAndDora, delta.updates[kUNet][kHeldQuery]));
   EXPECT_TRUE(holds(HeldForms::kPairsAndDora, dora(random({16}).abs())));
 }
 
 TEST_F(Held, AChangeOfBiasesIsRefusedWhereItHasNoPlace) {
   ConceptDelta delta;
-  delta.updates[kUNet][kQuery] = Dense{.parts = {{LoraPart::kDifference, random({16, 16})},
-                                                 {LoraPart::kBiasDifference, random({16})}}};
+  delta.updates[kUNet][kHeldQuery] = Dense{.parts = {{LoraPart::kDifference, random({16, 16})},
+                                                     {LoraPart::kBiasDifference, random({16})}}};
   EXPECT_THROW(reduced_to(HeldForms::kPairs, delta, 4), mos::Error);
   const auto reduced = reduced_to(HeldForms::kPairsAndBiases, delta, 16);
-  const auto& update = reduced.delta.of(kUNet).at(kQuery);
+  const auto& update = reduced.delta.of(kUNet).at(kHeldQuery);
   EXPECT_EQ(update.rank(), 16);
-  EXPECT_TRUE(update.bias_difference().equal(delta.of(kUNet).at(kQuery).bias_difference()));
+  EXPECT_TRUE(update.bias_difference().equal(delta.of(kUNet).at(kHeldQuery).bias_difference()));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "mos/base/random.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/concepts/describe.h"
 #include "mos/concepts/numbered_layers.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/torch_writer.h"
@@ -115,6 +116,8 @@ TEST_F(NumberedFiles, ListsOfOldAreReadWithTheFilesBesideThem) {
   EXPECT_EQ(file.delta.of(kTextEncoder).size(), 48U);
   EXPECT_EQ(file.delta.phrase(), "<s1> <s2>");
   EXPECT_EQ(file.keys.matched.size(), 354U);
+  const auto described = mos::concepts::describe_concept(mos::io::read_tensor_file(path));
+  EXPECT_EQ(described->at("read with it"), mos::Json({"cat.text_encoder.pt", "cat.ti.pt"}));
   // Each of them is a concept by itself, too.
   EXPECT_EQ(mos::concepts::load_concept(folder_ / "cat.text_encoder.pt").of(kTextEncoder).size(),
             48U);

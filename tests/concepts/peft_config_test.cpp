@@ -10,7 +10,7 @@ using mos::Json;
 using mos::concepts::PeftConfig;
 using testing::HasSubstr;
 
-constexpr const char* kQuery = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+constexpr const char* kPeftQuery = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
 constexpr const char* kCrossQuery = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q";
 constexpr const char* kLateQuery = "up_blocks.10.attentions.0.transformer_blocks.0.attn1.to_q";
 
@@ -23,7 +23,7 @@ double alpha(const PeftConfig& peft, const char* layer) { return peft.scale(laye
 
 TEST(PeftPatterns, APartOfANameIsForAllThatEndsWithIt) {
   const auto peft = config(R"({"lora_alpha": 16, "alpha_pattern": {"attn1.to_q": 8}})");
-  EXPECT_EQ(alpha(peft, kQuery), 8.0);
+  EXPECT_EQ(alpha(peft, kPeftQuery), 8.0);
   EXPECT_EQ(alpha(peft, kCrossQuery), 16.0);
   EXPECT_EQ(alpha(peft, "other_attn1.to_q"), 16.0);  // no dot before it
   EXPECT_EQ(alpha(peft, "attn1.to_q"), 8.0);
@@ -32,9 +32,9 @@ TEST(PeftPatterns, APartOfANameIsForAllThatEndsWithIt) {
 
 TEST(PeftPatterns, OfPatternsThatOverlapTheFirstOfTheFileCounts) {
   const auto wide = config(R"({"alpha_pattern": {"to_q": 2, "attn1.to_q": 3}})");
-  EXPECT_EQ(alpha(wide, kQuery), 2.0);
+  EXPECT_EQ(alpha(wide, kPeftQuery), 2.0);
   const auto narrow = config(R"({"alpha_pattern": {"attn1.to_q": 3, "to_q": 2}})");
-  EXPECT_EQ(alpha(narrow, kQuery), 3.0);
+  EXPECT_EQ(alpha(narrow, kPeftQuery), 3.0);
   EXPECT_EQ(alpha(narrow, kCrossQuery), 2.0);
 }
 
@@ -42,7 +42,7 @@ TEST(PeftPatterns, RegularExpressionsAreOnes) {
   const auto peft = config(R"({"lora_alpha": 1, "alpha_pattern": {
       "^down_blocks\\..*attn1\\.to_[qk]": 2, "up_blocks\\.\\d+\\..*\\.to_q": 3,
       "(attn1|attn2)\\.to_out\\.0": 4}})");
-  EXPECT_EQ(alpha(peft, kQuery), 2.0);
+  EXPECT_EQ(alpha(peft, kPeftQuery), 2.0);
   EXPECT_EQ(alpha(peft, kLateQuery), 3.0);
   EXPECT_EQ(alpha(peft, "mid.attn2.to_out.0"), 4.0);
   EXPECT_EQ(alpha(peft, kCrossQuery), 1.0);
@@ -52,17 +52,17 @@ TEST(PeftPatterns, RegularExpressionsAreOnes) {
 TEST(PeftPatterns, RanksHavePatternsOfTheirOwn) {
   const auto peft = config(R"({"r": 4, "lora_alpha": 8, "rank_pattern": {"attn1.to_q": 16},
                                "alpha_pattern": {"attn2.to_q": 2}})");
-  EXPECT_EQ(peft.rank(kQuery), 16);
+  EXPECT_EQ(peft.rank(kPeftQuery), 16);
   EXPECT_EQ(peft.rank(kCrossQuery), 4);
-  EXPECT_EQ(peft.scale(kQuery, 16), 0.5);
+  EXPECT_EQ(peft.scale(kPeftQuery, 16), 0.5);
   EXPECT_EQ(peft.scale(kCrossQuery, 4), 0.5);
-  EXPECT_EQ(config("{}").rank(kQuery), 0);
+  EXPECT_EQ(config("{}").rank(kPeftQuery), 0);
 }
 
 TEST(PeftPatterns, WhatIsNotSaidIsPeftsDefault) {
-  EXPECT_EQ(config("{}").scale(kQuery, 4), 2.0);  // lora_alpha 8
-  EXPECT_EQ(config(R"({"lora_alpha": 16, "use_rslora": true})").scale(kQuery, 4), 8.0);
-  EXPECT_EQ(config(R"({"peft_type": "LOHA", "alpha": 2})").scale(kQuery, 4), 0.5);
+  EXPECT_EQ(config("{}").scale(kPeftQuery, 4), 2.0);  // lora_alpha 8
+  EXPECT_EQ(config(R"({"lora_alpha": 16, "use_rslora": true})").scale(kPeftQuery, 4), 8.0);
+  EXPECT_EQ(config(R"({"peft_type": "LOHA", "alpha": 2})").scale(kPeftQuery, 4), 0.5);
 }
 
 std::string refusal(const std::string& text) {
@@ -78,6 +78,13 @@ TEST(PeftPatterns, WhatIsNoExpressionIsRefused) {
   EXPECT_THAT(refusal(R"({"alpha_pattern": {"attn1(": 8}})"), HasSubstr("no regular expression"));
   EXPECT_THAT(refusal(R"({"alpha_pattern": {"attn1": "eight"}})"), HasSubstr("attn1"));
   EXPECT_THAT(refusal(R"({"alpha_pattern": [1]})"), HasSubstr("alpha_pattern"));
+  for (const char* rank : {"-4", "0.5", "1e30", "\"x\"", "-1"}) {
+    EXPECT_THAT(refusal("{\"r\": " + std::string(rank) + "}"), HasSubstr("test: \"r\" is")) << rank;
+    EXPECT_THAT(refusal("{\"rank_pattern\": {\"to_q\": " + std::string(rank) + "}}"),
+                HasSubstr("test: \"to_q\" is"))
+        << rank;
+  }
+  EXPECT_THAT(refusal(R"({"lora_alpha": "x"})"), HasSubstr("test: \"lora_alpha\" is"));
   EXPECT_THAT(refusal("[]"), HasSubstr("JSON object"));
   const std::string deep(20000, '(');
   EXPECT_THAT(refusal(R"({"rank_pattern": {")" + deep + R"(": 8}})"), HasSubstr("20000 letters"));

@@ -21,10 +21,10 @@ using testing::AllOf;
 using testing::HasSubstr;
 using torch::Tensor;
 
-constexpr const char* kQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+constexpr const char* kUpdateQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
 const std::string kFlat = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
 const std::string kFlatConv = "lora_unet_mid_block_resnets_0_conv1";
-constexpr const char* kConv = "mid_block.resnets.0.conv1";
+constexpr const char* kUpdateConv = "mid_block.resnets.0.conv1";
 
 class UpdateFiles : public testing::Test {
  protected:
@@ -42,7 +42,7 @@ class UpdateFiles : public testing::Test {
 
   /// ΔW of the query layer, whose weight is a square of 8.
   Tensor difference(const StateDict& dict) {
-    return load(dict).of(kUNet).at(kQuery).difference(weight_);
+    return load(dict).of(kUNet).at(kUpdateQuery).difference(weight_);
   }
 
   std::string refusal(const StateDict& dict, mos::concepts::UnexpectedKeys unexpected =
@@ -106,12 +106,12 @@ TEST_F(UpdateFiles, LokrsScaleIsAlphaOverRankUnlessBothMatricesAreWhole) {
 TEST_F(UpdateFiles, FullDifferencesHaveNoScaleAndMayChangeBiases) {
   const auto whole = random({8, 8}), bias = random({8});
   const auto delta = load({{kFlat + ".diff", whole}, {kFlat + ".diff_b", bias}});
-  EXPECT_TRUE(delta.of(kUNet).at(kQuery).difference(weight_).equal(whole));
-  EXPECT_TRUE(delta.of(kUNet).at(kQuery).bias_difference().equal(bias));
+  EXPECT_TRUE(delta.of(kUNet).at(kUpdateQuery).difference(weight_).equal(whole));
+  EXPECT_TRUE(delta.of(kUNet).at(kUpdateQuery).bias_difference().equal(bias));
   const auto of_pair = pair();
   auto with_bias = of_pair;
   with_bias[kFlat + ".diff_b"] = bias;
-  const auto update = load(with_bias).of(kUNet).at(kQuery);
+  const auto update = load(with_bias).of(kUNet).at(kUpdateQuery);
   EXPECT_TRUE(update.difference(weight_).equal(difference(of_pair)));
   EXPECT_TRUE(update.bias_difference().equal(bias));
 }
@@ -132,7 +132,7 @@ TEST_F(UpdateFiles, DoraOfLycorisIsByInputsOrByOutputsAsItsShapeSays) {
 }
 
 TEST_F(UpdateFiles, DoraOfPeftIsByOutputs) {
-  const auto layer = std::string("unet.") + kQuery, conv = std::string("unet.") + kConv;
+  const auto layer = std::string("unet.") + kUpdateQuery, conv = std::string("unet.") + kUpdateConv;
   const auto a = random({2, 8}), b = random({8, 2}), magnitude = random({8}).abs();
   for (const char* ending : {"", ".weight", ".default", ".default.weight"}) {
     expect_close(difference({{layer + ".lora_A.weight", a},
@@ -147,7 +147,7 @@ TEST_F(UpdateFiles, DoraOfPeftIsByOutputs) {
                           {conv + ".lora_B.weight", up},
                           {conv + ".lora_magnitude_vector", magnitude.view({1, 8, 1, 1})}});
   const auto v = up.flatten(1).matmul(down.flatten(1));
-  expect_close(read.of(kUNet).at(kConv).difference(weight).flatten(1),
+  expect_close(read.of(kUNet).at(kUpdateConv).difference(weight).flatten(1),
                dora(weight.flatten(1), v, magnitude.unsqueeze(1), 1));
 }
 
@@ -194,7 +194,7 @@ TEST_F(UpdateFiles, EveryFormComesBackFromOurFormatAndKohyasWithTheSameBytes) {
 }
 
 TEST_F(UpdateFiles, DoraOfPeftComesBackFromKohyas) {
-  const auto layer = std::string("unet.") + kQuery, conv = std::string("unet.") + kConv;
+  const auto layer = std::string("unet.") + kUpdateQuery, conv = std::string("unet.") + kUpdateConv;
   const StateDict file = {{layer + ".lora_A.weight", random({2, 8})},
                           {layer + ".lora_B.weight", random({8, 2})},
                           {layer + ".lora_magnitude_vector", random({8})},
@@ -217,7 +217,7 @@ TEST_F(UpdateFiles, DoraOfPeftComesBackFromKohyas) {
 TEST_F(UpdateFiles, WhatIsMissingIsNamed) {
   auto file = loha();
   file.erase(kFlat + ".hada_w2_b");
-  EXPECT_THAT(refusal(file), HasSubstr(std::string("hada_w2_b of unet/") + kQuery));
+  EXPECT_THAT(refusal(file), HasSubstr(std::string("hada_w2_b of unet/") + kUpdateQuery));
   EXPECT_THAT(refusal({{kFlat + ".lokr_w2_a", random({4, 2})}}),
               AllOf(HasSubstr("lokr_w1 of"), HasSubstr("lokr_w2_b of")));
   EXPECT_THAT(refusal({{kFlat + ".dora_scale", random({1, 8})}}), HasSubstr("diff of"));
@@ -252,10 +252,10 @@ TEST_F(UpdateFiles, AllowUnexpectedAlsoLeavesOutWhatIsOfOtherNetworks) {
 }
 
 TEST_F(UpdateFiles, AdaptersOfPeftMayHaveANameButAFileHoldsOne) {
-  const auto layer = std::string("base_model.model.") + kQuery;
+  const auto layer = std::string("base_model.model.") + kUpdateQuery;
   StateDict file = {{layer + ".lora_A.cat.weight", random({2, 8})},
                     {layer + ".lora_B.cat.weight", random({8, 2})}};
-  EXPECT_EQ(load(file).of(kUNet).at(kQuery).rank(), 2);
+  EXPECT_EQ(load(file).of(kUNet).at(kUpdateQuery).rank(), 2);
   auto both = file;
   both[layer + ".lora_A.dog.weight"] = random({2, 8});
   both[layer + ".lora_B.dog.weight"] = random({8, 2});
@@ -263,7 +263,7 @@ TEST_F(UpdateFiles, AdaptersOfPeftMayHaveANameButAFileHoldsOne) {
 }
 
 TEST_F(UpdateFiles, ARankThatPeftsConfigurationDeniesIsRefused) {
-  const auto layer = std::string("base_model.model.") + kQuery;
+  const auto layer = std::string("base_model.model.") + kUpdateQuery;
   const StateDict file = {{layer + ".lora_A.weight", random({2, 8})},
                           {layer + ".lora_B.weight", random({8, 2})}};
   mos::write_text_file(folder_ / "adapter_config.json", R"({"r": 4, "lora_alpha": 8})");

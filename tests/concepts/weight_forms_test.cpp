@@ -25,7 +25,8 @@ using mos::concepts::LoraPart;
 using ::testing::HasSubstr;
 using torch::Tensor;
 
-constexpr const char* kQuery = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";  // 16×16
+constexpr const char* kFormedQuery =
+    "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";  // 16×16
 
 Dense spectral(const Tensor& shift) {
   return {.form = DenseForm::kSpectral, .parts = {{LoraPart::kSpectralShift, shift}}};
@@ -83,7 +84,7 @@ TEST(Silenced, PlacesThatDoNotRiseFromZeroAreNoUpdate) {
 class WeightForms : public ::testing::Test {
  protected:
   WeightForms() {
-    delta_.updates[kUNet][kQuery] = spectral(random({16}, 4));
+    delta_.updates[kUNet][kFormedQuery] = spectral(random({16}, 4));
     delta_.updates[kTextEncoder]["text_model.encoder.layers.0.self_attn.k_proj"] =
         silenced({1, 2, 30});
   }
@@ -95,7 +96,7 @@ TEST_F(WeightForms, ComeBackFromOurFiles) {
   const auto path = folder_ / "fox.safetensors";
   mos::concepts::save_concept(path, delta_);
   const auto read = mos::concepts::load_concept(path);
-  const auto& shift = read.of(kUNet).at(kQuery).dense()->parts.at(LoraPart::kSpectralShift);
+  const auto& shift = read.of(kUNet).at(kFormedQuery).dense()->parts.at(LoraPart::kSpectralShift);
   EXPECT_TRUE(shift.equal(random({16}, 4)));
   const auto& update = read.of(kTextEncoder).at("text_model.encoder.layers.0.self_attn.k_proj");
   EXPECT_TRUE(update.dense()
@@ -133,12 +134,12 @@ TEST_F(WeightForms, BecomePairsOnTheBaseThatTheyAreOf) {
 
 TEST(Silenced, OfTwoConceptsIsTheUnionOfTheirNeurons) {
   auto base = mos::tiny::model();
-  const mos::concepts::LayerUpdates fox = {{kQuery, silenced({0, 1})}},
-                                    owl = {{kQuery, silenced({1, 2})}};
+  const mos::concepts::LayerUpdates fox = {{kFormedQuery, silenced({0, 1})}},
+                                    owl = {{kFormedQuery, silenced({1, 2})}};
   const mos::concepts::ScaledLora both[] = {{&fox, 1.0, "fox"}, {&owl, 1.0, "owl"}};
   mos::concepts::merge_loras(*base.unet, both, torch::kFloat32);
   mos::nn::for_each_lora_layer(*base.unet, [&](const std::string& name, auto& layer) {
-    if (name != kQuery) return;
+    if (name != kFormedQuery) return;
     const auto flat = layer.weight.flatten();
     EXPECT_EQ(flat.slice(0, 0, 3).abs().sum().template item<double>(), 0.0);
     EXPECT_NE(flat[3].template item<double>(), 0.0);

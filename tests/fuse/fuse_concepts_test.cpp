@@ -11,6 +11,7 @@
 #include "mos/fuse/capture.h"
 #include "mos/fuse/sources.h"
 #include "mos/io/state_dict.h"
+#include "tests/support/errors.h"
 #include "tests/support/tiny_model.h"
 
 namespace {
@@ -24,6 +25,7 @@ using mos::concepts::LowRank;
 using mos::diffusion::Model;
 using mos::fuse::ConceptSource;
 using mos::fuse::FuseOptions;
+using mos::test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -85,18 +87,6 @@ FuseOptions without_ridge() {
   auto options = quick();
   options.of_method = {{"text_ridge", 1e-12}, {"unet_ridge", 1e-12}};
   return options;
-}
-
-template <class Action>
-std::string message_of(ErrorKind kind, const Action& action) {
-  try {
-    action();
-  } catch (const mos::Error& error) {
-    EXPECT_EQ(error.kind(), kind);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 void expect_same_weights(const Model& a, const Model& b, double tolerance) {
@@ -350,6 +340,11 @@ TEST(FuseConcepts, ReportsEveryLayerAndConcept) {
       for (const char* quantity : {"before", "after", "crosstalk"}) {
         EXPECT_TRUE(layer["concepts"][name][quantity].is_number()) << layer.dump();
       }
+      // Of two, the other one has all of it.
+      const auto& fit = layer["concepts"][name];
+      EXPECT_EQ(fit["crosstalk_from"].size(), 1U);
+      EXPECT_NEAR(fit["crosstalk_from"].front().get<double>(), fit["crosstalk"].get<double>(),
+                  1e-9 + 1e-6 * fit["crosstalk"].get<double>());
     }
   }
   EXPECT_GT(json["total"]["before"].get<double>(), json["total"]["after"].get<double>());

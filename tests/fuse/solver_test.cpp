@@ -287,4 +287,21 @@ TEST(ConceptFit, EqualsTheErrorsOfStoredActivations) {
   }
 }
 
+TEST(ConceptFit, TellsWhatEachOfTheOthersPutsOut) {
+  const std::vector concepts{random_concept(9, 24), random_concept(8, 25), random_concept(7, 26)};
+  const auto [wish, total] = problem_of(concepts);
+  const auto m = RidgeSolver(total, 1e-2).solve(wish);
+  const mos::fuse::Merged merged{.update = {.up = wish.up(), .down = m}, .offsets = wish.offsets()};
+  const auto fit = mos::fuse::concept_fit(merged, concepts[1].update, 1,
+                                          InputGram::from_samples(concepts[1].rows));
+  ASSERT_EQ(fit.crosstalk_from.size(), 3U);
+  EXPECT_EQ(fit.crosstalk_from[1], 0.0);
+  for (const std::size_t j : {0U, 2U}) {
+    const auto part =
+        torch::matmul(concepts[j].update.up, m.slice(0, wish.offsets()[j], wish.offsets()[j + 1]));
+    EXPECT_NEAR(fit.crosstalk_from[j],
+                torch::matmul(concepts[1].rows, part.t()).square().mean().item<double>(), 1e-10);
+  }
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/concepts/concept_writer.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_dir.h"
 
 namespace {
@@ -15,24 +16,13 @@ using mos::ErrorKind;
 using mos::fuse::ConceptSource;
 using mos::fuse::parse_rename;
 using mos::fuse::Rename;
+using mos::test::message_of;
 using testing::HasSubstr;
 
 ConceptSource source(const std::string& name, const std::vector<std::string>& words) {
   ConceptSource made{.name = name};
   for (const auto& word : words) made.delta.words.push_back({word, torch::ones({2, 3})});
   return made;
-}
-
-template <class Action>
-std::string message_of(ErrorKind kind, const Action& action) {
-  try {
-    action();
-  } catch (const mos::Error& error) {
-    EXPECT_EQ(error.kind(), kind);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 TEST(Words, TwoConceptsWithOneWordAreRefusedWithTheWayOut) {
@@ -84,8 +74,18 @@ TEST(Rename, ReachesTheLastConceptWithTheWordOrTheNumberedOne) {
   EXPECT_EQ(sources[0].prompt_phrase(), "<c1>");
 }
 
+TEST(Rename, ReachesWordsWithBlanksAndEqualsSigns) {
+  // Embeddings are called as their files are.
+  std::vector sources{source("cat", {"my cat"}), source("dog", {"a=b"}), source("fox", {"c:d"})};
+  mos::fuse::rename_words(sources, std::array{parse_rename("my cat=<a>"), parse_rename("a=b=<b>"),
+                                              parse_rename("3:c:d=<c>")});
+  EXPECT_EQ(sources[0].delta.words[0].word, "<a>");
+  EXPECT_EQ(sources[1].delta.words[0].word, "<b>");
+  EXPECT_EQ(sources[2].delta.words[0].word, "<c>");
+}
+
 TEST(Rename, RefusesWhatItCannotDo) {
-  for (const char* text : {"", "<a>", "<a>=", "=<b>", "<a>=<b c>", "<a>=<b>=<c>"}) {
+  for (const char* text : {"", "<a>", "<a>=", "=<b>", "<a>=<b c>"}) {
     EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { parse_rename(text); }),
                 HasSubstr("is no rename"))
         << text;

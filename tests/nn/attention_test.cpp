@@ -50,9 +50,9 @@ const HeadsCase kHeadsCases[] = {
     {1, 1, 70, 300, 160, false}, {1, 2, 5, 3, 64, false},   {1, 4, 77, 77, 48, true},
     {2, 1, 200, 200, 8, true},   {1, 1, 40, 170, 20, true}, {1, 1, 9, 33, 512, false}};
 
-class Attention : public testing::TestWithParam<std::tuple<HeadsCase, at::ScalarType>> {};
+class AttentionValues : public testing::TestWithParam<std::tuple<HeadsCase, at::ScalarType>> {};
 
-TEST_P(Attention, ValuesAndGradientsMatchFloat64) {
+TEST_P(AttentionValues, ValuesAndGradientsMatchFloat64) {
   const auto& [shape, dtype] = GetParam();
   AttentionOptions options;
   options.causal = shape.causal;
@@ -63,7 +63,7 @@ TEST_P(Attention, ValuesAndGradientsMatchFloat64) {
               split_heads(shape, dtype), dtype == at::kBFloat16 ? 1e-2 : 5e-6);
 }
 
-INSTANTIATE_TEST_SUITE_P(ShapesAndDtypes, Attention,
+INSTANTIATE_TEST_SUITE_P(ShapesAndDtypes, AttentionValues,
                          testing::Combine(testing::ValuesIn(kHeadsCases),
                                           testing::Values(at::kFloat, at::kBFloat16)));
 
@@ -110,7 +110,7 @@ TEST(AttentionTest, AdditiveMaskAndScaleAreHonoured) {
 }
 
 // Head by head and a few queries at a time, as large score matrices are taken.
-TEST_P(Attention, ChunksMatchFloat64) {
+TEST_P(AttentionValues, ChunksMatchFloat64) {
   const auto& [shape, dtype] = GetParam();
   AttentionOptions options;
   options.causal = shape.causal;

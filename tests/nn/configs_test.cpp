@@ -18,7 +18,7 @@
 namespace mos::nn {
 namespace {
 
-using test::error_of;
+using mos::test::error_of;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;

@@ -29,10 +29,10 @@ struct NormCase {
   bool channels_last;
 };
 
-class GroupNorm : public testing::TestWithParam<std::tuple<NormCase, at::ScalarType, Activation>> {
-};
+class GroupNormValues
+    : public testing::TestWithParam<std::tuple<NormCase, at::ScalarType, Activation>> {};
 
-TEST_P(GroupNorm, ValuesAndGradientsMatchFloat64) {
+TEST_P(GroupNormValues, ValuesAndGradientsMatchFloat64) {
   const auto& [shape, dtype, activation] = GetParam();
   at::manual_seed(1);
   Tensor x = (at::randn(shape.shape) * 2 + 0.5).to(dtype);
@@ -50,7 +50,7 @@ TEST_P(GroupNorm, ValuesAndGradientsMatchFloat64) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    ShapesDtypesAndActivations, GroupNorm,
+    ShapesDtypesAndActivations, GroupNormValues,
     testing::Combine(
         testing::Values(NormCase{{2, 64, 16, 16}, 32, true}, NormCase{{2, 64, 16, 16}, 32, false},
                         NormCase{{1, 96, 37, 41}, 32, true},  // more than one slice

@@ -39,8 +39,14 @@ TEST(ForeignSyntax, NamesChangesChoicesJoinersAndEscapes) {
 }
 
 TEST(ForeignSyntax, WherePromptsAreReadNamesOnlyWhatIsNot) {
+  for (const char* prompt : {"a (dog:nan)", "a (dog: -Inf )", "(dog:INFINITY) b"}) {
+    EXPECT_THAT(foreign_syntax(prompt, false), ElementsAre(HasSubstr("ends in no weight")));
+  }
   EXPECT_THAT(foreign_syntax("<lora:a:1> (b:1.2) {c|d} BREAK e++ \\(", false), IsEmpty());
   EXPECT_THAT(foreign_syntax("a cat AND a dog, (x)1.3, __y__, embedding:z", false), SizeIs(4));
+  EXPECT_THAT(foreign_syntax("a {red|blue bear", false),
+              ElementsAre(HasSubstr("{red|blue bear is read as plain text, since nothing closes")));
+  EXPECT_THAT(foreign_syntax("a {red|blue} {bear, \\{a|b", false), IsEmpty());
 }
 
 TEST(ForeignSyntax, LeavesPlainProseAlone) {

@@ -15,7 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(LoraTags, AreTakenOutWithTheirScales) {
-  const auto taken = take_lora_tags("a cat <lora:my cat:0.8>, <lyco:style> in snow <lora:x:-1>");
+  const auto taken = take_lora_tags("a cat <lora:my cat:0.8>, <lyco:style> in snow <LoRA:x:-1>");
   EXPECT_EQ(taken.prompt, "a cat ,  in snow");
   EXPECT_THAT(taken.loras,
               ElementsAre(LoraTag{"my cat", 0.8}, LoraTag{"style", 1.0}, LoraTag{"x", -1.0}));

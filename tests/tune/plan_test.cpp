@@ -27,7 +27,7 @@ using ::testing::HasSubstr;
 using torch::Tensor;
 
 /// A method's options on a base without defaults, small enough for the tiny model.
-TuneOptions tiny_method(const std::string& name) {
+TuneOptions complete_method(const std::string& name) {
   auto options = method_options(name, "");
   options.run.dtype = "float32";
   options.run.preview_pictures = 0;
@@ -180,7 +180,7 @@ TEST(WordsAlone, LeaveEveryWeightAsItIs) {
     const auto base = tiny_model();
     const auto dataset = tiny_dataset();
     const auto before = weights_of(base);
-    mos::tune::Trainer trainer(base, dataset, tiny_method(method));
+    mos::tune::Trainer trainer(base, dataset, complete_method(method));
     const auto start = trainer.attached().snapshot();
     for (int step = 0; step < 3; ++step) trainer.step();
     const auto after = weights_of(base);
@@ -209,7 +209,7 @@ TEST(PlainWords, AreNoneOfTheDataFolder) {
 
 TEST(GaussianStart, HasTheDeviationOfOneOverTheRank) {
   const auto base = tiny_model();
-  auto options = tiny_method("ed_lora_paper");
+  auto options = complete_method("ed_lora_paper");
   for (const std::int64_t rank : {2, 8}) {
     options.weights.rank = rank;
     const auto start = mos::tune::start_values(base, options);
@@ -237,7 +237,7 @@ double density_by_loops(const Tensor& rows, const Tensor& vocabulary) {
 TEST(DensityTerm, IsAddedToTheLossAtItsWeight) {
   auto base = tiny_model();
   const auto dataset = tiny_dataset();
-  auto options = tiny_method("ed_lora_paper");
+  auto options = complete_method("ed_lora_paper");
   options.weights.kv_drop = 0;
   options.loss.density_weight = 0.0;
   double plain = 0;
@@ -258,7 +258,7 @@ TEST(DensityTerm, IsAddedToTheLossAtItsWeight) {
 
 /// A concept whose LoRA does something.
 ConceptDelta moved_concept(const mos::diffusion::Model& base) {
-  auto delta = mos::tune::start_values(base, tiny_method("ed_lora_paper"));
+  auto delta = mos::tune::start_values(base, complete_method("ed_lora_paper"));
   auto generator = mos::seeded_generator(5);
   for (auto& [layer, pair] : delta.updates[kUNet]) {
     auto& up = pair.low_rank().up;
@@ -301,7 +301,7 @@ TEST(KvDrop, IsAForwardWithoutTheLoraOfThoseLayers) {
 TEST(KvDrop, LeavesTheLoraThatIsAlwaysOffWhereItStarted) {
   const auto base = tiny_model();
   const auto dataset = tiny_dataset();
-  auto options = tiny_method("ed_lora_paper");
+  auto options = complete_method("ed_lora_paper");
   options.weights.kv_drop = 1.0;
   options.optimiser.micro_batch = 1;  // in every replica
   mos::tune::Trainer trainer(base, dataset, options);

@@ -10,7 +10,7 @@
 namespace mos::tune {
 namespace {
 
-using testing::UnorderedElementsAre;
+using ::testing::UnorderedElementsAre;
 
 TuneOptions options_of(std::int64_t steps, std::int64_t every) {
   TuneOptions options;
@@ -34,6 +34,18 @@ TEST(PreviewPaths, AreTheFirstAndThoseWhoseNamesAreTaken) {
                                    folder / "step-000004-2.png", folder / "step-000009-1.png"));
   EXPECT_THAT(preview_paths(folder / "absent", options_of(9, 0)),
               UnorderedElementsAre(folder / "absent" / "step-000009-1.png"));
+}
+
+TEST(PreviewRows, AreThoseOfEveryPromptAndScaleEachTimeAndAtTheEnd) {
+  auto options = options_of(9, 2);  // after 2, 4, 6, 8 and 9 steps
+  options.run.preview_scales = {0.0, 0.7, 1.0};
+  EXPECT_EQ(preview_rows(options), 5 * 2 * 3);
+  options.optimiser.steps = 8;
+  EXPECT_EQ(preview_rows(options), 4 * 2 * 3);
+  options.run.preview_every = 0;
+  EXPECT_EQ(preview_rows(options), 2 * 3);
+  options.run.preview_pictures = 0;
+  EXPECT_EQ(preview_rows(options), 0);
 }
 
 TEST(PreviewPaths, OfAnEndlessRunAreFew) {

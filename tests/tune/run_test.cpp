@@ -1,13 +1,19 @@
 #include "mos/tune/run.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 
 #include <filesystem>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/runtime.h"
+#include "mos/io/safetensors.h"
+#include "mos/tune/identity.h"
+#include "mos/tune/preview.h"
 #include "tests/tune/tiny_model.h"
 
 namespace {
@@ -46,7 +52,7 @@ class Run : public ::testing::Test {
     if (step == 0) cancel.cancel();
     hooks.cancel = &cancel;
     hooks.progress = [&](const mos::Progress& progress) {
-      if (progress.step == step) cancel.cancel();
+      if (progress.stage == "tuning" && progress.step == step) cancel.cancel();
     };
     EXPECT_THROW(tune(hooks), Error);
   }
@@ -116,6 +122,71 @@ TEST_F(Run, PaintsWhatWasDueBeforeItEnded) {
   ASSERT_FALSE(fs::exists(due));
   tune(hooks);
   EXPECT_TRUE(fs::exists(due));
+}
+
+/// Sample pictures of two prompts, with a row for each of two scales.
+void ask_for_samples(mos::tune::TuneOptions& options) {
+  options.run.preview_pictures = 1;
+  options.run.preview_steps = 1;
+  options.run.preview_every = 2;
+  options.run.preview_scales = {0.0, 1.0};
+  options.run.preview_prompts = {"a <TOK>", "<TOK>"};
+}
+
+TEST_F(Run, SaysEachRowThatItPaintsAndGoesOnCountingItsSteps) {
+  ask_for_samples(options_);
+  std::vector<std::string> said;
+  tune({.progress =
+            [&](const mos::Progress& progress) {
+              said.push_back(
+                  fmt::format("{} {}/{}", progress.stage, progress.step, progress.total));
+            },
+        .preview_folder = folder_ / "previews"});
+  const std::vector<std::string> painting = {"painting samples 1/4", "painting samples 2/4",
+                                             "painting samples 3/4", "painting samples 4/4"};
+  std::vector<std::string> expected = {"tuning 1/4", "tuning 2/4"};
+  expected.insert(expected.end(), painting.begin(), painting.end());
+  expected.insert(expected.end(), {"tuning 3/4", "tuning 4/4"});
+  expected.insert(expected.end(), painting.begin(), painting.end());
+  EXPECT_EQ(said, expected);
+}
+
+TEST_F(Run, WhatWasPaintedBeforeItStoppedIsShown) {
+  ask_for_samples(options_);
+  mos::CancelToken cancel;
+  std::vector<fs::path> shown;
+  const TuneHooks hooks{.progress =
+                            [&](const mos::Progress& progress) {
+                              const bool is_second_picture =
+                                  progress.stage == "painting samples" && progress.step == 3;
+                              if (is_second_picture) cancel.cancel();
+                            },
+                        .cancel = &cancel,
+                        .checkpoint = checkpoint_,
+                        .preview_folder = folder_ / "previews",
+                        .preview = [&](const fs::path& path) { shown.push_back(path); }};
+  EXPECT_THROW(tune(hooks), Error);
+  const auto first = folder_ / "previews" / "step-000002-1.png";
+  EXPECT_EQ(shown, std::vector{first});
+  EXPECT_TRUE(fs::exists(first));
+}
+
+TEST_F(Run, ACheckpointOfAnotherRunIsSeenWithoutTheBase) {
+  stop_after(1, {.checkpoint = checkpoint_});
+  const auto kept = mos::io::SafetensorsFile(checkpoint_).metadata();
+  const auto difference = [&] {
+    return mos::tune::difference_without_base(kept, dataset_,
+                                              mos::tune::complete_options(options_, dataset_));
+  };
+  EXPECT_EQ(difference(), "");
+  options_.run.preview_every = 7;
+  options_.run.dtype = "auto";
+  EXPECT_EQ(difference(), "");  // nothing that is learned
+  options_.optimiser.steps = 40;
+  EXPECT_EQ(difference(), "\"steps\" 4 instead of 40");
+  options_.optimiser.steps = 4;
+  dataset_.pictures[0].caption.text = "a <TOK>";
+  EXPECT_EQ(difference(), "other pictures, masks or captions");
 }
 
 TEST_F(Run, PaintsNothingTwice) {

@@ -30,7 +30,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-void expect_same(const ConceptDelta& a, const ConceptDelta& b) {
+void expect_same_updates(const ConceptDelta& a, const ConceptDelta& b) {
   ASSERT_EQ(a.words.size(), b.words.size());
   for (std::size_t i = 0; i < a.words.size(); ++i) {
     EXPECT_TRUE(a.words[i].rows.first().equal(b.words[i].rows.first())) << a.words[i].word;
@@ -68,7 +68,7 @@ class Tuning : public ::testing::Test {
 
 TEST_F(Tuning, SameSeedGivesTheSameConceptAndAnotherSeedAnother) {
   const auto first = tune();
-  expect_same(first, tune());
+  expect_same_updates(first, tune());
   options_.run.seed = 1;
   EXPECT_FALSE(first.words[0].rows.first().equal(tune().words[0].rows.first()));
 }
@@ -85,8 +85,8 @@ TEST_F(Tuning, SharesOfABatchLearnTheSameWithAnyNumberOfThreads) {
     return trainer.attached().snapshot();
   };
   const auto one = learn(1);
-  expect_same(one, learn(2));
-  expect_same(one, learn(3));
+  expect_same_updates(one, learn(2));
+  expect_same_updates(one, learn(3));
 }
 
 TEST_F(Tuning, SharesOfABatchHaveTheGradientOfTheWhole) {
@@ -163,7 +163,7 @@ TEST_F(Tuning, ResumedRunEqualsAnUninterruptedOne) {
     };
     EXPECT_THROW(tune(hooks), mos::Error);
     EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
-    expect_same(tune({.checkpoint = hooks.checkpoint}), whole);
+    expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
     std::filesystem::remove(hooks.checkpoint);
   }
 }
@@ -179,7 +179,7 @@ TEST_F(Tuning, ResumedRunKeepsFrozenRowsFrozen) {
     if (progress.step == 2) cancel.cancel();
   };
   EXPECT_THROW(tune(hooks), mos::Error);
-  expect_same(tune({.checkpoint = hooks.checkpoint}), whole);
+  expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
 }
 
 TEST_F(Tuning, CancellingSavesAndSaysSo) {
@@ -267,7 +267,7 @@ TEST_F(Tuning, SamplePicturesAppearForEveryPrompt) {
 TEST_F(Tuning, SavedConceptComesBack) {
   const auto delta = tune();
   mos::concepts::save_concept(folder_ / "fox.safetensors", delta);
-  expect_same(mos::concepts::load_concept(folder_ / "fox.safetensors"), delta);
+  expect_same_updates(mos::concepts::load_concept(folder_ / "fox.safetensors"), delta);
 }
 
 TEST_F(Tuning, CaptionWithoutTheConceptIsRefusedByName) {

@@ -19,7 +19,8 @@ struct CustomDiffusionOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, CustomDiffusionOptions& o) {
-  visit("ridge", o.ridge, "how much the captions count beside the concepts' words");
+  visit("ridge", o.ridge, "how much the captions count beside the concepts' words",
+        between(0, 1e6));
   visit("captions", o.captions, "text file of ordinary captions, one a line (none: our own 200)");
 }
 
@@ -37,7 +38,7 @@ void describe(Visitor& visit, CustomDiffusionOptions& o) {
 /// and the result is a LoRA of rank R. μ tr(C) = ridge · tr(ΣG).
 class CustomDiffusion final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   void check() const override {
     if (!(options_.ridge > 0.0) || !std::isfinite(options_.ridge)) {

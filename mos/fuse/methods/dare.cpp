@@ -37,15 +37,13 @@ void describe(Visitor& visit, DareOptions& o) {
 /// order of layers nor the number of concepts.
 at::Generator generator_for(std::uint64_t seed, const std::string& layer, std::size_t index) {
   const auto key = fmt::format("dare {} {} {}", seed, layer, index);
-  Sha256 hash;
-  hash.update(key.data(), key.size());
-  return seeded_generator(std::stoull(hash.hex().substr(0, 16), nullptr, 16));
+  return seeded_generator(std::stoull(sha256_of(key).substr(0, 16), nullptr, 16));
 }
 
 /// DARE (Yu et al. 2023): drop entries at random and scale up the rest, so that the mean stays.
 class Dare final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   void check() const override { check_density(options_.density); }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "mos/base/choice.h"
-#include "mos/base/error.h"
+#include "mos/base/require.h"
 #include "mos/fuse/methods/wish.h"
 
 namespace mos::fuse {
@@ -40,11 +40,12 @@ struct GradientOptions {
 template <class Visitor>
 void describe(Visitor& visit, GradientOptions& o) {
   visit("text_ridge", o.text_ridge,
-        "relative ridge of text-fed layers (-1: by the number of concepts)");
-  visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers (-1: the same)");
+        "relative ridge of text-fed layers (-1: by the number of concepts)", between(-1, 1e6));
+  visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers (-1: the same)",
+        between(-1, 1e6));
   visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
   visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model",
-        at_least(0));
+        between(0, 1000));
   visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
 }
 
@@ -60,10 +61,6 @@ Ridges default_ridges(std::size_t concepts) {
   return concepts <= kFew ? Ridges{10.0, 1.0} : Ridges{0.3, 0.01};
 }
 
-void require(bool holds, const std::string& message) {
-  if (!holds) throw Error(ErrorKind::kUsage, message);
-}
-
 /// The paper's gradient fusion, solved exactly. What the inputs leave open is where the ridge leads
 /// to.
 ///
@@ -77,7 +74,7 @@ class Gradient final : public MergeMethod {
  public:
   explicit Gradient(GradientOptions options) : options_(std::move(options)) {}
 
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   void complete(std::size_t concepts) override {
     const auto ridges = default_ridges(concepts);

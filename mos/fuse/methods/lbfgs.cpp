@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "mos/base/counts.h"
 #include "mos/base/error.h"
 #include "mos/fuse/methods/wish.h"
 
@@ -21,14 +22,16 @@ struct IterationOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, IterationOptions& o) {
-  visit("text_iterations", o.text_iterations, "iterations on text-fed layers", at_least(1));
-  visit("unet_iterations", o.unet_iterations, "iterations on the other layers", at_least(1));
+  visit("text_iterations", o.text_iterations, "iterations on text-fed layers",
+        count_of(1, kMostSteps));
+  visit("unet_iterations", o.unet_iterations, "iterations on the other layers",
+        count_of(1, kMostSteps));
 }
 
 /// Gradient fusion as the authors' code runs it.
 class Lbfgs final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   Needs needs() const override { return {.inputs = Recorded::kEverything}; }
 

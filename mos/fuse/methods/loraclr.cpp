@@ -8,7 +8,8 @@
 #include <optional>
 
 #include "mos/base/choice.h"
-#include "mos/base/error.h"
+#include "mos/base/counts.h"
+#include "mos/base/require.h"
 #include "mos/fuse/methods/wish.h"
 #include "mos/fuse/weight_fusion.h"
 
@@ -33,9 +34,9 @@ struct LoraclrOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, LoraclrOptions& o) {
-  visit("iterations", o.iterations, "steps of AdamW on each layer", at_least(1));
-  visit("rate", o.rate, "its learning rate");
-  visit("margin", o.margin, "distance to keep from the other concepts' outputs");
+  visit("iterations", o.iterations, "steps of AdamW on each layer", count_of(1, kMostSteps));
+  visit("rate", o.rate, "its learning rate", between(0, 1000));
+  visit("margin", o.margin, "distance to keep from the other concepts' outputs", between(0, 1e6));
   visit("start", o.start, "average or base: the update that it starts from");
 }
 
@@ -137,12 +138,9 @@ class ContrastiveLoss {
 
 class Loraclr final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   void check() const override {
-    const auto require = [](bool holds, const std::string& message) {
-      if (!holds) throw Error(ErrorKind::kUsage, message);
-    };
     require(options_.rate > 0.0 && std::isfinite(options_.rate),
             fmt::format("rate must be a number above 0, not {}", options_.rate));
     require(options_.margin >= 0.0 && std::isfinite(options_.margin),

@@ -17,7 +17,7 @@ void describe(Visitor& visit, MagnitudeOptions& o) {
 /// The sum of the updates' largest entries (PEFT's `magnitude_prune`).
 class Magnitude final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
   void check() const override { check_density(options_.density); }
 
   Merged merge(const LayerProblem& problem) const override {

@@ -17,7 +17,7 @@ struct SsrOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, SsrOptions& o) {
-  visit("ridge", o.ridge, "added to the mean square of what the LoRAs read");
+  visit("ridge", o.ridge, "added to the mean square of what the LoRAs read", between(0, 1e6));
 }
 
 /// SSR-Merge (ICML 2026): a router between all `down` stacked and all `up` side by side,
@@ -29,7 +29,7 @@ void describe(Visitor& visit, SsrOptions& o) {
 /// the moments of the inputs: A G_k Aᵀ.
 class Ssr final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   void check() const override {
     if (options_.ridge >= 0.0 && std::isfinite(options_.ridge)) return;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "mos/base/counts.h"
 #include "mos/base/error.h"
 #include "mos/fuse/weight_fusion.h"
 
@@ -17,7 +18,8 @@ struct SvdOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, SvdOptions& o) {
-  visit("rank", o.rank, "of the merged LoRA (0: the largest of the concepts')", at_least(0));
+  visit("rank", o.rank, "of the merged LoRA (0: the largest of the concepts')",
+        count_of(0, kHighestRank));
 }
 
 struct Decomposition {
@@ -43,7 +45,7 @@ Decomposition decompose(const Update& update) {
 /// The sum of the updates, cut to its leading singular values (PEFT's `svd`).
 class Svd final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
   Merged merge(const LayerProblem& problem) const override {
     const auto sum = weighted_sum(problem.updates, problem.weights);

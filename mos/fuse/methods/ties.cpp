@@ -18,7 +18,7 @@ void describe(Visitor& visit, TiesOptions& o) {
 /// of those that agree with it.
 class Ties final : public MergeMethod {
  public:
-  void describe(FieldVisitor& visit) override { fuse::describe(visit, options_); }
+  void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
   void check() const override { check_density(options_.density); }
 
   Merged merge(const LayerProblem& problem) const override {

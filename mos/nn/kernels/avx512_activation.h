@@ -8,7 +8,8 @@ namespace mos::nn::kernels::avx512 {
 
 enum class Pointwise { kSilu, kQuickGelu, kGelu };
 
-/// y = f(x), both [count].
+/// y = f(x), both [count]. Beyond 1e30 the zeros of the left tail are lost: the sigmoid is 1e-38
+/// there, the smallest that is computed with, and x makes something of it again.
 void activate(Pointwise f, const uint16_t* x, uint16_t* y, int64_t count);
 
 /// dx = f'(x) dy, all [count].

@@ -18,6 +18,13 @@ torch::Tensor in_compute_dtype(const torch::Tensor& x, const Op& op) {
   return op(x.to(compute_dtype(x))).to(x.scalar_type());
 }
 
+/// `y`, whose gradient then reaches what made it in one piece: ATen 1.13's gelu takes its gradient
+/// for contiguous whatever strides it has, and what comes out is garbage.
+torch::Tensor with_whole_gradient(const torch::Tensor& y) {
+  if (y.requires_grad()) y.register_hook([](const torch::Tensor& dy) { return dy.contiguous(); });
+  return y;
+}
+
 }  // namespace
 
 torch::Tensor group_norm(const torch::Tensor& x, int64_t groups, const torch::Tensor& weight,
@@ -48,7 +55,7 @@ torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
 torch::Tensor geglu(const torch::Tensor& x) {
   return in_compute_dtype(x, [](const torch::Tensor& wide) {
     const std::vector<torch::Tensor> half = wide.chunk(2, -1);
-    return half[0] * at::gelu(half[1]);
+    return half[0] * with_whole_gradient(at::gelu(half[1]));
   });
 }
 
@@ -62,7 +69,8 @@ torch::Tensor quick_gelu(const torch::Tensor& x) {
 }
 
 torch::Tensor gelu(const torch::Tensor& x) {
-  return in_compute_dtype(x, [](const torch::Tensor& wide) { return at::gelu(wide); });
+  return in_compute_dtype(
+      x, [](const torch::Tensor& wide) { return with_whole_gradient(at::gelu(wide)); });
 }
 
 }  // namespace mos::nn::kernels::portable
