@@ -82,8 +82,8 @@ class JsonReader {
   }
   [[noreturn]] void refuse(const std::string& name, const Json& value,
                            const std::string& expected) const {
-    throw Error(ErrorKind::kFormat, fmt::format("{}: \"{}\" is {}, expected {}", origin_, name,
-                                                quoted(value), expected));
+    throw Error(ErrorKind::kUsage, fmt::format("{}: \"{}\" is {}, expected {}", origin_, name,
+                                               quoted(value), expected));
   }
 
   const Json& object_;
@@ -134,17 +134,25 @@ class FieldChecker {
   }
 };
 
-/// Overwrites the fields of `options` that `object` names. Throws kUsage on unknown keys and
-/// kFormat on values that are not of the field's type as they stand (see assign_json), the rules
-/// that flags have.
+/// Overwrites the fields of `options` that `object` names. Throws kUsage on unknown keys and on
+/// values that are not of the field's type as they stand (see assign_json), the rules that flags
+/// have: an option is one wherever it is written.
 template <class Options>
 void read_options(const Json& object, const std::string& origin, Options& options) {
   if (!object.is_object()) {
-    throw Error(ErrorKind::kFormat, origin + " must hold a JSON object of options");
+    throw Error(ErrorKind::kUsage, origin + " must hold a JSON object of options");
   }
   JsonReader reader(object, origin);
   describe(reader, options);
   reader.refuse_unknown();
+}
+
+/// The option `key` of `object` alone, on which it depends how the others are read, or `fallback`.
+/// Throws as read_options does.
+template <typename T>
+T read_option(const Json& object, const std::string& origin, const std::string& key, T fallback) {
+  JsonReader(object, origin)(key, fallback, "");
+  return fallback;
 }
 
 /// Throws kUsage naming the first of `options` whose value its rules exclude.

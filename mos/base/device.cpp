@@ -3,27 +3,33 @@
 #include <ATen/Context.h>
 #include <fmt/core.h>
 
+#include <cstdint>
+
 #include "mos/base/error.h"
+#include "mos/base/text.h"
 
 namespace mos {
 
+bool is_device_name(std::string_view name) {
+  constexpr std::string_view kNumbered = "cuda:";
+  if (!name.starts_with(kNumbered)) return name == "cpu" || name == "cuda";
+  name.remove_prefix(kNumbered.size());
+  const auto number = number_in<std::int8_t>(name);  // as torch counts them
+  return number && *number >= 0 && (name.size() == 1 || name.front() != '0');
+}
+
 torch::Device device_named(const std::string& name) {
-  const bool cuda = name == "cuda" || name.starts_with("cuda:");
-  if (!cuda && name != "cpu") {
+  if (!is_device_name(name)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--device is \"{}\", expected cpu, cuda or cuda:NUMBER", name));
   }
-  if (cuda && !at::hasCUDA()) {
+  if (name != "cpu" && !at::hasCUDA()) {
     throw Error(ErrorKind::kDevice,
                 fmt::format("cannot compute on {}: this LibTorch sees no CUDA device; use --device "
                             "cpu",
                             name));
   }
-  try {
-    return torch::Device(name);
-  } catch (const c10::Error&) {
-    throw Error(ErrorKind::kUsage, fmt::format("--device is \"{}\", expected cuda:NUMBER", name));
-  }
+  return torch::Device(name);
 }
 
 }  // namespace mos

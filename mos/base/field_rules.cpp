@@ -14,9 +14,11 @@ namespace mos {
 void check_choice(const std::string& shown, const std::string& value,
                   const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  auto named = choices;  // a text that may be empty says so in its help
+  std::erase(named, "");
   throw Error(ErrorKind::kUsage,
               fmt::format("{} is \"{}\", expected one of {}{}", shown, printable(value),
-                          fmt::join(choices, ", "), did_you_mean(value, choices)));
+                          fmt::join(named, ", "), did_you_mean(value, named)));
 }
 
 void check_number(const std::string& shown, double value, const std::string& text,

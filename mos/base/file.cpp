@@ -116,7 +116,7 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit(Unplaced unplaced) {
   if (::fsync(temporary_.descriptor()) != 0 && errno != EINVAL && errno != EROFS) fail("write");
   std::error_code code;
   if (existing_ == Existing::kRefuse) {
@@ -125,8 +125,9 @@ void AtomicFile::commit() {
     fs::rename(temporary_.path(), place_, code);
   }
   if (code) {
-    keep_beside(temporary_, place_,
-                fmt::format("cannot write {}: {}", path_.string(), code.message()));
+    const auto reason = fmt::format("cannot write {}: {}", path_.string(), code.message());
+    if (unplaced == Unplaced::kDiscard) throw Error(ErrorKind::kIo, reason);
+    keep_beside(temporary_, place_, reason);
   }
   temporary_.release();
   sync_folder(place_.parent_path());

@@ -18,6 +18,12 @@ void make_folders(const std::filesystem::path& folder);
 /// What to do when an output is there already.
 enum class Existing { kRefuse, kReplace };
 
+/// What becomes of a complete result that cannot take its place.
+enum class Unplaced {
+  kKeepBeside,  ///< It is kept under a free name beside it: there is no other copy of the work.
+  kDiscard,     ///< It goes: it will be written again, and each time would leave a copy.
+};
+
 /// A file that appears under its name only when complete: bytes go to a temporary name in the same
 /// folder and commit() renames it. Without commit the temporary file goes with the object. A file
 /// that is replaced leaves its permissions and, where the system lets us, its owner to the new one;
@@ -32,8 +38,8 @@ class AtomicFile {
   void write(const void* data, std::size_t bytes);
   void write(std::string_view text) { write(text.data(), text.size()); }
   /// Throws kIo when it cannot take its place, for instance because something appeared there
-  /// meanwhile; it then is complete beside it, where the message says.
-  void commit();
+  /// meanwhile; it then is complete beside it, where the message says, or gone (see Unplaced).
+  void commit(Unplaced unplaced = Unplaced::kKeepBeside);
 
  private:
   [[noreturn]] void fail(const char* action) const;

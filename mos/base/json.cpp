@@ -7,6 +7,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/json_builder.h"
+#include "mos/base/json_mistake.h"
 #include "mos/base/text.h"
 
 namespace mos {
@@ -17,7 +18,8 @@ namespace {
 /// among all before it, takes the last of two equal keys, and has no bounds.
 class SaxEvents : public nlohmann::json_sax<Json> {
  public:
-  explicit SaxEvents(const std::string& origin) : origin_(origin), builder_(origin) {}
+  SaxEvents(std::string_view text, const std::string& origin)
+      : text_(text), origin_(origin), builder_(origin) {}
 
   Json take() { return builder_.take(); }
 
@@ -44,13 +46,10 @@ class SaxEvents : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+  bool parse_error(std::size_t read, const std::string& /*token*/,
                    const nlohmann::json::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: …"
-    std::string_view reason = error.what();
-    if (const auto end = reason.find("] "); end != reason.npos) reason.remove_prefix(end + 2);
-    throw Error(ErrorKind::kFormat,
-                fmt::format("{} is not valid JSON: {}", origin_, printable(reason)));
+    throw Error(ErrorKind::kFormat, fmt::format("{} is not valid JSON: {}", origin_,
+                                                json_mistake(text_, read, error.what())));
   }
 
  private:
@@ -63,6 +62,7 @@ class SaxEvents : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  std::string_view text_;
   const std::string& origin_;
   JsonBuilder builder_;
 };
@@ -70,7 +70,7 @@ class SaxEvents : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& origin) {
-  SaxEvents events(origin);
+  SaxEvents events(text, origin);
   Json::sax_parse(text, &events);
   return events.take();
 }
@@ -91,7 +91,7 @@ void throw_json_type_error(const std::string& key, const Json& value, const std:
 }
 
 void throw_json_missing(const std::string& key) {
-  throw Error(ErrorKind::kFormat, fmt::format("\"{}\" is missing", key));
+  throw Error(ErrorKind::kFormat, fmt::format("\"{}\" is missing or null", key));
 }
 
 }  // namespace mos

@@ -66,9 +66,10 @@ fs::path behind_links(const fs::path& path) {
   std::error_code code;
   for (int links = 0; fs::is_symlink(fs::symlink_status(place, code)); ++links) {
     if (links == kMostLinks) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot write {}: its symbolic links lead round in a "
-                                              "circle",
-                                              path.string()));
+      throw Error(ErrorKind::kIo,
+                  fmt::format("cannot follow {}: its symbolic links lead round in a "
+                              "circle",
+                              path.string()));
     }
     const auto target = fs::read_symlink(place, code);
     if (code) break;
@@ -82,10 +83,11 @@ bool is_mount_point(const fs::path& path) {
   }, above{};
   if (::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS, &inside) != 0) return false;
   if ((inside.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return true;
-  // Kernels before 5.8 do not say it. Files have no "..", and are then none.
+  // Kernels before 5.8 do not say it, and the root of a chroot is an ordinary folder, but for being
+  // its own parent. Files have no "..", and are then none.
   return ::statx(AT_FDCWD, (path / "..").c_str(), 0, STATX_BASIC_STATS, &above) == 0 &&
          (inside.stx_dev_major != above.stx_dev_major ||
-          inside.stx_dev_minor != above.stx_dev_minor);
+          inside.stx_dev_minor != above.stx_dev_minor || inside.stx_ino == above.stx_ino);
 }
 
 std::error_code rename_new(const fs::path& from, const fs::path& to) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 
 struct evp_md_ctx_st;
 
@@ -23,5 +24,8 @@ class Sha256 {
   };
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
+
+/// The digest of bytes that are all there.
+std::string sha256_of(std::string_view bytes);
 
 }  // namespace mos

@@ -110,16 +110,17 @@ void clear_leftovers(const fs::path& folder) {
 }
 
 fs::path temporary_folder() {
-  std::error_code code;
-  auto folder = fs::temp_directory_path(code);
-  if (!code) return folder;
-  std::string named = "/tmp";
-  for (const char* variable : {"TMPDIR", "TMP", "TEMP", "TEMPDIR"}) {  // as the library looks
-    if (const char* value = std::getenv(variable)) {
-      named = fmt::format("{}={}", variable, value);
-      break;
-    }
+  std::string folder = "/tmp", named = folder;
+  // As the library looks, but an empty one is none, as to mktemp.
+  for (const char* variable : {"TMPDIR", "TMP", "TEMP", "TEMPDIR"}) {
+    const char* value = std::getenv(variable);
+    if (value == nullptr || *value == '\0') continue;
+    folder = value;
+    named = fmt::format("{}={}", variable, value);
+    break;
   }
+  std::error_code code;
+  if (fs::is_directory(folder, code)) return folder;
   throw Error(ErrorKind::kIo,
               fmt::format("cannot keep temporary files in {}: it is no folder; set TMPDIR to one "
                           "with room",

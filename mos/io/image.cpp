@@ -33,11 +33,32 @@ std::string beginning_of(std::string_view bytes) {
   return text;
 }
 
+/// What programs call a picture of a kind that is not read here; empty where it is none.
+std::string_view foreign_kind(std::string_view bytes) {
+  using namespace std::string_view_literals;
+  constexpr std::pair<std::string_view, std::string_view> kBeginnings[] = {
+      {"GIF8"sv, "a GIF"},         {"BM"sv, "a BMP"},
+      {"II*\0"sv, "a TIFF"},       {"MM\0*"sv, "a TIFF"},
+      {"8BPS"sv, "a PSD"},         {"%PDF"sv, "a PDF"},
+      {"<svg"sv, "an SVG"},        {"\0\0\1\0"sv, "an icon"},
+      {"\xff\x0a"sv, "a JPEG XL"}, {"\0\0\0\x0cJXL "sv, "a JPEG XL"}};
+  for (const auto& [beginning, kind] : kBeginnings) {
+    if (bytes.starts_with(beginning)) return kind;
+  }
+  if (bytes.size() < 12 || bytes.substr(4, 4) != "ftyp") return {};
+  return bytes.substr(8, 4).starts_with("avi") ? "an AVIF" : "an HEIC";
+}
+
 /// The pixels as they are stored.
 Image decode(std::string_view bytes, const std::string& origin) {
   if (bytes.starts_with(kPngSignature)) return decode_png(bytes, origin);
   if (bytes.starts_with(kJpegSignature)) return decode_jpeg(bytes, origin);
   if (is_webp(bytes)) return decode_webp(bytes, origin);
+  if (const auto kind = foreign_kind(bytes); !kind.empty()) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("{} is {}, and we read PNG, JPEG and WebP; convert it to PNG", origin, kind));
+  }
   throw Error(ErrorKind::kFormat,
               fmt::format("{} is not a picture we can read (PNG, JPEG or WebP): {}", origin,
                           bytes.empty() ? "it is empty"

@@ -10,6 +10,7 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/io/image_codecs.h"
+#include "mos/io/quick_png.h"
 
 /// libpng reports errors with longjmp, so every function that calls setjmp below holds only
 /// trivial local variables; whatever owns memory lives in the objects passed to it.
@@ -188,9 +189,16 @@ int colour_type(std::int64_t channels) {
   return channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA;
 }
 
+enum class Effort { kUsual, kLittle };
+
 bool write_all(PngWriter& writer, const torch::Tensor& pixels, std::vector<png_text>& texts,
-               std::vector<png_bytep>& rows) {
+               std::vector<png_bytep>& rows, Effort effort) {
   if (setjmp(png_jmpbuf(writer.png)) != 0) return false;
+  if (effort == Effort::kLittle) {
+    png_set_compression_level(writer.png, 1);
+    png_set_compression_mem_level(writer.png, 4);  // less to clear than what is packed
+    png_set_filter(writer.png, PNG_FILTER_TYPE_BASE, PNG_FILTER_UP);
+  }
   png_set_write_fn(writer.png, &writer.stream, on_write, on_flush);
   png_set_IHDR(writer.png, writer.info, static_cast<png_uint_32>(pixels.size(1)),
                static_cast<png_uint_32>(pixels.size(0)), 8, colour_type(pixels.size(2)),
@@ -224,8 +232,10 @@ Image decode_png(std::string_view bytes, const std::string& origin) {
   return image;
 }
 
-std::string encode_png(const torch::Tensor& pixels,
-                       const std::map<std::string, std::string>& text) {
+namespace {
+
+std::string encode(const torch::Tensor& pixels, const std::map<std::string, std::string>& text,
+                   Effort effort) {
   const bool fits = pixels.dim() == 3 && pixels.scalar_type() == torch::kUInt8 &&
                     pixels.numel() > 0 &&
                     (pixels.size(2) == 1 || pixels.size(2) == 3 || pixels.size(2) == 4);
@@ -236,10 +246,21 @@ std::string encode_png(const torch::Tensor& pixels,
   auto texts = text_entries(text);
   auto rows = row_pointers(contiguous);
   PngWriter writer;
-  if (writer.info == nullptr || !write_all(writer, contiguous, texts, rows)) {
+  if (writer.info == nullptr || !write_all(writer, contiguous, texts, rows, effort)) {
     throw Error(ErrorKind::kIo, fmt::format("cannot make a PNG: {}", writer.stream.error));
   }
   return std::move(writer.stream.output);
+}
+
+}  // namespace
+
+std::string encode_png(const torch::Tensor& pixels,
+                       const std::map<std::string, std::string>& text) {
+  return encode(pixels, text, Effort::kUsual);
+}
+
+std::string quick_png(const torch::Tensor& pixels, const std::map<std::string, std::string>& text) {
+  return encode(pixels, text, Effort::kLittle);
 }
 
 }  // namespace mos::io

@@ -3,6 +3,7 @@
 #include <functional>
 #include <numbers>
 
+#include "mos/io/bicubic.h"
 #include "mos/io/image.h"
 
 /// Separable resampling as two matrix products: rows · image · columns.
@@ -20,6 +21,12 @@ double triangle(double x) { return std::max(0.0, 1.0 - std::abs(x)); }
 double sinc(double x) {
   const double angle = x * std::numbers::pi;
   return x == 0.0 ? 1.0 : std::sin(angle) / angle;
+}
+/// Keys' cubic with a = -0.5, which Pillow calls bicubic.
+double cubic(double x) {
+  const double d = std::abs(x);
+  if (d < 1.0) return (1.5 * d - 2.5) * d * d + 1.0;
+  return d < 2.0 ? ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0 : 0.0;
 }
 double lanczos3(double x) { return std::abs(x) < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0; }
 
@@ -88,6 +95,12 @@ torch::Tensor resample(const torch::Tensor& image, std::int64_t height, std::int
   return values.round().clamp(0, 255).to(torch::kUInt8);
 }
 
+/// Pillow rounds and clips bytes between the passes, which shows where the filter overshoots.
+torch::Tensor as_pillow(const torch::Tensor& image, std::int64_t height, std::int64_t width,
+                        const Filter& filter) {
+  return resample(resample(image, image.size(0), width, filter), height, width, filter);
+}
+
 /// Source index of every target pixel: the pixel under its centre.
 torch::Tensor nearest_index(std::int64_t source, std::int64_t target) {
   const double scale = static_cast<double>(source) / static_cast<double>(target);
@@ -111,10 +124,12 @@ torch::Tensor resize_bilinear(const torch::Tensor& image, std::int64_t height, s
   return resample(image, height, width, {1.0, triangle});
 }
 
+torch::Tensor resize_bicubic(const torch::Tensor& image, std::int64_t height, std::int64_t width) {
+  return as_pillow(image, height, width, {2.0, cubic});
+}
+
 torch::Tensor resize_lanczos(const torch::Tensor& image, std::int64_t height, std::int64_t width) {
-  // Pillow rounds and clips bytes between the passes, which shows where the filter overshoots.
-  const Filter filter{3.0, lanczos3};
-  return resample(resample(image, image.size(0), width, filter), height, width, filter);
+  return as_pillow(image, height, width, {3.0, lanczos3});
 }
 
 }  // namespace mos::io

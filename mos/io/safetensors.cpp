@@ -9,6 +9,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/text.h"
 #include "mos/io/mapped_file.h"
 #include "mos/io/mapped_tensor.h"
 #include "mos/io/narrowing.h"
@@ -22,6 +23,26 @@ namespace {
 
 constexpr std::size_t kLengthBytes = sizeof(std::uint64_t);
 
+/// What a file is whose length of a header is impossible: most that are none begin with text.
+std::string not_safetensors(std::string_view bytes, std::uint64_t length) {
+  if (bytes.starts_with("version https://git-lfs")) {
+    return "it is only Git LFS's pointer to the file; fetch the file itself, with git lfs pull";
+  }
+  constexpr std::size_t kShown = 16;
+  const auto beginning = bytes.substr(0, kShown);
+  const auto is_letter = [](char c) { return (c >= ' ' && c <= '~') || c == '\n' || c == '\r'; };
+  if (std::all_of(beginning.begin(), beginning.end(), is_letter)) {
+    return fmt::format(
+        "it is a text that begins with \"{}\", no file of tensors; fetch it again, "
+        "perhaps a page of a website came instead",
+        printable(beginning));
+  }
+  return fmt::format(
+      "its header claims {} bytes, more than the {} allowed; it is probably not a "
+      "safetensors file",
+      length, kMaxHeaderBytes);
+}
+
 /// The header of a file, without its length. Throws kFormat.
 std::string_view header_text(const MappedFile& file, const std::string& origin) {
   const auto fail = [&origin](const std::string& reason) {
@@ -33,13 +54,7 @@ std::string_view header_text(const MappedFile& file, const std::string& origin) 
   }
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
-  // Most files that are something else begin with text, which read as a length is enormous.
-  if (length > kMaxHeaderBytes) {
-    fail(
-        fmt::format("its header claims {} bytes, more than the {} allowed; it is probably not a "
-                    "safetensors file",
-                    length, kMaxHeaderBytes));
-  }
+  if (length > kMaxHeaderBytes) fail(not_safetensors(file.text(), length));
   if (length > file.size() - kLengthBytes) {
     fail(
         fmt::format("its header claims {} bytes but only {} follow; the file may be incomplete: "
@@ -136,7 +151,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
     file.write(tensor.data_ptr(), tensor.nbytes());
     entry->second.make = nullptr;  // what it was made of is not needed any more
   }
-  file.commit();
+  file.commit(rules.unplaced);
   narrowing.warn(path.filename().string());
 }
 

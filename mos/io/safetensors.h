@@ -78,6 +78,7 @@ LazyTensor lazy_tensor(torch::Tensor tensor);
 /// How a file is written that may be large.
 struct WriteRules {
   Existing existing = Existing::kReplace;
+  Unplaced unplaced = Unplaced::kKeepBeside;
   const CancelToken* cancel = nullptr;  ///< Asked before each tensor.
 };
 

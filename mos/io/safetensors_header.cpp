@@ -9,13 +9,14 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/json_mistake.h"
 #include "mos/base/text.h"
+#include "mos/io/mapped_tensor.h"
 
 namespace mos::io {
 namespace {
 
 constexpr const char* kMetadataKey = "__metadata__";
-constexpr std::size_t kMaxDimensions = 64;      // c10's own limit for most operations
 constexpr std::size_t kMaxTensors = 1'000'000;  // Stable Diffusion has some 1,100
 
 constexpr std::array<std::pair<std::string_view, torch::ScalarType>, 10> kDtypes = {{
@@ -49,7 +50,7 @@ template <typename... Args>
 /// its tensors need: values that mean nothing are refused where they stand.
 class HeaderEvents : public nlohmann::json_sax<Json> {
  public:
-  explicit HeaderEvents(const std::string& origin) : origin_(origin) {}
+  HeaderEvents(std::string_view json, const std::string& origin) : json_(json), origin_(origin) {}
 
   SafetensorsHeader take() { return std::move(header_); }
 
@@ -138,14 +139,9 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   }
   bool binary(Json::binary_t& /*value*/) override { refuse("bytes"); }
 
-  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+  bool parse_error(std::size_t read, const std::string& /*token*/,
                    const nlohmann::json::exception& error) override {
-    const std::string_view reason = error.what();  // "[json.exception.parse_error.101] …"
-    if (reason.find("UTF-8") != reason.npos)
-      fail(origin_, "its header is not valid JSON: it is not UTF-8");
-    const auto end = reason.find("] ");
-    fail(origin_, "its header is not valid JSON ({})",
-         printable(end == reason.npos ? reason : reason.substr(end + 2)));
+    fail(origin_, "its header is not valid JSON: {}", json_mistake(json_, read, error.what()));
   }
 
  private:
@@ -236,6 +232,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
     if (offsets_ != 2) fail_offsets();
   }
 
+  std::string_view json_;
   const std::string& origin_;
   SafetensorsHeader header_;
   Level level_ = Level::kTop;
@@ -340,7 +337,7 @@ std::optional<std::string_view> dtype_name(torch::ScalarType dtype) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view json, std::uint64_t data_bytes,
                                            const std::string& origin) {
-  HeaderEvents events(origin);
+  HeaderEvents events(json, origin);
   Json::sax_parse(json, &events);
   auto header = events.take();
   for (const auto& info : header.tensors) check_range(info, data_bytes, origin);

@@ -18,6 +18,9 @@ namespace fs = std::filesystem;
 /// Levels of trainers around the tensors of the model (PyTorch Lightning).
 constexpr std::string_view kModelLevel = "state_dict";
 
+/// How the texts begin that Git LFS has in place of files.
+constexpr std::string_view kPointer = "version https://";
+
 constexpr std::size_t kSniffedBytes = 16;
 constexpr std::array kTorchEndings = {".ckpt", ".pt", ".pth", ".bin"};
 
@@ -28,8 +31,8 @@ std::string first_bytes(const fs::path& path) {
 
 /// A safetensors file starts with the length of a JSON object.
 bool looks_like_safetensors(const std::string& bytes) {
-  constexpr std::size_t kLengthBytes = 8;
-  return bytes.size() > kLengthBytes && bytes[kLengthBytes] == '{';
+  constexpr std::size_t kBeforeJson = 8;
+  return bytes.size() > kBeforeJson && bytes[kBeforeJson] == '{';
 }
 
 bool looks_like_torch_save(const std::string& bytes) {
@@ -46,13 +49,20 @@ std::string plain_text(const TorchValue& value) {
   return "";
 }
 
+/// All tensors of what a file holds.
+StateDict tensors_of(const TorchValue& value, const fs::path& path) {
+  const auto* model = value.find(kModelLevel);
+  try {
+    return flatten_tensors(model == nullptr ? value : *model);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("cannot read {}: {}", path.string(), error.what()));
+  }
+}
+
 TensorFile read_torch_save(const fs::path& path) {
   const auto value = read_torch_file(path);
-  const auto* model = value.find(kModelLevel);
-  TensorFile file{.path = path,
-                  .format = "torch.save",
-                  .tensors = flatten_tensors(model == nullptr ? value : *model),
-                  .metadata = {}};
+  TensorFile file{
+      .path = path, .format = "torch.save", .tensors = tensors_of(value, path), .metadata = {}};
   const auto* top = std::get_if<TorchValue::Dict>(&value.value);
   if (top == nullptr) return file;
   for (const auto& [name, item] : *top) {
@@ -80,6 +90,7 @@ TensorFile read_tensor_file(const fs::path& path) {
   const auto bytes = first_bytes(path);
   if (looks_like_safetensors(bytes)) return read_safetensors(path);
   if (looks_like_torch_save(bytes)) return read_torch_save(path);
+  if (bytes.starts_with(kPointer)) return read_safetensors(path);  // which says what that is
   // What is damaged is reported in the words of the format that its name promises.
   const auto ending = path.extension();
   if (ending == ".safetensors") return read_safetensors(path);

@@ -27,7 +27,6 @@ constexpr int kMaxDepth = 64;
 /// the dictionaries around them, are counted too.
 constexpr std::int64_t kMaxValues = 2'000'000;
 constexpr std::size_t kMaxTextBytes = std::size_t{64} << 20;
-constexpr std::size_t kMaxDimensions = 64;  // c10's own limit for most operations
 
 constexpr std::string_view kZipSignature("PK\x03\x04", 4);
 /// The first pickle of the older layout, protocol byte left out: 0x1950a86a20f9469cfc6c.
@@ -290,7 +289,7 @@ class Flattening {
   void add(const TorchValue& value, const std::string& path) {
     if (const auto* tensor = std::get_if<torch::Tensor>(&value.value)) {
       if (!result_.emplace(path, *tensor).second) {
-        fail(fmt::format("two tensors of the file are called \"{}\"", printable(path)));
+        fail(fmt::format("two of its tensors are called \"{}\"", printable(path)));
       }
     } else if (const auto* list = std::get_if<TorchValue::List>(&value.value)) {
       for (std::size_t i = 0; i < list->size(); ++i) {
@@ -314,7 +313,7 @@ class Flattening {
                                std::holds_alternative<TorchValue::Dict>(value.value);
     if (!holds_tensors) return;
     name_bytes_ += path.size() + name.size() + 1;
-    if (name_bytes_ > kMaxTextBytes) fail("the names of the file's tensors are too long");
+    if (name_bytes_ > kMaxTextBytes) fail("the names of its tensors are too long");
     add(value, path.empty() ? name : path + "/" + name);
   }
 

@@ -154,6 +154,19 @@ TEST(AtomicFile, WhenAFolderTakesItsPlaceMeanwhileTheResultIsBesideIt) {
   EXPECT_EQ(read_text_file(folder / "fox-2.safetensors"), "result");
 }
 
+TEST(AtomicFile, WhatWillBeWrittenAgainLeavesNoCopiesWhereItCannotTakeItsPlace) {
+  const TempDir folder;
+  for (int i = 0; i < 3; ++i) {
+    AtomicFile file(folder / "run.checkpoint");
+    file.write("a step");
+    fs::create_directory(folder / "run.checkpoint");
+    EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(Unplaced::kDiscard); }),
+                HasSubstr("cannot write"));
+    fs::remove(folder / "run.checkpoint");
+  }
+  EXPECT_TRUE(names_in(folder.path()).empty());
+}
+
 TEST(AtomicFile, TwoThreadsThatWriteOneFileLeaveOneOfTheirs) {
   const TempDir folder;
   const auto write = [&folder](char letter) {

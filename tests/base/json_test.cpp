@@ -9,25 +9,17 @@
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "tests/support/errors.h"
 
 namespace mos {
 namespace {
 
+using test::message_of;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
-template <typename Action>
-std::string message_of(ErrorKind kind, Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), kind) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
-
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   return message_of(ErrorKind::kFormat, [&] { parse_json(text, "x.json"); });
 }
 
@@ -43,27 +35,51 @@ TEST(ParseJson, IsWhatTheLibraryReads) {
 }
 
 TEST(ParseJson, RefusesWithThePlaceAndInOneLine) {
-  EXPECT_THAT(refusal("{\"a\": }"), HasSubstr("x.json is not valid JSON: parse error at line 1"));
-  EXPECT_THAT(refusal(""), HasSubstr("not valid JSON"));
-  EXPECT_THAT(refusal("{} {}"), HasSubstr("not valid JSON"));
-  EXPECT_THAT(refusal("[1e999]"), HasSubstr("not valid JSON"));
-  EXPECT_THAT(refusal("[\"\xff\"]"), HasSubstr("not valid JSON"));
-  const auto message = refusal("[" + std::string(100'000, 'x'));
+  const std::pair<std::string, const char*> mistakes[] = {
+      {"{\"a\": }", "line 1, column 7 has } where a value is expected"},
+      {"", "it is empty"},
+      {" \n", "it is empty"},
+      {"{} {}", "line 1, column 4 has { where the end is expected"},
+      {"{\"a\":\n [1, NaN]}", "line 2, column 6 has NaN, which is no number of JSON"},
+      {"[-Infinity]", "line 1, column 2 has -Infinity, which is no number of JSON"},
+      {"[1e999]", "line 1, column 2 has 1e999, which is too large for a number"},
+      {"[1, 2,\n]", "line 2, column 1 has ] behind a comma; the last entry has none behind it"},
+      {"{\"a\": 1, }", "line 1, column 10 has } behind a comma; the last entry has none behind it"},
+      {"[\"é\", tru]", "line 1, column 7 has tru where a value is expected"},
+      {"[True]", "line 1, column 2 has True; JSON writes true"},
+      {"{'a': 1}", "line 1, column 2 has '; JSON has double quotes around texts and keys"},
+      {"{\"a\" 1}", "line 1, column 6 has 1 where a colon is expected"},
+      {"{a: 1}", "line 1, column 2 has a where a key in double quotes is expected"},
+      {"[1 2]", "line 1, column 4 has 2 where a comma or ] is expected"},
+      {"{\"a\": 1 \"b\": 2}", "line 1, column 9 has \"b\" where a comma or } is expected"},
+      {"[1.]", "line 1, column 4 has ] where a digit is expected"},
+      {"[1] // two", "line 1, column 5 has /; JSON has no comments"},
+      {"{\"a\": [1,", "it ends at line 1, column 10, before it is complete; was it cut off?"},
+      {"{\"a\": \"b", "it ends at line 1, column 9, before it is complete; was it cut off?"},
+      {"[\"a\nb\"]", "line 1, column 4 has the end of the line in a text"},
+      {"[\"a\\qb\"]", "a backslash in a text that means nothing"},
+      {"[\"caf\xe9t\"]", "line 1, column 6 has the byte 0xe9, which is not UTF-8"}};
+  for (const auto& [text, mistake] : mistakes) {
+    EXPECT_THAT(json_refusal(text), StartsWith("x.json is not valid JSON: "));
+    EXPECT_THAT(json_refusal(text), HasSubstr(mistake));
+    EXPECT_THAT(json_refusal(text), Not(HasSubstr("syntax error")));
+  }
+  const auto message = json_refusal("[" + std::string(100'000, 'x'));
   EXPECT_LT(message.size(), 400U);
   EXPECT_EQ(message.find('\n'), std::string::npos);
 }
 
 TEST(ParseJson, AKeyThatComesTwiceIsAMistake) {
-  EXPECT_THAT(refusal(R"({"a": 1, "b": {"a": 2}, "a": 3})"), HasSubstr("key \"a\" twice"));
+  EXPECT_THAT(json_refusal(R"({"a": 1, "b": {"a": 2}, "a": 3})"), HasSubstr("key \"a\" twice"));
 }
 
 TEST(ParseJson, DepthIsBounded) {
   EXPECT_NO_THROW(parse_json(nested(kMaxJsonDepth), "x"));
-  EXPECT_THAT(refusal(nested(kMaxJsonDepth + 1)), HasSubstr("nested deeper than 100 levels"));
-  EXPECT_THAT(refusal(std::string(1'000'000, '[')), HasSubstr("nested deeper"));
+  EXPECT_THAT(json_refusal(nested(kMaxJsonDepth + 1)), HasSubstr("nested deeper than 100 levels"));
+  EXPECT_THAT(json_refusal(std::string(1'000'000, '[')), HasSubstr("nested deeper"));
   std::string keys;
   for (int i = 0; i < 100'000; ++i) keys += "{\"a\":";
-  EXPECT_THAT(refusal(keys), HasSubstr("nested deeper"));
+  EXPECT_THAT(json_refusal(keys), HasSubstr("nested deeper"));
 }
 
 TEST(ParseJson, ValuesAreBoundedAndKeysTakeLinearTime) {
@@ -75,7 +91,7 @@ TEST(ParseJson, ValuesAreBoundedAndKeysTakeLinearTime) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
   std::string zeros = "[0";
   for (std::size_t i = 0; i < kMaxJsonValues; ++i) zeros += ",0";
-  EXPECT_THAT(refusal(zeros + "]"), HasSubstr("more than 1000000 values"));
+  EXPECT_THAT(json_refusal(zeros + "]"), HasSubstr("more than 1000000 values"));
 }
 
 template <typename T>
@@ -120,10 +136,18 @@ void describe(Visitor& visit, Settings& settings) {
   visit("name", settings.name, "");
 }
 
+TEST(JsonRequired, SaysThatAKeyMayBeThereWithoutAValue) {
+  for (const char* text : {"{}", R"({"count": null})"}) {
+    const auto json = parse_json(text, "x");
+    EXPECT_EQ(message_of(ErrorKind::kFormat, [&] { json_required<int>(json, "count"); }),
+              "\"count\" is missing or null");
+  }
+}
+
 TEST(ReadOptions, IsAsStrictAsFlags) {
   const auto refused = [](const char* text) {
     Settings settings;
-    return message_of(ErrorKind::kFormat,
+    return message_of(ErrorKind::kUsage,
                       [&] { read_options(parse_json(text, "x"), "run.json", settings); });
   };
   EXPECT_EQ(refused(R"({"count": 2.7})"), "run.json: \"count\" is 2.7, expected a whole number");

@@ -162,8 +162,11 @@ TEST(TemporaryFolder, NamesAVariableThatIsNoFolder) {
   const auto message = test::error_of(ErrorKind::kIo, [] { temporary_folder(); });
   ::setenv("TMPDIR", folder.path().c_str(), 1);
   EXPECT_EQ(temporary_folder(), folder.path());
+  ::setenv("TMPDIR", "", 1);
+  const auto without = temporary_folder();
   former == nullptr ? ::unsetenv("TMPDIR") : ::setenv("TMPDIR", kept.c_str(), 1);
   EXPECT_THAT(message, HasSubstr("TMPDIR=" + (folder / "none").string() + ": it is no folder"));
+  EXPECT_NE(without, "") << "an empty one is none";
 }
 
 }  // namespace

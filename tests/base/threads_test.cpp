@@ -13,6 +13,7 @@
 #include "mos/base/runtime.h"
 #include "mos/base/workers.h"
 #include "tests/base/places.h"
+#include "tests/support/sanitizers.h"
 
 namespace mos {
 namespace {
@@ -35,9 +36,7 @@ template <typename Action>
 }
 
 TEST(Threads, OneThatCannotStartIsAnErrorOfTheDevice) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "sanitizers need memory of their own";
-#endif
+  if (test::is_sanitized()) GTEST_SKIP() << "sanitizers need memory of their own";
   EXPECT_EXIT(without_room([] { set_threads(64); }), testing::ExitedWithCode(5),
               "cannot start 63 threads");
   EXPECT_EXIT(without_room([] { const Workers workers(64); }), testing::ExitedWithCode(5),

@@ -9,7 +9,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string refusal(const std::string& text) {
+std::string yaml_refusal(const std::string& text) {
   try {
     const auto value = parse_yaml(text, "x.yaml");
     ADD_FAILURE() << text << " was read as " << quoted(value);
@@ -47,28 +47,28 @@ TEST(ParseYaml, ANumberTooLargeIsNotZero) {
 }
 
 TEST(ParseYaml, RefusesWithTheLine) {
-  EXPECT_THAT(refusal("a: 1\nb: [1\nc: 2\n"), HasSubstr("cannot read x.yaml, line"));
-  EXPECT_THAT(refusal("a: 1\nb: *a\n"), HasSubstr("x.yaml, line 2: "));
-  EXPECT_THAT(refusal("a: &x 1\nb: *x\n"), HasSubstr("aliases"));
-  EXPECT_THAT(refusal("a: !!python/object:os.system 1\n"), HasSubstr("the tag"));
-  EXPECT_THAT(refusal("a: 1\n---\nb: 1\n"), HasSubstr("several documents"));
-  EXPECT_THAT(refusal("? [a, b]\n: 1\n"), HasSubstr("expected a text"));
-  EXPECT_THAT(refusal("a: 1\na: 2\n"), HasSubstr("key \"a\" twice"));
-  EXPECT_THAT(refusal("\ta: 1\n"), HasSubstr("line 1"));
+  EXPECT_THAT(yaml_refusal("a: 1\nb: [1\nc: 2\n"), HasSubstr("cannot read x.yaml, line"));
+  EXPECT_THAT(yaml_refusal("a: 1\nb: *a\n"), HasSubstr("x.yaml, line 2: "));
+  EXPECT_THAT(yaml_refusal("a: &x 1\nb: *x\n"), HasSubstr("aliases"));
+  EXPECT_THAT(yaml_refusal("a: !!python/object:os.system 1\n"), HasSubstr("the tag"));
+  EXPECT_THAT(yaml_refusal("a: 1\n---\nb: 1\n"), HasSubstr("several documents"));
+  EXPECT_THAT(yaml_refusal("? [a, b]\n: 1\n"), HasSubstr("expected a text"));
+  EXPECT_THAT(yaml_refusal("a: 1\na: 2\n"), HasSubstr("key \"a\" twice"));
+  EXPECT_THAT(yaml_refusal("\ta: 1\n"), HasSubstr("line 1"));
 }
 
 TEST(ParseYaml, BytesThatAreNotUtf8AreRefused) {
-  EXPECT_THAT(refusal("a: caf\xe9\n"), HasSubstr("not UTF-8"));
-  EXPECT_THAT(refusal("a: \"\\ud800\"\n"), HasSubstr("line 1"));
+  EXPECT_THAT(yaml_refusal("a: caf\xe9\n"), HasSubstr("not UTF-8"));
+  EXPECT_THAT(yaml_refusal("a: \"\\ud800\"\n"), HasSubstr("line 1"));
 }
 
 TEST(ParseYaml, DepthAndSizeAreBounded) {
   std::string dashes;
   for (int i = 0; i < 60'000; ++i) dashes += "- ";
   const auto brackets = std::string(60'000, '[') + std::string(60'000, ']');
-  EXPECT_THAT(refusal(dashes + "1\n"), HasSubstr("nested deeper"));
-  EXPECT_THAT(refusal(brackets), HasSubstr("nested deeper"));
-  EXPECT_THAT(refusal(std::string(kMaxYamlBytes + 1, 'a')), HasSubstr("more than"));
+  EXPECT_THAT(yaml_refusal(dashes + "1\n"), HasSubstr("nested deeper"));
+  EXPECT_THAT(yaml_refusal(brackets), HasSubstr("nested deeper"));
+  EXPECT_THAT(yaml_refusal(std::string(kMaxYamlBytes + 1, 'a')), HasSubstr("more than"));
 }
 
 }  // namespace

@@ -21,7 +21,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/mutation.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(MOS_SANITIZED)
 #include <sanitizer/common_interface_defs.h>
 
 /// Read by AddressSanitizer at its start. An input may not take more memory than a picture of
@@ -71,7 +71,7 @@ void die_of_signal(int number) {
 }
 
 void save_input_of_a_crash() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(MOS_SANITIZED)
   __sanitizer_set_death_callback(save_running);
 #else
   static char stack[1 << 16];  // a stack overflow leaves none

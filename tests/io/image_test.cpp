@@ -7,8 +7,10 @@
 #include <functional>
 
 #include "mos/base/file.h"
+#include "mos/io/bicubic.h"
 #include "mos/io/image_codecs.h"
 #include "tests/io/bytes.h"
+#include "tests/support/difference.h"
 #include "tests/support/temp_dir.h"
 
 namespace {
@@ -17,6 +19,7 @@ using mos::ErrorKind;
 using mos::io::decode_image;
 using mos::io::encode_png;
 using mos::io::test::error_of;
+using mos::test::difference;
 using testing::HasSubstr;
 
 torch::Tensor gradient(std::int64_t height, std::int64_t width, std::int64_t channels) {
@@ -152,6 +155,18 @@ TEST(Png, WritesOneWholeFileOrNone) {
           }),
       HasSubstr("keyword"));
   EXPECT_FALSE(std::filesystem::exists(folder / "b.png"));
+}
+
+TEST(ReadImage, NamesPicturesOfOtherKinds) {
+  const std::pair<std::string, const char*> kinds[] = {
+      {"GIF89a----------", "x is a GIF, and we read PNG, JPEG and WebP; convert it to PNG"},
+      {"BM--------------", "a BMP"},
+      {std::string("II*\0------------", 16), "a TIFF"},
+      {std::string("\0\0\0\x1c", 4) + "ftypavif----", "an AVIF"},
+      {std::string("\0\0\0\x1c", 4) + "ftypheic----", "an HEIC"}};
+  for (const auto& [bytes, kind] : kinds) {
+    EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { decode_image(bytes, "x"); }), HasSubstr(kind));
+  }
 }
 
 TEST(ReadImage, SaysWhatAFileThatIsNoPictureStartsWith) {
@@ -311,7 +326,7 @@ TEST(Resize, KeepsConstantsAndTypesAtEverySize) {
   const auto grey = torch::full({7, 5, 3}, 100, torch::kUInt8);
   const auto reals = torch::full({7, 5}, 0.25);
   for (const auto resize : {mos::io::resize_nearest, mos::io::resize_area, mos::io::resize_bilinear,
-                            mos::io::resize_lanczos}) {
+                            mos::io::resize_bicubic, mos::io::resize_lanczos}) {
     for (const std::int64_t size : {1, 3, 8, 20}) {
       EXPECT_TRUE(
           resize(grey, size, size + 1).equal(torch::full({size, size + 1, 3}, 100, torch::kUInt8)));
@@ -341,12 +356,23 @@ TEST(Resize, LanczosIsPillows) {
   const auto large = torch::tensor(
       {{4, 36, 35, 6, 147, 255, 255, 112, 7, 34, 11, 26, 52, 20, 35, 67},
        {190, 173, 165, 183, 249, 232, 161, 255, 255, 192, 154, 156, 172, 191, 185, 173}});
-  const auto difference = [](const torch::Tensor& actual, const torch::Tensor& expected) {
-    return (actual.to(torch::kInt64) - expected).abs().max().item<int>();
-  };
-  EXPECT_LE(difference(mos::io::resize_lanczos(lines(), 4, 6), small), 1);
+  EXPECT_LE(difference(mos::io::resize_lanczos(lines(), 4, 6).to(torch::kInt64), small), 1);
   const auto enlarged = mos::io::resize_lanczos(lines(), 12, 16);
-  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}), large), 1);
+  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}).to(torch::kInt64), large), 1);
+}
+
+TEST(Resize, BicubicIsPillows) {
+  // Pillow 13.0: image.resize((6, 4), Image.BICUBIC), and rows 0 and 3 of ((16, 12), …).
+  const auto small = torch::tensor({{13, 109, 197, 66, 19, 37},
+                                    {150, 191, 188, 188, 180, 143},
+                                    {19, 116, 65, 27, 137, 53},
+                                    {13, 114, 86, 6, 41, 154}});
+  const auto large = torch::tensor(
+      {{0, 22, 32, 0, 158, 255, 255, 114, 21, 27, 4, 17, 43, 15, 29, 55},
+       {172, 160, 153, 170, 231, 238, 165, 250, 255, 180, 159, 152, 154, 172, 170, 160}});
+  EXPECT_LE(difference(mos::io::resize_bicubic(lines(), 4, 6).to(torch::kInt64), small), 1);
+  const auto enlarged = mos::io::resize_bicubic(lines(), 12, 16);
+  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}).to(torch::kInt64), large), 1);
 }
 
 TEST(Resize, AreaIsTheMeanOfTheBlocks) {

@@ -21,7 +21,7 @@ using mos::io::test::safetensors_bytes;
 using testing::HasSubstr;
 
 /// What reading a file of these bytes says.
-std::string message_for(const std::string& bytes) {
+std::string message_for_bytes(const std::string& bytes) {
   const mos::TempDir folder;
   mos::io::test::write_bytes(folder / "bad.safetensors", bytes);
   const auto message =
@@ -32,7 +32,7 @@ std::string message_for(const std::string& bytes) {
 }
 
 std::string message_for_header(const std::string& header, std::size_t data_bytes) {
-  return message_for(safetensors_bytes(header, data_bytes));
+  return message_for_bytes(safetensors_bytes(header, data_bytes));
 }
 
 std::string tensor_entry(const std::string& rest) {
@@ -48,22 +48,36 @@ TEST(SafetensorsReader, SaysThatAFileIsMissing) {
 }
 
 TEST(SafetensorsReader, RefusesEmptyAndTruncatedFiles) {
-  EXPECT_THAT(message_for(""), HasSubstr("it is empty"));
-  EXPECT_THAT(message_for("abc"), HasSubstr("only 3 bytes"));
+  EXPECT_THAT(message_for_bytes(""), HasSubstr("it is empty"));
+  EXPECT_THAT(message_for_bytes("abc"), HasSubstr("only 3 bytes"));
   const auto whole =
       safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
-  EXPECT_THAT(message_for(whole.substr(0, 20)), HasSubstr("may be incomplete"));
-  EXPECT_THAT(message_for(whole.substr(0, whole.size() - 1)), HasSubstr("may be incomplete"));
+  EXPECT_THAT(message_for_bytes(whole.substr(0, 20)), HasSubstr("may be incomplete"));
+  EXPECT_THAT(message_for_bytes(whole.substr(0, whole.size() - 1)), HasSubstr("may be incomplete"));
 }
 
 TEST(SafetensorsReader, RefusesHeadersThatClaimTooMuch) {
-  EXPECT_THAT(message_for(std::string(8, '\xff') + "{}"), HasSubstr("more than the 100000000"));
-  EXPECT_THAT(message_for(mos::io::test::little_endian(90'000'000, 8) + "{}"),
+  EXPECT_THAT(message_for_bytes(std::string(8, '\xff') + "{}"),
+              HasSubstr("more than the 100000000"));
+  EXPECT_THAT(message_for_bytes(mos::io::test::little_endian(90'000'000, 8) + "{}"),
               HasSubstr("only 2 follow"));
 }
 
+TEST(SafetensorsReader, SaysWhatATextInPlaceOfTheFileIs) {
+  const mos::TempDir folder;
+  const auto message = [&](const std::string& text) {
+    mos::write_text_file(folder / "x.safetensors", text);
+    return error_of(ErrorKind::kFormat, [&] { SafetensorsFile(folder / "x.safetensors"); });
+  };
+  EXPECT_THAT(message("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+              HasSubstr("git lfs pull"));
+  EXPECT_THAT(message("<!DOCTYPE html>\n<p>Not found</p>"), HasSubstr("begins with \"<!DOCTYPE"));
+  EXPECT_THAT(message(std::string(16, '\xff')), HasSubstr("probably not a safetensors file"));
+}
+
 TEST(SafetensorsReader, RefusesHeadersThatAreNotTheRightJson) {
-  EXPECT_THAT(message_for_header("{\"a\":", 0), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message_for_header("{\"a\":", 0),
+              HasSubstr("not valid JSON: it ends at line 1, column 6"));
   EXPECT_THAT(message_for_header("[1]", 0), HasSubstr("not a JSON object"));
   EXPECT_THAT(message_for_header("{\"a\":\"\xff\"}", 0), HasSubstr("not valid JSON"));
   EXPECT_THAT(message_for_header(R"({"a":[[[[[[]]]]]]})", 0), HasSubstr("entry of tensor \"a\""));

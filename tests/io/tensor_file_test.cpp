@@ -42,6 +42,23 @@ TEST_F(TensorFiles, AreToldApartByTheirFirstBytesAndNotByTheirNames) {
   EXPECT_TRUE(b.tensors.at("w").equal(weight_));
 }
 
+TEST_F(TensorFiles, PointersOfGitLfsAreNamedForWhatTheyAre) {
+  for (const char* name : {"a.safetensors", "a.pt", "a.bin", "a"}) {
+    write_bytes(folder_ / name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { read_tensor_file(folder_ / name); }),
+                HasSubstr("git lfs pull"))
+        << name;
+  }
+}
+
+TEST_F(TensorFiles, WhoseNamesAreTooLongAreNamed) {
+  TorchValue::Dict inside;
+  for (int i = 0; i < 100; ++i) inside.emplace_back(std::to_string(i), TorchValue{weight_});
+  save_torch_file(folder_ / "long.pt", {Dict{{std::string(1'000'000, 'x'), {inside}}}});
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { read_tensor_file(folder_ / "long.pt"); }),
+              HasSubstr("long.pt: the names of its tensors are too long"));
+}
+
 TEST_F(TensorFiles, LoseTheLevelThatTrainersPutAroundTheModel) {
   TorchValue::List states;
   states.push_back({Dict{{"exp_avg", {weight_}}}});

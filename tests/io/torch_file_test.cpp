@@ -66,7 +66,7 @@ TorchValue read_pickle(const std::string& pickle) {
                                {"file/version", "3\n"}}));
 }
 
-std::string message_for(const std::string& bytes) {
+std::string message_for_archive(const std::string& bytes) {
   const auto message = error_of(ErrorKind::kFormat, [&] { read_bytes(bytes); });
   EXPECT_EQ(message.find('\n'), std::string::npos) << "more than one line";
   EXPECT_THAT(message, HasSubstr("file.pth"));
@@ -143,8 +143,8 @@ TEST(TorchFile, ReadsTheOlderLayoutWithoutZip) {
   const auto value = std::string("}").append(text("w")) + tensor(id, 2, number(4), number(1)) + "s";
   const auto dict = mos::io::flatten_tensors(read_bytes(legacy_bytes(value, 6)));
   EXPECT_TRUE(dict.at("w").equal(torch::tensor({2.0F, 3.0F, 4.0F, 5.0F})));
-  EXPECT_THAT(message_for(legacy_bytes(value, 7)), HasSubstr("storage \"42\""));
-  EXPECT_THAT(message_for(legacy_bytes(value, -1)), HasSubstr("storage \"42\""));
+  EXPECT_THAT(message_for_archive(legacy_bytes(value, 7)), HasSubstr("storage \"42\""));
+  EXPECT_THAT(message_for_archive(legacy_bytes(value, -1)), HasSubstr("storage \"42\""));
 }
 
 TEST(TorchFile, PassesOverWhatATrainerLeavesBesideTheWeights) {
@@ -231,7 +231,7 @@ TEST(TorchFile, BoundsWhatOneLongTextAddsUpTo) {
   }
   const auto value = read_pickle(keys + "es");
   EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { mos::io::flatten_tensors(value); }),
-              HasSubstr("names of the file's tensors are too long"));
+              HasSubstr("names of its tensors are too long"));
 }
 
 TEST(TorchFile, BoundsTheDimensionsOfATensor) {
@@ -261,21 +261,22 @@ TEST(TorchFile, RefusesEveryCutOfAGoodFile) {
                  {"file/data/0", floats()}});
   EXPECT_EQ(std::get<torch::Tensor>(read_bytes(whole).value).numel(), 6);
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    EXPECT_NE(message_for(whole.substr(0, length)), "") << length;
+    EXPECT_NE(message_for_archive(whole.substr(0, length)), "") << length;
   }
 }
 
 TEST(TorchFile, RefusesOtherFilesAndOtherArchives) {
-  EXPECT_THAT(message_for(""), HasSubstr("empty"));
-  EXPECT_THAT(message_for("hello world, hello world"), HasSubstr("not a file of torch.save"));
-  EXPECT_THAT(message_for(zip_bytes({{"a.txt", "x"}})), HasSubstr("no data.pkl"));
-  EXPECT_THAT(message_for(zip_bytes({{"a/data.pkl", "N."}, {"a/byteorder", "big"}})),
+  EXPECT_THAT(message_for_archive(""), HasSubstr("empty"));
+  EXPECT_THAT(message_for_archive("hello world, hello world"),
+              HasSubstr("not a file of torch.save"));
+  EXPECT_THAT(message_for_archive(zip_bytes({{"a.txt", "x"}})), HasSubstr("no data.pkl"));
+  EXPECT_THAT(message_for_archive(zip_bytes({{"a/data.pkl", "N."}, {"a/byteorder", "big"}})),
               HasSubstr("big-endian"));
-  EXPECT_THAT(message_for(zip_bytes({{"a/data.pkl", "N."}, {"a/data.pkl", "N."}})),
+  EXPECT_THAT(message_for_archive(zip_bytes({{"a/data.pkl", "N."}, {"a/data.pkl", "N."}})),
               HasSubstr("twice"));
   auto compressed = zip_bytes({{"a/data.pkl", "N."}});
   compressed[compressed.find("PK\x01\x02") + 10] = 8;
-  EXPECT_THAT(message_for(compressed), HasSubstr("compressed"));
+  EXPECT_THAT(message_for_archive(compressed), HasSubstr("compressed"));
 }
 
 }  // namespace
