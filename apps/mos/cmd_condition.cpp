@@ -5,7 +5,7 @@
 namespace mos::app {
 namespace {
 
-std::string help() {
+std::string help_of_condition() {
   return "usage: mos condition PHOTO --out FILE.png [options]\n"
          "\n"
          "Makes the condition picture of a sketch adapter from a photo: its edges, white on "
@@ -14,7 +14,7 @@ std::string help() {
          option_help(without(schema_of<jobs::ConditionJob>(), "photo"));
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_condition(Flags& flags, const Terminal& terminal) {
   flags.refuse_words(1);
   jobs::ConditionJob job;
   flags.read(job, "photo");
@@ -27,8 +27,8 @@ int run(Flags& flags, const Terminal& terminal) {
 const Command kCondition = {.name = "condition",
                             .summary = "make a condition picture from a photo",
                             .options = options_of<jobs::ConditionJob>,
-                            .help = help,
-                            .run = run,
+                            .help = help_of_condition,
+                            .run = run_condition,
                             .words = "photo"};
 
 }  // namespace mos::app

@@ -18,7 +18,7 @@ Schema shared_options() {
   return fields;
 }
 
-std::string help() {
+std::string help_of_convert() {
   return "usage: mos convert FILE|FOLDER --out FILE|FOLDER [options]\n"
          "\n"
          "Writes a model, a concept, a LoRA or an embedding in another layout. A model becomes a "
@@ -40,7 +40,7 @@ void convert(Flags& flags, const Terminal& terminal) {
   jobs::run(job, terminal.context());
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_convert(Flags& flags, const Terminal& terminal) {
   if (flags.words().size() != 1) {
     throw Error(ErrorKind::kUsage, "mos convert needs one file or folder; see mos convert --help");
   }
@@ -60,8 +60,8 @@ int run(Flags& flags, const Terminal& terminal) {
 const Command kConvert = {.name = "convert",
                           .summary = "write a model or a LoRA in another layout",
                           .options = options_of<jobs::ConvertModelJob, jobs::ConvertConceptJob>,
-                          .help = help,
-                          .run = run,
+                          .help = help_of_convert,
+                          .run = run_convert,
                           .words = "in"};
 
 }  // namespace mos::app

@@ -28,13 +28,13 @@ void print_table(const demo::DemoReport& report) {
   }
 }
 
-std::string help() {
+std::string help_of_demo() {
   return "usage: mos demo [options]\n\nTunes, fuses and paints the sample concepts; writes "
          "index.html and report.json.\n\n" +
          flag_help<demo::DemoOptions>();
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_demo(Flags& flags, const Terminal& terminal) {
   demo::DemoOptions options;
   flags.read(options);
   flags.refuse_words();
@@ -49,8 +49,8 @@ int run(Flags& flags, const Terminal& terminal) {
 const Command kDemo = {.name = "demo",
                        .summary = "all of it on the sample concepts, with a report",
                        .options = options_of<demo::DemoOptions>,
-                       .help = help,
-                       .run = run,
+                       .help = help_of_demo,
+                       .run = run_demo,
                        .alone = Command::Alone::kRuns};
 
 }  // namespace mos::app

@@ -10,13 +10,13 @@ namespace mos::app {
 namespace {
 
 /// What only a command line has.
-struct Own {
+struct FuseFlags {
   std::string config;
   bool dry_run = false;
 };
 
 template <class Visitor>
-void describe(Visitor& visit, Own& own) {
+void describe(Visitor& visit, FuseFlags& own) {
   visit("config", own.config, "options from a JSON file; flags overrule it", a_path());
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
 }
@@ -35,9 +35,9 @@ Schema fields_of_job() {
   return fields;
 }
 
-Schema options() {
+Schema options_of_fuse() {
   auto fields = fields_of_job();
-  add_fields(fields, schema_of<Own>());
+  add_fields(fields, schema_of<FuseFlags>());
   return fields;
 }
 
@@ -50,7 +50,7 @@ Schema job_options() {
   return fields;
 }
 
-std::string help() {
+std::string help_of_fuse() {
   std::string text =
       "usage: mos fuse CONCEPT[=WORDS]... [--base DIR] [--out DIR] [--lora FILE] [options]\n\n"
       "Fuses concepts into one model: files of mos tune, the authors' .pth, LoRA of kohya, PEFT "
@@ -58,7 +58,7 @@ std::string help() {
       "diffusers, and Textual Inversion embeddings. WORDS is how a concept stands in a prompt: "
       "the\n"
       "trigger words of a LoRA that has none of its own, as in \"dog.safetensors=sks dog\".\n\n";
-  text += option_help(job_options()) + flag_help<Own>();
+  text += option_help(job_options()) + flag_help<FuseFlags>();
   text += fmt::format(
       "  --{:<22} numbers, one for each concept: shares (weight), factors on the\n"
       "    {:<22} updates, or how much their inputs count [all alike]\n"
@@ -78,8 +78,7 @@ jobs::FuseJob job_of(Flags& flags, const std::string& config) {
   const auto fields = without(fields_of_job(), "concepts");
   auto [given, origin] = given_options(flags, config, fields);
   if (!given.is_object()) return jobs::fuse_job(given, origin);  // throws
-  const auto method = json_value<std::string>(given, "method", fuse::FuseOptions().method);
-  fuse::method_info(method);
+  const auto method = jobs::method_of(given, origin);
   // The job would refuse them too, but in the words of a file.
   const auto of_flags = flags.values(fields);
   for (const auto& [name, value] : of_flags.items()) {
@@ -89,8 +88,8 @@ jobs::FuseJob job_of(Flags& flags, const std::string& config) {
   return jobs::fuse_job(given, origin);
 }
 
-int run(Flags& flags, const Terminal& terminal) {
-  Own own;
+int run_fuse(Flags& flags, const Terminal& terminal) {
+  FuseFlags own;
   flags.read(own);
   const auto job = job_of(flags, own.config);
   const auto context = terminal.context(own.config);
@@ -106,9 +105,9 @@ int run(Flags& flags, const Terminal& terminal) {
 
 const Command kFuse = {.name = "fuse",
                        .summary = "put several concepts into one model",
-                       .options = options,
-                       .help = help,
-                       .run = run,
+                       .options = options_of_fuse,
+                       .help = help_of_fuse,
+                       .run = run_fuse,
                        .words = "concepts"};
 
 }  // namespace mos::app

@@ -5,7 +5,7 @@
 namespace mos::app {
 namespace {
 
-std::string help() {
+std::string help_of_init_random() {
   return "usage: mos init-random --out FOLDER|FILE.safetensors [options]\n"
          "\n"
          "Writes a model with random weights, for tests and measurements at full size: its "
@@ -15,7 +15,7 @@ std::string help() {
          flag_help<jobs::RandomModelJob>();
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_init_random(Flags& flags, const Terminal& terminal) {
   jobs::RandomModelJob job;
   flags.read(job);
   flags.refuse_words();
@@ -28,7 +28,7 @@ int run(Flags& flags, const Terminal& terminal) {
 const Command kInitRandom = {.name = "init-random",
                              .summary = "a model of full size with random weights",
                              .options = options_of<jobs::RandomModelJob>,
-                             .help = help,
-                             .run = run};
+                             .help = help_of_init_random,
+                             .run = run_init_random};
 
 }  // namespace mos::app

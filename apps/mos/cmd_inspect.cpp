@@ -31,7 +31,7 @@ void describe(Visitor& visit, Settings& settings) {
   describe(visit, settings.read);
 }
 
-std::string help() {
+std::string help_of_inspect() {
   return "usage: mos inspect FILE|FOLDER... [--base MODEL] [--json]\n"
          "\n"
          "Says what each file is, without loading it: kind, family, precision, metadata, what it "
@@ -71,7 +71,7 @@ void print(const Json& report, bool as_json) {
   }
 }
 
-int run(Flags& flags, const Terminal&) {
+int run_inspect(Flags& flags, const Terminal&) {
   Settings settings;
   flags.read(settings);
   if (flags.words().empty()) {
@@ -108,7 +108,7 @@ int run(Flags& flags, const Terminal&) {
 const Command kInspect = {.name = "inspect",
                           .summary = "say what a file is: model, LoRA, concept, …",
                           .options = options_of<Settings>,
-                          .help = help,
-                          .run = run};
+                          .help = help_of_inspect,
+                          .run = run_inspect};
 
 }  // namespace mos::app

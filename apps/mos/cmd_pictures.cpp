@@ -8,18 +8,18 @@
 namespace mos::app {
 namespace {
 
-struct Own {
+struct PicturesFlags {
   bool requests = false;
 };
 
 template <class Visitor>
-void describe(Visitor& visit, Own& own) {
+void describe(Visitor& visit, PicturesFlags& own) {
   visit("requests", own.requests,
         "answer requests on stdin, one JSON object a line (mos/jobs/picture_requests.h): for mos "
         "studio");
 }
 
-std::string help() {
+std::string help_of_pictures() {
   return "usage: mos pictures --data FOLDER [options]\n"
          "\n"
          "Says what tuning would see of the pictures of a concept, as JSON: the size of each, its "
@@ -28,11 +28,11 @@ std::string help() {
          "what\n"
          "`mos tune --check` finds.\n"
          "\n" +
-         flag_help<jobs::PicturesJob>() + flag_help<Own>();
+         flag_help<jobs::PicturesJob>() + flag_help<PicturesFlags>();
 }
 
-int run(Flags& flags, const Terminal&) {
-  Own own;
+int run_pictures(Flags& flags, const Terminal&) {
+  PicturesFlags own;
   flags.read(own);
   jobs::PicturesJob job;
   flags.read(job);
@@ -49,8 +49,8 @@ int run(Flags& flags, const Terminal&) {
 
 const Command kPictures = {.name = "pictures",
                            .summary = "what tuning sees of a folder of pictures",
-                           .options = options_of<jobs::PicturesJob, Own>,
-                           .help = help,
-                           .run = run};
+                           .options = options_of<jobs::PicturesJob, PicturesFlags>,
+                           .help = help_of_pictures,
+                           .run = run_pictures};
 
 }  // namespace mos::app

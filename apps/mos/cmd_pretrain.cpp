@@ -68,14 +68,13 @@ void train_adapter(Flags& flags, const std::filesystem::path& out, const Termina
 
 void accept(Flags& flags, const std::filesystem::path& out, const Terminal& terminal) {
   pretrain::AcceptanceOptions options;
-  const auto concepts = flags.take("concepts");
   flags.read(options);
   flags.refuse_unknown();
-  if (concepts) pretrain::check_export(out);
+  if (!options.concepts.empty()) pretrain::check_tunable(out, options);
   const auto* cancel = cancel_on_interrupt();
   auto rows = pretrain::accept(out, options, terminal.progress(), cancel);
-  if (concepts) {
-    auto more = pretrain::accept_concepts(out, *concepts, terminal.progress(), cancel);
+  if (!options.concepts.empty()) {
+    auto more = pretrain::accept_concepts(out, options, terminal.progress(), cancel);
     rows.insert(rows.end(), more.begin(), more.end());
   }
   pretrain::write_acceptance(out, options, rows);
@@ -83,10 +82,10 @@ void accept(Flags& flags, const std::filesystem::path& out, const Terminal& term
 }
 
 void export_base(Flags& flags, const std::filesystem::path& out, const Terminal&) {
-  const auto target = flags.take("to").value_or((out / "export").string());
+  pretrain::ExportOptions options;
+  flags.read(options);
   flags.refuse_unknown();
-  pretrain::export_base(out, target);
-  fmt::print("{}\n", target);
+  fmt::print("{}\n", pretrain::export_base(out, options).string());
 }
 
 template <pretrain::TowerRole kRole>
@@ -100,25 +99,6 @@ struct Stage {
   void (*run)(Flags&, const std::filesystem::path&, const Terminal&);
   Schema (*fields)();  ///< Beside --out.
 };
-
-struct Folder {
-  std::string concepts;
-};
-
-template <class Visitor>
-void describe(Visitor& visit, Folder& folder) {
-  visit("concepts", folder.concepts, "folder of concepts to tune on OUT/export and to measure, too",
-        a_path());
-}
-
-struct Target {
-  std::string to;
-};
-
-template <class Visitor>
-void describe(Visitor& visit, Target& target) {
-  visit("to", target.to, "the diffusers directory to write (empty: OUT/export)", a_path());
-}
 
 constexpr std::array kStages = {
     Stage{"data", "choose the pictures, which are drawn when needed, and write the tokenizer",
@@ -135,8 +115,9 @@ constexpr std::array kStages = {
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,
           options_of<pretrain::AdapterOptions>},
     Stage{"accept", "measure whether the base is good enough", accept,
-          options_of<Folder, pretrain::AcceptanceOptions>},
-    Stage{"export", "write it as a diffusers directory", export_base, options_of<Target>},
+          options_of<pretrain::AcceptanceOptions>},
+    Stage{"export", "write it as a diffusers directory", export_base,
+          options_of<pretrain::ExportOptions>},
 };
 
 struct Place {
@@ -149,13 +130,13 @@ void describe(Visitor& visit, Place& place) {
 }
 
 /// Of all stages: each refuses those of the others.
-Schema options() {
+Schema options_of_pretrain() {
   auto fields = schema_of<Place>();
   for (const auto& stage : kStages) add_fields(fields, stage.fields());
   return fields;
 }
 
-std::string help() {
+std::string help_of_pretrain() {
   std::string text = "usage: mos pretrain <stage> --out DIR [options]\n\n";
   for (const auto& stage : kStages) {
     text += fmt::format("  {:<8} {}\n", stage.name, stage.summary);
@@ -182,7 +163,7 @@ std::string help_of(const std::string& name) {
          option_help(stage.fields());
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_pretrain(Flags& flags, const Terminal& terminal) {
   if (flags.words().empty()) throw Error(ErrorKind::kUsage, "mos pretrain needs a stage");
   flags.refuse_words(1);
   const auto& stage = stage_named(flags.words().front());
@@ -197,9 +178,9 @@ int run(Flags& flags, const Terminal& terminal) {
 
 const Command kPretrain = {.name = "pretrain",
                            .summary = "train the embedded base model from nothing",
-                           .options = options,
-                           .help = help,
-                           .run = run,
+                           .options = options_of_pretrain,
+                           .help = help_of_pretrain,
+                           .run = run_pretrain,
                            .help_of = help_of};
 
 }  // namespace mos::app

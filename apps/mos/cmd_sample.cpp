@@ -1,5 +1,8 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <string>
+
 #include "command.h"
 #include "mos/base/describe.h"
 #include "mos/diffusion/scheduler.h"
@@ -9,20 +12,20 @@ namespace mos::app {
 namespace {
 
 /// What only a command line has.
-struct Own {
+struct SampleFlags {
   std::string config;
   bool dry_run = false;
   bool list_schedulers = false;
 };
 
 template <class Visitor>
-void describe(Visitor& visit, Own& own) {
+void describe(Visitor& visit, SampleFlags& own) {
   visit("config", own.config, "options from a JSON file; flags go over it", a_path());
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
   visit("list_schedulers", own.list_schedulers, "schedulers and sigmas with their names elsewhere");
 }
 
-std::string help() {
+std::string help_of_sample() {
   return "usage: mos sample --prompt TEXT [--concept FILE,...] [options]\n"
          "       mos sample --scene FILE.json [--concept FILE,...] [options]\n"
          "       mos sample --rerun PICTURE.png [--out FILE.png]\n"
@@ -35,13 +38,26 @@ std::string help() {
          "again.\n"
          "Commas stand between several files or numbers (docs/conditions.md has adapters).\n"
          "\n" +
-         flag_help<Own>() + flag_help<jobs::SampleJob>() +
+         flag_help<SampleFlags>() + flag_help<jobs::SampleJob>() +
          "\nThe same picture once more, from files that may have moved:\n" +
          flag_help<jobs::RerunJob>();
 }
 
+/// Throws kUsage for options of mos sample that are none of `taken`, those of `part`.
+void refuse_others(const Flags& flags, const Schema& taken, const std::string& part,
+                   const std::string& advice) {
+  for (const auto& field : options_of<SampleFlags, jobs::SampleJob>()) {
+    const auto is_same = [&](const FieldInfo& other) { return other.name == field.name; };
+    const auto name = flag_name(field.name);
+    if (!flags.has(name) || std::ranges::any_of(taken, is_same)) continue;
+    throw Error(ErrorKind::kUsage, fmt::format("{} takes no --{}{}", part, name, advice));
+  }
+}
+
 int rerun(Flags& flags, const Terminal& terminal) {
   jobs::RerunJob job;
+  refuse_others(flags, schema_of(job), "--rerun",
+                "; --from takes the options of a picture and changes those that are given");
   flags.read(job);
   flags.refuse_unknown();
   flags.refuse_words();
@@ -49,13 +65,13 @@ int rerun(Flags& flags, const Terminal& terminal) {
   return 0;
 }
 
-int run(Flags& flags, const Terminal& terminal) {
+int run_sample(Flags& flags, const Terminal& terminal) {
   // Another job with a few of the same flags: whatever else is given is refused there.
   if (flags.has("rerun")) return rerun(flags, terminal);
-  Own own;
+  SampleFlags own;
   flags.read(own);
   if (own.list_schedulers) {
-    flags.refuse_unknown();
+    refuse_others(flags, schema_of(own), "--list-schedulers", "");
     fmt::print("{}", diffusion::scheduler_list());
     return 0;
   }
@@ -76,8 +92,8 @@ int run(Flags& flags, const Terminal& terminal) {
 
 const Command kSample = {.name = "sample",
                          .summary = "paint pictures, also with a prompt for each region",
-                         .options = options_of<Own, jobs::SampleJob, jobs::RerunJob>,
-                         .help = help,
-                         .run = run};
+                         .options = options_of<SampleFlags, jobs::SampleJob, jobs::RerunJob>,
+                         .help = help_of_sample,
+                         .run = run_sample};
 
 }  // namespace mos::app

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string help() {
+std::string help_of_studio() {
   return "usage: mos studio [--folder DIR] [--base MODEL,...] [--open] [options]\n"
          "\n"
          "Serves a page where concepts are prepared, tuned, fused and painted, and the API behind "
@@ -38,7 +38,7 @@ fs::path server_program() {
                                           server.string()));
 }
 
-int run(Flags& flags, const Terminal&) {
+int run_studio(Flags& flags, const Terminal&) {
   studio::StudioOptions options;
   flags.read(options);
   flags.refuse_words();
@@ -55,8 +55,8 @@ int run(Flags& flags, const Terminal&) {
 const Command kStudio = {.name = "studio",
                          .summary = "all of this in a browser",
                          .options = options_of<studio::StudioOptions>,
-                         .help = help,
-                         .run = run,
+                         .help = help_of_studio,
+                         .run = run_studio,
                          .alone = Command::Alone::kRuns};
 
 }  // namespace mos::app

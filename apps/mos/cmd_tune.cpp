@@ -12,14 +12,14 @@ namespace mos::app {
 namespace {
 
 /// What only a command line has.
-struct Own {
+struct TuneFlags {
   std::string config;
   bool check = false;
   bool dry_run = false;
 };
 
 template <class Visitor>
-void describe(Visitor& visit, Own& own) {
+void describe(Visitor& visit, TuneFlags& own) {
   visit("config", own.config, "options from a JSON file; flags go over it", a_path());
   visit("check", own.check, "only check the pictures and captions; the other options may stay");
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
@@ -55,26 +55,26 @@ std::string settings_of(const tune::Method& method) {
   return line.empty() ? text : text + line + "\n";
 }
 
-std::string help() {
+std::string help_of_tune() {
   std::string text = kUsage;
   for (const auto& method : tune::methods()) {
     text += fmt::format("  {:<24} {}\n{}", method.name, method.summary, settings_of(method));
   }
-  return text + "\n" + flag_help<Own>() + flag_help<jobs::TuneJob>();
+  return text + "\n" + flag_help<TuneFlags>() + flag_help<jobs::TuneJob>();
 }
 
 int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
   // With --out it is the whole command that is checked.
   if (!job.out.empty()) jobs::check(job);
-  const auto [problems, summary] = jobs::check_data(job, context);
-  for (const auto& problem : problems) fmt::print("{}\n", problem);
-  if (!problems.empty()) return exit_code(ErrorKind::kFormat);
-  fmt::print("{}: {}, nothing wrong\n", job.data, summary);
+  const auto checked = jobs::check_data(job, context);
+  for (const auto& problem : checked.problems) fmt::print("{}\n", problem);
+  if (!checked.problems.empty()) return exit_code(ErrorKind::kFormat);
+  fmt::print("{}: {}, nothing wrong\n", job.data, checked.summary);
   return 0;
 }
 
-int run(Flags& flags, const Terminal& terminal) {
-  Own own;
+int run_tune(Flags& flags, const Terminal& terminal) {
+  TuneFlags own;
   flags.read(own);
   const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::TuneJob>());
   const auto job = jobs::tune_job(given, origin);
@@ -98,8 +98,8 @@ int run(Flags& flags, const Terminal& terminal) {
 
 const Command kTune = {.name = "tune",
                        .summary = "learn a concept from a folder of pictures",
-                       .options = options_of<Own, jobs::TuneJob>,
-                       .help = help,
-                       .run = run};
+                       .options = options_of<TuneFlags, jobs::TuneJob>,
+                       .help = help_of_tune,
+                       .run = run_tune};
 
 }  // namespace mos::app

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "command.h"
+#include "mos/base/counts.h"
 #include "mos/base/describe.h"
 #include "mos/base/maker.h"
 #include "mos/base/outputs.h"
@@ -53,6 +54,15 @@ void write_concepts(Flags& flags) {
   }
 }
 
+void write_study(Flags& flags) {
+  const auto sprites = take_sprites(flags), out = take_out(flags);
+  flags.refuse_unknown();
+  world::write_study_concepts(sprites, out);
+  for (const auto& [sample, set] : world::study_concepts()) {
+    fmt::print("{}\n", (out / set / sample.name).string());
+  }
+}
+
 void write_vocabulary(Flags& flags) {
   const auto out = take_out(flags);
   flags.refuse_unknown();
@@ -77,9 +87,10 @@ struct SheetOptions {
 
 template <class Visitor>
 void describe(Visitor& visit, SheetOptions& options) {
-  visit("pictures", options.pictures, "pictures on the sheet", at_least(1));
-  visit("columns", options.columns, "pictures in a row", at_least(1));
-  visit("canvas", options.canvas, "which of the kinds of canvases, counted from 0");
+  visit("pictures", options.pictures, "pictures on the sheet", count_of(1, kMostAtATime));
+  visit("columns", options.columns, "pictures in a row", count_of(1, kMostAtATime));
+  visit("canvas", options.canvas, "which of the kinds of canvases, counted from 0",
+        count_of(0, kMostAtATime));
   visit("held_out", options.held_out, "those that pretraining measures on, not those it sees");
   describe(visit, options.world);
 }
@@ -142,8 +153,8 @@ struct PoseOptions {
 template <class Visitor>
 void describe(Visitor& visit, PoseOptions& options) {
   visit("boxes", options.boxes, "[top, left, bottom, right]-left or -right, separated by |");
-  visit("height", options.height, "of the picture, in pixels");
-  visit("width", options.width, "of the picture, in pixels");
+  visit("height", options.height, "of the picture, in pixels", count_of(1, kLargestSide));
+  visit("width", options.width, "of the picture, in pixels", count_of(1, kLargestSide));
 }
 
 void write_poses(Flags& flags) {
@@ -152,9 +163,7 @@ void write_poses(Flags& flags) {
   flags.read(options);
   flags.refuse_unknown();
   const region::Canvas canvas{options.height, options.width};
-  if (canvas.height < 1 || canvas.width < 1 || options.boxes.empty()) {
-    throw Error(ErrorKind::kUsage, "mos world poses needs --boxes, and sides of at least 1 pixel");
-  }
+  if (options.boxes.empty()) throw Error(ErrorKind::kUsage, "mos world poses needs --boxes");
   std::vector<world::Pose> poses;
   std::istringstream parts(options.boxes);
   for (std::string part; std::getline(parts, part, '|');) poses.push_back(pose_from(part, canvas));
@@ -174,6 +183,8 @@ struct Part {
 constexpr std::array kParts = {
     Part{"concepts", "--sprites DIR --out DIR", "the sample concepts, as mos tune reads them",
          write_concepts},
+    Part{"study", "--sprites DIR --out DIR", "the concepts of mos study, by the set they are in",
+         write_study},
     Part{"vocabulary", "--out DIR", "the tokenizer, in CLIP's format", write_vocabulary},
     Part{"sheet", "--sprites DIR --out FILE.png", "pictures that pretraining sees, in a grid",
          write_sheet},
@@ -181,7 +192,7 @@ constexpr std::array kParts = {
          "where subjects stand, for the base's keypose adapter", write_poses},
 };
 
-std::string help() {
+std::string help_of_world() {
   std::string text = "usage: mos world PART [options]\n\n";
   for (const auto& part : kParts) {
     text += fmt::format("  {:<10} {:<30} {}\n", part.name, part.usage, part.summary);
@@ -190,9 +201,9 @@ std::string help() {
          "\nOptions of poses:\n" + flag_help<PoseOptions>();
 }
 
-int run(Flags& flags, const Terminal&) {
+int run_world(Flags& flags, const Terminal&) {
   if (flags.words().size() != 1) {
-    fmt::print("{}", help());
+    fmt::print("{}", help_of_world());
     return exit_code(ErrorKind::kUsage);
   }
   const auto& wanted = flags.words().front();
@@ -212,7 +223,7 @@ int run(Flags& flags, const Terminal&) {
 const Command kWorld = {.name = "world",
                         .summary = "sample concepts and pictures of the world it is trained on",
                         .options = options_of<Places, SheetOptions, PoseOptions>,
-                        .help = help,
-                        .run = run};
+                        .help = help_of_world,
+                        .run = run_world};
 
 }  // namespace mos::app

@@ -26,7 +26,7 @@ struct Command {
 };
 
 extern const Command kCondition, kConvert, kDemo, kEvaluate, kFuse, kInitRandom, kInspect,
-    kPretrain, kSample, kTune, kWorld;
+    kPretrain, kSample, kStudy, kTune, kWorld;
 
 /// Options of a command that takes a file of them, too.
 struct GivenOptions {

@@ -76,6 +76,12 @@ std::vector<std::string> split_paths(const std::string& text) {
 
 std::int64_t parse_count(const std::string& flag, const std::string& text) {
   const auto value = parse_number<std::int64_t>(flag, text, "a whole number");
+  if (value < 0 && flag.ends_with("seed")) {
+    throw_bad_value(
+        flag, text,
+        "0 or a larger number: no seed is drawn by chance, so that every picture can be "
+        "made again");
+  }
   if (value < 0) throw_bad_value(flag, text, "0 or a larger number");
   return value;
 }
@@ -231,7 +237,7 @@ std::vector<std::string> split_list(const std::string& text) {
 }
 
 void check_value(const FieldInfo& field, const std::string& name, const Json& value) {
-  if (value.is_array()) {
+  if (value.is_array() && field.is_list) {  // else whoever reads it says what its type should be
     for (const auto& entry : value) check_value(field, name, entry);
   } else if (value.is_number()) {
     check_number(name, value.get<double>(), shown(value), field.rules);

@@ -37,10 +37,10 @@ using mos::app::Terminal;
 using mos::app::without;
 
 constexpr std::array kCommands = {
-    &mos::app::kTune,     &mos::app::kFuse,    &mos::app::kSample,     &mos::app::kStudio,
-    &mos::app::kEvaluate, &mos::app::kDemo,    &mos::app::kPictures,   &mos::app::kCondition,
-    &mos::app::kInspect,  &mos::app::kConvert, &mos::app::kInitRandom, &mos::app::kPretrain,
-    &mos::app::kWorld,
+    &mos::app::kTune,      &mos::app::kFuse,    &mos::app::kSample,  &mos::app::kStudio,
+    &mos::app::kEvaluate,  &mos::app::kStudy,   &mos::app::kDemo,    &mos::app::kPictures,
+    &mos::app::kCondition, &mos::app::kInspect, &mos::app::kConvert, &mos::app::kInitRandom,
+    &mos::app::kPretrain,  &mos::app::kWorld,
 };
 
 /// What every command takes beside its own options.
@@ -63,8 +63,11 @@ void print_usage() {
       "\n"
       "mos help COMMAND shows the options of a command, mos COMMAND --help json the same as a\n"
       "JSON Schema, mos help json those of all; mos --version shows versions, device, number\n"
-      "type, BLAS and threads. Results go to stdout, talk to stderr. Exit codes: 2 wrong use, 3 a\n"
-      "file, 4 things that do not fit together, 5 the device or its memory, 130 interrupted.\n");
+      "type, BLAS and threads. Results go to stdout, talk to stderr. Exit codes: 2 what is asked "
+      "for\n"
+      "(options, prompts and scenes, in files too), 3 a file, 4 things that do not fit together, 5 "
+      "the\n"
+      "device or its memory, 130 interrupted.\n");
 }
 
 void print_version() {

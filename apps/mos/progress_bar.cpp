@@ -38,23 +38,6 @@ std::string bar(std::int64_t step, std::int64_t total) {
 
 }  // namespace
 
-bool StageClock::note(const Progress& progress) {
-  const bool begins = progress.stage != stage_ || progress.step <= last_step_;
-  if (begins) {
-    stage_ = progress.stage;
-    first_step_ = progress.step - 1;
-  }
-  last_step_ = progress.step;
-  return begins;
-}
-
-std::optional<double> StageClock::left(const Progress& progress) const {
-  if (progress.total <= 0) return std::nullopt;
-  // Seconds are of this run: a stage that was taken up begins in its middle.
-  const auto done = static_cast<double>(std::max<std::int64_t>(1, progress.step - first_step_));
-  return progress.seconds / done * static_cast<double>(progress.total - progress.step);
-}
-
 ProgressBar::ProgressBar() : terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void ProgressBar::operator()(const Progress& progress) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
 #include "mos/region/sample.h"
@@ -24,25 +25,27 @@ struct DemoOptions {
   std::int64_t pictures = 8;  ///< For each concept and model, to measure alignment.
   std::int64_t scenes = 4;    ///< Regional pictures for each fused model.
   std::int64_t steps = 30;    ///< Denoising steps of every picture.
-  double guidance_scale = 3.5;
+  double guidance_scale = 2.5;
   std::uint64_t seed = 7;
   std::int64_t tune_steps = 0;  ///< 0: what the base model's folder recommends.
 };
 
 template <class Visitor>
 void describe(Visitor& visit, DemoOptions& o) {
-  visit("base", o.base, "base model, a diffusers directory with its judge in judge/ (or clip/)");
+  visit("base", o.base, "base model, a diffusers directory with its judge in judge/");
   visit("concepts", o.concepts, "folder of concept folders");
   visit("out", o.out, "where everything goes");
   visit("scene", o.scene, "region file; \"{name}\" in a prompt stands for that concept's words");
   visit("names", o.names, "the concepts to tune");
   visit("methods", o.methods, "ways to fuse them, see mos fuse");
-  visit("pictures", o.pictures, "pictures for each concept and model that are measured");
-  visit("scenes", o.scenes, "regional pictures for each fused model");
-  visit("steps", o.steps, "denoising steps");
-  visit("guidance_scale", o.guidance_scale, "classifier-free guidance");
+  visit("pictures", o.pictures, "pictures for each concept and model that are measured",
+        count_of(1, kMostAtATime));
+  visit("scenes", o.scenes, "regional pictures for each fused model", count_of(1, kMostAtATime));
+  visit("steps", o.steps, "denoising steps", count_of(1, kMostDenoisingSteps));
+  visit("guidance_scale", o.guidance_scale, "classifier-free guidance", between(0, 100));
   visit("seed", o.seed, "of every random draw");
-  visit("tune_steps", o.tune_steps, "steps of tuning (0: the base model's recommendation)");
+  visit("tune_steps", o.tune_steps, "steps of tuning (0: the base model's recommendation)",
+        count_of(0, kMostSteps));
 }
 
 /// Image alignment of one concept: with the class word on the base model, tuned alone, and in each

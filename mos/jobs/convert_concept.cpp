@@ -37,15 +37,29 @@ struct Order {
 void take_word(Order& order) {
   const auto& text = order.job.word;
   if (text.empty()) return;
-  const auto equals = text.find('=');
+  const auto equals = text.rfind('=');  // the old word may have some
   order.word = text.substr(0, equals);
   if (equals != std::string::npos) order.new_word = text.substr(equals + 1);
   if (order.word->empty() || (order.new_word && order.new_word->empty())) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--word is \"{}\", expected WORD or WORD=NEW", text));
   }
+}
+
+bool is_called(const concepts::ConceptWord& word, const std::string& name) {
+  return word.word == name || (!word.alias.empty() && word.alias == name);
+}
+
+/// `--word` in view of the words that there are: one that is there as it stands is meant, '=' and
+/// all.
+void settle_word(Order& order, const ConceptDelta& delta) {
   if (!order.new_word) return;
-  if (const auto fault = text::new_word_fault(*order.new_word); !fault.empty()) {
+  const auto& text = order.job.word;
+  if (std::any_of(delta.words.begin(), delta.words.end(),
+                  [&](const auto& word) { return is_called(word, text); })) {
+    order.word = text;
+    order.new_word.reset();
+  } else if (const auto fault = text::new_word_fault(*order.new_word); !fault.empty()) {
     throw Error(ErrorKind::kUsage, fmt::format("--word \"{}\": the new word cannot stand in a "
                                                "prompt: {}; choose another",
                                                text, fault));
@@ -70,9 +84,8 @@ void cut(ConceptDelta& delta, const Order& order) {
     delta.words.clear();
   }
   if (!order.word) return;
-  const auto found = std::find_if(delta.words.begin(), delta.words.end(), [&](const auto& word) {
-    return word.word == *order.word || (!word.alias.empty() && word.alias == *order.word);
-  });
+  const auto found = std::find_if(delta.words.begin(), delta.words.end(),
+                                  [&](const auto& word) { return is_called(word, *order.word); });
   if (found == delta.words.end()) {
     throw Error(ErrorKind::kUsage, fmt::format("there is no word {} in it; it has \"{}\"",
                                                *order.word, delta.phrase()));
@@ -155,7 +168,7 @@ void check(const ConvertConceptJob& job) {
 void run(const ConvertConceptJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   check(job);
-  const auto order = order_of(job);
+  auto order = order_of(job);
   Outputs outputs;
   outputs.read("the concept", job.in);
   outputs.read("--base", job.base);
@@ -166,6 +179,7 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   log::info(fmt::format("{}: {}", job.in, file.keys.summary()));
   if (job.keys.list_keys) log::info(file.keys.listing());
   auto delta = file.delta;
+  settle_word(order, delta);
   cut(delta, order);
   delta = reduced(std::move(delta), order, context);
   auto target = job.mean_rows ? concepts::with_mean_rows(delta) : delta;

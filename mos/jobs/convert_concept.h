@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "mos/base/counts.h"
 #include "mos/base/describe.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/jobs/context.h"
@@ -47,7 +48,7 @@ void describe(Visitor& visit, ConvertConceptJob& o) {
   visit("rank", o.rank,
         "of what becomes a plain LoRA because the format has no place for its form (LoHa, LoKr, "
         "DoRA, full differences)",
-        at_least(1));
+        count_of(1, kHighestRank));
   visit("dtype", o.dtype, "float32, float16 or bfloat16 (empty: as in the file)");
   describe(visit, o.read);
   describe(visit, o.keys);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/factor.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
@@ -44,7 +45,7 @@ void describe(Visitor& visit, FuseJob& job) {
   visit("lora_format", job.lora_format,
         "its format: mos, kohya, peft, diffusers or official (empty: by its ending)");
   visit("lora_rank", job.lora_rank, "rank for each concept where some are no plain LoRA",
-        at_least(1));
+        count_of(1, kHighestRank));
   visit("report", job.report, "where fusion_report.json goes (empty: beside the result)", a_path());
   visit("concept_list", job.concept_list,
         "concepts from the authors' JSON list instead of file names", a_path());
@@ -60,9 +61,13 @@ void describe(Visitor& visit, FuseJob& job) {
   describe(visit, job.options);
 }
 
+/// The name of the method that `given`, an object, asks for, or the usual one. Throws
+/// mos::Error(kUsage) for what is no text, or a method that there is not.
+std::string method_of(const Json& given, const std::string& origin);
+
 /// The job that `given`, an object, means, with the options of the method that it names. `origin`
-/// is what messages call it. Throws mos::Error: kUsage for a name that means nothing or is an
-/// option of other methods, kFormat for a value of another type.
+/// is what messages call it. Throws mos::Error(kUsage) for a name that means nothing or is an
+/// option of other methods, and for a value of another type.
 FuseJob fuse_job(const Json& given, const std::string& origin);
 
 /// Throws mos::Error(kUsage) where `option` is one that other methods take; `shown` is what

@@ -9,7 +9,9 @@
 #include "mos/base/error.h"
 #include "mos/base/factor.h"
 #include "mos/base/log.h"
+#include "mos/base/naming.h"
 #include "mos/base/outputs.h"
+#include "mos/base/require.h"
 #include "mos/base/temporary.h"
 #include "mos/fuse/sources.h"
 #include "mos/session/output_kinds.h"
@@ -129,23 +131,27 @@ void refuse_option_of_others(const std::string& option, const std::string& shown
                                              method, fmt::join(takers, ", ")));
 }
 
+std::string method_of(const Json& given, const std::string& origin) {
+  return naming(origin, [&] {
+    auto method = read_option(given, origin, "method", fuse::FuseOptions().method);
+    fuse::method_info(method);
+    return method;
+  });
+}
+
 FuseJob fuse_job(const Json& given, const std::string& origin) {
   FuseJob job;
   if (given.is_object()) {  // read_options refuses others
-    job.options.method = json_value<std::string>(given, "method", job.options.method);
-    fuse::method_info(job.options.method);
+    job.options.method = method_of(given, origin);
     for (const auto& [key, value] : given.items()) {
       refuse_option_of_others(key, fmt::format("{}: \"{}\"", origin, key), job.options.method);
     }
   }
-  read_options(given, origin, job);
+  naming(origin, [&] { read_options(given, origin, job); });
   return job;
 }
 
 void check(const FuseJob& job) {
-  const auto require = [](bool holds, const std::string& message) {
-    if (!holds) throw Error(ErrorKind::kUsage, message);
-  };
   require(!job.out.empty() || !job.lora.empty(), "mos fuse needs --out DIR, --lora FILE, or both");
   require(job.concepts.empty() || job.concept_list.empty(),
           "give concept files or --concept-list, not both");

@@ -18,9 +18,12 @@
 #include "mos/fuse/options.h"
 #include "mos/io/image.h"
 #include "mos/io/tensor_file.h"
+#include "mos/jobs/job_check.h"
 #include "mos/jobs/pictures.h"
 #include "mos/session/from_picture.h"
 #include "mos/session/inspect.h"
+#include "mos/tune/mask.h"
+#include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 
 namespace mos::jobs {
@@ -38,16 +41,21 @@ Json look_at_concept(const Json& request) {
 }
 
 Json check_picture(const Json& request) {
-  const auto pixels = io::read_image(json_required<std::string>(request, "file")).pixels;
-  const auto like = json_value<std::string>(request, "like", "");
-  if (like.empty()) return size_json(pixels);
-  const auto other = io::read_image(like).pixels;
-  if (pixels.size(0) != other.size(0) || pixels.size(1) != other.size(1)) {
-    throw Error(ErrorKind::kFormat,
-                fmt::format("the picture is {}x{}, but {}, which it is for, is {}x{}",
-                            pixels.size(1), pixels.size(0), like, other.size(1), other.size(0)));
-  }
-  return size_json(pixels);
+  const auto file = json_required<std::string>(request, "file");
+  const auto pixels = io::read_image(file).pixels;
+  const auto of = json_value<std::string>(request, "mask_of", "");
+  if (of.empty()) return size_json(pixels);
+  const auto picture = io::read_image(of).pixels;
+  const auto read = tune::mask_of_image(pixels, picture.size(0), picture.size(1));
+  if (read.problem.empty()) return size_json(pixels);
+  throw Error(ErrorKind::kFormat, fmt::format("{} {}", file, read.problem));
+}
+
+/// What would end the job before it has done anything.
+Json check_job(const Json& request) {
+  return {{"problems", problems_of({.kind = json_required<std::string>(request, "kind"),
+                                    .options = json_value<Json>(request, "options", Json::object()),
+                                    .scene = json_value<Json>(request, "scene", nullptr)})}};
 }
 
 Json make_thumbnail(const Json& request) {
@@ -89,13 +97,20 @@ Json read_record(const Json& request) {
     options["concept"].push_back(use.scale == 1.0 ? use.file
                                                   : fmt::format("{}={}", use.file, use.scale));
   }
+  auto scene = from.scene.is_object() ? from.scene : Json::object();
+  // A form has no place for LoRA without files but the prompt.
+  for (const auto& lora : from.loras) {
+    const auto tag = fmt::format(" <lora:{}:{}>", lora.name, lora.scale);
+    scene["prompt"] = json_value<std::string>(scene, "prompt", "") + tag;
+  }
   const auto parameters = texts.find("parameters");
   const auto* program = texts.contains(session::kRecordKeyword) ? "mos"
                         : parameters != texts.end()             ? "A1111"
                                                                 : "ComfyUI";
   return {{"options", options},
-          {"scene", from.scene.is_object() ? from.scene : Json::object()},
+          {"scene", scene},
           {"program", program},
+          {"left_out", from.left_out},
           {"infotext", parameters == texts.end() ? "" : parameters->second}};
 }
 
@@ -122,6 +137,22 @@ Json describe_model(const Json& request) {
           {"size", tune::canvas_size(diffusion::Model::shapes(file), {})}};
 }
 
+/// What each way to merge does, in a line.
+Json help_of_merging() {
+  Json help = Json::object();
+  for (const auto& info : fuse::methods()) help[std::string(info.name)] = info.help;
+  return help;
+}
+
+/// What each method trains, in a line, and whose it is.
+Json help_of_tuning() {
+  Json help = Json::object();
+  for (const auto& method : tune::methods()) {
+    help[std::string(method.name)] = fmt::format("{} ({})", method.summary, method.source);
+  }
+  return help;
+}
+
 Json list_methods(const Json&) {
   Json fuse = Json::object();
   for (const auto& info : fuse::methods()) {
@@ -133,20 +164,18 @@ Json list_methods(const Json&) {
     auto& names = fuse[std::string(info.name)] = Json::array();
     for (const auto& [name, value] : options.items()) names.push_back(name);
   }
-  return {{"fuse", fuse}};
+  return {{"fuse", fuse}, {"help", {{"fuse", help_of_merging()}, {"tune", help_of_tuning()}}}};
 }
 
 struct Request {
   std::string_view name;
   Json (*answer)(const Json&);
 };
-constexpr std::array kRequests = {Request{"concept", look_at_concept},
-                                  Request{"check", check_picture},
-                                  Request{"thumbnail", make_thumbnail},
-                                  Request{"record", read_record},
-                                  Request{"concept_file", describe_concept_file},
-                                  Request{"model", describe_model},
-                                  Request{"methods", list_methods}};
+constexpr std::array kRequests = {
+    Request{"concept", look_at_concept}, Request{"check", check_picture},
+    Request{"job", check_job},           Request{"thumbnail", make_thumbnail},
+    Request{"record", read_record},      Request{"concept_file", describe_concept_file},
+    Request{"model", describe_model},    Request{"methods", list_methods}};
 
 Json error_json(const std::string& kind, const std::string& message) {
   return {{"error", {{"kind", kind}, {"message", message}}}};

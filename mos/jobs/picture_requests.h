@@ -8,13 +8,16 @@ namespace mos::jobs {
 /// Answers {"do": …} with an object:
 ///
 ///     concept       options of PicturesJob: "folder", "base", "options": look_at_pictures()
-///     check         "file", "like": {"width", "height"}; a picture, of the size of `like` unless
-///                   that is empty
+///     check         "file": {"width", "height"} of a picture; with "mask_of", a picture, that of
+///                   a mask for it, as tuning takes masks
+///     job           "kind", "options", "scene": {"problems": […]}, see problems_of()
 ///     thumbnail     "file", "out", "side": {"width", "height"} of the PNG that is written
-///     record        "file": {"options", "scene", "program", "infotext"} of a painted picture
+///     record        "file": {"options", "scene", "program", "left_out", "infotext"} of a painted
+///                   picture; "left_out" says what of another program's record nothing here takes
 ///     concept_file  "file": {"words", "made_by"}
 ///     model         "file": {"kind": "base", "words", "size"} or {"kind": "adapter"}
-///     methods       {"fuse": {METHOD: [the options that it takes]}}
+///     methods       {"fuse": {METHOD: [the options that it takes]},
+///                    "help": {"fuse", "tune": {METHOD: what it does, in a line}}}
 ///
 /// Throws mos::Error as the readers do, kUsage for what is none of these.
 Json answer_request(const Json& request);

@@ -124,10 +124,10 @@ std::int64_t canvas_of(const PicturesJob& job) {
   return job.size > 0 ? job.size : kUsualCanvas;
 }
 
-/// The pictures of one look, in the order of the dataset.
-class Look {
+/// The pictures of one look at a folder, in the order of the dataset.
+class PictureLook {
  public:
-  Look(const PicturesJob& job, std::int64_t canvas) : job_(job), canvas_(canvas) {}
+  PictureLook(const PicturesJob& job, std::int64_t canvas) : job_(job), canvas_(canvas) {}
 
   Json take(const tune::PictureFiles& files, const tune::TrainingPicture& picture) {
     const auto height = picture.pixels.size(0), width = picture.pixels.size(1);
@@ -193,11 +193,11 @@ Json look_at_pictures(const PicturesJob& job) {
   const auto [dataset, problems] = tune::check_dataset(job.data);
   std::map<std::string, const tune::TrainingPicture*> read;
   for (const auto& picture : dataset.pictures) read[picture.name] = &picture;
-  Look look(job, canvas);
+  PictureLook look(job, canvas);
   Json pictures = Json::array();
   for (const auto& file : files.pictures) {
     const auto found = read.find(file.name);
-    auto json = found == read.end() ? Look::unread(file) : look.take(file, *found->second);
+    auto json = found == read.end() ? PictureLook::unread(file) : look.take(file, *found->second);
     for (const auto& problem : problems) {
       if (is_about(problem, file, job.data)) json["problems"].push_back(problem);
     }

@@ -13,11 +13,33 @@
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
 #include "mos/session/picture_inputs.h"
+#include "mos/session/recorded_files.h"
 
 namespace mos::jobs {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// What the record says is there, unless the job says where else.
+void check_files(const RerunJob& job, const session::PictureRecord& record) {
+  const auto check = [](bool is_moved, const char* what, const std::string& path,
+                        const char* option) {
+    if (!is_moved) session::check_recorded(what, path, option);
+  };
+  check(!job.base.empty(), "the model", record.base, "--base");
+  for (const auto& use : record.concepts) {
+    check(!job.concepts.empty(), "the concept", use.file, "--concept");
+  }
+  for (const auto& condition : record.scene.conditions) {
+    check(!job.adapters.empty(), "the adapter", condition.adapter, "--adapter");
+    check(!job.conditions.empty(), "the condition picture", condition.picture, "--condition");
+  }
+  for (const auto& region : record.scene.regions) {
+    check(!job.region_masks.empty(), "the mask", region.mask, "--region-mask");
+  }
+  check(!job.init.empty(), "the picture", record.options.pictures.init, "--init");
+  check(!job.mask.empty(), "the mask", record.options.pictures.mask, "--mask");
+}
 
 void check_outputs(const RerunJob& job, const session::PictureRecord& now,
                    const session::Destination& destination) {
@@ -72,7 +94,9 @@ fs::path run(const RerunJob& job, const JobContext& context) {
                                   .region_masks = job.region_masks};
   const session::Destination destination(job.out.empty() ? job.picture : job.out,
                                          /*several=*/false);
-  check_outputs(job, session::with_moved(record, moved), destination);
+  const auto now = session::with_moved(record, moved);
+  check_files(job, record);
+  check_outputs(job, now, destination);
   warn_of_other_versions(record);
   const auto pixels = session::repaint(record, moved, job.keys,
                                        {.progress = context.progress, .cancel = context.cancel});

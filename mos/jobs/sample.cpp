@@ -11,9 +11,11 @@
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
 #include "mos/base/stopwatch.h"
+#include "mos/checkpoint/parts.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/jobs/scene.h"
+#include "mos/jobs/trial.h"
 #include "mos/nn/compute.h"
 #include "mos/region/fast.h"
 #include "mos/session/composition.h"
@@ -24,14 +26,13 @@
 #include "mos/session/paint.h"
 #include "mos/session/picture_inputs.h"
 #include "mos/session/preview.h"
+#include "mos/session/recorded_files.h"
 
 namespace mos::jobs {
 namespace {
 
 namespace fs = std::filesystem;
 using torch::Tensor;
-
-constexpr std::int64_t kMostPictures = 1'000'000;  // of one order, painted batch by batch
 
 /// What no model could do.
 void check_sampler(const region::SampleOptions& options) {
@@ -45,8 +46,56 @@ void check_sampler(const region::SampleOptions& options) {
 void check_finished_canvas(const diffusion::Model& model, const region::SampleOptions& options) {
   const auto canvas = region::hires_canvas(model, options);
   diffusion::latent_shape(model, canvas.height, canvas.width);
+  if (options.pictures.hires != 1.0) {
+    if (canvas.height == options.height && canvas.width == options.width) {
+      throw Error(
+          ErrorKind::kUsage,
+          fmt::format("--hires {} of {} x {} pixels (width x height) is that size again: "
+                      "this model paints in steps of {} pixels; take a larger one",
+                      options.pictures.hires, canvas.width, canvas.height, model.downscale()));
+    }
+    log::info(fmt::format("the second pass is {} x {} pixels (width x height)", canvas.width,
+                          canvas.height));
+  }
   const auto tile = options.pictures.vae_tile;
   if (tile > 0) diffusion::check_tile(model.vae, tile, canvas.height, canvas.width);
+}
+
+/// Throws kUsage for options that say something of what is not there.
+void check_company(const SampleJob& job) {
+  const auto require = [](bool holds, const std::string& sentence) {
+    if (!holds) throw Error(ErrorKind::kUsage, sentence);
+  };
+  require(job.columns == 0 || !job.grid.empty(),
+          "--columns says how a grid is laid out: ask for one with --grid FILE.png");
+  require(!job.conditions.guess_mode || !job.conditions.adapter.empty(),
+          "--guess-mode is of a ControlNet: give one with --adapter and --condition");
+  require(job.merge_scale == 1.0 || !job.concepts.empty(),
+          "--merge-scale is of the concepts that are given with --concept, and there are none");
+  const auto steps = job.sample.steps;
+  const auto& sampler = job.sample.sampler;
+  require(sampler.hard_binding <= steps,
+          fmt::format("--hard-binding is {}, but there are {} steps: take as many at most",
+                      sampler.hard_binding, steps));
+  const bool is_guided = job.sample.guidance_scale > 1.0;
+  require(
+      is_guided || (sampler.guidance_rescale == 0.0 && sampler.guidance_start == 0.0 &&
+                    sampler.guidance_end == 0.0),
+      fmt::format("--guidance-rescale, --guidance-start and --guidance-end are of guidance, and "
+                  "a --guidance-scale of {} is none",
+                  job.sample.guidance_scale));
+}
+
+/// Says what changes nothing and hurts nobody: forms give these whatever else is given.
+void warn_of_idle(const SampleJob& job) {
+  if (job.preview > 1 && job.preview >= job.sample.steps) {
+    log::warn(fmt::format("there is no preview: --preview is {}, and there are {} steps",
+                          job.preview, job.sample.steps));
+  }
+  if (job.batch > job.sample.count) {
+    log::warn(fmt::format("--batch is {}, and there are no more pictures than --count says, {}",
+                          job.batch, job.sample.count));
+  }
 }
 
 void announce_previews(Outputs& outputs, const SampleJob& job,
@@ -87,26 +136,43 @@ struct Opened {
   region::PaintInputs inputs;
 };
 
-Opened open(const SampleJob& job, const session::Destination& destination,
-            const JobContext& context) {
-  const auto compute = nn::compute_named(job.device, job.dtype);
-  auto outputs = outputs_of(job, destination, context);
-  outputs.check();
-  auto opened = session::open_session({.base = job.base,
-                                       .concepts = job.uses,
-                                       .device = compute.device,
-                                       .dtype = compute.dtype,
-                                       .keys = job.keys,
-                                       .read = job.read,
-                                       .compose = job.sample.sampler.compose});
+struct LaidOut {
+  region::Scene scene;
+  region::SampleOptions options;  ///< With the canvas.
+};
+
+/// Everything that can be wrong with texts, boxes and canvas on this model.
+LaidOut lay_out(const SampleJob& job, const session::Session& opened) {
   auto options = job.sample;
   auto scene = compose_scene(job, opened.model, options);
   session::check_words(opened, scene, options.sampler.plain_text);
   region::check_boxes(opened.model, scene);
+  check_finished_canvas(opened.model, options);
+  return {std::move(scene), std::move(options)};
+}
+
+session::SessionOptions session_options(const SampleJob& job) {
+  const auto compute = nn::compute_named(job.device, job.dtype);
+  return {.base = job.base,
+          .concepts = job.uses,
+          .device = compute.device,
+          .dtype = compute.dtype,
+          .keys = job.keys,
+          .read = job.read,
+          .compose = job.sample.sampler.compose};
+}
+
+Opened open(const SampleJob& job, const session::Destination& destination,
+            const JobContext& context) {
+  const auto opening = session_options(job);
+  auto outputs = outputs_of(job, destination, context);
+  outputs.check();
+  warn_of_idle(job);
+  auto opened = session::open_session(opening);
+  auto [scene, options] = lay_out(job, opened);
   session::read_conditions(outputs, scene);
   for (const auto& region : scene.regions) outputs.read("the mask of a region", region.mask);
   outputs.check();
-  check_finished_canvas(opened.model, options);
   region::PaintInputs inputs{{}, session::load_conditions(opened, scene)};
   inputs.start = session::load_pictures(scene, options.pictures);
   auto record = session::record_of(opened, std::move(scene), options);
@@ -123,25 +189,64 @@ void use_fast(const SampleJob& job, const Json& given, region::SampleOptions& op
   region::use_fast_kind(kind, options);
 }
 
+/// A canvas that grows is that of the picture to begin with and more, not that of `from`.
+void leave_canvas_open(const Json& given, region::SampleOptions& options) {
+  if (!given.contains("grow")) return;
+  options.height = options.width = 0;
+}
+
 /// The options of the picture `from`.
-void use_picture(SampleJob& job) {
+void use_picture(SampleJob& job, const Json& given) {
   auto from = session::read_from_picture(job.from);
+  if (from.base && !given.contains("base")) {
+    session::check_recorded("the model", *from.base, "--base");
+  }
   job.base = from.base.value_or(job.base);
   job.read = from.read;
   job.device = from.device.value_or(job.device);
   job.dtype = from.dtype.value_or(job.dtype);
   job.sample = std::move(from.options);
+  leave_canvas_open(given, job.sample);
   job.uses = std::move(from.concepts);
+  job.loras = std::move(from.loras);
   job.scene_json = std::move(from.scene);
 }
 
-/// A region that is painted again is one of the picture itself.
-void begin_from(const std::string& picture, region::PictureOptions& options) {
-  if (options.redo_region.empty()) return;
+/// What suits the model at `base` goes over the program's own.
+void use_defaults(const fs::path& base, region::SampleOptions& options) {
+  const auto text = checkpoint::kept_text(base, checkpoint::kSampleDefaultsFile);
+  if (!text) return;
+  const auto origin = (base / checkpoint::kSampleDefaultsFile).string();
+  read_options(parse_json(*text, origin), origin, options);
+}
+
+/// Files of the picture `from`, but for its base, that nothing given takes the place of.
+void check_recorded(const SampleJob& job, const Json& given) {
+  const auto check = [&given](const char* name, const char* what, const std::string& path) {
+    if (!given.contains(name)) session::check_recorded(what, path, fmt::format("--{}", name));
+  };
+  for (const auto& use : job.uses) check("concept", "the concept", use.file);
+  check("init", "the picture", job.sample.pictures.init);
+  check("mask", "the mask", job.sample.pictures.mask);
+}
+
+/// A region that is painted again is one of the picture itself: what that began with, its mask and
+/// its second pass are done. Before what is given is read, of which nothing may be lost. `picture`
+/// is empty for one that is given with init.
+void begin_region(const std::string& picture, const Json& given, region::PictureOptions& options) {
+  const auto name = json_value(given, "redo_region", options.redo_region);
+  if (name.empty()) return;
+  if (options.redo_region.empty()) options.mask_feather = region::kRedoFeather;
+  if (picture.empty()) return;
+  if (!json_value<std::string>(given, "init", "").empty()) {
+    throw Error(ErrorKind::kUsage,
+                "--redo-region paints a part of the picture of --from again, so that --init has no "
+                "place beside it: give one of them");
+  }
   options = {.init = picture,
              .strength = options.strength,
              .mask_feather = options.mask_feather,
-             .redo_region = options.redo_region};
+             .redo_region = name};
 }
 
 session::Destination destination_of(const SampleJob& job) {
@@ -155,6 +260,26 @@ void write_grid(const SampleJob& job, const std::vector<Tensor>& pictures,
                       job.columns > 0 ? job.columns : static_cast<std::int64_t>(square), record);
 }
 
+std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options) {
+  const auto& pictures = options.pictures;
+  const bool is_part = !pictures.init.empty() && pictures.grow.empty();
+  std::vector<PaintTrial::Wanted> passes = {{options.steps, is_part ? pictures.strength : 1.0}};
+  if (pictures.hires != 1.0) passes.push_back({options.steps, pictures.hires_strength});
+  return passes;
+}
+
+/// Makes `options` a trial of one batch; the steps that it has left.
+std::int64_t shorten(region::SampleOptions& options, std::int64_t batch) {
+  constexpr std::int64_t kTrialSteps = 3;
+  options.steps = std::min(options.steps, kTrialSteps);
+  options.count = std::min(batch, options.count);
+  // A share of so few steps can be none.
+  auto& pictures = options.pictures;
+  if (!pictures.init.empty()) pictures.strength = 1.0;
+  if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
+  return options.steps;
+}
+
 }  // namespace
 
 SampleJob sample_job(const Json& given, const std::string& origin) {
@@ -164,10 +289,14 @@ SampleJob sample_job(const Json& given, const std::string& origin) {
   job.fast = first.fast;
   job.merge_scale = first.merge_scale;
   job.concepts = first.concepts;
-  if (!job.from.empty()) use_picture(job);
+  use_defaults(first.base, job.sample);
+  if (!job.from.empty()) {
+    use_picture(job, given);
+  }
+  begin_region(job.from, given, job.sample.pictures);
   if (!job.fast.empty()) use_fast(job, given, job.sample);
   read_options(given, origin, job);
-  if (!job.from.empty()) begin_from(job.from, job.sample.pictures);
+  if (!job.from.empty()) check_recorded(job, given);
   return job;
 }
 
@@ -176,20 +305,23 @@ void check(const SampleJob& job) {
     throw Error(ErrorKind::kUsage, "mos sample needs --prompt or --scene; see mos sample --help");
   }
   check_fields(job);
-  if (job.sample.count > kMostPictures) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("--count is {}, expected 1 to {}", job.sample.count, kMostPictures));
-  }
   auto batch = job.sample;
   batch.count = std::min(batch.count, job.batch);
   region::check_options(batch);
   check_sampler(job.sample);
+  check_company(job);
   if (!job.grid.empty() && fs::path(job.grid).extension() != ".png") {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--grid is {}, expected a name that ends in .png", job.grid));
   }
   uses_of(job);
   conditions_of(job.conditions);
+}
+
+void check_files(const SampleJob& given) {
+  check(given);
+  const auto job = resolved(given);
+  lay_out(job, session::session_of_shapes(session_options(job)));
 }
 
 Estimate estimate(const SampleJob& given, const JobContext& context) {
@@ -199,26 +331,19 @@ Estimate estimate(const SampleJob& given, const JobContext& context) {
   Stopwatch watch;
   auto [opened, record, inputs] = open(job, destination_of(job), context);
   const double loading = watch.lap();
-  constexpr std::int64_t kTrialSteps = 3;
-  const auto steps = record.options.steps, count = record.options.count;
-  record.options.steps = std::min(steps, kTrialSteps);
-  record.options.count = std::min(job.batch, count);
-  // A share of so few steps can be none; the whole of them takes at least as long.
-  auto& pictures = record.options.pictures;
-  if (!pictures.init.empty()) pictures.strength = 1.0;
-  if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
-  std::vector<double> laps;
+  const auto count = record.options.count;
+  const auto passes = passes_of(record.options);
+  const auto steps = shorten(record.options, job.batch);
+  PaintTrial trial(steps);
   watch.lap();
   const session::Composition composition(opened, record.scene, record.options);
   region::sample_pictures(
       opened.model, opened.tokens, record.scene, record.options, composition.of_scene(inputs),
-      [&](const diffusion::DenoiseStep&) { laps.push_back(watch.lap()); }, context.cancel);
-  const double decoding = watch.lap(), first = laps.front(), step = laps.back();
+      [&](const diffusion::DenoiseStep& call) { trial.add(call, watch.lap()); }, context.cancel);
+  const double decoding = watch.lap();
   const auto batches = (count + record.options.count - 1) / record.options.count;
-  const double batch = first + step * static_cast<double>(steps - 1) + decoding;
-  return estimate_of(
-      loading + static_cast<double>(batches) * batch,
-      fmt::format("measured on {} of {} steps, {:.2f} s each", laps.size(), steps, step));
+  return estimate_of(loading + static_cast<double>(batches) * (trial.seconds(passes) + decoding),
+                     trial.measured(passes));
 }
 
 std::vector<fs::path> run(const SampleJob& given, const JobContext& context) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/base/counts.h"
 #include "mos/base/factor.h"
 #include "mos/base/json.h"
 #include "mos/checkpoint/checkpoint.h"
@@ -14,6 +15,7 @@
 #include "mos/region/sample.h"
 #include "mos/session/concept_keys.h"
 #include "mos/session/picture_record.h"
+#include "mos/text/prompt_tags.h"
 
 /// Painting pictures.
 namespace mos::jobs {
@@ -35,8 +37,9 @@ void describe(Visitor& visit, ConditionLists& o) {
   visit("adapter_boxes", o.boxes,
         "other factors inside boxes, [top, left, bottom, right]-W with | between them; for a "
         "single adapter");
-  visit("adapter_start", o.start, "share of the steps before they begin (default: 0)");
-  visit("adapter_end", o.end, "share of the steps when they end (default: 1)");
+  visit("adapter_start", o.start, "share of the steps before they begin (default: 0)",
+        between(0, 1));
+  visit("adapter_end", o.end, "share of the steps when they end (default: 1)", between(0, 1));
   visit("guess_mode", o.guess_mode, "ControlNet steers without a prompt");
 }
 
@@ -65,6 +68,7 @@ struct SampleJob {
   // What has no field of its own in files and forms:
   Json scene_json;                        ///< A scene itself, where `scene` is empty.
   std::vector<session::ConceptUse> uses;  ///< Concepts where `concepts` is empty.
+  std::vector<text::LoraTag> loras;       ///< More of them, as tags in prompts name theirs.
 };
 
 template <class Visitor>
@@ -95,23 +99,30 @@ void describe(Visitor& visit, SampleJob& job) {
   describe(visit, job.read);
   visit("merge_scale", job.merge_scale, "factor on the LoRA of every concept", a_factor());
   describe(visit, job.sample);
-  visit("batch", job.batch, "pictures painted at a time", at_least(1));
-  visit("columns", job.columns, "pictures in a row of the grid; 0: about a square", at_least(0));
-  visit("preview", job.preview, "steps between small pictures beside --out; 0: none", at_least(0));
+  visit("batch", job.batch, "pictures painted at a time", count_of(1, kMostAtATime));
+  visit("columns", job.columns, "pictures in a row of the grid; 0: about a square",
+        count_of(0, kMostPictures));
+  visit("preview", job.preview, "steps between small pictures beside --out; 0: none",
+        count_of(0, kMostDenoisingSteps));
   visit("dtype", job.dtype, "auto, float32, bfloat16 or (on CUDA) float16");
   visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.conditions);
   describe(visit, job.keys);
 }
 
-/// The job that `given`, an object, means: over the program's defaults go the options of the
-/// picture `from`, over these what `fast` stands for, and over that what `given` says itself.
-/// `origin` is what messages call it. Throws mos::Error: kUsage for a name that means nothing,
-/// kFormat for a value of another type, and as session::read_from_picture does.
+/// The job that `given`, an object, means: over the program's defaults go those that the base model
+/// brings (sample_defaults.json, which fused models keep), over these the options of the picture
+/// `from`, what `fast` stands for, and what `given` says itself. `origin` is what messages call it.
+/// Throws mos::Error: kUsage for a name that means nothing and for a value of another type, and as
+/// session::read_from_picture does.
 SampleJob sample_job(const Json& given, const std::string& origin);
 
 /// Throws mos::Error(kUsage) naming the first value that is impossible on any model. Reads nothing.
 void check(const SampleJob& job);
+
+/// Throws as run() would what shows in the files before a weight of the model is read: words that
+/// no concept has, concepts of another model, boxes and canvases that this one cannot have.
+void check_files(const SampleJob& job);
 
 /// Paints the first batch with a few steps; writes nothing.
 Estimate estimate(const SampleJob& job, const JobContext& context = {});

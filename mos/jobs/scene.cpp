@@ -10,7 +10,9 @@
 #include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/region/condition.h"
+#include "mos/region/new_scene.h"
 #include "mos/region/scene_text.h"
+#include "mos/region/start_size.h"
 #include "mos/session/session.h"
 #include "mos/text/prompt_tags.h"
 
@@ -46,6 +48,55 @@ void set_numbers(std::vector<region::Condition>& conditions, const std::string& 
   for (std::size_t i = 0; i < numbers.size(); ++i) conditions[i].*field = numbers[i];
 }
 
+/// Paths in a scene file are those of its folder; where there is no such file, of the working
+/// folder.
+void place_path(Json& holder, const char* key, const fs::path& folder) {
+  if (!holder.is_object()) return;
+  const auto found = holder.find(key);
+  if (found == holder.end() || !found->is_string()) return;
+  const auto path = found->get<std::string>();
+  std::error_code ignored;
+  if (path.empty() || !fs::exists(folder / path, ignored)) return;
+  *found = (folder / path).lexically_normal().string();
+}
+
+Json read_scene(const fs::path& file) {
+  auto scene = read_json_file(file);
+  const auto folder = file.parent_path();
+  if (folder.empty() || !scene.is_object()) return scene;
+  for (const auto& [list, key] : {std::pair{"regions", "mask"}, std::pair{"conditions", "adapter"},
+                                  std::pair{"conditions", "picture"}}) {
+    const auto found = scene.find(list);
+    if (found == scene.end() || !found->is_array()) continue;
+    for (auto& entry : *found) place_path(entry, key, folder);
+  }
+  return scene;
+}
+
+/// The scene's own prompts where others go over them: the files that they name are not wanted.
+void leave_out_replaced(Json& scene, const SampleJob& job) {
+  if (!scene.is_object()) return;
+  const auto leave_out = [&scene](const char* key) {
+    const auto found = scene.find(key);
+    if (found != scene.end() && found->is_string()) scene.erase(found);
+  };
+  if (job.prompt) leave_out("prompt");
+  if (job.negative_prompt) leave_out("negative_prompt");
+}
+
+/// Takes the files that prompts name out of them.
+std::vector<text::LoraTag> take_tags(SampleJob& job) {
+  std::vector<text::LoraTag> tags;
+  if (!job.scene_json.is_null()) tags = region::take_lora_tags(job.scene_json);
+  for (auto* prompt : {&job.prompt, &job.negative_prompt, &job.regions}) {
+    if (!*prompt) continue;
+    auto taken = text::take_lora_tags(**prompt);
+    region::add_lora_tags(tags, taken.loras);
+    *prompt = std::move(taken.prompt);
+  }
+  return tags;
+}
+
 }  // namespace
 
 std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
@@ -56,20 +107,13 @@ std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
 }
 
 SampleJob resolved(SampleJob job) {
-  if (!job.scene.empty()) job.scene_json = read_json_file(job.scene);
+  if (!job.scene.empty()) job.scene_json = read_scene(job.scene);
   job.uses = uses_of(job);
   job.concepts.clear();
-  if (job.sample.sampler.plain_text) return job;
-  std::vector<text::LoraTag> tags;
-  if (!job.scene_json.is_null()) {
-    region::add_lora_tags(tags, region::take_lora_tags(job.scene_json));
-  }
-  for (auto* prompt : {&job.prompt, &job.negative_prompt, &job.regions}) {
-    if (!*prompt) continue;
-    auto taken = text::take_lora_tags(**prompt);
-    region::add_lora_tags(tags, taken.loras);
-    *prompt = std::move(taken.prompt);
-  }
+  leave_out_replaced(job.scene_json, job);
+  auto tags = job.sample.sampler.plain_text ? std::vector<text::LoraTag>() : take_tags(job);
+  region::add_lora_tags(tags, job.loras);
+  job.loras.clear();
   for (const auto& tag : tags) {
     job.uses.push_back({session::find_lora(tag.name, job.lora_folder), "", tag.scale});
   }
@@ -104,12 +148,17 @@ region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
   if (!job.scene_json.is_null()) {
-    const auto& origin = job.scene.empty() ? job.from : job.scene;
+    const auto origin = !job.scene.empty()  ? job.scene
+                        : !job.from.empty() ? job.from
+                                            : std::string("the scene");
     scene = naming(origin, [&] {
       return region::scene_from_json(job.scene_json, origin, region::canvas_of(model, options));
     });
   }
   if (const auto start = region::canvas_of_start(options.pictures)) {
+    if (options.height == 0 && options.width == 0) {
+      region::check_canvas_of_start(options.pictures, *start, model.downscale());
+    }
     if (options.height == 0) options.height = start->height;
     if (options.width == 0) options.width = start->width;
   }
@@ -126,6 +175,11 @@ region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
     for (auto& region : region::parse_prompt_rewrite(*job.regions, canvas)) {
       scene.regions.push_back(std::move(region));
     }
+  }
+  // Pictures of earlier versions may have what is refused in new scenes, as long as nobody asks for
+  // one of their regions.
+  if (job.from.empty() || !options.pictures.redo_region.empty()) {
+    naming(job.scene.empty() ? "the scene" : job.scene, [&] { region::check_new_scene(scene); });
   }
   for (auto& condition : conditions_of(job.conditions)) {
     if (!job.conditions.boxes.empty()) {

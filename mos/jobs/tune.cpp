@@ -1,16 +1,21 @@
 #include "mos/jobs/tune.h"
 
 #include <fmt/core.h>
+#include <stdlib.h>
 
 #include <algorithm>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/naming.h"
 #include "mos/base/outputs.h"
 #include "mos/base/runtime.h"
 #include "mos/base/stopwatch.h"
+#include "mos/base/temporary.h"
 #include "mos/base/version.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/nn/compute.h"
@@ -123,20 +128,48 @@ void check_on_base(const TuneJob& job, const tune::ConceptDataset& dataset) {
                      base.downscale());
 }
 
+/// Where the concept lies now, in a new folder of temporary files; nothing where that is full, too.
+std::optional<fs::path> keep_elsewhere(const TuneJob& job, const concepts::ConceptDelta& delta) {
+  fs::path folder;
+  try {
+    auto name = (temporary_folder() / "mos-tune-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) return std::nullopt;
+    folder = name;
+    const auto path = folder / fs::path(job.out).filename();
+    concepts::save_concept(path, delta);
+    return path;
+  } catch (const Error&) {  // what is wrong with the concept's own place is said in its stead
+    std::error_code ignored;
+    fs::remove(folder, ignored);
+    return std::nullopt;
+  }
+}
+
+/// What is left of a run whose concept could not be written: ". The run is kept in …".
+std::string what_is_kept(const TuneJob& job, const concepts::ConceptDelta& delta) {
+  const auto checkpoint = checkpoint_of(job);
+  const auto step = tune::checkpoint_step(checkpoint);
+  const auto steps = job.options.optimiser.steps;
+  // A full disk may have taken no checkpoint of the last steps either.
+  const auto elsewhere = step == steps ? std::nullopt : keep_elsewhere(job, delta);
+  if (elsewhere) {
+    return fmt::format(". The concept is kept in {}: move it to where it shall be",
+                       elsewhere->string());
+  }
+  if (!step) return "";
+  const auto next = *step == steps ? std::string("writes the concept")
+                                   : fmt::format("goes on from step {} of {}", *step, steps);
+  return fmt::format(". The run is kept in {}: when that is mended, the same command {}",
+                     checkpoint.string(), next);
+}
+
 /// The checkpoint goes last, when the concept is on disk.
 void save(const TuneJob& job, const concepts::ConceptDelta& delta) {
   const auto checkpoint = checkpoint_of(job);
   try {
     concepts::save_concept(job.out, delta);
   } catch (const Error& error) {
-    const auto step = tune::checkpoint_step(checkpoint);
-    if (!step) throw;
-    const auto steps = job.options.optimiser.steps;
-    const auto next = *step == steps ? std::string("writes the concept")
-                                     : fmt::format("goes on from step {} of {}", *step, steps);
-    throw Error(error.kind(),
-                fmt::format("{}. The run is kept in {}: when that is mended, the same command {}",
-                            error.what(), checkpoint.string(), next));
+    throw Error(error.kind(), error.what() + what_is_kept(job, delta));
   }
   std::error_code code;
   fs::remove(checkpoint, code);
@@ -147,9 +180,10 @@ void save(const TuneJob& job, const concepts::ConceptDelta& delta) {
 
 TuneJob tune_job(const Json& given, const std::string& origin) {
   TuneJob job;
-  const auto object = given.is_object() ? given : Json::object();  // read_options refuses others
-  const auto method = json_value<std::string>(object, "method", "");
-  job.options = tune::method_options(method, json_value<std::string>(object, "base", job.base));
+  job.options = naming(origin, [&] {
+    const auto method = read_option<std::string>(given, origin, "method", "");
+    return tune::method_options(method, read_option(given, origin, "base", job.base));
+  });
   read_options(given, origin, job);
   return job;
 }
@@ -168,11 +202,11 @@ DataCheck check_data(const TuneJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   tune::check_options(job.options);
   if (!job.out.empty()) check_outputs(job, context);
-  const auto [dataset, problems] =
-      tune::check_dataset(job.data, tune::dataset_options(job.options));
+  auto [dataset, problems] = tune::check_dataset(job.data, tune::dataset_options(job.options));
   for (const auto& warning : dataset.warnings) log::warn(warning);
   if (problems.empty()) check_on_base(job, dataset);
-  return {.problems = problems, .summary = dataset.summary()};
+  auto summary = dataset.summary();
+  return {std::move(problems), std::move(summary), std::move(dataset)};
 }
 
 Estimate estimate(const TuneJob& job, const JobContext& context) {
@@ -201,9 +235,12 @@ Estimate estimate(const TuneJob& job, const JobContext& context) {
   const auto framings =
       options.pictures.variants * static_cast<std::int64_t>(dataset.pictures.size());
   const auto encoded = options.pictures.variants == 0 ? seen : std::min(framings, seen);
-  return estimate_of(
-      loading + encoding * static_cast<double>(encoded) + step * static_cast<double>(steps),
-      fmt::format("measured on {} of {} steps, {:.2f} s each", trial, steps, step));
+  const double samples = tune::trial_of_previews(base, trainer.attached(), options);
+  auto measured = fmt::format("measured on {} of {} steps, {:.2f} s each", trial, steps, step);
+  if (samples > 0.0) measured += fmt::format("; sample pictures {:.0f} s in all", samples);
+  return estimate_of(loading + encoding * static_cast<double>(encoded) +
+                         step * static_cast<double>(steps) + samples,
+                     std::move(measured));
 }
 
 concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {

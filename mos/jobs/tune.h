@@ -9,6 +9,7 @@
 #include "mos/concepts/concept_delta.h"
 #include "mos/jobs/context.h"
 #include "mos/jobs/estimate.h"
+#include "mos/tune/dataset.h"
 #include "mos/tune/options.h"
 
 /// Learning a concept from a folder of pictures.
@@ -54,10 +55,11 @@ void check(const TuneJob& job);
 struct DataCheck {
   std::vector<std::string> problems;  ///< Sentences that begin with the file; empty: none.
   std::string summary;                ///< "8 pictures, 8 with a mask".
+  tune::ConceptDataset dataset;       ///< As it was read.
 };
 DataCheck check_data(const TuneJob& job, const JobContext& context = {});
 
-/// Takes a few steps; writes nothing. Sample pictures and class pictures are not counted.
+/// Takes a few steps; writes nothing. Class pictures that are not there are not counted.
 Estimate estimate(const TuneJob& job, const JobContext& context = {});
 
 /// Tunes and writes the concept; the checkpoint goes when that is on disk. Results do not depend on

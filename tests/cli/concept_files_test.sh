@@ -26,6 +26,11 @@ holds "and what that changes is measured" grep -qE 'text features by [0-9.]+ %.*
   <<<"$out"
 accepts "XTI has room for layers" convert "$official" --only words --word "$word=toy" --to xti \
   --out output/toy.safetensors
+cp output/toy.safetensors 'input/a=b.safetensors' # which is what its word is called
+accepts "a word with an equals sign is chosen" convert 'input/a=b.safetensors' --word 'a=b' \
+  --to xti --out output/equals.safetensors
+accepts "and named anew" convert 'input/a=b.safetensors' --word 'a=b=ab' --to xti \
+  --out output/anew.safetensors
 refuses "an embedding with LoRA" $exit_usage 'no LoRA.*--only words' \
   convert "$official" --to a1111 --out output/no.pt
 refuses "a name that tells no format" $exit_usage 'does not tell the format.*kohya' \

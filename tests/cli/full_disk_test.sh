@@ -17,6 +17,14 @@ refuses "a concept file on a full disk" $exit_format 'space' \
   fuse --base "$tiny_base" --method weight --lora output/fused.safetensors "$concept_file"
 refuses "a model on a full disk" $exit_format 'space' \
   fuse --base "$tiny_base" --method weight --out output/model "$concept_file"
+mkdir -p input/data/images spare
+cp "$project"/base/concepts/wizard/images/0[01].png input/data/images
+tune=(tune --base "$tiny_base" --data input/data --words "<fox>" --class-word fox --size 64 --steps 2
+  --batch 1 --variants 1 --checkpoint-every 1 --preview-pictures 0 --dtype float32)
+accepts "a concept with room" "${tune[@]}" --out spare/whole.safetensors
+TMPDIR=$scratch/spare refuses "a concept that is tuned on a full disk" $exit_format \
+  'space.*The concept is kept in .*/spare/.*/fox.safetensors' "${tune[@]}" --out output/fox.safetensors
+holds "which is not lost" cmp spare/whole.safetensors spare/mos-tune-*/fox.safetensors
 
 touch input/other input/mounted.safetensors
 accepts "a model" convert "$tiny_base" --out input/model

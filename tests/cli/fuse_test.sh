@@ -61,7 +61,7 @@ accepts "a flag overrules the method of a file, and other options hold" fuse --b
   --config input/options.json --method dare --lora output/dare.safetensors "$first"
 holds "the LoRA says so" grep -aq 'method..:..dare.*density..:0.5' output/dare.safetensors
 echo '{"method": "gradient", "steps": "many"}' >input/options.json
-refuses "an option of another type" $exit_format 'steps' \
+refuses "an option of another type" $exit_usage 'steps' \
   fuse --base "$tiny_base" --config input/options.json --out output/model "$first"
 
 for folder in one two; do

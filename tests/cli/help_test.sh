@@ -32,6 +32,13 @@ run_mos
 holds "mos alone shows the commands" grep -q "usage: mos" <<<"$out$err"
 holds "mos alone is a wrong usage" test "$status" -eq "$exit_usage"
 
+run_mos sample --help
+grep -oE '^  --[a-z-]+' <<<"$out" | sort -u >options.txt
+while read -r option; do
+  holds "painting.md has $option of sample, or names its page" \
+    grep -qE -- "$option([^a-z-]|\$)" "$project/docs/painting.md"
+done <options.txt
+
 refuses "an unknown command is named with the nearest" $exit_usage 'smple.*sample' smple
 unknown=(--no-such-option 1)
 refuses "tune refuses an unknown option" $exit_usage 'no-such-option' \
@@ -50,6 +57,9 @@ refuses "init-random refuses a stray word" $exit_usage "$stray" init-random --ou
 refuses "pretrain refuses a stray word" $exit_usage "$stray" pretrain vae stray --out output/base
 shipped=(--base "$project/base" --concepts "$project/base/concepts" --out output/demo
   --scene "$project/examples/demo-scene.json")
+refuses "study needs concepts" $exit_usage 'needs --concepts' study --base "$tiny_base"
+refuses "study names the part that was meant" $exit_usage 'tabel1.*table1' \
+  study --base "$tiny_base" --concepts input --parts tabel1
 refuses "demo refuses a concept that is not there before it tunes the others" $exit_format 'tedy' \
   demo "${shipped[@]}" --names wizard,teddy,racer,tedy
 refuses "demo refuses a scene with a concept that is not tuned" $exit_usage '\{racer\}' \

@@ -73,12 +73,12 @@ refuses_config() { # PROMISE STATUS PATTERN JSON
   refuses "$1" "$2" "$3" "${plain[@]}" --config input/config.json
   refuses "$1, of tuning" "$2" "$3" "${tuned[@]}" --config input/config.json
 }
-refuses_config "a fraction for a seed" $exit_format 'config.json: "seed" is 2.7' '{"seed": 2.7}'
-refuses_config "a seed below 0" $exit_format '"seed" is -1' '{"seed": -1}'
-refuses_config "a seed beyond all numbers" $exit_format '"seed" is 1e' '{"seed": 1e30}'
-refuses_config "a text for a number" $exit_format 'expected a whole number' '{"seed": "1"}'
-refuses_config "true for a number" $exit_format 'expected a whole number' '{"seed": true}'
-refuses_config "null for a number" $exit_format 'expected a whole number' '{"seed": null}'
+refuses_config "a fraction for a seed" $exit_usage 'config.json: "seed" is 2.7' '{"seed": 2.7}'
+refuses_config "a seed below 0" $exit_usage '"seed" is -1' '{"seed": -1}'
+refuses_config "a seed beyond all numbers" $exit_usage '"seed" is 1e' '{"seed": 1e30}'
+refuses_config "a text for a number" $exit_usage 'expected a whole number' '{"seed": "1"}'
+refuses_config "true for a number" $exit_usage 'expected a whole number' '{"seed": true}'
+refuses_config "null for a number" $exit_usage 'expected a whole number' '{"seed": null}'
 config '{"count": 0}'
 refuses "a number out of its range" $exit_usage 'config.json: "count" is 0, expected' \
   "${plain[@]}" --config input/config.json
@@ -86,6 +86,24 @@ config '{"steps": -1}'
 refuses "and in tuning" $exit_usage 'config.json: "steps" is -1, expected' \
   "${tuned[@]}" --config input/config.json
 refuses_config "a key that comes twice" $exit_format 'key "seed" twice' '{"seed": 1, "seed": 2}'
+for key in batch accumulate rank variants size preview_pictures steps; do
+  config "{\"$key\": 9000000000000000000}"
+  refuses "a count that no memory holds, of $key" $exit_usage "config.json: \"$key\" is 9000000000" \
+    "${tuned[@]}" --config input/config.json
+done
+for key in steps batch preview hard_binding width; do
+  config "{\"$key\": 2000000000}"
+  refuses "and of $key in painting" $exit_usage "config.json: \"$key\" is 2000000000, expected" \
+    sample --base "$tiny_base" --prompt "a dog" --out output/a.png --config input/config.json
+done
+fused=(fuse --base "$tiny_base" "$concept_file" --lora output/lora.safetensors)
+for value in 5 '["lora"]' '{}'; do
+  config "{\"method\": $value}"
+  refuses "the method $value" $exit_usage 'config.json: "method" is' "${tuned[@]}" \
+    --config input/config.json
+  refuses "and of fusing" $exit_usage 'config.json: "method" is' "${fused[@]}" \
+    --config input/config.json
+done
 printf '{"threads": 1000000}' >input/config.json
 refuses "a million threads" $exit_usage 'config.json: "threads" is 1000000, expected' \
   "${tuned[@]}" --config input/config.json
@@ -93,6 +111,12 @@ config "$(printf '%100000s' '' | tr ' ' '[')"
 refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --config input/config.json
 refuses "a scene that is nested deep" $exit_format 'nested deeper' \
+  "${plain[@]}" --scene input/config.json
+config '{"regions": [{"prompt": "a", "box": [0, 0, 1, 1]}, {"prompt": "b", "box": [0, -1, 1, 1]}]}'
+refuses "a box outside of the canvas" $exit_usage 'config.json: region 2: box .*outside' \
+  "${plain[@]}" --scene input/config.json
+config '{"regions": [{"prompt": "a", "box": [0, 0, 1, 1], "polygon": null}]}'
+refuses "null for a polygon" $exit_usage 'config.json: region 1: "polygon" must be a list' \
   "${plain[@]}" --scene input/config.json
 config "{\"prompt\": $(printf '%100000s' '' | tr ' ' 1)}"
 refuses "a value of 100,000 digits, quoted in a line" $exit_format '^.{1,600}$' \
@@ -133,14 +157,40 @@ refuses_record() { # PROMISE STATUS PATTERN RECORD
 }
 png_with_record "$(record 1 1 1)" >input/record.png
 accepts "a record with possible values" sample --rerun input/record.png --out input/again.png
-refuses_record "a record of a billion pictures" $exit_usage 'pictures' \
+refuses_record "a record of a billion pictures" $exit_format '"count" is 1000000000' \
   "$(record 1000000000 1 1)"
 refuses_record "a record of half a picture" $exit_format '"count" is 0.5' "$(record 0.5 1 1)"
 refuses_record "a record of 100,000 threads" $exit_format 'impossible' "$(record 1 100000 1)"
+refuses_record "a record whose options are none" $exit_format 'record.png: "options" is 5' \
+  "$(record 1 1 1 | sed 's/"options": {[^}]*}/"options": 5/')"
+refuses_record "a record that says more than is known" $exit_format 'record.png: "sheen" is nothing' \
+  "$(record 1 1 1 | sed 's/"device"/"sheen": 1, "device"/')"
 refuses_record "a record with a text for a scale" $exit_format '"scale" is "1"' \
   "$(record 1 1 '"1"')"
+refuses_record "a record of a type that is none" $exit_format 'record.png: .*float8.*expected one of' \
+  "$(record 1 1 1 | sed 's/"float32"/"float8"/')"
+refuses_record "a record of a device that is none" $exit_format 'record.png: "device" is "gpu"' \
+  "$(record 1 1 1 | sed 's/"device": "cpu"/"device": "gpu"/')"
+for box in '[0, 0, 1]' '"left"' '[0, 0, "1", 1]' '[0, 0, 0, 0]'; do
+  refuses_record "a record of the box $box" $exit_format 'record.png: .*region 1' \
+    "$(record 1 1 1 | sed "s/\"regions\": \[\]/\"regions\": [{\"prompt\": \"a cat\", \"box\": $box}]/")"
+  printf '{"prompt": "a dog", "regions": [{"prompt": "a cat", "box": %s}]}' "$box" >input/scene.json
+  refuses "a scene of it, which is what was asked for" $exit_usage 'scene.json: region 1' \
+    "${paint[@]:0:9}" --base "$tiny_base" --out output/a.png --scene input/scene.json
+done
 refuses "a record that is nested deep once it is unpacked" $exit_format 'nested deeper' \
   sample --rerun "$project/tests/fuzz/corpus/picture/record-nested-deep.png" --out output/b.png
+
+# ---- The base model's own training ----
+
+refuses "a batch of pretraining that no memory holds" $exit_usage '--batch is 9000000000, expected' \
+  pretrain unet --batch 9000000000 --out output/base
+mkdir -p input/stage/unet
+printf '{"noises": 0}' >input/stage/unet/options.json
+refuses "a stage that has kept what is impossible" $exit_usage 'options.json: "noises" is 0, expected' \
+  pretrain unet --out input/stage
+refuses "a sheet of a billion columns" $exit_usage '--columns is 1000000000, expected' \
+  world sheet --sprites input --columns 1000000000 --out output/sheet.png
 
 # ---- Names ----
 

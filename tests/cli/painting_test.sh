@@ -31,7 +31,7 @@ refuses "more steps than a distillation has" $exit_usage '50' "${sample[@]:0:7}"
 refuses "guidance that ends before it begins" $exit_usage 'larger' "${bear[@]}" \
   --guidance-start 1 --guidance-end 2
 refuses "a noise that is none" $exit_usage 'a1111' "${bear[@]}" --noise gpu
-refuses "a layer that is not there" $exit_usage 'clip_skip' "${bear[@]}" --clip-skip 99
+refuses "a layer that is not there" $exit_usage 'clip-skip is 99' "${bear[@]}" --clip-skip 99
 
 accepts "a picture" "${sample[@]}" --prompt "a bear" --out input/bear.png
 accepts "a picture from it" "${bear[@]}" --init input/bear.png --strength 0.5
@@ -55,6 +55,14 @@ refuses "a strength of nothing" $exit_usage 'strength' "${bear[@]}" --init input
 refuses "a strength that takes no step" $exit_usage 'none of 4 steps' "${bear[@]}" \
   --init input/bear.png --strength 0.1
 refuses "a picture that is not there" $exit_format 'absent' "${bear[@]}" --init input/absent.png
+refuses "options of a picture once more" $exit_usage '--rerun takes no --steps; --from takes' \
+  sample --rerun output/a.png --steps 4
+accepts "a preview that comes too late" "${bear[@]}" --preview 100 --batch 4
+holds "is said" grep -q 'there is no preview: --preview is 100' <<<"$err"
+holds "as is a batch of more than all" grep -q 'batch is 4, and there are no more' <<<"$err"
+refuses "a seed by chance" $exit_usage 'drawn by chance' "${bear[@]}" --seed -1
+refuses "a second pass of the same size" $exit_usage '64 x 64 .*that size again' "${bear[@]}" \
+  --hires 1.01
 refuses "a picture of another aspect" $exit_usage 'aspect' "${sample[@]:0:3}" --height 64 \
   --width 128 --steps 1 --prompt "a bear" --out output/a.png --init input/bear.png
 refuses "a tile larger than the canvas" $exit_usage 'larger than the canvas' "${bear[@]}" \
@@ -117,7 +125,7 @@ done <<'OPTIONS'
 --init input/bear.png --strength 0.5
 --init input/bear.png --mask input/mask.png --mask-feather 3
 --init input/bear.png --redo-region hina --strength 1
---hires 1.5 --hires-upscale lanczos --vae-tile 64
+--hires 3 --hires-upscale lanczos --vae-tile 128
 --guess-mode --adapter-weight 0.5 --adapter-end 0.5
 OPTIONS
 
@@ -154,6 +162,71 @@ refuses "a prompt that changes between steps" $exit_usage 'bear:cat' "${sample[@
 refuses "a region again of a picture without regions" $exit_usage 'the scene has none' \
   sample --from input/bear.png --redo-region 1 --out output/a.png
 
+head -c 200 input/bear.png >input/half.png
+printf 'no picture' >input/text.png
+mkdir input/folder
+both=("${bear[@]}" --init input/bear.png --mask input/mask.png)
+refuses "a picture that is cut off" $exit_format 'half.png.*damaged' "${bear[@]}" --init input/half.png
+refuses "a mask that is no picture" $exit_format 'text.png' "${bear[@]}" --init input/bear.png \
+  --mask input/text.png
+refuses "a folder as a picture" $exit_format 'folder' "${bear[@]}" --init input/folder
+refuses "a feather of no mask" $exit_usage 'there is none' "${bear[@]}" --init input/bear.png \
+  --mask-feather 4
+refuses "a feather below 0" $exit_usage 'mask-feather is -4' "${both[@]}" --mask-feather -4
+refuses "growing by two numbers" $exit_usage 'four numbers' "${bear[@]}" --init input/bear.png --grow 8,8
+refuses "growing by words" $exit_usage 'whole number' "${bear[@]}" --init input/bear.png --grow a,b,c,d
+refuses "growing by nothing" $exit_usage 'one above 0' "${bear[@]}" --init input/bear.png --grow 0,0,0,0
+refuses "a region again of no picture" $exit_usage '--init' "${bear[@]}" --redo-region 1
+refuses "a second pass that is smaller" $exit_usage 'hires is 0.5' "${bear[@]}" --hires 0.5
+refuses "a second pass that is huge" $exit_usage 'hires is 9' "${bear[@]}" --hires 9
+refuses "a second pass of no step" $exit_usage 'none of 4 steps' "${bear[@]}" --hires 2 \
+  --hires-strength 0.1
+refuses "a tile larger than the second pass" $exit_usage '128 x 128' "${bear[@]}" --hires 2 --vae-tile 1024
+refuses "a scheduler that nobody has" $exit_usage "did you mean 'euler'" "${bear[@]}" --scheduler eulr
+refuses "a spacing that nobody has" $exit_usage 'linspace' "${bear[@]}" --spacing lead
+refuses "the eta of a scheduler that has none" $exit_usage 'use ddim' "${bear[@]}" --eta 0.5
+refuses "an eta above 1" $exit_usage 'eta is 2' "${bear[@]}" --eta 2
+refuses "fresh noise above 1" $exit_usage 'ancestral-eta is 2' "${bear[@]}" --scheduler euler_a \
+  --ancestral-eta 2
+refuses "guidance that is rescaled twice" $exit_usage 'guidance-rescale is 2' "${bear[@]}" \
+  --guidance-rescale 2
+refuses "the layer before the first" $exit_usage 'clip-skip is 0' "${bear[@]}" --clip-skip 0
+refuses "a composition that nobody has" $exit_usage "did you mean 'own'" "${bear[@]}" --compose owns
+refuses "turns with regions" $exit_usage 'without regions' "${bear[@]}" --compose switch \
+  --regions '[a]-*-[]-*-[0,0,1,0.5]'
+refuses "turns of nobody" $exit_usage 'switch_every' "${bear[@]}" --switch-every 3
+refuses "turns of no steps" $exit_usage 'switch-every is 0' "${bear[@]}" --compose switch --switch-every 0
+refuses "no pictures" $exit_usage 'count is 0' "${bear[@]}" --count 0
+refuses "no pictures at a time" $exit_usage 'batch is 0' "${bear[@]}" --batch 0
+refuses "columns of no grid" $exit_usage '--grid' "${bear[@]}" --columns 3
+refuses "a grid that is no PNG" $exit_usage 'ends in .png' "${bear[@]}" --grid output/g.jpg
+refuses "no steps" $exit_usage 'steps is 0' "${sample[@]:0:7}" --steps 0 --prompt "a bear" \
+  --out output/a.png
+for side in 65 -8; do
+  refuses "$side pixels" $exit_usage 'multiples of|from 0 to' "${sample[@]:0:5}" --width $side \
+    --steps 1 --prompt "a bear" --out output/a.png
+done
+refuses "an adapter without its picture" $exit_usage '--condition' "${bear[@]}" \
+  --adapter "$golden/controlnet"
+refuses "a picture without its adapter" $exit_usage '0 adapters' "${bear[@]}" --condition input/bear.png
+refuses "guessing without a ControlNet" $exit_usage '--adapter' "${bear[@]}" --guess-mode
+refuses "two weights of one adapter" $exit_usage '2 entries for 1' "${bear[@]}" \
+  --adapter "$golden/controlnet" --condition input/bear.png --adapter-weight 1,2
+refuses "an adapter that ends before it begins" $exit_usage 'start before end' "${bear[@]}" \
+  --adapter "$golden/controlnet" --condition input/bear.png --adapter-start 0.5 --adapter-end 0.2
+refuses "a condition that is cut off" $exit_format 'half.png' "${bear[@]}" \
+  --adapter "$golden/controlnet" --condition input/half.png
+refuses "a scale of no concepts" $exit_usage '--concept' "${bear[@]}" --merge-scale 0.5
+
+# prompt PROMISE PATTERN TEXT: a prompt that is refused.
+prompt() { refuses "$1" $exit_usage "$2" "${sample[@]}" --out output/a.png --prompt "$3"; }
+prompt "a weight beyond all" 'weight 1e\+09' "a (bear:1e9)"
+prompt "a file without a name" 'names no file' "a bear <lora:>"
+prompt "a scale that is no number" 'no number' "a bear <lora:x:y>"
+prompt "a hypernetwork" 'not supported' "a bear <hypernet:x:1>"
+accepts "a choice that nothing closes" "${bear[@]:0:9}" --prompt "a {red|blue bear" --out output/a.png
+holds "is said" grep -q 'nothing closes its brace' <<<"$err"
+
 # region PROMISE PATTERN JSON: a scene with this region is refused with a line that matches.
 region() {
   printf '{"prompt": "sea", "height": 64, "width": 64, "regions": [%s]}\n' "$3" >input/bad.json
@@ -174,4 +247,35 @@ refuses "an overlap that is none" $exit_usage 'mean or front' "${shapes[@]}" --s
 echo '{"prompt": "sea", "base_ratio": 1, "regions": []}' >input/bad.json
 refuses "a base ratio that leaves nothing" $exit_usage 'base_ratio' "${shapes[@]}" \
   --scene input/bad.json --out output/b.png
+
+# Several subjects: each way paints, is in the record, and comes out of it again byte for byte.
+cat >input/two.json <<'EOF'
+{"prompt": "a cat and a bear", "regions": [
+  {"subject": "cat", "box": [0, 0, 1, 0.5]}, {"subject": "bear", "box": [0, 0.5, 1, 1]}]}
+EOF
+two=("${sample[@]}" --scene input/two.json --out output/two.png)
+both=("${sample[@]}" --prompt "a cat and a bear" --out output/two.png)
+comes_back() {
+  holds "and it says so" grep -qF "$1" output/two.json
+  accepts "and it is painted again" sample --rerun output/two.png --out output/again.png
+  holds "with the same bytes" cmp -s output/two.png output/again.png
+}
+accepts "every subject attended to" "${both[@]}" --guide attend --subjects cat,bear
+comes_back '"guide": "attend"'
+for guide in layout bounded composer; do
+  accepts "subjects in their boxes by $guide" "${two[@]}" --guide "$guide"
+  comes_back "\"guide\": \"$guide\""
+done
+accepts "phrases with their own values" "${both[@]}" --structure values --subjects "a cat,a bear"
+comes_back '"structure": "values"'
+accepts "regions alone at first" "${two[@]}" --hard-binding 2
+comes_back '"hard_binding": 2'
+accepts "regions that are found" "${both[@]}" --auto-regions --subjects cat,bear
+comes_back '"subject": "cat"'
+refuses "a guide to places without any" $exit_usage 'region' "${both[@]}" --guide layout \
+  --subjects cat
+refuses "a subject that is not in the prompt" $exit_usage 'dog.*does not stand' "${both[@]}" \
+  --guide attend --subjects dog
+refuses "subjects that nobody asks for" $exit_usage 'guide' "${both[@]}" --subjects cat
+refuses "a guide that nobody has" $exit_usage 'attend' "${both[@]}" --guide atend
 finish

@@ -20,15 +20,14 @@ refuses "nor as a part of another word" $exit_usage 'EasyNeg' "${sample[@]}" "${
   --prompt "a bear" --negative-prompt "EasyNegative"
 
 plain=("${sample[@]}" --plain-text)
-accepts "a file named in plain text" "${plain[@]}" --prompt "a bear <lora:mybear:0.8>"
-says "is said with the option for it" 'warning: <lora:mybear:0.8> .*--concept mybear.safetensors=0.8'
-accepts "a weight in plain text" "${plain[@]}" --prompt "a (bear:1.4)" \
-  --negative-prompt "a (bear:1.4)"
-says "is said" 'warning: \(bear:1.4\) is read as plain text'
-holds "once" test "$(grep -c 'plain text' <<<"$err")" -eq 1
-accepts "a weight in a region in plain text" "${plain[@]}" --prompt "beach" \
-  --regions "[((bear))]-*-[]-*-[0, 0, 1, 0.5]"
-says "is said too" 'no weights'
+accepts "plain text that was asked for" "${plain[@]}" --prompt "a (bear:1.4) <lora:mybear:0.8>" \
+  --negative-prompt "[a {red|blue} bear] BREAK snow++" --regions "[((bear))]-*-[]-*-[0, 0, 1, 0.5]"
+holds "is no news" bash -c '! grep -q warning' <<<"$err"
+accepts "but that it is too long" "${plain[@]}" --prompt "$(printf 'bear %.0s' {1..90})"
+says "is" 'warning: .*(cut|77)'
+accepts "what is never read is said once" "${sample[@]}" --prompt "a (bear)1.4" \
+  --negative-prompt "a (bear)1.4"
+holds "is said once" test "$(grep -c 'is read as plain text' <<<"$err")" -eq 1
 
 # same NAME ARGUMENTS...: whether the picture is the one in output/NAME.png, to its pixels.
 accepts "a bear" "${sample[@]:0:9}" --out output/plain.png --prompt "a bear, snow"
@@ -42,6 +41,8 @@ refuses "what changes between steps" $exit_usage 'between steps.*--plain-text' "
   --prompt "a [cat:dog:0.5]"
 refuses "a file that is not there" $exit_usage '<lora:absent>.*--lora-folder' "${sample[@]}" \
   --prompt "a bear <lora:absent:1>"
+refuses "nor by its whole name" $exit_usage 'no file absent.safetensors in' "${sample[@]}" \
+  --prompt "a bear <lora:absent.safetensors:1>"
 refuses "one file with two scales" $exit_usage 'scales 1 and 0.5' "${sample[@]}" \
   --prompt "a bear <lora:x:1> <lora:x:0.5>"
 accepts "choices" "${sample[@]:0:9}" --out output/choice --count 2 --prompt "a {red|blue|green} bear"

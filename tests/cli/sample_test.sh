@@ -79,7 +79,7 @@ holds "the grid is there" test -s output/grid.png
 accepts "one of a batch is made again" sample --rerun output/many/picture-2.png \
   --out output/two.png
 holds "it is the same file too" cmp output/many/picture-2.png output/two.png
-refuses "a grid is not made again" $exit_usage 'grid' sample --rerun output/grid.png \
+refuses "a grid is not made again" $exit_format 'grid' sample --rerun output/grid.png \
   --out output/b.png
 
 cp "$first" input/moved.safetensors

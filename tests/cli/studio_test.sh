@@ -10,16 +10,16 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 server=0
 trap 'kill -9 "$server" 2>/dev/null; touch go; rm -rf "$scratch"' EXIT
 
-# start_studio: serves folder/ with the tiny model; $server is its process, $port where.
+# start_studio [OPTION...]: serves folder/ with the tiny model; $server is its process, $port where.
 start_studio() {
   : >address.txt
-  "$mos" studio --port 0 --folder folder --base "$tiny_base" >address.txt 2>talk.txt &
+  "$mos" studio --port 0 --folder folder --base "$tiny_base" "$@" >address.txt 2>talk.txt &
   server=$!
   for _ in {1..200}; do
     [ -s address.txt ] && break
     sleep 0.1
   done
-  port=$(sed -n 's|^http://127.0.0.1:\([0-9]*\)/$|\1|p' address.txt)
+  port=$(sed -n 's|^http://127.0.0.1:\([0-9]*\)/.*$|\1|p' address.txt)
 }
 
 # ask METHOD PATH [BODY [TYPE]]: $reply is the answer's body, $status its status.
@@ -78,6 +78,10 @@ for i in 00 01; do put "/mos/v1/concepts/teddy/pictures/$i.png" "$data/images/$i
 holds "with pictures" test "$status" = 201
 put /mos/v1/concepts/teddy/masks/00 "$data/masks/00.png"
 holds "and a mask" test "$status" = 201
+put /mos/v1/concepts/teddy/masks/00 "$data/images/00.png"
+holds "a photo is refused as one" test "$status" = 422
+holds "because it is in colours" grep -q 'colour' <<<"$reply"
+holds "and the mask that was there stays" cmp -s "$data/masks/00.png" folder/concepts/teddy/masks/00.png
 put /mos/v1/concepts/teddy/pictures/bad.png "$project/README.md"
 holds "what is no picture is refused" test "$status" = 422
 ask GET /mos/v1/concepts/teddy
@@ -109,6 +113,29 @@ fi
 holds "and goes on from its checkpoint to its end" until_state 1 "done"
 holds "with one result" test -s folder/concept-files/teddy.safetensors
 
+# What is certain to fail is said before it is queued.
+# check_and_refuse PROMISE PATTERN JOB
+check_and_refuse() {
+  ask POST /mos/v1/check "$3"
+  holds "$1 is a problem" grep -qE "\"problems\":\[\".*$2" <<<"$reply"
+  ask POST /mos/v1/jobs "$3"
+  holds "and no job" test "$status" = 400
+}
+check_and_refuse "a word that nobody has" '<nobody1>' \
+  '{"kind":"sample","options":{"prompt":"a <nobody1>","height":64,"width":64}}'
+check_and_refuse "a LoRA that is not there" '<lora:nobody>' \
+  '{"kind":"sample","options":{"prompt":"a dog <lora:nobody:0.7>"}}'
+check_and_refuse "a width that the model cannot have" '100' \
+  '{"kind":"sample","options":{"prompt":"a dog","width":100}}'
+check_and_refuse "a key that no scene has" 'regoins' \
+  '{"kind":"sample","scene":{"prompt":"a dog","regoins":[]}}'
+check_and_refuse "measuring nothing" 'pictures' '{"kind":"evaluate","options":{"prompt":"a dog"}}'
+ask POST /mos/v1/concepts '{"name":"empty","words":["<e>"]}'
+check_and_refuse "a concept without pictures" 'picture' \
+  '{"kind":"tune","options":{"data":"concepts/empty","size":64}}'
+ask POST /mos/v1/check '{"kind":"sample","options":{"prompt":"a <teddy1> <teddy2>","concept":["concept-files/teddy.safetensors"],"height":64,"width":64}}'
+holds "what can be painted has no problem" grep -q '"problems":\[\]' <<<"$reply"
+
 ask POST /mos/v1/jobs '{"kind":"sample","options":{"prompt":"a dog","height":64,"width":64,"steps":2}}'
 holds "a picture is painted" until_state 2 "done"
 ask GET "/mos/v1/gallery?search=dog"
@@ -118,4 +145,32 @@ holds "A1111's clients get theirs" grep -q 'all_seeds\\":\[3\]' <<<"$reply"
 kill "$server"
 wait "$server"
 holds "it ends when it is told to" test $? -eq 0
+
+# With a scene and its concepts.
+cat >input/meadow.json <<'JSON'
+{"prompt": "sea", "regions": [{"prompt": "a <hina1> <hina2>", "mask": "input/mask.png"}]}
+JSON
+cp "$data/masks/00.png" input/mask.png
+opening=(--scene input/meadow.json --concept "$golden/fusion/edlora_0.safetensors")
+start_studio "${opening[@]}"
+holds "a scene is opened by its address" grep -q '/#/compose/1$' address.txt
+ask GET /mos/v1/projects/1
+holds "as a project with its mask in the folder" grep -q '"mask":"uploads/mask.png"' <<<"$reply"
+ask GET /mos/v1/concept-files
+holds "and its concept is there" grep -q '"path":"concept-files/edlora_0.safetensors"' <<<"$reply"
+kill "$server"
+wait "$server"
+start_studio "${opening[@]}"
+holds "the same scene is not doubled" grep -q '/#/compose/1$' address.txt
+kill "$server"
+wait "$server"
+echo '[]' >input/list.json
+refuses "a scene that is none" $exit_format 'no scene' studio --port 0 --folder folder \
+  --scene input/list.json
+refuses "a base that is no model" $exit_format 'input' studio --port 0 --folder folder --base input
+refuses "a concept that is none" $exit_format 'README' studio --port 0 --folder folder \
+  --concept "$project/README.md"
+holds "and nothing of them is in the folder" test ! -e folder/models/input -a ! -e folder/concept-files/README.md
+refuses "a concept that is not there" $exit_format 'absent' studio --port 0 --folder folder \
+  --concept absent.safetensors
 finish

@@ -110,7 +110,7 @@ keeps "nor does a condition picture replace one of somebody else" output/photo.p
   'photo.png, which is not' condition output/a.png --out output/photo.png
 accepts "a condition picture" condition output/photo.png --out output/edges.png
 accepts "is made again over itself" condition output/photo.png --blur 2 --out output/edges.png
-refuses "and is not painted again, as nobody painted it" $exit_usage 'mos condition made it' \
+refuses "and is not painted again, as nobody painted it" $exit_format 'mos condition made it' \
   sample --rerun output/edges.png --out output/c.png
 refuses "the grid is not one of the pictures" $exit_usage '--grid would take the place of --out' \
   "${sample[@]}" --prompt x --count 2 --seed 1 --out output/b.png --grid output/b-2.png

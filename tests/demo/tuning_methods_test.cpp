@@ -69,7 +69,7 @@ class TuningMethod : public ::testing::TestWithParam<Case> {
     auto painter = mos::demo::open_painter(kBase, base_.dtype(), delta);
     mos::region::SampleOptions sample;
     sample.steps = 12;
-    sample.guidance_scale = 3.5;
+    sample.guidance_scale = 2.5;
     sample.count = kPictures;
     const auto painted = mos::demo::paint(painter, "a photo of a " + phrase, sample);
     return mos::eval::image_alignment(judge_.image_embeds(painted), references_).all_pairs;
@@ -109,6 +109,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"ed_lora_paper", 15, false}, Case{"lora", 15, false},
                       Case{"p_plus", 15, false}, Case{"textual_inversion", 15, false},
                       Case{"svdiff", 8, false}, Case{"cones", 40, false}),
-    [](const auto& info) { return std::string(info.param.method); });
+    [](const auto& which) { return std::string(which.param.method); });
 
 }  // namespace

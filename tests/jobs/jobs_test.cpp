@@ -190,6 +190,30 @@ TEST_F(Painting, ALoraOfFewStepsIsTakenWithTheNameOfItsFile) {
   }
 }
 
+TEST_F(Painting, BeginsWithWhatItsModelSuggestsFusedOrInOneFile) {
+  const auto defaults = folder_ / "model" / "sample_defaults.json";
+  mos::write_text_file(defaults, R"({"guidance_scale": 2.5, "steps": 7})");
+  const auto model = mos::diffusion::Model::load(folder_ / "model");
+  for (const char* name : {"model", "again", "one.safetensors"}) {
+    const auto base = folder_ / name;
+    if (!fs::exists(base)) model.save(base);
+    const auto plain = mos::jobs::sample_job({{"base", base.string()}}, "the request").sample;
+    EXPECT_EQ(plain.guidance_scale, 2.5) << name;
+    EXPECT_EQ(plain.steps, 7) << name;
+    const auto given =
+        mos::jobs::sample_job({{"base", base.string()}, {"steps", 3}}, "the request").sample;
+    EXPECT_EQ(given.guidance_scale, 2.5) << name;
+    EXPECT_EQ(given.steps, 3) << name;
+  }
+  mos::write_text_file(defaults, R"({"guidance": 2.5})");
+  EXPECT_THAT(
+      error_of(ErrorKind::kUsage,
+               [&] {
+                 mos::jobs::sample_job({{"base", (folder_ / "model").string()}}, "the request");
+               }),
+      HasSubstr("sample_defaults.json"));
+}
+
 TEST_F(Painting, ACancelledJobLeavesNothing) {
   Heard heard;
   mos::CancelToken cancel;

@@ -26,6 +26,7 @@ BEGIN {
   allow("session", models " concepts region")
   allow("jobs", models " concepts tune fuse region eval session")
   allow("studio", "base")  # it knows jobs by their processes and the schema of their options
+  allow("study", models " concepts tune fuse region eval session jobs world")
   allow("demo", models " concepts train tune fuse region eval session")
   allow("pretrain", models " concepts train eval world demo")
 }
