@@ -66,6 +66,21 @@ function(mos_glue target)
   mos_use_precompiled(${target} mos_precompiled_glue)
 endfunction()
 
+# mos_unity(<target>): several of its sources are one unit of compilation where MOS_UNITY says so, since
+# most of the time goes into headers and templates that each of them needs. Sources with options of
+# their own stay alone. Names in anonymous namespaces of one target must differ for it.
+function(mos_unity target)
+  if(MOS_UNITY STREQUAL "TESTS" AND NOT target MATCHES "test|fuzz")
+    return()
+  endif()
+  if(MOS_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    # A class of a source with a member of an anonymous namespace is warned of where that source is
+    # included, as it would be wrong in a header.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
+endfunction()
+
 # mos_library(<folder> DEPENDS <lower folders> [LINK <libraries>]): the sources of this folder and of
 # those inside it as the static library mos_<folder>.
 function(mos_library folder)
@@ -75,6 +90,7 @@ function(mos_library folder)
   if(sources)
     add_library(mos_${folder} STATIC ${sources})
     mos_use_precompiled(mos_${folder} mos_precompiled)
+    mos_unity(mos_${folder})
     set(scope PUBLIC)
   else()
     add_library(mos_${folder} INTERFACE)

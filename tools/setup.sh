@@ -13,6 +13,7 @@ build_packages=(
 )
 base_packages=(librsvg2-bin nodejs npm ca-certificates)  # artwork for the base model
 page_packages=(nodejs npm)  # the page of mos studio
+browser_packages=(chromium)  # that its tests look at it with
 bench_packages=(libbenchmark-dev)
 check_packages=(clang-format shellcheck)
 trixie_packages=(debootstrap)
