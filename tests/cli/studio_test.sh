@@ -15,7 +15,7 @@ start_studio() {
   : >address.txt
   "$mos" studio --port 0 --folder folder --base "$tiny_base" "$@" >address.txt 2>talk.txt &
   server=$!
-  for _ in {1..200}; do
+  for _ in {1..600}; do
     [ -s address.txt ] && break
     sleep 0.1
   done
@@ -63,10 +63,17 @@ ask GET /mos/v1/info
 holds "and answers" test "$status" = 200
 kilobytes=$(awk '/^VmRSS/ { print $2 }' "/proc/$server/status")
 holds "it waits in 60 MB, not $kilobytes kB" test "$kilobytes" -le 60000
-before=$(awk '{ print $14 + $15 }' "/proc/$server/stat")
-sleep 3
-after=$(awk '{ print $14 + $15 }' "/proc/$server/stat")
-holds "and at 1 % of a core, not $((after - before)) ticks in 3 s" test $((after - before)) -le 3
+# The least of three waits: what it had begun before is not its idling.
+ticks() { awk '{ print $14 + $15 }' "/proc/$server/stat"; }
+idle=999
+for _ in 1 2 3; do
+  before=$(ticks)
+  sleep 3
+  spent=$(($(ticks) - before))
+  idle=$((spent < idle ? spent : idle))
+  [ $idle -gt 3 ] || break
+done
+holds "and at 1 % of a core, not $idle ticks in 3 s" test $idle -le 3
 
 run_mos studio --port 0 --folder folder
 holds "a second one for the same folder is refused" test "$status" -eq $exit_usage

@@ -280,7 +280,7 @@ TEST_F(ServerTest, StreamsBeyondTheCapAreToldToPoll) {
   EXPECT_EQ(status_of(exchange(request("GET /mos/v1/events"))), 503);
   streams.clear();
   int status = 0;
-  for (int i = 0; i < 50 && status != 200; ++i) {
+  for (int i = 0; i < 600 && status != 200; ++i) {  // a minute
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     Connection again(server_.port());
     again.send(request("GET /mos/v1/events"));

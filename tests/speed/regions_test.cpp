@@ -7,7 +7,7 @@
 #include "mos/io/image.h"
 #include "mos/region/sample.h"
 #include "mos/session/session.h"
-#include "tests/support/cpu_seconds.h"
+#include "tests/speed/cpu_seconds.h"
 #include "tests/support/temp_dir.h"
 
 namespace mos::session {
@@ -36,7 +36,7 @@ region::Scene masked_scene(const TempDir& folder) {
   return scene;
 }
 
-TEST(RegionCost, FiveMasksOverFourFifthsCostATenthAtMost) {
+TEST(RegionCost, OfFiveMasksOverFourFifthsIsATenthAtMost) {
   const TempDir folder;
   auto session = open_session({.base = MOS_SOURCE_DIR "/base"});
   const auto masked = masked_scene(folder);
