@@ -70,9 +70,6 @@ endfunction()
 # most of the time goes into headers and templates that each of them needs. Sources with options of
 # their own stay alone. Names in anonymous namespaces of one target must differ for it.
 function(mos_unity target)
-  if(MOS_UNITY STREQUAL "TESTS" AND NOT target MATCHES "test|fuzz")
-    return()
-  endif()
   if(MOS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     # A class of a source with a member of an anonymous namespace is warned of where that source is
