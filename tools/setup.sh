@@ -97,12 +97,7 @@ choose_openblas() {
   done < <(update-alternatives --get-selections)
 }
 
-# Must be there before a program starts: its libraries read these when they are loaded. What the
-# caller has set is kept.
-#   OMP_WAIT_POLICY=passive          idle threads sleep; spinning costs 2-8 times the CPU time as
-#                                    soon as anything else runs on the machine
-#   GLIBC_TUNABLES=…hugetlb=1        big tensors in huge pages: far fewer page faults
-#   ATEN_CPU_CAPABILITY=avx512       ATen's AVX-512 kernels, which it does not take by itself
+# What apps/mos/environment.cpp sets for the program itself, for tests and benchmarks.
 set_environment() {
   export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
   export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}

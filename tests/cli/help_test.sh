@@ -24,6 +24,12 @@ for part in LibTorch device dtype BLAS; do
   holds "mos --version names the $part" grep -qi "$part" <<<"$out"
 done
 
+# Whoever starts it, idle threads sleep and kernels are the same; what the caller has set is kept.
+plain=$(env -i OMP_DISPLAY_ENV=true "$mos" --version 2>&1)
+holds "idle threads sleep" grep -q "OMP_WAIT_POLICY = 'PASSIVE'" <<<"$plain"
+holds "unless the caller wants them awake" grep -q "OMP_WAIT_POLICY = 'ACTIVE'" \
+  <(env -i OMP_WAIT_POLICY=active OMP_DISPLAY_ENV=true "$mos" --version 2>&1)
+
 accepts "mos help succeeds" help
 accepts "mos help tune succeeds" help tune
 holds "mos help tune is the help of tune" grep -q "usage: mos tune" <<<"$out"
