@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "mos/nn/attention.h"
+#include "mos/nn/kernels/cpu_features.h"
 #include "mos/nn/linear.h"
 #include "tests/nn/compare.h"
 
@@ -87,6 +88,9 @@ TEST(FusedConvolution, ResultsDoNotDependOnTheNumberOfSamples) {
   EXPECT_TRUE(at::equal(layer(x).narrow(0, 3, 2), layer(x.narrow(0, 3, 2))));
 }
 
+/// LibTorch's own products, which stand in on other processors, sum in bfloat16.
+double linear_bound() { return (kernels::avx512_available() ? 1 : 2) * tolerance(at::kBFloat16); }
+
 class FusedLinear : public testing::TestWithParam<std::tuple<int64_t, int64_t, int64_t>> {};
 
 TEST_P(FusedLinear, ValuesAndGradientsMatchFloat64) {
@@ -104,7 +108,7 @@ TEST_P(FusedLinear, ValuesAndGradientsMatchFloat64) {
       [](const TensorList& in) { return at::linear(in[0], in[1], in[2]) + in[3]; },
       {bfloat16({2, rows, in_features}), bfloat16({out_features, in_features}),
        bfloat16({out_features}), bfloat16({2, rows, out_features})},
-      tolerance(at::kBFloat16));
+      linear_bound());
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, FusedLinear,
