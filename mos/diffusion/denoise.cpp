@@ -64,8 +64,8 @@ void check_channels(const DenoiseInputs& inputs) {
   if (given == unet->config().in_channels) return;
   throw Error(
       ErrorKind::kMismatch,
-      fmt::format("this U-Net reads {} channels, not {}: an inpainting model (9) paints with "
-                  "mos sample, and is not for tuning or fusing",
+      fmt::format("this U-Net reads {} channels, not {}: an inpainting model (9) is for "
+                  "painting, and not for tuning or fusing",
                   unet->config().in_channels, given));
 }
 
