@@ -47,6 +47,23 @@ test('a concept is made of pictures, given a mask and captions, and tuned', asyn
   ]);
 });
 
+test('a mask is painted by keyboard', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
+  const save = page.getByRole('button', { name: 'Save the mask' });
+  await expect(save).toBeDisabled();
+  await page.getByLabel('Mask', { exact: true }).focus();
+  for (const key of ['ArrowLeft', 'Space', 'ArrowDown', 'Shift+ArrowRight', 'Space']) await page.keyboard.press(key);
+  await expect(save).toBeEnabled();
+  await page.keyboard.press('Control+z');
+  await expect(save).toBeDisabled();
+  await page.keyboard.press('Control+Shift+z');
+  const answered = page.waitForResponse((reply) => reply.request().method() === 'PUT' && reply.url().endsWith('/masks/00'));
+  await save.click();
+  expect((await answered).status()).toBe(200);
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+});
+
 test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard');
   await dropOn(page, '.concepts', {
