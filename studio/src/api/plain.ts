@@ -43,7 +43,9 @@ const kWork: Record<string, string> = {
 const kCommands = Object.keys(kWork).join('|');
 
 const kOption = /(?<![\w"-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)/g;
-const kPlaceholder = / (?:FILE|FOLDER|DIR|NAME)(?:\.[a-z]+)?\b/g;
+const kPlaceholder = /(--[a-z-]+) (?:FILE|FOLDER|DIR|NAME)(?:\.[a-z]+)?\b/g;
+const kMaker = new RegExp(`\\b(of|that|by|for) mos (${kCommands})\\b`, 'g');
+const kCommand = new RegExp(`\\bmos (${kCommands})\\b`, 'g');
 
 const kNames = new Set(Object.keys(kControls));
 
@@ -57,20 +59,24 @@ export function nameOf(option: string, kind = ''): string {
   return kControlsOf[kind]?.[option] ?? kControls[option] ?? `“${labelOf(option)}”`;
 }
 
+const kName = /(?<!\bis )(?<![\w,[])"([a-z0-9_.]+)"(?![\w\]])/g;
+const kMeant = /(?<=did you mean )'([a-z0-9_]+)'/g;
+
 /// A sentence of the program as a page says it.
 export function plain(sentence: string, kind = ''): string {
   let text = sentence.replace(/^the options: /, '');
   for (const [advice, instead] of kAdvice) text = text.replace(advice, instead);
-  text = text
+  const known = (all: string, name: string) => (kNames.has(name) ? nameOf(name, kind) : all);
+  return text
     .replace(/(?<=--[\w-]+)=(?=\S)/g, ' ')
     .replace(/(--[\w-]+(?: (?:[\d{]|[A-Z]{2})\S*)?) (?=--)/g, '$1 and ')
     .replace(/(--[\w-]+) (true|false)\b/g, (_all, option, value) => `${option} ${value === 'true' ? 'on' : 'off'}`)
-    .replace(new RegExp(`(--[a-z-]+)${kPlaceholder.source}`, 'g'), '$1')
-    .replace(kOption, (_all, name: string) => nameOf(name.replaceAll('-', '_'), kind));
-  return text
-    .replace(new RegExp(`\\b(of|that|by|for) mos (${kCommands})\\b`, 'g'), '$1 this program')
-    .replace(new RegExp(`\\bmos (${kCommands})\\b`, 'g'), (_all, command: string) => kWork[command]!)
-    .replace(/(?<!\bis )(?<![\w,[])"([a-z0-9_.]+)"(?![\w\]])/g, (all, name: string) => (kNames.has(name) ? nameOf(name, kind) : all));
+    .replace(kPlaceholder, '$1')
+    .replace(kOption, (_all, name: string) => nameOf(name.replaceAll('-', '_'), kind))
+    .replace(kMaker, '$1 this program')
+    .replace(kCommand, (_all, command: string) => kWork[command]!)
+    .replace(kName, known)
+    .replace(kMeant, known);
 }
 
 /// Where answers and events hold sentences of the program, and where what people wrote themselves.

@@ -119,11 +119,12 @@ test('what cannot work is said before it is started', async ({ page }) => {
 });
 
 test('what the server cannot paint is said beside the button, until something is changed', async ({ page }) => {
-  await page.route('**/mos/v1/jobs', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message: 'there is no file x.safetensors' } } }) : route.fallback()));
+  const message = 'a prompt names <lora:x>, but there is no file x.safetensors; name its folder with --lora-folder, or take brackets for plain text with --plain-text';
+  await page.route('**/mos/v1/jobs', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message } } }) : route.fallback()));
   await page.goto('/#/compose');
   await page.getByLabel('Prompt', { exact: true }).fill('a dog <lora:x:1>');
   await page.getByRole('button', { name: 'Paint', exact: true }).click();
-  const said = page.getByRole('alert').filter({ hasText: 'there is no file x.safetensors' });
+  const said = page.getByRole('alert').filter({ hasText: 'name its folder with “LoRA folder”, or take brackets for plain text with “Plain text”' });
   await expect(said).toBeVisible();
   await page.getByLabel('Prompt', { exact: true }).fill('a dog');
   await expect(said).toHaveCount(0);

@@ -77,7 +77,7 @@ test('the folder of a concept brings masks, captions and concept.json along, and
   await expect(dialog.getByLabel('What it is one of')).toHaveValue('hills');
   await dialog.getByRole('button', { name: 'Make it' }).click();
   const report = page.getByRole('dialog', { name: '2 pictures, 1 mask and 1 caption are in dawn. Left out:' });
-  await expect(report.getByRole('listitem')).toHaveText([/^dawn\/images\/broken\.png This is no PNG/, /^dawn\/notes\.pdf is neither/]);
+  await expect(report.getByRole('listitem')).toHaveText([/^broken\.png is not a picture we can read/, /^dawn\/notes\.pdf is neither/]);
   const { pictures } = await (await request.get('/mos/v1/concepts/dawn')).json();
   expect(pictures.map(({ mask, caption }: Record<string, string>) => [!!mask, caption])).toEqual([[true, ''], [false, 'a <TOK> at sea']]);
 });
@@ -123,7 +123,7 @@ test('a run that another one lies in the way of says so, and can begin anew', as
   await mock(request, 'fail', { message: 'the checkpoint concept-files/wizard-2.checkpoint is of a run with "steps" 40 instead of 24; run that again, or start anew with --fresh' });
   await page.goto('/#/concepts/wizard/tuning');
   await page.getByRole('button', { name: 'Start tuning' }).click();
-  await expect(page.getByText('It had "steps" 40 instead of 24.')).toBeVisible();
+  await expect(page.getByText('It had “Steps” 40 instead of 24.')).toBeVisible();
   const again = page.waitForRequest((sent) => sent.url().endsWith('/repeat'));
   await page.getByRole('button', { name: 'Start anew', exact: true }).click();
   expect((await again).postDataJSON()).toEqual({ options: { fresh: true } });

@@ -45,7 +45,7 @@ describe('sentences of the program', () => {
     ['"mask_feather" is -1, expected 0 or more', '“Mask feather” is -1, expected 0 or more'],
     ['the options: "framing" is "wide", expected one of center, fit', '“Framing” is "wide", expected one of center, fit'],
     ['out.safetensors exists; choose another --out or add --overwrite', 'out.safetensors exists; choose another place'],
-    ['"widht" is unknown; did you mean "width"?', '"widht" is unknown; did you mean “Canvas width”?'],
+    ['"widht" is unknown; did you mean \'width\'?', '"widht" is unknown; did you mean “Canvas width”?'],
     ['"regions.mask" is uploads/a.png, which is not there', 'the mask of a region is uploads/a.png, which is not there'],
     ['the checkpoint a.checkpoint is of a run with "steps" 40 instead of 24; go on with it as it was, or start anew with "fresh", which gives it up', 'the checkpoint a.checkpoint is of a run with “Steps” 40 instead of 24; go on with it as it was, or start anew, which gives it up'],
   ])('%s', (said, shown) => expect(plain(said)).toBe(shown));
