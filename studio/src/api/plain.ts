@@ -7,16 +7,16 @@ import type { Capabilities } from './types';
 /// Options that pages set by controls of their own, as these are called (in quotes what can be read
 /// there); the others are fields of a form and have the form's labels.
 const kControls: Record<string, string> = {
-  adapter: 'a condition', adapter_boxes: 'the places of a condition', adapter_weight: '“Weight”', base: '“Base model”',
-  class_word: '“Class”', concept: '“Concept”', concept_list: 'a list of concepts',
-  concepts: 'the concept files', condition: 'a condition picture', 'conditions.adapter': 'the adapter of a condition',
-  'conditions.picture': 'the picture of a condition', config: 'a file of options', data: 'the pictures of the concept',
-  from: 'a picture', grid: 'a grid', height: '“Height”', lora: 'the LoRA file',
-  negative_prompt: '“Negative”', out: 'the result', overwrite: 'leave to replace it', page: 'the page', previews: 'the sample pictures',
-  prompt: '“Prompt”', redo_region: '“Paint only this region again”', references: 'pictures of the concept',
-  region_mask: 'a mask', 'regions.mask': 'the mask of a region', regions: 'regions',
-  report: 'the report', rerun: 'a picture', scene: 'the scene', width: '“Canvas width”',
-  words: '“Words”',
+  adapter: 'a condition', adapter_boxes: 'the places of a condition', adapter_weight: '“Weight”',
+  base: '“Base model”', class_word: '“Class”', concept: '“Concept”', concept_list: 'a list of concepts',
+  concepts: 'the concept files', condition: 'a condition picture',
+  'conditions.adapter': 'the adapter of a condition', 'conditions.picture': 'the picture of a condition',
+  config: 'a file of options', data: 'the pictures of the concept', from: 'a picture', grid: 'a grid',
+  height: '“Height”', lora: 'the LoRA file', negative_prompt: '“Negative”', out: 'the result',
+  overwrite: 'leave to replace it', page: 'the page', previews: 'the sample pictures', prompt: '“Prompt”',
+  redo_region: '“Paint only this region again”', references: 'pictures of the concept', region_mask: 'a mask',
+  'regions.mask': 'the mask of a region', regions: 'regions', report: 'the report', rerun: 'a picture',
+  scene: 'the scene', width: '“Canvas width”', words: '“Words”',
 };
 /// The same where one page has another control for it.
 const kControlsOf: Record<string, Record<string, string>> = { sample: { base: '“Model”' } };
@@ -59,7 +59,8 @@ export function nameOf(option: string, kind = ''): string {
   return kControlsOf[kind]?.[option] ?? kControls[option] ?? `“${labelOf(option)}”`;
 }
 
-const kName = /(?<!\bis )(?<![\w,[])"([a-z0-9_.]+)"(?![\w\]])/g;
+/// Where sentences have the name of an option in quotes; elsewhere quotes hold what people wrote.
+const kName = /(?<=^|[:;,] |\b(?:with|needs|option) )"([a-z0-9_.]+)"(?!\w)/g;
 const kMeant = /(?<=did you mean )'([a-z0-9_]+)'/g;
 
 /// A sentence of the program as a page says it.

@@ -139,7 +139,7 @@ export function FileMenu() {
               <MenuItem icon="duplicate" onClick={item(() => { project.set({ id: 0, title: current.title }); setDialog('save'); })}>Save as…</MenuItem>
               <hr />
               <MenuItem icon="upload" onClick={item(pickFile)}>From a scene file or a picture…</MenuItem>
-              <MenuItem icon="download" onClick={item(() => void download())}>Scene file to keep</MenuItem>
+              <MenuItem icon="download" onClick={item(() => void download())}>Download the scene file</MenuItem>
             </>
           );
         }}

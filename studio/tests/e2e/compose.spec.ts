@@ -174,7 +174,7 @@ test('a scene file comes in and goes out as it was', async ({ page }) => {
   await expect(page.locator('.layer-list .layer-name')).toHaveText(['sun']);
   await page.getByRole('button', { name: 'Scene', exact: true }).click();
   const download = page.waitForEvent('download');
-  await page.getByRole('menuitem', { name: 'Scene file to keep' }).click();
+  await page.getByRole('menuitem', { name: 'Download the scene file' }).click();
   expect(JSON.parse(readFileSync(await (await download).path(), 'utf8'))).toEqual(file);
 });
 

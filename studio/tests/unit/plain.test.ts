@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
-import { learnNames, plain, plainly } from '../../src/api/plain';
+import { learnNames, nameOf, plain, plainly } from '../../src/api/plain';
 
 const kProject = fileURLToPath(new URL('../../../', import.meta.url));
 const schemaOf = (kind: string) => JSON.parse(readFileSync(new URL(`../mock/schemas/${kind}.json`, import.meta.url), 'utf8'));
@@ -50,13 +50,22 @@ describe('sentences of the program', () => {
     ['the checkpoint a.checkpoint is of a run with "steps" 40 instead of 24; go on with it as it was, or start anew with "fresh", which gives it up', 'the checkpoint a.checkpoint is of a run with “Steps” 40 instead of 24; go on with it as it was, or start anew, which gives it up'],
   ])('%s', (said, shown) => expect(plain(said)).toBe(shown));
 
+  it('have names that the pages show', () => {
+    const folder = fileURLToPath(new URL('../../src', import.meta.url));
+    const pages = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.tsx'));
+    const shown = pages.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n');
+    for (const option of ['adapter_weight', 'base', 'class_word', 'concept', 'height', 'negative_prompt', 'prompt', 'width', 'words']) {
+      expect(shown).toMatch(new RegExp(`label="${nameOf(option).slice(1, -1)}"`));
+    }
+  });
+
   it('name the model as the page of the job does', () => {
     expect(plain('name one with --base', 'sample')).toBe('name one with “Model”');
     expect(plain('name one with --base', 'tune')).toBe('name one with “Base model”');
   });
 
   it('keep what people wrote', () => {
-    for (const text of ['--word is "--mine", expected WORD', '"form" is "mask", expected one of lora', 'there is no concept scene', 'a re--run of the well-known']) {
+    for (const text of ['--word is "--mine", expected WORD', '"form" is "mask", expected one of lora', 'the concept word "page" cannot stand in a prompt', '"scenery" calls no concept', 'there is no concept scene', 'a re--run of the well-known']) {
       expect(plain(text).replace('“Word”', '--word').replace('“Form”', '"form"')).toBe(text);
     }
   });
