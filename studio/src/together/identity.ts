@@ -1,4 +1,4 @@
-import type { Job, JobRequest, Options } from '../api/types';
+import type { Job, JobRequest, Model, Options } from '../api/types';
 import { stem } from '../ui/format';
 
 /// The identity report of a fusion: each concept painted alone, in the fused model, and in its
@@ -48,6 +48,15 @@ export function fusedModel(fusion: Job): { base: string; concept?: string[] } {
   const file = fusion.results.find((path) => path.startsWith('concept-files/'));
   if (model || !file) return { base: model ?? '' };
   return { base: String(fusion.options.base ?? ''), concept: [file] };
+}
+
+const kUsualSide = 512;
+
+/// The side in pixels that a fusion paints best: its model's own, which is its base's. The list of models
+/// may be older than the fusion.
+export function sideOf(fusion: Job, list: Model[]): number {
+  const sizes = [fusedModel(fusion).base, fusion.options.base].map((path) => list.find((model) => model.path === path)?.size);
+  return sizes.find((size) => !!size) ?? kUsualSide;
 }
 
 /// Alone and fused for each concept, and one scene for all of them. `side` is the model's own, in
