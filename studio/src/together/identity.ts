@@ -80,10 +80,16 @@ export function paintRequests(fusion: Job, members: Member[], side: number, defa
   return [...requests, regionRequest(fusion, members, side, { ...common, ...fusedModel(fusion) })];
 }
 
+/// Where a region is, in words: models that saw few pictures of several put them where they are told.
+function placeOf(index: number, count: number): string {
+  if (count < 2) return '';
+  return index === 0 ? ' on the left' : index === count - 1 ? ' on the right' : ' in the middle';
+}
+
 function regionRequest(fusion: Job, members: Member[], side: number, options: Options): JobRequest {
   const regions = members.map((member, index) => ({
     name: member.name,
-    prompt: `a photo of a ${member.phrase}`,
+    prompt: `a photo of a ${member.phrase}${placeOf(index, members.length)}`,
     box: [0, index / members.length, 1, (index + 1) / members.length],
   }));
   return {

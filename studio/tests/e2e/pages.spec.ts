@@ -231,6 +231,33 @@ test('pictures are searched, starred, compared and deleted', async ({ page }) =>
   await expect(tiles.first().getByRole('button', { name: 'Take the star away' })).toBeVisible();
 });
 
+test('a picture that is open stays open while a search comes in, and closes once', async ({ page }) => {
+  await page.goto('/#/gallery');
+  const answered = page.waitForResponse((reply) => reply.url().includes('search=beach'));
+  await page.getByLabel('Search prompts').fill('beach');
+  await page.locator('.tile:not(.blank)').first().click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toBeVisible();
+  await answered;
+  await expect(page.getByText(/^\d+ pictures$/)).not.toHaveText('240 pictures');
+  await expect(dialog).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(dialog).toHaveCount(0);
+});
+
+test('a picture has every field back, however late the list of models is', async ({ page }) => {
+  let first = true;
+  await page.route('**/mos/v1/models', async (route) => {
+    if (first) await new Promise((resolve) => setTimeout(resolve, 4000));
+    first = false;
+    await route.continue();
+  });
+  await page.goto('/#/gallery');
+  await page.locator('[data-index="3"]').click();
+  await page.getByRole('button', { name: 'Open in Compose' }).click();
+  await expect(page.getByLabel('Model', { exact: true })).toHaveValue('fused/3');
+});
+
 test('a picture whose file is gone says so, and is not offered to Compose', async ({ page }) => {
   await page.route(/gallery\/237\/(picture|thumbnail)/, (route) => route.fulfill({ status: 404, json: {} }));
   await page.goto('/#/gallery');

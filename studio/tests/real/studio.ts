@@ -80,6 +80,7 @@ export { expect };
 export async function shot(page: Page, name: string) {
   if (!process.env.MOS_SHOTS) return;
   for (const toast of await page.getByRole('button', { name: 'Dismiss' }).all()) await toast.click();
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete));
   await page.screenshot({ path: join(process.env.MOS_SHOTS, `${name}.png`) });
 }
 
