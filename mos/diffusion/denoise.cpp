@@ -62,11 +62,10 @@ void check_channels(const DenoiseInputs& inputs) {
   const auto& beside = inputs.start.beside;
   const auto given = inputs.noise.size(1) + (beside.defined() ? beside.size(1) : 0);
   if (given == unet->config().in_channels) return;
-  throw Error(
-      ErrorKind::kMismatch,
-      fmt::format("this U-Net reads {} channels, not {}: an inpainting model (9) paints with "
-                  "mos sample, and is not for tuning or fusing",
-                  unet->config().in_channels, given));
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("this U-Net reads {} channels, not {}: an inpainting model (9) is for "
+                          "painting, and not for tuning or fusing",
+                          unet->config().in_channels, given));
 }
 
 /// Guided by the paper's equation and, with φ, closer to the deviation of `cond` (arXiv

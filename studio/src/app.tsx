@@ -119,7 +119,7 @@ function NoServer({ failure }: { failure: Failure }) {
   if (failure.status === 401) {
     return (
       <Empty icon="lock" title="This studio asks for its token">
-        <p>It was printed once where `mos studio` was started.</p>
+        <p>It was printed once where the studio was started.</p>
         <form class="row" onSubmit={(event) => { event.preventDefault(); void unlock(); }}>
           <input
             type="password" aria-label="Token" value={token} autocomplete="current-password"

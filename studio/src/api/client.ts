@@ -2,8 +2,10 @@ import type {
   Capabilities, Concept, ConceptFile, ConceptSummary, Info, Job, JobRequest, Model, Options,
   Picture, PictureDetail, PictureRead,
 } from './types';
+import { learnNames, plainly } from './plain';
 
-/// Requests to the server. Each throws a Failure, whose message is a sentence for people.
+/// Requests to the server. Each throws a Failure, whose message is a sentence for people. What the
+/// program says in its answers comes in the words of the pages.
 
 export class Failure extends Error {
   constructor(
@@ -27,14 +29,15 @@ async function request<T>(method: string, path: string, body?: unknown): Promise
     init.headers = { 'Content-Type': 'application/json' };
   }
   const response = await fetch(kRoot + path, init).catch(() => {
-    throw new Failure('The studio does not answer. Is `mos studio` still running?', 'offline', 0);
+    throw new Failure('The studio does not answer. Is it still running?', 'offline', 0);
   });
-  if (!response.ok) throw await failureOf(response);
-  return (await response.json()) as T;
+  const kind = String((body as { kind?: string } | undefined)?.kind ?? '');
+  if (!response.ok) throw await failureOf(response, kind);
+  return plainly((await response.json()) as T, kind);
 }
 
-async function failureOf(response: Response): Promise<Failure> {
-  const answer = await response.json().catch(() => null);
+async function failureOf(response: Response, kind: string): Promise<Failure> {
+  const answer = plainly(await response.json().catch(() => null), kind);
   const error = answer?.error;
   if (typeof error?.message === 'string') {
     return new Failure(error.message, String(error.kind), response.status);
@@ -62,7 +65,11 @@ function query(values: Record<string, unknown>): string {
 export const api = {
   login: (token: string) => post('/login', { token }),
   info: () => get<Info>('/info'),
-  capabilities: () => get<Capabilities>('/capabilities'),
+  capabilities: async () => {
+    const known = await get<Capabilities>('/capabilities');
+    learnNames(known);
+    return known;
+  },
   models: () => get<{ models: Model[] }>('/models').then((answer) => answer.models),
 
   jobs: (values: { state?: string; kind?: string; limit?: number; before?: number } = {}) =>

@@ -1,3 +1,5 @@
+import { plainly } from './plain';
+
 /// What the server tells while the page is open: one stream, and polling where there is none.
 
 export type Listener = (event: string, data: Record<string, unknown>) => void;
@@ -23,7 +25,7 @@ export function listen(listener: Listener, onLink: (link: Link) => void): () => 
         const { data, lastEventId } = message as MessageEvent<string>;
         if (lastEventId) last = Number(lastEventId);
         onLink('live');
-        listener(name, JSON.parse(data));
+        listener(name, plainly(JSON.parse(data)));
       });
     }
     source.onerror = () => {
@@ -44,7 +46,7 @@ export function listen(listener: Listener, onLink: (link: Link) => void): () => 
       const answer = await response.json();
       onLink('polling');
       last = answer.last;
-      for (const { event, data } of answer.events) listener(event, data);
+      for (const { event, data } of answer.events) listener(event, plainly(data));
     } catch {
       onLink('offline');
     }

@@ -5,7 +5,7 @@ import type { Options, PictureRead } from '../api/types';
 import { sceneFromJson } from '../scene/json';
 import { emptyScene } from '../scene/model';
 import { calledFiles, knownConcepts } from '../scene/words';
-import { attempt, conceptFiles, models, say, tell, type Line } from '../state';
+import { attempt, conceptFiles, models, reloadFiles, say, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { when } from '../ui/format';
 import { Button, Dialog, IconButton, Menu, MenuItem } from '../ui/kit';
@@ -22,12 +22,13 @@ export async function openFile(file: File) {
       openScene(JSON.parse(await file.text()), {}, { project: { id: 0, title } });
       return;
     }
-    openRecord(await api.readPicture(new Blob([file], { type: 'image/png' })));
+    await openRecord(await api.readPicture(new Blob([file], { type: 'image/png' })));
   });
 }
 
-/// Takes up what a picture says of itself, and says what of that has no place here.
-export function openRecord(read: PictureRead, around: Pick<Opened, 'project' | 'shown'> = {}) {
+/// Takes up what a picture says of itself, and says what of that has no place here: of what is here now.
+export async function openRecord(read: PictureRead, around: Pick<Opened, 'project' | 'shown'> = {}) {
+  await reloadFiles();
   openScene(read.scene, read.options, around);
   const lines = leftOutOf(read);
   if (lines.length > 0) tell({ title: 'The picture is open, but not all of what made it:', lines });
@@ -139,7 +140,7 @@ export function FileMenu() {
               <MenuItem icon="duplicate" onClick={item(() => { project.set({ id: 0, title: current.title }); setDialog('save'); })}>Save as…</MenuItem>
               <hr />
               <MenuItem icon="upload" onClick={item(pickFile)}>From a scene file or a picture…</MenuItem>
-              <MenuItem icon="download" onClick={item(() => void download())}>Scene file for mos sample</MenuItem>
+              <MenuItem icon="download" onClick={item(() => void download())}>Download the scene file</MenuItem>
             </>
           );
         }}

@@ -46,7 +46,7 @@ export function differencesOf(schema: JsonSchema | undefined, before: Options, n
 
 /// Whether the server refuses a run since a checkpoint of another one lies in its way.
 export function isConflict(message: string): boolean {
-  return message.includes('is of a run with') && message.includes('fresh');
+  return /is of a run with .* start anew/.test(message);
 }
 
 /// What the program says of a checkpoint's run: "steps" 40 instead of 24.

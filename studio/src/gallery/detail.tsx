@@ -26,7 +26,7 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
   };
   const open = () =>
     attempt(async () => {
-      openRecord(await readRecord(picture), { shown: { url: fileUrl(picture.path), path: picture.path } });
+      await openRecord(await readRecord(picture), { shown: { url: fileUrl(picture.path), path: picture.path } });
       view.set((old) => ({ ...old, shade: 'outline' })); // the picture is what is looked at
       props.onClose();
       go('compose');

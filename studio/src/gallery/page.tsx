@@ -25,11 +25,11 @@ export function GalleryPage() {
   const shelf = useMemo(() => new Shelf(filter, () => redraw(undefined)), [filter]);
   const version = useStore(galleryVersion);
   const [chosen, setChosen] = useState<ReadonlySet<number>>(new Set());
-  const [open, setOpen] = useState<number | null>(null);
+  const [open, setOpen] = useState<Picture | null>(null); // stays while another search is on its way
   const [compare, setCompare] = useState<[Picture, Picture] | null>(null);
   const [ready, setReady] = useState(false);
   useEffect(() => void attempt(() => shelf.refresh()).then(() => setReady(true)), [shelf, version]);
-  const opened = shelf.pictures.findIndex((picture) => picture.id === open);
+  const opened = shelf.pictures.findIndex((picture) => picture.id === open?.id);
   const pair = shelf.pictures.filter((picture) => chosen.has(picture.id));
   const drop = async (event: DragEvent) => {
     event.preventDefault();
@@ -48,11 +48,11 @@ export function GalleryPage() {
       {ready && shelf.total === 0 ? (
         <Nothing filtered={!!filter.search || filter.starred} />
       ) : (
-        <Wall shelf={shelf} chosen={chosen} onChoose={setChosen} onOpen={setOpen} />
+        <Wall shelf={shelf} chosen={chosen} onChoose={setChosen} onOpen={(id) => setOpen(shelf.pictures.find((picture) => picture.id === id) ?? null)} />
       )}
-      {opened >= 0 && (
+      {open && (
         <Detail
-          picture={shelf.pictures[opened]!} onClose={() => setOpen(null)}
+          picture={shelf.pictures[opened] ?? open} onClose={() => setOpen(null)}
           onStep={(by) => void step(shelf, opened + by, setOpen)}
         />
       )}
@@ -61,10 +61,10 @@ export function GalleryPage() {
   );
 }
 
-async function step(shelf: Shelf, index: number, setOpen: (id: number) => void) {
+async function step(shelf: Shelf, index: number, setOpen: (picture: Picture) => void) {
   await shelf.reach(index);
   const picture = shelf.pictures[index];
-  if (picture) setOpen(picture.id);
+  if (picture) setOpen(picture);
 }
 
 function Nothing({ filtered }: { filtered: boolean }) {

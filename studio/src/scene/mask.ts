@@ -48,6 +48,31 @@ export function drawStrokes(
   context.globalCompositeOperation = 'source-over';
 }
 
+const kStripes = 48; ///< Across the longer side.
+
+/// Shades what strokes leave out, with stripes so that it shows on any picture; without strokes nothing.
+export function drawAround(context: CanvasRenderingContext2D, strokes: Stroke[], picture?: CanvasImageSource) {
+  const { width, height } = context.canvas;
+  context.clearRect(0, 0, width, height);
+  if (strokes.length === 0 && !picture) return;
+  context.fillStyle = '#000a';
+  context.fillRect(0, 0, width, height);
+  const gap = Math.max(width, height) / kStripes;
+  context.strokeStyle = '#fff4';
+  context.lineWidth = gap / 3;
+  for (let x = -height; x < width; x += gap) {
+    context.beginPath();
+    context.moveTo(x, height);
+    context.lineTo(x + height, 0);
+    context.stroke();
+  }
+  const mask = new OffscreenCanvas(width, height);
+  drawStrokes(mask.getContext('2d')!, strokes, '#fff', picture);
+  context.globalCompositeOperation = 'destination-out';
+  context.drawImage(mask, 0, 0);
+  context.globalCompositeOperation = 'source-over';
+}
+
 /// The alpha of RGBA pixels.
 export function alphaOf(rgba: Uint8ClampedArray): Uint8Array {
   const alpha = new Uint8Array(rgba.length / 4);

@@ -1,4 +1,4 @@
-import type { Job, JobRequest, Options } from '../api/types';
+import type { Job, JobRequest, Model, Options } from '../api/types';
 import { stem } from '../ui/format';
 
 /// The identity report of a fusion: each concept painted alone, in the fused model, and in its
@@ -50,6 +50,15 @@ export function fusedModel(fusion: Job): { base: string; concept?: string[] } {
   return { base: String(fusion.options.base ?? ''), concept: [file] };
 }
 
+const kUsualSide = 512;
+
+/// The side in pixels that a fusion paints best: its model's own, which is its base's. The list of models
+/// may be older than the fusion.
+export function sideOf(fusion: Job, list: Model[]): number {
+  const sizes = [fusedModel(fusion).base, fusion.options.base].map((path) => list.find((model) => model.path === path)?.size);
+  return sizes.find((size) => !!size) ?? kUsualSide;
+}
+
 /// Alone and fused for each concept, and one scene for all of them. `side` is the model's own, in
 /// pixels, `defaults` what painting on it begins with.
 export function paintRequests(fusion: Job, members: Member[], side: number, defaults: Options = {}): JobRequest[] {
@@ -71,10 +80,16 @@ export function paintRequests(fusion: Job, members: Member[], side: number, defa
   return [...requests, regionRequest(fusion, members, side, { ...common, ...fusedModel(fusion) })];
 }
 
+/// Where a region is, in words: models that saw few pictures of several put them where they are told.
+function placeOf(index: number, count: number): string {
+  if (count < 2) return '';
+  return index === 0 ? ' on the left' : index === count - 1 ? ' on the right' : ' in the middle';
+}
+
 function regionRequest(fusion: Job, members: Member[], side: number, options: Options): JobRequest {
   const regions = members.map((member, index) => ({
     name: member.name,
-    prompt: `a photo of a ${member.phrase}`,
+    prompt: `a photo of a ${member.phrase}${placeOf(index, members.length)}`,
     box: [0, index / members.length, 1, (index + 1) / members.length],
   }));
   return {

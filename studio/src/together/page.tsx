@@ -46,7 +46,7 @@ export function TogetherPage() {
         </div>
         {files.length === 0 ? (
           <Empty icon="together" title="No concept files yet">
-            <p><a href="#/concepts">Tune a concept</a>, or drop files here: of mos tune, LoRA of kohya, PEFT or diffusers, embeddings.</p>
+            <p><a href="#/concepts">Tune a concept</a>, or drop files here: concepts, LoRA of kohya, PEFT or diffusers, embeddings.</p>
           </Empty>
         ) : (
           <div class="together">

@@ -10,7 +10,7 @@ import { Icon } from '../ui/icons';
 import { Button, Dialog } from '../ui/kit';
 import { factsOf, kept, taken, type FusionFacts } from './fit';
 import { Takes } from './takes';
-import { evaluateRequest, fusedModel, jobFor, kWays, membersOf, paintedTitle, paintRequests, titleFor, type Member, type Way } from './identity';
+import { evaluateRequest, fusedModel, jobFor, kWays, membersOf, paintedTitle, paintRequests, sideOf, titleFor, type Member, type Way } from './identity';
 
 /// How much of each concept a fusion kept: by its layers, and by pictures side by side.
 
@@ -76,7 +76,7 @@ function Pictures({ fusion, members }: { fusion: Job; members: Member[] }) {
   useEvaluations(fusion, members, all);
   const { base } = fusedModel(fusion);
   if (!base) return <p class="soft">What this fusion wrote is not in the studio’s folder any more.</p>;
-  const side = list.find((model) => model.path === base)?.size ?? 512;
+  const side = sideOf(fusion, list);
   const make = () =>
     attempt(async () => {
       setBusy(true);

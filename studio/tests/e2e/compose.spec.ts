@@ -119,11 +119,12 @@ test('what cannot work is said before it is started', async ({ page }) => {
 });
 
 test('what the server cannot paint is said beside the button, until something is changed', async ({ page }) => {
-  await page.route('**/mos/v1/jobs', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message: 'there is no file x.safetensors' } } }) : route.fallback()));
+  const message = 'a prompt names <lora:x>, but there is no file x.safetensors; name its folder with --lora-folder, or take brackets for plain text with --plain-text';
+  await page.route('**/mos/v1/jobs', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message } } }) : route.fallback()));
   await page.goto('/#/compose');
   await page.getByLabel('Prompt', { exact: true }).fill('a dog <lora:x:1>');
   await page.getByRole('button', { name: 'Paint', exact: true }).click();
-  const said = page.getByRole('alert').filter({ hasText: 'there is no file x.safetensors' });
+  const said = page.getByRole('alert').filter({ hasText: 'name its folder with “LoRA folder”, or take brackets for plain text with “Plain text”' });
   await expect(said).toBeVisible();
   await page.getByLabel('Prompt', { exact: true }).fill('a dog');
   await expect(said).toHaveCount(0);
@@ -173,7 +174,7 @@ test('a scene file comes in and goes out as it was', async ({ page }) => {
   await expect(page.locator('.layer-list .layer-name')).toHaveText(['sun']);
   await page.getByRole('button', { name: 'Scene', exact: true }).click();
   const download = page.waitForEvent('download');
-  await page.getByRole('menuitem', { name: 'Scene file for mos sample' }).click();
+  await page.getByRole('menuitem', { name: 'Download the scene file' }).click();
   expect(JSON.parse(readFileSync(await (await download).path(), 'utf8'))).toEqual(file);
 });
 

@@ -47,6 +47,23 @@ test('a concept is made of pictures, given a mask and captions, and tuned', asyn
   ]);
 });
 
+test('a mask is painted by keyboard', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
+  const save = page.getByRole('button', { name: 'Save the mask' });
+  await expect(save).toBeDisabled();
+  await page.getByLabel('Mask', { exact: true }).focus();
+  for (const key of ['ArrowLeft', 'Space', 'ArrowDown', 'Shift+ArrowRight', 'Space']) await page.keyboard.press(key);
+  await expect(save).toBeEnabled();
+  await page.keyboard.press('Control+z');
+  await expect(save).toBeDisabled();
+  await page.keyboard.press('Control+Shift+z');
+  const answered = page.waitForResponse((reply) => reply.request().method() === 'PUT' && reply.url().endsWith('/masks/00'));
+  await save.click();
+  expect((await answered).status()).toBe(200);
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+});
+
 test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard');
   await dropOn(page, '.concepts', {
@@ -60,7 +77,7 @@ test('the folder of a concept brings masks, captions and concept.json along, and
   await expect(dialog.getByLabel('What it is one of')).toHaveValue('hills');
   await dialog.getByRole('button', { name: 'Make it' }).click();
   const report = page.getByRole('dialog', { name: '2 pictures, 1 mask and 1 caption are in dawn. Left out:' });
-  await expect(report.getByRole('listitem')).toHaveText([/^dawn\/images\/broken\.png This is no PNG/, /^dawn\/notes\.pdf is neither/]);
+  await expect(report.getByRole('listitem')).toHaveText([/^broken\.png is not a picture we can read/, /^dawn\/notes\.pdf is neither/]);
   const { pictures } = await (await request.get('/mos/v1/concepts/dawn')).json();
   expect(pictures.map(({ mask, caption }: Record<string, string>) => [!!mask, caption])).toEqual([[true, ''], [false, 'a <TOK> at sea']]);
 });
@@ -106,7 +123,7 @@ test('a run that another one lies in the way of says so, and can begin anew', as
   await mock(request, 'fail', { message: 'the checkpoint concept-files/wizard-2.checkpoint is of a run with "steps" 40 instead of 24; run that again, or start anew with --fresh' });
   await page.goto('/#/concepts/wizard/tuning');
   await page.getByRole('button', { name: 'Start tuning' }).click();
-  await expect(page.getByText('It had "steps" 40 instead of 24.')).toBeVisible();
+  await expect(page.getByText('It had “Steps” 40 instead of 24.')).toBeVisible();
   const again = page.waitForRequest((sent) => sent.url().endsWith('/repeat'));
   await page.getByRole('button', { name: 'Start anew', exact: true }).click();
   expect((await again).postDataJSON()).toEqual({ options: { fresh: true } });
@@ -212,6 +229,33 @@ test('pictures are searched, starred, compared and deleted', async ({ page }) =>
   await tiles.nth(2).getByRole('button', { name: 'Star', exact: true }).click();
   await page.getByRole('button', { name: 'Only starred ones' }).click();
   await expect(tiles.first().getByRole('button', { name: 'Take the star away' })).toBeVisible();
+});
+
+test('a picture that is open stays open while a search comes in, and closes once', async ({ page }) => {
+  await page.goto('/#/gallery');
+  const answered = page.waitForResponse((reply) => reply.url().includes('search=beach'));
+  await page.getByLabel('Search prompts').fill('beach');
+  await page.locator('.tile:not(.blank)').first().click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toBeVisible();
+  await answered;
+  await expect(page.getByText(/^\d+ pictures$/)).not.toHaveText('240 pictures');
+  await expect(dialog).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(dialog).toHaveCount(0);
+});
+
+test('a picture has every field back, however late the list of models is', async ({ page }) => {
+  let first = true;
+  await page.route('**/mos/v1/models', async (route) => {
+    if (first) await new Promise((resolve) => setTimeout(resolve, 4000));
+    first = false;
+    await route.continue();
+  });
+  await page.goto('/#/gallery');
+  await page.locator('[data-index="3"]').click();
+  await page.getByRole('button', { name: 'Open in Compose' }).click();
+  await expect(page.getByLabel('Model', { exact: true })).toHaveValue('fused/3');
 });
 
 test('a picture whose file is gone says so, and is not offered to Compose', async ({ page }) => {

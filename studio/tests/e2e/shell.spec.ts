@@ -86,6 +86,21 @@ test('every control has a name, and the gallery and the queue fit a phone', asyn
   }
 });
 
+test('on a phone no part of a menu or a dialog is cut off', async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto('/#/compose');
+  await page.getByRole('button', { name: 'Layout: Side by side' }).click();
+  await page.getByRole('button', { name: 'Add a region' }).click();
+  for (const item of await page.getByRole('menuitem').all()) await item.click({ trial: true });
+  await page.goto('/#/concepts/wizard');
+  await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
+  for (const name of ['Remove the mask', 'Cancel']) await expect(page.getByRole('button', { name })).toBeInViewport({ ratio: 1 });
+  await page.keyboard.press('Escape');
+  await page.goto('/#/gallery');
+  for (const at of [0, 1, 2]) await page.locator('.tile:not(.blank)').nth(at).getByRole('checkbox').click();
+  expect((await page.getByLabel('Search prompts').boundingBox())!.width).toBeGreaterThan(120);
+});
+
 test('the queue closes when somebody turns to the page again', async ({ page }) => {
   await page.goto('/#/concepts/wizard');
   for (const leave of [() => page.getByRole('heading', { name: 'wizard' }).click(), () => page.keyboard.press('Escape'), () => page.getByRole('link', { name: 'Gallery' }).click()]) {

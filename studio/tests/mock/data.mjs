@@ -89,7 +89,7 @@ class Data {
     const names = many ? [...kConcepts, ...Array.from({ length: 30 }, (_, at) => `friend${String.fromCharCode(97 + at % 26)}x${at}y`), kLong] : kConcepts.slice(0, 4);
     this.conceptFiles = empty ? [] : names.map((name) => ({
       path: `concept-files/${name}.safetensors`, bytes: 2.4e6, words: name === kLong ? ['sks'] : words(name),
-      made_by: name === kLong ? 'kohya' : 'mos tune', problem: null,
+      made_by: name === kLong ? 'kohya' : 'Mix-of-Show LoRA', problem: null,
     }));
     if (many) this.conceptFiles.push({ path: 'concept-files/broken.safetensors', bytes: 12, words: [], made_by: null, problem: 'broken.safetensors ends after 12 bytes, but its header alone has 4096.' });
     this.jobs = empty ? [] : sampleJobs();
@@ -174,7 +174,7 @@ class Data {
   }
 
   addConceptFile(file, bytes) {
-    const entry = { path: `concept-files/${file}`, bytes, words: words(file.replace(/\..*$/, '')), made_by: 'mos tune', problem: null };
+    const entry = { path: `concept-files/${file}`, bytes, words: words(file.replace(/\..*$/, '')), made_by: 'Mix-of-Show LoRA', problem: null };
     this.conceptFiles = [...this.conceptFiles.filter((one) => one.path !== entry.path), entry];
     return entry;
   }

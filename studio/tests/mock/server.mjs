@@ -26,6 +26,9 @@ const kMethodHelp = {
   fuse: { gradient: "gradient fusion: what each concept's inputs ask for, solved exactly", ties: 'TIES: largest entries, one sign for each' },
 };
 
+/// What the server refuses, word for word (tests/real/refusals.spec.ts holds it to that).
+const refusals = JSON.parse(readFileSync(join(here, 'refusals.json'), 'utf8'));
+
 class Refusal extends Error {
   constructor(status, kind, message) {
     super(message);
@@ -178,34 +181,34 @@ const routes = [
   })],
   ['GET', '/concepts', () => ({ concepts: data.concepts.map(data.summary) })],
   ['POST', '/concepts', (_q, body) => [201, data.summary(data.addConcept(body))]],
-  ['GET', '/concepts/([^/]+)', (_q, _b, name) => found(data.concept(name))],
-  ['PATCH', '/concepts/([^/]+)', (_q, body, name) => data.summary(Object.assign(found(data.concept(name)), body))],
+  ['GET', '/concepts/([^/]+)', (_q, _b, name) => found(data.concept(name), `concept ${name}`)],
+  ['PATCH', '/concepts/([^/]+)', (_q, body, name) => data.summary(Object.assign(found(data.concept(name), `concept ${name}`), body))],
   ['DELETE', '/concepts/([^/]+)', (_q, _b, name) => {
     data.concepts = data.concepts.filter((one) => one.name !== name);
     return { done: true };
   }],
   ['PUT', '/concepts/([^/]+)/pictures/([^/]+)', (_q, body, name, file) => {
-    if (body[0] !== 0x89) throw new Refusal(422, 'format', 'This is no PNG, JPEG or WebP.');
+    if (body[0] !== 0x89) throw new Refusal(422, 'format', notPicture(file));
     const picture = data.putPicture(name, file, body);
     uploads.set(picture.file, body);
     tell('concept', { name });
     return [201, { path: picture.file, width: picture.width, height: picture.height }];
   }],
   ['DELETE', '/concepts/([^/]+)/pictures/([^/]+)', (_q, _b, name, file) => {
-    const concept = found(data.concept(name));
+    const concept = found(data.concept(name), `concept ${name}`);
     concept.pictures = concept.pictures.filter((one) => !one.file.endsWith(`/${file}`));
     tell('concept', { name });
     return { done: true };
   }],
   ['(PUT|DELETE)', '/concepts/([^/]+)/masks/([^/]+)', (_q, body, name, picture, method) => {
-    const entry = found(found(data.concept(name)).pictures.find((one) => one.name === picture));
+    const entry = found(found(data.concept(name), `concept ${name}`).pictures.find((one) => one.name === picture));
     entry.mask = method === 'PUT' ? `concepts/${name}/masks/${picture}.png` : null;
     if (entry.mask) uploads.set(entry.mask, body);
     tell('concept', { name });
     return { done: true };
   }],
   ['PATCH', '/concepts/([^/]+)/captions', (_q, body, name) => {
-    for (const picture of found(data.concept(name)).pictures) {
+    for (const picture of found(data.concept(name), `concept ${name}`).pictures) {
       if (picture.name in body) picture.caption = body[picture.name] ?? '';
     }
     tell('concept', { name });
@@ -230,7 +233,7 @@ const routes = [
     return picture;
   }],
   ['POST', '/pictures/read', (_q, body) => {
-    if (body.length < 8 || body[0] !== 0x89) throw new Refusal(422, 'format', 'The picture is no PNG.');
+    if (body.length < 8 || body[0] !== 0x89) throw new Refusal(422, 'format', notPicture('the picture'));
     return data.record;
   }],
   ['GET', '/projects', () => ({ projects: data.projects.map(({ content: _c, ...rest }) => rest) })],
@@ -252,24 +255,28 @@ function schemas() {
 
 function checked(body) {
   const schema = schemas()[body.kind];
-  if (!schema) throw new Refusal(400, 'usage', `There is no kind of job called "${body.kind}".`);
+  if (!schema) throw new Refusal(400, 'usage', `there is no kind of job "${body.kind}"`);
   for (const name of Object.keys(body.options ?? {})) {
-    if (!(name in schema.properties)) throw new Refusal(400, 'usage', `mos ${body.kind} has no option "${name}".`);
+    if (!(name in schema.properties)) throw new Refusal(400, 'usage', `"${name}" is unknown`);
   }
   return body;
 }
 
-function found(value) {
-  if (!value) throw new Refusal(404, 'io', 'There is no such thing here.');
+function notPicture(name) {
+  return `${name} is not a picture we can read (PNG, JPEG or WebP)`;
+}
+
+function found(value, what = 'such thing') {
+  if (!value) throw new Refusal(404, 'usage', `there is no ${what}`);
   return value;
 }
 
 function jobOf(id) {
-  return found(data.jobs.find((job) => job.id === Number(id)));
+  return found(data.jobs.find((job) => job.id === Number(id)), `job ${id}`);
 }
 
 function act(job, action, body) {
-  if (!job.can.includes(action)) throw new Refusal(409, 'usage', `A job that is ${job.state} cannot ${action}.`);
+  if (!job.can.includes(action)) throw new Refusal(409, 'usage', `job ${job.id} is ${job.state}; what can be done with it: ${job.can.join(', ')}`);
   if (action === 'repeat') {
     return [201, shown(newJob({ ...job, options: { ...job.options, ...body.options } }))];
   }
@@ -307,7 +314,7 @@ const control = {
 
 function serveFile(response, path) {
   const bytes = uploads.get(path) ?? data.file(path);
-  if (!bytes) return send(response, 404, { error: { kind: 'io', message: `There is no ${path}.` } });
+  if (!bytes) return send(response, 404, { error: { kind: 'usage', message: `there is no ${path}` } });
   response.writeHead(200, { 'Content-Type': 'image/png', 'Cache-Control': 'max-age=60' });
   response.end(bytes);
 }
@@ -335,7 +342,14 @@ async function bodyOf(request) {
   return isJson ? JSON.parse(bytes.toString() || '{}') : bytes;
 }
 
+function refuse(method, path, body) {
+  const text = JSON.stringify(Buffer.isBuffer(body) ? body.toString() : body);
+  const known = refusals.find((one) => one.method === method && one.path === path && JSON.stringify(one.body ?? '') === text);
+  if (known) throw new Refusal(known.status, known.error.kind, known.error.message);
+}
+
 function answer(request, response, url, body) {
+  refuse(request.method, url.pathname, body);
   const path = url.pathname.slice('/mos/v1'.length);
   const query = Object.fromEntries(url.searchParams);
   for (const [method, pattern, run] of routes) {

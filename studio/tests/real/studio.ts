@@ -76,9 +76,12 @@ export const test = base.extend<{ quiet: void }, { studio: Studio }>({
 
 export { expect };
 
-/// With MOS_SHOTS=FOLDER pictures of the way are kept there.
+/// With MOS_SHOTS=FOLDER pictures of the way are kept there, without what the page says in passing.
 export async function shot(page: Page, name: string) {
-  if (process.env.MOS_SHOTS) await page.screenshot({ path: join(process.env.MOS_SHOTS, `${name}.png`) });
+  if (!process.env.MOS_SHOTS) return;
+  for (const toast of await page.getByRole('button', { name: 'Dismiss' }).all()) await toast.click();
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete));
+  await page.screenshot({ path: join(process.env.MOS_SHOTS, `${name}.png`) });
 }
 
 export function picturesOf(concept: string): string[] {

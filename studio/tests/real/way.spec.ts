@@ -12,7 +12,7 @@ const kSteps = process.env.MOS_STEPS ?? '3';
 const kLong = Number(kSteps) > 10;
 const kPatience = { timeout: kLong ? 3_000_000 : 300_000 };
 
-async function maskAndCaption(page: Page) {
+async function maskAndCaption(page: Page, name: string) {
   await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
   const paper = (await page.getByLabel('Mask', { exact: true }).boundingBox())!;
   const at = (x: number, y: number) => page.mouse.move(paper.x + x * paper.width, paper.y + y * paper.height, { steps: 4 });
@@ -20,14 +20,14 @@ async function maskAndCaption(page: Page) {
   await page.mouse.down();
   for (const [x, y] of [[0.6, 0.5], [0.45, 0.65], [0.7, 0.7], [0.6, 0.8], [0.5, 0.8]] as const) await at(x, y);
   await page.mouse.up();
-  await shot(page, 'mask');
+  await shot(page, `mask-${name}`);
   await page.getByRole('button', { name: 'Save the mask' }).click();
   await page.getByText('Captions', { exact: true }).click();
   await page.getByText('All at once').click();
   await page.getByRole('button', { name: 'Fill in' }).click();
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await expect(page.getByLabel('Caption of 00')).toHaveValue('a photo of a <TOK>');
-  await shot(page, 'captions');
+  await shot(page, `captions-${name}`);
 }
 
 async function score(page: Page, name: string) {
@@ -47,7 +47,7 @@ async function identity(page: Page) {
 }
 
 test('two concepts are learned, fused, painted in their regions and found again', async ({ page, studio }) => {
-  for (const [name, one] of [['teddy', 'cat'], ['wizard', 'man']] as const) {
+  for (const [name, one] of [['teddy', 'bear'], ['wizard', 'man']] as const) {
     await page.goto(`${studio.address}#/concepts`);
     await page.getByRole('button', { name: 'New', exact: true }).click();
     await page.getByLabel('Name').fill(name);
@@ -57,7 +57,7 @@ test('two concepts are learned, fused, painted in their regions and found again'
     await page.locator('input[type=file][multiple]').setInputFiles(picturesOf(name));
     await expect(page.getByRole('list', { name: `Pictures of ${name}` }).getByRole('img')).toHaveCount(8);
     await shot(page, `pictures-${name}`);
-    await maskAndCaption(page);
+    await maskAndCaption(page, name);
     await page.getByText('Tuning', { exact: true }).click();
     await page.getByLabel('Steps', { exact: true }).fill(kSteps);
     await setOption(page, 'preview', 'Preview prompts', 'a <TOK> on the beach');
@@ -82,11 +82,14 @@ test('two concepts are learned, fused, painted in their regions and found again'
 
   await page.getByRole('navigation').getByRole('link', { name: 'Compose' }).click();
   await page.getByLabel('Model', { exact: true }).selectOption({ index: 1 });
+  await page.getByLabel('Canvas width').fill('256');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
   await page.getByRole('button', { name: 'Layout: Side by side' }).click();
   await page.getByLabel('Steps', { exact: true }).fill(kLong ? '30' : '6');
   for (const [region, concept] of [['left', 'teddy'], ['right', 'wizard']] as const) {
     await page.locator('.layer-main').filter({ hasText: region }).click();
     await page.getByRole('button', { name: concept, exact: true }).click();
+    await page.getByLabel('Prompt', { exact: true }).fill(`a photo of a big <${concept}1> <${concept}2> on the ${region} in a meadow`);
   }
   await shot(page, 'compose');
   await page.getByRole('button', { name: 'Paint', exact: true }).click();

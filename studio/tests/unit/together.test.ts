@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
+import type { Job, Model } from '../../src/api/types';
 import { sampleOf } from '../../src/concepts/samples';
 import { rowsInSight } from '../../src/gallery/pages';
 import { clashesOf, entriesOf, renamesFor, titleOf } from '../../src/together/clashes';
 import { factsOf, kept, taken, takenBy } from '../../src/together/fit';
+import { sideOf } from '../../src/together/identity';
 import { bytes, duration } from '../../src/ui/format';
 
 const file = (name: string, words: string[]) => ({ path: `concept-files/${name}.safetensors`, bytes: 1, words, made_by: null, problem: null });
@@ -55,6 +57,17 @@ describe('the report of a fusion', () => {
     expect(takenBy(facts.total.a!, 'c')).toBeCloseTo(0.1);
     expect(takenBy(facts.byStage.unet!.a!, 'b')).toBeCloseTo(0.25);
     expect(takenBy(facts.total.a!, 'a')).toBeUndefined();
+  });
+});
+
+describe('the identity report', () => {
+  const fusion = { results: ['fused/13'], options: { base: 'models/base' } } as unknown as Job;
+  const model = (path: string, size: number | null): Model => ({ path, kind: 'base', words: [], size });
+
+  it('paints at the side of the model, also while the list does not have it yet', () => {
+    expect(sideOf(fusion, [model('models/base', 128), model('fused/13', 256)])).toBe(256);
+    expect(sideOf(fusion, [model('models/base', 128)])).toBe(128);
+    expect(sideOf(fusion, [model('models/base', null)])).toBe(512);
   });
 });
 
