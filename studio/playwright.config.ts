@@ -22,8 +22,8 @@ const kPort = Number(process.env.MOS_MOCK_PORT);
 export default defineConfig({
   testDir: 'tests/e2e',
   workers: 1,
-  timeout: 120_000,
-  expect: { timeout: 20_000 },
+  timeout: 300_000, // a machine that tests other things at the same time
+  expect: { timeout: 60_000 },
   reporter: 'list',
   use: {
     baseURL: process.env.MOS_STUDIO ?? `http://127.0.0.1:${kPort}`,
