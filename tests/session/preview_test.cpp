@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "mos/io/image.h"
+#include "mos/session/paint.h"
 #include "mos/session/session.h"
 #include "tests/support/temp_dir.h"
 

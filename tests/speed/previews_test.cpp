@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include "mos/session/paint.h"
 #include "mos/session/preview.h"
 #include "mos/session/session.h"
 #include "tests/speed/cpu_seconds.h"
