@@ -51,6 +51,7 @@ FoundScheduler resolve(const std::string& name, Json& config) {
     config["algorithm_type"] = found->entry->algorithm;
   }
   if (found->heun) config["solver_type"] = "heun";
+  if (found->third) config["solver_order"] = 3;
   if (wanted != "DPMSolverMultistepScheduler") return *found;
   const auto algorithm = json_value<std::string>(config, "algorithm_type", "dpmsolver++");
   for (const auto& entry : scheduler_table()) {
@@ -60,7 +61,8 @@ FoundScheduler resolve(const std::string& name, Json& config) {
   return *found;
 }
 
-void check_options(const SchedulerName& entry, const SchedulerOptions& options) {
+void check_options(const FoundScheduler& found, const SchedulerOptions& options) {
+  const auto& entry = *found.entry;
   const std::string name = entry.name;
   const auto refuse = [](const std::string& message) { throw Error(ErrorKind::kUsage, message); };
   if (options.eta != 0.0 && name != "ddim") {
@@ -73,19 +75,18 @@ void check_options(const SchedulerName& entry, const SchedulerOptions& options) 
                     "{}, or take another scheduler, say euler",
                     name, options.sigmas));
   }
-  if (!options.sigmas.empty() && options.sigmas != "automatic" &&
-      find_sigma_grid(options.sigmas).empty()) {
-    std::vector<std::string> known = {"automatic"};
-    for (const auto& grid : sigma_grid_names()) known.emplace_back(grid.name);
-    refuse(fmt::format("sigmas is \"{}\", expected one of {}{}", options.sigmas,
-                       fmt::join(known, ", "), did_you_mean(options.sigmas, known)));
+  if (const auto sigmas = sigmas_for(found, options.sigmas);
+      found.third && !sigmas.empty() && sigmas != "karras") {
+    refuse(
+        fmt::format("{} has the model's own steps and sigmas karras alone, and sigmas is {}; "
+                    "leave it out, or take scheduler {}",
+                    found.name(), sigmas, name));
   }
   if (!options.ancestral_eta) return;
   if (!(*options.ancestral_eta >= 0.0 && *options.ancestral_eta <= 1.0)) {
     refuse(fmt::format("ancestral_eta is {}, expected 0 to 1", *options.ancestral_eta));
   }
-  const bool has_noise = name.ends_with("_a") || name.ends_with("sde") || name == "tcd";
-  if (!has_noise) {
+  if (!found.adds_noise()) {
     refuse(fmt::format("{} adds no noise of its own, so it has no ancestral_eta", name));
   }
 }
@@ -219,9 +220,12 @@ std::unique_ptr<Scheduler> make_scheduler(const std::string& name, const Json& c
   Json values = config;
   const auto found = resolve(name, values);
   const auto& entry = *found.entry;
-  check_options(entry, options);
-  auto sigmas = find_sigma_grid(options.sigmas.empty() ? found.sigmas : options.sigmas);
-  if (options.sigmas == "automatic") sigmas = entry.automatic;
+  check_options(found, options);
+  auto sigmas = sigmas_for(found, options.sigmas);
+  if (found.third && !sigmas.empty()) {  // its class has diffusers' own
+    values["use_karras_sigmas"] = true;
+    sigmas.clear();
+  }
   SchedulerConfig reader(std::move(values),
                          *entry.class_name == '\0' ? entry.name : entry.class_name);
   try {

@@ -15,6 +15,9 @@ namespace {
 
 constexpr const char* kMultistep = "DPMSolverMultistepScheduler";
 
+/// Forms of a sampler that only a name asks for.
+constexpr const char *kBh1 = "uni_pc", *kHeun = "DPM++ 2M SDE Heun", *kThird = "dpmpp_3m";
+
 /// Endings of names that stand for sigmas: A1111's and, the last, InvokeAI's ("dpmpp_2m_k").
 constexpr std::pair<std::string_view, const char*> kEndings[] = {
     {"karras", "karras"}, {"exponential", "exponential"}, {"_k", "karras"}};
@@ -51,9 +54,50 @@ const SchedulerName* row_of(std::string_view name) {
   return nullptr;
 }
 
+/// Forms of a sampler that have no row of their own.
+std::optional<FoundScheduler> form_of(std::string_view name) {
+  // ComfyUI's uni_pc is the variant bh1, its uni_pc_bh2 what everybody else calls UniPC.
+  if (lower_ascii(std::string(name)) == kBh1)
+    return FoundScheduler{row_of("unipc"), "", /*bh1=*/true};
+  FoundScheduler found{nullptr, ""};
+  if (plain(name) == plain(kHeun)) {
+    found.heun = true;
+    found.entry = row_of("dpm++2m_sde");
+  } else if (plain(name) == plain(kThird)) {
+    found.third = true;
+    found.entry = row_of("dpm++");
+  }
+  return found.entry == nullptr ? std::nullopt : std::optional(found);
+}
+
+struct NameAndSigmas {
+  std::string_view name;
+  const char* sigmas;
+};
+
+/// "DPM++ 2M Karras", as A1111 wrote both in one until 1.9, in its halves.
+std::optional<NameAndSigmas> halves_of(std::string_view name) {
+  const auto lower = lower_ascii(std::string(name));
+  for (const auto& [ending, sigmas] : kEndings) {
+    if (lower.size() <= ending.size() || !lower.ends_with(ending)) continue;
+    name.remove_suffix(ending.size());
+    while (name.ends_with(' ') || name.ends_with('_')) name.remove_suffix(1);
+    return NameAndSigmas{name, sigmas};
+  }
+  return std::nullopt;
+}
+
 /// Names that were understood before there was a table.
 std::string_view modern(std::string_view name) {
   return name == "dpmsolver++" ? std::string_view("dpm++") : name;
+}
+
+/// The scheduler of a name that says nothing of sigmas.
+std::optional<FoundScheduler> without_sigmas(std::string_view name) {
+  name = modern(name);
+  if (auto found = form_of(name)) return found;
+  const auto* entry = row_of(name);
+  return entry == nullptr ? std::nullopt : std::optional(FoundScheduler{entry, ""});
 }
 
 }  // namespace
@@ -97,25 +141,44 @@ const std::vector<SchedulerName>& scheduler_table() {
   return table;
 }
 
+std::string FoundScheduler::name() const {
+  return bh1 ? kBh1 : heun ? kHeun : third ? kThird : entry->name;
+}
+
+bool FoundScheduler::adds_noise() const {
+  const std::string_view ours = entry->name;
+  return ours.ends_with("_a") || ours.ends_with("sde") || ours == "tcd";
+}
+
 std::optional<FoundScheduler> find_scheduler(std::string_view name) {
-  name = modern(name);
-  // ComfyUI's uni_pc is the variant bh1, its uni_pc_bh2 what everybody else calls UniPC.
-  if (name == "uni_pc") return FoundScheduler{row_of("unipc"), "", /*bh1=*/true};
-  if (const auto* entry = row_of(name)) return FoundScheduler{entry, ""};
-  if (plain(name) == "dpm++2msdeheun") {
-    return FoundScheduler{row_of("dpm++2m_sde"), "", /*bh1=*/false, /*heun=*/true};
+  if (auto found = without_sigmas(name)) return found;
+  const auto halves = halves_of(name);
+  auto found = halves ? without_sigmas(halves->name) : std::nullopt;
+  if (!found || *found->entry->method == '\0') return std::nullopt;
+  found->sigmas = halves->sigmas;
+  return found;
+}
+
+std::string sigmas_in_name(std::string_view name) {
+  const auto halves = halves_of(name);
+  return halves ? halves->sigmas : "";
+}
+
+std::string sigmas_for(const FoundScheduler& found, const std::string& asked) {
+  if (asked.empty()) return found.sigmas;
+  if (is_automatic(asked)) return found.sigmas.empty() ? found.entry->automatic : found.sigmas;
+  auto grid = find_sigma_grid(asked);
+  if (grid.empty()) {
+    std::vector<std::string> known = {"automatic"};
+    for (const auto& entry : sigma_grid_names()) known.emplace_back(entry.name);
+    throw Error(ErrorKind::kUsage, fmt::format("sigmas is \"{}\", expected one of {}{}", asked,
+                                               fmt::join(known, ", "), did_you_mean(asked, known)));
   }
-  if (plain(name) == "dpm++2m") return FoundScheduler{row_of("dpm++"), ""};
-  for (const auto& [ending, sigmas] : kEndings) {
-    // "DPM++ 2M Karras", as A1111 wrote both in one until 1.9.
-    if (name.size() <= ending.size() || !lower_ascii(std::string(name)).ends_with(ending)) continue;
-    auto found = find_scheduler(name.substr(0, name.size() - ending.size()));
-    if (found && found->sigmas.empty() && *found->entry->method != '\0') {
-      found->sigmas = sigmas;
-      return found;
-    }
-  }
-  return std::nullopt;
+  if (found.sigmas.empty() || grid == found.sigmas) return grid;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("sigmas is {}, but the name of the scheduler asks for {}: leave out "
+                          "sigmas, or take scheduler {}",
+                          grid, found.sigmas, found.name()));
 }
 
 std::vector<std::string> scheduler_names() {

@@ -25,12 +25,26 @@ const std::vector<SchedulerName>& scheduler_table();
 struct FoundScheduler {
   const SchedulerName* entry;
   std::string sigmas;
-  bool bh1 = false;   ///< ComfyUI's uni_pc, where uni_pc_bh2 is ours.
-  bool heun = false;  ///< "DPM++ 2M SDE Heun".
+  bool bh1 = false;    ///< ComfyUI's uni_pc, where uni_pc_bh2 is ours.
+  bool heun = false;   ///< "DPM++ 2M SDE Heun".
+  bool third = false;  ///< InvokeAI's dpmpp_3m: dpm++ of third order.
+
+  /// A name that finds the same without its sigmas.
+  std::string name() const;
+  /// Whether its steps add fresh noise, which ancestral_eta scales.
+  bool adds_noise() const;
 };
 
 /// The scheduler of any of the names in the table, whatever their case, or nothing.
 std::optional<FoundScheduler> find_scheduler(std::string_view name);
+
+/// The sigmas that the ending of a name asks for, also of a scheduler that nobody has, or "".
+std::string sigmas_in_name(std::string_view name);
+
+/// The grid that `found` is painted on where `asked` is its option sigmas, or "" for the steps of
+/// the model's config. Throws kUsage for sigmas that nobody has, and where the name asks for
+/// others.
+std::string sigmas_for(const FoundScheduler& found, const std::string& asked);
 
 /// Our names; for help texts.
 std::vector<std::string> scheduler_names();

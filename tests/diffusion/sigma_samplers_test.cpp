@@ -4,9 +4,13 @@
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/base/text.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/sigma/beta_quantile.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
@@ -154,6 +158,113 @@ TEST(SchedulerNames, AllFourLanguagesMeanTheSame) {
   EXPECT_EQ(name("kdpm_2"), "dpm2");
   EXPECT_EQ(name("ddim_k"), "nothing");
   EXPECT_EQ(name("dpm fast"), "nothing");
+}
+
+/// The names in each column of the list's table whose header begins with `first`.
+std::vector<std::vector<std::string>> columns_of_list(const std::string& first,
+                                                      std::size_t columns) {
+  std::istringstream list(scheduler_list());
+  std::string line;
+  while (std::getline(list, line) && !line.starts_with(first)) {
+  }
+  std::vector<std::size_t> begins;
+  for (std::size_t at = 0; begins.size() < columns; ++at) {
+    if (line[at] != ' ' && (at == 0 || line[at - 1] == ' ')) begins.push_back(at);
+  }
+  std::vector<std::vector<std::string>> names(columns);
+  while (std::getline(list, line) && !line.empty()) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      const auto end = i + 1 < columns ? begins[i + 1] : line.find("  ", begins[i]);
+      names[i].push_back(trimmed(line.substr(begins[i], end - begins[i])));
+    }
+  }
+  return names;
+}
+
+TEST(SchedulerNames, EveryNameInTheListIsTaken) {
+  std::size_t taken = 0;
+  for (const auto& column : columns_of_list("--scheduler", 4)) {
+    for (const auto& name : column) {
+      if (name == "-") continue;
+      EXPECT_NO_THROW(make_scheduler(name, kConfig)) << name;
+      ++taken;
+    }
+  }
+  EXPECT_GT(taken, 3 * scheduler_table().size());
+  for (const auto& column : columns_of_list("--sigmas", 2)) {
+    EXPECT_EQ(column.size(), sigma_grid_names().size() + 1);
+    for (const auto& name : column) {
+      for (const auto& spelled : {name, lower_ascii(name)}) {
+        EXPECT_NO_THROW(make_scheduler("euler", kConfig, {.sigmas = spelled})) << spelled;
+      }
+    }
+  }
+}
+
+TEST(SchedulerNames, AScheduleStandsInOneOfNameAndOptionOrInBothTheSame) {
+  const auto sigmas = [](const char* name, const char* asked) {
+    return sigmas_for(*find_scheduler(name), asked);
+  };
+  EXPECT_EQ(sigmas("Euler Karras", ""), "karras");
+  EXPECT_EQ(sigmas("Euler Karras", "Karras"), "karras");
+  EXPECT_EQ(sigmas("Euler Karras", "Automatic"), "karras");  // as A1111
+  EXPECT_EQ(sigmas("Euler", "Automatic"), "normal");
+  for (const char* name : {"Euler Karras", "dpmpp_2m_sde_k", "uni_pc karras", "dpmpp_3m_k"}) {
+    const auto message = message_of(
+        ErrorKind::kUsage, [&] { make_scheduler(name, kConfig, {.sigmas = "exponential"}); });
+    EXPECT_THAT(message, HasSubstr("asks for karras")) << name;
+    EXPECT_THAT(message, HasSubstr(find_scheduler(name)->name())) << name;
+  }
+}
+
+TEST(SchedulerNames, FormsKeepTheirsBesideSigmas) {
+  for (const char* name : {"uni_pc", "DPM++ 2M SDE Heun", "dpmpp_3m", "euler_a", "dpm++"}) {
+    const auto found = find_scheduler(name + std::string(" Karras"));
+    ASSERT_TRUE(found) << name;
+    EXPECT_EQ(found->name(), name);
+    EXPECT_EQ(found->sigmas, "karras");
+    EXPECT_EQ(find_scheduler(found->name())->name(), name);
+  }
+  EXPECT_TRUE(find_scheduler("UNI_PC Karras")->bh1);
+}
+
+TEST(SchedulerNames, OfInvokeAiAreTakenButForThoseThatAreNotHere) {
+  for (const char* name :
+       {"ddim",     "ddpm",       "lms",       "lms_k",       "pndm",         "heun",
+        "heun_k",   "euler",      "euler_k",   "euler_a",     "kdpm_2",       "kdpm_2_k",
+        "kdpm_2_a", "kdpm_2_a_k", "dpmpp_2m",  "dpmpp_2m_k",  "dpmpp_2m_sde", "dpmpp_2m_sde_k",
+        "dpmpp_3m", "dpmpp_3m_k", "dpmpp_sde", "dpmpp_sde_k", "unipc",        "unipc_k",
+        "lcm",      "tcd"}) {
+    EXPECT_NO_THROW(make_scheduler(name, kConfig)) << name;
+  }
+  for (const char* name : {"dpmpp_2s", "dpmpp_2s_k", "deis", "deis_k"}) {
+    EXPECT_FALSE(find_scheduler(name)) << name;
+    EXPECT_EQ(sigmas_in_name(name), std::string_view(name).ends_with("_k") ? "karras" : "");
+  }
+}
+
+/// InvokeAI's dpmpp_3m is diffusers' class with solver_order 3.
+TEST(MakeScheduler, ThirdOrderIsThatOfTheConfig) {
+  auto config = kConfig;
+  config["solver_order"] = 3;
+  auto with_karras = config;
+  with_karras["use_karras_sigmas"] = true;
+  const auto end_of = [](const std::string& name, const Json& given) {
+    const auto scheduler = make_scheduler(name, given);
+    scheduler->set_timesteps(8);
+    auto sample = torch::full({1, 4}, 0.7);
+    const auto calls = static_cast<std::int64_t>(scheduler->timesteps().size());
+    for (std::int64_t i = 0; i < calls; ++i) {
+      sample = scheduler->step(sample.cos() * static_cast<double>(i + 1), i, sample);
+    }
+    return sample;
+  };
+  EXPECT_TRUE(torch::equal(end_of("dpmpp_3m", kConfig), end_of("dpm++", config)));
+  EXPECT_FALSE(torch::equal(end_of("dpmpp_3m", kConfig), end_of("dpm++", kConfig)));
+  EXPECT_TRUE(torch::equal(end_of("dpmpp_3m_k", kConfig), end_of("dpm++", with_karras)));
+  EXPECT_THAT(message_of(ErrorKind::kUsage,
+                         [&] { make_scheduler("dpmpp_3m", kConfig, {.sigmas = "beta"}); }),
+              HasSubstr("karras alone"));
 }
 
 TEST(SchedulerNames, AListNamesAllAndAnErrorTheNearest) {

@@ -97,6 +97,8 @@ std::string find_sigma_grid(std::string_view name) {
   return "";
 }
 
+bool is_automatic(std::string_view name) { return lower_ascii(std::string(name)) == "automatic"; }
+
 SigmaGrid sigma_grid(const std::string& name, const NoiseLevels& levels, std::int64_t steps) {
   const double last = levels.last_timestep();
   if (name == "karras") {

@@ -51,6 +51,9 @@ const std::vector<SigmaGridName>& sigma_grid_names();
 /// string.
 std::string find_sigma_grid(std::string_view name);
 
+/// Whether `name` is "automatic" in any case: the grid that A1111 takes for a scheduler.
+bool is_automatic(std::string_view name);
+
 /// The grid called `name`, one of sigma_grid_names():
 ///   karras       straight in σ^(1/7) between the ends of the table (arXiv 2206.00364, eq. 5)
 ///   exponential  straight in log σ between the ends
