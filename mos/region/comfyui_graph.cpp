@@ -112,20 +112,22 @@ class GraphReader {
     }
   }
 
-  /// A text without areas; `node` as its kind says.
+  /// A text without areas; `node` as its kind says. Links that go in circles end with the nodes
+  /// that are left.
   std::optional<std::string> text_of(const Json* node) {
     if (class_of(node) == "CLIPTextEncode") {
       used_.insert(node);
       take_clip(*node);
+      const auto* text = input(*node, "text");
+      is_followed_ = is_followed_ || (text != nullptr && text->is_string());
       return value<std::string>(*node, "text", "");
     }
-    // One that was met before can be in a circle.
-    if (class_of(node) == "ConditioningConcat" && used_.insert(node).second) {
-      const auto to = text_of(linked(*node, "conditioning_to"));
-      const auto from = text_of(linked(*node, "conditioning_from"));
-      if (to && from) return *to + " BREAK " + *from;
-    }
-    return std::nullopt;
+    if (class_of(node) != "ConditioningConcat" || nodes_left_-- <= 0) return std::nullopt;
+    used_.insert(node);
+    const auto to = text_of(linked(*node, "conditioning_to"));
+    if (!to) return std::nullopt;
+    const auto from = text_of(linked(*node, "conditioning_from"));
+    return from ? std::optional(*to + " BREAK " + *from) : std::nullopt;
   }
 
   /// Of a text's encoder: which layer it reads.
@@ -140,20 +142,31 @@ class GraphReader {
   /// The texts for the whole canvas, joined; those of areas become regions.
   std::string take_conditioning(const Json& sampler, const char* name, bool regions) {
     std::vector<const Json*> open = {linked(sampler, name)};
+    std::set<const Json*> combined;
     std::string whole;
-    for (int i = 0; !open.empty() && i < kMostNodes; ++i) {
+    is_followed_ = false;
+    nodes_left_ = kMostNodes;
+    for (; !open.empty() && nodes_left_ > 0; --nodes_left_) {
       const auto* node = open.back();
       open.pop_back();
       const auto kind = class_of(node);
-      if (kind == "ConditioningCombine") {
+      if (kind == "ConditioningCombine" && combined.insert(node).second) {
         used_.insert(node);
         open.push_back(linked(*node, "conditioning_2"));
         open.push_back(linked(*node, "conditioning_1"));
       } else if (const auto text = text_of(node)) {
         whole += (whole.empty() || text->empty() ? "" : ", ") + *text;
       } else if (!regions || !take_area(node)) {
-        leave_out(fmt::format("of the {} conditioning: {}", name, kind.empty() ? "nothing" : kind));
+        const char* again = combined.contains(node) ? ", which was met before" : "";
+        leave_out(fmt::format("of the {} conditioning: {}{}", name, kind.empty() ? "nothing" : kind,
+                              again));
       }
+    }
+    if (!open.empty()) {
+      leave_out(fmt::format("of the {} conditioning: what lies beyond {} nodes", name, kMostNodes));
+    }
+    if (!is_followed_) {
+      leave_out(fmt::format("the {} text, which could not be followed: there is none here", name));
     }
     return whole;
   }
@@ -259,6 +272,8 @@ class GraphReader {
   const std::string& origin_;
   ForeignRecord record_;
   double strength_ = 1.0;
+  int nodes_left_ = 0;          ///< Of one conditioning, before it is given up.
+  bool is_followed_ = false;    ///< Some text of it was found.
   std::set<const Json*> used_;  ///< Nodes.
   std::set<const Json*> read_;  ///< Inputs.
   std::vector<Area> areas_;

@@ -7,29 +7,58 @@
 
 namespace mos::region {
 
+namespace {
+
+/// What is painted on where the options say sigmas `asked`, for people.
+std::string called_sigmas(const diffusion::FoundScheduler& found, const std::string& asked) {
+  const auto sigmas = diffusion::sigmas_for(found, asked);
+  return sigmas.empty() ? "the model's own" : sigmas;
+}
+
+/// Steps that are even in time, which are those of samplers that have no sigmas.
+bool is_even(const std::string& name) {
+  const auto plain = lower_ascii(name);
+  return diffusion::is_automatic(name) || diffusion::find_sigma_grid(name) == "normal" ||
+         plain == "ddim" || plain == "ddim_uniform";
+}
+
+}  // namespace
+
 void take_scheduler(const std::string& name, ForeignRecord& record) {
   auto& options = record.options;
   const auto found = diffusion::find_scheduler(name);
   if (!found) {
+    // Its schedule is not lost with it.
+    const auto sigmas = diffusion::sigmas_in_name(name);
+    if (!sigmas.empty()) options.sampler.sigmas = sigmas;
     record.left_out.push_back(
-        fmt::format("the sampler {} is not here; {} is taken", name, options.scheduler));
+        fmt::format("the sampler {} is not here; {} is taken{}", name, options.scheduler,
+                    sigmas.empty() ? "" : fmt::format(" with sigmas {}", sigmas)));
     return;
   }
-  options.scheduler = found->bh1 || found->heun ? name : std::string(found->entry->name);
+  options.scheduler = found->name();
   options.sampler.sigmas = *found->entry->method == '\0' ? "" : "automatic";
   if (!found->sigmas.empty()) options.sampler.sigmas = found->sigmas;
 }
 
 void take_sigmas(const std::string& name, ForeignRecord& record) {
-  const auto found = diffusion::find_scheduler(record.options.scheduler);
-  const bool has_sigmas = found && *found->entry->method != '\0';
-  if (name == "Automatic" || !has_sigmas) return;
-  const auto grid = diffusion::find_sigma_grid(name);
-  if (grid.empty()) {
-    record.left_out.push_back(fmt::format("the schedule {} is not here", name));
-  } else {
-    record.options.sampler.sigmas = grid;
+  auto& sigmas = record.options.sampler.sigmas;
+  const auto& scheduler = record.options.scheduler;
+  const auto found = diffusion::find_scheduler(scheduler);
+  if (!found || *found->entry->method == '\0') {
+    if (is_even(name)) return;
+    record.left_out.push_back(
+        fmt::format("the schedule {}: {} walks the model's own timesteps", name, scheduler));
+    return;
   }
+  if (diffusion::is_automatic(name)) return;
+  const auto grid = diffusion::find_sigma_grid(name);
+  if (!grid.empty()) {
+    sigmas = grid;
+    return;
+  }
+  record.left_out.push_back(fmt::format("the schedule {} is not here; for {} {} is taken", name,
+                                        scheduler, called_sigmas(*found, sigmas)));
 }
 
 void take_skipped_layers(std::int64_t skipped, ForeignRecord& record) {

@@ -7,7 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
-#include "mos/diffusion/sigma/sigma_grid.h"
+#include "mos/region/a1111_sampling.h"
 #include "mos/region/foreign_options.h"
 
 namespace mos::region {
@@ -89,8 +89,6 @@ void take_field(const std::string& key, const std::string& value, ForeignRecord&
   if (key == "CFG scale") return take_number(value, options.guidance_scale, key, record);
   if (key == "Seed") return take_number(value, options.seed, key, record);
   if (key == "Clip skip") return take_number(value, options.sampler.clip_skip, key, record);
-  if (key == "Sampler") return take_scheduler(value, record);
-  if (key == "Schedule type") return take_sigmas(value, record);
   if (key == "Size") return take_size(value, record);
   if (key == "Hires upscale") return take_number(value, options.pictures.hires, key, record);
   if (key == "Hires upscaler") return take_upscaler(value, record);
@@ -99,7 +97,8 @@ void take_field(const std::string& key, const std::string& value, ForeignRecord&
   } else if (key == "RNG") {
     // "GPU" and "NV", which draws the same on a CPU, are the default here.
     if (value == "CPU") options.sampler.noise = "cpu";
-  } else if (!says_nothing.contains(key) && !key.starts_with("forge_couple") && key != kDenoising) {
+  } else if (!says_nothing.contains(key) && !key.starts_with("forge_couple") && key != kDenoising &&
+             !is_a1111_sampling(key)) {
     record.left_out.push_back(fmt::format("{}: {}", key, value));
   }
 }
@@ -140,6 +139,7 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
     take_field(key, value, record);
     by_key[key] = value;
   }
+  take_a1111_sampling(by_key, record);
   if (by_key.contains(kDenoising)) take_strength(by_key.at(kDenoising), record);
   if (by_key.contains("forge_couple")) take_forge_couple(by_key, record);
   return record;
@@ -147,23 +147,17 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
 
 std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
                             const std::string& version) {
-  const auto found = diffusion::find_scheduler(options.scheduler);
-  const std::string label = found && *found->entry->a1111 != '\0' ? found->entry->a1111
-                            : options.scheduler.empty()           ? "Automatic"
-                                                                  : options.scheduler;
   std::string text = scene.prompt;
   if (!scene.negative_prompt.empty())
     text += fmt::format("\n{}{}", kNegative, scene.negative_prompt);
-  text += fmt::format("\nSteps: {}, Sampler: {}", options.steps, label);
-  for (const auto& grid : diffusion::sigma_grid_names()) {
-    if (options.sampler.sigmas == grid.name) text += fmt::format(", Schedule type: {}", grid.a1111);
-  }
+  text += fmt::format("\nSteps: {}, {}", options.steps, a1111_sampler(options));
   text += fmt::format(", CFG scale: {}, Seed: {}, Size: {}x{}", options.guidance_scale, seed,
                       options.width, options.height);
   if (options.sampler.clip_skip != 1) {
     text += fmt::format(", Clip skip: {}", options.sampler.clip_skip);
   }
   if (options.sampler.noise == "cpu") text += ", RNG: CPU";
+  text += a1111_sampler_extras(options);
   return text + fmt::format(", Version: mos {}", version);
 }
 

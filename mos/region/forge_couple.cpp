@@ -32,6 +32,12 @@ std::vector<std::string> lines_of(const std::string& prompt, const std::string& 
   return lines;
 }
 
+/// What divides the prompt, as it is read there: in version 4 with escapes, of which \t is a space.
+std::string separator_of(const CoupleFields& fields) {
+  const auto given = replaced(replaced(field_of(fields, "separator", ""), "\\n", "\n"), "\\t", " ");
+  return trimmed(given).empty() ? "\n" : given;
+}
+
 /// Lines take the place of the prompt, and the negative prompt holds in all of them.
 void begin_regions(ForeignRecord& record) {
   record.prompt.clear();
@@ -40,8 +46,16 @@ void begin_regions(ForeignRecord& record) {
 
 /// Equal tiles side by side, or one below the other; a background line stands in all of them.
 void take_basic(const CoupleFields& fields, std::vector<std::string> lines, ForeignRecord& record) {
-  begin_regions(record);
   const auto background = field_of(fields, "background", "None");
+  const std::size_t needed = background == "None" ? 2 : 3;
+  if (lines.size() < needed) {
+    record.left_out.push_back(
+        fmt::format("Forge Couple's regions: with the background {} there must be {} lines at "
+                    "least between separators {}, and the prompt has {}",
+                    background, needed, quoted(Json(separator_of(fields))), lines.size()));
+    return;
+  }
+  begin_regions(record);
   if (background != "None") {
     const bool first = background == "First Line";
     record.prompt = first ? lines.front() : lines.back();
@@ -75,27 +89,35 @@ void take_advanced(const CoupleFields& fields, const std::vector<std::string>& l
   for (const auto& row : rows) fits = fits && row.size() == 5;
   if (!fits) {
     record.left_out.push_back(
-        "Forge Couple's mapping, which has not a row of five numbers for "
-        "each line of the prompt");
+        fmt::format("Forge Couple's mapping, which has not a row of five numbers for each of the "
+                    "prompt's {} lines between separators {}",
+                    lines.size(), quoted(Json(separator_of(fields)))));
     return;
   }
-  begin_regions(record);
   auto regions = Json::array();
-  bool has_background = false;
+  std::size_t background = rows.size();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double left = rows[i][0], right = rows[i][1], top = rows[i][2], bottom = rows[i][3];
     const double weight = rows[i][4];
     const bool is_all = left <= 0 && top <= 0 && right >= 1 && bottom >= 1 && rows.size() > 1;
-    if (is_all && !has_background && weight > 0) {
-      has_background = true;
-      record.prompt = lines[i];
-      record.scene["base_ratio"] = weight / (1.0 + weight);
+    if (is_all && background == rows.size() && weight > 0) {
+      background = i;
       continue;
     }
     if (weight <= 0.0) continue;  // it has no say there either
     regions.push_back({{"prompt", lines[i]},
                        {"box", {top, left, bottom, right}},
                        {"weight", region_weight(weight, lines[i], record)}});
+  }
+  if (regions.empty()) {
+    record.left_out.push_back(
+        "Forge Couple's regions, as its mapping has none beside the background with a weight");
+    return;
+  }
+  begin_regions(record);
+  if (background < rows.size()) {
+    record.prompt = lines[background];
+    record.scene["base_ratio"] = rows[background][4] / (1.0 + rows[background][4]);
   }
   record.scene["regions"] = regions;
 }
@@ -106,6 +128,7 @@ void name_unknown(const CoupleFields& fields, ForeignRecord& record) {
       {"forge_couple", {}},
       {"forge_couple_mode", {}},  // said below
       {"forge_couple_separator", {}},
+      {"forge_couple_compatibility", {"False"}},
       {"forge_couple_direction", {"Horizontal", "Vertical"}},
       {"forge_couple_background", {"None", "First Line", "Last Line"}},
       {"forge_couple_background_weight", {}},
@@ -125,8 +148,12 @@ void name_unknown(const CoupleFields& fields, ForeignRecord& record) {
 void take_forge_couple(const CoupleFields& fields, ForeignRecord& record) {
   name_unknown(fields, record);
   const auto mode = field_of(fields, "mode", "Basic");
-  const auto separator = trimmed(field_of(fields, "separator", ""));
-  const auto lines = lines_of(record.prompt, separator.empty() ? "\n" : separator);
+  const auto lines = lines_of(record.prompt, separator_of(fields));
+  if (fields.at("forge_couple") == "ERROR") {
+    record.left_out.push_back(
+        "Forge Couple's regions, which it did not paint with: it found a mistake in them");
+    return;
+  }
   if (mode != "Basic" && mode != "Advanced") {
     record.left_out.push_back(
         fmt::format("Forge Couple's mode {}: its masks are not in the "
@@ -134,7 +161,6 @@ void take_forge_couple(const CoupleFields& fields, ForeignRecord& record) {
                     mode));
     return;
   }
-  if (lines.empty()) return;
   if (mode == "Basic") {
     take_basic(fields, lines, record);
   } else {

@@ -10,6 +10,7 @@
 namespace mos::region {
 namespace {
 
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -122,6 +123,54 @@ TEST(ForgeCouple, WhatIsNotInThePictureIsNamedAndThePromptKept) {
   }
 }
 
+/// As 4.0.2 writes it: no quotes, and the separator's line break as a backslash and an n.
+std::string forge_4(const std::string& prompt, const std::string& fields) {
+  return prompt +
+         "\nSteps: 9, Sampler: Euler, Size: 64x64, forge_couple: True, "
+         "forge_couple_compatibility: False, forge_couple_mode: Basic, " +
+         fields + ", forge_couple_direction: Horizontal, forge_couple_common_parser: off";
+}
+
+TEST(ForgeCouple, EscapesOfItsSeparatorAreReadAsThere) {
+  for (const auto& [separator, prompt] : std::vector<std::pair<std::string, std::string>>{
+           {"\\n", "sea\na dog\na cow"},
+           {"\\n\\n", "sea\n\na dog\n\na cow"},
+           {"\\tAND\\t", "sea AND a dog AND a cow"},
+           {"AND", "sea AND a dog AND a cow"},
+           {"\\t", "sea\na dog\na cow"}}) {  // blank: a line break
+    const auto record =
+        read_parameters(forge_4(prompt, "forge_couple_separator: " + separator +
+                                            ", forge_couple_background: First Line"),
+                        "x");
+    EXPECT_EQ(record.prompt, "sea") << separator;
+    EXPECT_THAT(record.left_out, IsEmpty()) << separator;
+    ASSERT_EQ(record.scene.at("regions").size(), 2U) << separator;
+    EXPECT_EQ(record.scene.at("regions")[0].at("prompt"), "a dog");
+  }
+}
+
+TEST(ForgeCouple, TooFewLinesAndNoRegionAreSaidAndThePromptKept) {
+  for (const auto& [text, why] : std::vector<std::pair<std::string, std::string>>{
+           {forge_4("a cat", "forge_couple_background: None"), "2 lines.*\"\\\\n\".*has 1"},
+           {forge_4("a cat\na dog", "forge_couple_background: First Line"), "3 lines.*has 2"},
+           {forge_4("a cat\na dog\na cow",
+                    "forge_couple_background: None, forge_couple_separator: AND"),
+            "\"AND\".*has 1"},
+           {forge_4("", "forge_couple_background: None"), "has 0"},
+           {"a cat\na dog\nSteps: 9, forge_couple: ERROR", "mistake"},
+           {forge("a cat\na dog",
+                  "forge_couple_mode: Advanced, forge_couple_mapping: \"[[0, 1, 0, 1, 1], [0, 0.5, "
+                  "0, 1, 0]]\""),
+            "none beside the background"}}) {
+    const auto record = read_parameters(text, "x");
+    EXPECT_EQ(
+        record.prompt,
+        text.substr(0, text.find(text.find("Negative") == text.npos ? "\nSteps" : "\nNegative")));
+    EXPECT_FALSE(record.scene.contains("regions"));
+    EXPECT_THAT(record.left_out, ElementsAre(ContainsRegex(why)));
+  }
+}
+
 TEST(ForgeCouple, FieldsThatAreNotKnownHereAreNamed) {
   const auto record = read_parameters(forge("a cat\na dog",
                                             "forge_couple_direction: Diagonal, forge_couple_x: 3, "
@@ -154,6 +203,115 @@ TEST(Parameters, WeWriteAreReadAgain) {
   EXPECT_EQ(record.options.sampler.sigmas, "exponential");
   EXPECT_EQ(record.options.sampler.noise, "cpu");
   EXPECT_EQ(record.options.seed, 7U);
+}
+
+/// The line of options that we write, read again as another program would: by its text alone.
+TEST(Parameters, NameTheSamplerTheScheduleAndTheNoiseThatPainted) {
+  struct Case {
+    const char *scheduler, *sigmas, *text;
+    const char *again, *sigmas_again;
+  };
+  for (const auto& one : std::vector<Case>{
+           {"dpm++", "", "Sampler: DPM++ 2M, CFG", "dpm++", ""},
+           {"DPM++ 2M Karras", "", "Sampler: DPM++ 2M, Schedule type: Karras,", "dpm++", "karras"},
+           {"DPM2 a Karras", "", "Sampler: DPM2 a, Schedule type: Karras,", "dpm2_a", "karras"},
+           {"DPM++ 2S a Karras", "", "Sampler: DPM++ 2S a, Schedule type: Karras,", "dpm++2s_a",
+            "karras"},
+           {"DPM++ 2M SDE Exponential", "", "Sampler: DPM++ 2M SDE, Schedule type: Exponential,",
+            "dpm++2m_sde", "exponential"},
+           {"dpmpp_2m_sde_k", "", "Sampler: DPM++ 2M SDE, Schedule type: Karras,", "dpm++2m_sde",
+            "karras"},
+           {"DPM++ 2M SDE Heun Karras", "", "Sampler: DPM++ 2M SDE Heun, Schedule type: Karras,",
+            "DPM++ 2M SDE Heun", "karras"},
+           {"DPM++ 2M SDE Heun", "Beta", "Sampler: DPM++ 2M SDE Heun, Schedule type: Beta,",
+            "DPM++ 2M SDE Heun", "beta"},
+           {"euler", "SGM Uniform", "Sampler: Euler, Schedule type: SGM Uniform,", "euler",
+            "sgm_uniform"},
+           {"euler", "Automatic", "Sampler: Euler, Schedule type: Automatic,", "euler",
+            "automatic"},
+           {"Euler Karras", "automatic", "Sampler: Euler, Schedule type: Karras,", "euler",
+            "karras"},
+           {"unipc", "", "Sampler: UniPC, CFG", "unipc", ""},
+           {"uni_pc_bh2", "karras", "Sampler: UniPC, Schedule type: Karras,", "unipc", "karras"},
+           {"uni_pc", "karras", "Sampler: UniPC, Schedule type: Karras,", "uni_pc", "karras"}}) {
+    SampleOptions options;
+    options.scheduler = one.scheduler;
+    options.sampler.sigmas = one.sigmas;
+    const auto text = parameters_text({}, options, 1, "1");
+    EXPECT_THAT(text, HasSubstr(one.text)) << one.scheduler;
+    const auto record = read_parameters(text, "x");
+    EXPECT_EQ(record.options.scheduler, one.again) << text;
+    if (*one.sigmas_again != '\0') {
+      EXPECT_EQ(record.options.sampler.sigmas, one.sigmas_again) << text;
+    }
+    EXPECT_THAT(record.left_out, IsEmpty()) << text;
+  }
+}
+
+TEST(Parameters, UniPcOfA1111IsItsFirstFormUnlessItSaysOtherwise) {
+  const auto read = [](const std::string& fields) {
+    return read_parameters("cat\nSteps: 9, " + fields, "x");
+  };
+  const auto usual = read("Sampler: UniPC");
+  EXPECT_EQ(usual.options.scheduler, "uni_pc");
+  EXPECT_THAT(usual.left_out, ElementsAre(HasSubstr("UniPC order 3 is not here; 2 is taken")));
+  EXPECT_EQ(read("UniPC variant: bh2, Sampler: UniPC").options.scheduler, "unipc");
+  const auto third = read("Sampler: UniPC, UniPC variant: vary_coeff, UniPC order: 2");
+  EXPECT_EQ(third.options.scheduler, "uni_pc");
+  EXPECT_THAT(third.left_out, ElementsAre(HasSubstr("vary_coeff is not here; bh1 is taken")));
+  EXPECT_THAT(read("Sampler: Euler, UniPC variant: bh1").left_out,
+              ElementsAre("UniPC variant: bh1"));
+}
+
+TEST(Parameters, EtaIsThatOfTheSampler) {
+  const auto read = [](const std::string& fields) {
+    return read_parameters("cat\nSteps: 9, " + fields, "x");
+  };
+  EXPECT_EQ(read("Sampler: Euler a").options.sampler.ancestral_eta, -1.0);
+  for (const char* name : {"Euler a", "DPM++ 2M SDE", "DPM++ SDE", "DPM++ 3M SDE", "DPM2 a"}) {
+    const auto record = read(fmt::format("Sampler: {}, Eta: 0.5", name));
+    EXPECT_EQ(record.options.sampler.ancestral_eta, 0.5) << name;
+    EXPECT_THAT(record.left_out, IsEmpty()) << name;
+    const auto text = parameters_text({}, record.options, 1, "1");
+    EXPECT_THAT(text, HasSubstr(", Eta: 0.5, Version")) << name;
+    EXPECT_EQ(read_parameters(text, "x").options.sampler.ancestral_eta, 0.5) << name;
+  }
+  for (const char* key : {"Eta DDIM", "Eta"}) {  // the second: before 1.5
+    const auto ddim = read(fmt::format("Sampler: DDIM, {}: 0.25", key));
+    EXPECT_EQ(ddim.options.eta, 0.25);
+    EXPECT_EQ(ddim.options.sampler.ancestral_eta, -1.0);
+    EXPECT_THAT(parameters_text({}, ddim.options, 1, "1"), HasSubstr(", Eta DDIM: 0.25, Version"));
+  }
+  SampleOptions usual;
+  usual.scheduler = "euler_a";
+  for (const double eta : {-1.0, 1.0}) {
+    usual.sampler.ancestral_eta = eta;
+    EXPECT_THAT(parameters_text({}, usual, 1, "1"), testing::Not(HasSubstr("Eta")));
+  }
+  for (const char* fields : {"Sampler: Euler, Eta: 0.5", "Sampler: Euler a, Eta DDIM: 0.5",
+                             "Sampler: Euler a, Eta: 1.5", "Sampler: Euler a, Eta: x",
+                             "Sampler: Euler a, Eta: nan", "Sampler: Euler, Sigma churn: 0.5"}) {
+    const auto record = read(fields);
+    EXPECT_EQ(record.options.sampler.ancestral_eta, -1.0) << fields;
+    EXPECT_EQ(record.options.eta, 0.0) << fields;
+    EXPECT_EQ(record.left_out.size(), 1U) << fields;
+  }
+}
+
+TEST(Parameters, SayWhatIsTakenInThePlaceOfASchedule) {
+  const auto left_out = [](const std::string& fields) {
+    return read_parameters("cat\nSteps: 9, " + fields, "x").left_out;
+  };
+  EXPECT_THAT(left_out("Sampler: DPM++ 2M, Schedule type: Align Your Steps"),
+              ElementsAre("the schedule Align Your Steps is not here; for dpm++ karras is taken"));
+  EXPECT_THAT(left_out("Sampler: Euler Karras, Schedule type: Turbo"),
+              ElementsAre("the schedule Turbo is not here; for euler karras is taken"));
+  EXPECT_THAT(left_out("Schedule type: Turbo"),
+              ElementsAre("the schedule Turbo is not here; for dpm++ the model's own is taken"));
+  EXPECT_THAT(left_out("Sampler: DDIM, Schedule type: Karras"),
+              ElementsAre("the schedule Karras: ddim walks the model's own timesteps"));
+  EXPECT_THAT(left_out("Sampler: DDIM, Schedule type: automatic"), IsEmpty());
+  EXPECT_THAT(left_out("Schedule type: AUTOMATIC, Sampler: Euler"), IsEmpty());
 }
 
 constexpr const char* kGraph = R"({
@@ -247,7 +405,56 @@ TEST(Graphs, ThatGoInCirclesComeToAnEnd) {
           "conditioning_2": ["3", 0]}},
           "4": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0]}}})",
       "x");
-  EXPECT_FALSE(record.left_out.empty());
+  EXPECT_THAT(record.left_out,
+              testing::IsSupersetOf(
+                  {"of the positive conditioning: ConditioningConcat",
+                   "the positive text, which could not be followed: there is none here",
+                   "of the negative conditioning: ConditioningCombine, which was met before",
+                   "the negative text, which could not be followed: there is none here"}));
+}
+
+TEST(Graphs, WhoseTextCannotBeFollowedSayIt) {
+  const auto sentences = [](const std::string& nodes) {
+    const auto record = read_comfyui_graph(
+        R"({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["7", 0]}},
+            "7": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}}, )" +
+            nodes + "}",
+        "x");
+    EXPECT_EQ(record.prompt, "");
+    std::vector<std::string> about;
+    for (const auto& what : record.left_out) {
+      if (what.find("could not be followed") != what.npos) about.push_back(what);
+    }
+    return about;
+  };
+  for (const char* nodes :
+       {R"("2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["3", 0]}})",
+        R"("2": {"class_type": "CLIPTextEncode", "inputs": {}})",
+        R"("2": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["7", 0]}})",
+        R"("2": {"class_type": "ConditioningSetArea", "inputs": {"conditioning": ["2", 0]}})",
+        R"("2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["4", 0]}},
+           "4": {"class_type": "ConditioningCombine", "inputs": {"conditioning_2": ["2", 0]}})",
+        R"("3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}})"}) {
+    EXPECT_THAT(sentences(nodes),
+                ElementsAre("the positive text, which could not be followed: there is none here"))
+        << nodes;
+  }
+  EXPECT_THAT(sentences(R"("2": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}})"),
+              IsEmpty());
+}
+
+TEST(Graphs, TextsInACircleAreReadOnceAndThoseThatTwoShareByBoth) {
+  const auto circle = read_comfyui_graph(
+      R"({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["3", 0]}},
+          "2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["3", 0],
+          "conditioning_2": ["2", 0]}},
+          "3": {"class_type": "ConditioningConcat", "inputs": {"conditioning_to": ["4", 0],
+          "conditioning_from": ["4", 0]}},
+          "4": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}}})",
+      "x");
+  EXPECT_EQ(circle.prompt, "a cat BREAK a cat");
+  EXPECT_EQ(circle.negative_prompt, "a cat BREAK a cat");
+  EXPECT_THAT(circle.left_out, testing::Contains(HasSubstr("ConditioningCombine, which was met")));
 }
 
 TEST(InvokeAi, RegionsOfItsCanvasAreDrawings) {
@@ -273,6 +480,25 @@ TEST(InvokeAi, RegionsOfItsCanvasAreDrawings) {
   EXPECT_EQ(drawing[2].points.size(), 1U);
   EXPECT_THAT(record.left_out,
               ElementsAre(HasSubstr("auto-negative"), HasSubstr("frame"), HasSubstr("vae")));
+}
+
+TEST(InvokeAi, TheKarrasHalfOfASamplerThatIsNotHereSurvives) {
+  const auto read = [](const std::string& name) {
+    return read_invokeai_metadata(R"({"positive_prompt": "sea", "scheduler": ")" + name + "\"}",
+                                  "x");
+  };
+  for (const char* name : {"dpmpp_2s_k", "deis_k"}) {
+    const auto record = read(name);
+    EXPECT_EQ(record.options.sampler.sigmas, "karras");
+    EXPECT_THAT(record.left_out,
+                ElementsAre(fmt::format(
+                    "the sampler {} is not here; dpm++ is taken with sigmas karras", name)));
+  }
+  EXPECT_THAT(read("deis").left_out, ElementsAre("the sampler deis is not here; dpm++ is taken"));
+  const auto third = read("dpmpp_3m_k");
+  EXPECT_EQ(third.options.scheduler, "dpmpp_3m");
+  EXPECT_EQ(third.options.sampler.sigmas, "karras");
+  EXPECT_THAT(third.left_out, IsEmpty());
 }
 
 TEST(InvokeAi, ValuesOfAnotherKindAreNamed) {
