@@ -14,4 +14,8 @@ bool is_picture_name(const std::filesystem::path& path) {
   return std::ranges::find(kEndings, lower_ascii(path.extension().string())) != kEndings.end();
 }
 
+bool is_png_name(const std::filesystem::path& path) {
+  return lower_ascii(path.extension().string()) == ".png";
+}
+
 }  // namespace mos::io

@@ -7,12 +7,13 @@
 #include "mos/base/outputs.h"
 #include "mos/base/record.h"
 #include "mos/io/image.h"
+#include "mos/io/picture_name.h"
 #include "mos/session/output_kinds.h"
 
 namespace mos::jobs {
 
 void check(const ConditionJob& job) {
-  if (job.photo.empty() || !job.out.ends_with(".png")) {
+  if (job.photo.empty() || !io::is_png_name(job.out)) {
     throw Error(ErrorKind::kUsage, "mos condition needs one photo and --out FILE.png");
   }
   check_fields(job);

@@ -14,6 +14,7 @@
 #include "mos/checkpoint/parts.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
+#include "mos/io/picture_name.h"
 #include "mos/jobs/scene.h"
 #include "mos/jobs/trial.h"
 #include "mos/nn/compute.h"
@@ -310,7 +311,7 @@ void check(const SampleJob& job) {
   region::check_options(batch);
   check_sampler(job.sample);
   check_company(job);
-  if (!job.grid.empty() && fs::path(job.grid).extension() != ".png") {
+  if (!job.grid.empty() && !io::is_png_name(job.grid)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--grid is {}, expected a name that ends in .png", job.grid));
   }

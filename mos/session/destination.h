@@ -11,7 +11,8 @@ namespace mos::session {
 /// Where the pictures of one order go.
 class Destination {
  public:
-  /// `out` is a file when it ends in .png, else a folder. Throws kUsage for other endings.
+  /// `out` is a file when it ends in .png (in any case), else a folder. Throws kUsage for other
+  /// endings.
   Destination(const std::filesystem::path& out, bool several);
 
   std::filesystem::path path(std::uint64_t seed) const;
@@ -24,7 +25,7 @@ class Destination {
 
  private:
   std::filesystem::path folder_;
-  std::string stem_;
+  std::string stem_, ending_;
   bool numbered_ = false;
 };
 

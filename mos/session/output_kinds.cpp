@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/record.h"
+#include "mos/base/text.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/describe.h"
 #include "mos/concepts/describe.h"
@@ -46,7 +47,7 @@ void refuse_ending(const std::string& name, const fs::path& path) {
   constexpr std::array<std::string_view, 9> kOfFiles = {".ckpt", ".pt",   ".pth", ".bin", ".sft",
                                                         ".gguf", ".onnx", ".png", ".json"};
   const auto ending = path.extension().string();
-  if (std::find(kOfFiles.begin(), kOfFiles.end(), ending) == kOfFiles.end()) return;
+  if (std::find(kOfFiles.begin(), kOfFiles.end(), lower_ascii(ending)) == kOfFiles.end()) return;
   throw Error(ErrorKind::kUsage,
               fmt::format("{} is {}: a model is written as a folder or as one file that ends in "
                           ".safetensors, not as {}",

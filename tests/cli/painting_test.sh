@@ -21,6 +21,13 @@ accepts "and takes it for v-prediction" "${bear[@]}" --zero-snr --prediction-typ
 refuses "sigmas of a scheduler that has none" $exit_usage 'ddim.*timesteps' "${bear[@]}" \
   --scheduler ddim --sigmas karras
 refuses "sigmas that nobody has" $exit_usage 'karas.*karras' "${bear[@]}" --sigmas karas
+refuses "a schedule beside a name that asks for another" $exit_usage \
+  'sigmas is exponential.*asks for karras.*take scheduler euler' "${bear[@]}" \
+  --scheduler "Euler Karras" --sigmas exponential
+accepts "the same in both" "${bear[@]}" --scheduler "Euler Karras" \
+  --sigmas Karras
+accepts "A1111's Automatic" "${bear[@]}" --sigmas Automatic
+holds "which its text says" grep -qa "Sampler: DPM++ 2M, Schedule type: Automatic" output/a.png
 refuses "fresh noise of a scheduler without any" $exit_usage 'heun adds no noise' "${bear[@]}" \
   --scheduler heun --ancestral-eta 0.5
 refuses "an SDE for a network of few steps" $exit_usage 'adds noise' "${bear[@]}" --fast lcm \
@@ -90,6 +97,17 @@ accepts "another seed of a picture" sample --from input/shapes.png --seed 4 --ou
 refuses "options of a picture without any" $exit_format 'does not say' sample \
   --from "$project/docs/world.png" --out output/b.png
 holds "pictures have A1111's text" grep -qa "Steps: 4, Sampler: DPM++ 2M" output/shapes.png
+
+accepts "a picture, a preview and a grid with endings in capitals" "${sample[@]}" \
+  --prompt "a bear" --preview 1 --grid output/GRID.Png --out output/CAPITALS.PNG
+holds "under the names that were given" test -s output/CAPITALS.PNG -a -s output/CAPITALS.json \
+  -a -s output/GRID.Png -a ! -e output/CAPITALS.png
+accepts "several of them" "${sample[@]}" --prompt "a bear" --count 2 --out output/CAPITALS.PNG
+holds "with the same ending" test -s output/CAPITALS-0.PNG -a -s output/CAPITALS-1.PNG
+accepts "and the first one again in its place" sample --rerun output/CAPITALS.PNG
+accepts "edges of it" condition output/CAPITALS.PNG --out output/EDGES.PNG
+refuses "a model under the name of a picture" $exit_usage 'model is written' convert "$tiny_base" \
+  --out output/MODEL.PNG
 
 accepts "a preview" "${bear[@]}" --preview 1
 holds "is gone at the end" test ! -e output/a.preview.png
