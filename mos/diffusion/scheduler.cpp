@@ -86,7 +86,10 @@ void check_options(const SchedulerName& entry, const SchedulerOptions& options) 
   }
   const bool has_noise = name.ends_with("_a") || name.ends_with("sde") || name == "tcd";
   if (!has_noise) {
-    refuse(fmt::format("{} adds no noise of its own, so it has no ancestral_eta", name));
+    refuse(
+        fmt::format("{} adds no noise of its own, so it has no ancestral_eta; leave that out, "
+                    "or take another scheduler, say euler_a",
+                    name));
   }
 }
 
