@@ -211,7 +211,7 @@ refuses "guidance that is rescaled twice" $exit_usage 'guidance-rescale is 2' "$
   --guidance-rescale 2
 refuses "the layer before the first" $exit_usage 'clip-skip is 0' "${bear[@]}" --clip-skip 0
 refuses "a composition that nobody has" $exit_usage "did you mean 'own'" "${bear[@]}" --compose owns
-refuses "turns with regions" $exit_usage 'without regions' "${bear[@]}" --compose switch \
+refuses "turns of no concepts" $exit_usage 'give some with --concept' "${bear[@]}" --compose switch \
   --regions '[a]-*-[]-*-[0,0,1,0.5]'
 refuses "turns of nobody" $exit_usage '--switch-every is 3' "${bear[@]}" --switch-every 3
 refuses "turns of no steps" $exit_usage 'switch-every is 0' "${bear[@]}" --compose switch --switch-every 0
