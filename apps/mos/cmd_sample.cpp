@@ -1,12 +1,16 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/log.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/jobs/sample.h"
+#include "mos/jobs/scene.h"
 
 namespace mos::app {
 namespace {
@@ -54,6 +58,45 @@ void refuse_others(const Flags& flags, const Schema& taken, const std::string& p
   }
 }
 
+/// Throws kUsage for a flag without anything in it, which would change nothing: a variable of the
+/// shell that is not set, say.
+void refuse_empty(Flags& flags) {
+  for (const char* name : {"init", "mask", "redo_region", "fast", "subjects", "grow",
+                           "adapter_weight", "adapter_start", "adapter_end", "adapter_boxes"}) {
+    const auto text = flags.take(name);
+    if (!text || text->find_first_not_of(" ,") != std::string::npos) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--{} is empty: say something behind it, or leave it "
+                            "out",
+                            flag_name(name)));
+  }
+}
+
+/// Throws kUsage for a null among the options of `file`: none of them has that as a value.
+void refuse_null(const Json& given, const std::string& file) {
+  if (file.empty() || !given.is_object()) return;
+  for (const auto& [name, value] : given.items()) {
+    if (!value.is_null()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{}: \"{}\" is null, which is no value: give it one, "
+                            "or leave it out",
+                            file, name));
+  }
+}
+
+/// Throws kIo where the folder of LoRA that was named is none, and says so where `job` names no
+/// file in it.
+void check_lora_folder(const Flags& flags, const jobs::SampleJob& job) {
+  if (!flags.has("lora-folder")) return;
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(job.lora_folder, ignored)) {
+    throw Error(ErrorKind::kIo,
+                fmt::format("the folder {} of --lora-folder is not there", job.lora_folder));
+  }
+  if (jobs::names_loras(job)) return;
+  log::warn("--lora-folder changes nothing: no prompt names a file in it as <lora:name>");
+}
+
 int rerun(Flags& flags, const Terminal& terminal) {
   jobs::RerunJob job;
   refuse_others(flags, schema_of(job), "--rerun",
@@ -76,9 +119,12 @@ int run_sample(Flags& flags, const Terminal& terminal) {
     return 0;
   }
   // --from and --fast decide what is below the options that are given (jobs::sample_job).
+  refuse_empty(flags);
   const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
   const auto job = jobs::sample_job(given, origin);
+  refuse_null(given, own.config);
   flags.refuse_words();
+  check_lora_folder(flags, job);
   const auto context = terminal.context(own.config);
   if (own.dry_run) {
     terminal.tell_estimate(jobs::estimate(job, context));

@@ -13,6 +13,7 @@ GivenOptions given_options(Flags& flags, const std::string& config, const Schema
   if (config.empty()) return {of_flags, kOrigin};
   auto given = read_json_file(config);
   if (!given.is_object()) return {std::move(given), config};  // the job refuses it, with its words
+  flags.note_file(given);
   given.update(of_flags);
   for (const auto& field : fields) {  // a job does not know which file its options are from
     const auto found = given.find(field.name);

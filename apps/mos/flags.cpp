@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <limits>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -38,15 +40,38 @@ bool is_value(const FieldInfo& field, std::string_view next) {
 }
 
 [[noreturn]] void throw_bad_value(const std::string& flag, const std::string& text,
-                                  const char* expected) {
+                                  const std::string& expected) {
   throw Error(ErrorKind::kUsage,
               fmt::format("--{} got \"{}\", but expects {}", flag, text, expected));
 }
 
-template <typename Number>
-Number parse_number(const std::string& flag, const std::string& text, const char* expected) {
-  const auto value = number_in<Number>(text);
-  if (!value) throw_bad_value(flag, text, expected);
+/// Whether `text` is a number, were it not for its size.
+bool is_whole(std::string_view text) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+}
+
+/// "a whole number", with the range of `field` for a `text` that is one beyond it.
+std::string whole_number(const FieldInfo& field, const std::string& text) {
+  if (!is_whole(text)) return "a whole number";
+  using Limits = std::numeric_limits<std::int64_t>;
+  const auto within = [](std::optional<double> bound, std::int64_t otherwise) {
+    return bound ? static_cast<std::int64_t>(*bound) : otherwise;
+  };
+  const auto least = field.type == FieldType::kCount ? 0 : Limits::min();
+  return fmt::format("a whole number from {} to {}", within(field.rules.least, least),
+                     within(field.rules.most, Limits::max()));
+}
+
+std::int64_t parse_whole(const FieldInfo& field, const std::string& flag, const std::string& text) {
+  const auto value = number_in<std::int64_t>(text);
+  if (!value) throw_bad_value(flag, text, whole_number(field, text));
+  return *value;
+}
+
+double parse_number(const std::string& flag, const std::string& text) {
+  const auto value = number_in<double>(text);
+  if (!value) throw_bad_value(flag, text, "a number");
   return *value;
 }
 
@@ -74,8 +99,8 @@ std::vector<std::string> split_paths(const std::string& text) {
   return paths;
 }
 
-std::int64_t parse_count(const std::string& flag, const std::string& text) {
-  const auto value = parse_number<std::int64_t>(flag, text, "a whole number");
+std::int64_t parse_count(const FieldInfo& field, const std::string& flag, const std::string& text) {
+  const auto value = parse_whole(field, flag, text);
   if (value < 0 && flag.ends_with("seed")) {
     throw_bad_value(
         flag, text,
@@ -93,11 +118,11 @@ Json parse_value(const FieldInfo& field, const std::string& text) {
     case FieldType::kSwitch:
       return parse_switch(flag, text);
     case FieldType::kInteger:
-      return parse_number<std::int64_t>(flag, text, "a whole number");
+      return parse_whole(field, flag, text);
     case FieldType::kCount:
-      return parse_count(flag, text);
+      return parse_count(field, flag, text);
     case FieldType::kNumber:
-      return parse_number<double>(flag, text, "a number");
+      return parse_number(flag, text);
     case FieldType::kText:
       break;
   }
@@ -126,6 +151,30 @@ Json parse_field(const FieldInfo& field, const std::string& text) {
   }
   if (value.empty() && field.rules.is_path) parse_value(field, "");  // throws
   return value;
+}
+
+/// "; did you mean '--x'?" of the names of flags, or nothing.
+std::string nearest_flag(const std::string& name, const std::vector<std::string>& flags) {
+  const auto found = nearest(name, flags);
+  return found.empty() ? "" : fmt::format("; did you mean '--{}'?", found);
+}
+
+/// Puts `to` where `from` stands in `message` as a word that nobody quotes.
+void replace_word(std::string& message, const std::string& from, const std::string& to) {
+  const auto is_part = [&message](std::size_t at) {
+    const auto c = at < message.size() ? message[at] : ' ';
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("_-\"'/").find(c) != std::string_view::npos;
+  };
+  const auto ends = [&](std::size_t at) {  // a sentence's full stop, but no ending of a file
+    return !is_part(at) && !(at < message.size() && message[at] == '.' && is_part(at + 1));
+  };
+  for (auto at = message.find(from); at != message.npos; at = message.find(from, at + 1)) {
+    const bool begins = at == 0 || (!is_part(at - 1) && message[at - 1] != '.');
+    if (!begins || !ends(at + from.size())) continue;
+    message.replace(at, from.size(), to);
+    at += to.size() - 1;
+  }
 }
 
 }  // namespace
@@ -163,7 +212,7 @@ const FieldInfo& Flags::known_field(const std::string& name) const {
     if (names.back() == name) return field;
   }
   throw Error(ErrorKind::kUsage,
-              fmt::format("unknown option --{}{}", printable(name), did_you_mean(name, names)));
+              fmt::format("unknown option --{}{}", printable(name), nearest_flag(name, names)));
 }
 
 void Flags::add(const std::string& name, std::optional<std::string> value) {
@@ -216,8 +265,31 @@ void Flags::refuse_unknown() const {
   for (const auto& [name, value] : values_) {
     if (std::ranges::find(taken_, name) != taken_.end()) continue;
     throw Error(ErrorKind::kUsage,
-                fmt::format("unknown option --{}{}", name, did_you_mean(name, taken_)));
+                fmt::format("unknown option --{}{}", name, nearest_flag(name, taken_)));
   }
+}
+
+void Flags::note_file(const Json& values) {
+  for (const auto& [name, value] : values.items()) {
+    if (!has(flag_name(name))) of_file_.insert(name);
+  }
+}
+
+std::string Flags::spelled(std::string message) const {
+  for (const auto& field : known_) {
+    const auto flag = "--" + flag_name(field.name);
+    if (of_file_.contains(field.name)) {
+      replace_word(message, flag, field.name);
+      continue;
+    }
+    const auto quoted = fmt::format("\"{}\" ", field.name);
+    if (has(flag_name(field.name)) && message.starts_with(quoted)) {
+      message.replace(0, quoted.size() - 1, flag);
+    }
+    // A name of one word may be that word.
+    if (field.name.find('_') != field.name.npos) replace_word(message, field.name, flag);
+  }
+  return message;
 }
 
 std::string flag_name(std::string field) {

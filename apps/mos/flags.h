@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,13 @@ class Flags {
   /// Throws kUsage naming the first word after the `expected` ones.
   void refuse_words(std::size_t expected = 0) const;
 
+  /// Options whose values a file gave, where no flag goes over them.
+  void note_file(const Json& values);
+
+  /// `message` with the options in it as they were given: names with underscores as flags, those
+  /// that a file gave as the file has them.
+  std::string spelled(std::string message) const;
+
   /// Throws kUsage naming the first flag that nobody took: a command may have options that belong
   /// to one of its parts alone.
   void refuse_unknown() const;
@@ -64,6 +72,7 @@ class Flags {
   std::map<std::string, std::optional<std::string>> values_;  ///< Nothing: it stands alone.
   std::vector<std::string> words_;
   std::vector<std::string> taken_;
+  std::set<std::string> of_file_;  ///< By the names of fields.
 };
 
 /// Flags have dashes.

@@ -124,7 +124,11 @@ int run_command(const Command& command, int argc, char** argv, const Terminal& t
   }
   Common common;
   flags.read(common);
-  return command.run(flags, terminal);
+  try {
+    return command.run(flags, terminal);
+  } catch (const Error& error) {  // jobs do not know who gave their options
+    throw Error(error.kind(), flags.spelled(error.what()));
+  }
 }
 
 /// The schema of every command, by its name.

@@ -84,9 +84,10 @@ void check_folder_of(const std::string& name, const fs::path& path) {
   const auto nearest = nearest_folder(path);
   std::error_code code;
   if (fs::is_directory(nearest, code)) return;
+  const auto shown = path.is_absolute() ? nearest : fs::proximate(nearest, code);
   throw Error(ErrorKind::kIo, fmt::format("{} cannot lie in {}: it is a file, expected a folder; "
                                           "choose another place",
-                                          name, fs::proximate(nearest, code).string()));
+                                          name, shown.string()));
 }
 
 /// Throws where it cannot be written.

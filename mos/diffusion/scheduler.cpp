@@ -87,7 +87,10 @@ void check_options(const FoundScheduler& found, const SchedulerOptions& options)
     refuse(fmt::format("ancestral_eta is {}, expected 0 to 1", *options.ancestral_eta));
   }
   if (!found.adds_noise()) {
-    refuse(fmt::format("{} adds no noise of its own, so it has no ancestral_eta", name));
+    refuse(
+        fmt::format("{} adds no noise of its own, so it has no ancestral_eta; leave that out, "
+                    "or take another scheduler, say euler_a",
+                    name));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/version.h"
+#include "mos/jobs/idle_options.h"
 #include "mos/jobs/sample.h"
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
@@ -98,6 +99,7 @@ fs::path run(const RerunJob& job, const JobContext& context) {
   check_files(job, record);
   check_outputs(job, now, destination);
   warn_of_other_versions(record);
+  if (record.concepts.empty()) warn_of_idle_keys(job.keys);
   const auto pixels = session::repaint(record, moved, job.keys,
                                        {.progress = context.progress, .cancel = context.cancel});
   record.program = version();

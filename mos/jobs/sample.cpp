@@ -15,10 +15,12 @@
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/vae_tiles.h"
 #include "mos/io/picture_name.h"
+#include "mos/jobs/idle_options.h"
 #include "mos/jobs/scene.h"
 #include "mos/jobs/trial.h"
 #include "mos/nn/compute.h"
 #include "mos/region/fast.h"
+#include "mos/region/start_size.h"
 #include "mos/session/composition.h"
 #include "mos/session/conditions.h"
 #include "mos/session/destination.h"
@@ -87,18 +89,6 @@ void check_company(const SampleJob& job) {
                   job.sample.guidance_scale));
 }
 
-/// Says what changes nothing and hurts nobody: forms give these whatever else is given.
-void warn_of_idle(const SampleJob& job) {
-  if (job.preview > 1 && job.preview >= job.sample.steps) {
-    log::warn(fmt::format("there is no preview: --preview is {}, and there are {} steps",
-                          job.preview, job.sample.steps));
-  }
-  if (job.batch > job.sample.count) {
-    log::warn(fmt::format("--batch is {}, and there are no more pictures than --count says, {}",
-                          job.batch, job.sample.count));
-  }
-}
-
 void announce_previews(Outputs& outputs, const SampleJob& job,
                        const session::Destination& destination) {
   if (job.preview == 0) return;
@@ -149,6 +139,7 @@ LaidOut lay_out(const SampleJob& job, const session::Session& opened) {
   session::check_words(opened, scene, options.sampler.plain_text);
   region::check_boxes(opened.model, scene);
   check_finished_canvas(opened.model, options);
+  check_wishes(job, opened, scene);
   return {std::move(scene), std::move(options)};
 }
 
@@ -168,14 +159,15 @@ Opened open(const SampleJob& job, const session::Destination& destination,
   const auto opening = session_options(job);
   auto outputs = outputs_of(job, destination, context);
   outputs.check();
-  warn_of_idle(job);
   auto opened = session::open_session(opening);
   auto [scene, options] = lay_out(job, opened);
+  warn_of_idle(job, opened.model, scene);
   session::read_conditions(outputs, scene);
   for (const auto& region : scene.regions) outputs.read("the mask of a region", region.mask);
   outputs.check();
   region::PaintInputs inputs{{}, session::load_conditions(opened, scene)};
   inputs.start = session::load_pictures(scene, options.pictures);
+  region::check_start(inputs.start, options.pictures);
   auto record = session::record_of(opened, std::move(scene), options);
   return {std::move(opened), std::move(record), std::move(inputs)};
 }

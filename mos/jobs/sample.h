@@ -82,7 +82,9 @@ void describe(Visitor& visit, SampleJob& job) {
   visit("scene", job.scene, "prompts, canvas and regions from a file (docs/regions.md)", a_path());
   visit("regions", job.regions,
         "regions as [prompt]-*-[negative]-*-[top, left, bottom, right], with | between them");
-  visit("out", job.out, "the picture FILE.png, FILE-SEED.png for each of several, or a folder",
+  visit("out", job.out,
+        "the picture FILE.png, FILE-SEED.png for each of several, or a folder, in which they are "
+        "picture-0.png and so on, by their seeds",
         a_path());
   visit("from", job.from,
         "the options of a picture of mos sample, A1111, Forge, InvokeAI or ComfyUI; others go over "

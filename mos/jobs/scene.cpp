@@ -37,6 +37,12 @@ session::ConceptUse use_of(const std::string& text, double default_scale) {
 template <class Entry>
 void check_count(const std::string& name, const std::vector<Entry>& entries, std::size_t adapters) {
   if (entries.empty() || entries.size() == adapters) return;
+  if (adapters == 0) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--{} is of adapters, and there is none: give one with --adapter FILE "
+                            "and its picture with --condition FILE",
+                            name));
+  }
   throw Error(ErrorKind::kUsage,
               fmt::format("--{} has {} entries for {} adapters; give one for each", name,
                           entries.size(), adapters));
@@ -97,6 +103,29 @@ std::vector<text::LoraTag> take_tags(SampleJob& job) {
   return tags;
 }
 
+/// `canvas` for what `options` leave open.
+void fill_canvas(region::Canvas canvas, region::SampleOptions& options) {
+  if (options.height == 0) options.height = canvas.height;
+  if (options.width == 0) options.width = canvas.width;
+}
+
+/// The canvas of the picture that painting begins with, if there is one, for what `options` leave
+/// open. One that grows has the canvas of its scene, but for a recorded one, which is that of the
+/// picture before it grew.
+void begin_canvas(const SampleJob& job, const region::Scene& scene, std::int64_t factor,
+                  region::SampleOptions& options) {
+  const auto start = region::canvas_of_start(options.pictures);
+  if (!start) return;
+  const bool grows = !options.pictures.grow.empty();
+  if (grows && scene.canvas && job.from.empty()) fill_canvas(*scene.canvas, options);
+  if (options.height == 0 && options.width == 0) {
+    region::check_canvas_of_start(options.pictures, *start, factor);
+  }
+  fill_canvas(*start, options);
+  if (!grows) return;
+  region::check_grown_canvas(options.pictures, *start, {options.height, options.width});
+}
+
 }  // namespace
 
 std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
@@ -118,6 +147,13 @@ SampleJob resolved(SampleJob job) {
     job.uses.push_back({session::find_lora(tag.name, job.lora_folder), "", tag.scale});
   }
   return job;
+}
+
+bool names_loras(SampleJob job) {
+  if (!job.loras.empty()) return true;
+  if (job.sample.sampler.plain_text) return false;
+  if (!job.scene.empty()) job.scene_json = read_scene(job.scene);
+  return !take_tags(job).empty();
 }
 
 std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
@@ -144,6 +180,10 @@ std::vector<region::Condition> conditions_of(const ConditionLists& lists) {
   return conditions;
 }
 
+bool has_new_scene(const SampleJob& job) {
+  return job.from.empty() || !job.sample.pictures.redo_region.empty();
+}
+
 region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
                             region::SampleOptions& options) {
   region::Scene scene;
@@ -155,15 +195,8 @@ region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
       return region::scene_from_json(job.scene_json, origin, region::canvas_of(model, options));
     });
   }
-  if (const auto start = region::canvas_of_start(options.pictures)) {
-    if (options.height == 0 && options.width == 0) {
-      region::check_canvas_of_start(options.pictures, *start, model.downscale());
-    }
-    if (options.height == 0) options.height = start->height;
-    if (options.width == 0) options.width = start->width;
-  }
-  if (scene.canvas && options.height == 0) options.height = scene.canvas->height;
-  if (scene.canvas && options.width == 0) options.width = scene.canvas->width;
+  begin_canvas(job, scene, model.downscale(), options);
+  if (scene.canvas) fill_canvas(*scene.canvas, options);
   const auto canvas = region::canvas_of(model, options);
   diffusion::latent_shape(model, canvas.height, canvas.width);  // throws for impossible sizes
   options.height = canvas.height;
@@ -176,9 +209,7 @@ region::Scene compose_scene(const SampleJob& job, const diffusion::Model& model,
       scene.regions.push_back(std::move(region));
     }
   }
-  // Pictures of earlier versions may have what is refused in new scenes, as long as nobody asks for
-  // one of their regions.
-  if (job.from.empty() || !options.pictures.redo_region.empty()) {
+  if (has_new_scene(job)) {
     naming(job.scene.empty() ? "the scene" : job.scene, [&] { region::check_new_scene(scene); });
   }
   for (auto& condition : conditions_of(job.conditions)) {

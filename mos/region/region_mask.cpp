@@ -4,7 +4,9 @@
 #include <fmt/core.h>
 #include <torch/nn/functional/padding.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
@@ -60,7 +62,9 @@ Tensor read_mask(const std::string& path, Canvas canvas, const std::string& what
   }
   check_aspect(mask, canvas, what);
   if (is_black(mask)) {
-    throw Error(ErrorKind::kUsage, what + " is black everywhere: white is where it is");
+    throw Error(
+        ErrorKind::kUsage,
+        what + " is black everywhere, so that it covers nothing: make white what it shall cover");
   }
   return io::resize_area(mask.contiguous(), canvas.height, canvas.width);
 }
@@ -103,6 +107,23 @@ std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
     if (!mask.defined()) mask = (1.0 - cover).clamp(0.0, 1.0);
   }
   return masks;
+}
+
+bool is_nothing(const Tensor& mask) {
+  constexpr double kLeastShare = 0.5 / 255.0;  // of what differs by all levels, half of one
+  return mask.max().item<double>() < kLeastShare;
+}
+
+void check_background(const Scene& scene, Canvas canvas) {
+  const auto found = std::ranges::find_if(scene.regions, &Region::background);
+  if (found == scene.regions.end()) return;
+  const auto index = static_cast<std::size_t>(found - scene.regions.begin());
+  if (!is_nothing(region_masks(scene, canvas)[index])) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("region {} \"{}\" is the background and covers no pixel of the canvas: "
+                          "the other regions leave nothing; make one of them smaller, or leave it "
+                          "out",
+                          index + 1, found->prompt));
 }
 
 Tensor mask_on_features(const Tensor& mask, std::int64_t height, std::int64_t width) {

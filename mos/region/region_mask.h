@@ -15,6 +15,13 @@ namespace mos::region {
 /// kUsage for another aspect than the canvas's and for a mask of nothing.
 std::vector<torch::Tensor> region_masks(const Scene& scene, Canvas canvas);
 
+/// Throws kUsage for a background of which the other regions leave nothing, and as above. Reads
+/// masks only where there is a background.
+void check_background(const Scene& scene, Canvas canvas);
+
+/// Whether nothing that `mask` weighs could change a picture of whole levels.
+bool is_nothing(const torch::Tensor& mask);
+
 /// A picture as a mask of the canvas: grey is weight, transparent is 0; resized by area. `what`
 /// names it in messages. Throws as above.
 torch::Tensor read_mask(const std::string& path, Canvas canvas, const std::string& what);

@@ -97,6 +97,12 @@ std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas)
   std::vector<Region> regions;
   for (const auto& part : split_regions(text)) {
     const auto whole = trimmed(part);
+    if (whole.empty()) {
+      throw Error(ErrorKind::kUsage,
+                  fmt::format("region {} of --regions is empty: leave it out, or write "
+                              "[prompt]-*-[negative prompt]-*-[top, left, bottom, right]",
+                              regions.size() + 1));
+    }
     const auto fields = split(whole, kFieldSeparator);
     if (fields.size() != 3) {
       throw Error(ErrorKind::kUsage,

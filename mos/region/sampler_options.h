@@ -77,8 +77,11 @@ void describe_sampling(Visitor& visit, SamplerOptions& options) {
   visit("guidance_rescale", options.guidance_rescale,
         "how much of its contrast guidance gives back, 0 to 1", between(0, 1));
   visit("guidance_start", options.guidance_start,
-        "guidance only from this sigma on; 0: from the beginning", between(0, kLargestSigma));
-  visit("guidance_end", options.guidance_end, "guidance only down to this sigma",
+        "guidance only from this sigma on, which falls while painting, from 15 or so to 0; 0: from "
+        "the beginning",
+        between(0, kLargestSigma));
+  visit("guidance_end", options.guidance_end,
+        "guidance only down to this sigma, below that of guidance_start; 0: to the end",
         between(0, kLargestSigma));
   visit("clip_skip", options.clip_skip, "layer of the text encoder: 1 the last, 2 the one before",
         count_of(1, kMostClipLayers));

@@ -122,6 +122,11 @@ void check(bool holds, const std::string& message) {
   if (!holds) throw Error(ErrorKind::kUsage, message);
 }
 
+/// Options say of what they are where they are none at all.
+void check_object(const Json& json, const std::string& where, const char* what) {
+  check(json.is_object(), fmt::format("{} must hold a JSON object of {}", where, what));
+}
+
 constexpr std::size_t kMostPoints = 10'000;  // of a region
 
 using Numbers = std::vector<std::vector<double>>;
@@ -179,6 +184,7 @@ std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canva
   for (const auto& entry : json) {
     auto& stroke = given.emplace_back();
     const auto here = fmt::format("{}: stroke {} of the drawing", where, given.size());
+    check_object(entry, here, "a stroke, its points and its width");
     read_options(entry, here, stroke);
     check(stroke.width >= 0.0, fmt::format("{}: the width is {}, expected that of a brush, or 0 "
                                            "for an area",
@@ -203,6 +209,18 @@ std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canva
   return strokes;
 }
 
+/// A text or a list that is given says something: an empty one is a name that nobody can call, a
+/// place that is nowhere.
+void refuse_empty(const Json& region, const std::string& where) {
+  for (const char* key : {"name", "mask", "subject", "box", "polygon", "drawing"}) {
+    const auto found = region.find(key);
+    if (found == region.end()) continue;
+    const bool is_blank = found->is_string() && trimmed(found->get<std::string>()).empty();
+    check(!is_blank && !(found->is_array() && found->empty()),
+          fmt::format("{}: \"{}\" is empty; say something there, or leave it out", where, key));
+  }
+}
+
 void check_weight(double weight, const std::string& origin) {
   if (weight > 0.0 && weight <= 1.0) return;
   throw Error(ErrorKind::kUsage,
@@ -210,6 +228,7 @@ void check_weight(double weight, const std::string& origin) {
 }
 
 Condition condition_from_json(const Json& json, const std::string& where, Canvas canvas) {
+  check_object(json, where, "a condition, its adapter and its picture");
   ConditionFields fields;
   read_options(json, where, fields);
   if (!fields.boxes.is_array()) {
@@ -217,6 +236,7 @@ Condition condition_from_json(const Json& json, const std::string& where, Canvas
   }
   for (const auto& entry : fields.boxes) {
     BoxWeightFields box;
+    check_object(entry, where + ": boxes", "a box and its weight");
     read_options(entry, where + ": boxes", box);
     fields.condition.boxes.push_back({make_box(box.box, canvas), box.weight});
   }
@@ -260,6 +280,7 @@ void place_region(const RegionFields& fields, const std::string& where, Canvas c
 }
 
 Region region_from_json(const Json& json, const std::string& where, Canvas canvas) {
+  check_object(json, where, "a region, its prompt and its box for example");
   RegionFields fields;
   read_options(json, where, fields);
   check(!trimmed(fields.prompt).empty() || !trimmed(fields.subject).empty(),
@@ -267,6 +288,7 @@ Region region_from_json(const Json& json, const std::string& where, Canvas canva
   check_weight(fields.weight, where);
   Region region{fields.prompt, fields.negative_prompt, {}, fields.weight};
   place_region(fields, where, canvas, region);
+  refuse_empty(json, where);
   return region;
 }
 
@@ -350,6 +372,7 @@ Json condition_to_json(const Condition& condition) {
 }  // namespace
 
 Scene scene_from_json(const Json& json, const std::string& origin, Canvas fallback) {
+  check_object(json, origin, "a scene, its prompt and its regions for example");
   SceneFields fields;
   read_options(json, origin, fields);
   check_rules(fields, origin);

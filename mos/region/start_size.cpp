@@ -10,6 +10,7 @@
 
 #include "mos/base/error.h"
 #include "mos/region/aspect.h"
+#include "mos/region/region_mask.h"
 
 namespace mos::region {
 namespace {
@@ -55,6 +56,30 @@ void check_canvas_of_start(const PictureOptions& options, Canvas canvas, std::in
                           canvas.height, factor,
                           options.grow.empty() ? other_size(canvas, factor)
                                                : other_growth(options.grow, canvas, factor)));
+}
+
+void check_grown_canvas(const PictureOptions& options, Canvas grown, Canvas canvas) {
+  const auto& by = options.grow;
+  const auto without = [&by](Canvas whole) {
+    return Canvas{whole.height - by[1] - by[3], whole.width - by[0] - by[2]};
+  };
+  const auto inner = without(canvas);
+  if (inner.height > 0 && inner.width > 0 && has_aspect(without(grown), inner)) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the picture {} grows to {} x {} pixels (width x height), and the canvas "
+                          "that is asked for is {} x {}: leave out its height and width, or ask "
+                          "for {} x {}",
+                          options.init, grown.width, grown.height, canvas.width, canvas.height,
+                          grown.width, grown.height));
+}
+
+void check_start(const LoadedStart& start, const PictureOptions& options) {
+  if (!start.mask.defined() || !is_nothing(start.mask)) return;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("nothing of region \"{}\" would be painted again: all of it is within its "
+                  "edge of {} pixels; give a smaller --mask-feather",
+                  options.redo_region, options.mask_feather));
 }
 
 }  // namespace mos::region

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/region/region_mask.h"
 
@@ -79,6 +80,16 @@ std::vector<Words> region_subjects(const SubjectReader& reader, const Scene& sce
     all.push_back(std::move(together));
   }
   return all;
+}
+
+void check_subjects(const SubjectReader& reader, const Scene& scene) {
+  const auto whole = with_root_prompts(scene);
+  for (std::size_t i = 0; i < whole.regions.size(); ++i) {
+    const auto& region = whole.regions[i];
+    if (region.subject.empty() || !reader.find(whole.prompt, region.subject).empty()) continue;
+    naming(fmt::format("region {}", i + 1),
+           [&] { reader.subjects_in(region.prompt, {region.subject}); });
+  }
 }
 
 std::vector<std::vector<std::int64_t>> hidden_words(const SubjectReader& reader,

@@ -45,6 +45,10 @@ class SubjectReader {
 /// `scene` has its root prompts before its prompts. Throws kUsage for a region that has neither.
 std::vector<Words> region_subjects(const SubjectReader& reader, const Scene& scene);
 
+/// Throws kUsage naming a region whose `subject` stands neither in its prompt nor in the context's,
+/// where it means nothing.
+void check_subjects(const SubjectReader& reader, const Scene& scene);
+
 /// What a region that reads the context's prompt shall not read of it: for each region the columns
 /// of the other regions' subjects there; none where a region has a prompt of its own.
 std::vector<std::vector<std::int64_t>> hidden_words(const SubjectReader& reader,

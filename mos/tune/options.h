@@ -342,11 +342,12 @@ void describe(Visitor& visit, RunOptions& o) {
   visit("threads", o.threads, "CPU threads (0: one for each core)", between(0, kMostThreads));
   visit("checkpoint_every", o.checkpoint_every,
         "steps between checkpoints (0: only when it is stopped)", count_of(0, kMostSteps));
-  visit("preview_every", o.preview_every, "steps between sample pictures (0: at the end)",
+  visit("preview_every", o.preview_every, "steps between sample pictures (0: at the end alone)",
         count_of(0, kMostSteps));
   visit("preview_prompts", o.preview_prompts, "prompts; <TOK> stands for the concept");
   visit("preview_scales", o.preview_scales, "LoRA scales of the sample pictures", between(-10, 10));
-  visit("preview_pictures", o.preview_pictures, "pictures for each prompt (0: none)",
+  visit("preview_pictures", o.preview_pictures,
+        "sample pictures for each prompt and scale, of preview_steps steps each (0: none at all)",
         count_of(0, kMostAtATime));
   visit("preview_steps", o.preview_steps, "denoising steps of sample pictures", between(1, 1000));
   visit("preview_guidance", o.preview_guidance, "guidance of sample pictures", between(0, 100));

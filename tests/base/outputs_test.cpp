@@ -149,6 +149,12 @@ TEST_F(OutputsTest, WhatCannotBeWrittenShowsAtOnce) {
   EXPECT_THAT(failure(), HasSubstr("it is a folder"));
 }
 
+TEST_F(OutputsTest, AFileInThePlaceOfAFolderIsCalledAsItWasWritten) {
+  outputs_.write(
+      FileOutput{.name = "--out", .path = "/dev/null/new", .kind = kNote, .makes_folder = true});
+  EXPECT_THAT(failure(), HasSubstr("cannot lie in /dev/null: it is a file"));
+}
+
 TEST_F(OutputsTest, AFolderForAFileIsMadeOnlyLater) {
   outputs_.write(
       FileOutput{.name = "--out", .path = at("a/b/new"), .kind = kNote, .makes_folder = true});

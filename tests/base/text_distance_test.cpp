@@ -21,6 +21,9 @@ TEST(Nearest, IsNothingWhereEverythingIsFar) {
   EXPECT_EQ(nearest("guidance", kOptions), "");
   EXPECT_EQ(nearest("steps", {}), "");
   EXPECT_EQ(nearest("a", {"bcdef"}), "");
+  EXPECT_EQ(nearest("foo", {"from", "mode"}),
+            "");  // as short as that, two letters are another word
+  EXPECT_EQ(nearest("form", {"from"}), "from");
 }
 
 TEST(DidYouMean, IsTheEndOfASentenceOrNothing) {

@@ -180,6 +180,25 @@ refuses "a prompt that changes between steps" $exit_usage 'bear:cat' "${sample[@
 refuses "a region again of a picture without regions" $exit_usage 'the scene has none' \
   sample --from input/bear.png --redo-region 1 --out output/a.png
 
+# Options are called as they were given: as flags, or as a file has them.
+echo '{"switch_every": 3, "prompt": "a bear"}' >input/turns.json
+refuses "turns of nobody, in a file" $exit_usage 'mos: switch_every is 3' "${sample[@]}" \
+  --config input/turns.json --out output/a.png
+refuses "a seed beyond all" $exit_usage 'whole number from 0 to 9223372036854775807' "${bear[@]}" \
+  --seed 18446744073709551615
+refuses "a flag that is near none" $exit_usage 'unknown option --foo$' "${bear[@]}" --foo 1
+refuses "a flag that is near one" $exit_usage "did you mean '--steps'" "${bear[@]}" --stesp 1
+for option in redo-region init mask subjects grow; do
+  refuses "nothing behind --$option" $exit_usage "--$option is empty" "${bear[@]}" --$option ""
+done
+echo '{"prompt": null, "scene": "input/scene.json"}' >input/null.json
+refuses "null in a file" $exit_usage '"prompt" is null' "${sample[@]}" --config input/null.json \
+  --out output/a.png
+refuses "a folder of LoRA that is not there" $exit_format 'absent' "${bear[@]}" --lora-folder absent
+accepts "one that no prompt needs" "${bear[@]}" --lora-folder input
+holds "is said" grep -q 'lora-folder changes nothing' <<<"$err"
+refuses "a region of nothing" $exit_usage 'region 1 of --regions is empty' "${bear[@]}" --regions ''
+
 head -c 200 input/bear.png >input/half.png
 printf 'no picture' >input/text.png
 mkdir input/folder
@@ -210,9 +229,9 @@ refuses "guidance that is rescaled twice" $exit_usage 'guidance-rescale is 2' "$
   --guidance-rescale 2
 refuses "the layer before the first" $exit_usage 'clip-skip is 0' "${bear[@]}" --clip-skip 0
 refuses "a composition that nobody has" $exit_usage "did you mean 'own'" "${bear[@]}" --compose owns
-refuses "turns with regions" $exit_usage 'without regions' "${bear[@]}" --compose switch \
+refuses "turns of no concepts" $exit_usage 'give some with --concept' "${bear[@]}" --compose switch \
   --regions '[a]-*-[]-*-[0,0,1,0.5]'
-refuses "turns of nobody" $exit_usage 'switch_every' "${bear[@]}" --switch-every 3
+refuses "turns of nobody" $exit_usage '--switch-every is 3' "${bear[@]}" --switch-every 3
 refuses "turns of no steps" $exit_usage 'switch-every is 0' "${bear[@]}" --compose switch --switch-every 0
 refuses "no pictures" $exit_usage 'count is 0' "${bear[@]}" --count 0
 refuses "no pictures at a time" $exit_usage 'batch is 0' "${bear[@]}" --batch 0
@@ -226,7 +245,7 @@ for side in 65 -8; do
 done
 refuses "an adapter without its picture" $exit_usage '--condition' "${bear[@]}" \
   --adapter "$golden/controlnet"
-refuses "a picture without its adapter" $exit_usage '0 adapters' "${bear[@]}" --condition input/bear.png
+refuses "a picture without its adapter" $exit_usage 'adapters, and there is none' "${bear[@]}" --condition input/bear.png
 refuses "guessing without a ControlNet" $exit_usage '--adapter' "${bear[@]}" --guess-mode
 refuses "two weights of one adapter" $exit_usage '2 entries for 1' "${bear[@]}" \
   --adapter "$golden/controlnet" --condition input/bear.png --adapter-weight 1,2

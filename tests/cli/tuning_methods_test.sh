@@ -120,7 +120,7 @@ accepts "painted again" sample --rerun output/switch.png
 holds "they are the same picture" cmp output/switch.png again.png
 refuses "turns of regions" $exit_usage 'switch.*without regions.*own' sample --base "$tiny_base" \
   "${concepts[@]}" "${regions[@]}" --compose switch --out output/no.png
-refuses "turns that nobody takes" $exit_usage 'switch_every is 3.*compose is merged' sample \
+refuses "turns that nobody takes" $exit_usage '--switch-every is 3.*compose is merged' sample \
   --base "$tiny_base" --prompt "a ball" --switch-every 3 --out output/no.png
 refuses "a way to compose that there is not" $exit_usage 'compose.*owm.*own' \
   sample --base "$tiny_base" "${concepts[@]}" "${regions[@]}" --compose owm --out output/no.png

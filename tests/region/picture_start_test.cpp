@@ -247,7 +247,7 @@ TEST_F(PictureStarts, PicturesOfAnotherAspectAndEmptyMasksAreNamed) {
   EXPECT_THAT(message_of_any([&] {
                 load_start(options_.pictures, scene_, {16, 24});
               }),
-              HasSubstr("black everywhere"));
+              HasSubstr("black everywhere, so that it covers nothing: make white"));
 }
 
 TEST_F(PictureStarts, AMaskDrawnInBlackOnNothingIsWhereItIsOpaque) {

@@ -81,6 +81,37 @@ TEST(PromptRewrite, NamesThePartThatIsWrong) {
             ErrorKind::kUsage);
 }
 
+TEST(PromptRewrite, NamesARegionThatIsEmpty) {
+  for (const char* text : {"", " ", "|[a]-*-[]-*-[0, 0, 1, 1]"}) {
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { parse_prompt_rewrite(text, kCanvas); }),
+                HasSubstr("region 1 of --regions is empty"));
+  }
+}
+
+TEST(SceneFile, WhatIsNoObjectIsToldWhatItShouldBe) {
+  const auto refused = [](const char* text) {
+    return message_of(ErrorKind::kUsage,
+                      [&] { scene_from_json(parse_json(text, "t"), "t", kCanvas); });
+  };
+  EXPECT_THAT(refused("[]"), HasSubstr("t must hold a JSON object of a scene"));
+  EXPECT_THAT(refused(R"({"regions": [[]]})"),
+              HasSubstr("region 1 must hold a JSON object of a region"));
+  EXPECT_THAT(refused(R"({"conditions": [1]})"), HasSubstr("JSON object of a condition"));
+  EXPECT_THAT(refused(R"({"regions": [{"prompt": "a", "drawing": [1]}]})"),
+              HasSubstr("JSON object of a stroke"));
+}
+
+TEST(SceneFile, NamesAndPlacesOfNothingAreRefused) {
+  for (const char* key : {"name", "mask", "subject", "polygon", "drawing"}) {
+    const bool is_list = std::string(key) == "polygon" || std::string(key) == "drawing";
+    Json region = {{"prompt", "a"}, {"box", {0, 0, 1, 1}}};
+    region[key] = is_list ? Json::array() : Json("");
+    const Json scene = {{"regions", Json::array({region})}};
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { scene_from_json(scene, "t", kCanvas); }),
+                HasSubstr(fmt::format("region 1: \"{}\" is empty", key)));
+  }
+}
+
 TEST(SceneFile, SurvivesARoundTrip) {
   const auto json = parse_json(R"({"prompt": "a beach", "height": 128, "width": 256, "regions": [
       {"prompt": "a <a1>", "negative_prompt": "blur", "box": [0, 0, 0.5, 0.5], "weight": 0.5},

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "mos/region/sample.h"
+
+namespace mos::region {
+
+/// A sentence about limits of guidance (guidance_start, guidance_end) that leave it on in no step,
+/// or in all of them as if they were not there; empty where they do something. Throws as
+/// make_scheduler and set_timesteps do.
+std::string idle_guidance(const diffusion::Model& model, const SampleOptions& options);
+
+}  // namespace mos::region

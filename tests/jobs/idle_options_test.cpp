@@ -1,0 +1,217 @@
+#include "mos/jobs/idle_options.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <vector>
+
+#include "mos/base/random.h"
+#include "mos/concepts/concept_writer.h"
+#include "mos/io/image.h"
+#include "mos/jobs/scene.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
+
+/// Nothing that was asked for does nothing in silence: it is refused, or said where others give it.
+namespace mos::jobs {
+namespace {
+
+using test::message_of;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class IdleOptions : public testing::Test {
+ protected:
+  IdleOptions() {
+    tiny::model().save(folder_ / "model");
+    io::write_png(folder_ / "grey.png", torch::full({16, 16, 3}, 90, torch::kUInt8));
+    auto generator = seeded_generator(3);
+    concepts::ConceptDelta delta;
+    delta.words.push_back({"<cat1>", randn({1, 16}, generator)});
+    concepts::save_concept(folder_ / "cat.safetensors", delta);
+  }
+
+  std::string at(const std::string& name) const { return (folder_ / name).string(); }
+
+  /// Of the canvas of 16 x 16 pixels that the model has.
+  SampleJob job(Json options, const Json& scene = {{"prompt", "a cat"}}) const {
+    const Json usual = {{"base", at("model")}, {"out", at("new.png")}, {"dtype", "float32"},
+                        {"steps", 3},          {"plain_text", true},   {"scheduler", "euler"}};
+    for (const auto& [name, value] : usual.items()) {
+      if (!options.contains(name)) options[name] = value;
+    }
+    auto made = sample_job(options, "the request");
+    made.scene_json = scene;
+    return made;
+  }
+
+  static std::string refusal(const SampleJob& job) {
+    return message_of(ErrorKind::kUsage, [&] { check_files(job); });
+  }
+
+  /// What is said while it is painted.
+  static std::vector<std::string> talk(const SampleJob& job) {
+    std::vector<std::string> heard;
+    run(job, {.log = [&](log::Level level, std::string_view text) {
+          if (level == log::Level::kWarning) heard.emplace_back(text);
+        }});
+    return heard;
+  }
+
+  static Json with_regions(const Json& regions, const std::string& prompt = "a cat") {
+    return {{"prompt", prompt}, {"regions", regions}};
+  }
+
+  const Json half_ = {0, 0, 1, 0.5};
+  TempDir folder_;
+};
+
+TEST_F(IdleOptions, ASubjectThatStandsInNoPromptIsRefused) {
+  const auto dog = with_regions({{{"subject", "dog"}, {"box", half_}}});
+  const auto said = AllOf(HasSubstr("region 1"), HasSubstr("\"dog\" does not stand in the prompt"));
+  EXPECT_THAT(refusal(job({}, dog)), said);
+  EXPECT_THAT(
+      refusal(job({}, with_regions({{{"subject", "dog"}, {"prompt", "b"}, {"box", half_}}}))),
+      said);
+  check_files(job({}, with_regions({{{"subject", "cat"}, {"box", half_}}})));
+  check_files(job({}, with_regions({{{"subject", "dog"}, {"prompt", "a dog"}, {"box", half_}}})));
+  auto rooted = dog;
+  rooted["root_prompt"] = "a dog";
+  check_files(job({}, rooted));
+}
+
+TEST_F(IdleOptions, ASubjectStandsInTheTextOfEachPicture) {
+  const auto scene = with_regions({{{"subject", "dog"}, {"box", half_}}}, "a {dog|cat}");
+  EXPECT_THAT(refusal(job({{"plain_text", false}, {"count", 20}}, scene)),
+              HasSubstr("\"dog\" does not stand in the prompt \"a cat\""));
+  const auto colours = with_regions({{{"subject", "red cat"}, {"box", half_}}}, "a {red|red} cat");
+  check_files(job({{"plain_text", false}, {"count", 20}}, colours));
+}
+
+TEST_F(IdleOptions, ARecordedSceneIsPaintedAsItWas) {
+  auto recorded = job({}, with_regions({{{"subject", "dog"}, {"box", {0, 0, 1, 1}}},
+                                        {{"prompt", "b"}, {"background", true}}}));
+  recorded.from = "recorded.png";
+  recorded.sample.sampler.compose = region::Compose::kOwn;
+  check_files(recorded);
+  recorded.prompt = "a cat";
+  EXPECT_THAT(refusal(recorded), HasSubstr("\"dog\" does not stand"));
+}
+
+TEST_F(IdleOptions, ABackgroundOfNothingIsRefused) {
+  const Json sand = {{"prompt", "b"}, {"background", true}};
+  const auto behind = [&](const Json& box, double feather) {
+    return with_regions({{{"prompt", "a"}, {"box", box}, {"feather", feather}}, sand});
+  };
+  const auto said = HasSubstr("region 2 \"b\" is the background and covers no pixel");
+  for (const double feather : {0.0, 3.0, 8.0}) {
+    EXPECT_THAT(refusal(job({}, behind({0, 0, 1, 1}, feather))), said) << feather;
+  }
+  const auto halves = with_regions(
+      {{{"prompt", "a"}, {"box", half_}}, {{"prompt", "c"}, {"box", {0, 0.5, 1, 1}}}, sand});
+  EXPECT_THAT(refusal(job({}, halves)), HasSubstr("region 3 \"b\""));
+  check_files(job({}, behind(half_, 0.0)));
+}
+
+TEST_F(IdleOptions, ARegionThatIsAllEdgeIsNotPaintedAgain) {
+  const auto scene = with_regions({{{"prompt", "a"}, {"box", {0, 0, 0.25, 0.25}}}});
+  auto redone = job({{"init", at("grey.png")}, {"redo_region", "1"}, {"mask_feather", 64}}, scene);
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { run(redone); }),
+              AllOf(HasSubstr("region \"1\""), HasSubstr("--mask-feather")));
+  redone.sample.pictures.mask_feather = 0;
+  run(redone);
+}
+
+TEST_F(IdleOptions, APictureGrowsToTheCanvasThatIsAskedFor) {
+  Json grown = {{"init", at("grey.png")}, {"grow", {0, 0, 16, 0}}};
+  const auto said = [](const std::string& canvas) {
+    return AllOf(HasSubstr("grows to 32 x 16 pixels"), HasSubstr("asked for is " + canvas),
+                 HasSubstr("ask for 32 x 16"));
+  };
+  check_files(job(grown));
+  for (const auto& [width, canvas] : {std::pair{16, "16 x 16"}, {24, "24 x 16"}, {8, "8 x 16"}}) {
+    auto options = grown;
+    options["width"] = width;
+    EXPECT_THAT(refusal(job(options)), said(canvas));
+    const Json scene = {{"prompt", "a cat"}, {"height", 16}, {"width", width}};
+    EXPECT_THAT(refusal(job(grown, scene)), said(canvas));
+  }
+  check_files(job(grown, {{"prompt", "a cat"}, {"height", 16}, {"width", 32}}));
+  grown["height"] = grown["width"] = 32;  // the picture is resized where that stretches nothing
+  grown["grow"] = {0, 0, 16, 16};
+  check_files(job(grown));
+}
+
+TEST_F(IdleOptions, ConceptsActInRegionsWhereThereAreBoth) {
+  const Json concept_file = {at("cat.safetensors")};
+  const Json word = {{"prompt", "a <cat1>"}};
+  const auto in_region = with_regions({{{"prompt", "a <cat1>"}, {"box", half_}}});
+  for (const char* compose : {"own", "text", "layers"}) {
+    const auto name = std::string("--compose ") + compose;
+    EXPECT_THAT(refusal(job({{"compose", compose}})),
+                AllOf(HasSubstr(name), HasSubstr("--concept")));
+    EXPECT_THAT(refusal(job({{"compose", compose}, {"concept", concept_file}}, word)),
+                AllOf(HasSubstr(name), HasSubstr("no regions")));
+    check_files(job({{"compose", compose}, {"concept", concept_file}}, in_region));
+  }
+  for (const char* compose : {"switch", "composite"}) {
+    EXPECT_THAT(refusal(job({{"compose", compose}})), HasSubstr("--concept"));
+    check_files(job({{"compose", compose}, {"concept", concept_file}}, word));
+  }
+}
+
+TEST_F(IdleOptions, WhatOthersGiveAlongIsSaid) {
+  EXPECT_THAT(talk(job({})), IsEmpty());
+  const auto says = [](const std::string& text) { return Contains(HasSubstr(text)); };
+  EXPECT_THAT(talk(job({{"sigmas", "karras"}, {"spacing", "trailing"}})),
+              says("--spacing trailing changes nothing"));
+  EXPECT_THAT(talk(job({{"spacing", "trailing"}})), IsEmpty());
+  EXPECT_THAT(talk(job({{"list_keys", true}})), says("--list-keys is of concept files"));
+  EXPECT_THAT(talk(job({{"allow_unexpected", true}})), says("--allow-unexpected is of"));
+  EXPECT_THAT(talk(job({}, {{"prompt", "a"}, {"overlap", "front"}, {"isolate", true}})),
+              says("\"overlap\", \"isolate\""));
+  EXPECT_THAT(talk(job({}, {{"prompt", "a"}, {"base_ratio", 0.1}})), says("\"base_ratio\""));
+}
+
+TEST_F(IdleOptions, GuidanceThatIsNeverOrAlwaysOnIsSaid) {
+  const auto says = [](const std::string& text) { return Contains(HasSubstr(text)); };
+  EXPECT_THAT(talk(job({{"guidance_end", 1000}})), says("guidance is never on"));
+  EXPECT_THAT(talk(job({{"guidance_start", 0.001}})), says("guidance is never on"));
+  EXPECT_THAT(talk(job({{"guidance_start", 1000}})), says("guidance is on from the beginning"));
+  EXPECT_THAT(talk(job({{"guidance_start", 5}, {"guidance_end", 0.1}})), IsEmpty());
+  const Json with_negative = {{"prompt", "a"}, {"negative_prompt", "b"}};
+  const Json in_region =
+      with_regions({{{"prompt", "a"}, {"negative_prompt", "b"}, {"box", half_}}});
+  for (const auto& scene : {with_negative, in_region}) {
+    EXPECT_THAT(talk(job({{"guidance_scale", 1}}, scene)), says("the negative prompt is not used"));
+    EXPECT_THAT(talk(job({{"guidance_scale", 2}}, scene)), IsEmpty());
+  }
+}
+
+TEST_F(IdleOptions, ListsForAdaptersNeedOne) {
+  const std::vector<std::pair<std::string, Json>> lists = {{"adapter_weight", {2}},
+                                                           {"adapter_start", {0.5}},
+                                                           {"adapter_end", {0.5}},
+                                                           {"condition", {at("grey.png")}}};
+  for (const auto& [name, value] : lists) {
+    EXPECT_THAT(message_of(ErrorKind::kUsage,
+                           [&] {
+                             check(job({{name, value}}));
+                           }),
+                AllOf(HasSubstr("there is none"), HasSubstr("--adapter FILE")))
+        << name;
+  }
+}
+
+TEST_F(IdleOptions, PromptsNameFilesOfTheLoraFolder) {
+  EXPECT_FALSE(names_loras(job({})));
+  EXPECT_FALSE(names_loras(job({}, {{"prompt", "a <lora:b:1>"}})));  // plain text
+  EXPECT_TRUE(names_loras(job({{"plain_text", false}}, {{"prompt", "a <lora:b:1>"}})));
+  EXPECT_TRUE(names_loras(job({{"plain_text", false}, {"prompt", "<lora:b>"}})));
+}
+
+}  // namespace
+}  // namespace mos::jobs
