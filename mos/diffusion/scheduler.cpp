@@ -69,7 +69,7 @@ void check_options(const FoundScheduler& found, const SchedulerOptions& options)
     refuse(fmt::format("{} has no eta: use ddim, or leave eta at 0",
                        *entry.class_name == '\0' ? entry.name : entry.class_name));
   }
-  if (!options.sigmas.empty() && *entry.method == '\0') {
+  if (!options.sigmas.empty() && !entry.has_sigmas()) {
     refuse(
         fmt::format("{} walks the model's own timesteps and has no sigmas; leave out sigmas = "
                     "{}, or take another scheduler, say euler",
@@ -106,7 +106,7 @@ std::unique_ptr<Scheduler> make_sigma_scheduler(const FoundScheduler& found,
   const bool has_own = name == "euler" || name == "dpm++" || name == "dpm++2m_sde" || name == "lcm";
   // diffusers' SDE has no η below 1.
   const bool is_sde = name == "dpm++2m_sde" && options.ancestral_eta.value_or(1.0) != 1.0;
-  if (*entry.method == '\0' || (sigmas.empty() && has_own && !is_sde)) return nullptr;
+  if (!entry.has_sigmas() || (sigmas.empty() && has_own && !is_sde)) return nullptr;
   SigmaMethodOptions how;
   how.eta = options.ancestral_eta.value_or(1.0);
   how.bh1 = found.bh1;

@@ -154,7 +154,7 @@ std::optional<FoundScheduler> find_scheduler(std::string_view name) {
   if (auto found = without_sigmas(name)) return found;
   const auto halves = halves_of(name);
   auto found = halves ? without_sigmas(halves->name) : std::nullopt;
-  if (!found || *found->entry->method == '\0') return std::nullopt;
+  if (!found || !found->entry->has_sigmas()) return std::nullopt;
   found->sigmas = halves->sigmas;
   return found;
 }
@@ -220,7 +220,7 @@ std::string scheduler_list() {
       "automatic", "Automatic", "what A1111 takes for that scheduler");
   std::vector<std::string> without;
   for (const auto& entry : scheduler_table()) {
-    if (*entry.method == '\0') without.emplace_back(entry.name);
+    if (!entry.has_sigmas()) without.emplace_back(entry.name);
   }
   return text + fmt::format("{}.\n", fmt::join(without, ", "));
 }

@@ -17,6 +17,9 @@ struct SchedulerName {
   const char* method;      ///< On sigmas, see make_sigma_method; empty: it has none.
   const char* automatic;   ///< The sigmas that A1111 takes by itself.
   const char* about;
+
+  /// Whether it walks noise levels of its own choice; the others walk whole timesteps.
+  bool has_sigmas() const { return *method != '\0'; }
 };
 
 const std::vector<SchedulerName>& scheduler_table();

@@ -11,22 +11,21 @@
 namespace mos::region {
 namespace {
 
-using A1111Fields = std::map<std::string, std::string>;
-
 constexpr const char *kSampler = "Sampler", *kSchedule = "Schedule type";
 constexpr const char *kEta = "Eta", *kEtaDdim = "Eta DDIM";
 constexpr const char *kVariant = "UniPC variant", *kOrder = "UniPC order";
 constexpr const char* kUniPcOrder = "2";  // ours
 
-std::string a1111_field(const A1111Fields& fields, const char* key, const char* usual) {
-  const auto found = fields.find(key);
-  return found == fields.end() ? usual : found->second;
+/// Whether A1111's Eta is of `found`: TCD's gamma, our other use of ancestral_eta, has no name
+/// there.
+bool has_a1111_eta(const diffusion::FoundScheduler& found) {
+  return found.adds_noise() && found.name() != "tcd";
 }
 
 /// A1111's UniPC is bh1 of third order unless it says otherwise.
 void take_unipc(const A1111Fields& fields, ForeignRecord& record) {
-  const auto variant = a1111_field(fields, kVariant, "bh1");
-  const auto order = a1111_field(fields, kOrder, "3");
+  const auto variant = field_of(fields, kVariant, "bh1");
+  const auto order = field_of(fields, kOrder, "3");
   if (variant != "bh2") record.options.scheduler = "uni_pc";
   if (variant != "bh1" && variant != "bh2") {
     record.left_out.push_back(fmt::format("{} {} is not here; bh1 is taken", kVariant, variant));
@@ -42,13 +41,12 @@ void take_eta(const std::string& key, const std::string& value, ForeignRecord& r
   auto& options = record.options;
   const auto found = diffusion::find_scheduler(options.scheduler);
   const bool is_ddim = found && found->name() == "ddim";
-  const bool is_noisy = found && found->adds_noise() && found->name() != "tcd";
   const auto eta = number_in<double>(value);
   if (!eta || !(*eta >= 0.0 && *eta <= 1.0)) {
     record.left_out.push_back(fmt::format("{} is \"{}\", expected 0 to 1", key, value));
   } else if (is_ddim) {
     options.eta = *eta;
-  } else if (is_noisy && key == kEta) {
+  } else if (found && has_a1111_eta(*found) && key == kEta) {
     options.sampler.ancestral_eta = *eta;
   } else {
     record.left_out.push_back(
@@ -106,8 +104,8 @@ std::string a1111_sampler_extras(const SampleOptions& options) {
   if (!found) return "";
   std::string text;
   const double fresh = options.sampler.ancestral_eta;
-  const bool is_noisy = found->adds_noise() && found->name() != "tcd";
-  if (is_noisy && fresh != -1.0 && fresh != 1.0) text += fmt::format(", {}: {}", kEta, fresh);
+  if (has_a1111_eta(*found) && fresh != -1.0 && fresh != 1.0)
+    text += fmt::format(", {}: {}", kEta, fresh);
   if (options.eta != 0.0) text += fmt::format(", {}: {}", kEtaDdim, options.eta);
   if (std::string(found->entry->name) == "unipc") {
     text +=

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <map>
 #include <string>
 
-#include "mos/region/foreign_record.h"
+#include "mos/region/foreign_options.h"
 
 /// What A1111's line of options says about the sampler: its name, schedule, variant and eta.
 namespace mos::region {
@@ -12,7 +11,7 @@ namespace mos::region {
 bool is_a1111_sampling(const std::string& key);
 
 /// Reads them from `fields`, all of A1111's line by key. Says in `left_out` what is not here.
-void take_a1111_sampling(const std::map<std::string, std::string>& fields, ForeignRecord& record);
+void take_a1111_sampling(const A1111Fields& fields, ForeignRecord& record);
 
 /// The sampler and the schedule that paint with `options`: "Sampler: Euler a, Schedule type: …".
 std::string a1111_sampler(const SampleOptions& options);

@@ -24,6 +24,12 @@ bool is_even(const std::string& name) {
 
 }  // namespace
 
+std::string field_of(const A1111Fields& fields, const std::string& key,
+                     const std::string& fallback) {
+  const auto found = fields.find(key);
+  return found == fields.end() ? fallback : found->second;
+}
+
 void take_scheduler(const std::string& name, ForeignRecord& record) {
   auto& options = record.options;
   const auto found = diffusion::find_scheduler(name);
@@ -37,7 +43,7 @@ void take_scheduler(const std::string& name, ForeignRecord& record) {
     return;
   }
   options.scheduler = found->name();
-  options.sampler.sigmas = *found->entry->method == '\0' ? "" : "automatic";
+  options.sampler.sigmas = found->entry->has_sigmas() ? "automatic" : "";
   if (!found->sigmas.empty()) options.sampler.sigmas = found->sigmas;
 }
 
@@ -45,7 +51,7 @@ void take_sigmas(const std::string& name, ForeignRecord& record) {
   auto& sigmas = record.options.sampler.sigmas;
   const auto& scheduler = record.options.scheduler;
   const auto found = diffusion::find_scheduler(scheduler);
-  if (!found || *found->entry->method == '\0') {
+  if (!found || !found->entry->has_sigmas()) {
     if (is_even(name)) return;
     record.left_out.push_back(
         fmt::format("the schedule {}: {} walks the model's own timesteps", name, scheduler));

@@ -13,6 +13,13 @@
 /// What the readers of other programs' records share: options under their names there.
 namespace mos::region {
 
+/// A1111's line of options, by their names.
+using A1111Fields = std::map<std::string, std::string>;
+
+/// What `fields` say of `key`, or `fallback`.
+std::string field_of(const A1111Fields& fields, const std::string& key,
+                     const std::string& fallback);
+
 /// `text` as the number of `field`, or a sentence in `record.left_out`.
 template <typename T>
 void take_number(const std::string& text, T& field, const std::string& key, ForeignRecord& record) {
@@ -44,6 +51,6 @@ double region_weight(double weight, const std::string& prompt, ForeignRecord& re
 
 /// Regions of Forge Couple, which `fields` of A1111's line of options describe, from the lines of
 /// the record's prompt. Says in `left_out` what has no place here.
-void take_forge_couple(const std::map<std::string, std::string>& fields, ForeignRecord& record);
+void take_forge_couple(const A1111Fields& fields, ForeignRecord& record);
 
 }  // namespace mos::region

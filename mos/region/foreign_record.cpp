@@ -134,7 +134,7 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
   record.options.sampler.noise = "a1111";
   record.options.sampler.sigmas = "";
   const auto fields = split_fields(std::string_view(text).substr(steps));
-  std::map<std::string, std::string> by_key;
+  A1111Fields by_key;
   for (const auto& [key, value] : fields) {
     take_field(key, value, record);
     by_key[key] = value;

@@ -12,12 +12,9 @@
 namespace mos::region {
 namespace {
 
-using CoupleFields = std::map<std::string, std::string>;
-
-std::string field_of(const CoupleFields& fields, const std::string& name,
-                     const std::string& fallback) {
-  const auto found = fields.find("forge_couple_" + name);
-  return found == fields.end() ? fallback : found->second;
+std::string couple_field(const A1111Fields& fields, const std::string& name,
+                         const std::string& fallback) {
+  return field_of(fields, "forge_couple_" + name, fallback);
 }
 
 /// The parts of the prompt between separators that have something in them.
@@ -33,8 +30,9 @@ std::vector<std::string> lines_of(const std::string& prompt, const std::string& 
 }
 
 /// What divides the prompt, as it is read there: in version 4 with escapes, of which \t is a space.
-std::string separator_of(const CoupleFields& fields) {
-  const auto given = replaced(replaced(field_of(fields, "separator", ""), "\\n", "\n"), "\\t", " ");
+std::string separator_of(const A1111Fields& fields) {
+  const auto given =
+      replaced(replaced(couple_field(fields, "separator", ""), "\\n", "\n"), "\\t", " ");
   return trimmed(given).empty() ? "\n" : given;
 }
 
@@ -45,8 +43,8 @@ void begin_regions(ForeignRecord& record) {
 }
 
 /// Equal tiles side by side, or one below the other; a background line stands in all of them.
-void take_basic(const CoupleFields& fields, std::vector<std::string> lines, ForeignRecord& record) {
-  const auto background = field_of(fields, "background", "None");
+void take_basic(const A1111Fields& fields, std::vector<std::string> lines, ForeignRecord& record) {
+  const auto background = couple_field(fields, "background", "None");
   const std::size_t needed = background == "None" ? 2 : 3;
   if (lines.size() < needed) {
     record.left_out.push_back(
@@ -61,11 +59,12 @@ void take_basic(const CoupleFields& fields, std::vector<std::string> lines, Fore
     record.prompt = first ? lines.front() : lines.back();
     lines.erase(first ? lines.begin() : lines.end() - 1);
     double weight = 0.5;  // theirs
-    take_number(field_of(fields, "background_weight", "0.5"), weight, "background weight", record);
+    take_number(couple_field(fields, "background_weight", "0.5"), weight, "background weight",
+                record);
     weight = std::max(weight, 0.1);  // the least of it, there
     record.scene["base_ratio"] = weight / (1.0 + weight);
   }
-  const bool horizontal = field_of(fields, "direction", "Horizontal") == "Horizontal";
+  const bool horizontal = couple_field(fields, "direction", "Horizontal") == "Horizontal";
   const auto count = static_cast<double>(lines.size());
   auto regions = Json::array();
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -77,12 +76,12 @@ void take_basic(const CoupleFields& fields, std::vector<std::string> lines, Fore
 }
 
 /// Rows of x1, x2, y1, y2 and a weight, one for each line. One that covers all is the background.
-void take_advanced(const CoupleFields& fields, const std::vector<std::string>& lines,
+void take_advanced(const A1111Fields& fields, const std::vector<std::string>& lines,
                    ForeignRecord& record) {
   std::vector<std::vector<double>> rows;
   Json mapping;
   try {
-    mapping = parse_json(field_of(fields, "mapping", "[]"), "the mapping");
+    mapping = parse_json(couple_field(fields, "mapping", "[]"), "the mapping");
   } catch (const Error&) {
   }
   bool fits = assign_json(mapping, rows) && rows.size() == lines.size();
@@ -123,7 +122,7 @@ void take_advanced(const CoupleFields& fields, const std::vector<std::string>& l
 }
 
 /// Says which of Forge Couple's fields, or of the values of those that choose, are not known here.
-void name_unknown(const CoupleFields& fields, ForeignRecord& record) {
+void name_unknown(const A1111Fields& fields, ForeignRecord& record) {
   static const std::map<std::string, std::set<std::string>> known = {
       {"forge_couple", {}},
       {"forge_couple_mode", {}},  // said below
@@ -145,9 +144,9 @@ void name_unknown(const CoupleFields& fields, ForeignRecord& record) {
 
 }  // namespace
 
-void take_forge_couple(const CoupleFields& fields, ForeignRecord& record) {
+void take_forge_couple(const A1111Fields& fields, ForeignRecord& record) {
   name_unknown(fields, record);
-  const auto mode = field_of(fields, "mode", "Basic");
+  const auto mode = couple_field(fields, "mode", "Basic");
   const auto lines = lines_of(record.prompt, separator_of(fields));
   if (fields.at("forge_couple") == "ERROR") {
     record.left_out.push_back(
