@@ -6,6 +6,7 @@
 #include "mos/study/parts.h"
 #include "mos/study/preference.h"
 #include "mos/study/study.h"
+#include "terminal.h"
 
 namespace mos::app {
 namespace {
@@ -48,8 +49,8 @@ study::StudyOptions options_given(Flags& flags, const std::string& config) {
 
 void print_forecast(const study::Forecast& forecast, const Terminal& terminal) {
   for (const auto& [kind, count] : forecast.kinds) {
-    fmt::print("{:<8} {:>6} done {:>6} to be made, {} of them anew\n", kind, count.done,
-               count.missing, count.outdated);
+    fmt::print("{:<8} {:>6} done {:>6} to be made in about {}, {} of them anew\n", kind, count.done,
+               count.missing, duration_text(count.seconds), count.outdated);
   }
   terminal.tell_estimate(forecast.whole);
 }

@@ -36,14 +36,14 @@ log::Sink sink_for(ProgressStyle style) {
   };
 }
 
+}  // namespace
+
 std::string duration_text(double seconds) {
   const auto whole = std::llround(seconds);
   if (whole < 120) return fmt::format("{} s", whole);
   if (whole < 7200) return fmt::format("{} min", (whole + 30) / 60);
   return fmt::format("{:.1f} h", seconds / 3600.0);
 }
-
-}  // namespace
 
 Terminal::Terminal(ProgressStyle style) : style_(style), sink_(sink_for(style)) {}
 

@@ -24,6 +24,9 @@ constexpr auto choice_names(ProgressStyle) {
       {{"bar", ProgressStyle::kBar}, {"json", ProgressStyle::kJson}});
 }
 
+/// "40 s", "12 min", "3.1 h".
+std::string duration_text(double seconds);
+
 class Terminal {
  public:
   explicit Terminal(ProgressStyle style);
