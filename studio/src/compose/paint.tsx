@@ -140,7 +140,11 @@ export function PaintBar({ known }: { known: KnownConcept[] }) {
   const findings = checkScene(now, known);
   const errors = findings.filter((finding) => finding.kind === 'error');
   const running = ids.map((id) => all.get(id)).find((job) => job?.state === 'running');
-  useEffect(() => setProblem(''), [now, values]); // it was of another scene
+  useEffect(() => { // they were of another scene
+    setProblem('');
+    setCommand('');
+    setDryRun(0);
+  }, [now, values]);
   const start = async () => {
     setBusy(true);
     setProblem('');

@@ -98,7 +98,10 @@ function Start(props: TuningProps & { own: Job[]; onStarted: () => void }) {
   const [busy, setBusy] = useState(false);
   const [conflict, setConflict] = useState('');
   const stopped = stoppedRun(own);
-  useEffect(() => setConflict(''), [JSON.stringify(props.values)]);
+  useEffect(() => { // they were of other settings
+    setConflict('');
+    setEstimate(0);
+  }, [concept.name, JSON.stringify(props.values)]);
   /// The server looks at every picture first. That a checkpoint is in the way is asked, not reported.
   const begin = async (request: Partial<JobRequest>) => {
     setBusy(true);

@@ -1,7 +1,8 @@
 import type { Field } from './schema';
 
 /// Headings over options. A group begins with one option of the program's sequence and goes to where
-/// the next one begins, so that an option that is new stands among those that it came with.
+/// the next one begins, so that an option that is new stands among those that it came with. What comes
+/// before all of them belongs to the first.
 
 export type Group = [from: string, title: string];
 
@@ -21,9 +22,9 @@ export const kSampleGroups: Group[] = [
 ];
 
 export function grouped(fields: Field[], groups: Group[]): { title: string; fields: Field[] }[] {
-  const made = [{ title: '', fields: [] as Field[] }];
+  const made = [{ title: groups[0]?.[1] ?? '', fields: [] as Field[] }];
   for (const field of fields) {
-    const group = groups.find(([from]) => from === field.name);
+    const group = groups.slice(1).find(([from]) => from === field.name);
     if (group) made.push({ title: group[1], fields: [] });
     made.at(-1)!.fields.push(field);
   }

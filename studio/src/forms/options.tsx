@@ -3,7 +3,7 @@ import { useMemo, useState } from 'preact/hooks';
 import type { JsonSchema, Options } from '../api/types';
 import { IconButton, Labelled, Slider, Switch } from '../ui/kit';
 import { grouped, type Group } from './groups';
-import { fieldsOf, isChanged, textOf, valueOf, type Field } from './schema';
+import { fieldsOf, isChanged, isShare, kShareStep, textOf, valueOf, type Field } from './schema';
 
 /// Forms made of the server's description of options.
 
@@ -120,11 +120,10 @@ function Control(props: ControlProps) {
       </div>
     );
   }
-  const isShare = field.kind === 'number' && field.least === 0 && field.most === 1;
-  if (isShare) {
+  if (isShare(field, value)) {
     return (
       <div class="labelled">
-        <Slider label={field.label} value={Number(value ?? 0)} least={0} most={1} step={0.01} onChange={set} />
+        <Slider label={field.label} value={Number(value ?? 0)} least={0} most={1} step={kShareStep} onChange={set} />
         <div class="hint">{field.help}</div>
       </div>
     );

@@ -90,6 +90,21 @@ function numberOf(field: Field, text: string): number {
   return value;
 }
 
+export const kShareStep = 0.01;
+
+/// Whether a number is a share that a slider can show and give back: a learning rate is not, one step of
+/// the slider would be many times its usual value.
+export function isShare(field: Field, value: unknown): boolean {
+  if (field.kind !== 'number' || field.least !== 0 || field.most !== 1) return false;
+  const usual = Number(field.fallback ?? 0);
+  return (usual === 0 || usual >= 5 * kShareStep) && [usual, Number(value ?? 0)].every(isOnStep);
+}
+
+function isOnStep(value: number): boolean {
+  const steps = value / kShareStep;
+  return Math.abs(steps - Math.round(steps)) < 1e-6;
+}
+
 export function textOf(value: unknown): string {
   if (value === null || value === undefined) return '';
   return Array.isArray(value) ? value.join(', ') : String(value);

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
 import type { ConceptFile, Options } from '../api/types';
@@ -120,6 +120,8 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
   const [base, setBase] = useKept('together, base', '');
   const [result, setResult] = useKept<'model' | 'lora'>('together, result', 'model');
   const [estimate, setEstimate] = useState(0);
+  const asked = JSON.stringify([values, base, result, phrases, chosen.map((file) => file.path)]);
+  useEffect(() => setEstimate(0), [asked]); // it was of another fusion
   const clashes = clashesOf(chosen);
   const current = list.find((model) => model.path === base)?.path ?? list[0]?.path ?? '';
   const wordless = chosen.filter((file) => file.words.length === 0 && !phrases[file.path]?.trim());

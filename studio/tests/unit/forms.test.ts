@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { kFirstOptions, kOwnedOptions } from '../../src/compose/request';
 import { grouped, kFuseGroups, kSampleGroups, kTuneGroups } from '../../src/forms/groups';
-import { fieldsOf, givenOptions, isChanged, labelOf, textOf, valueOf } from '../../src/forms/schema';
+import { fieldsOf, givenOptions, isChanged, isShare, labelOf, textOf, valueOf } from '../../src/forms/schema';
 
 const schemaOf = (kind: string) =>
   JSON.parse(readFileSync(new URL(`../mock/schemas/${kind}.json`, import.meta.url), 'utf8'));
@@ -48,6 +48,17 @@ describe('fields', () => {
     expect(givenOptions(sample, { steps: 20, nonsense: 1 })).toEqual({ steps: 20 });
   });
 
+  it('are sliders only where those can show the value', () => {
+    for (const rate of ['text_rate', 'unet_rate', 'embedding_rate']) {
+      const field = named(tune, rate);
+      expect(isShare(field, field.fallback), rate).toBe(false);
+      expect(isShare({ ...field, fallback: 0.01 }, 0.01), rate).toBe(false); // as a base model may have it
+    }
+    const strength = named(sample, 'strength');
+    expect(isShare(strength, 0.6)).toBe(true);
+    expect(isShare(strength, 0.605)).toBe(false);
+  });
+
   it('are called as people read', () => {
     expect(labelOf('guidance_scale')).toBe('Guidance scale');
     expect(labelOf('vae_tile')).toBe('VAE tile');
@@ -63,5 +74,10 @@ describe('groups', () => {
       expect(made.map(({ title }) => title), kind).toEqual(groups.map(([, title]) => title));
       expect(made.flatMap((group) => group.fields)).toEqual(fields);
     }
+  });
+
+  it('have a heading also where what the first begins with is not there', () => {
+    const fields = tune.filter(({ name }) => name !== 'config');
+    expect(grouped(fields, kTuneGroups).map(({ title }) => title)).toEqual(kTuneGroups.map(([, title]) => title));
   });
 });
