@@ -14,7 +14,7 @@ StudyOptions complete_options(StudyOptions o) {
   fill(o.prompts_each, 20, 3);  // as in the paper
   fill(o.pictures, 8, 4);
   fill(o.tune_seeds, 3, 1);
-  fill(o.steps, 30, 20);
+  fill(o.steps, 30, 16);
   if (o.parts.empty()) {
     o.parts = o.quick ? std::vector<std::string>{"table1", "table2a", "regions"} : part_names();
   }

@@ -28,9 +28,9 @@ struct StudyOptions {
   std::int64_t prompts_each = 0;   ///< For each concept; 0: 20, of a quick study 3.
   std::int64_t pictures = 0;       ///< For each prompt; 0: 8, of a quick study 4.
   std::int64_t tune_seeds = 0;     ///< Tunings of tables 1 and 2; 0: 3, of a quick study 1.
-  std::int64_t tune_steps = 0;     ///< 0: what method and base say; of a quick study at most 150.
+  std::int64_t tune_steps = 0;     ///< 0: what method and base say; of a quick study at most 100.
   std::string method = "ed_lora";  ///< What is merged.
-  std::int64_t steps = 0;          ///< Of denoising; 0: 30, of a quick study 20.
+  std::int64_t steps = 0;          ///< Of denoising; 0: 30, of a quick study 16.
   double guidance_scale = 2.5;
   std::string scheduler = "dpm++";
   std::uint64_t seed = 7;   ///< Of the first picture of each prompt, and of the first tuning.
@@ -59,10 +59,10 @@ void describe(Visitor& visit, StudyOptions& o) {
   visit("pictures", o.pictures, "pictures for each prompt (0: 8, quick 4)", between(0, 1024));
   visit("tune_seeds", o.tune_seeds, "tunings of each concept, tables 1 and 2a (0: 3, quick 1)",
         between(0, 100));
-  visit("tune_steps", o.tune_steps, "steps of tuning (0: what base and method say, quick 150)",
+  visit("tune_steps", o.tune_steps, "steps of tuning (0: what base and method say, quick 100)",
         count_of(0, kMostSteps));
   visit("method", o.method, "the way of tuning whose merges are compared");
-  visit("steps", o.steps, "denoising steps (0: 30, quick 20)", between(0, 1000));
+  visit("steps", o.steps, "denoising steps (0: 30, quick 16)", between(0, 1000));
   visit("guidance_scale", o.guidance_scale, "classifier-free guidance", between(0, 100));
   visit("scheduler", o.scheduler, "the sampler: dpm++, euler, ddim and others");
   visit("seed", o.seed, "of the first picture of each prompt, and of the first tuning");

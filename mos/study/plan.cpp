@@ -16,7 +16,7 @@ namespace mos::study {
 
 namespace {
 
-constexpr std::int64_t kQuickTuneSteps = 150;
+constexpr std::int64_t kQuickTuneSteps = 100;
 
 /// The complete options of a merge, as its record has them.
 Json merge_options(const ModelSpec& spec, std::uint64_t seed) {

@@ -66,7 +66,7 @@ TEST(Plan, OfAQuickStudyMakesEachThingOnce) {
   EXPECT_EQ(all.plan.paintings().size(), (1 + 4 + 5) * 3 * 3);
   EXPECT_EQ(all.plan.measures().size(), all.plan.paintings().size());
   for (const auto& [key, cell] : all.plan.tunings()) {
-    EXPECT_LE(cell.options.optimiser.steps, 150);
+    EXPECT_LE(cell.options.optimiser.steps, 100);
   }
 }
 

@@ -78,7 +78,6 @@ function textOf(bytes: ArrayBuffer): string {
 }
 
 export async function addDropped(name: string, dropped: Dropped) {
-  if (dropped.pictures.length + dropped.loose.length + dropped.leftOut.length === 0) return; // a name alone
   await attempt(async () => {
     const concept = await api.concept(name);
     const taken = new Set(concept.pictures.map((picture) => picture.name));
@@ -107,7 +106,7 @@ function summaryOf(name: string, count: Adding['count']): string {
   const parts = (['picture', 'mask', 'caption'] as const)
     .filter((what) => count[what] > 0)
     .map((what) => `${count[what]} ${what}${count[what] === 1 ? '' : 's'}`);
-  if (parts.length === 0) return `Nothing came into ${name}.`;
+  if (parts.length === 0) return `No picture, mask or caption came into ${name}.`;
   const list = parts.length > 1 ? `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}` : parts[0]!;
   return `${list} ${list.startsWith('1 ') && parts.length === 1 ? 'is' : 'are'} in ${name}.`;
 }

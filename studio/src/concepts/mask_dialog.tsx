@@ -65,7 +65,7 @@ export function MaskDialog(props: { concept: string; picture: ConceptPicture; on
   };
   return (
     <Dialog
-      title={`Mask of ${picture.name}`} wide onClose={props.onClose}
+      title={`Mask of ${picture.name}`} wide onClose={props.onClose} unsaved={canUndo && 'What was painted is not saved.'}
       actions={
         <>
           {picture.mask && <Button kind="danger" onClick={() => void remove()}>Remove the mask</Button>}

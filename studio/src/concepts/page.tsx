@@ -211,7 +211,7 @@ function NewConcept(props: { dropped: Dropped; current: string; onClose: () => v
   const make = () =>
     run(async () => {
       await api.newConcept({ ...settings, name: tidy, class_word: className.trim() });
-      await addDropped(tidy, dropped);
+      if (dropped !== kNothing) await addDropped(tidy, dropped);
       props.onMade(tidy);
     });
   const addToCurrent = () => {

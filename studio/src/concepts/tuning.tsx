@@ -6,7 +6,7 @@ import { kTuneGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { withDefaults } from '../forms/schema';
 import { ProgressBar, stageOf, StateTag, timeLeft } from '../queue/dock';
-import { attempt, capabilities, jobs, models, addJob } from '../state';
+import { attempt, capabilities, jobs, models, addJob, say } from '../state';
 import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
@@ -220,6 +220,18 @@ const kActions: { name: string; label: string; icon: IconName }[] = [
   { name: 'repeat', label: 'Repeat', icon: 'repeat' },
 ];
 
+/// What is done at the next step says so at once.
+const kAsked: Record<string, string> = {
+  pause: 'It pauses after the step that it is at.',
+  save: 'Its steps are saved after the one that it is at.',
+  sample: 'Sample pictures come after the step that it is at.',
+};
+
+/// A paused run keeps the places of what it cannot do: under the mouse that paused it no other button appears.
+function actionsOf({ can }: Job) {
+  return kActions.filter(({ name }) => can.includes(name) || (can.includes('resume') && (name === 'save' || name === 'sample')));
+}
+
 const kCurveMilliseconds = 4000;
 
 interface RunProps {
@@ -241,7 +253,11 @@ function Run({ job, number, classWord, onStarted, onSettings }: RunProps) {
   }, [job.id, job.state]);
   const list = useStore(models);
   const told = useStore(capabilities);
-  const act = (action: string) => attempt(async () => void (await api.act(job.id, action)));
+  const act = (action: string) =>
+    attempt(async () => {
+      await api.act(job.id, action);
+      if (kAsked[action]) say(kAsked[action]);
+    });
   const anew = () =>
     attempt(async () => {
       addJob(await api.repeat(job.id, { fresh: true }));
@@ -254,12 +270,12 @@ function Run({ job, number, classWord, onStarted, onSettings }: RunProps) {
         <StateTag job={job} />
         <span class="soft">{job.state === 'running' && [stageOf(job), timeLeft(job)].filter(Boolean).join(' · ')}</span>
         <span class="grow" />
-        {kActions.filter(({ name }) => job.can.includes(name)).map(({ name, label, icon }) => (
-          <Button key={name} class="small" icon={icon} onClick={() => void act(name)}>{label}</Button>
-        ))}
         {job.state !== 'running' && job.state !== 'queued' && (
           <Button class="small" icon="undo" title="What this run was started with, into the form" onClick={onSettings}>Use its settings</Button>
         )}
+        {actionsOf(job).map(({ name, label, icon }) => (
+          <Button key={name} class="small" icon={icon} disabled={!job.can.includes(name)} onClick={() => void act(name)}>{label}</Button>
+        ))}
       </div>
       {job.state === 'running' && <ProgressBar job={job} />}
       {isInTheWay(job) && (

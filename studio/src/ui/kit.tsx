@@ -203,29 +203,54 @@ export function MenuItem(props: { icon?: IconName; keys?: string; danger?: boole
 }
 
 /// A dialog over the page; the browser keeps the focus inside.
+/// Closed by Escape, a press beside it or its button; where something would be `unsaved`, only after a question.
 export function Dialog(props: {
   title: string;
   onClose: () => void;
+  unsaved?: string | false; ///< What closing would lose: "The strokes are not saved."
   wide?: boolean;
   children: ComponentChildren;
   actions?: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const [asks, setAsks] = useState(false);
+  const pressedBeside = useRef(false); // a stroke that ends beside the dialog is no press there
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  const leave = () => {
+    if (props.unsaved) setAsks(true);
+    else props.onClose();
+  };
+  const onCancel = (event: Event) => {
+    event.preventDefault();
+    leave();
+  };
+  const onClose = () => { // by a second Escape, which a browser lets nobody prevent
+    if (props.unsaved) dialog.current?.showModal();
+    leave();
+  };
   return (
     <dialog
       ref={dialog} class={props.wide ? 'dialog wide' : 'dialog'} aria-label={props.title}
-      onClose={props.onClose}
-      onClick={(event) => event.target === dialog.current && props.onClose()}
+      onCancel={onCancel} onClose={onClose}
+      onPointerDown={(event) => { pressedBeside.current = event.target === dialog.current; }}
+      onClick={(event) => event.target === dialog.current && pressedBeside.current && leave()}
     >
       <header>
         <h2>{props.title}</h2>
-        <IconButton icon="close" label="Close" onClick={props.onClose} />
+        <IconButton icon="close" label="Close" onClick={leave} />
       </header>
       <div class="dialog-body">{props.children}</div>
-      {props.actions && <footer>{props.actions}</footer>}
+      {asks && props.unsaved ? (
+        <footer role="group" aria-label={props.unsaved}>
+          <span class="grow">{props.unsaved}</span>
+          <Button kind="danger" onClick={props.onClose}>Discard</Button>
+          <Button kind="primary" onClick={() => setAsks(false)}>Go on</Button>
+        </footer>
+      ) : (
+        props.actions && <footer>{props.actions}</footer>
+      )}
     </dialog>
   );
 }

@@ -64,6 +64,26 @@ test('a mask is painted by keyboard', async ({ page }) => {
   await expect(page.getByRole('dialog')).toHaveCount(0);
 });
 
+test('a painted mask is not lost to a slip', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Mask of 00' });
+  const paper = (await page.getByLabel('Mask', { exact: true }).boundingBox())!;
+  await page.mouse.move(paper.x + 60, paper.y + 60);
+  await page.mouse.down();
+  await page.mouse.move(2, 2, { steps: 4 }); // ends beside the dialog
+  await page.mouse.up();
+  for (const slip of [() => page.mouse.click(2, 2), () => page.keyboard.press('Escape'), () => page.getByRole('button', { name: 'Close' }).click()]) {
+    await slip();
+    await expect(dialog.getByText('What was painted is not saved.')).toBeVisible();
+    await dialog.getByRole('button', { name: 'Go on', exact: true }).click();
+    await expect(dialog.getByRole('button', { name: 'Save the mask' })).toBeEnabled();
+  }
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await expect(dialog).toBeHidden();
+});
+
 test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard');
   await dropOn(page, '.concepts', {
