@@ -39,7 +39,9 @@ std::string help_of_inspect() {
          "onto, and of a base model what can be used with it. Models, parts of models, LoRAs,\n"
          "embeddings, concepts, T2I-Adapters and ControlNets are known, in safetensors and in "
          "files of\n"
-         "torch.save, of which nothing is ever run.\n"
+         "torch.save, of which nothing is ever run. Values are not looked at: what uses a file "
+         "refuses\n"
+         "NaN and infinity.\n"
          "\n" +
          flag_help<Settings>();
 }

@@ -60,15 +60,11 @@ PeftConfigs scales_of(const io::TensorFile& file, const LoraCollector& lora) {
 }
 
 /// A LoRA below `base_model.model.` was written by PEFT, which never assumes a scale of 1.
-void warn_of_unknown_scale(const ConceptFile& file, const PeftConfigs& configs) {
-  const bool is_adapter = std::any_of(
-      file.keys.matched.begin(), file.keys.matched.end(),
-      [](const auto& use) { return use.key.find("base_model.model.") != std::string::npos; });
-  if (!is_adapter || !configs.empty()) return;
-  log::warn(
-      fmt::format("{} is a PEFT adapter without its adapter_config.json, which says the "
-                  "scale; 1 is assumed",
-                  file.origin));
+bool has_unknown_scale(const KeyReport& keys, const PeftConfigs& configs) {
+  return configs.empty() &&
+         std::any_of(keys.matched.begin(), keys.matched.end(), [](const auto& use) {
+           return use.key.find("base_model.model.") != std::string::npos;
+         });
 }
 
 void add_dialects(std::vector<std::string>& names, const LoraCollector& lora,
@@ -159,7 +155,12 @@ ConceptFile sort_concept_keys(const io::TensorFile& file) {
   words.finish(result.delta, result.keys);
   sort_words(result.delta, result.origin);
   add_dialects(result.dialects, lora, words);
-  warn_of_unknown_scale(result, configs);
+  if (has_unknown_scale(result.keys, configs)) {
+    result.doubts.push_back(
+        fmt::format("{} is a PEFT adapter without its adapter_config.json, which says the "
+                    "scale; 1 is assumed",
+                    result.origin));
+  }
   return result;
 }
 
@@ -172,6 +173,7 @@ ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
   auto file = sort_concept_keys(tensors);
   if (file.keys.matched.empty()) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);
+  for (const auto& doubt : file.doubts) log::warn(doubt);
   check_values(file);
   for (const auto& beside : companions_of(tensors)) {
     auto more = read_concept_file(beside, unexpected);

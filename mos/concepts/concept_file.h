@@ -25,6 +25,7 @@ struct ConceptFile {
   std::vector<std::string> dialects;  ///< "kohya LoRA", "A1111 embedding", …
   ConceptDelta delta;                 ///< Tensors alias the file, in the file's dtypes.
   KeyReport keys;
+  std::vector<std::string> doubts = {};  ///< What had to be assumed: sentences for people.
   /// Files beside it that belong to it and were read with it (see companions_of).
   std::vector<std::filesystem::path> companions = {};
 };

@@ -89,7 +89,7 @@ std::string network_type(const ConceptFile& file) {
   for (const auto& [network, updates] : file.delta.updates) {
     for (const auto& [layer, update] : updates) kinds.insert(network_of(update));
   }
-  if (kinds.empty()) return "embedding";
+  if (kinds.empty()) return file.delta.words.empty() ? "none that is whole" : "embedding";
   if (kinds.contains(kLoCon)) kinds.erase("LoRA");  // whose other layers are pairs like a LoRA's
   return fmt::format("{}", fmt::join(kinds, ", "));
 }
@@ -158,6 +158,7 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
   for (const auto& [key, why] : sorted.keys.unexpected) {
     report["problems"].push_back(fmt::format("{} ({})", key, why));
   }
+  for (const auto& doubt : sorted.doubts) report["problems"].push_back(doubt);
   const auto training = training_summary(file.metadata);
   if (!training.empty()) report["training"] = training;
   return report;

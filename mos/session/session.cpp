@@ -278,7 +278,7 @@ void check_words(const Session& session, const region::Scene& scene, bool plain_
       continue;
     }
     text::parse_weights(prompt);  // throws for what it cannot mean
-    for (const auto& sentence : text::foreign_syntax(prompt, /*plain_text=*/false)) {
+    for (const auto& sentence : text::foreign_syntax(prompt)) {
       if (said.insert(sentence).second) log::warn(sentence);
     }
   }

@@ -147,53 +147,45 @@ std::string_view escape(std::string_view prompt) {
   return kNone;
 }
 
-/// `lora:bear:0.8` as a value of --concept.
-std::string as_option(std::string_view tag) {
-  auto name = tag.substr(tag.find(':') + 1);
-  name.remove_suffix(1);
-  const auto colon = name.rfind(':');
-  if (colon == name.npos || !is_decimal(name.substr(colon + 1))) {
-    return fmt::format("{}.safetensors", name);
-  }
-  return fmt::format("{}.safetensors={}", name.substr(0, colon), name.substr(colon + 1));
-}
-
 struct Kind {
   std::string_view (*find)(std::string_view);
-  const char* advice;              ///< Behind "… is read as plain text".
-  bool is_always_foreign = false;  ///< Else only where prompts are plain text.
+  /// Behind "… is read as plain text" in a prompt; null: prompts know it.
+  const char* advice = nullptr;
 };
 constexpr std::array kKinds = {
-    Kind{embedding_tag, "; write the word alone and give its file with --concept", true},
-    Kind{trailing_factor, ", since words have no weights behind a bracket; write (words:1.4)",
-         true},
-    Kind{no_weight, ", since it ends in no weight; write (words:1.4)", true},
-    Kind{named_choice, ", since no lists of words are read; write {a|b}", true},
-    Kind{open_choice, ", since nothing closes its brace; write {a|b}", true},
-    Kind{weight, ", since words have no weights in plain text"},
-    Kind{change, ", since a prompt is the same in every step"},
-    Kind{choice, ", since nothing is drawn by chance in plain text"},
-    Kind{conjunction, "; what stands beside each other is best said with --regions or --scene",
-         true},
-    Kind{chunk_break, ", since a plain text has one chunk"},
-    Kind{escape, ", backslash included; brackets need none here"},
+    Kind{file_tag},
+    Kind{embedding_tag, "; write the word alone and give its file with --concept"},
+    Kind{trailing_factor, ", since words have no weights behind a bracket; write (words:1.4)"},
+    Kind{no_weight, ", since it ends in no weight; write (words:1.4)"},
+    Kind{named_choice, ", since no lists of words are read; write {a|b}"},
+    Kind{open_choice, ", since nothing closes its brace; write {a|b}"},
+    Kind{weight},
+    Kind{change},
+    Kind{choice},
+    Kind{conjunction, "; what stands beside each other is best said with --regions or --scene"},
+    Kind{chunk_break},
+    Kind{escape},
 };
 
 }  // namespace
 
-std::vector<std::string> foreign_syntax(std::string_view prompt, bool plain_text) {
+std::vector<std::string> foreign_syntax(std::string_view prompt) {
   std::vector<std::string> sentences;
-  if (const auto tag = file_tag(prompt); !tag.empty() && plain_text) {
-    sentences.push_back(fmt::format("{} is read as plain text; give the file with --concept {}",
-                                    tag, as_option(tag)));
-  }
   for (const auto& kind : kKinds) {
-    const auto part = kind.find(prompt);
-    if (!part.empty() && (plain_text || kind.is_always_foreign)) {
+    if (kind.advice == nullptr) continue;
+    if (const auto part = kind.find(prompt); !part.empty()) {
       sentences.push_back(fmt::format("{} is read as plain text{}", part, kind.advice));
     }
   }
   return sentences;
+}
+
+std::vector<std::string> prompt_syntax(std::string_view text) {
+  std::vector<std::string> parts;
+  for (const auto& kind : kKinds) {
+    if (const auto part = kind.find(text); !part.empty()) parts.emplace_back(part);
+  }
+  return parts;
 }
 
 }  // namespace mos::text

@@ -95,24 +95,28 @@ class ReachMeter {
   std::vector<std::int64_t> ids_;
 };
 
-/// What other programs would not read as plain words: the pictures, and an example.
-std::vector<std::string> foreign_parts(const ConceptDataset& dataset, const RunOptions& run) {
-  std::vector<std::string> names;
-  std::string example;
+/// What prompts would not read as words, which captions do: where, and each distinct part.
+std::vector<std::string> syntax_warnings(const ConceptDataset& dataset, const RunOptions& run) {
+  const auto sentence = [](const std::string& where, const std::vector<std::string>& parts) {
+    return fmt::format(
+        "{} {} read as plain text, since what is learned is words alone; leave out "
+        "what is none",
+        where, listed(parts) + (parts.size() == 1 ? " is" : " are"));
+  };
+  std::vector<std::string> names, parts, sentences;
   for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
-    const auto sentences = text::foreign_syntax(caption.text);
-    if (sentences.empty()) return;
-    if (names.empty()) example = sentences.front();
-    note(names, name);
+    for (const auto& part : text::prompt_syntax(caption.text)) {
+      note(names, name);
+      if (std::find(parts.begin(), parts.end(), part) == parts.end()) parts.push_back(part);
+    }
   });
-  std::vector<std::string> sentences;
   if (!names.empty()) {
-    sentences.push_back(fmt::format("in the captions of {}: {}", listed(names), example));
+    sentences.push_back(sentence(fmt::format("in the captions of {}:", listed(names)), parts));
   }
   for (const auto& prompt : run.preview_prompts) {
-    for (const auto& sentence : text::foreign_syntax(prompt)) {
-      sentences.push_back(fmt::format("in the preview prompt \"{}\": {}", prompt, sentence));
-    }
+    const auto own = text::prompt_syntax(prompt);
+    if (own.empty()) continue;
+    sentences.push_back(sentence(fmt::format("in the preview prompt \"{}\":", prompt), own));
   }
   return sentences;
 }
@@ -153,7 +157,7 @@ std::vector<std::string> weigh_captions(const ConceptDataset& dataset, const Tun
                             listed(lost), options.captions.shuffle ? "can stand" : "stands", most,
                             options.captions.shuffle ? ", or --shuffle false" : ""));
   }
-  auto warnings = foreign_parts(dataset, options.run);
+  auto warnings = syntax_warnings(dataset, options.run);
   if (!cut.empty()) {
     warnings.push_back(
         fmt::format("captions are longer than the {} tokens that the text encoder reads, and what "

@@ -86,9 +86,10 @@ printf '%s <TOK>' "$long" >$data/captions/00.txt
 refuses "a concept that is cut off" $exit_usage 'captions of 00.*77 tokens' "${check[@]}"
 refuses "before tuning too" $exit_usage 'captions of 00.*77 tokens' tune --data "$data" \
   --base "$tiny_base" --out output/a.safetensors
-printf 'a <TOK>, (snow:1.3)' >$data/captions/00.txt
-accepts "weights of other programs" "${check[@]}"
-says "are said" 'captions of 00: \(snow:1.3\) is read as plain text'
+printf 'a <TOK>, (snow:1.3) <lora:x:1>' >$data/captions/00.txt
+accepts "what is syntax in prompts" "${check[@]}"
+says "is said" 'captions of 00: <lora:x:1>, \(snow:1.3\) are read as plain text.*leave out'
+holds "without advice for painting" bash -c '! grep -q -e --concept' <<<"$err"
 
 # words
 fresh
