@@ -43,7 +43,7 @@ export function regionNode(region: Region, index: number, scene: Scene, look: Lo
   } else if (shape.kind === 'polygon') {
     group.add(new Line({ points: shape.points.flatMap(({ x, y }) => [x, y]), closed: true, ...style }));
   } else if (shape.kind === 'mask') {
-    group.add(maskNode(shape.file, shape.strokes, scene, color, look));
+    group.add(...maskNodes(shape.file, shape.strokes, scene, color, look));
   } else {
     group.add(backgroundNode(scene, color, look));
   }
@@ -51,20 +51,38 @@ export function regionNode(region: Region, index: number, scene: Scene, look: Lo
   return group;
 }
 
-function maskNode(file: string, strokes: Stroke[], scene: Scene, color: string, look: Look) {
-  const canvas = document.createElement('canvas');
-  canvas.width = scene.width;
-  canvas.height = scene.height;
-  const context = canvas.getContext('2d')!;
-  drawStrokes(context, strokes, color, file ? pictureOf(file) : undefined);
-  return new KonvaImage({
-    image: canvas,
-    width: scene.width,
-    height: scene.height,
-    opacity: look.shade === 'none' ? 0 : look.shade === 'outline' ? 0.18 : kMaskFill + (look.selected ? 0.1 : 0),
-    listening: false,
-    name: 'body',
-  });
+/// What is painted, and a line around it: over a picture of its own colours the tint alone is hard to see.
+function maskNodes(file: string, strokes: Stroke[], scene: Scene, color: string, look: Look) {
+  const painted = paperOf(scene);
+  drawStrokes(painted.getContext('2d')!, strokes, color, file ? pictureOf(file) : undefined);
+  const node = (image: HTMLCanvasElement, opacity: number, name: string) =>
+    new KonvaImage({ image, width: scene.width, height: scene.height, opacity, listening: false, name });
+  const opacity = look.shade === 'none' ? 0 : look.shade === 'outline' ? 0.18 : kMaskFill + (look.selected ? 0.1 : 0);
+  const body = node(painted, opacity, 'body');
+  return look.shade === 'none' ? [body] : [body, node(outlineOf(painted, (look.selected ? 2 : 1.25) / look.zoom), 1, 'outline')];
+}
+
+function paperOf({ width, height }: { width: number; height: number }): HTMLCanvasElement {
+  const paper = document.createElement('canvas');
+  paper.width = width;
+  paper.height = height;
+  return paper;
+}
+
+const kSides = 16;
+
+/// The rim of what is painted, `wide` pixels outwards: it widened, without itself.
+function outlineOf(painted: HTMLCanvasElement, wide: number): HTMLCanvasElement {
+  const rim = paperOf(painted);
+  const context = rim.getContext('2d')!;
+  const reach = Math.max(1, wide);
+  for (let side = 0; side < kSides; ++side) {
+    const angle = (2 * Math.PI * side) / kSides;
+    context.drawImage(painted, reach * Math.cos(angle), reach * Math.sin(angle));
+  }
+  context.globalCompositeOperation = 'destination-out';
+  context.drawImage(painted, 0, 0);
+  return rim;
 }
 
 /// A quiet frame: the background is what no other region covers.

@@ -104,7 +104,7 @@ function GalleryBar(props: {
         icon="star" filled={filter.starred} pressed={filter.starred} label="Only starred ones"
         onClick={() => props.onFilter({ ...filter, starred: !filter.starred })}
       />
-      <span class="soft wide-only" role="status">{props.total.toLocaleString()} pictures</span>
+      <span class="soft wide-only" role="status">{props.total.toLocaleString()} {props.total === 1 ? 'picture' : 'pictures'}</span>
       <span class="grow" />
       {ids.length > 0 && (
         <div class="row chosen-bar">
@@ -191,24 +191,26 @@ function Tile(props: {
 }) {
   const { picture, chosen } = props;
   const [gone, setGone] = useState(false);
+  const withShift = useRef(false);
   if (!picture) return <li class="tile blank" aria-hidden="true" />;
   const click = (event: MouseEvent) => {
     if (props.choosing || event.shiftKey || event.ctrlKey || event.metaKey) props.onToggle(event.shiftKey);
     else props.onOpen(picture.id);
   };
   const star = () => attempt(() => api.changePicture(picture.id, { starred: !picture.starred }));
+  const name = `picture ${props.index + 1}, ${picture.prompt || picture.path}`; // prompts may be the same
   return (
     <li class={chosen ? 'tile chosen' : 'tile'} aria-setsize={props.total} aria-posinset={props.index + 1}>
       <button class="tile-main" data-index={props.index} aria-label={picture.prompt || picture.path} onClick={click}>
         {gone ? <Gone /> : <img src={api.thumbnailUrl(picture.id)} alt="" loading="lazy" decoding="async" onError={() => setGone(true)} />}
       </button>
       <input
-        type="checkbox" aria-label={`Choose ${picture.prompt || picture.path}`} checked={chosen}
-        onClick={(event) => { event.preventDefault(); props.onToggle(event.shiftKey); }}
+        type="checkbox" aria-label={`Choose ${name}`} checked={chosen}
+        onClick={(event) => { withShift.current = event.shiftKey; }} onChange={() => props.onToggle(withShift.current)}
       />
       <IconButton
         class="small" icon="star" filled={picture.starred} pressed={picture.starred}
-        label={picture.starred ? 'Take the star away' : 'Star'} onClick={() => void star()}
+        label={picture.starred ? `Take the star away from ${name}` : `Star ${name}`} onClick={() => void star()}
       />
     </li>
   );
