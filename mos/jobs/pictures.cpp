@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bitset>
 #include <cmath>
 #include <map>
 #include <vector>
@@ -60,36 +59,35 @@ constexpr double kBlurred = 40.0;
 // ---- Duplicates ----
 
 struct Fingerprint {
-  std::bitset<256> slopes;       ///< Which way brightness goes from each of 16×16 places.
+  Tensor places;                 ///< float64 [16,16]: the brightness of its parts.
   std::array<double, 3> colour;  ///< The mean.
 };
 
 Fingerprint fingerprint(const Tensor& pixels) {
   constexpr std::int64_t kSide = 16;
-  const auto small = io::resize_area(grey(pixels), kSide, kSide + 1).contiguous();
-  const auto* values = small.data_ptr<float>();
-  Fingerprint print;
-  for (std::int64_t y = 0; y < kSide; ++y) {
-    for (std::int64_t x = 0; x < kSide; ++x) {
-      const auto* place = values + y * (kSide + 1) + x;
-      print.slopes[static_cast<std::size_t>(y * kSide + x)] = place[1] > place[0];
-    }
-  }
+  Fingerprint print{.places = io::resize_area(grey(pixels), kSide, kSide).to(torch::kFloat64)};
   const auto mean = pixels.to(torch::kFloat64).mean(at::IntArrayRef{0, 1});
   for (std::int64_t c = 0; c < 3; ++c)
     print.colour[static_cast<std::size_t>(c)] = mean[c].item<double>();
   return print;
 }
 
-/// The same picture, perhaps scaled or stored once more.
+double rms(const Tensor& values) { return values.square().mean().sqrt().item<double>(); }
+
+/// The same picture, perhaps scaled or stored once more. Scaled by 0.5 to 3 and stored as JPEG at
+/// 30, pictures of 128 pixels keep within 3.6 levels of themselves and a correlation of 0.989; the
+/// most alike of 784 pairs of different ones, two of a bridge, are 4.6 apart.
 bool are_alike(const Fingerprint& a, const Fingerprint& b) {
-  constexpr std::size_t kMostSlopes = 12;
-  constexpr double kMostColour = 6.0;
-  if ((a.slopes ^ b.slopes).count() > kMostSlopes) return false;
+  constexpr double kMostDifference = 4.0, kMostColour = 6.0;
+  constexpr double kLeastCorrelation = 0.98;
   for (std::size_t c = 0; c < 3; ++c) {
     if (std::abs(a.colour[c] - b.colour[c]) > kMostColour) return false;
   }
-  return true;
+  if (rms(a.places - b.places) > kMostDifference) return false;
+  const auto one = a.places - a.places.mean(), other = b.places - b.places.mean();
+  const double contrast = rms(one) * rms(other);
+  const bool is_flat = contrast < kMostDifference * kMostDifference;  // there is nothing to compare
+  return is_flat || (one * other).mean().item<double>() >= kLeastCorrelation * contrast;
 }
 
 // ---- Crops ----
