@@ -37,7 +37,7 @@ Schema fields_of_job() {
 
 Schema options_of_fuse() {
   auto fields = fields_of_job();
-  add_fields(fields, schema_of<FuseFlags>());
+  add_fields(fields, flags_only(schema_of<FuseFlags>()));
   return fields;
 }
 

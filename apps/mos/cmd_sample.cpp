@@ -29,6 +29,13 @@ void describe(Visitor& visit, SampleFlags& own) {
   visit("list_schedulers", own.list_schedulers, "schedulers and sigmas with their names elsewhere");
 }
 
+Schema options_of_sample() {
+  auto fields = flags_only(schema_of<SampleFlags>());
+  add_fields(fields, schema_of<jobs::SampleJob>());
+  add_fields(fields, flags_only(schema_of<jobs::RerunJob>()));
+  return fields;
+}
+
 std::string help_of_sample() {
   return "usage: mos sample --prompt TEXT [--concept FILE,...] [options]\n"
          "       mos sample --scene FILE.json [--concept FILE,...] [options]\n"
@@ -72,18 +79,6 @@ void refuse_empty(Flags& flags) {
   }
 }
 
-/// Throws kUsage for a null among the options of `file`: none of them has that as a value.
-void refuse_null(const Json& given, const std::string& file) {
-  if (file.empty() || !given.is_object()) return;
-  for (const auto& [name, value] : given.items()) {
-    if (!value.is_null()) continue;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("{}: \"{}\" is null, which is no value: give it one, "
-                            "or leave it out",
-                            file, name));
-  }
-}
-
 /// Throws kIo where the folder of LoRA that was named is none, and says so where `job` names no
 /// file in it.
 void check_lora_folder(const Flags& flags, const jobs::SampleJob& job) {
@@ -122,7 +117,6 @@ int run_sample(Flags& flags, const Terminal& terminal) {
   refuse_empty(flags);
   const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
   const auto job = jobs::sample_job(given, origin);
-  refuse_null(given, own.config);
   flags.refuse_words();
   check_lora_folder(flags, job);
   const auto context = terminal.context(own.config);
@@ -138,7 +132,7 @@ int run_sample(Flags& flags, const Terminal& terminal) {
 
 const Command kSample = {.name = "sample",
                          .summary = "paint pictures, also with a prompt for each region",
-                         .options = options_of<SampleFlags, jobs::SampleJob, jobs::RerunJob>,
+                         .options = options_of_sample,
                          .help = help_of_sample,
                          .run = run_sample};
 

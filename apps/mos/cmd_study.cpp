@@ -23,6 +23,12 @@ void describe(Visitor& visit, StudyFlags& own) {
   visit("dry_run", own.dry_run, "only say how many cells are missing, and how long they will take");
 }
 
+Schema options_of_study() {
+  auto fields = schema_of<study::StudyOptions>();
+  add_fields(fields, flags_only(schema_of<StudyFlags>()));
+  return fields;
+}
+
 std::string help_of_study() {
   std::string text =
       "usage: mos study --concepts DIR... [--choose DIR...] [--check DIR...] [options]\n"
@@ -76,7 +82,7 @@ int run_study(Flags& flags, const Terminal& terminal) {
 
 const Command kStudy = {.name = "study",
                         .summary = "compare ways to tune, merge and paint, with intervals",
-                        .options = options_of<study::StudyOptions, StudyFlags>,
+                        .options = options_of_study,
                         .help = help_of_study,
                         .run = run_study};
 

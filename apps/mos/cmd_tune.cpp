@@ -25,6 +25,12 @@ void describe(Visitor& visit, TuneFlags& own) {
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
 }
 
+Schema options_of_tune() {
+  auto fields = flags_only(schema_of<TuneFlags>());
+  add_fields(fields, schema_of<jobs::TuneJob>());
+  return fields;
+}
+
 constexpr const char* kUsage =
     "usage: mos tune --data FOLDER --out FILE.safetensors [options]\n"
     "\n"
@@ -98,7 +104,7 @@ int run_tune(Flags& flags, const Terminal& terminal) {
 
 const Command kTune = {.name = "tune",
                        .summary = "learn a concept from a folder of pictures",
-                       .options = options_of<TuneFlags, jobs::TuneJob>,
+                       .options = options_of_tune,
                        .help = help_of_tune,
                        .run = run_tune};
 

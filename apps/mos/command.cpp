@@ -18,9 +18,18 @@ GivenOptions given_options(Flags& flags, const std::string& config, const Schema
   for (const auto& field : fields) {  // a job does not know which file its options are from
     const auto found = given.find(field.name);
     if (found == given.end()) continue;
+    if (field.is_optional && found->is_null()) {  // as if it were not there
+      given.erase(found);
+      continue;
+    }
     check_value(field, fmt::format("{}: \"{}\"", config, field.name), *found);
   }
   return {std::move(given), config};
+}
+
+Schema flags_only(Schema fields) {
+  for (auto& field : fields) field.is_flag_only = true;
+  return fields;
 }
 
 Schema without(Schema fields, const std::string& name) {

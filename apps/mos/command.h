@@ -45,6 +45,9 @@ Schema options_of() {
   return fields;
 }
 
+/// `fields` as those that only a command line has, and no file of options.
+Schema flags_only(Schema fields);
+
 /// `fields` without the one called `name`.
 Schema without(Schema fields, const std::string& name);
 

@@ -256,9 +256,10 @@ std::optional<std::string> Flags::take(const std::string& name) {
 
 void Flags::refuse_words(std::size_t expected) const {
   if (words_.size() <= expected) return;
-  throw Error(ErrorKind::kUsage, fmt::format("\"{}\" belongs to no option; put texts with blanks "
-                                             "in quotes",
-                                             words_[expected]));
+  throw Error(ErrorKind::kUsage,
+              fmt::format("\"{}\" belongs to no option{}", words_[expected],
+                          expected == 0 ? "; put texts with blanks in quotes"
+                                        : fmt::format(": {} is taken here", expected)));
 }
 
 void Flags::refuse_unknown() const {

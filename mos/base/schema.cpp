@@ -62,6 +62,7 @@ Json json_schema(const Schema& schema, const std::string& title) {
     if (field.is_list) property = {{"type", "array"}, {"items", std::move(property)}};
     property["description"] = field.help;
     if (!field.fallback.is_null()) property["default"] = field.fallback;
+    if (field.is_flag_only) property["x-flag-only"] = true;
     json["properties"][field.name] = std::move(property);
   }
   return json;

@@ -18,7 +18,8 @@ struct FieldInfo {
   std::string help;
   FieldType type = FieldType::kText;
   bool is_list = false;
-  bool is_optional = false;  ///< It may have no value, null in files.
+  bool is_optional = false;   ///< It may have no value, null in files.
+  bool is_flag_only = false;  ///< It stands on a command line alone, never in a file of options.
   FieldRules rules = {};
   Json fallback = nullptr;  ///< The default.
 };
@@ -85,7 +86,8 @@ Schema schema_of(Options options = {}) {
 void add_fields(Schema& schema, Schema more);
 
 /// The same as a JSON Schema (2020-12), an object with a property for each field: type, default,
-/// description, minimum, maximum, enum; "format": "path" for files and folders.
+/// description, minimum, maximum, enum; "format": "path" for files and folders, "x-flag-only" for
+/// what only a command line has.
 Json json_schema(const Schema& schema, const std::string& title);
 
 }  // namespace mos

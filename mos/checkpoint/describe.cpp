@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/folder.h"
+#include "mos/base/naming.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/io/safetensors_header.h"
@@ -87,7 +88,8 @@ Json describe_model_folder(const fs::path& directory) {
     if (!identity->variety.empty()) json["variety"] = identity->variety;
   }
   json["prediction"] = prediction_type_of(stored.scheduler_config);
-  json["takes"] = companions_of(stored);
+  json["takes"] = naming((directory / "unet/config.json").string(),
+                         [&stored] { return companions_of(stored); });
   for (const auto part : {Part::kTextEncoder, Part::kVae, Part::kUNet}) {  // as they are listed
     json[std::string(folder_of(part))] =
         describe_tensors({.tensors = stored.networks.at(part).tensors});

@@ -109,8 +109,9 @@ PredictionType prediction_type_from(const std::string& name) {
   if (name == "v_prediction") return PredictionType::kVelocity;
   if (name == "sample") return PredictionType::kSample;
   throw Error(ErrorKind::kFormat,
-              fmt::format("unknown prediction_type \"{}\"{}", name,
-                          did_you_mean(name, {"epsilon", "v_prediction", "sample"})));
+              fmt::format("the model is said to predict \"{}\", expected epsilon, v_prediction or "
+                          "sample{}",
+                          name, did_you_mean(name, {"epsilon", "v_prediction", "sample"})));
 }
 
 NoiseSchedule::NoiseSchedule(const NoiseScheduleOptions& options)

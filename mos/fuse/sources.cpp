@@ -217,14 +217,21 @@ void check_words(const std::vector<ConceptSource>& sources, std::span<const std:
                               "\"{}.safetensors=trigger words\"{}",
                               source.name, source.name, suggestion(source)));
     }
+    std::vector<std::string> words, renames;
+    std::string other;
     for (const auto& word : source.delta.words) {
       const auto [entry, fresh] = owner.try_emplace(word.word, source.name);
-      if (fresh) continue;
-      throw Error(
-          ErrorKind::kUsage,
-          fmt::format("{} and {} both use the word {}; rename one with --rename {}:{}=<new>",
-                      entry->second, source.name, word.word, i + 1, word.word));
+      if (fresh || (!words.empty() && entry->second != other)) continue;
+      other = entry->second;
+      words.push_back(word.word);
+      renames.push_back(fmt::format("{}:{}=<new{}>", i + 1, word.word, renames.size() + 1));
     }
+    if (words.empty()) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("{} and {} both use the word{} {}; give the latter other ones with "
+                            "--rename \"{}\"",
+                            other, source.name, words.size() == 1 ? "" : "s",
+                            fmt::join(words, " and "), fmt::join(renames, ",")));
   }
 }
 

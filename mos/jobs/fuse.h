@@ -53,7 +53,9 @@ void describe(Visitor& visit, FuseJob& job) {
         a_factor());
   visit("unet_scales", job.unet_scales, "factor on each concept's U-Net LoRA, one for each",
         a_factor());
-  visit("rename", job.rename, "new names for words that clash: <old>=<new> or 2:<old>=<new>");
+  visit("rename", job.rename,
+        "new names for words that clash, with commas between them: <old>=<new>, or of the second "
+        "concept 2:<old>=<new>");
   visit("overwrite", job.overwrite, "replace --out if it exists");
   visit("device", job.device, "cpu, cuda or cuda:NUMBER");
   describe(visit, job.keys);

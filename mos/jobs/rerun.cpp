@@ -9,6 +9,7 @@
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/version.h"
+#include "mos/io/image.h"
 #include "mos/jobs/idle_options.h"
 #include "mos/jobs/sample.h"
 #include "mos/session/conditions.h"
@@ -60,9 +61,29 @@ void warn_of_other_versions(const session::PictureRecord& record) {
                         record.program, record.libtorch, version(), TORCH_VERSION));
 }
 
-/// Whether the new picture is the old file; says so where it is not and has a place of its own.
-void compare(const RerunJob& job, bool same) {
-  if (same) return;
+/// How the new picture compares with the old file.
+enum class Likeness {
+  kSameFile,    ///< To the byte.
+  kSamePixels,  ///< Stored by another program since.
+  kOther,
+};
+
+Likeness likeness(const torch::Tensor& pixels, const std::string& old_bytes,
+                  const session::PictureRecord& record, const fs::path& picture) {
+  if (session::picture_bytes(pixels, record) == old_bytes) return Likeness::kSameFile;
+  const auto before = io::read_image(picture).pixels;
+  const bool same = before.sizes() == pixels.sizes() && before.equal(pixels);
+  return same ? Likeness::kSamePixels : Likeness::kOther;
+}
+
+/// Says so where the new picture is not the old file and has a place of its own.
+void tell_likeness(const RerunJob& job, Likeness likeness) {
+  if (likeness == Likeness::kSameFile) return;
+  if (likeness == Likeness::kSamePixels) {
+    log::info(
+        fmt::format("every pixel is as in {}, which another program has stored", job.picture));
+    return;
+  }
   const auto differs = fmt::format(
       "the new picture is not the same as {}: it was made by another version, or on a machine that "
       "rounds differently",
@@ -104,7 +125,12 @@ fs::path run(const RerunJob& job, const JobContext& context) {
                                        {.progress = context.progress, .cancel = context.cancel});
   record.program = version();
   record.libtorch = TORCH_VERSION;
-  compare(job, session::picture_bytes(pixels, record) == old_bytes);
+  const auto found = likeness(pixels, old_bytes, record, job.picture);
+  tell_likeness(job, found);
+  if (job.out.empty() && found == Likeness::kSamePixels) {  // nothing of it is to be lost
+    tell_result(context, job.picture);
+    return job.picture;
+  }
   destination.make_folder();
   const auto path = destination.path(record.seed);
   session::write_picture(path, pixels, record);

@@ -9,6 +9,7 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/naming.h"
 #include "mos/base/outputs.h"
 #include "mos/base/stopwatch.h"
 #include "mos/checkpoint/parts.h"
@@ -211,6 +212,7 @@ void use_defaults(const fs::path& base, region::SampleOptions& options) {
   if (!text) return;
   const auto origin = (base / checkpoint::kSampleDefaultsFile).string();
   read_options(parse_json(*text, origin), origin, options);
+  naming(origin, [&options] { check_fields(options); });
 }
 
 /// Files of the picture `from`, but for its base, that nothing given takes the place of.

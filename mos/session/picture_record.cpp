@@ -106,6 +106,23 @@ region::SampleOptions options_from_json(Json json, const std::string& origin) {
   return options;
 }
 
+/// What was painted, which had a prompt and a canvas; regions may be none.
+region::Scene scene_in(const Json& json, const std::string& origin,
+                       const region::SampleOptions& options) {
+  const auto object = object_in(json, "scene");
+  json_required<std::string>(object, "prompt");
+  auto scene = region::scene_from_json(object, origin, {options.height, options.width});
+  if (!scene.canvas && options.height > 0 && options.width > 0) {
+    scene.canvas = region::Canvas{options.height, options.width};
+  }
+  if (!scene.canvas) {
+    throw Error(ErrorKind::kFormat,
+                "the scene has no \"height\" and \"width\", and neither have the "
+                "options");
+  }
+  return scene;
+}
+
 /// Throws for what no picture can have been made with.
 void check_record(const PictureRecord& record) {
   check_choice("\"dtype\"", record.dtype, nn::dtype_names());
@@ -155,8 +172,7 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   for (const auto& use : concepts) record.concepts.push_back(use_from_json(use));
   record.options = options_from_json(object_in(json, "options"), origin);
   record.has_syntax = !record.options.sampler.plain_text;
-  record.scene = region::scene_from_json(object_in(json, "scene"), origin,
-                                         {record.options.height, record.options.width});
+  record.scene = scene_in(json, origin, record.options);
   record.device = json_required<std::string>(json, "device");
   record.dtype = json_required<std::string>(json, "dtype");
   record.threads = json_required<std::int64_t>(json, "threads");
@@ -178,9 +194,10 @@ PictureRecord read_record(const fs::path& picture) {
   const auto image = io::read_image(picture);
   const auto found = image.text.find(kRecordKeyword);
   if (found == image.text.end()) {
-    throw Error(ErrorKind::kFormat, fmt::format("{} does not say how it was made; expected a PNG "
-                                                "that mos sample wrote; --from takes the options "
-                                                "of other programs' pictures",
+    throw Error(ErrorKind::kFormat, fmt::format("{} does not say how it was made, or in a text "
+                                                "that is damaged or too long; expected a PNG that "
+                                                "mos sample wrote; --from takes the options of "
+                                                "other programs' pictures",
                                                 picture.string()));
   }
   const auto origin = fmt::format("the record in {}", picture.string());

@@ -192,8 +192,10 @@ for option in redo-region init mask subjects grow; do
   refuses "nothing behind --$option" $exit_usage "--$option is empty" "${bear[@]}" --$option ""
 done
 echo '{"prompt": null, "scene": "input/scene.json"}' >input/null.json
-refuses "null in a file" $exit_usage '"prompt" is null' "${sample[@]}" --config input/null.json \
-  --out output/a.png
+accepts "null in a file, which is no prompt" "${sample[@]}" --config input/null.json --out output/a.png
+echo '{"eta": null}' >input/null.json
+refuses "null for what must have a value" $exit_usage '"eta" is null' "${bear[@]}" \
+  --config input/null.json
 refuses "a folder of LoRA that is not there" $exit_format 'absent' "${bear[@]}" --lora-folder absent
 accepts "one that no prompt needs" "${bear[@]}" --lora-folder input
 holds "is said" grep -q 'lora-folder changes nothing' <<<"$err"

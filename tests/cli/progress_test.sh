@@ -72,6 +72,8 @@ run_mos tune --help json
 holds "with types, ranges, defaults" grep -qzE \
   '"steps": \{\s+"type": "integer",\s+"minimum": 1,\s+"maximum": 1000000000,\s+"description": "optimiser steps",\s+"default": 1000' \
   <<<"$out"
+holds "and what no file has" grep -qzE '"dry_run": \{[^}]*"x-flag-only": true' <<<"$out"
+holds "which is nothing else" test "$(grep -c x-flag-only <<<"$out")" -eq 3
 holds "and choices" grep -qzE '"framing": \{\s+"type": "string",\s+"enum": \[\s+"character",' <<<"$out"
 
 # What the schema says of ranges and choices is what flags and files get to hear.

@@ -326,7 +326,7 @@ TEST(FuseConcepts, AFusedModelTakesFurtherConcepts) {
   EXPECT_TRUE(loaded.concepts.contains("<cat1>") && loaded.concepts.contains("<dog2>"));
   EXPECT_THAT(message_of(ErrorKind::kUsage,
                          [&] { fuse_concepts(loaded, {random_source("cat", 7)}, quick()); }),
-              HasSubstr("the base model and cat both use the word <cat1>"));
+              HasSubstr("the base model and cat both use the words <cat1> and <cat2>"));
 }
 
 TEST(FuseConcepts, ReportsEveryLayerAndConcept) {

@@ -29,7 +29,11 @@ TEST(Words, TwoConceptsWithOneWordAreRefusedWithTheWayOut) {
   const std::vector sources{source("cat", {"<a1>", "<a2>"}), source("dog", {"<b1>", "<a2>"})};
   const auto message = message_of(ErrorKind::kUsage, [&] { mos::fuse::check_words(sources, {}); });
   EXPECT_THAT(message, HasSubstr("cat and dog both use the word <a2>"));
-  EXPECT_THAT(message, HasSubstr("--rename 2:<a2>=<new>"));
+  EXPECT_THAT(message, HasSubstr("--rename \"2:<a2>=<new1>\""));
+  const std::vector twice{source("cat", {"<a1>", "<a2>"}), source("dog", {"<a1>", "<a2>"})};
+  const auto both = message_of(ErrorKind::kUsage, [&] { mos::fuse::check_words(twice, {}); });
+  EXPECT_THAT(both, HasSubstr("both use the words <a1> and <a2>"));
+  EXPECT_THAT(both, HasSubstr("--rename \"2:<a1>=<new1>,2:<a2>=<new2>\""));
 }
 
 TEST(Words, AConceptWithoutWordsNeedsAPhrase) {

@@ -8,6 +8,8 @@
 #include "mos/base/random.h"
 #include "mos/base/record.h"
 #include "mos/base/runtime.h"
+#include "mos/io/image.h"
+#include "mos/io/quick_png.h"
 #include "mos/io/safetensors.h"
 #include "mos/jobs/evaluate.h"
 #include "mos/jobs/fuse.h"
@@ -26,6 +28,7 @@ using mos::TempDir;
 using mos::jobs::JobContext;
 using mos::jobs::SampleJob;
 using mos::test::error_of;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -156,6 +159,25 @@ TEST_F(Painting, IsMadeAgainFromItself) {
   again.concepts = {"a.safetensors"};
   EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { run(again, heard.context()); }),
               HasSubstr("made with 0"));
+}
+
+TEST_F(Painting, IsTheSameWhoeverStoredItSince) {
+  Heard heard;
+  run(job("first", 3), heard.context());
+  const auto first = mos::io::read_image(folder_ / "first.png");
+  const auto stored = folder_ / "stored.png";
+  mos::write_text_file(stored, mos::io::quick_png(first.pixels, first.text));  // packed otherwise
+  const auto bytes = mos::read_text_file(stored);
+  ASSERT_TRUE(bytes != mos::read_text_file(folder_ / "first.png"));
+  mos::jobs::RerunJob again{.picture = stored.string()};
+  Heard in_place, elsewhere;
+  run(again, in_place.context());
+  EXPECT_TRUE(mos::read_text_file(stored) == bytes) << "a file of others was written over";
+  again.out = (folder_ / "again.png").string();
+  run(again, elsewhere.context());
+  for (const auto* one : {&in_place, &elsewhere}) {
+    EXPECT_THAT(one->talk, Contains(HasSubstr("every pixel is as in")));
+  }
 }
 
 TEST_F(Painting, ALoraOfFewStepsIsTakenWithTheNameOfItsFile) {

@@ -89,5 +89,36 @@ TEST(PictureRecords, RefuseWhatTheyDoNotKnow) {
   }
 }
 
+/// Whatever is missing: a record is refused, or it says what to paint and how large.
+TEST(PictureRecords, WithoutOneOfTheirPartsAreRefusedOrWhole) {
+  const char* name = "records/boxes.png";
+  const auto why = golden::missing({name});
+  if (!why.empty()) GTEST_SKIP() << why;
+  const TempDir folder;
+  const auto good = recorded(name);
+  for (const char* way : {"", "/base", "/concepts/0", "/options", "/scene"}) {
+    const auto keys = good.at(Json::json_pointer(way)).items();
+    for (const auto& [key, value] : keys) {
+      auto json = good;
+      json.at(Json::json_pointer(way)).erase(key);
+      const auto path = folder / "picture.png";
+      io::write_png(path, torch::zeros({1, 1, 3}, torch::kUInt8),
+                    {{kRecordKeyword, json_text(json)}});
+      try {
+        EXPECT_TRUE(read_record(path).scene.canvas.has_value()) << way << "/" << key;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kFormat);
+        EXPECT_THAT(error.what(), AllOf(HasSubstr("picture.png"), HasSubstr(key)));
+      }
+    }
+  }
+  auto json = good;
+  json["scene"] = Json::object();
+  EXPECT_THAT(refused(folder, json), HasSubstr("\"prompt\""));
+  json["scene"] = {{"prompt", "a dog"}};
+  EXPECT_TRUE(json["options"].erase("height") == 1);
+  EXPECT_THAT(refused(folder, json), HasSubstr("height"));
+}
+
 }  // namespace
 }  // namespace mos::session

@@ -26,7 +26,7 @@ const kAdvice: [RegExp, string][] = [
   [/; see mos [\w-]+ --help/g, ''],
   [/; mos inspect says what it is/g, ''],
   [/; name it anew with mos convert FILE --word "[^"]*"/g, '; give it another one'],
-  [/; rename one with --rename \S+/g, '; give one of them another word'],
+  [/; give the latter other ones with --rename "[^"]*"/g, '; give the latter other ones'],
   [/ add --overwrite \(convert, fuse\), remove it/g, ' remove it'],
   [/ or add --overwrite/g, ''],
   [/ another --out\b/g, ' another place'],

@@ -39,7 +39,7 @@ describe('sentences of the program', () => {
     ['paint with --width 768 --height 512', 'paint with “Canvas width” 768 and “Height” 512'],
     ['what it begins with (a.png); begin with a picture by --init FILE --strength 0.5', 'what it begins with (a.png); begin with a picture by “Init” and “Strength” 0.5'],
     ['captions are shuffled; choose another, or --shuffle false', 'captions are shuffled; choose another, or “Shuffle” off'],
-    ['a.st and b.st both use the word <x>; rename one with --rename b.st:<x>=<new>', 'a.st and b.st both use the word <x>; give one of them another word'],
+    ['a.st and b.st both use the words <x> and <y>; give the latter other ones with --rename "2:<x>=<new1>,2:<y>=<new2>"', 'a.st and b.st both use the words <x> and <y>; give the latter other ones'],
     ['the concept word "a b" cannot stand in a prompt: it has blanks; name it anew with mos convert FILE --word "OLD=NEW"', 'the concept word "a b" cannot stand in a prompt: it has blanks; give it another one'],
     ['x.png does not say how it was made; expected a PNG of mos sample, A1111 or ComfyUI', 'x.png does not say how it was made; expected a PNG of this program, A1111 or ComfyUI'],
     ['"mask_feather" is -1, expected 0 or more', '“Mask feather” is -1, expected 0 or more'],
