@@ -146,11 +146,13 @@ std::string in_ours(std::string_view prompt, Parse parse) {
 
 std::string from_a1111(std::string_view prompt) { return in_ours(prompt, parse_a1111); }
 std::string from_comfyui(std::string_view prompt) { return in_ours(prompt, parse_comfyui); }
+std::string from_compel(std::string_view prompt) { return in_ours(prompt, parse_compel); }
 
-bool comfyui_weighs(std::string_view prompt) {
-  const auto parts = read_by(parse_comfyui, prompt);
-  return parts && std::any_of(parts->front().begin(), parts->front().end(),
-                              [](const WeightedText& piece) { return piece.weight != 1.0; });
+bool has_weights(std::string_view prompt, WeightedPrompt (*parse)(std::string_view)) {
+  const auto parts = read_by(parse, prompt);
+  return parts && std::ranges::any_of(*parts, [](const auto& part) {
+           return std::ranges::any_of(part, [](const auto& piece) { return piece.weight != 1.0; });
+         });
 }
 
 std::string to_a1111(std::string_view prompt, bool plain_text) {

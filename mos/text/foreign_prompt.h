@@ -19,14 +19,19 @@ WeightedPrompt parse_a1111(std::string_view prompt);
 /// Throws mos::Error(kUsage) for more than 1,000 brackets in brackets.
 WeightedPrompt parse_comfyui(std::string_view prompt);
 
+/// As compel does for InvokeAI: (words)1.3, (words)++, words+, quotes as brackets; a bracket alone
+/// weighs nothing. Its operators (.swap and the like) are text.
+WeightedPrompt parse_compel(std::string_view prompt);
+
 /// A text of theirs as one of ours, which parse_weights reads with the same words and weights, and
 /// in which nothing is drawn by chance and no file is named; the very text where it is that
 /// already. What a prompt must not have here is left for the reader of ours to say.
 std::string from_a1111(std::string_view prompt);
 std::string from_comfyui(std::string_view prompt);
+std::string from_compel(std::string_view prompt);
 
-/// Whether ComfyUI gives any word of `prompt` another weight than 1.
-bool comfyui_weighs(std::string_view prompt);
+/// Whether `parse`, one of those above, gives any word of `prompt` another weight than 1.
+bool has_weights(std::string_view prompt, WeightedPrompt (*parse)(std::string_view));
 
 /// A prompt of ours, without choices and tags, as A1111 has to be given it; a plain one has no
 /// syntax.

@@ -67,6 +67,17 @@ TEST(ForeignPrompts, OfComfyUiHaveWeightsThatTakeThePlaceOfOuterOnes) {
   EXPECT_THROW(parse_comfyui(std::string(5000, '(') + "a" + std::string(5000, ')')), Error);
 }
 
+TEST(ForeignPrompts, OfInvokeAiHaveWeightsBehindBracketsAlone) {
+  const auto read = [](const char* prompt) { return shown_pieces(parse_compel(prompt)); };
+  EXPECT_EQ(read("a (cat) (dog)1.3, (fox)++ (owl)-"),
+            "{a cat *1000}{dog*1300}{, *1000}{fox*1210}{ *1000}{owl*900}");
+  EXPECT_EQ(read("cat+ well-lit C++, e-mail-- -- x"),
+            "{cat*1100}{ well-lit *1000}{C*1210}{, *1000}{e-mail*810}{ -- x*1000}");
+  EXPECT_EQ(read("((a+ b)1.2 c)0.5"), "{a*660}{ b*600}{ c*500}");
+  EXPECT_EQ(read("\"a (b)+\"-, \\(c\\)\\+"), "{a *900}{b*990}{, (c)+*1000}");
+  EXPECT_EQ(read("(a:1.2) [b] {c|d} BREAK (e)."), "{a:1.2 [b] {c|d} BREAK e.*1000}");
+}
+
 TEST(ForeignPrompts, ThatSayTheSameHereStayAsTheyAre) {
   for (const char* prompt :
        {"", "a cat, (snow:1.2)\nin [two] lines", "a <wizard1> <wizard2>", "{{a dog}}", "well-lit",
@@ -138,6 +149,7 @@ TEST(ForeignPrompts, OfAnyMarksAreTheSameHere) {
   for (const auto& text : texts_of_marks()) {
     expect_the_same_here(text, parse_a1111, from_a1111(text));
     expect_the_same_here(text, parse_comfyui, from_comfyui(text));
+    expect_the_same_here(text, parse_compel, from_compel(text));
     if (HasFailure()) return;
   }
 }
