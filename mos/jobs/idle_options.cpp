@@ -133,6 +133,7 @@ void check_wishes(const SampleJob& job, const session::Session& opened,
 void warn_of_idle(const SampleJob& job, const diffusion::Model& model, const region::Scene& scene) {
   warn_of_idle_steps(job);
   warn_of_idle_guidance(job, model, scene);
+  for (const auto& idle : region::idle_spans(model, scene, job.sample)) log::warn(idle);
   warn_of_idle_rules(job, scene);
   if (job.uses.empty()) warn_of_idle_keys(job.keys);
 }

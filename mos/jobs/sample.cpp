@@ -21,6 +21,7 @@
 #include "mos/jobs/trial.h"
 #include "mos/nn/compute.h"
 #include "mos/region/fast.h"
+#include "mos/region/region_mask.h"
 #include "mos/region/start_size.h"
 #include "mos/session/composition.h"
 #include "mos/session/conditions.h"
@@ -139,6 +140,7 @@ LaidOut lay_out(const SampleJob& job, const session::Session& opened) {
   auto scene = compose_scene(job, opened.model, options);
   session::check_words(opened, scene, options.sampler.plain_text);
   region::check_boxes(opened.model, scene);
+  region::check_files_of(scene);
   check_finished_canvas(opened.model, options);
   check_wishes(job, opened, scene);
   return {std::move(scene), std::move(options)};

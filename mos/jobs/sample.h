@@ -104,7 +104,8 @@ void describe(Visitor& visit, SampleJob& job) {
   visit("batch", job.batch, "pictures painted at a time", count_of(1, kMostAtATime));
   visit("columns", job.columns, "pictures in a row of the grid; 0: about a square",
         count_of(0, kMostPictures));
-  visit("preview", job.preview, "steps between small pictures beside --out; 0: none",
+  visit("preview", job.preview,
+        "steps between small pictures beside --out, gone at the end; 0: none",
         count_of(0, kMostDenoisingSteps));
   visit("dtype", job.dtype, "auto, float32, bfloat16 or (on CUDA) float16");
   visit("device", job.device, "cpu, cuda or cuda:NUMBER");

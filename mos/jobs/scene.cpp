@@ -141,10 +141,13 @@ SampleJob resolved(SampleJob job) {
   job.concepts.clear();
   leave_out_replaced(job.scene_json, job);
   auto tags = job.sample.sampler.plain_text ? std::vector<text::LoraTag>() : take_tags(job);
+  const auto in_prompts = tags.size();
   region::add_lora_tags(tags, job.loras);
   job.loras.clear();
-  for (const auto& tag : tags) {
-    job.uses.push_back({session::find_lora(tag.name, job.lora_folder), "", tag.scale});
+  for (std::size_t i = 0; i < tags.size(); ++i) {
+    const auto painted = i < in_prompts ? std::string() : job.from;
+    const auto file = session::find_lora(tags[i].name, job.lora_folder, painted);
+    job.uses.push_back({file, "", tags[i].scale});
   }
   return job;
 }

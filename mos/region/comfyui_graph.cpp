@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/region/foreign_options.h"
+#include "mos/text/foreign_prompt.h"
 
 /// Graphs of ComfyUI in API form: nodes by id, each with a class and inputs, which are values or
 /// links [id, output].
@@ -30,6 +31,7 @@ class GraphReader {
     take_sampler(sampler);
     record_.prompt = take_conditioning(sampler, "positive", /*regions=*/true);
     record_.negative_prompt = take_conditioning(sampler, "negative", /*regions=*/false);
+    if (is_weighted_) name_weights(record_);
     take_latent(sampler);
     place_areas();
     take_model(sampler);
@@ -120,7 +122,7 @@ class GraphReader {
       take_clip(*node);
       const auto* text = input(*node, "text");
       is_followed_ = is_followed_ || (text != nullptr && text->is_string());
-      return value<std::string>(*node, "text", "");
+      return in_ours(value<std::string>(*node, "text", ""));
     }
     if (class_of(node) != "ConditioningConcat" || nodes_left_-- <= 0) return std::nullopt;
     used_.insert(node);
@@ -128,6 +130,16 @@ class GraphReader {
     if (!to) return std::nullopt;
     const auto from = text_of(linked(*node, "conditioning_from"));
     return from ? std::optional(*to + " BREAK " + *from) : std::nullopt;
+  }
+
+  /// A text of theirs as one of ours. Says what has no place in it.
+  std::string in_ours(const std::string& text) {
+    const auto taken = text::take_embeddings(text);
+    for (const auto& name : taken.names) {
+      if (embeddings_.insert(name).second) name_embedding(name, record_);
+    }
+    is_weighted_ = is_weighted_ || text::has_weights(taken.prompt, text::parse_comfyui);
+    return text::from_comfyui(taken.prompt);
   }
 
   /// Of a text's encoder: which layer it reads.
@@ -144,6 +156,7 @@ class GraphReader {
     std::vector<const Json*> open = {linked(sampler, name)};
     std::set<const Json*> combined;
     std::string whole;
+    int texts = 0;
     is_followed_ = false;
     nodes_left_ = kMostNodes;
     for (; !open.empty() && nodes_left_ > 0; --nodes_left_) {
@@ -156,6 +169,7 @@ class GraphReader {
         open.push_back(linked(*node, "conditioning_1"));
       } else if (const auto text = text_of(node)) {
         whole += (whole.empty() || text->empty() ? "" : ", ") + *text;
+        texts += text->empty() ? 0 : 1;
       } else if (!regions || !take_area(node)) {
         const char* again = combined.contains(node) ? ", which was met before" : "";
         leave_out(fmt::format("of the {} conditioning: {}{}", name, kind.empty() ? "nothing" : kind,
@@ -164,6 +178,12 @@ class GraphReader {
     }
     if (!open.empty()) {
       leave_out(fmt::format("of the {} conditioning: what lies beyond {} nodes", name, kMostNodes));
+    }
+    if (texts > 1) {
+      leave_out(
+          fmt::format("that the {} conditioning has {} texts, each painted by itself and "
+                      "averaged; here they are one text",
+                      name, texts));
     }
     if (!is_followed_) {
       leave_out(fmt::format("the {} text, which could not be followed: there is none here", name));
@@ -223,6 +243,18 @@ class GraphReader {
                     latent == nullptr ? "nothing" : class_of(latent), strength_));
   }
 
+  /// One that stands in the chain again adds to itself.
+  void add_lora(const std::string& name, double strength) {
+    auto& loras = record_.loras;
+    const auto same = std::find_if(loras.begin(), loras.end(),
+                                   [&name](const auto& lora) { return lora.name == name; });
+    if (same == loras.end()) {
+      loras.push_back({name, strength});
+    } else {
+      same->scale += strength;
+    }
+  }
+
   /// Walks over LoRA to the checkpoint.
   void take_model(const Json& sampler) {
     const auto* node = linked(sampler, "model");
@@ -230,7 +262,7 @@ class GraphReader {
       used_.insert(node);
       const auto name = value<std::string>(*node, "lora_name", "");
       const auto strength = value(*node, "strength_model", 1.0);
-      record_.loras.push_back({name, strength});
+      add_lora(name, strength);
       if (const auto of_text = value(*node, "strength_clip", strength); of_text != strength) {
         leave_out(fmt::format("the strength {} of {} in the text encoder; both networks have {}",
                               of_text, name, strength));
@@ -272,8 +304,10 @@ class GraphReader {
   const std::string& origin_;
   ForeignRecord record_;
   double strength_ = 1.0;
-  int nodes_left_ = 0;          ///< Of one conditioning, before it is given up.
-  bool is_followed_ = false;    ///< Some text of it was found.
+  int nodes_left_ = 0;        ///< Of one conditioning, before it is given up.
+  bool is_followed_ = false;  ///< Some text of it was found.
+  bool is_weighted_ = false;  ///< Some text has weights.
+  std::set<std::string> embeddings_;
   std::set<const Json*> used_;  ///< Nodes.
   std::set<const Json*> read_;  ///< Inputs.
   std::vector<Area> areas_;

@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/io/image.h"
 #include "mos/region/aspect.h"
+#include "mos/region/span.h"
 
 namespace mos::region {
 
@@ -21,13 +22,6 @@ Tensor grey(const Tensor& rgb) {
   const auto luma = torch::tensor({19595, 38470, 7471}, torch::kInt32);
   const auto sum = (rgb.to(torch::kInt32) * luma).sum(2, /*keepdim=*/true, torch::kInt32);
   return at::bitwise_right_shift(sum + (1 << 15), 16).to(torch::kUInt8);
-}
-
-/// Whether a call of the network lies between start and end (diffusers' rule for ControlNet).
-bool is_active(const Condition& condition, const diffusion::NetworkCall& call) {
-  const auto total = static_cast<double>(call.total);
-  return static_cast<double>(call.index) / total >= condition.start &&
-         static_cast<double>(call.index + 1) / total <= condition.end;
 }
 
 Tensor weighted(const Tensor& features, const Condition& condition) {
@@ -59,7 +53,8 @@ class Source {
   }
 
   void add(nn::UNetResiduals& residuals, const diffusion::NetworkCall& call) {
-    if (!is_active(loaded_.condition, call)) return;
+    const Span span{loaded_.condition.start, loaded_.condition.end};
+    if (!lies_in(span, call.index, call.total)) return;
     if (picture_.defined()) {
       add_control(residuals, call);
     } else {

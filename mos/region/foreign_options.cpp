@@ -78,6 +78,35 @@ void take_skipped_layers(std::int64_t skipped, ForeignRecord& record) {
   }
 }
 
+void name_embedding(const std::string& name, ForeignRecord& record) {
+  record.left_out.push_back(fmt::format(
+      "the embedding {}: without its file the word is plain text; give that with --concept "
+      "{}.safetensors",
+      name, name));
+}
+
+void name_weights(ForeignRecord& record) {
+  record.left_out.push_back(
+      "how weights move words there, towards and away from the empty text; here they multiply, and "
+      "the mean is put back, as in A1111");
+}
+
+void rewrite_prompts(ForeignRecord& record, InOurs prompt_in_ours, InOurs negative_in_ours) {
+  record.prompt = prompt_in_ours(record.prompt);
+  record.negative_prompt = negative_in_ours(record.negative_prompt);
+  const auto rewrite = [](Json& holder, const char* key, InOurs in_ours) {
+    const auto found = holder.find(key);
+    if (found != holder.end()) *found = in_ours(found->get<std::string>());
+  };
+  rewrite(record.scene, "root_prompt", prompt_in_ours);
+  rewrite(record.scene, "root_negative_prompt", negative_in_ours);
+  if (!record.scene.contains("regions")) return;
+  for (auto& region : record.scene["regions"]) {
+    rewrite(region, "prompt", prompt_in_ours);
+    rewrite(region, "negative_prompt", negative_in_ours);
+  }
+}
+
 void move_negative_to_root(ForeignRecord& record) {
   record.scene["root_negative_prompt"] = record.negative_prompt;
   record.negative_prompt.clear();

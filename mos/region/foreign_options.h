@@ -42,6 +42,27 @@ void take_sigmas(const std::string& name, ForeignRecord& record);
 /// The text encoder's layer before as many last ones; a number that no encoder has is said.
 void take_skipped_layers(std::int64_t skipped, ForeignRecord& record);
 
+/// What A1111's prompts say beside words, before they are read: tags of files become ours, and
+/// those of no file here are said to be left out.
+void take_a1111_tags(ForeignRecord& record);
+
+/// Says which networks beside the model, by `fields` of A1111's line of options, painted the
+/// picture and are not here: its VAE, embeddings, and LoRA that no prompt names.
+void name_a1111_networks(const A1111Fields& fields, ForeignRecord& record);
+
+/// Says that the prompt's parts were painted each by itself, where AND is between them.
+void name_joined_prompts(ForeignRecord& record);
+
+/// Says that the word `name` was an embedding.
+void name_embedding(const std::string& name, ForeignRecord& record);
+
+/// Says that weights do something else than in that program, which does not do as A1111 does.
+void name_weights(ForeignRecord& record);
+
+/// Writes every prompt of the record, of its root and regions too, in our syntax.
+using InOurs = std::string (*)(std::string_view);
+void rewrite_prompts(ForeignRecord& record, InOurs prompt_in_ours, InOurs negative_in_ours);
+
 /// The negative prompt, which holds inside regions too in all these programs, becomes the root's.
 void move_negative_to_root(ForeignRecord& record);
 

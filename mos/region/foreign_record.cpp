@@ -3,12 +3,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/region/a1111_sampling.h"
 #include "mos/region/foreign_options.h"
+#include "mos/text/foreign_prompt.h"
 
 namespace mos::region {
 namespace {
@@ -16,7 +18,7 @@ namespace {
 using RecordFields = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::string_view kNegative = "Negative prompt: ";
-constexpr const char* kDenoising = "Denoising strength";
+constexpr const char *kDenoising = "Denoising strength", *kResize = "Hires resize";
 
 /// The place behind the text in quotes that begins at `at`.
 std::size_t end_of_quoted(std::string_view line, std::size_t at) {
@@ -36,27 +38,50 @@ std::string unquoted(std::string_view text) {
   return std::string(text);
 }
 
+/// The place behind the object or array that begins at `at`, or npos where nothing closes it.
+std::size_t end_of_nested(std::string_view line, std::size_t at) {
+  int open = 0;
+  while (at < line.size()) {
+    const char c = line[at];
+    if (c == '"') {
+      at = end_of_quoted(line, at);
+      continue;
+    }
+    if (c == '{' || c == '[') ++open;
+    ++at;
+    if ((c == '}' || c == ']') && --open == 0) return at;
+  }
+  return line.npos;
+}
+
+/// The place behind the value that begins at `at`. Extensions write JSON without quotes; where it
+/// does not end, nothing in the line is taken for it any more.
+std::size_t end_of_value(std::string_view line, std::size_t at, bool& has_nested) {
+  const auto comma = [line](std::size_t from) {
+    return std::min(line.find(',', from), line.size());
+  };
+  const char first = at < line.size() ? line[at] : ' ';
+  if (first == '"') return comma(end_of_quoted(line, at));
+  if (!has_nested || (first != '{' && first != '[')) return comma(at);
+  const auto nested = end_of_nested(line, at);
+  has_nested = nested != line.npos;
+  return comma(has_nested ? nested : at);
+}
+
 /// `Key: value, Key: "quoted, value", …` as A1111 writes it.
 RecordFields split_fields(std::string_view line) {
   RecordFields fields;
+  bool has_nested = true;
   std::size_t at = 0;
   while (at < line.size()) {
     const auto colon = line.find(": ", at);
     if (colon == line.npos) break;
     const auto key = trimmed(std::string(line.substr(at, colon - at)));
     at = colon + 2;
-    std::string value;
-    if (at < line.size() && line[at] == '"') {
-      const auto end = end_of_quoted(line, at);
-      value = unquoted(line.substr(at, end - at));
-      at = std::min(line.find(',', end), line.size());
-    } else {
-      const auto end = std::min(line.find(',', at), line.size());
-      value = trimmed(std::string(line.substr(at, end - at)));
-      at = end;
-    }
-    fields.emplace_back(key, value);
-    if (at < line.size()) ++at;
+    const auto end = end_of_value(line, at, has_nested);
+    const auto value = trimmed(line.substr(at, end - at));
+    fields.emplace_back(key, value.starts_with('"') ? unquoted(value) : value);
+    at = std::min(end + 1, line.size());
   }
   return fields;
 }
@@ -83,8 +108,12 @@ void take_upscaler(const std::string& name, ForeignRecord& record) {
 
 void take_field(const std::string& key, const std::string& value, ForeignRecord& record) {
   auto& options = record.options;
-  static const std::set<std::string> says_nothing = {"Version",  "Model hash",  "VAE",
-                                                     "VAE hash", "Lora hashes", "TI hashes"};
+  // Names of networks are looked at together; the others are of files, people and what prompts
+  // were made from.
+  static const std::set<std::string> read_elsewhere = {
+      "Model hash",      "VAE",       "VAE hash",     "Lora hashes", "TI hashes",
+      "Hashes",          "Version",   "User",         "Template",    "Negative Template",
+      "Wildcard prompt", "Batch pos", "Created Date", "Batch size"};
   if (key == "Steps") return take_number(value, options.steps, key, record);
   if (key == "CFG scale") return take_number(value, options.guidance_scale, key, record);
   if (key == "Seed") return take_number(value, options.seed, key, record);
@@ -97,29 +126,65 @@ void take_field(const std::string& key, const std::string& value, ForeignRecord&
   } else if (key == "RNG") {
     // "GPU" and "NV", which draws the same on a CPU, are the default here.
     if (value == "CPU") options.sampler.noise = "cpu";
-  } else if (!says_nothing.contains(key) && !key.starts_with("forge_couple") && key != kDenoising &&
-             !is_a1111_sampling(key)) {
+    static const std::set<std::string> known = {"CPU", "GPU", "NV"};
+    if (!known.contains(value)) record.left_out.push_back(fmt::format("{}: {}", key, value));
+  } else if (key == "Emphasis" && value == "Original") {
+    // as here
+  } else if (!read_elsewhere.contains(key) && !key.starts_with("forge_couple") &&
+             key != kDenoising && key != kResize && !is_a1111_sampling(key)) {
     record.left_out.push_back(fmt::format("{}: {}", key, value));
   }
 }
 
+/// The size of a second pass, which may say one side alone, as a factor on the picture's.
+void take_resize(const std::string& text, ForeignRecord& record) {
+  const auto cross = text.find('x');
+  const auto side = [](const std::string& digits) {
+    return number_in<double>(digits).value_or(-1);
+  };
+  const double width = side(text.substr(0, cross));
+  const double height = cross == text.npos ? -1 : side(text.substr(cross + 1));
+  const double by_width = width / static_cast<double>(record.options.width);
+  const double by_height = height / static_cast<double>(record.options.height);
+  const bool are_equal = by_width == by_height || width == 0 || height == 0;
+  const double factor = std::max(by_width, by_height);
+  if (width >= 0 && height >= 0 && are_equal && std::isfinite(factor) && factor > 1.0) {
+    record.options.pictures.hires = factor;
+  } else {
+    record.left_out.push_back(fmt::format("{}: {}", kResize, text));
+  }
+}
+
 /// A1111 writes the strength of a second pass and that of img2img under one name.
-void take_strength(const std::string& value, ForeignRecord& record) {
+void take_strength(const std::string& value, const A1111Fields& fields, ForeignRecord& record) {
   auto& pictures = record.options.pictures;
+  if (pictures.hires == 1.0 && (fields.contains(kResize) || fields.contains("Hires steps"))) {
+    record.left_out.push_back(fmt::format("{} {} of a second pass", kDenoising, value));
+    return;
+  }
   if (pictures.hires != 1.0) return take_number(value, pictures.hires_strength, kDenoising, record);
   record.left_out.push_back(fmt::format(
       "the picture that it began with; begin with one by --init FILE --strength {}", value));
 }
 
+/// Tags of files, which are no part of what is read as a text, stay where they are or come last.
+std::string prompt_from_a1111(std::string_view prompt) {
+  const auto taken = text::take_lora_tags(prompt);
+  auto text = text::from_a1111(taken.prompt);
+  if (text == taken.prompt) return std::string(prompt);
+  for (const auto& tag : taken.loras) text += fmt::format(" <lora:{}:{}>", tag.name, tag.scale);
+  return text;
+}
+
 }  // namespace
 
 ForeignRecord read_parameters(const std::string& text, const std::string& origin) {
-  const auto steps = text.rfind("Steps: ");
-  const auto line = steps == text.npos ? text.npos : text.rfind('\n', steps);
-  if (steps == text.npos || (line == text.npos && steps != 0)) {
+  const auto line = text.rfind("\nSteps: ");
+  if (line == text.npos && !text.starts_with("Steps: ")) {
     throw Error(ErrorKind::kFormat,
                 origin + " has \"parameters\" without a line that begins with \"Steps: \"");
   }
+  const auto steps = line == text.npos ? 0 : line + 1;
   const auto words = line == text.npos ? std::string() : text.substr(0, line);
   ForeignRecord record;
   const auto negative = words.rfind("\n" + std::string(kNegative));
@@ -140,16 +205,24 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
     by_key[key] = value;
   }
   take_a1111_sampling(by_key, record);
-  if (by_key.contains(kDenoising)) take_strength(by_key.at(kDenoising), record);
+  if (by_key.contains(kResize)) take_resize(by_key.at(kResize), record);
+  if (by_key.contains(kDenoising)) take_strength(by_key.at(kDenoising), by_key, record);
+  name_a1111_networks(by_key, record);
+  take_a1111_tags(record);
   if (by_key.contains("forge_couple")) take_forge_couple(by_key, record);
+  if (!record.scene.contains("regions")) name_joined_prompts(record);
+  rewrite_prompts(record, prompt_from_a1111, text::from_a1111);
   return record;
 }
 
 std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
                             const std::string& version) {
-  std::string text = scene.prompt;
+  const auto in_theirs = [&options](const std::string& prompt) {
+    return text::to_a1111(prompt, options.sampler.plain_text);
+  };
+  std::string text = in_theirs(scene.prompt);
   if (!scene.negative_prompt.empty())
-    text += fmt::format("\n{}{}", kNegative, scene.negative_prompt);
+    text += fmt::format("\n{}{}", kNegative, in_theirs(scene.negative_prompt));
   text += fmt::format("\nSteps: {}, {}", options.steps, a1111_sampler(options));
   text += fmt::format(", CFG scale: {}, Seed: {}, Size: {}x{}", options.guidance_scale, seed,
                       options.width, options.height);

@@ -17,13 +17,19 @@ std::string couple_field(const A1111Fields& fields, const std::string& name,
   return field_of(fields, "forge_couple_" + name, fallback);
 }
 
-/// The parts of the prompt between separators that have something in them.
-std::vector<std::string> lines_of(const std::string& prompt, const std::string& separator) {
+/// The parts of the prompt between separators that have something in them beside names of files.
+std::vector<std::string> lines_of(ForeignRecord& record, const std::string& separator) {
+  const auto& prompt = record.prompt;
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin <= prompt.size();) {
     const auto end = std::min(prompt.find(separator, begin), prompt.size());
     auto line = trimmed(prompt.substr(begin, end - begin));
-    if (!line.empty()) lines.push_back(std::move(line));
+    const auto tagged = text::take_lora_tags(line);
+    if (tagged.prompt.empty()) {
+      record.loras.insert(record.loras.end(), tagged.loras.begin(), tagged.loras.end());
+    } else {
+      lines.push_back(std::move(line));
+    }
     begin = end + separator.size();
   }
   return lines;
@@ -147,7 +153,6 @@ void name_unknown(const A1111Fields& fields, ForeignRecord& record) {
 void take_forge_couple(const A1111Fields& fields, ForeignRecord& record) {
   name_unknown(fields, record);
   const auto mode = couple_field(fields, "mode", "Basic");
-  const auto lines = lines_of(record.prompt, separator_of(fields));
   if (fields.at("forge_couple") == "ERROR") {
     record.left_out.push_back(
         "Forge Couple's regions, which it did not paint with: it found a mistake in them");
@@ -160,6 +165,7 @@ void take_forge_couple(const A1111Fields& fields, ForeignRecord& record) {
                     mode));
     return;
   }
+  const auto lines = lines_of(record, separator_of(fields));
   if (mode == "Basic") {
     take_basic(fields, lines, record);
   } else {

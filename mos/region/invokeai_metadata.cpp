@@ -6,6 +6,7 @@
 
 #include "mos/base/error.h"
 #include "mos/region/foreign_options.h"
+#include "mos/text/foreign_prompt.h"
 
 /// What InvokeAI 4 and later write into their PNGs: options by name, and the canvas with its
 /// layers.
@@ -172,6 +173,29 @@ void take_guidance(const Json& metadata, ForeignRecord& record) {
                   scales.front(), scales.back(), *least, *most, scale));
 }
 
+/// Says what of compel's syntax does something else here.
+void name_weighted(ForeignRecord& record) {
+  std::vector<std::string> prompts = {record.prompt, record.negative_prompt};
+  for (const char* key : {"root_prompt", "root_negative_prompt"}) {
+    prompts.push_back(json_value<std::string>(record.scene, key, ""));
+  }
+  for (const auto& region : child(record.scene, "regions")) {
+    prompts.push_back(region.at("prompt").get<std::string>());
+    prompts.push_back(region.at("negative_prompt").get<std::string>());
+  }
+  if (std::ranges::any_of(prompts, [](const auto& prompt) {
+        return text::has_weights(prompt, text::parse_compel);
+      })) {
+    name_weights(record);
+  }
+  for (const std::string_view call :
+       {".swap(", ".blend(", ".and(", ".attend(", "withLora(", "useLora("}) {
+    const auto has_call = [call](const auto& prompt) { return prompt.find(call) != prompt.npos; };
+    if (!std::ranges::any_of(prompts, has_call)) continue;
+    record.left_out.push_back(fmt::format("\"{})\" of a prompt, which is text here", call));
+  }
+}
+
 void name_the_rest(const Json& metadata, ForeignRecord& record) {
   static const std::set<std::string> known = {"generation_mode", "positive_prompt",
                                               "negative_prompt", "width",
@@ -216,6 +240,8 @@ ForeignRecord read_invokeai_metadata(const std::string& text, const std::string&
   record.model = member<std::string>(child(metadata, "model"), "name", "", record.left_out);
   take_regions(metadata, record);
   take_loras(metadata, record);
+  name_weighted(record);
+  rewrite_prompts(record, text::from_compel, text::from_compel);
   name_the_rest(metadata, record);
   return record;
 }

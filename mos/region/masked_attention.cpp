@@ -5,6 +5,7 @@
 
 #include "mos/nn/ops.h"
 #include "mos/region/region_mask.h"
+#include "mos/region/span.h"
 
 namespace mos::region {
 
@@ -13,7 +14,7 @@ using torch::Tensor;
 namespace {
 
 bool is_on(const MaskedContext& region, double progress) {
-  return progress >= region.start && progress < region.end;
+  return begins_in({region.start, region.end}, progress);
 }
 
 /// Positions where a flat map is not 0.

@@ -6,10 +6,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/io/image.h"
 #include "mos/region/aspect.h"
@@ -32,9 +35,27 @@ Tensor mask_of_box(const Box& box, Canvas canvas) {
   return mask;
 }
 
+/// The region at `index`, for people.
+std::string called(const Region& region, std::size_t index) {
+  return fmt::format("region {} \"{}\"", index + 1, region.prompt);
+}
+
+/// A path of a scene.
+void require_there(const std::string& path, const std::string& what) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("{} is not there: a path in a scene's file begins at that file's folder, "
+                          "or at the working folder, {}, as any other does",
+                          what, fs::current_path(ignored).string()));
+}
+
 Tensor mask_of(const Region& region, Canvas canvas, const std::string& where) {
   if (!region.mask.empty()) {
-    return read_mask(region.mask, canvas, fmt::format("the mask {} of {}", region.mask, where));
+    const auto what = fmt::format("the mask {} of {}", region.mask, where);
+    require_there(region.mask, what);
+    return naming(what, [&] { return read_mask(region.mask, canvas, what); });
   }
   if (!region.polygon.empty()) return mask_of_polygon(region.polygon, canvas);
   if (!region.drawing.empty()) return mask_of_drawing(region.drawing, canvas);
@@ -96,7 +117,7 @@ std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
     const auto& region = scene.regions[i];
     masks.emplace_back();
     if (region.background) continue;
-    const auto where = fmt::format("region {} \"{}\"", i + 1, region.prompt);
+    const auto where = called(region, i);
     masks.back() = feathered(mask_of(region, canvas, where), region.feather);
     if (masks.back().max().item<double>() <= 0.0) {
       throw Error(ErrorKind::kUsage, where + " covers no pixel of the canvas");
@@ -107,6 +128,19 @@ std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
     if (!mask.defined()) mask = (1.0 - cover).clamp(0.0, 1.0);
   }
   return masks;
+}
+
+void check_files_of(const Scene& scene) {
+  for (std::size_t i = 0; i < scene.regions.size(); ++i) {
+    const auto& region = scene.regions[i];
+    if (region.mask.empty()) continue;
+    require_there(region.mask, fmt::format("the mask {} of {}", region.mask, called(region, i)));
+  }
+  for (const auto& condition : scene.conditions) {
+    require_there(condition.adapter, "the adapter " + condition.adapter);
+    require_there(condition.picture, fmt::format("the picture {} of the adapter {}",
+                                                 condition.picture, condition.adapter));
+  }
 }
 
 bool is_nothing(const Tensor& mask) {

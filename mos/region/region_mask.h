@@ -19,6 +19,9 @@ std::vector<torch::Tensor> region_masks(const Scene& scene, Canvas canvas);
 /// masks only where there is a background.
 void check_background(const Scene& scene, Canvas canvas);
 
+/// Throws kIo for a mask of a region, an adapter or a condition's picture that is not there.
+void check_files_of(const Scene& scene);
+
 /// Whether nothing that `mask` weighs could change a picture of whole levels.
 bool is_nothing(const torch::Tensor& mask);
 

@@ -43,8 +43,8 @@ void add_lora_tags(std::vector<text::LoraTag>& tags, const std::vector<text::Lor
     } else if (same->scale != tag.scale) {
       throw Error(
           ErrorKind::kUsage,
-          fmt::format("<lora:{}> stands in the prompts with the scales {} and {}, but it is "
-                      "merged once for the whole picture: give one scale",
+          fmt::format("<lora:{}> is asked for with the scales {} and {}, but it is merged once "
+                      "for the whole picture: give one scale",
                       tag.name, same->scale, tag.scale));
     }
   }

@@ -231,19 +231,24 @@ bool calls(const Session& session, const Session::Guest& guest, const std::strin
          std::any_of(guest.aliases.begin(), guest.aliases.end(), has);
 }
 
-std::string find_lora(const std::string& name, const std::filesystem::path& folder) {
+std::string find_lora(const std::string& name, const std::filesystem::path& folder,
+                      const std::string& painted) {
   constexpr std::array<std::string_view, 6> kEndings = {"",     ".safetensors", ".pt",
                                                         ".pth", ".bin",         ".ckpt"};
-  const std::filesystem::path path(name);
+  const auto said = painted.empty() ? fmt::format("a prompt names <lora:{}>", name)
+                                    : fmt::format("{} was painted with the LoRA {}", painted, name);
+  // Windows' folders; on Linux a file may be called so all the same.
+  const auto slashed = replaced(name, "\\", "/");
+  const std::filesystem::path path(slashed);
   if (path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end()) {
     // A prompt can be somebody else's, and files are the user's own.
     throw Error(ErrorKind::kUsage,
-                fmt::format("a prompt names <lora:{}>, but a name leads to no other place than "
-                            "--lora-folder and the folders in it; give the file with --concept {}",
-                            name, name));
+                fmt::format("{}, but a name leads to no other place than --lora-folder and the "
+                            "folders in it; give the file with --concept {}",
+                            said, name));
   }
   // The folder first: a file of that name in the working folder is there by chance.
-  for (const auto& place : {folder / name, std::filesystem::path(name)}) {
+  for (const auto& place : {folder / name, folder / path, std::filesystem::path(name), path}) {
     for (const auto ending : kEndings) {
       auto file = place;
       file += ending;
@@ -253,11 +258,12 @@ std::string find_lora(const std::string& name, const std::filesystem::path& fold
   }
   const bool has_ending = std::any_of(kEndings.begin() + 1, kEndings.end(),
                                       [&](auto ending) { return name.ends_with(ending); });
-  throw Error(ErrorKind::kUsage,
-              fmt::format("a prompt names <lora:{}>, but there is no file {}{} in {}; name its "
-                          "folder with --lora-folder, or take brackets for plain text with "
-                          "--plain-text",
-                          name, name, has_ending ? "" : ".safetensors", folder.string()));
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("{}, but there is no file {}{} in {}; name its folder with "
+                  "--lora-folder{}",
+                  said, slashed, has_ending ? "" : ".safetensors", folder.string(),
+                  painted.empty() ? ", or take brackets for plain text with --plain-text" : ""));
 }
 
 void check_words(const Session& session, const region::Scene& scene, bool plain_text) {

@@ -79,10 +79,12 @@ Session session_of_shapes(const SessionOptions& options);
 /// are cut and of what other programs would not read as plain words.
 void check_words(const Session& session, const region::Scene& scene, bool plain_text);
 
-/// The file that `<lora:name>` in a prompt means: `name` as it stands, or with the ending of a
-/// concept's file, in `folder` or on its own. Throws kUsage naming where it was looked for, and for
-/// a name that leads out of there: one that is absolute or goes up.
-std::string find_lora(const std::string& name, const std::filesystem::path& folder);
+/// The file that `<lora:name>` in a prompt means, or that `painted`, a picture of another program,
+/// names: `name` as it stands or with the ending of a concept's file, Windows' folders in it as
+/// ours, in `folder` or on its own. Throws kUsage naming where it was looked for, and for a name
+/// that leads out of there: one that is absolute or goes up.
+std::string find_lora(const std::string& name, const std::filesystem::path& folder,
+                      const std::string& painted = "");
 
 /// Throws kMismatch when `what` had the SHA-256 `expected`, unless that is empty, and now `actual`.
 void check_hash(const std::string& what, const std::string& expected, const std::string& actual);

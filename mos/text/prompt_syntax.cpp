@@ -45,6 +45,16 @@ std::string_view file_tag(std::string_view prompt) {
   });
 }
 
+/// `<lora:name`, which nothing closes.
+std::string_view open_file_tag(std::string_view prompt) {
+  const auto open = prompt.rfind('<');
+  if (open == prompt.npos || (open > 0 && prompt[open - 1] == '\\')) return kNone;
+  const auto rest = prompt.substr(open);
+  const auto start = lower_ascii(std::string(rest.substr(0, 6)));
+  const bool names_file = start == "<lora:" || start == "<lyco:";
+  return names_file && rest.find('>') == rest.npos ? rest : kNone;
+}
+
 /// ComfyUI's `embedding:name`.
 std::string_view embedding_tag(std::string_view prompt) {
   constexpr std::string_view kStart = "embedding:";
@@ -113,6 +123,31 @@ std::string_view open_choice(std::string_view prompt) {
   return rest.find('}') == rest.npos && rest.find('|') != rest.npos ? rest : kNone;
 }
 
+/// A number in a choice with the `mark` behind it, where one of `before` stands before it.
+std::string_view choice_number(std::string_view prompt, std::string_view mark,
+                               std::string_view before) {
+  for (auto at = prompt.find(mark); at != prompt.npos; at = prompt.find(mark, at + 1)) {
+    auto begin = at;
+    while (begin > 0 && (is_digit(prompt[begin - 1]) || prompt[begin - 1] == '.' ||
+                         prompt[begin - 1] == '-' || prompt[begin - 1] == ' ')) {
+      --begin;
+    }
+    const bool is_one = begin > 0 && before.find(prompt[begin - 1]) != before.npos &&
+                        (begin == 1 || prompt[begin - 2] != '\\');
+    if (is_one && prompt.rfind('{', at) != prompt.npos) {
+      return prompt.substr(begin, at + mark.size() - begin);
+    }
+  }
+  return kNone;
+}
+
+/// `0.9::` of `{0.9::red|0.1::blue}`.
+std::string_view choice_weight(std::string_view prompt) {
+  return choice_number(prompt, "::", "{|");
+}
+/// `2$$` of `{2$$red|green|blue}`.
+std::string_view choice_count(std::string_view prompt) { return choice_number(prompt, "$$", "{"); }
+
 /// `__colour__`.
 std::string_view named_choice(std::string_view prompt) {
   const auto begin = prompt.find("__");
@@ -154,10 +189,14 @@ struct Kind {
 };
 constexpr std::array kKinds = {
     Kind{file_tag},
+    Kind{open_file_tag, ", since nothing closes its bracket; write <lora:name:0.8>"},
     Kind{embedding_tag, "; write the word alone and give its file with --concept"},
     Kind{trailing_factor, ", since words have no weights behind a bracket; write (words:1.4)"},
     Kind{no_weight, ", since it ends in no weight; write (words:1.4)"},
     Kind{named_choice, ", since no lists of words are read; write {a|b}"},
+    Kind{choice_weight,
+         ", since choices have no weights; write a text twice to draw it more often"},
+    Kind{choice_count, ", since a choice draws one text; write {a|b} as often as needed"},
     Kind{open_choice, ", since nothing closes its brace; write {a|b}"},
     Kind{weight},
     Kind{change},

@@ -49,6 +49,13 @@ std::optional<LoraTag> read_tag(std::string_view inside, std::string_view tag) {
   return lora;
 }
 
+/// Whether a tag may begin with what `text` begins with.
+bool begins_file_tag(std::string_view text) {
+  const auto start = lower_ascii(std::string(text.substr(0, 10)));
+  return start.starts_with("<lora:") || start.starts_with("<lyco:") ||
+         start.starts_with("<hypernet:");
+}
+
 bool is_escaped(std::string_view text, std::size_t at) { return at > 0 && text[at - 1] == '\\'; }
 
 /// Where { and } of a choice are.
@@ -94,7 +101,13 @@ TaggedPrompt take_lora_tags(std::string_view prompt) {
   std::size_t at = 0;
   while (at < prompt.size()) {
     const auto open = prompt.find('<', at);
-    const auto close = open == prompt.npos ? open : prompt.find('>', open);
+    if (open == prompt.npos) break;
+    if (!begins_file_tag(prompt.substr(open))) {
+      rest += prompt.substr(at, open + 1 - at);
+      at = open + 1;
+      continue;
+    }
+    const auto close = prompt.find('>', open);
     if (close == prompt.npos) break;
     const auto tag = prompt.substr(open, close - open + 1);
     const auto lora =

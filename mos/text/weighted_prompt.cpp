@@ -33,30 +33,28 @@ class Reader {
 
   WeightedPrompt read() {
     while (at_ < prompt_.size()) read_one();
-    for (const auto& [kind, first] : open_) multiply(first, kind == '(' ? kBracket : 1 / kBracket);
+    for (const auto first : round_) multiply(first, kBracket);
+    for (const auto first : square_) multiply(first, 1 / kBracket);
     return collect();
   }
 
  private:
-  struct Open {
-    char kind;
-    std::size_t first;  ///< Of pieces_.
-  };
   /// A text, or a BREAK.
   struct Piece {
     WeightedText weighted;
     bool is_break = false;
+    bool is_escaped = false;
   };
 
   void read_one() {
     const char c = prompt_[at_];
     if (c == '\\' && at_ + 1 < prompt_.size() &&
         kEscapable.find(prompt_[at_ + 1]) != kEscapable.npos) {
-      add(prompt_.substr(at_ + 1, 1));
+      pieces_.push_back({{std::string(1, prompt_[at_ + 1])}, false, true});
       at_ += 2;
     } else if (c == '(' || c == '[') {
-      open_.push_back({c, pieces_.size()});
-      if (open_.size() > kDeepest) {
+      (c == '(' ? round_ : square_).push_back(pieces_.size());
+      if (round_.size() + square_.size() > kDeepest) {
         throw Error(ErrorKind::kUsage,
                     fmt::format("a prompt has more than {} brackets in brackets; take them for "
                                 "plain text with --plain-text",
@@ -64,9 +62,9 @@ class Reader {
       }
       ++at_;
     } else if (c == ')' && close_round(1, std::nullopt)) {
-    } else if (c == ']' && is_open('[')) {
+    } else if (c == ']' && !square_.empty()) {
       refuse_change();
-      close(1 / kBracket);
+      close(square_, 1 / kBracket);
       ++at_;
     } else if (c == ':' && read_number()) {
     } else if (is_break()) {
@@ -77,25 +75,23 @@ class Reader {
     }
   }
 
-  bool is_open(char kind) const { return !open_.empty() && open_.back().kind == kind; }
-
-  void close(double factor) {
-    multiply(open_.back().first, factor);
-    open_.pop_back();
+  void close(std::vector<std::size_t>& open, double factor) {
+    multiply(open.back(), factor);
+    open.pop_back();
   }
 
   /// The ) that begins `length` letters behind at_ minus one; its + or - count instead of its 1.1.
   bool close_round(std::size_t length, std::optional<double> factor) {
-    if (!is_open('(')) return false;
+    if (round_.empty()) return false;
     at_ += length;
     if (!factor) factor = signs(1).value_or(kBracket);
-    close(*factor);
+    close(round_, *factor);
     return true;
   }
 
   /// `:1.3)`, or false and nothing read.
   bool read_number() {
-    if (!is_open('(')) return false;
+    if (round_.empty()) return false;
     const auto end = prompt_.find(')', at_);
     if (end == prompt_.npos) return false;
     auto text = prompt_.substr(at_ + 1, end - at_ - 1);
@@ -154,10 +150,12 @@ class Reader {
   /// Throws for `[from:to:0.5]` and `[a|b]`, whose ] is at at_.
   void refuse_change() const {
     std::string inside;
-    for (auto i = open_.back().first; i < pieces_.size(); ++i) inside += pieces_[i].weighted.text;
+    for (auto i = square_.back(); i < pieces_.size(); ++i) {
+      if (!pieces_[i].is_escaped) inside += pieces_[i].weighted.text;
+    }
     const auto colon = inside.rfind(':');
-    const bool has_number =
-        colon != inside.npos && number_in<double>(std::string_view(inside).substr(colon + 1));
+    const bool has_number = colon != inside.npos &&
+                            number_in<double>(trimmed(std::string_view(inside).substr(colon + 1)));
     if (!has_number && inside.find('|') == inside.npos) return;
     throw Error(
         ErrorKind::kUsage,
@@ -188,7 +186,7 @@ class Reader {
 
   WeightedPrompt collect() const {
     WeightedPrompt parts(1);
-    for (const auto& [weighted, is_break] : pieces_) {
+    for (const auto& [weighted, is_break, is_escaped] : pieces_) {
       if (is_break) {
         parts.emplace_back();
         continue;
@@ -209,7 +207,7 @@ class Reader {
   std::string_view prompt_;
   std::size_t at_ = 0;
   std::vector<Piece> pieces_;
-  std::vector<Open> open_;
+  std::vector<std::size_t> round_, square_;  ///< First pieces in open brackets, each by itself.
 };
 
 }  // namespace

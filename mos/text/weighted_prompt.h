@@ -23,7 +23,8 @@ using WeightedPrompt = std::vector<std::vector<WeightedText>>;
 ///   BREAK alone begins a new part;
 ///   a backslash takes the meaning from ( ) [ ] { } | < > + - and \ itself.
 /// A bracket that is never closed reaches to the end, one that was never opened is text, as A1111
-/// has it. Throws mos::Error(kUsage) for [from:to:when] and [a|b], which change while sampling.
+/// has it; round and square ones do not see each other. Throws mos::Error(kUsage) for
+/// [from:to:when] and [a|b], which change while sampling.
 WeightedPrompt parse_weights(std::string_view prompt);
 
 /// Whether all of it is one part of weight 1 with the prompt's very letters.

@@ -117,6 +117,18 @@ TEST_F(FromPictures, LoraOfAGraphStayWithAnotherPrompt) {
   EXPECT_EQ(job.uses[0].scale, 0.5);
 }
 
+TEST_F(FromPictures, LoraOfAGraphAreNotSaidToBeOfAPrompt) {
+  io::write_png(picture_, torch::zeros({16, 16, 3}, torch::kUInt8), {{"prompt", R"({
+    "1": {"class_type": "KSampler", "inputs": {"model": ["2", 0]}},
+    "2": {"class_type": "LoraLoader", "inputs": {"lora_name": "sub\\ink"}}})"}});
+  EXPECT_THAT(
+      message_of(ErrorKind::kUsage,
+                 [&] {
+                   resolved(sample_job({{"from", picture_}}, "x"));
+                 }),
+      HasSubstr(picture_ + " was painted with the LoRA sub\\ink, but there is no file sub/ink."));
+}
+
 TEST_F(FromPictures, AFileOfTheRecordThatIsGoneIsNamedAsThat) {
   record_.base = "gone";
   EXPECT_THAT(message_of(ErrorKind::kIo,

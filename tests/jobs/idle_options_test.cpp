@@ -191,6 +191,36 @@ TEST_F(IdleOptions, GuidanceThatIsNeverOrAlwaysOnIsSaid) {
   }
 }
 
+TEST_F(IdleOptions, AMaskThatIsNotThereIsNamedWithItsRegion) {
+  const auto masked = with_regions({{{"prompt", "a dog"}, {"mask", "nope.png"}}});
+  const auto said = AllOf(HasSubstr("the mask nope.png of region 1 \"a dog\" is not there"),
+                          HasSubstr("begins at that file's folder"));
+  EXPECT_THAT(message_of(ErrorKind::kIo, [&] { check_files(job({}, masked)); }), said);
+  EXPECT_THAT(message_of(ErrorKind::kIo, [&] { run(job({}, masked), {}); }), said);
+  const Json condition = {{"adapter", at("model")}, {"picture", "nope.png"}};
+  const Json guided = {{"prompt", "a"}, {"conditions", {condition}}};
+  EXPECT_THAT(message_of(ErrorKind::kIo, [&] { check_files(job({}, guided)); }),
+              HasSubstr("the picture nope.png of the adapter"));
+}
+
+TEST_F(IdleOptions, RegionsThatAreOnInNoStepAreSaid) {
+  const auto of_time = [this](double start, double end) {
+    return with_regions({{{"prompt", "a dog"}, {"box", half_}, {"start", start}, {"end", end}}});
+  };
+  const auto says =
+      Contains(AllOf(HasSubstr("region 1 \"a dog\" is on in no step"), HasSubstr("start is 0.4")));
+  const auto of_four = [this](const Json& scene, Json options) {
+    options["steps"] = 4;
+    return talk(job(std::move(options), scene));
+  };
+  EXPECT_THAT(of_four(of_time(0.4, 0.45), Json::object()), says);
+  EXPECT_THAT(of_four(of_time(0.4, 0.51), Json::object()), IsEmpty());
+  // Half of the steps lie before the picture that it begins with.
+  const Json over = {{"init", at("grey.png")}, {"strength", 0.25}};
+  EXPECT_THAT(of_four(of_time(0.4, 0.7), over), says);
+  EXPECT_THAT(of_four(of_time(0.4, 0.8), over), IsEmpty());
+}
+
 TEST_F(IdleOptions, ListsForAdaptersNeedOne) {
   const std::vector<std::pair<std::string, Json>> lists = {{"adapter_weight", {2}},
                                                            {"adapter_start", {0.5}},

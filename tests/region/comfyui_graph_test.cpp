@@ -80,6 +80,56 @@ TEST(Graphs, AreasBecomeRegionsAndWhatNodesMakeIsNamed) {
   EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("\"steps\" of KSamplerAdvanced")));
 }
 
+ForeignRecord read_texts(const std::string& positive, const std::string& negative) {
+  return read_comfyui_graph(
+      fmt::format(R"({{"1": {{"class_type": "KSampler", "inputs": {{"positive": ["2", 0],
+                   "negative": ["3", 0], "latent_image": ["4", 0]}}}},
+                   "2": {{"class_type": "CLIPTextEncode", "inputs": {{"text": {}}}}},
+                   "3": {{"class_type": "CLIPTextEncode", "inputs": {{"text": {}}}}},
+                   "4": {{"class_type": "EmptyLatentImage", "inputs": {{}}}}}})",
+                  Json(positive).dump(), Json(negative).dump()),
+      "x");
+}
+
+TEST(Graphs, HavePromptsOfComfyUiAndNotOfOurs) {
+  const auto record = read_texts("[a|b] {c|d} e++ BREAK <lora:x:1> \\(f\\)", "((a:1.2) b:1.5)");
+  EXPECT_EQ(record.prompt, "\\[a|b\\] \\{c|d} e\\+\\+ break \\<lora:x:1> \\(f\\)");
+  EXPECT_EQ(record.negative_prompt, "(a:1.2)( b:1.5)");
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("how weights move words there")));
+}
+
+TEST(Graphs, EmbeddingsAreNamedAndCalledAsHere) {
+  const auto record = read_texts("a cat", "bad, embedding:sub\\easynegative.pt, embedding:hands");
+  EXPECT_EQ(record.negative_prompt, "bad, easynegative, hands");
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("the embedding easynegative: "),
+                                           HasSubstr("the embedding hands: ")));
+}
+
+TEST(Graphs, TextsThatAreCombinedAreSaidToBeOneHere) {
+  const auto record = read_comfyui_graph(
+      R"({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["5", 0],
+          "latent_image": ["6", 0]}},
+          "2": {"class_type": "ConditioningCombine", "inputs": {"conditioning_1": ["3", 0],
+          "conditioning_2": ["4", 0]}},
+          "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+          "4": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog"}},
+          "5": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}},
+          "6": {"class_type": "EmptyLatentImage", "inputs": {}}})",
+      "x");
+  EXPECT_EQ(record.prompt, "a cat, a dog");
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("positive conditioning has 2 texts")));
+}
+
+TEST(Graphs, ALoraThatStandsTwiceInTheChainAddsUp) {
+  const auto record = read_comfyui_graph(
+      R"({"1": {"class_type": "KSampler", "inputs": {"model": ["2", 0]}},
+          "2": {"class_type": "LoraLoader", "inputs": {"lora_name": "x", "strength_model": 0.5,
+          "model": ["3", 0]}},
+          "3": {"class_type": "LoraLoader", "inputs": {"lora_name": "x", "strength_model": 0.25}}})",
+      "x");
+  EXPECT_THAT(record.loras, ElementsAre(text::LoraTag{"x", 0.75}));
+}
+
 TEST(Graphs, ThatGoInCirclesComeToAnEnd) {
   const auto record = read_comfyui_graph(
       R"({"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["3", 0],

@@ -37,6 +37,151 @@ TEST(Parameters, OfA1111AreReadWithWhatIsLeftOut) {
   EXPECT_THAT(record.left_out, ElementsAre("ControlNet 0: Module: none, Model: x"));
 }
 
+std::vector<std::string> left_out_of(const std::string& prompt, const std::string& fields) {
+  return read_parameters(prompt + "\nSteps: 9, Sampler: Euler, " + fields, "x").left_out;
+}
+
+TEST(Parameters, NameTheNetworksThatAreNotTaken) {
+  const std::string loras = "a dog, easynegative <lora:add_detail:1>";
+  EXPECT_THAT(
+      left_out_of(loras,
+                  "Model hash: 1, Model: m, VAE hash: 735e4c3a44, VAE: "
+                  "vae-ft.safetensors, Lora hashes: \"add_detail: 7c6b, other: 1\", "
+                  "TI hashes: \"easynegative: c74b, bad-hands: 2\", Version: v1.9.4"),
+      ElementsAre(HasSubstr("the embedding easynegative: "), HasSubstr("the embedding bad-hands: "),
+                  HasSubstr("the LoRA other, which no prompt names"),
+                  "its VAE vae-ft.safetensors; the model's own is taken"));
+  EXPECT_THAT(left_out_of("a", "Model hash: 6ce0, VAE hash: 735e"),
+              ElementsAre("its VAE of the hash 735e; the model's own is taken",
+                          "its model of the hash 6ce0, which it does not name"));
+}
+
+TEST(Parameters, NameWhatExtensionsHaveHashesOf) {
+  // With the quotes of A1111, and as extensions and other programs write it.
+  for (const char* hashes :
+       {R"("{\"vae\": \"1\", \"embed:bad\": \"2\", \"lora:ink\": \"3\", \"model\": \"4\"}")",
+        R"({"vae": "1", "embed:bad": "2", "lora:ink": "3", "model": "4"})"}) {
+    EXPECT_THAT(left_out_of("a", fmt::format("Model: m, TI hashes: \"bad: 2\", Hashes: {}, "
+                                             "Clip skip: 2",
+                                             hashes)),
+                ElementsAre(HasSubstr("the embedding bad: "), HasSubstr("the LoRA ink, "),
+                            "its VAE; the model's own is taken"))
+        << hashes;
+  }
+  EXPECT_THAT(left_out_of("a", R"(Hashes: {"hypernet:h": "1", "model": "2", "x": 3})"),
+              ElementsAre("the hypernet h", "x: 3", "its model, which it does not name"));
+  EXPECT_THAT(left_out_of("a", "Hashes: {no, Seed: 4"), ElementsAre("Hashes: {no"));
+  EXPECT_THAT(left_out_of("a", R"(Civitai resources: [{"type":"lora","weight":0.8}], Seed: 4)"),
+              ElementsAre(R"(Civitai resources: [{"type":"lora","weight":0.8}])"));
+}
+
+/// Every name that A1111, Forge and their extensions are known to write.
+TEST(Parameters, NameEveryKeyThatIsNeitherTakenNorWithoutEffect) {
+  for (const char* key : {"Image CFG scale",
+                          "Face restoration",
+                          "FP8 weight",
+                          "Cache FP16 weight for LoRA",
+                          "Variation seed",
+                          "Variation seed strength",
+                          "Seed resize from",
+                          "Conditional mask weight",
+                          "ENSD",
+                          "Token merging ratio",
+                          "Token merging ratio hr",
+                          "Init image hash",
+                          "Tiling",
+                          "Hires prompt",
+                          "Hires negative prompt",
+                          "Hires steps",
+                          "Hires resize",
+                          "Hires sampler",
+                          "Hires schedule type",
+                          "Hires checkpoint",
+                          "Hires CFG Scale",
+                          "Hires Module 1",
+                          "Refiner",
+                          "Refiner switch at",
+                          "Emphasis",
+                          "NGMS",
+                          "NGMS all steps",
+                          "Pad conds",
+                          "Skip Early CFG",
+                          "Sigma churn",
+                          "Sigma tmin",
+                          "Sigma tmax",
+                          "Sigma noise",
+                          "Schedule max sigma",
+                          "Schedule min sigma",
+                          "Schedule rho",
+                          "Discard penultimate sigma",
+                          "Noise Schedule",
+                          "SGM noise multiplier",
+                          "Beta schedule alpha",
+                          "Beta schedule beta",
+                          "Mask blur",
+                          "Inpaint area",
+                          "Masked area padding",
+                          "Masked content",
+                          "Noise multiplier",
+                          "Extra noise",
+                          "Hypernet",
+                          "Hypernet strength",
+                          "Script",
+                          "Distilled CFG Scale",
+                          "Module 1",
+                          "Diffusion in Low Bits",
+                          "ControlNet 0",
+                          "ADetailer model",
+                          "RP Active",
+                          "FreeU Stages",
+                          "AddNet Enabled",
+                          "Dynamic thresholding enabled",
+                          "Downcast alphas_cumprod",
+                          "UniPC variant",
+                          "UniPC order",
+                          "UniPC skip type",
+                          "Use old emphasis implementation"}) {
+    const auto left_out = left_out_of("a", fmt::format("{}: 0.25", key));
+    EXPECT_THAT(left_out, ElementsAre(HasSubstr(key))) << key;
+  }
+  for (const char* fields : {"RNG: TPU", "Emphasis: None"}) {
+    EXPECT_THAT(left_out_of("a", fields), ElementsAre(fields));
+  }
+  EXPECT_THAT(left_out_of("a",
+                          "Version: f2, User: me, Template: \"{a|b}\", Negative Template: b, "
+                          "Batch size: 4, Batch pos: 1, Emphasis: Original, RNG: GPU"),
+              IsEmpty());
+}
+
+TEST(Parameters, HavePromptsOfA1111AndNotOfOurs) {
+  const auto record = read_parameters(
+      "{{a dog}}, hair++ {red|blue} <lora:x:0.5>\nNegative prompt: {a|b} <lora:y:1>, (BREAK)\n"
+      "Steps: 9",
+      "x");
+  EXPECT_EQ(record.prompt, "\\{\\{a dog}}, hair\\+\\+ \\{red|blue} <lora:x:0.5>");
+  EXPECT_EQ(record.negative_prompt, "\\{a|b} \\<lora:y:1>, (break:-1.1)");
+}
+
+TEST(Parameters, TagsOfFilesAreReadAsThereOrNamed) {
+  const auto record = read_parameters(
+      "a <lora:x:0.5:0.8> <lora:y:te=1:unet=0.3> <lyco:z> <lora:b:1:lbw=MIDD> <hypernet:h:1> "
+      "<lora:q:much> b <c\nSteps: 9",
+      "x");
+  EXPECT_EQ(record.prompt, "a <lora:x:0.8> <lora:y:0.3> <lyco:z> <lora:b:1>   b <c");
+  EXPECT_THAT(
+      record.left_out,
+      ElementsAre(HasSubstr("strength 0.5 of x in the text encoder; both networks have 0.8"),
+                  HasSubstr("strength 1 of y in the text encoder"),
+                  "\"lbw=MIDD\" of <lora:b:1:lbw=MIDD>", HasSubstr("<hypernet:h:1>, which"),
+                  HasSubstr("<lora:q:much>, which does not say")));
+}
+
+TEST(Parameters, PromptsThatWerePaintedEachByItselfAreNamed) {
+  EXPECT_THAT(left_out_of("a cat :1.2 AND a dog :0.5", "Seed: 1"),
+              ElementsAre(HasSubstr("AND, between texts")));
+  EXPECT_THAT(left_out_of("SAND and HANDS", "Seed: 1"), IsEmpty());
+}
+
 TEST(Parameters, OldNamesOfSamplersHoldTheirSigmas) {
   const auto record = read_parameters("cat\nSteps: 9, Sampler: DPM++ SDE Karras", "x");
   EXPECT_EQ(record.options.scheduler, "dpm++sde");
@@ -64,6 +209,34 @@ TEST(Parameters, OfASecondPassAndOfImg2imgAreToldApart) {
   EXPECT_THAT(over.left_out, ElementsAre(HasSubstr("--init FILE --strength 0.3")));
 }
 
+TEST(Parameters, TheSizeOfASecondPassIsAFactorHere) {
+  const auto read = [](const std::string& size) {
+    return read_parameters(
+        "cat\nSteps: 9, Size: 512x256, Denoising strength: 0.4, Hires resize: " + size, "x");
+  };
+  for (const char* size : {"1024x512", "1024x0", "0x512"}) {
+    const auto record = read(size);
+    EXPECT_EQ(record.options.pictures.hires, 2.0) << size;
+    EXPECT_EQ(record.options.pictures.hires_strength, 0.4) << size;
+    EXPECT_THAT(record.left_out, IsEmpty()) << size;
+  }
+  for (const char* size : {"1024x1024", "x", "512x256", "0x0", "1024x-1", "wide"}) {
+    const auto record = read(size);
+    EXPECT_EQ(record.options.pictures.hires, 1.0) << size;
+    EXPECT_THAT(record.left_out, ElementsAre(fmt::format("Hires resize: {}", size),
+                                             "Denoising strength 0.4 of a second pass"));
+  }
+}
+
+TEST(Parameters, AKeyOfStepsDoesNotHideWhatStandsBeforeIt) {
+  const auto record =
+      read_parameters("Steps: a poem\nSteps: 9, Seed: 4, Tile Steps: 5, Note: \"Steps: 6\"", "x");
+  EXPECT_EQ(record.prompt, "Steps: a poem");
+  EXPECT_EQ(record.options.steps, 9);
+  EXPECT_EQ(record.options.seed, 4U);
+  EXPECT_THAT(record.left_out, ElementsAre("Tile Steps: 5", "Note: Steps: 6"));
+}
+
 TEST(Parameters, WithoutALineOfOptionsAreNamed) {
   EXPECT_THROW(read_parameters("a cat", "x.png"), Error);
 }
@@ -87,6 +260,21 @@ TEST(Parameters, WeWriteAreReadAgain) {
   EXPECT_EQ(record.options.sampler.sigmas, "exponential");
   EXPECT_EQ(record.options.sampler.noise, "cpu");
   EXPECT_EQ(record.options.seed, 7U);
+}
+
+TEST(Parameters, WeWriteHaveTheSyntaxOfA1111) {
+  Scene scene;
+  scene.prompt = "a (dog) [x] {y|z} <lora:w:1> C++ BREAK";
+  scene.negative_prompt = "a cat++";
+  SampleOptions options;
+  const auto weighted = parameters_text(scene, options, 7, "1.0");
+  EXPECT_THAT(weighted, HasSubstr("\nNegative prompt: a (cat:1.21)\n"));
+  options.sampler.plain_text = true;
+  const auto plain = parameters_text(scene, options, 7, "1.0");
+  EXPECT_THAT(plain, testing::StartsWith("a \\(dog\\) \\[x\\] {y|z} <\\lora:w:1> C++ break\n"
+                                         "Negative prompt: a cat++\n"));
+  EXPECT_EQ(read_parameters(plain, "x").prompt,
+            "a \\(dog\\) \\[x\\] \\{y|z} \\<lora:w:1> C\\+\\+ break");
 }
 
 /// The line of options that we write, read again as another program would: by its text alone.

@@ -41,6 +41,18 @@ TEST(ForgeCouple, TilesAreRegionsAndTheirBackgroundHoldsInAll) {
   EXPECT_EQ(first.scene.at("regions")[1].at("box"), Json({0.0, 0.5, 1.0, 1.0}));
 }
 
+TEST(ForgeCouple, LinesAreOfA1111AndFilesAloneAreNone) {
+  const auto record = read_parameters(forge("<lora:x:0.5>\na {dog|cow}\na cat++",
+                                            "forge_couple_mode: Basic, forge_couple_direction: "
+                                            "Vertical, forge_couple_background: None"),
+                                      "x");
+  const auto& regions = record.scene.at("regions");
+  ASSERT_EQ(regions.size(), 2U);
+  EXPECT_EQ(regions[0].at("prompt"), "a \\{dog|cow}");
+  EXPECT_EQ(regions[1].at("prompt"), "a cat\\+\\+");
+  EXPECT_THAT(record.loras, ElementsAre(text::LoraTag{"x", 0.5}));
+}
+
 TEST(ForgeCouple, RowsOfTheMappingAreBoxes) {
   const auto record = read_parameters(
       forge("sea\na dog <lora:x:0.5>\na cow",

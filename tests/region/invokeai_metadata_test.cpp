@@ -111,5 +111,17 @@ TEST(InvokeAi, PicturesWithoutRegionsHaveTheirPrompts) {
   EXPECT_THROW(read_invokeai_metadata("[]", "x"), Error);
 }
 
+TEST(InvokeAi, HasPromptsOfCompelAndNotOfOurs) {
+  const auto read = [](const char* positive, const char* negative) {
+    const Json metadata = {{"positive_prompt", positive}, {"negative_prompt", negative}};
+    return read_invokeai_metadata(metadata.dump(), "x");
+  };
+  const auto record = read("a (cat) (dog)1.3 {a|b} [c]", "(x).swap(y)");
+  EXPECT_EQ(record.prompt, "a cat (dog:1.3) \\{a|b} \\[c\\]");
+  EXPECT_THAT(record.left_out, ElementsAre(HasSubstr("how weights move words there"),
+                                           "\".swap()\" of a prompt, which is text here"));
+  EXPECT_THAT(read("a (cat)", "").left_out, IsEmpty());
+}
+
 }  // namespace
 }  // namespace mos::region

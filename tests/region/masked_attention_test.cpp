@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/region/region_mask.h"
 #include "mos/region/regional_attention.h"
 #include "tests/support/difference.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
@@ -201,7 +204,13 @@ TEST(Scenes, RefuseWhatIsNoPlace) {
     EXPECT_THROW(scene_with_regions(wrong), Error) << wrong;
   }
   const auto scene = scene_with_regions(R"([{"prompt":"a","mask":"/nowhere/mask.png"}])");
-  EXPECT_THROW(region_masks(scene, {32, 64}), Error);
+  EXPECT_THAT(test::message_of(ErrorKind::kIo,
+                               [&] {
+                                 region_masks(scene, {32, 64});
+                               }),
+              testing::AllOf(testing::HasSubstr("/nowhere/mask.png of region 1 \"a\""),
+                             testing::HasSubstr("that file's folder"),
+                             testing::HasSubstr(std::filesystem::current_path().string())));
 }
 
 }  // namespace

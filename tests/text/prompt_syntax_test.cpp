@@ -53,6 +53,14 @@ TEST(ForeignSyntax, NamesOnlyWhatPromptsDoNotRead) {
   EXPECT_THAT(foreign_syntax("a {red|blue bear"),
               ElementsAre(HasSubstr("{red|blue bear is read as plain text, since nothing closes")));
   EXPECT_THAT(foreign_syntax("a {red|blue} {bear, \\{a|b"), IsEmpty());
+  EXPECT_THAT(foreign_syntax("a {0.9::cat| 0.1::dog}"),
+              ElementsAre(HasSubstr("0.9:: is read as plain text, since choices have no weights")));
+  EXPECT_THAT(foreign_syntax("a {cat|{1-2$$, $$dog|fox}}"),
+              ElementsAre(HasSubstr("1-2$$ is read as plain text, since a choice draws one")));
+  EXPECT_THAT(foreign_syntax("std::vector, 5$$ | 3::4, \\{2::a|b}"), IsEmpty());
+  EXPECT_THAT(foreign_syntax("a dog <LoRA:bear:0.5"),
+              ElementsAre(HasSubstr("<LoRA:bear:0.5 is read as plain text, since nothing closes")));
+  EXPECT_THAT(foreign_syntax("a \\<lora:x, <lora:y>, a <b, x <"), IsEmpty());
 }
 
 }  // namespace

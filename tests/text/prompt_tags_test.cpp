@@ -30,6 +30,12 @@ TEST(LoraTags, LeaveConceptWordsAndEscapedOnesAlone) {
   }
 }
 
+TEST(LoraTags, StandBehindSignsThatBeginNone) {
+  const auto taken = take_lora_tags("a < b, 1<2 <cat1 <lora:x:0.5> c");
+  EXPECT_EQ(taken.prompt, "a < b, 1<2 <cat1  c");
+  EXPECT_THAT(taken.loras, ElementsAre(LoraTag{"x", 0.5}));
+}
+
 TEST(LoraTags, RefuseWhatTheyCannotMean) {
   for (const char* prompt : {"<lora:x:much>", "<lora::1>", "<lora:x:1:0.5>", "<hypernet:x:1>"}) {
     try {

@@ -33,6 +33,11 @@ TEST(ParseWeights, GivesWhatA1111Documents) {
             "{.*1100}");
 }
 
+TEST(ParseWeights, RoundAndSquareBracketsDoNotSeeEachOther) {
+  EXPECT_EQ(shown("(a [b) c]"), "{a *1100}{b*1000}{ c*909}");
+  EXPECT_EQ(shown("[a (b] c:1.2) d"), "{a *909}{b*1091}{ c*1200}{ d*1000}");
+}
+
 TEST(ParseWeights, ReadsNumbersWithSignsAndSpaces) {
   EXPECT_EQ(shown("(cat: 1.25 )"), "{cat*1250}");
   EXPECT_EQ(shown("(cat:+.5)(dog:-1)"), "{cat*500}{dog*-1000}");
@@ -65,7 +70,7 @@ TEST(ParseWeights, BreakBeginsAnotherPart) {
 }
 
 TEST(ParseWeights, RefusesWhatChangesBetweenSteps) {
-  for (const char* prompt : {"a [cat:dog:0.5]", "[cat::10]", "[cat|dog] runs"}) {
+  for (const char* prompt : {"a [cat:dog:0.5]", "[cat::10]", "[cat:dog: 0.5 ]", "[cat|dog] runs"}) {
     try {
       parse_weights(prompt);
       ADD_FAILURE() << prompt;
@@ -74,6 +79,10 @@ TEST(ParseWeights, RefusesWhatChangesBetweenSteps) {
       EXPECT_THAT(error.what(), testing::HasSubstr("--plain-text"));
     }
   }
+}
+
+TEST(ParseWeights, TakesAnEscapedBarForALetter) {
+  EXPECT_EQ(shown("[cat\\|dog]"), "{cat|dog*909}");
 }
 
 TEST(ParseWeights, RefusesWeightsBeyondAllUse) {
