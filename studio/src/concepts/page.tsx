@@ -9,7 +9,7 @@ import { Icon } from '../ui/icons';
 import { useKept } from '../ui/kept';
 import { Button, Dialog, Empty, Labelled, Menu, MenuItem, Segments } from '../ui/kit';
 import { addDropped } from './adding';
-import { Captions } from './captions';
+import { Captions, unsavedOf, type Drafts } from './captions';
 import { chosenFiles, droppedFiles, type Drop } from './dropped';
 import { Pictures } from './pictures';
 import { kNothing, sorted, type Dropped } from './sorting';
@@ -97,14 +97,18 @@ function ConceptView(props: { name: string; tab: Tab; version: number; onGone: (
   const { name, tab, version } = props;
   const [concept, setConcept] = useState<Concept | null>(null);
   const [values, setValues] = useKept<Options>(`tuning of ${name}`, {});
+  const [drafts, setDrafts] = useKept<Drafts>(`captions of ${name}`, {});
   const framing = Object.fromEntries(kFraming.filter((option) => option in values).map((option) => [option, values[option]]));
   const setTab = (next: Tab) => go('concepts', name, next);
   const load = () => attempt(async () => setConcept(await api.concept(name, framing)));
   useEffect(() => void load(), [name, version, JSON.stringify(framing)]);
   if (!concept) return <Loading name={name} />;
+  const unsaved = unsavedOf(concept, drafts).length;
+  const tabs = kTabs.map((one) => (one.value === 'captions' && unsaved > 0 ? { ...one, note: `${unsaved} not saved` } : one));
   const remove = () =>
     attempt(async () => {
       await api.removeConcept(name);
+      setDrafts({});
       say(`${name} is in the trash of the studio’s folder.`);
       go('concepts');
       props.onGone();
@@ -117,7 +121,7 @@ function ConceptView(props: { name: string; tab: Tab; version: number; onGone: (
             <h1>{concept.name}</h1>
             <p>{concept.summary}</p>
           </div>
-          <Segments label="What to see" value={tab} choices={kTabs} onChange={setTab} />
+          <Segments label="What to see" value={tab} choices={tabs} onChange={setTab} />
           <div class="menu end">
             <Menu label={`More for ${name}`}>
               {(close) => <MenuItem icon="trash" danger onClick={() => { close(); void remove(); }}>Delete the concept</MenuItem>}
@@ -127,7 +131,7 @@ function ConceptView(props: { name: string; tab: Tab; version: number; onGone: (
         <Settings concept={concept} onChange={() => void load()} />
         {concept.pictures.length > 0 && <Problems concept={concept} />}
         {tab === 'pictures' && <Pictures concept={concept} values={values} onValues={setValues} onAdd={(files) => void attempt(async () => addDropped(name, await sorted(chosenFiles(files))))} onTune={() => setTab('tuning')} />}
-        {tab === 'captions' && <Captions concept={concept} onChange={() => void load()} />}
+        {tab === 'captions' && <Captions concept={concept} drafts={drafts} onDrafts={setDrafts} onChange={() => void load()} />}
         {tab === 'tuning' && <Tuning concept={concept} values={values} onValues={setValues} />}
       </div>
     </div>

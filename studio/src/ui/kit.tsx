@@ -113,18 +113,19 @@ export function Switch(props: {
 export function Segments<T extends string>(props: {
   label: string;
   value: T;
-  choices: { value: T; label: string }[];
+  choices: { value: T; label: string; note?: string }[]; ///< `note` says what waits behind it: a dot that can be read.
   onChange: (value: T) => void;
 }) {
   return (
     <div class="segments" role="radiogroup" aria-label={props.label}>
       {props.choices.map((choice) => (
-        <label key={choice.value} class={choice.value === props.value ? 'on' : ''}>
+        <label key={choice.value} class={choice.value === props.value ? 'on' : ''} title={choice.note}>
           <input
             type="radio" name={props.label} checked={choice.value === props.value}
             onChange={() => props.onChange(choice.value)}
           />
           {choice.label}
+          {choice.note && <span class="mark"><span class="hidden-name">, {choice.note}</span></span>}
         </label>
       ))}
     </div>

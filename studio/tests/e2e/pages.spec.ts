@@ -84,6 +84,37 @@ test('a painted mask is not lost to a slip', async ({ page }) => {
   await expect(dialog).toBeHidden();
 });
 
+test('captions that are not saved wait for who comes back, and their tab says so', async ({ page }) => {
+  const tab = (name: string) => page.getByRole('radiogroup', { name: 'What to see' }).getByRole('radio', { name });
+  await page.goto('/#/concepts/wizard/captions');
+  const own = await page.getByLabel('Caption of 01').inputValue();
+  await page.getByLabel('Caption of 00').fill('a <TOK> in a boat');
+  await page.getByText('All at once').click();
+  await page.getByLabel('Replace', { exact: true }).fill(own.slice(-4));
+  await page.getByLabel('Replace with').fill('night');
+  await page.getByRole('button', { name: 'Replace', exact: true }).click();
+  const edited = page.getByText(/^\d captions are changed$/);
+  const count = (await edited.textContent())!.charAt(0);
+  for (const away of [() => tab('Pictures').click(), () => page.getByRole('link', { name: /^racer/ }).click(), () => page.goto('/#/gallery'), () => page.reload()]) {
+    await away();
+    await page.goto('/#/concepts/wizard');
+    await tab(`Captions , ${count} not saved`).click();
+    await expect(page.getByLabel('Caption of 00')).toHaveValue('a <TOK> in a boat');
+    await expect(page.getByLabel('Caption of 01')).toHaveValue(`${own.slice(0, -4)}night`);
+    await expect(edited).toBeVisible();
+  }
+  await page.getByRole('link', { name: /^racer/ }).click();
+  await expect(tab('Captions')).toHaveAccessibleName('Captions'); // each concept has its own
+  await page.goto('/#/concepts/wizard/captions');
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await expect(tab('Captions')).toHaveAccessibleName('Captions');
+  await page.getByLabel('Caption of 02').fill('gone');
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await page.reload();
+  await expect(page.getByLabel('Caption of 02')).not.toHaveValue('gone');
+  await expect(page.getByLabel('Caption of 00')).toHaveValue('a <TOK> in a boat');
+});
+
 test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard');
   await dropOn(page, '.concepts', {
