@@ -225,6 +225,7 @@ function NewConcept(props: { dropped: Dropped; current: string; onClose: () => v
   return (
     <Dialog
       title="New concept" onClose={props.onClose}
+      unsaved={dropped.pictures.length > 0 ? 'The pictures are not in a concept yet.' : (name !== '' || className !== '') && 'The concept is not made yet.'}
       actions={
         <>
           {dropped.pictures.length > 0 && current && <Button disabled={busy} onClick={() => void addToCurrent()}>Add to {current}</Button>}

@@ -224,9 +224,36 @@ test('a canvas that cannot be is said to be none', async ({ page }) => {
     await width.fill(given);
     await page.keyboard.press('Tab');
     await expect(width).toHaveValue(taken);
-    await expect(page.getByText(`${given} is no side of a canvas`)).toBeVisible();
+    await expect(page.getByText(`“${given}” was not taken: sides are multiples of 8, from 64 to 4096. It is ${taken} now.`).first()).toBeVisible();
   }
   await width.fill('256');
   await page.keyboard.press('Tab');
-  await expect(page.getByText(/is no side of a canvas/)).toHaveCount(0);
+  await expect(page.getByRole('group', { name: 'Canvas' }).getByText(/was not taken/)).toHaveCount(0);
+});
+
+test('a number that cannot be is never put back or cut in silence', async ({ page }) => {
+  await page.goto('/#/compose');
+  await page.keyboard.press('r');
+  await dragOnCanvas(page, [0.1, 0.2], [0.4, 0.9]);
+  const strength = page.getByLabel('Strength, number', { exact: true });
+  const refusals: [string, string, RegExp][] = [['5', '1', /“5” was not taken: at most 1\. It is 1 now\./], ['', '1', /An empty field was not taken: .* It is 1 now\./], ['', '1', /An empty field was not taken/]];
+  for (const [given, taken, said] of refusals) {
+    await strength.fill(given);
+    await page.keyboard.press('Tab');
+    await expect(strength).toHaveValue(taken);
+    await expect(page.locator('.slider').filter({ has: strength }).getByText(said)).toBeVisible();
+  }
+  const place = page.getByRole('group', { name: 'Place in pixels' });
+  await place.getByLabel('Left').fill('500');
+  await page.keyboard.press('Tab');
+  await expect(place.getByText(/^Left: “500” was not taken: a box lies on the canvas/)).toBeVisible();
+  await place.getByLabel('Left').fill('8');
+  await page.keyboard.press('Tab');
+  await expect(place.getByText(/was not taken/)).toHaveCount(0);
+  await page.keyboard.press('Escape');
+  await page.getByText('Another seed each time').click();
+  await page.getByLabel('Seed', { exact: true }).fill('-7');
+  await page.keyboard.press('Tab');
+  await expect(page.getByLabel('Seed', { exact: true })).toHaveValue('0');
+  await expect(page.locator('.seed').getByText('“-7” was not taken: at least 0. It is 0 now.')).toBeVisible();
 });

@@ -253,6 +253,64 @@ test('two concepts are fused, and the identity report is made', async ({ page })
   for (const { options } of evaluated) expect(options.base ?? '').not.toMatch(/^fused/); // which has no eyes
 });
 
+test('what a fusion lacks is said before it is asked for, and what is refused beside its button', async ({ page }) => {
+  await page.route('**/mos/v1/concept-files', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { files: answer.files.map((file: { path: string }) => (file.path.includes('teddy') ? { ...file, words: [], made_by: 'kohya' } : file)) } });
+  });
+  await page.route('**/mos/v1/jobs', (route) => {
+    const isFusion = route.request().method() === 'POST';
+    return isFusion ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message: 'the weights are -1, 0; for 2 concepts they must be 2 numbers, none negative' } } }) : route.fallback();
+  });
+  const form = page.getByRole('region', { name: 'Fuse' });
+  await page.goto('/#/together');
+  await expect(form.getByText('Choose concepts first.')).toBeVisible();
+  await page.getByRole('button', { name: /^wizard </ }).click();
+  await page.getByRole('button', { name: /^teddy no words/ }).click();
+  const fuse = form.getByRole('button', { name: 'Fuse 2' });
+  const phrase = form.getByLabel('How prompts call teddy');
+  await expect(fuse).toBeDisabled();
+  await expect(form.getByText('Say how prompts call teddy.')).toBeVisible();
+  await expect(form.getByText(/^needed: /)).toBeVisible();
+  await phrase.fill('<wizard1> <wizard2>');
+  await expect(form.locator('.form-foot').getByText(/^teddy has no word <wizard1>: plain words call it/)).toBeVisible();
+  await expect(phrase).toHaveAttribute('aria-invalid', 'true');
+  await expect(fuse).toBeDisabled();
+  await phrase.fill('sks bear');
+  await form.getByRole('textbox', { name: 'Weights' }).fill('-1, 0');
+  await fuse.click();
+  const refused = form.getByText('the weights are -1, 0; for 2 concepts they must be 2 numbers');
+  await expect(refused).toBeVisible();
+  await form.getByRole('textbox', { name: 'Weights' }).fill('1, 2');
+  await expect(refused).toHaveCount(0);
+});
+
+test('a value that was typed wrong and left is said to be the old one again', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/concepts/wizard/tuning');
+  const steps = page.getByLabel('Steps', { exact: true });
+  await steps.fill('40');
+  await page.keyboard.press('Tab');
+  for (const [given, why] of [['-5', 'at least 1'], ['abc', 'this is not a number'], ['12.5', 'whole numbers only'], ['', 'this is not a number']] as const) {
+    await steps.fill('');
+    await steps.pressSequentially(given); // what it begins with may be a value, and is not the one that was meant
+    await page.keyboard.press('Tab');
+    await expect(steps).toHaveValue('40');
+    const said = `${given ? `“${given}”` : 'An empty field'} was not taken: ${why}. It is 40 now.`;
+    await expect(page.getByRole('region', { name: 'Tuning' }).getByText(said)).toBeVisible();
+    await expect(page.getByRole('alert').getByText(`Steps: ${said}`).first()).toBeVisible();
+  }
+  const rank = page.getByLabel('Rank', { exact: true });
+  const usual = await rank.inputValue();
+  await rank.fill('x');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(rank).toHaveValue(usual);
+  await expect(page.getByRole('alert').getByText(`Rank: “x” was not taken: this is not a number. It is ${usual} now.`)).toBeVisible();
+  await expect.poll(() => asked.map(({ options }) => [options.steps, options.rank])).toEqual([[40, undefined]]);
+  await steps.fill('41');
+  await expect(page.getByRole('region', { name: 'Tuning' }).getByText(/^“.*was not taken/)).toHaveCount(1); // that of the rank
+});
+
 test('ten thousand pictures scroll to their end', async ({ page, request }) => {
   await mock(request, 'reset', { pictures: 10_000 });
   await page.goto('/#/gallery');
