@@ -3,14 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <fstream>
 #include <set>
 #include <system_error>
 
 #include "mos/base/error.h"
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/thumbnails.h"
 
 namespace mos::studio {
 namespace {
@@ -44,19 +43,6 @@ Picture picture_of(const Statement& row) {
 bool is_picture(const fs::path& path) {
   return lower_ascii(path.extension().string()) == ".png" &&
          !path.stem().string().ends_with(".preview");
-}
-
-/// Of a PNG's first bytes; {0, 0} for another file. What is in it is decoded by mos alone.
-std::array<std::int64_t, 2> size_of_png(const fs::path& path) {
-  constexpr std::size_t kHead = 24, kSizeAt = 16;
-  std::array<unsigned char, kHead> head{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(reinterpret_cast<char*>(head.data()), kHead);
-  if (file.gcount() != kHead || head[1] != 'P' || head[2] != 'N') return {0, 0};
-  const auto number = [&head](std::size_t at) {
-    return std::int64_t{head[at]} << 24 | head[at + 1] << 16 | head[at + 2] << 8 | head[at + 3];
-  };
-  return {number(kSizeAt), number(kSizeAt + 4)};
 }
 
 /// The prompts of a scene in one text.

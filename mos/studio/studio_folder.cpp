@@ -112,6 +112,12 @@ void StudioFolder::discard(const std::string& relative) const {
   const auto name = free_name("trash/" + path.filename().string());
   fs::rename(path, root_ / name, code);
   if (code) throw Error(ErrorKind::kIo, "cannot move " + relative + ": " + code.message());
+  fs::remove(root_ / thumbnail_of(relative), code);
+  fs::remove_all(root_ / kThumbnails / relative, code);  // of all that was in a folder
+}
+
+std::string StudioFolder::thumbnail_of(const std::string& relative) {
+  return fmt::format("{}/{}.png", kThumbnails, relative);
 }
 
 std::string content_type(const fs::path& path) {

@@ -129,8 +129,8 @@ TEST(LoadSources, AWordThatAConceptDoesNotHaveIsSaidWithThoseThatItHas) {
     const auto file = (folder / name).string();
     mos::concepts::save_concept(file, made.delta);
     const std::string given = file + "=<dog1> dog";
-    const auto said = message_of(ErrorKind::kMismatch,
-                                 [&] { mos::fuse::load_sources(std::array{given}); });
+    const auto said =
+        message_of(ErrorKind::kMismatch, [&] { mos::fuse::load_sources(std::array{given}); });
     EXPECT_THAT(said, testing::AllOf(HasSubstr(file + ": "), HasSubstr("no word <dog1>")));
     EXPECT_EQ(said.find(given), said.npos) << said;  // who filled in a form wrote no FILE=WORDS
     return said;

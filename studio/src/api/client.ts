@@ -51,7 +51,16 @@ const seg = encodeURIComponent;
 
 /// The address of a file of the studio's folder.
 export function fileUrl(path: string, version = ''): string {
-  const url = `${kRoot}/files/${path.split('/').map(seg).join('/')}`;
+  return urlIn('files', path, version);
+}
+
+/// The same of a picture for a small place: nobody's photograph of 60 megapixels is read for a tile.
+export function thumbnailUrl(path: string, version = ''): string {
+  return urlIn('thumbnails', path, version);
+}
+
+function urlIn(route: string, path: string, version: string): string {
+  const url = `${kRoot}/${route}/${path.split('/').map(seg).join('/')}`;
   return version ? `${url}?v=${seg(version)}` : url;
 }
 

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import { attempt, models } from '../state';
 import { canvasSide, clampBox, cutBox, kCanvasSides, kLeastSide, newId, regionTitle, resized, type Box, type Condition, type Region, type Scene } from '../scene/model';
 import { conceptIn, withConcept, type KnownConcept } from '../scene/words';
@@ -316,7 +316,7 @@ function ConditionForm(props: {
   return (
     <div class="condition">
       <label class="condition-picture" title="Choose a picture">
-        {condition.picture ? <img src={fileUrl(condition.picture)} alt="Condition picture" /> : <Icon name="upload" />}
+        {condition.picture ? <img src={thumbnailUrl(condition.picture)} alt="Condition picture" /> : <Icon name="upload" />}
         <input class="hidden-name" type="file" accept="image/*" aria-label="Condition picture" onChange={(event) => void load(event.currentTarget.files?.[0])} />
       </label>
       <div class="grow stack" style={{ gap: 8 }}>

@@ -1,8 +1,9 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptPicture } from '../api/types';
-import { attempt } from '../state';
+import { attempt, conceptVersion, versionOf } from '../state';
+import { useStore } from '../store';
 import { Button, Labelled } from '../ui/kit';
 
 /// Captions, one by one and in bulk. Nothing is written before it is saved.
@@ -29,6 +30,7 @@ export function Captions(props: {
   onChange: () => void;
 }) {
   const { concept, drafts, onDrafts } = props;
+  const version = String(versionOf(useStore(conceptVersion), concept.name));
   const textOf = (picture: ConceptPicture, of = drafts) => of[picture.name] ?? ownText(picture);
   const set = (name: string, text: string) => onDrafts((old) => ({ ...old, [name]: text }));
   const changed = unsavedOf(concept, drafts);
@@ -52,7 +54,7 @@ export function Captions(props: {
       <ul class="caption-list">
         {concept.pictures.map((picture) => (
           <li key={picture.name}>
-            <img src={fileUrl(picture.file)} alt="" loading="lazy" />
+            <img src={thumbnailUrl(picture.file, version)} alt="" loading="lazy" />
             <div class="grow">
               <textarea
                 aria-label={`Caption of ${picture.name}`} rows={2} value={textOf(picture)} spellcheck={false}

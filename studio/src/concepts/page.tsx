@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptSummary, Options } from '../api/types';
 import { go, route } from '../route';
 import { attempt, conceptVersion, say, tell, versionOf } from '../state';
@@ -53,7 +53,7 @@ export function ConceptsPage() {
           <Button icon="plus" class="small" onClick={() => setAdding(kNothing)}>New</Button>
         </div>
         <ul>
-          {list?.map((concept) => <Entry key={concept.name} concept={concept} on={concept.name === current} />)}
+          {list?.map((concept) => <Entry key={concept.name} concept={concept} version={String(versionOf(versions, concept.name))} on={concept.name === current} />)}
         </ul>
       </aside>
       {list?.length === 0 && <NoConcepts onAdd={() => setAdding(kNothing)} />}
@@ -77,11 +77,11 @@ function NoConcepts({ onAdd }: { onAdd: () => void }) {
   );
 }
 
-function Entry({ concept, on }: { concept: ConceptSummary; on: boolean }) {
+function Entry({ concept, version, on }: { concept: ConceptSummary; version: string; on: boolean }) {
   return (
     <li>
       <a class={on ? 'concept-entry on' : 'concept-entry'} href={`#/concepts/${encodeURIComponent(concept.name)}`} aria-current={on ? 'true' : undefined}>
-        {concept.cover ? <img src={fileUrl(concept.cover)} alt="" loading="lazy" /> : <span class="no-cover"><Icon name="picture" /></span>}
+        {concept.cover ? <img src={thumbnailUrl(concept.cover, version)} alt="" loading="lazy" /> : <span class="no-cover"><Icon name="picture" /></span>}
         <span class="grow">
           <span class="layer-name clip">{concept.name}</span>
           <span class="layer-prompt clip">{concept.pictures} pictures{concept.class_word && `, ${concept.class_word}`}</span>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptPicture, Options } from '../api/types';
 import { attempt, capabilities, conceptVersion, versionOf } from '../state';
 import { Fields } from '../forms/options';
@@ -73,9 +73,9 @@ function Card(props: { concept: Concept; picture: ConceptPicture; overlay: Overl
   return (
     <li class={picture.problems.length > 0 ? 'card bad' : 'card'}>
       <div class="card-picture">
-        <img src={fileUrl(picture.file, version)} alt={altOf(concept, picture)} loading="lazy" />
+        <img src={thumbnailUrl(picture.file, version)} alt={altOf(concept, picture)} loading="lazy" />
         {overlay === 'mask' && picture.mask && (
-          <img class="card-mask" src={fileUrl(picture.mask, version)} alt="" loading="lazy" />
+          <img class="card-mask" src={thumbnailUrl(picture.mask, version)} alt="" loading="lazy" />
         )}
         {overlay === 'mask' && !picture.mask && <span class="card-no-mask">no mask</span>}
         {overlay === 'crops' && <Crops picture={picture} />}

@@ -233,15 +233,19 @@ test('a canvas that cannot be is said to be none', async ({ page }) => {
 
 test('a number that cannot be is never put back or cut in silence', async ({ page }) => {
   await page.goto('/#/compose');
-  await page.keyboard.press('r');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.getByRole('button', { name: 'Draw a box' }).click();
   await dragOnCanvas(page, [0.1, 0.2], [0.4, 0.9]);
-  const strength = page.getByLabel('Strength, number', { exact: true });
+  await expect(page.getByRole('group', { name: 'Place in pixels' })).toBeVisible();
+  const region = page.locator('.panel-section').filter({ has: page.getByLabel('Name of the region') });
+  const slider = region.locator('.slider').filter({ has: page.getByText('Strength', { exact: true }) });
+  const strength = slider.getByRole('spinbutton');
   const refusals: [string, string, RegExp][] = [['5', '1', /“5” was not taken: at most 1\. It is 1 now\./], ['', '1', /An empty field was not taken: .* It is 1 now\./], ['', '1', /An empty field was not taken/]];
   for (const [given, taken, said] of refusals) {
     await strength.fill(given);
     await page.keyboard.press('Tab');
     await expect(strength).toHaveValue(taken);
-    await expect(page.locator('.slider').filter({ has: strength }).getByText(said)).toBeVisible();
+    await expect(slider.getByText(said)).toBeVisible();
   }
   const place = page.getByRole('group', { name: 'Place in pixels' });
   await place.getByLabel('Left').fill('500');
@@ -251,7 +255,7 @@ test('a number that cannot be is never put back or cut in silence', async ({ pag
   await page.keyboard.press('Tab');
   await expect(place.getByText(/was not taken/)).toHaveCount(0);
   await page.keyboard.press('Escape');
-  await page.getByText('Another seed each time').click();
+  await page.getByRole('switch', { name: 'Another seed each time' }).uncheck();
   await page.getByLabel('Seed', { exact: true }).fill('-7');
   await page.keyboard.press('Tab');
   await expect(page.getByLabel('Seed', { exact: true })).toHaveValue('0');

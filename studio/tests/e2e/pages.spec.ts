@@ -133,6 +133,32 @@ test('the folder of a concept brings masks, captions and concept.json along, and
   expect(pictures.map(({ mask, caption }: Record<string, string>) => [!!mask, caption])).toEqual([[true, ''], [false, 'a <TOK> at sea']]);
 });
 
+test('small places show thumbnails, and no page loads a picture in full for a tile', async ({ page }) => {
+  const full: string[] = [];
+  page.on('request', (sent) => { if (/\/mos\/v1\/(files|gallery\/\d+\/picture)/.test(sent.url())) full.push(sent.url()); });
+  const shown = async (locator: string) => {
+    const sources = await page.locator(locator).evaluateAll((images) => images.map((image) => image.getAttribute('src')));
+    expect(sources.length, locator).toBeGreaterThan(0);
+    for (const source of sources) expect(source, locator).toMatch(/^\/mos\/v1\/(thumbnails\/|gallery\/\d+\/thumbnail)/);
+  };
+  await page.goto('/#/concepts/wizard');
+  await page.getByText('Masks', { exact: true }).click();
+  await expect(page.locator('.card-mask').first()).toBeVisible();
+  for (const place of ['.card-picture > img', '.concept-entry img']) await shown(place);
+  await page.getByText('Captions', { exact: true }).click();
+  await expect(page.getByLabel('Caption of 00')).toBeVisible();
+  await shown('.caption-list img');
+  await page.goto('/#/gallery');
+  await expect(page.locator('.tile img').first()).toBeVisible();
+  await shown('.tile img');
+  expect(full).toEqual([]);
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
+  await shown('.results img');
+});
+
 test('each of several files that are refused is named, and stays named', async ({ page }) => {
   await page.goto('/#/concepts/wizard');
   const files = ['a', 'b', 'c', 'd'].map((name) => ({ name: `${name}.png`, mimeType: 'image/png', buffer: Buffer.from('no picture') }));

@@ -375,7 +375,7 @@ createServer(async (request, response) => {
     }
     if (url.pathname === '/sdapi/v1/samplers') return send(response, 200, data.samplers);
     if (url.pathname === '/mos/v1/events') return stream(response);
-    const file = /^\/mos\/v1\/files\/(.+)$/.exec(url.pathname);
+    const file = /^\/mos\/v1\/(?:files|thumbnails)\/(.+)$/.exec(url.pathname);
     if (file) return serveFile(response, decodeURIComponent(file[1]));
     const picture = /^\/mos\/v1\/gallery\/(\d+)\/(?:picture|thumbnail)$/.exec(url.pathname);
     if (picture) return serveFile(response, found(data.picture(Number(picture[1]))).path);
