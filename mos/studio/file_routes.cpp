@@ -6,6 +6,7 @@
 #include "mos/base/text.h"
 #include "mos/studio/described.h"
 #include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 #include "mos/studio/uploads.h"
 
 namespace mos::studio {
@@ -60,9 +61,9 @@ Reply delete_concept(Parts& parts, const Call& call) {
   if (!fs::exists(parts.folder.inside(path, Access::kWrite), ignored)) {
     throw Refused(404, fmt::format("there is no {}", printable(path)));
   }
-  parts.folder.discard(path);
+  const auto moved = discard_all(parts.folder, {path});
   parts.events.tell("files", Json::object());
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 Reply put_upload(Parts& parts, const Call& call) {

@@ -10,6 +10,7 @@
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
 #include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 
 namespace mos::studio {
 namespace {
@@ -21,7 +22,9 @@ constexpr const char* kTable =
     " path TEXT NOT NULL UNIQUE, job INTEGER, created TEXT NOT NULL, width INTEGER NOT NULL,"
     " height INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER, starred INTEGER NOT NULL,"
     " note TEXT NOT NULL, concepts TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS unread (path TEXT PRIMARY KEY)";
+    "CREATE TABLE IF NOT EXISTS unread (path TEXT PRIMARY KEY);"
+    "CREATE TABLE IF NOT EXISTS discarded (trash TEXT PRIMARY KEY, id INTEGER NOT NULL,"
+    " created TEXT NOT NULL, job INTEGER, starred INTEGER NOT NULL, note TEXT NOT NULL)";
 
 constexpr const char* kColumns =
     "id, path, job, created, width, height, prompt, seed, starred, note, concepts FROM pictures";
@@ -219,10 +222,33 @@ void Gallery::save(const Picture& picture) {
   update.bind(std::int64_t{picture.starred}).bind(picture.note).bind(picture.id).run();
 }
 
-void Gallery::discard(const Picture& picture) {
-  folder_.discard(picture.path);
-  folder_.discard(fs::path(picture.path).replace_extension(".json").generic_string());
+Json Gallery::discard(const Picture& picture) {
+  const auto record = fs::path(picture.path).replace_extension(".json").generic_string();
+  auto moved = discard_all(folder_, {record, picture.path});
+  if (!moved.empty() && moved.back().at("path") == picture.path) {
+    Statement keep(database_, "INSERT OR REPLACE INTO discarded VALUES (?, ?, ?, ?, ?, ?)");
+    keep.bind(moved.back().at("trash").get<std::string>()).bind(picture.id).bind(picture.created);
+    keep.bind(picture.job).bind(std::int64_t{picture.starred}).bind(picture.note).run();
+  }
   Statement(database_, "DELETE FROM pictures WHERE id = ?").bind(picture.id).run();
+  return moved;
+}
+
+std::optional<Picture> Gallery::restore(const std::string& path, const std::string& trash) {
+  auto picture = add(path, std::nullopt);
+  if (!picture) return std::nullopt;
+  Statement select(database_,
+                   "SELECT id, created, job, starred, note FROM discarded WHERE trash = ?");
+  select.bind(trash);
+  if (!select.step()) return picture;
+  picture->id = select.integer(0);
+  Statement update(database_,
+                   "UPDATE pictures SET id = ?, created = ?, job = ?, starred = ?, note = ?"
+                   " WHERE path = ?");
+  update.bind(picture->id).bind(select.text(1)).bind(select.optional_integer(2));
+  update.bind(select.integer(3)).bind(select.text(4)).bind(path).run();
+  Statement(database_, "DELETE FROM discarded WHERE trash = ?").bind(trash).run();
+  return find(picture->id);
 }
 
 Json Gallery::record_beside(const std::string& picture) const {

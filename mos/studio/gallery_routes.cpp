@@ -5,6 +5,7 @@
 
 #include "mos/base/text.h"
 #include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 #include "mos/studio/uploads.h"
 #include "mos/studio/zip.h"
 
@@ -106,9 +107,12 @@ Reply remove(Parts& parts, const Call& call) {
   for (const auto id : std::set<std::int64_t>(ids.begin(), ids.end())) {
     pictures.push_back(required(parts, id));
   }
-  for (const auto& picture : pictures) parts.gallery.discard(picture);
+  Json moved = Json::array();
+  for (const auto& picture : pictures) {
+    for (auto& entry : parts.gallery.discard(picture)) moved.push_back(std::move(entry));
+  }
   parts.events.tell("gallery", {{"removed", ids}});
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 /// The archive is a file of its own, gone once it is sent.

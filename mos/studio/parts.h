@@ -38,6 +38,7 @@ std::vector<Route> concept_routes(Parts& parts);  ///< concepts and their pictur
 std::vector<Route> file_routes(Parts& parts);     ///< concept files, uploads, files, thumbnails
 std::vector<Route> gallery_routes(Parts& parts);  ///< gallery, pictures
 std::vector<Route> project_routes(Parts& parts);
+std::vector<Route> trash_routes(Parts& parts);  ///< what was deleted comes back
 std::vector<Route> a1111_routes(Parts& parts);
 std::vector<Route> openai_routes(Parts& parts);
 

@@ -185,7 +185,13 @@ function OpenDialog({ onClose }: { onClose: () => void }) {
     await openProject(id);
     onClose();
   };
-  const remove = (id: number) => attempt(async () => { await api.removeProject(id); await load(); });
+  const remove = (id: number) =>
+    attempt(async () => {
+      const { title, content: kept } = await api.project(id);
+      await api.removeProject(id);
+      await load();
+      say(`“${title}” is deleted.`, 'info', { label: 'Undo', run: () => void attempt(() => api.addProject(title, kept)) });
+    });
   return (
     <Dialog title="Open a scene" onClose={onClose}>
       {list?.length === 0 && <p class="soft">Nothing is saved yet.</p>}

@@ -2,8 +2,7 @@ import { useState } from 'preact/hooks';
 
 import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptPicture } from '../api/types';
-import { attempt, conceptVersion, versionOf } from '../state';
-import { useStore } from '../store';
+import { attempt } from '../state';
 import { Button, Labelled } from '../ui/kit';
 
 /// Captions, one by one and in bulk. Nothing is written before it is saved.
@@ -25,12 +24,12 @@ function countOf(changed: ConceptPicture[]): string {
 
 export function Captions(props: {
   concept: Concept;
+  version: string; ///< Of the pictures that `concept` names.
   drafts: Drafts;
   onDrafts: (next: Drafts | ((old: Drafts) => Drafts)) => void;
   onChange: () => void;
 }) {
-  const { concept, drafts, onDrafts } = props;
-  const version = String(versionOf(useStore(conceptVersion), concept.name));
+  const { concept, version, drafts, onDrafts } = props;
   const textOf = (picture: ConceptPicture, of = drafts) => of[picture.name] ?? ownText(picture);
   const set = (name: string, text: string) => onDrafts((old) => ({ ...old, [name]: text }));
   const changed = unsavedOf(concept, drafts);

@@ -4,7 +4,7 @@ import { api } from '../api/client';
 import type { Picture } from '../api/types';
 import { openFile } from '../compose/files';
 import { go } from '../route';
-import { attempt, galleryVersion } from '../state';
+import { attempt, galleryVersion, sayDeleted } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
 import { useKept } from '../ui/kept';
@@ -94,7 +94,11 @@ function GalleryBar(props: {
     timer.current = window.setTimeout(() => props.onFilter({ ...filter, search: text }), kSearchMilliseconds);
   };
   const ids = chosen.map((picture) => picture.id);
-  const remove = () => attempt(async () => { await api.removePictures(ids); props.onClear(); });
+  const remove = () =>
+    attempt(async () => {
+      sayDeleted(ids.length === 1 ? 'The picture is' : `${ids.length} pictures are`, await api.removePictures(ids));
+      props.onClear();
+    });
   const starAll = () =>
     attempt(() => Promise.all(ids.map((id) => api.changePicture(id, { starred: !chosen.every((one) => one.starred) }))));
   return (

@@ -6,7 +6,7 @@ import { EstimateNote } from '../concepts/tuning';
 import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
-import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, tell, type Line } from '../state';
+import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, sayDeleted, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { bytes, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -94,7 +94,7 @@ function Files(props: { files: ConceptFile[]; paths: string[]; onToggle: (path: 
 function FileCard({ file, place, onToggle }: { file: ConceptFile; place: number; onToggle: () => void }) {
   const chosen = place >= 0;
   const color = chosen ? `var(--region-${place % 8})` : undefined;
-  const remove = () => attempt(() => api.removeConceptFile(file.path));
+  const remove = () => attempt(async () => sayDeleted(`${stem(file.path)} is`, await api.removeConceptFile(file.path)));
   return (
     <li class={chosen ? 'file on' : 'file'} style={{ '--color': color }}>
       <button class="file-main" aria-pressed={chosen} disabled={!!file.problem} onClick={onToggle}>

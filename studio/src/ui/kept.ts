@@ -15,6 +15,15 @@ export function useKept<T>(name: string, initial: T): [T, (next: T | ((old: T) =
   return [value, set];
 }
 
+/// What was kept under this name was of something that is not there any more.
+export function forget(name: string) {
+  try {
+    sessionStorage.removeItem(keyOf(name));
+  } catch {
+    // Forbidden: nothing was kept.
+  }
+}
+
 const keyOf = (name: string) => `mos-kept ${name}`;
 
 function recalled<T>(name: string, initial: T): T {

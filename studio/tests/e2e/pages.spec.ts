@@ -365,6 +365,68 @@ test('pictures are searched, starred, compared and deleted', async ({ page }) =>
   await expect(tiles.first().getByRole('button', { name: /^Take the star away from picture 1, / })).toBeVisible();
 });
 
+test('whatever is deleted is said to be, and comes back', async ({ page }) => {
+  const undo = async (text: string | RegExp) => {
+    const toast = page.locator('.toast').filter({ hasText: text });
+    await expect(toast).toBeVisible();
+    await toast.getByRole('button', { name: 'Undo' }).click();
+    await expect(toast).toBeHidden();
+  };
+  const missing: string[] = [];
+  page.on('response', (reply) => { if (reply.status() === 404 && !reply.url().endsWith('/concepts/wizard')) missing.push(reply.url()); });
+  await page.goto('/#/gallery');
+  const tiles = page.locator('.tile:not(.blank)');
+  for (const at of [0, 1]) {
+    await tiles.nth(at).hover();
+    await tiles.nth(at).getByRole('checkbox').click();
+  }
+  await page.getByRole('button', { name: 'Delete the chosen pictures' }).click();
+  await expect(page.getByText('238 pictures')).toBeVisible();
+  await undo('2 pictures are in the trash');
+  await expect(page.getByText('240 pictures')).toBeVisible();
+
+  await page.goto('/#/concepts/wizard');
+  const cards = page.getByRole('list', { name: 'Pictures of wizard' }).locator('.card');
+  await expect(cards.first()).toBeVisible();
+  const count = await cards.count();
+  await page.getByRole('button', { name: 'Remove 00' }).click();
+  await expect(cards).toHaveCount(count - 1);
+  await undo('00 is in the trash');
+  await expect(cards).toHaveCount(count);
+  await page.getByRole('button', { name: 'More for wizard' }).click();
+  await page.getByRole('menuitem', { name: 'Delete the concept' }).click();
+  await expect(page.getByRole('link', { name: /^wizard/ })).toHaveCount(0);
+  await undo('wizard is in the trash');
+  await expect(page.getByRole('link', { name: /^wizard/ })).toBeVisible();
+  await expect(page.getByText('there is no concept wizard')).toHaveCount(0);
+
+  await page.goto('/#/together');
+  await page.getByRole('button', { name: 'Delete wizard' }).click();
+  await expect(page.getByRole('button', { name: /^wizard </ })).toHaveCount(0);
+  await undo('wizard is in the trash');
+  await expect(page.getByRole('button', { name: /^wizard </ })).toBeVisible();
+
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Scene', exact: true }).click();
+  await page.getByRole('menuitem', { name: 'Save as…' }).click();
+  await page.getByLabel('Title').fill('friends');
+  await page.keyboard.press('Enter');
+  const openList = async () => {
+    await page.getByRole('button', { name: 'Scene', exact: true }).click();
+    await page.getByRole('menuitem', { name: 'Open…' }).click();
+  };
+  await expect(page.getByText('“friends” is saved.')).toBeVisible();
+  await openList();
+  await page.getByRole('button', { name: 'Delete friends' }).click();
+  await expect(page.getByText('Nothing is saved yet.')).toBeVisible();
+  await page.keyboard.press('Escape');
+  await undo('“friends” is deleted.');
+  await openList();
+  await expect(page.getByRole('dialog').getByText('friends')).toBeVisible();
+  expect(missing).toEqual([]);
+});
+
 test('a picture that is open stays open while a search comes in, and closes once', async ({ page }) => {
   await page.goto('/#/gallery');
   const answered = page.waitForResponse((reply) => reply.url().includes('search=beach'));
