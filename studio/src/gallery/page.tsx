@@ -2,7 +2,8 @@ import { useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
 import type { Picture } from '../api/types';
-import { openFile } from '../compose/files';
+import { openFiles } from '../compose/files';
+import { droppedFiles } from '../concepts/dropped';
 import { go } from '../route';
 import { attempt, galleryVersion, sayDeleted } from '../state';
 import { useStore } from '../store';
@@ -33,10 +34,10 @@ export function GalleryPage() {
   const pair = shelf.pictures.filter((picture) => chosen.has(picture.id));
   const drop = async (event: DragEvent) => {
     event.preventDefault();
-    const file = event.dataTransfer?.files[0];
-    if (!file) return;
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    const dropped = await droppedFiles(event.dataTransfer);
     go('compose');
-    await openFile(file);
+    await openFiles(dropped);
   };
   return (
     <div class="gallery" onDragOver={(event) => event.preventDefault()} onDrop={(event) => void drop(event)}>

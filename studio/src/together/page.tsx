@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api } from '../api/client';
 import type { ConceptFile, Options } from '../api/types';
 import { EstimateNote } from '../concepts/tuning';
+import { droppedFiles } from '../concepts/dropped';
 import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
@@ -29,7 +30,7 @@ export function TogetherPage() {
     setPaths(paths.includes(path) ? paths.filter((other) => other !== path) : [...paths, path]);
   const drop = (event: DragEvent) => {
     event.preventDefault();
-    void addFiles([...(event.dataTransfer?.files ?? [])]);
+    void droppedFiles(event.dataTransfer).then(({ found, beyond }) => addFiles(found.map(({ file }) => file), beyond));
   };
   return (
     <div class="scroll" onDragOver={(event) => event.preventDefault()} onDrop={drop}>
@@ -60,8 +61,8 @@ export function TogetherPage() {
   );
 }
 
-async function addFiles(files: File[]) {
-  const refused: Line[] = [];
+async function addFiles(files: File[], beyond: string[] = []) {
+  const refused: Line[] = beyond.map((path) => ({ name: path, text: 'lies too deep' }));
   let added = 0;
   for (const file of files) {
     const answer = await api.putConceptFile(file.name, file).catch((error: Error) => ({ problem: error.message }));
@@ -71,6 +72,7 @@ async function addFiles(files: File[]) {
   const summary = `${added} ${added === 1 ? 'file is' : 'files are'} here.`;
   if (refused.length > 0) tell({ title: `${summary} These have something wrong:`, lines: refused });
   else if (added > 0) say(files.length === 1 ? `${files[0]!.name} is here.` : summary);
+  else say('There is no file in what was dropped.', 'error');
 }
 
 function Files(props: { files: ConceptFile[]; paths: string[]; onToggle: (path: string) => void }) {
