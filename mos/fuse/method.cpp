@@ -86,10 +86,11 @@ constexpr auto kMethods = std::to_array<MethodInfo>({
      .make = make_loraclr},
 });
 
-[[noreturn]] void throw_bad_weights(std::size_t given, std::size_t concepts, const char* wanted) {
+[[noreturn]] void throw_bad_weights(std::span<const double> given, std::size_t concepts,
+                                    const char* wanted) {
   throw Error(ErrorKind::kUsage,
-              fmt::format("the weights of {} concepts must be as many numbers, {}; {} were given",
-                          concepts, wanted, given));
+              fmt::format("the weights are {}; for {} concepts they must be {} numbers, {}",
+                          fmt::join(given, ", "), concepts, concepts, wanted));
 }
 
 }  // namespace
@@ -141,11 +142,11 @@ std::vector<double> concept_weights(Weighting weighting, std::span<const double>
                        std::ranges::all_of(weights, [](double w) { return std::isfinite(w); });
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   if (weighting == Weighting::kFactors) {
-    if (!numbers) throw_bad_weights(given.size(), concepts, "one for each");
+    if (!numbers) throw_bad_weights(given, concepts, "one for each");
     return weights;
   }
   if (!numbers || sum <= 0.0 || !std::isfinite(sum) || std::ranges::min(weights) < 0.0) {
-    throw_bad_weights(given.size(), concepts, "none negative and not all zero");
+    throw_bad_weights(given, concepts, "none negative and not all zero");
   }
   // Importances stay as they are: only their ratios matter to a solver, but ridges are relative to
   // their sum.

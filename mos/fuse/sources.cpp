@@ -56,6 +56,24 @@ void make_names_distinct(std::vector<ConceptSource>& sources) {
   }
 }
 
+/// What the file says of its training, as a hint.
+std::string suggestion(const ConceptSource& source) {
+  const auto tags = concepts::trained_phrases(source.delta.metadata, 3);
+  if (tags.empty()) return "";
+  return fmt::format("; it was trained on \"{}\"", fmt::join(tags, "\", \""));
+}
+
+[[noreturn]] void throw_unknown_word(const ConceptSource& source, const std::string& phrase,
+                                     const std::string& word, const std::string& origin) {
+  const auto own = source.delta.phrase();
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("{}: {} is to be called \"{}\", but has no word {}; {}{}", origin,
+                          source.name, phrase, word,
+                          own.empty() ? "it has none of its own, so plain words call it"
+                                      : fmt::format("its own are \"{}\"", own),
+                          own.empty() ? suggestion(source) : ""));
+}
+
 /// Puts the words of `phrase` first in the concept's words, in that order: the list decides which
 /// words there are.
 void take_phrase(ConceptSource& source, const std::string& phrase, const std::string& origin) {
@@ -70,11 +88,7 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
       ordered.back().word = word;  // an author's name, where that is how it stands in the phrase
       // Other words are plain text: a trigger, or what the author wrote around it.
     } else if (word.front() == '<') {
-      const auto own = source.delta.phrase();
-      throw Error(
-          ErrorKind::kMismatch,
-          fmt::format("{}: the phrase has the word {}, but {} does not; it has {}", origin, word,
-                      source.name, own.empty() ? "none of its own" : fmt::format("\"{}\"", own)));
+      throw_unknown_word(source, phrase, word, origin);
     }
   }
   source.delta.words = std::move(ordered);
@@ -103,13 +117,6 @@ ConceptSource load_source(const fs::path& path, concepts::UnexpectedKeys unexpec
   return source;
 }
 
-/// What the file says of its training, as a hint.
-std::string suggestion(const ConceptSource& source) {
-  const auto tags = concepts::trained_phrases(source.delta.metadata, 3);
-  if (tags.empty()) return "";
-  return fmt::format("; it was trained on \"{}\"", fmt::join(tags, "\", \""));
-}
-
 }  // namespace
 
 std::vector<ConceptSource> load_sources(std::span<const std::string> files,
@@ -118,7 +125,7 @@ std::vector<ConceptSource> load_sources(std::span<const std::string> files,
   for (const auto& text : files) {
     const auto [file, phrase] = split_phrase(text);
     sources.push_back(load_source(file, unexpected));
-    if (!phrase.empty()) take_phrase(sources.back(), phrase, text);
+    if (!phrase.empty()) take_phrase(sources.back(), phrase, file.string());
   }
   make_names_distinct(sources);
   return sources;

@@ -132,8 +132,9 @@ std::vector<Route> about_routes(Parts& parts) {
 
 Router make_router(Parts& parts) {
   Router router;
-  for (const auto routes : {about_routes, job_routes, event_routes, concept_routes, file_routes,
-                            gallery_routes, project_routes, a1111_routes, openai_routes}) {
+  for (const auto routes :
+       {about_routes, job_routes, event_routes, concept_routes, file_routes, gallery_routes,
+        project_routes, trash_routes, a1111_routes, openai_routes}) {
     router.add(routes(parts));
   }
   return router;

@@ -8,6 +8,7 @@
 #include "mos/base/file.h"
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/trash.h"
 #include "mos/studio/uploads.h"
 
 namespace mos::studio {
@@ -208,11 +209,11 @@ Reply delete_picture(Parts& parts, const Call& call) {
   if (found == pictures.end() || fs::path(found->second).filename() != call.name("file")) {
     throw Refused(404, fmt::format("there is no picture {}", printable(call.name("file"))));
   }
-  parts.folder.discard(found->second);
-  parts.folder.discard(folder_of(name) + "/masks/" + stem + ".png");
-  parts.folder.discard(folder_of(name) + "/captions/" + stem + ".txt");
+  const auto moved =
+      discard_all(parts.folder, {found->second, folder_of(name) + "/masks/" + stem + ".png",
+                                 folder_of(name) + "/captions/" + stem + ".txt"});
   tell(parts, name);
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 /// The picture of a mask; masks are named after their pictures, whatever ends their names.
@@ -237,9 +238,10 @@ Reply put_mask(Parts& parts, const Call& call) {
 
 Reply delete_mask(Parts& parts, const Call& call) {
   const auto name = required(parts, call);
-  parts.folder.discard(folder_of(name) + "/masks/" + picture_of_mask(parts, name, call) + ".png");
+  const auto mask = folder_of(name) + "/masks/" + picture_of_mask(parts, name, call) + ".png";
+  const auto moved = discard_all(parts.folder, {mask});
   tell(parts, name);
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 /// All captions that are given are right before the first is written.
@@ -270,9 +272,9 @@ Reply change_captions(Parts& parts, const Call& call) {
 
 Reply remove(Parts& parts, const Call& call) {
   const auto name = required(parts, call);
-  parts.folder.discard(folder_of(name));
+  const auto moved = discard_all(parts.folder, {folder_of(name)});
   tell(parts, name);
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 }  // namespace

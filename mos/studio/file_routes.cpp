@@ -5,6 +5,8 @@
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
 #include "mos/studio/described.h"
+#include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 #include "mos/studio/uploads.h"
 
 namespace mos::studio {
@@ -59,9 +61,9 @@ Reply delete_concept(Parts& parts, const Call& call) {
   if (!fs::exists(parts.folder.inside(path, Access::kWrite), ignored)) {
     throw Refused(404, fmt::format("there is no {}", printable(path)));
   }
-  parts.folder.discard(path);
+  const auto moved = discard_all(parts.folder, {path});
   parts.events.tell("files", Json::object());
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 Reply put_upload(Parts& parts, const Call& call) {
@@ -73,15 +75,27 @@ Reply put_upload(Parts& parts, const Call& call) {
   return json_reply({{"path", path}, {"width", picture.width}, {"height", picture.height}}, 201);
 }
 
-Reply get_file(Parts& parts, const Call& call) {
-  const auto& path = call.name("path");
+/// Models are not sent. Throws Refused(404) for what is not there either.
+fs::path file_to_send(const Parts& parts, const std::string& path) {
   const auto top = path.substr(0, path.find('/'));
-  const auto place = parts.folder.inside(path);
+  auto place = parts.folder.inside(path);
   std::error_code ignored;
   if (top == "models" || top == "fused" || top == "trash" || !fs::is_regular_file(place, ignored)) {
     throw Refused(404, fmt::format("there is no {}", printable(path)));
   }
+  return place;
+}
+
+Reply get_file(Parts& parts, const Call& call) {
+  const auto place = file_to_send(parts, call.name("path"));
   Reply reply{.type = content_type(place), .file = place};
+  reply.headers["Cache-Control"] = "no-cache";
+  return reply;
+}
+
+Reply get_thumbnail(Parts& parts, const Call& call) {
+  (void)file_to_send(parts, call.name("path"));  // throws
+  auto reply = thumbnail_reply(parts, call.name("path"));
   reply.headers["Cache-Control"] = "no-cache";
   return reply;
 }
@@ -110,6 +124,10 @@ std::vector<Route> file_routes(Parts& parts) {
       {"GET",
        "/mos/v1/files/{path}",
        [&parts](const Call& call) { return get_file(parts, call); },
+       {"v"}},
+      {"GET",
+       "/mos/v1/thumbnails/{path}",
+       [&parts](const Call& call) { return get_thumbnail(parts, call); },
        {"v"}},
   };
 }

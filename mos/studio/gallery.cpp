@@ -3,14 +3,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <fstream>
 #include <set>
 #include <system_error>
 
 #include "mos/base/error.h"
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 
 namespace mos::studio {
 namespace {
@@ -22,7 +22,9 @@ constexpr const char* kTable =
     " path TEXT NOT NULL UNIQUE, job INTEGER, created TEXT NOT NULL, width INTEGER NOT NULL,"
     " height INTEGER NOT NULL, prompt TEXT NOT NULL, seed INTEGER, starred INTEGER NOT NULL,"
     " note TEXT NOT NULL, concepts TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS unread (path TEXT PRIMARY KEY)";
+    "CREATE TABLE IF NOT EXISTS unread (path TEXT PRIMARY KEY);"
+    "CREATE TABLE IF NOT EXISTS discarded (trash TEXT PRIMARY KEY, id INTEGER NOT NULL,"
+    " created TEXT NOT NULL, job INTEGER, starred INTEGER NOT NULL, note TEXT NOT NULL)";
 
 constexpr const char* kColumns =
     "id, path, job, created, width, height, prompt, seed, starred, note, concepts FROM pictures";
@@ -44,19 +46,6 @@ Picture picture_of(const Statement& row) {
 bool is_picture(const fs::path& path) {
   return lower_ascii(path.extension().string()) == ".png" &&
          !path.stem().string().ends_with(".preview");
-}
-
-/// Of a PNG's first bytes; {0, 0} for another file. What is in it is decoded by mos alone.
-std::array<std::int64_t, 2> size_of_png(const fs::path& path) {
-  constexpr std::size_t kHead = 24, kSizeAt = 16;
-  std::array<unsigned char, kHead> head{};
-  std::ifstream file(path, std::ios::binary);
-  file.read(reinterpret_cast<char*>(head.data()), kHead);
-  if (file.gcount() != kHead || head[1] != 'P' || head[2] != 'N') return {0, 0};
-  const auto number = [&head](std::size_t at) {
-    return std::int64_t{head[at]} << 24 | head[at + 1] << 16 | head[at + 2] << 8 | head[at + 3];
-  };
-  return {number(kSizeAt), number(kSizeAt + 4)};
 }
 
 /// The prompts of a scene in one text.
@@ -233,10 +222,33 @@ void Gallery::save(const Picture& picture) {
   update.bind(std::int64_t{picture.starred}).bind(picture.note).bind(picture.id).run();
 }
 
-void Gallery::discard(const Picture& picture) {
-  folder_.discard(picture.path);
-  folder_.discard(fs::path(picture.path).replace_extension(".json").generic_string());
+Json Gallery::discard(const Picture& picture) {
+  const auto record = fs::path(picture.path).replace_extension(".json").generic_string();
+  auto moved = discard_all(folder_, {record, picture.path});
+  if (!moved.empty() && moved.back().at("path") == picture.path) {
+    Statement keep(database_, "INSERT OR REPLACE INTO discarded VALUES (?, ?, ?, ?, ?, ?)");
+    keep.bind(moved.back().at("trash").get<std::string>()).bind(picture.id).bind(picture.created);
+    keep.bind(picture.job).bind(std::int64_t{picture.starred}).bind(picture.note).run();
+  }
   Statement(database_, "DELETE FROM pictures WHERE id = ?").bind(picture.id).run();
+  return moved;
+}
+
+std::optional<Picture> Gallery::restore(const std::string& path, const std::string& trash) {
+  auto picture = add(path, std::nullopt);
+  if (!picture) return std::nullopt;
+  Statement select(database_,
+                   "SELECT id, created, job, starred, note FROM discarded WHERE trash = ?");
+  select.bind(trash);
+  if (!select.step()) return picture;
+  picture->id = select.integer(0);
+  Statement update(database_,
+                   "UPDATE pictures SET id = ?, created = ?, job = ?, starred = ?, note = ?"
+                   " WHERE path = ?");
+  update.bind(picture->id).bind(select.text(1)).bind(select.optional_integer(2));
+  update.bind(select.integer(3)).bind(select.text(4)).bind(path).run();
+  Statement(database_, "DELETE FROM discarded WHERE trash = ?").bind(trash).run();
+  return find(picture->id);
 }
 
 Json Gallery::record_beside(const std::string& picture) const {

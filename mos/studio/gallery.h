@@ -55,8 +55,11 @@ class Gallery {
   std::vector<Picture> list(const PictureFilter& filter);
   std::int64_t count(const PictureFilter& filter);
   void save(const Picture& picture);
-  /// Moves it and its record to trash/.
-  void discard(const Picture& picture);
+  /// Moves it and its record to trash/, and says where they are (trash.h).
+  Json discard(const Picture& picture);
+  /// Takes a picture in again that was moved back to `path`, as it was when it came to `trash`;
+  /// nothing for a file that is no picture.
+  std::optional<Picture> restore(const std::string& path, const std::string& trash);
 
  private:
   Json record_beside(const std::string& path) const;

@@ -4,6 +4,8 @@
 #include <system_error>
 
 #include "mos/base/text.h"
+#include "mos/studio/thumbnails.h"
+#include "mos/studio/trash.h"
 #include "mos/studio/uploads.h"
 #include "mos/studio/zip.h"
 
@@ -12,7 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kThumbnailSide = 256;
 constexpr std::size_t kMostAtOnce = 10000;
 /// Of thumbnails: a gallery that is scrolled back asks for none again.
 constexpr const char* kKept = "private, max-age=86400";
@@ -68,30 +69,19 @@ Reply change(Parts& parts, const Call& call) {
   return json_reply(to_json(picture));
 }
 
-Reply send_file(const fs::path& file, const char* cache) {
+Reply picture(Parts& parts, const Call& call) {
+  const auto file = parts.folder.inside(required(parts, call.id()).path);
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) throw Refused(404, "its file is gone");
   Reply reply{.type = content_type(file), .file = file};
-  reply.headers["Cache-Control"] = cache;
+  reply.headers["Cache-Control"] = "no-cache";
   return reply;
 }
 
 Reply thumbnail(Parts& parts, const Call& call) {
-  const auto picture = required(parts, call.id());
-  const auto original = parts.folder.inside(picture.path);
-  if (std::max(picture.width, picture.height) <= kThumbnailSide) {
-    return send_file(original, kKept);
-  }
-  const auto path = fmt::format(".thumbnails/{}.png", picture.id);
-  const auto place = parts.folder.root() / path;
-  std::error_code ignored;
-  const bool fresh = fs::exists(place, ignored) &&
-                     fs::last_write_time(place, ignored) >= fs::last_write_time(original, ignored);
-  if (!fresh) {
-    (void)parts.reader.ask(
-        {{"do", "thumbnail"}, {"file", picture.path}, {"out", path}, {"side", kThumbnailSide}});
-  }
-  return send_file(place, kKept);
+  auto reply = thumbnail_reply(parts, required(parts, call.id()).path);
+  reply.headers["Cache-Control"] = kKept;
+  return reply;
 }
 
 /// Into the gallery; the fields of its record are read as for a picture of ours.
@@ -117,9 +107,12 @@ Reply remove(Parts& parts, const Call& call) {
   for (const auto id : std::set<std::int64_t>(ids.begin(), ids.end())) {
     pictures.push_back(required(parts, id));
   }
-  for (const auto& picture : pictures) parts.gallery.discard(picture);
+  Json moved = Json::array();
+  for (const auto& picture : pictures) {
+    for (auto& entry : parts.gallery.discard(picture)) moved.push_back(std::move(entry));
+  }
   parts.events.tell("gallery", {{"removed", ids}});
-  return done_reply();
+  return discarded_reply(moved);
 }
 
 /// The archive is a file of its own, gone once it is sent.
@@ -176,10 +169,7 @@ std::vector<Route> gallery_routes(Parts& parts) {
       {"POST", "/mos/v1/gallery/delete", with(remove)},
       {"GET", one, with(show)},
       {"PATCH", one, with(change)},
-      {"GET", one + "/picture",
-       [&parts](const Call& call) {
-         return send_file(parts.folder.inside(required(parts, call.id()).path), "no-cache");
-       }},
+      {"GET", one + "/picture", with(picture)},
       {"GET", one + "/thumbnail", with(thumbnail)},
       {"POST", "/mos/v1/pictures/read", with(read_record)},
   };

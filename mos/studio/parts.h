@@ -35,9 +35,10 @@ std::vector<Route> about_routes(Parts& parts);    ///< info, capabilities, model
 std::vector<Route> job_routes(Parts& parts);      ///< jobs, queue, check
 std::vector<Route> event_routes(Parts& parts);    ///< events, events/poll
 std::vector<Route> concept_routes(Parts& parts);  ///< concepts and their pictures
-std::vector<Route> file_routes(Parts& parts);     ///< concept files, uploads, files
+std::vector<Route> file_routes(Parts& parts);     ///< concept files, uploads, files, thumbnails
 std::vector<Route> gallery_routes(Parts& parts);  ///< gallery, pictures
 std::vector<Route> project_routes(Parts& parts);
+std::vector<Route> trash_routes(Parts& parts);  ///< what was deleted comes back
 std::vector<Route> a1111_routes(Parts& parts);
 std::vector<Route> openai_routes(Parts& parts);
 

@@ -20,6 +20,7 @@
 #include "mos/studio/parts.h"
 #include "mos/studio/process.h"
 #include "mos/studio/server.h"
+#include "mos/studio/thumbnails.h"
 
 namespace mos::studio {
 namespace {
@@ -167,6 +168,7 @@ void run(const StudioOptions& options) {
   const FolderLock lock(folder);
   std::error_code ignored;
   fs::remove_all(folder.root() / ".incoming", ignored);  // of uploads that were never finished
+  remove_orphaned_thumbnails(folder);
   Server server(
       {.host = options.host, .port = static_cast<int>(options.port), .ui_folder = options.ui_dir});
   Database database(folder.root() / "studio.sqlite");

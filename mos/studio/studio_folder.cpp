@@ -105,13 +105,20 @@ std::string StudioFolder::free_name(const std::string& relative) const {
   return name;
 }
 
-void StudioFolder::discard(const std::string& relative) const {
+std::string StudioFolder::discard(const std::string& relative) const {
   const auto path = root_ / relative;
   std::error_code code;
-  if (!fs::exists(fs::symlink_status(path, code))) return;
-  const auto name = free_name("trash/" + path.filename().string());
+  if (!fs::exists(fs::symlink_status(path, code))) return "";
+  auto name = free_name("trash/" + path.filename().string());
   fs::rename(path, root_ / name, code);
   if (code) throw Error(ErrorKind::kIo, "cannot move " + relative + ": " + code.message());
+  fs::remove(root_ / thumbnail_of(relative), code);
+  fs::remove_all(root_ / kThumbnails / relative, code);  // of all that was in a folder
+  return name;
+}
+
+std::string StudioFolder::thumbnail_of(const std::string& relative) {
+  return fmt::format("{}/{}.png", kThumbnails, relative);
 }
 
 std::string content_type(const fs::path& path) {

@@ -29,8 +29,14 @@ class StudioFolder {
   /// `relative` itself if nothing is there, else with a number before its ending: a-2.png.
   std::string free_name(const std::string& relative) const;
 
-  /// Moves a file or folder into trash/ under a name of its own. Nothing happens where nothing is.
-  void discard(const std::string& relative) const;
+  /// Moves a file or folder into trash/ under a name of its own, which it gives, and takes the
+  /// thumbnails of what is in it away. Nothing happens, and "" comes, where nothing is.
+  std::string discard(const std::string& relative) const;
+
+  /// Where thumbnails are, hidden: no path of a request leads here.
+  static constexpr const char* kThumbnails = ".thumbnails";
+  /// The place of the thumbnail of the picture at `relative`.
+  static std::string thumbnail_of(const std::string& relative);
 
  private:
   std::filesystem::path root_;

@@ -1,6 +1,6 @@
 import { api, Failure } from './api/client';
 import { listen, type Link } from './api/events';
-import type { Capabilities, ConceptFile, Info, Job, Model, Options, Progress } from './api/types';
+import type { Capabilities, ConceptFile, Discarded, Info, Job, Model, Options, Progress } from './api/types';
 import { newStore } from './store';
 
 /// What all pages share, kept true by the server's events.
@@ -35,12 +35,19 @@ export function versionOf(versions: Record<string, number>, name: string): numbe
 
 const kRecentJobs = 100;
 const kToastMilliseconds = 7000;
+const kActionMilliseconds = 20_000; ///< Of one with a button, which has to be read and reached.
 let toastCount = 0;
 
 export function say(text: string, kind: Toast['kind'] = 'info', action?: Toast['action']) {
   const toast = { id: ++toastCount, text, kind, ...(action ? { action } : {}) };
   toasts.set((old) => [...old.slice(-3), toast]);
-  window.setTimeout(() => dismiss(toast.id), kToastMilliseconds);
+  window.setTimeout(() => dismiss(toast.id), action ? kActionMilliseconds : kToastMilliseconds);
+}
+
+/// Says what was deleted, and gives it back to who says so.
+export function sayDeleted(what: string, { moved }: Discarded) {
+  const undo = { label: 'Undo', run: () => void attempt(() => api.restore(moved)) };
+  say(`${what} in the trash of the studio’s folder.`, 'info', undo);
 }
 
 export function dismiss(id: number) {

@@ -433,8 +433,9 @@ TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
   EXPECT_THAT(refusal({.record = {.dtype = "float8"}}), HasSubstr("dtype"));
   EXPECT_THAT(refusal({.record = {.prompts = {"a photo"}}}), HasSubstr("<TOK>"));
   EXPECT_THAT(refusal({.record = {.samples = 0}}), HasSubstr("samples"));
-  EXPECT_THAT(refusal({.weights = {1.0, -2.0}}), HasSubstr("none negative"));
-  EXPECT_THAT(refusal({.method = "weight", .weights = {1.0}}), HasSubstr("as many numbers"));
+  EXPECT_THAT(refusal({.weights = {1.0, -2.0}}),
+              HasSubstr("are 1, -2; for 2 concepts they must be 2 numbers, none negative"));
+  EXPECT_THAT(refusal({.method = "weight", .weights = {0.5}}), HasSubstr("the weights are 0.5;"));
   EXPECT_THAT(message_of(ErrorKind::kUsage, [] { mos::fuse::check_options({}, 0); }),
               HasSubstr("no concept"));
 }

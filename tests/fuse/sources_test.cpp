@@ -120,6 +120,27 @@ TEST(LoadSources, TriggerWordsStandBehindAnEqualsSign) {
               testing::AllOf(HasSubstr("=trigger words"), HasSubstr("sks dog")));
 }
 
+TEST(LoadSources, AWordThatAConceptDoesNotHaveIsSaidWithThoseThatItHas) {
+  const mos::TempDir folder;
+  auto made = source("cat", {"<cat1>"});
+  made.delta.updates[kUNet]["mid_block.attentions.0.proj_in"] =
+      mos::concepts::LowRank{torch::ones({1, 4}), torch::ones({4, 1})};
+  const auto refusal = [&](const std::string& name) {
+    const auto file = (folder / name).string();
+    mos::concepts::save_concept(file, made.delta);
+    const std::string given = file + "=<dog1> dog";
+    const auto said =
+        message_of(ErrorKind::kMismatch, [&] { mos::fuse::load_sources(std::array{given}); });
+    EXPECT_THAT(said, testing::AllOf(HasSubstr(file + ": "), HasSubstr("no word <dog1>")));
+    EXPECT_EQ(said.find(given), said.npos) << said;  // who filled in a form wrote no FILE=WORDS
+    return said;
+  };
+  EXPECT_THAT(refusal("cat.safetensors"), HasSubstr("its own are \"<cat1>\""));
+  made.delta.words.clear();
+  made.delta.metadata["ss_tag_frequency"] = R"({"10_dog": {"sks dog": 9}})";
+  EXPECT_THAT(refusal("dog.safetensors"), HasSubstr("plain words call it; it was trained on"));
+}
+
 TEST(LoadSources, AConceptIsCalledAsItsOwnFileSays) {
   const mos::TempDir folder;
   const auto write = [&](const char* name, std::vector<std::string> words, const char* phrase) {

@@ -46,6 +46,12 @@ case "$*" in
         *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","left_out":[],"infotext":"a dog"}' ;;
         *'"job"'*unreadable*) echo '{"error":{"kind":"io","message":"it took too long"}}' ;;
         *'"job"'*impossible*) echo '{"problems":["it is impossible","it has no pictures"]}' ;;
+        *'"thumbnail"'*)
+          out=$(printf '%s' "$line" | sed -n 's/.*"out":"\([^"]*\)".*/\1/p')
+          mkdir -p "${out%/*}"
+          echo "$file" >>thumbnails-made
+          echo small >"$out"
+          echo '{"width":384,"height":100}' ;;
         *hostile*) echo '{"error":{"kind":"format","message":"it is no picture"}}' ;;
         *'"methods"'*) echo '{"fuse":{"gradient":["ridge"]}}' ;;
         *'"model"'*) echo '{"kind":"base","words":["<a>"],"size":64}' ;;

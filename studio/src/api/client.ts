@@ -1,5 +1,5 @@
 import type {
-  Capabilities, Concept, ConceptFile, ConceptSummary, Info, Job, JobRequest, Model, Options,
+  Capabilities, Concept, ConceptFile, ConceptSummary, Discarded, Info, Job, JobRequest, Model, Options,
   Picture, PictureDetail, PictureRead,
 } from './types';
 import { learnNames, plainly } from './plain';
@@ -51,7 +51,16 @@ const seg = encodeURIComponent;
 
 /// The address of a file of the studio's folder.
 export function fileUrl(path: string, version = ''): string {
-  const url = `${kRoot}/files/${path.split('/').map(seg).join('/')}`;
+  return urlIn('files', path, version);
+}
+
+/// The same of a picture for a small place: nobody's photograph of 60 megapixels is read for a tile.
+export function thumbnailUrl(path: string, version = ''): string {
+  return urlIn('thumbnails', path, version);
+}
+
+function urlIn(route: string, path: string, version: string): string {
+  const url = `${kRoot}/${route}/${path.split('/').map(seg).join('/')}`;
   return version ? `${url}?v=${seg(version)}` : url;
 }
 
@@ -92,15 +101,15 @@ export const api = {
   newConcept: (settings: Options) => post<ConceptSummary>('/concepts', settings),
   changeConcept: (name: string, settings: Options) =>
     request<ConceptSummary>('PATCH', `/concepts/${seg(name)}`, settings),
-  removeConcept: (name: string) => request('DELETE', `/concepts/${seg(name)}`),
+  removeConcept: (name: string) => request<Discarded>('DELETE', `/concepts/${seg(name)}`),
   putPicture: (name: string, file: string, body: Blob) =>
     request('PUT', `/concepts/${seg(name)}/pictures/${seg(file)}`, body),
   removePicture: (name: string, file: string) =>
-    request('DELETE', `/concepts/${seg(name)}/pictures/${seg(file)}`),
+    request<Discarded>('DELETE', `/concepts/${seg(name)}/pictures/${seg(file)}`),
   putMask: (name: string, picture: string, body: Blob) =>
     request('PUT', `/concepts/${seg(name)}/masks/${seg(picture)}`, body),
   removeMask: (name: string, picture: string) =>
-    request('DELETE', `/concepts/${seg(name)}/masks/${seg(picture)}`),
+    request<Discarded>('DELETE', `/concepts/${seg(name)}/masks/${seg(picture)}`),
   setCaptions: (name: string, captions: Record<string, string | null>) =>
     request('PATCH', `/concepts/${seg(name)}/captions`, captions),
 
@@ -108,7 +117,7 @@ export const api = {
   putConceptFile: (file: string, body: Blob) =>
     request<ConceptFile>('PUT', `/concept-files/${seg(file)}`, new Blob([body], { type: 'application/octet-stream' })),
   removeConceptFile: (path: string) =>
-    request('DELETE', `/concept-files/${seg(path.split('/').pop() ?? path)}`),
+    request<Discarded>('DELETE', `/concept-files/${seg(path.split('/').pop() ?? path)}`),
   upload: (file: string, body: Blob) =>
     request<{ path: string; width: number; height: number }>('PUT', `/uploads/${seg(file)}`, body),
 
@@ -118,7 +127,8 @@ export const api = {
   changePicture: (id: number, change: { starred?: boolean; note?: string }) =>
     request('PATCH', `/gallery/${id}`, change),
   addPicture: (body: Blob) => request<Picture>('POST', '/gallery', body),
-  removePictures: (ids: number[]) => post('/gallery/delete', { ids }),
+  removePictures: (ids: number[]) => post<Discarded>('/gallery/delete', { ids }),
+  restore: (moved: Discarded['moved']) => post('/trash/restore', { moved }),
   readPicture: (body: Blob) => request<PictureRead>('POST', '/pictures/read', body),
   pictureUrl: (id: number) => `${kRoot}/gallery/${id}/picture`,
   thumbnailUrl: (id: number) => `${kRoot}/gallery/${id}/thumbnail`,

@@ -27,6 +27,7 @@ const kAdvice: [RegExp, string][] = [
   [/; mos inspect says what it is/g, ''],
   [/; name it anew with mos convert FILE --word "[^"]*"/g, '; give it another one'],
   [/; give the latter other ones with --rename "[^"]*"/g, '; give the latter other ones'],
+  [/; say how it stands in a prompt, as in "[^"]*"/g, '; say how prompts call it'],
   [/ add --overwrite \(convert, fuse\), remove it/g, ' remove it'],
   [/ or add --overwrite/g, ''],
   [/ another --out\b/g, ' another place'],

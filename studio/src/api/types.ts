@@ -172,3 +172,8 @@ export interface Capabilities {
   /// Which options a method of fusing takes, and what each method does, where the server says so.
   methods?: { fuse?: Record<string, string[]>; help?: Partial<Record<JobKind, Record<string, string>>> };
 }
+
+/// What a deletion moved, and where it is: the way back.
+export interface Discarded {
+  moved: { path: string; trash: string }[];
+}

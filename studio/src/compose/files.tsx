@@ -1,7 +1,8 @@
 import { useEffect, useState } from 'preact/hooks';
 
-import { api } from '../api/client';
+import { api, fileUrl } from '../api/client';
 import type { Options, PictureRead } from '../api/types';
+import { chosenFiles, type Drop, type Found } from '../concepts/dropped';
 import { sceneFromJson } from '../scene/json';
 import { emptyScene } from '../scene/model';
 import { calledFiles, knownConcepts } from '../scene/words';
@@ -9,29 +10,72 @@ import { attempt, conceptFiles, models, reloadFiles, say, tell, type Line } from
 import { useStore } from '../store';
 import { when } from '../ui/format';
 import { Button, Dialog, IconButton, Menu, MenuItem } from '../ui/kit';
+import { unzipped } from '../ui/zip';
+import { nameIn, packed, picturesIn, withPictures } from './bundle';
 import { content, open, project, scene, settings, type Content, type Opened } from './document';
 import { sceneFile } from './request';
 
 /// Scenes in and out: projects on the server, scene files, pictures with their records.
 
-/// Takes up the scene and the options of a picture's record, or of a scene file.
-export async function openFile(file: File) {
+const isScene = ({ file }: Found) => file.type === 'application/json' || file.name.endsWith('.json');
+const isArchive = ({ file }: Found) => file.name.endsWith('.zip');
+
+/// Takes up a scene: its file, alone or with the pictures that it names (side by side or in an archive), or a
+/// picture's record. One scene is open at a time; whatever else was given is named.
+export async function openFiles({ found, beyond }: Drop) {
   await attempt(async () => {
-    if (file.type === 'application/json' || file.name.endsWith('.json')) {
-      const title = file.name.replace(/\.json$/, '');
-      openScene(JSON.parse(await file.text()), {}, { project: { id: 0, title } });
-      return;
-    }
-    await openRecord(await api.readPicture(new Blob([file], { type: 'image/png' })));
+    const first = found.find(isScene) ?? found.find(isArchive) ?? found.find(({ file }) => /\.png$/i.test(file.name)) ?? found[0];
+    if (!first) return say(beyond.length > 0 ? 'What was dropped lies too deep in its folders.' : 'There is no file in what was dropped.', 'error');
+    const others = found.filter((one) => one !== first);
+    const lines = beyond.map((path) => ({ name: path, text: 'lies too deep' }));
+    const unopened = (list: Found[]) => [...list.map(({ path }) => ({ name: path, text: 'was not opened: one scene at a time' })), ...lines];
+    if (isScene(first)) return openSceneFile(first.file, others, unopened);
+    if (isArchive(first)) return openArchive(first.file, unopened(others));
+    await openRecord(await api.readPicture(new Blob([first.file], { type: 'image/png' })), {}, unopened(others));
   });
 }
 
+async function openArchive(file: File, lines: Line[]) {
+  const entries = await unzipped(new Uint8Array(await file.arrayBuffer()));
+  const found = entries.map(({ name, bytes }) => ({ path: name, file: new File([bytes], nameIn(name)) }));
+  const scene = found.find(isScene);
+  if (!scene) throw new Error(`${file.name} holds no scene file.`);
+  await openSceneFile(scene.file, found.filter((one) => one !== scene), (list) => [...list.map(({ path }) => ({ name: path, text: 'is not named in the scene' })), ...lines]);
+}
+
+/// `beside` may be the pictures that the scene names; `unopened` says of those that are not.
+async function openSceneFile(file: File, beside: Found[], unopened: (list: Found[]) => Line[]) {
+  const json = JSON.parse(await file.text());
+  const places = new Map<string, string>();
+  const used = new Set<Found>();
+  const missing: Line[] = [];
+  for (const path of picturesIn(json)) {
+    const own = beside.find((one) => nameIn(one.path) === nameIn(path));
+    if (own) {
+      used.add(own);
+      places.set(path, (await api.upload(nameIn(path), own.file)).path);
+    } else if (!(await isHere(path))) {
+      missing.push({ name: path, text: 'is named in the scene and not here: drop it together with the scene file' });
+    }
+  }
+  openScene(withPictures(json, (path) => places.get(path) ?? path), {}, { project: { id: 0, title: file.name.replace(/\.json$/, '') } });
+  const lines = [...missing, ...unopened(beside.filter((one) => !used.has(one)))];
+  if (lines.length > 0) tell({ title: `${file.name} is open, but not all that was given:`, lines });
+}
+
+async function isHere(path: string): Promise<boolean> {
+  const answer = await fetch(fileUrl(path), { method: 'HEAD' }).catch(() => null);
+  return answer?.ok ?? false;
+}
+
 /// Takes up what a picture says of itself, and says what of that has no place here: of what is here now.
-export async function openRecord(read: PictureRead, around: Pick<Opened, 'project' | 'shown'> = {}) {
+/// `more` is to be said beside it.
+export async function openRecord(read: PictureRead, around: Pick<Opened, 'project' | 'shown'> = {}, more: Line[] = []) {
   await reloadFiles();
   openScene(read.scene, read.options, around);
-  const lines = leftOutOf(read);
-  if (lines.length > 0) tell({ title: 'The picture is open, but not all of what made it:', lines });
+  const lines = [...leftOutOf(read), ...more];
+  const lacks = lines.length > more.length ? 'not all of what made it' : 'nothing else';
+  if (lines.length > 0) tell({ title: `The picture is open, but ${lacks}:`, lines });
   else say(`Every field of the picture is here, as ${read.program} wrote it.`);
 }
 
@@ -99,12 +143,14 @@ export async function openProject(id: number) {
 
 async function download() {
   await attempt(async () => {
-    const text = `${JSON.stringify(await sceneFile(scene()), null, 2)}\n`;
+    const title = (project.get().title || 'scene').replace(/[/\\]/g, '-');
+    const { name, blob, pictures } = await packed(await sceneFile(scene()), title);
     const anchor = document.createElement('a');
-    anchor.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-    anchor.download = `${project.get().title || 'scene'}.json`;
+    anchor.href = URL.createObjectURL(blob);
+    anchor.download = name;
     anchor.click();
     URL.revokeObjectURL(anchor.href);
+    if (pictures > 0) say(`${name} holds the scene file and the ${pictures === 1 ? 'picture' : `${pictures} pictures`} that it names. Open it here as it is; elsewhere they belong side by side.`);
   });
 }
 
@@ -155,8 +201,9 @@ export function FileMenu() {
 function pickFile() {
   const input = document.createElement('input');
   input.type = 'file';
-  input.accept = '.json,application/json,image/png';
-  input.onchange = () => input.files?.[0] && void openFile(input.files[0]);
+  input.accept = '.json,application/json,.zip,image/png';
+  input.multiple = true; // a scene file and its pictures
+  input.onchange = () => void openFiles(chosenFiles(input.files));
   input.click();
 }
 
@@ -185,7 +232,13 @@ function OpenDialog({ onClose }: { onClose: () => void }) {
     await openProject(id);
     onClose();
   };
-  const remove = (id: number) => attempt(async () => { await api.removeProject(id); await load(); });
+  const remove = (id: number) =>
+    attempt(async () => {
+      const { title, content: kept } = await api.project(id);
+      await api.removeProject(id);
+      await load();
+      say(`“${title}” is deleted.`, 'info', { label: 'Undo', run: () => void attempt(() => api.addProject(title, kept)) });
+    });
   return (
     <Dialog title="Open a scene" onClose={onClose}>
       {list?.length === 0 && <p class="soft">Nothing is saved yet.</p>}

@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import { attempt, models } from '../state';
 import { canvasSide, clampBox, cutBox, kCanvasSides, kLeastSide, newId, regionTitle, resized, type Box, type Condition, type Region, type Scene } from '../scene/model';
 import { conceptIn, withConcept, type KnownConcept } from '../scene/words';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
 import { Button, IconButton, Labelled, Slider, Switch, Segments } from '../ui/kit';
+import { taken, useTyped } from '../ui/typed';
 import { edit, editRegion, endStep, history, view } from './document';
 
 /// What is selected, in words and numbers.
@@ -121,25 +122,40 @@ function ConceptChips(props: { prompt: string; known: KnownConcept[]; onChange: 
 
 function BoxNumbers({ box, scene, onChange }: { box: Box; scene: Scene; onChange: (box: Box) => void }) {
   const moved = (left: number, top: number) => clampBox({ left, top, right: left + box.right - box.left, bottom: top + box.bottom - box.top }, scene);
-  const fields: { label: string; value: number; change: (value: number) => Box }[] = [
-    { label: 'Left', value: box.left, change: (left) => moved(left, box.top) },
-    { label: 'Top', value: box.top, change: (top) => moved(box.left, top) },
-    { label: 'Width', value: box.right - box.left, change: (width) => cutBox({ ...box, right: box.left + Math.max(width, kLeastSide) }, scene) },
-    { label: 'Height', value: box.bottom - box.top, change: (height) => cutBox({ ...box, bottom: box.top + Math.max(height, kLeastSide) }, scene) },
+  const fields: BoxField[] = [
+    { label: 'Left', of: ({ left }) => left, change: (left) => moved(left, box.top) },
+    { label: 'Top', of: ({ top }) => top, change: (top) => moved(box.left, top) },
+    { label: 'Width', of: ({ left, right }) => right - left, change: (width) => cutBox({ ...box, right: box.left + Math.max(width, kLeastSide) }, scene) },
+    { label: 'Height', of: ({ top, bottom }) => bottom - top, change: (height) => cutBox({ ...box, bottom: box.top + Math.max(height, kLeastSide) }, scene) },
   ];
   return (
     <div class="four" role="group" aria-label="Place in pixels">
-      {fields.map(({ label, value, change }) => (
-        <Labelled key={label} label={label}>
-          {(id) => (
-            <input
-              id={id} type="number" step={8} value={Math.round(value * 10) / 10}
-              onChange={(event) => Number.isFinite(event.currentTarget.valueAsNumber) && onChange(change(event.currentTarget.valueAsNumber))}
-            />
-          )}
-        </Labelled>
-      ))}
+      {fields.map((field) => <BoxNumber key={field.label} {...field} box={box} onChange={onChange} />)}
     </div>
+  );
+}
+
+interface BoxField {
+  label: string;
+  of: (box: Box) => number;
+  change: (typed: number) => Box;
+}
+
+const kBoxRule = `a box lies on the canvas and is ${kLeastSide} pixels or more`;
+
+function BoxNumber({ label, of, change, box, onChange }: BoxField & { box: Box; onChange: (box: Box) => void }) {
+  const shownOf = (one: Box) => Math.round(of(one) * 10) / 10;
+  const take = (typed: number) => {
+    const { value, reason } = taken(typed, shownOf(box), {});
+    const next = reason ? value : shownOf(change(value));
+    return { value: next, reason: reason || (Math.abs(next - value) < 0.1 ? '' : kBoxRule) };
+  };
+  const { field, refusal } = useTyped(label, shownOf(box), take, (value) => onChange(change(value)));
+  return (
+    <>
+      <Labelled label={label}>{(id) => <input id={id} step={8} {...field} />}</Labelled>
+      {refusal && <p class="hint wrong">{label}: {refusal}</p>}
+    </>
   );
 }
 
@@ -211,29 +227,14 @@ const kShapes: { label: string; ratio: [number, number] }[] = [
 ];
 
 function CanvasSize({ scene }: { scene: Scene }) {
-  const [given, setGiven] = useState(''); // a side that no canvas can have
-  const resize = (width: number, height: number) => {
-    edit((old) => resized(old, canvasSide(width), canvasSide(height)));
-    setGiven('');
-  };
-  const { step, least, most } = kCanvasSides;
-  const type = (side: 'width' | 'height', value: number) => {
-    if (Number.isNaN(value)) return setGiven('An empty field');
-    resize(side === 'width' ? value : scene.width, side === 'height' ? value : scene.height);
-    if (canvasSide(value) !== value) setGiven(String(value));
-  };
+  const resize = (width: number, height: number) => edit((old) => resized(old, canvasSide(width), canvasSide(height)));
   const short = Math.min(scene.width, scene.height);
   return (
     <div class="stack" role="group" aria-label="Canvas">
       <div class="four two">
-        <Labelled label="Canvas width">
-          {(id) => <input id={id} type="number" step={step} min={least} max={most} value={scene.width} onChange={(event) => type('width', event.currentTarget.valueAsNumber)} />}
-        </Labelled>
-        <Labelled label="Height">
-          {(id) => <input id={id} type="number" step={step} min={least} max={most} value={scene.height} onChange={(event) => type('height', event.currentTarget.valueAsNumber)} />}
-        </Labelled>
+        <CanvasSide label="Canvas width" value={scene.width} onChange={(width) => resize(width, scene.height)} />
+        <CanvasSide label="Height" value={scene.height} onChange={(height) => resize(scene.width, height)} />
       </div>
-      {given && <p class="hint" role="status">{given} is no side of a canvas: sides are multiples of {step}, from {least} to {most}.</p>}
       <div class="row wrap" style={{ gap: 6 }}>
         {kShapes.map(({ label, ratio: [x, y] }) => (
           <button
@@ -245,6 +246,22 @@ function CanvasSize({ scene }: { scene: Scene }) {
         ))}
       </div>
     </div>
+  );
+}
+
+function CanvasSide({ label, value, onChange }: { label: string; value: number; onChange: (value: number) => void }) {
+  const { step, least, most } = kCanvasSides;
+  const take = (typed: number) => {
+    const { value: number, reason } = taken(typed, value, {});
+    const side = canvasSide(number);
+    return { value: side, reason: reason || (side === number ? '' : `sides are multiples of ${step}, from ${least} to ${most}`) };
+  };
+  const { field, refusal } = useTyped(label, value, take, onChange);
+  return (
+    <>
+      <Labelled label={label}>{(id) => <input id={id} step={step} min={least} max={most} {...field} />}</Labelled>
+      {refusal && <p class="hint wrong">{refusal}</p>}
+    </>
   );
 }
 
@@ -299,7 +316,7 @@ function ConditionForm(props: {
   return (
     <div class="condition">
       <label class="condition-picture" title="Choose a picture">
-        {condition.picture ? <img src={fileUrl(condition.picture)} alt="Condition picture" /> : <Icon name="upload" />}
+        {condition.picture ? <img src={thumbnailUrl(condition.picture)} alt="Condition picture" /> : <Icon name="upload" />}
         <input class="hidden-name" type="file" accept="image/*" aria-label="Condition picture" onChange={(event) => void load(event.currentTarget.files?.[0])} />
       </label>
       <div class="grow stack" style={{ gap: 8 }}>

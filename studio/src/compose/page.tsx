@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import type { Model } from '../api/types';
+import { droppedFiles } from '../concepts/dropped';
 import { moveRegion, newRegion, shifted, withoutRegion, withRegion } from '../scene/model';
 import { knownConcepts } from '../scene/words';
 import { go, route } from '../route';
@@ -14,7 +15,7 @@ import {
   edit, editRegion, history, redo, scene, select, selectedRegion, setTool, settings, takeUp,
   undo, view, type Tool, type View,
 } from './document';
-import { FileMenu, openFile, openProject } from './files';
+import { FileMenu, openFiles, openProject } from './files';
 import { Inspector } from './inspector';
 import { addMask, Layers } from './layers';
 import { chooseModel, PaintBar, PaintPanel, RedoButton } from './paint';
@@ -38,10 +39,9 @@ export function ComposePage() {
   useEffect(() => listenToKeys(stage), []);
   const drop = (event: DragEvent) => {
     setDropping(false);
-    const file = event.dataTransfer?.files[0];
-    if (!file) return;
+    if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
-    void openFile(file);
+    void droppedFiles(event.dataTransfer).then(openFiles);
   };
   return (
     <div

@@ -15,6 +15,7 @@ import { useStore } from '../store';
 import { bytes, duration, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Copyable, Labelled, Menu, MenuItem, Slider, Switch } from '../ui/kit';
+import { taken, useTyped } from '../ui/typed';
 import { history, scene, select, settings, shown, started } from './document';
 import { kFirstOptions, kOwnedOptions, paintRequest } from './request';
 
@@ -115,6 +116,7 @@ function SeedField() {
   const seed = Number(options.seed ?? 0);
   const set = (value: number) =>
     settings.set((old) => ({ ...old, options: { ...old.options, seed: value } }));
+  const { field, refusal } = useTyped('Seed', seed, (typed) => taken(typed, seed, { least: 0, most: Number.MAX_SAFE_INTEGER, isWhole: true }), set);
   return (
     <div class="seed">
       <Switch
@@ -122,7 +124,10 @@ function SeedField() {
         onChange={(checked) => settings.set((old) => ({ ...old, randomSeed: checked }))}
       />
       {!randomSeed && (
-        <input type="number" aria-label="Seed" min={0} value={seed} onChange={(event) => set(Math.max(0, event.currentTarget.valueAsNumber || 0))} />
+        <>
+          <input aria-label="Seed" min={0} step={1} {...field} />
+          {refusal && <div class="hint wrong">{refusal}</div>}
+        </>
       )}
     </div>
   );

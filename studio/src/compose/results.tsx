@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
-import { fileUrl } from '../api/client';
+import { fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { jobs } from '../state';
 import { useStore } from '../store';
@@ -44,7 +44,7 @@ export function Results() {
           aria-label={`Show ${path}`} onClick={() => shown.set({ url: fileUrl(path), path })}
           onDblClick={() => setGrid(job)}
         >
-          <img src={fileUrl(path)} alt="" loading="lazy" />
+          <img src={thumbnailUrl(path)} alt="" loading="lazy" />
         </button>
       ))}
       {own.some((job) => picturesOf(job).length > 1) && (

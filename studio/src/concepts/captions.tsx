@@ -1,26 +1,47 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptPicture } from '../api/types';
 import { attempt } from '../state';
 import { Button, Labelled } from '../ui/kit';
 
 /// Captions, one by one and in bulk. Nothing is written before it is saved.
 
-export function Captions({ concept, onChange }: { concept: Concept; onChange: () => void }) {
-  const [drafts, setDrafts] = useState<Record<string, string>>({});
-  const ownText = (picture: ConceptPicture) => (picture.caption_file === null ? '' : picture.caption);
-  const textOf = (picture: ConceptPicture) => drafts[picture.name] ?? ownText(picture);
-  const set = (name: string, text: string) => setDrafts((old) => ({ ...old, [name]: text }));
-  const changed = concept.pictures.filter((picture) => textOf(picture) !== ownText(picture));
-  const all = (change: (text: string, picture: ConceptPicture) => string) =>
-    setDrafts(Object.fromEntries(concept.pictures.map((picture) => [picture.name, change(textOf(picture), picture)])));
+/// Texts that are not saved, by the names of their pictures; kept wherever else somebody looks meanwhile.
+export type Drafts = Record<string, string>;
+
+const ownText = (picture: ConceptPicture) => (picture.caption_file === null ? '' : picture.caption);
+
+/// The pictures whose captions are typed and not saved.
+export function unsavedOf(concept: Concept, drafts: Drafts): ConceptPicture[] {
+  return concept.pictures.filter((picture) => (drafts[picture.name] ?? ownText(picture)) !== ownText(picture));
+}
+
+/// "12 captions are changed".
+function countOf(changed: ConceptPicture[]): string {
+  return `${changed.length} ${changed.length === 1 ? 'caption is' : 'captions are'} changed`;
+}
+
+export function Captions(props: {
+  concept: Concept;
+  version: string; ///< Of the pictures that `concept` names.
+  drafts: Drafts;
+  onDrafts: (next: Drafts | ((old: Drafts) => Drafts)) => void;
+  onChange: () => void;
+}) {
+  const { concept, version, drafts, onDrafts } = props;
+  const textOf = (picture: ConceptPicture, of = drafts) => of[picture.name] ?? ownText(picture);
+  const set = (name: string, text: string) => onDrafts((old) => ({ ...old, [name]: text }));
+  const changed = unsavedOf(concept, drafts);
+  const all = (change: (text: string) => string) =>
+    onDrafts((old) => Object.fromEntries(concept.pictures.map((picture) => [picture.name, change(textOf(picture, old))])));
   const save = () =>
     attempt(async () => {
       const entries = changed.map((picture) => [picture.name, textOf(picture).trim() || null] as const);
       await api.setCaptions(concept.name, Object.fromEntries(entries));
-      setDrafts({});
-      onChange();
+      // What was typed since then is not saved.
+      onDrafts((old) => Object.fromEntries(Object.entries(old).filter(([name, text]) => text !== drafts[name])));
+      props.onChange();
     });
   return (
     <>
@@ -32,7 +53,7 @@ export function Captions({ concept, onChange }: { concept: Concept; onChange: ()
       <ul class="caption-list">
         {concept.pictures.map((picture) => (
           <li key={picture.name}>
-            <img src={fileUrl(picture.file)} alt="" loading="lazy" />
+            <img src={thumbnailUrl(picture.file, version)} alt="" loading="lazy" />
             <div class="grow">
               <textarea
                 aria-label={`Caption of ${picture.name}`} rows={2} value={textOf(picture)} spellcheck={false}
@@ -47,9 +68,9 @@ export function Captions({ concept, onChange }: { concept: Concept; onChange: ()
       </ul>
       {changed.length > 0 && (
         <div class="save-bar" role="status">
-          <span>{changed.length} {changed.length === 1 ? 'caption is' : 'captions are'} changed</span>
+          <span>{countOf(changed)}</span>
           <span class="grow" />
-          <Button onClick={() => setDrafts({})}>Discard</Button>
+          <Button onClick={() => onDrafts({})}>Discard</Button>
           <Button kind="primary" onClick={() => void save()}>Save</Button>
         </div>
       )}
@@ -62,7 +83,7 @@ function calls(text: string, concept: Concept): boolean {
   return concept.words.length > 0 && concept.words.every((word) => text.includes(word));
 }
 
-function Bulk(props: { concept: Concept; onAll: (change: (text: string, picture: ConceptPicture) => string) => void }) {
+function Bulk(props: { concept: Concept; onAll: (change: (text: string) => string) => void }) {
   const { concept, onAll } = props;
   const [find, setFind] = useState('');
   const [put, setPut] = useState('');

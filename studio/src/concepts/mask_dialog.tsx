@@ -4,7 +4,7 @@ import { api, fileUrl } from '../api/client';
 import type { ConceptPicture } from '../api/types';
 import { greyToAlpha, maskPng } from '../scene/mask';
 import type { Stroke } from '../scene/model';
-import { attempt } from '../state';
+import { attempt, sayDeleted } from '../state';
 import { Button, Dialog, IconButton, Segments, Slider } from '../ui/kit';
 import { MaskPaper } from './mask_paper';
 
@@ -56,7 +56,7 @@ export function MaskDialog(props: { concept: string; picture: ConceptPicture; on
   const closing = (work: () => Promise<unknown>) => attempt(async () => { await work(); props.onClose(); });
   const save = () =>
     closing(async () => api.putMask(concept, picture.name, await maskPng(strokes, picture.width, picture.height, under)));
-  const remove = () => closing(() => api.removeMask(concept, picture.name));
+  const remove = () => closing(async () => sayDeleted(`The mask of ${picture.name} is`, await api.removeMask(concept, picture.name)));
   const onKey = (event: KeyboardEvent) => {
     if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== 'z') return;
     event.preventDefault();

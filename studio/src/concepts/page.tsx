@@ -1,15 +1,15 @@
 import { useEffect, useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, Failure, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptSummary, Options } from '../api/types';
 import { go, route } from '../route';
-import { attempt, conceptVersion, say, tell, versionOf } from '../state';
+import { attempt, conceptVersion, sayDeleted, tell, versionOf } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
-import { useKept } from '../ui/kept';
+import { forget, useKept } from '../ui/kept';
 import { Button, Dialog, Empty, Labelled, Menu, MenuItem, Segments } from '../ui/kit';
 import { addDropped } from './adding';
-import { Captions } from './captions';
+import { Captions, unsavedOf, type Drafts } from './captions';
 import { chosenFiles, droppedFiles, type Drop } from './dropped';
 import { Pictures } from './pictures';
 import { kNothing, sorted, type Dropped } from './sorting';
@@ -27,9 +27,9 @@ const kTabs: { value: Tab; label: string }[] = [
 export function ConceptsPage() {
   const [name = '', tab] = useStore(route).rest.split('/');
   const versions = useStore(conceptVersion);
-  const [list, setList] = useState<ConceptSummary[] | null>(null);
+  const [{ list, of }, setList] = useState<{ list: ConceptSummary[] | null; of: typeof versions }>({ list: null, of: versions });
   const [adding, setAdding] = useState<Dropped | null>(null);
-  const load = () => attempt(async () => setList(await api.concepts()));
+  const load = () => attempt(async () => setList({ list: await api.concepts(), of: versions }));
   useEffect(() => void load(), [versions]);
   const current = name || list?.[0]?.name || '';
   const drop = (event: DragEvent) => {
@@ -53,7 +53,7 @@ export function ConceptsPage() {
           <Button icon="plus" class="small" onClick={() => setAdding(kNothing)}>New</Button>
         </div>
         <ul>
-          {list?.map((concept) => <Entry key={concept.name} concept={concept} on={concept.name === current} />)}
+          {list?.map((concept) => <Entry key={concept.name} concept={concept} version={String(versionOf(of, concept.name))} on={concept.name === current} />)}
         </ul>
       </aside>
       {list?.length === 0 && <NoConcepts onAdd={() => setAdding(kNothing)} />}
@@ -77,11 +77,11 @@ function NoConcepts({ onAdd }: { onAdd: () => void }) {
   );
 }
 
-function Entry({ concept, on }: { concept: ConceptSummary; on: boolean }) {
+function Entry({ concept, version, on }: { concept: ConceptSummary; version: string; on: boolean }) {
   return (
     <li>
       <a class={on ? 'concept-entry on' : 'concept-entry'} href={`#/concepts/${encodeURIComponent(concept.name)}`} aria-current={on ? 'true' : undefined}>
-        {concept.cover ? <img src={fileUrl(concept.cover)} alt="" loading="lazy" /> : <span class="no-cover"><Icon name="picture" /></span>}
+        {concept.cover ? <img src={thumbnailUrl(concept.cover, version)} alt="" loading="lazy" /> : <span class="no-cover"><Icon name="picture" /></span>}
         <span class="grow">
           <span class="layer-name clip">{concept.name}</span>
           <span class="layer-prompt clip">{concept.pictures} pictures{concept.class_word && `, ${concept.class_word}`}</span>
@@ -95,17 +95,27 @@ const kFraming = ['framing', 'size', 'crop_probability'];
 
 function ConceptView(props: { name: string; tab: Tab; version: number; onGone: () => void }) {
   const { name, tab, version } = props;
-  const [concept, setConcept] = useState<Concept | null>(null);
+  const [{ concept, of }, setConcept] = useState<{ concept: Concept | null; of: string }>({ concept: null, of: '' });
   const [values, setValues] = useKept<Options>(`tuning of ${name}`, {});
+  const [drafts, setDrafts] = useKept<Drafts>(`captions of ${name}`, {});
   const framing = Object.fromEntries(kFraming.filter((option) => option in values).map((option) => [option, values[option]]));
   const setTab = (next: Tab) => go('concepts', name, next);
-  const load = () => attempt(async () => setConcept(await api.concept(name, framing)));
+  const load = () =>
+    attempt(async () => {
+      try {
+        setConcept({ concept: await api.concept(name, framing), of: String(version) });
+      } catch (error) {
+        if (!concept || !(error instanceof Failure && error.status === 404)) throw error;
+        props.onGone(); // deleted here, which was said, or elsewhere
+      }
+    });
   useEffect(() => void load(), [name, version, JSON.stringify(framing)]);
   if (!concept) return <Loading name={name} />;
+  const unsaved = unsavedOf(concept, drafts).length;
+  const tabs = kTabs.map((one) => (one.value === 'captions' && unsaved > 0 ? { ...one, note: `${unsaved} not saved` } : one));
   const remove = () =>
     attempt(async () => {
-      await api.removeConcept(name);
-      say(`${name} is in the trash of the studio’s folder.`);
+      sayDeleted(`${name} is`, await api.removeConcept(name));
       go('concepts');
       props.onGone();
     });
@@ -117,7 +127,7 @@ function ConceptView(props: { name: string; tab: Tab; version: number; onGone: (
             <h1>{concept.name}</h1>
             <p>{concept.summary}</p>
           </div>
-          <Segments label="What to see" value={tab} choices={kTabs} onChange={setTab} />
+          <Segments label="What to see" value={tab} choices={tabs} onChange={setTab} />
           <div class="menu end">
             <Menu label={`More for ${name}`}>
               {(close) => <MenuItem icon="trash" danger onClick={() => { close(); void remove(); }}>Delete the concept</MenuItem>}
@@ -126,8 +136,8 @@ function ConceptView(props: { name: string; tab: Tab; version: number; onGone: (
         </div>
         <Settings concept={concept} onChange={() => void load()} />
         {concept.pictures.length > 0 && <Problems concept={concept} />}
-        {tab === 'pictures' && <Pictures concept={concept} values={values} onValues={setValues} onAdd={(files) => void attempt(async () => addDropped(name, await sorted(chosenFiles(files))))} onTune={() => setTab('tuning')} />}
-        {tab === 'captions' && <Captions concept={concept} onChange={() => void load()} />}
+        {tab === 'pictures' && <Pictures concept={concept} version={of} values={values} onValues={setValues} onAdd={(files) => void attempt(async () => addDropped(name, await sorted(chosenFiles(files))))} onTune={() => setTab('tuning')} />}
+        {tab === 'captions' && <Captions concept={concept} version={of} drafts={drafts} onDrafts={setDrafts} onChange={() => void load()} />}
         {tab === 'tuning' && <Tuning concept={concept} values={values} onValues={setValues} />}
       </div>
     </div>
@@ -211,6 +221,7 @@ function NewConcept(props: { dropped: Dropped; current: string; onClose: () => v
   const make = () =>
     run(async () => {
       await api.newConcept({ ...settings, name: tidy, class_word: className.trim() });
+      forget(`captions of ${tidy}`); // of one of this name that was here before
       if (dropped !== kNothing) await addDropped(tidy, dropped);
       props.onMade(tidy);
     });
@@ -221,6 +232,7 @@ function NewConcept(props: { dropped: Dropped; current: string; onClose: () => v
   return (
     <Dialog
       title="New concept" onClose={props.onClose}
+      unsaved={dropped.pictures.length > 0 ? 'The pictures are not in a concept yet.' : (name !== '' || className !== '') && 'The concept is not made yet.'}
       actions={
         <>
           {dropped.pictures.length > 0 && current && <Button disabled={busy} onClick={() => void addToCurrent()}>Add to {current}</Button>}

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, thumbnailUrl } from '../api/client';
 import type { Concept, ConceptPicture, Options } from '../api/types';
-import { attempt, capabilities, conceptVersion, versionOf } from '../state';
+import { attempt, capabilities, sayDeleted } from '../state';
 import { Fields } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
 import { useStore } from '../store';
@@ -20,6 +20,7 @@ const kFramingOptions = ['framing', 'crop_probability'];
 
 export function Pictures(props: {
   concept: Concept;
+  version: string; ///< Of the pictures that `concept` names.
   values: Options; ///< Of tuning, which say how pictures are cropped.
   onValues: (values: Options) => void;
   onAdd: (files: File[]) => void;
@@ -48,7 +49,7 @@ export function Pictures(props: {
       <ul class="picture-grid" aria-label={`Pictures of ${concept.name}`}>
         {concept.pictures.map((picture) => (
           <Card
-            key={picture.name} concept={concept} picture={picture} overlay={overlay}
+            key={picture.name} concept={concept} version={props.version} picture={picture} overlay={overlay}
             onPaint={() => setPainting(picture)}
           />
         ))}
@@ -65,17 +66,16 @@ export function Pictures(props: {
   );
 }
 
-function Card(props: { concept: Concept; picture: ConceptPicture; overlay: Overlay; onPaint: () => void }) {
-  const { concept, picture, overlay } = props;
-  const version = String(versionOf(useStore(conceptVersion), concept.name));
+function Card(props: { concept: Concept; version: string; picture: ConceptPicture; overlay: Overlay; onPaint: () => void }) {
+  const { concept, version, picture, overlay } = props;
   const file = picture.file.split('/').pop() ?? picture.name;
-  const remove = () => attempt(() => api.removePicture(concept.name, file));
+  const remove = () => attempt(async () => sayDeleted(`${picture.name} is`, await api.removePicture(concept.name, file)));
   return (
     <li class={picture.problems.length > 0 ? 'card bad' : 'card'}>
       <div class="card-picture">
-        <img src={fileUrl(picture.file, version)} alt={altOf(concept, picture)} loading="lazy" />
+        <img src={thumbnailUrl(picture.file, version)} alt={altOf(concept, picture)} loading="lazy" />
         {overlay === 'mask' && picture.mask && (
-          <img class="card-mask" src={fileUrl(picture.mask, version)} alt="" loading="lazy" />
+          <img class="card-mask" src={thumbnailUrl(picture.mask, version)} alt="" loading="lazy" />
         )}
         {overlay === 'mask' && !picture.mask && <span class="card-no-mask">no mask</span>}
         {overlay === 'crops' && <Crops picture={picture} />}

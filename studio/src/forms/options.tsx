@@ -1,6 +1,8 @@
 import { useMemo, useState } from 'preact/hooks';
 
 import type { JsonSchema, Options } from '../api/types';
+import { say } from '../state';
+import { refusalOf } from '../ui/format';
 import { IconButton, Labelled, Slider, Switch } from '../ui/kit';
 import { grouped, type Group } from './groups';
 import { fieldsOf, isChanged, isShare, kShareStep, textOf, valueOf, type Field } from './schema';
@@ -86,10 +88,11 @@ function OptionField({ field, values, suggestions, choiceHelp, onChange }: Omit<
     const { [field.name]: _, ...rest } = values;
     onChange(rest);
   };
+  const putBack = field.name in values ? set : reset;
   const changed = isChanged(field, values);
   return (
     <div class={changed ? 'option changed' : 'option'}>
-      <Control field={field} value={value} set={set} suggestions={suggestions?.[field.name] ?? []} choiceHelp={choiceHelp?.[field.name]} />
+      <Control field={field} value={value} set={set} putBack={putBack} suggestions={suggestions?.[field.name] ?? []} choiceHelp={choiceHelp?.[field.name]} />
       {changed && (
         <IconButton
           class="small reset" icon="undo" label={`${field.label}: back to ${textOf(field.fallback) || 'empty'}`}
@@ -104,6 +107,7 @@ interface ControlProps {
   field: Field;
   value: unknown;
   set: (value: unknown) => void;
+  putBack: (value: unknown) => void; ///< Sets the value that it has now, which may be none of its own.
   suggestions: string[];
   choiceHelp?: Record<string, string> | undefined;
 }
@@ -155,30 +159,49 @@ function ChoiceControl({ field, value, set, choices, choiceHelp }: ControlProps 
   );
 }
 
-/// What is typed counts when it is a value of the field; until then the field says what it lacks. It
-/// stands as it was typed for as long as the option has the value that it came to.
-function TextControl({ field, value, set }: ControlProps) {
-  const [draft, setDraft] = useState<{ text: string; came: string; error?: string } | null>(null);
+interface Draft {
+  text: string;
+  came: string; ///< The value that it came to, as a text.
+  before: { value: unknown; put: (value: unknown) => void }; ///< What the field had when somebody began to type.
+  error?: string;
+}
+
+/// What is typed counts when it is a value of the field; until then the field says what it lacks, and
+/// the option has the value that it had before. It stands as it was typed for as long as the option has
+/// the value that it came to. Left with what is no value, the field says that this was not taken.
+function TextControl({ field, value, set, putBack }: ControlProps) {
+  const [draft, setDraft] = useState<Draft | null>(null);
+  const [refusal, setRefusal] = useState<{ text: string; came: string } | null>(null);
   const shown = draft?.came === textOf(value) ? draft : null;
   const change = (text: string) => {
+    const before = shown?.before ?? { value, put: putBack };
+    setRefusal(null);
     try {
       const next = valueOf(field, text);
-      setDraft({ text, came: textOf(next) });
+      setDraft({ text, before, came: textOf(next) });
       set(next);
     } catch (problem) {
-      setDraft({ text, came: textOf(value), error: (problem as Error).message });
+      setDraft({ text, before, came: textOf(before.value), error: (problem as Error).message });
+      before.put(before.value);
     }
   };
-  const error = shown?.error;
+  const leave = () => {
+    setDraft(null);
+    if (!shown?.error) return;
+    const text = refusalOf(shown.text, shown.error, textOf(value));
+    setRefusal({ text, came: shown.came });
+    say(`${field.label}: ${text}`, 'error'); // who left it for the button below looks elsewhere
+  };
+  const error = shown?.error ?? (refusal?.came === textOf(value) ? refusal.text : undefined);
   const isNumber = field.kind === 'integer' || field.kind === 'number';
   return (
     <Labelled label={field.label} hint={hintOf(field)} error={error}>
       {(id, describedBy) => (
         <input
           id={id} type="text" inputMode={isNumber ? 'decimal' : 'text'} value={shown?.text ?? textOf(value)}
-          aria-invalid={error ? 'true' : undefined} aria-describedby={describedBy} spellcheck={false}
+          aria-invalid={shown?.error ? 'true' : undefined} aria-describedby={describedBy} spellcheck={false}
           onInput={(event) => change(event.currentTarget.value)}
-          onBlur={() => setDraft(null)}
+          onBlur={leave}
         />
       )}
     </Labelled>

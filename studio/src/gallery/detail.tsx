@@ -6,7 +6,7 @@ import { openRecord } from '../compose/files';
 import { view } from '../compose/document';
 import { labelOf, textOf } from '../forms/schema';
 import { go } from '../route';
-import { attempt, say } from '../state';
+import { attempt, sayDeleted } from '../state';
 import { when } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Copyable, Dialog, IconButton, Slider } from '../ui/kit';
@@ -34,9 +34,9 @@ export function Detail(props: { picture: Picture; onClose: () => void; onStep: (
   const star = () => attempt(() => api.changePicture(picture.id, { starred: !picture.starred }));
   const remove = () =>
     attempt(async () => {
-      await api.removePictures([picture.id]);
+      const gone = await api.removePictures([picture.id]);
       props.onClose();
-      say('The picture is in the trash of the studio’s folder.');
+      sayDeleted('The picture is', gone);
     });
   return (
     <Dialog title={picture.path.split('/').pop() ?? ''} wide onClose={props.onClose}>

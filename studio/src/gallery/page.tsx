@@ -2,9 +2,10 @@ import { useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
 
 import { api } from '../api/client';
 import type { Picture } from '../api/types';
-import { openFile } from '../compose/files';
+import { openFiles } from '../compose/files';
+import { droppedFiles } from '../concepts/dropped';
 import { go } from '../route';
-import { attempt, galleryVersion } from '../state';
+import { attempt, galleryVersion, sayDeleted } from '../state';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
 import { useKept } from '../ui/kept';
@@ -33,10 +34,10 @@ export function GalleryPage() {
   const pair = shelf.pictures.filter((picture) => chosen.has(picture.id));
   const drop = async (event: DragEvent) => {
     event.preventDefault();
-    const file = event.dataTransfer?.files[0];
-    if (!file) return;
+    if (!event.dataTransfer?.types.includes('Files')) return;
+    const dropped = await droppedFiles(event.dataTransfer);
     go('compose');
-    await openFile(file);
+    await openFiles(dropped);
   };
   return (
     <div class="gallery" onDragOver={(event) => event.preventDefault()} onDrop={(event) => void drop(event)}>
@@ -94,7 +95,11 @@ function GalleryBar(props: {
     timer.current = window.setTimeout(() => props.onFilter({ ...filter, search: text }), kSearchMilliseconds);
   };
   const ids = chosen.map((picture) => picture.id);
-  const remove = () => attempt(async () => { await api.removePictures(ids); props.onClear(); });
+  const remove = () =>
+    attempt(async () => {
+      sayDeleted(ids.length === 1 ? 'The picture is' : `${ids.length} pictures are`, await api.removePictures(ids));
+      props.onClear();
+    });
   const starAll = () =>
     attempt(() => Promise.all(ids.map((id) => api.changePicture(id, { starred: !chosen.every((one) => one.starred) }))));
   return (

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { optionOf } from '../concepts/scores';
 import { route } from '../route';
@@ -192,7 +192,8 @@ function Thumb({ job }: { job: Job }) {
   if (!path || job.dry_run) {
     return <span class="thumb" style={{ display: 'grid', placeItems: 'center' }}><Icon name={kKindIcons[job.kind] ?? 'picture'} /></span>;
   }
-  return <img class="thumb" src={fileUrl(path, String(job.previews.length))} alt="" />;
+  const urlOf = path === result ? thumbnailUrl : fileUrl; // a preview is another picture every moment
+  return <img class="thumb" src={urlOf(path, String(job.previews.length))} alt="" />;
 }
 
 export function ProgressBar({ job }: { job: Job }) {

@@ -37,9 +37,18 @@ function freeWord(word: string, taken: Set<string>): string {
   return `${open}${core}-other${close}`;
 }
 
-/// What `concepts` of a fusion is given: PATH, or PATH=WORDS where somebody said the words.
+/// What `concepts` of a fusion is given: PATH, or PATH=WORDS for one that has no words of its own.
 export function entriesOf(chosen: ConceptFile[], phrases: Record<string, string>): string[] {
-  return chosen.map(({ path }) => (phrases[path]?.trim() ? `${path}=${phrases[path]!.trim()}` : path));
+  return chosen.map(({ path, words }) => (words.length === 0 && phrases[path]?.trim() ? `${path}=${phrases[path]!.trim()}` : path));
+}
+
+/// What is wrong with how prompts are to call a concept; '' for nothing. One without words of its own is
+/// called by plain words.
+export function phraseProblem({ path, words }: ConceptFile, phrase = ''): string {
+  if (words.length > 0) return '';
+  if (!phrase.trim()) return `Say how prompts call ${stem(path)}.`;
+  const unknown = phrase.split(/\s+/).find((word) => word.startsWith('<'));
+  return unknown ? `${stem(path)} has no word ${unknown}: plain words call it, as those that it was trained with.` : '';
 }
 
 export function titleOf(chosen: ConceptFile[]): string {

@@ -3,16 +3,17 @@ import { useEffect, useState } from 'preact/hooks';
 import { api } from '../api/client';
 import type { ConceptFile, Options } from '../api/types';
 import { EstimateNote } from '../concepts/tuning';
+import { droppedFiles } from '../concepts/dropped';
 import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
-import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, tell, type Line } from '../state';
+import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, sayDeleted, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { bytes, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Empty, IconButton, Labelled, Segments } from '../ui/kit';
 import { useKept } from '../ui/kept';
-import { clashesOf, entriesOf, renamesFor, titleOf, type Clash } from './clashes';
+import { clashesOf, entriesOf, phraseProblem, renamesFor, titleOf, type Clash } from './clashes';
 import { Report } from './report';
 
 /// Several concepts into one model, and what each of them lost.
@@ -29,7 +30,7 @@ export function TogetherPage() {
     setPaths(paths.includes(path) ? paths.filter((other) => other !== path) : [...paths, path]);
   const drop = (event: DragEvent) => {
     event.preventDefault();
-    void addFiles([...(event.dataTransfer?.files ?? [])]);
+    void droppedFiles(event.dataTransfer).then(({ found, beyond }) => addFiles(found.map(({ file }) => file), beyond));
   };
   return (
     <div class="scroll" onDragOver={(event) => event.preventDefault()} onDrop={drop}>
@@ -60,8 +61,8 @@ export function TogetherPage() {
   );
 }
 
-async function addFiles(files: File[]) {
-  const refused: Line[] = [];
+async function addFiles(files: File[], beyond: string[] = []) {
+  const refused: Line[] = beyond.map((path) => ({ name: path, text: 'lies too deep' }));
   let added = 0;
   for (const file of files) {
     const answer = await api.putConceptFile(file.name, file).catch((error: Error) => ({ problem: error.message }));
@@ -71,6 +72,7 @@ async function addFiles(files: File[]) {
   const summary = `${added} ${added === 1 ? 'file is' : 'files are'} here.`;
   if (refused.length > 0) tell({ title: `${summary} These have something wrong:`, lines: refused });
   else if (added > 0) say(files.length === 1 ? `${files[0]!.name} is here.` : summary);
+  else say('There is no file in what was dropped.', 'error');
 }
 
 function Files(props: { files: ConceptFile[]; paths: string[]; onToggle: (path: string) => void }) {
@@ -94,7 +96,7 @@ function Files(props: { files: ConceptFile[]; paths: string[]; onToggle: (path: 
 function FileCard({ file, place, onToggle }: { file: ConceptFile; place: number; onToggle: () => void }) {
   const chosen = place >= 0;
   const color = chosen ? `var(--region-${place % 8})` : undefined;
-  const remove = () => attempt(() => api.removeConceptFile(file.path));
+  const remove = () => attempt(async () => sayDeleted(`${stem(file.path)} is`, await api.removeConceptFile(file.path)));
   return (
     <li class={chosen ? 'file on' : 'file'} style={{ '--color': color }}>
       <button class="file-main" aria-pressed={chosen} disabled={!!file.problem} onClick={onToggle}>
@@ -120,13 +122,18 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
   const [base, setBase] = useKept('together, base', '');
   const [result, setResult] = useKept<'model' | 'lora'>('together, result', 'model');
   const [estimate, setEstimate] = useState(0);
+  const [refusal, setRefusal] = useState('');
   const asked = JSON.stringify([values, base, result, phrases, chosen.map((file) => file.path)]);
-  useEffect(() => setEstimate(0), [asked]); // it was of another fusion
+  useEffect(() => { // they were of another fusion
+    setEstimate(0);
+    setRefusal('');
+  }, [asked]);
   const clashes = clashesOf(chosen);
   const current = list.find((model) => model.path === base)?.path ?? list[0]?.path ?? '';
-  const wordless = chosen.filter((file) => file.words.length === 0 && !phrases[file.path]?.trim());
-  const start = (dryRun: boolean) =>
-    attempt(async () => {
+  const lacks = chosen.length === 0 ? 'Choose concepts first.' : chosen.map((file) => phraseProblem(file, phrases[file.path])).find(Boolean) ?? '';
+  const start = async (dryRun: boolean) => {
+    setRefusal('');
+    try {
       const lora = `concept-files/${chosen.map((file) => stem(file.path)).join('-')}.safetensors`;
       const job = await api.start({
         kind: 'fuse', title: titleOf(chosen), dry_run: dryRun,
@@ -138,15 +145,16 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
       });
       addJob(job);
       if (dryRun) setEstimate(job.id);
-    });
+    } catch (error) {
+      setRefusal(error instanceof Error ? error.message : String(error));
+    }
+  };
   return (
     <section class="tune-form fuse-form" aria-label="Fuse">
       <h2>{chosen.length === 0 ? 'Choose concepts' : titleOf(chosen)}</h2>
       <Clashes clashes={clashes} renames={renamesFor(chosen, clashes)} />
       {chosen.filter((file) => file.words.length === 0).map((file) => (
-        <Labelled key={file.path} label={`How prompts call ${stem(file.path)}`} hint="its trigger words, e.g. sks dog">
-          {(id) => <input id={id} type="text" value={phrases[file.path] ?? ''} onInput={(event) => props.onPhrase(file.path, event.currentTarget.value)} />}
-        </Labelled>
+        <Phrase key={file.path} file={file} phrase={phrases[file.path] ?? ''} onPhrase={(phrase) => props.onPhrase(file.path, phrase)} />
       ))}
       <Labelled label="Base model">
         {(id) => (
@@ -161,13 +169,30 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
         groups={kFuseGroups} choiceHelp={{ method: told?.methods?.help?.fuse }} values={values} onChange={setValues}
       />
       <div class="form-foot">
+        {lacks && <p class="finding note"><Icon name="warning" size={16} /><span>{lacks}</span></p>}
+        {refusal && <p class="finding error" role="alert"><Icon name="warning" size={16} /><span>{refusal}</span></p>}
         <EstimateNote job={all.get(estimate)} />
-        <Button icon="check" disabled={chosen.length === 0} onClick={() => void start(true)}>How long, how much memory?</Button>
-        <Button kind="primary" class="large" icon="together" disabled={chosen.length === 0 || wordless.length > 0} onClick={() => void start(false)}>
+        <Button icon="check" disabled={!!lacks} onClick={() => void start(true)}>How long, how much memory?</Button>
+        <Button kind="primary" class="large" icon="together" disabled={!!lacks} onClick={() => void start(false)}>
           Fuse {chosen.length > 1 ? chosen.length : ''}
         </Button>
       </div>
     </section>
+  );
+}
+
+/// The words of a concept that has none of its own: needed, and said so before anything is asked for.
+function Phrase({ file, phrase, onPhrase }: { file: ConceptFile; phrase: string; onPhrase: (phrase: string) => void }) {
+  const problem = phrase.trim() ? phraseProblem(file, phrase) : '';
+  return (
+    <Labelled label={`How prompts call ${stem(file.path)}`} hint="needed: its trigger words, e.g. sks dog" error={problem || undefined}>
+      {(id, describedBy) => (
+        <input
+          id={id} type="text" value={phrase} required aria-invalid={problem ? 'true' : undefined} aria-describedby={describedBy}
+          onInput={(event) => onPhrase(event.currentTarget.value)}
+        />
+      )}
+    </Labelled>
   );
 }
 

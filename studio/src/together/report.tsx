@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
-import { api, fileUrl } from '../api/client';
+import { api, fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { ProgressBar, StateTag } from '../queue/dock';
 import { attempt, conceptFiles, jobs, models, addJob, paintingDefaults } from '../state';
@@ -195,7 +195,7 @@ function Cell({ job, region }: { job: Job | undefined; region?: { index: number;
     <div class="cell-pictures">
       {pictures.map((path) => (
         <button key={path} class="cell-picture" aria-label={`Look at ${path}`} onClick={() => setOpen(path)}>
-          <img src={fileUrl(path)} alt="" loading="lazy" style={region ? { objectPosition: `${at}% 50%` } : {}} />
+          <img src={thumbnailUrl(path)} alt="" loading="lazy" style={region ? { objectPosition: `${at}% 50%` } : {}} />
         </button>
       ))}
       {open && <Dialog title={job.title} wide onClose={() => setOpen('')}><img src={fileUrl(open)} alt="" style={{ width: '100%' }} /></Dialog>}

@@ -20,6 +20,13 @@ export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 
+/// Of what was typed into a field and cannot stand there: what it was, why not, and what stands there now.
+/// "“-5” was not taken: at least 1. It is 50 now."
+export function refusalOf(typed: string | undefined, reason: string, now: string): string {
+  const what = typed === undefined ? 'What was typed' : typed.trim() ? `“${typed.trim()}”` : 'An empty field';
+  return `${what} was not taken: ${reason.charAt(0).toLowerCase()}${reason.slice(1).replace(/\.$/, '')}. It is ${now || 'empty'} now.`;
+}
+
 /// "today 14:05", "3 May", "3 May 2025".
 export function when(iso: string, now = new Date()): string {
   const date = new Date(iso);

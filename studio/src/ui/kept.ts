@@ -2,14 +2,26 @@ import { useState } from 'preact/hooks';
 
 /// State that a reload of the page leaves as it is; each tab of the browser has its own. `name` says
 /// whose it is, and another name has another value.
-export function useKept<T>(name: string, initial: T): [T, (next: T) => void] {
+export function useKept<T>(name: string, initial: T): [T, (next: T | ((old: T) => T)) => void] {
   const [held, setHeld] = useState<{ name: string; value: T }>(() => ({ name, value: recalled(name, initial) }));
-  const value = held.name === name ? held.value : recalled(name, initial);
-  const set = (next: T) => {
-    setHeld({ name, value: next });
-    keep(name, next);
-  };
+  const valueIn = (of: typeof held) => (of.name === name ? of.value : recalled(name, initial));
+  const value = valueIn(held);
+  const set = (next: T | ((old: T) => T)) =>
+    setHeld((old) => {
+      const replaced = typeof next === 'function' ? (next as (old: T) => T)(valueIn(old)) : next;
+      keep(name, replaced);
+      return { name, value: replaced };
+    });
   return [value, set];
+}
+
+/// What was kept under this name was of something that is not there any more.
+export function forget(name: string) {
+  try {
+    sessionStorage.removeItem(keyOf(name));
+  } catch {
+    // Forbidden: nothing was kept.
+  }
 }
 
 const keyOf = (name: string) => `mos-kept ${name}`;

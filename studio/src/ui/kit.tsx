@@ -1,7 +1,8 @@
-import type { ButtonHTMLAttributes, ComponentChildren, TargetedEvent } from 'preact';
+import type { ButtonHTMLAttributes, ComponentChildren } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 
 import { Icon, type IconName } from './icons';
+import { taken, useTyped } from './typed';
 
 /// The few parts that pages are made of. Each has a name for screen readers and works by keyboard.
 
@@ -75,19 +76,18 @@ export function Slider(props: {
 }) {
   const id = useId();
   const range = { min: props.least, max: props.most, step: props.step, value: props.value };
-  const set = (event: TargetedEvent<HTMLInputElement>) => {
-    const value = event.currentTarget.valueAsNumber;
-    if (Number.isFinite(value)) props.onChange(Math.min(Math.max(value, props.least), props.most));
-  };
+  const take = (typed: number) => taken(typed, props.value, props);
+  const { field, refusal } = useTyped(props.label, props.value, take, props.onChange);
   const share = (props.value - props.least) / (props.most - props.least || 1);
   return (
     <div class="slider" title={props.hint}>
       <label for={id}>{props.label}</label>
       <input
-        id={id} type="range" {...range} onInput={set}
+        id={id} type="range" {...range} onInput={(event) => props.onChange(event.currentTarget.valueAsNumber)}
         style={{ '--share': `${Math.round(share * 100)}%` }}
       />
-      <input type="number" class="number" aria-label={`${props.label}, number`} {...range} onChange={set} />
+      <input class="number" aria-label={`${props.label}, number`} {...range} {...field} />
+      {refusal && <div class="hint wrong">{refusal}</div>}
     </div>
   );
 }
@@ -113,18 +113,19 @@ export function Switch(props: {
 export function Segments<T extends string>(props: {
   label: string;
   value: T;
-  choices: { value: T; label: string }[];
+  choices: { value: T; label: string; note?: string }[]; ///< `note` says what waits behind it: a dot that can be read.
   onChange: (value: T) => void;
 }) {
   return (
     <div class="segments" role="radiogroup" aria-label={props.label}>
       {props.choices.map((choice) => (
-        <label key={choice.value} class={choice.value === props.value ? 'on' : ''}>
+        <label key={choice.value} class={choice.value === props.value ? 'on' : ''} title={choice.note}>
           <input
             type="radio" name={props.label} checked={choice.value === props.value}
             onChange={() => props.onChange(choice.value)}
           />
           {choice.label}
+          {choice.note && <span class="mark"><span class="hidden-name">, {choice.note}</span></span>}
         </label>
       ))}
     </div>

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs';
 
+import type { FileChooser } from '@playwright/test';
+
+import { unzipped } from '../../src/ui/zip';
 import { dragOnCanvas, dropOn, expect, jobsAskedFor, layer, mock, test } from './tools';
 
 test('a scene of two boxes is drawn, painted and found in the gallery', async ({ page }) => {
@@ -178,6 +181,66 @@ test('a scene file comes in and goes out as it was', async ({ page }) => {
   expect(JSON.parse(readFileSync(await (await download).path(), 'utf8'))).toEqual(file);
 });
 
+test('a scene file brings the pictures that it names along, out and in', async ({ page }) => {
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.getByLabel('Prompt', { exact: true }).fill('a hill');
+  await page.locator('[data-canvas]').focus();
+  await page.keyboard.press('m');
+  await dragOnCanvas(page, [0.2, 0.3], [0.6, 0.7]);
+  await page.getByLabel('Name of the region').fill('sun');
+  const menu = async (name: string) => {
+    await page.getByRole('button', { name: 'Scene', exact: true }).click();
+    await page.getByRole('menuitem', { name }).click();
+  };
+  const download = page.waitForEvent('download');
+  await menu('Download the scene file');
+  expect((await download).suggestedFilename()).toBe('scene.zip');
+  await expect(page.getByText('scene.zip holds the scene file and the picture that it names.')).toBeVisible();
+  const archive = readFileSync(await (await download).path());
+  const [file, mask, ...rest] = await unzipped(new Uint8Array(archive));
+  const written = JSON.parse(Buffer.from(file!.bytes).toString());
+  expect(written.regions).toMatchObject([{ name: 'sun', mask: mask!.name }]);
+  expect(mask!.bytes[0]).toBe(0x89);
+  expect(rest).toEqual([]);
+
+  const sent: string[] = [];
+  page.on('request', (one) => { if (one.method() === 'PUT') sent.push(new URL(one.url()).pathname); });
+  const open = async (files: Parameters<FileChooser['setFiles']>[0]) => {
+    const chooser = page.waitForEvent('filechooser');
+    await menu('From a scene file or a picture…');
+    await (await chooser).setFiles(files);
+  };
+  await menu('New');
+  await open({ name: 'scene.zip', mimeType: 'application/zip', buffer: archive });
+  await expect(page.locator('.layer-list .layer-name')).toHaveText(['sun']);
+  expect(sent).toEqual([`/mos/v1/uploads/${mask!.name}`]);
+
+  const other = { ...written, regions: [{ ...written.regions[0], name: 'moon' }] };
+  const json = { name: 'moon.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(other)) };
+  const png = (name: string) => ({ name, mimeType: 'image/png', buffer: Buffer.from(mask!.bytes) });
+  await open([png('beside.png'), json, png(mask!.name)]); // unpacked, with one that is none of it
+  await expect(page.locator('.layer-list .layer-name')).toHaveText(['moon']);
+  const report = page.getByRole('dialog', { name: 'moon.json is open, but not all that was given:' });
+  await expect(report.getByRole('listitem')).toHaveText(['beside.png was not opened: one scene at a time']);
+  await report.getByRole('button', { name: 'Close' }).click();
+  await page.route('**/mos/v1/files/**', (route) => (route.request().method() === 'HEAD' ? route.fulfill({ status: 404 }) : route.fallback()));
+  await open(json);
+  await expect(report.getByRole('listitem')).toHaveText([/is named in the scene and not here/]);
+});
+
+test('of several files that are dropped the others are named', async ({ page }) => {
+  await page.goto('/#/gallery');
+  await expect(page.locator('.tile').first()).toBeVisible();
+  const png = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  await dropOn(page, '.gallery', { 'ours.png': png, 'photo.png': png, 'broken.safetensors': Buffer.from('x') });
+  const report = page.getByRole('dialog', { name: /^The picture is open, but/ });
+  await expect(report.getByRole('listitem').filter({ hasText: 'was not opened: one scene at a time' })).toHaveText([/^photo\.png/, /^broken\.safetensors/]);
+  await report.getByRole('button', { name: 'Close' }).click();
+  await dropOn(page, '.compose', {}, 'empty');
+  await expect(page.getByText('There is no file in what was dropped.')).toBeVisible();
+});
+
 test('one region of a picture is painted again', async ({ page }) => {
   const asked = jobsAskedFor(page);
   await page.goto('/#/compose');
@@ -224,9 +287,40 @@ test('a canvas that cannot be is said to be none', async ({ page }) => {
     await width.fill(given);
     await page.keyboard.press('Tab');
     await expect(width).toHaveValue(taken);
-    await expect(page.getByText(`${given} is no side of a canvas`)).toBeVisible();
+    await expect(page.getByText(`“${given}” was not taken: sides are multiples of 8, from 64 to 4096. It is ${taken} now.`).first()).toBeVisible();
   }
   await width.fill('256');
   await page.keyboard.press('Tab');
-  await expect(page.getByText(/is no side of a canvas/)).toHaveCount(0);
+  await expect(page.getByRole('group', { name: 'Canvas' }).getByText(/was not taken/)).toHaveCount(0);
+});
+
+test('a number that cannot be is never put back or cut in silence', async ({ page }) => {
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.getByRole('button', { name: 'Draw a box' }).click();
+  await dragOnCanvas(page, [0.1, 0.2], [0.4, 0.9]);
+  await expect(page.getByRole('group', { name: 'Place in pixels' })).toBeVisible();
+  const region = page.locator('.panel-section').filter({ has: page.getByLabel('Name of the region') });
+  const slider = region.locator('.slider').filter({ has: page.getByText('Strength', { exact: true }) });
+  const strength = slider.getByRole('spinbutton');
+  const refusals: [string, string, RegExp][] = [['5', '1', /“5” was not taken: at most 1\. It is 1 now\./], ['', '1', /An empty field was not taken: .* It is 1 now\./], ['', '1', /An empty field was not taken/]];
+  for (const [given, taken, said] of refusals) {
+    await strength.fill(given);
+    await page.keyboard.press('Tab');
+    await expect(strength).toHaveValue(taken);
+    await expect(slider.getByText(said)).toBeVisible();
+  }
+  const place = page.getByRole('group', { name: 'Place in pixels' });
+  await place.getByLabel('Left').fill('500');
+  await page.keyboard.press('Tab');
+  await expect(place.getByText(/^Left: “500” was not taken: a box lies on the canvas/)).toBeVisible();
+  await place.getByLabel('Left').fill('8');
+  await page.keyboard.press('Tab');
+  await expect(place.getByText(/was not taken/)).toHaveCount(0);
+  await page.keyboard.press('Escape');
+  await page.getByRole('switch', { name: 'Another seed each time' }).uncheck();
+  await page.getByLabel('Seed', { exact: true }).fill('-7');
+  await page.keyboard.press('Tab');
+  await expect(page.getByLabel('Seed', { exact: true })).toHaveValue('0');
+  await expect(page.locator('.seed').getByText('“-7” was not taken: at least 0. It is 0 now.')).toBeVisible();
 });

@@ -84,6 +84,37 @@ test('a painted mask is not lost to a slip', async ({ page }) => {
   await expect(dialog).toBeHidden();
 });
 
+test('captions that are not saved wait for who comes back, and their tab says so', async ({ page }) => {
+  const tab = (name: string) => page.getByRole('radiogroup', { name: 'What to see' }).getByRole('radio', { name });
+  await page.goto('/#/concepts/wizard/captions');
+  const own = await page.getByLabel('Caption of 01').inputValue();
+  await page.getByLabel('Caption of 00').fill('a <TOK> in a boat');
+  await page.getByText('All at once').click();
+  await page.getByLabel('Replace', { exact: true }).fill(own.slice(-4));
+  await page.getByLabel('Replace with').fill('night');
+  await page.getByRole('button', { name: 'Replace', exact: true }).click();
+  const edited = page.getByText(/^\d captions are changed$/);
+  const count = (await edited.textContent())!.charAt(0);
+  for (const away of [() => tab('Pictures').click(), () => page.getByRole('link', { name: /^racer/ }).click(), () => page.goto('/#/gallery'), () => page.reload()]) {
+    await away();
+    await page.goto('/#/concepts/wizard');
+    await tab(`Captions , ${count} not saved`).click();
+    await expect(page.getByLabel('Caption of 00')).toHaveValue('a <TOK> in a boat');
+    await expect(page.getByLabel('Caption of 01')).toHaveValue(`${own.slice(0, -4)}night`);
+    await expect(edited).toBeVisible();
+  }
+  await page.getByRole('link', { name: /^racer/ }).click();
+  await expect(tab('Captions')).toHaveAccessibleName('Captions'); // each concept has its own
+  await page.goto('/#/concepts/wizard/captions');
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await expect(tab('Captions')).toHaveAccessibleName('Captions');
+  await page.getByLabel('Caption of 02').fill('gone');
+  await page.getByRole('button', { name: 'Discard' }).click();
+  await page.reload();
+  await expect(page.getByLabel('Caption of 02')).not.toHaveValue('gone');
+  await expect(page.getByLabel('Caption of 00')).toHaveValue('a <TOK> in a boat');
+});
+
 test('the folder of a concept brings masks, captions and concept.json along, and says what it could not', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard');
   await dropOn(page, '.concepts', {
@@ -100,6 +131,32 @@ test('the folder of a concept brings masks, captions and concept.json along, and
   await expect(report.getByRole('listitem')).toHaveText([/^broken\.png is not a picture we can read/, /^dawn\/notes\.pdf is neither/]);
   const { pictures } = await (await request.get('/mos/v1/concepts/dawn')).json();
   expect(pictures.map(({ mask, caption }: Record<string, string>) => [!!mask, caption])).toEqual([[true, ''], [false, 'a <TOK> at sea']]);
+});
+
+test('small places show thumbnails, and no page loads a picture in full for a tile', async ({ page }) => {
+  const full: string[] = [];
+  page.on('request', (sent) => { if (/\/mos\/v1\/(files|gallery\/\d+\/picture)/.test(sent.url())) full.push(sent.url()); });
+  const shown = async (locator: string) => {
+    const sources = await page.locator(locator).evaluateAll((images) => images.map((image) => image.getAttribute('src')));
+    expect(sources.length, locator).toBeGreaterThan(0);
+    for (const source of sources) expect(source, locator).toMatch(/^\/mos\/v1\/(thumbnails\/|gallery\/\d+\/thumbnail)/);
+  };
+  await page.goto('/#/concepts/wizard');
+  await page.getByText('Masks', { exact: true }).click();
+  await expect(page.locator('.card-mask').first()).toBeVisible();
+  for (const place of ['.card-picture > img', '.concept-entry img']) await shown(place);
+  await page.getByText('Captions', { exact: true }).click();
+  await expect(page.getByLabel('Caption of 00')).toBeVisible();
+  await shown('.caption-list img');
+  await page.goto('/#/gallery');
+  await expect(page.locator('.tile img').first()).toBeVisible();
+  await shown('.tile img');
+  expect(full).toEqual([]);
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
+  await shown('.results img');
 });
 
 test('each of several files that are refused is named, and stays named', async ({ page }) => {
@@ -222,6 +279,64 @@ test('two concepts are fused, and the identity report is made', async ({ page })
   for (const { options } of evaluated) expect(options.base ?? '').not.toMatch(/^fused/); // which has no eyes
 });
 
+test('what a fusion lacks is said before it is asked for, and what is refused beside its button', async ({ page }) => {
+  await page.route('**/mos/v1/concept-files', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { files: answer.files.map((file: { path: string }) => (file.path.includes('teddy') ? { ...file, words: [], made_by: 'kohya' } : file)) } });
+  });
+  await page.route('**/mos/v1/jobs', (route) => {
+    const isFusion = route.request().method() === 'POST';
+    return isFusion ? route.fulfill({ status: 400, json: { error: { kind: 'usage', message: 'the weights are -1, 0; for 2 concepts they must be 2 numbers, none negative' } } }) : route.fallback();
+  });
+  const form = page.getByRole('region', { name: 'Fuse' });
+  await page.goto('/#/together');
+  await expect(form.getByText('Choose concepts first.')).toBeVisible();
+  await page.getByRole('button', { name: /^wizard </ }).click();
+  await page.getByRole('button', { name: /^teddy no words/ }).click();
+  const fuse = form.getByRole('button', { name: 'Fuse 2' });
+  const phrase = form.getByLabel('How prompts call teddy');
+  await expect(fuse).toBeDisabled();
+  await expect(form.getByText('Say how prompts call teddy.')).toBeVisible();
+  await expect(form.getByText(/^needed: /)).toBeVisible();
+  await phrase.fill('<wizard1> <wizard2>');
+  await expect(form.locator('.form-foot').getByText(/^teddy has no word <wizard1>: plain words call it/)).toBeVisible();
+  await expect(phrase).toHaveAttribute('aria-invalid', 'true');
+  await expect(fuse).toBeDisabled();
+  await phrase.fill('sks bear');
+  await form.getByRole('textbox', { name: 'Weights' }).fill('-1, 0');
+  await fuse.click();
+  const refused = form.getByText('the weights are -1, 0; for 2 concepts they must be 2 numbers');
+  await expect(refused).toBeVisible();
+  await form.getByRole('textbox', { name: 'Weights' }).fill('1, 2');
+  await expect(refused).toHaveCount(0);
+});
+
+test('a value that was typed wrong and left is said to be the old one again', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/concepts/wizard/tuning');
+  const steps = page.getByLabel('Steps', { exact: true });
+  await steps.fill('40');
+  await page.keyboard.press('Tab');
+  for (const [given, why] of [['-5', 'at least 1'], ['abc', 'this is not a number'], ['12.5', 'whole numbers only'], ['', 'this is not a number']] as const) {
+    await steps.fill('');
+    await steps.pressSequentially(given); // what it begins with may be a value, and is not the one that was meant
+    await page.keyboard.press('Tab');
+    await expect(steps).toHaveValue('40');
+    const said = `${given ? `“${given}”` : 'An empty field'} was not taken: ${why}. It is 40 now.`;
+    await expect(page.getByRole('region', { name: 'Tuning' }).getByText(said)).toBeVisible();
+    await expect(page.getByRole('alert').getByText(`Steps: ${said}`).first()).toBeVisible();
+  }
+  const rank = page.getByLabel('Rank', { exact: true });
+  const usual = await rank.inputValue();
+  await rank.fill('x');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect(rank).toHaveValue(usual);
+  await expect(page.getByRole('alert').getByText(`Rank: “x” was not taken: this is not a number. It is ${usual} now.`)).toBeVisible();
+  await expect.poll(() => asked.map(({ options }) => [options.steps, options.rank])).toEqual([[40, undefined]]);
+  await steps.fill('41');
+  await expect(page.getByRole('region', { name: 'Tuning' }).getByText(/^“.*was not taken/)).toHaveCount(1); // that of the rank
+});
+
 test('ten thousand pictures scroll to their end', async ({ page, request }) => {
   await mock(request, 'reset', { pictures: 10_000 });
   await page.goto('/#/gallery');
@@ -248,6 +363,68 @@ test('pictures are searched, starred, compared and deleted', async ({ page }) =>
   await tiles.nth(2).getByRole('button', { name: /^Star picture 3, / }).click();
   await page.getByRole('button', { name: 'Only starred ones' }).click();
   await expect(tiles.first().getByRole('button', { name: /^Take the star away from picture 1, / })).toBeVisible();
+});
+
+test('whatever is deleted is said to be, and comes back', async ({ page }) => {
+  const undo = async (text: string | RegExp) => {
+    const toast = page.locator('.toast').filter({ hasText: text });
+    await expect(toast).toBeVisible();
+    await toast.getByRole('button', { name: 'Undo' }).click();
+    await expect(toast).toBeHidden();
+  };
+  const missing: string[] = [];
+  page.on('response', (reply) => { if (reply.status() === 404 && !reply.url().endsWith('/concepts/wizard')) missing.push(reply.url()); });
+  await page.goto('/#/gallery');
+  const tiles = page.locator('.tile:not(.blank)');
+  for (const at of [0, 1]) {
+    await tiles.nth(at).hover();
+    await tiles.nth(at).getByRole('checkbox').click();
+  }
+  await page.getByRole('button', { name: 'Delete the chosen pictures' }).click();
+  await expect(page.getByText('238 pictures')).toBeVisible();
+  await undo('2 pictures are in the trash');
+  await expect(page.getByText('240 pictures')).toBeVisible();
+
+  await page.goto('/#/concepts/wizard');
+  const cards = page.getByRole('list', { name: 'Pictures of wizard' }).locator('.card');
+  await expect(cards.first()).toBeVisible();
+  const count = await cards.count();
+  await page.getByRole('button', { name: 'Remove 00' }).click();
+  await expect(cards).toHaveCount(count - 1);
+  await undo('00 is in the trash');
+  await expect(cards).toHaveCount(count);
+  await page.getByRole('button', { name: 'More for wizard' }).click();
+  await page.getByRole('menuitem', { name: 'Delete the concept' }).click();
+  await expect(page.getByRole('link', { name: /^wizard/ })).toHaveCount(0);
+  await undo('wizard is in the trash');
+  await expect(page.getByRole('link', { name: /^wizard/ })).toBeVisible();
+  await expect(page.getByText('there is no concept wizard')).toHaveCount(0);
+
+  await page.goto('/#/together');
+  await page.getByRole('button', { name: 'Delete wizard' }).click();
+  await expect(page.getByRole('button', { name: /^wizard </ })).toHaveCount(0);
+  await undo('wizard is in the trash');
+  await expect(page.getByRole('button', { name: /^wizard </ })).toBeVisible();
+
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Scene', exact: true }).click();
+  await page.getByRole('menuitem', { name: 'Save as…' }).click();
+  await page.getByLabel('Title').fill('friends');
+  await page.keyboard.press('Enter');
+  const openList = async () => {
+    await page.getByRole('button', { name: 'Scene', exact: true }).click();
+    await page.getByRole('menuitem', { name: 'Open…' }).click();
+  };
+  await expect(page.getByText('“friends” is saved.')).toBeVisible();
+  await openList();
+  await page.getByRole('button', { name: 'Delete friends' }).click();
+  await expect(page.getByText('Nothing is saved yet.')).toBeVisible();
+  await page.keyboard.press('Escape');
+  await undo('“friends” is deleted.');
+  await openList();
+  await expect(page.getByRole('dialog').getByText('friends')).toBeVisible();
+  expect(missing).toEqual([]);
 });
 
 test('a picture that is open stays open while a search comes in, and closes once', async ({ page }) => {

@@ -17,6 +17,7 @@ const port = Number(process.argv[2] ?? 7861);
 let data = makeData(Number(process.argv[3] ?? 240));
 const streams = new Set();
 const uploads = new Map();
+const undos = new Map(); // by place in the trash
 let eventId = 0;
 let refuseStreams = false;
 let failNext = '';
@@ -150,6 +151,13 @@ function finish(job) {
   changed(job);
 }
 
+/// Answers a deletion; `back` undoes it.
+function discarded(path, back) {
+  const trash = `trash/${undos.size}-${path.split('/').pop()}`;
+  undos.set(trash, back);
+  return { done: true, moved: [{ path, trash }] };
+}
+
 // ---- routes ----
 
 const routes = [
@@ -158,7 +166,17 @@ const routes = [
   ['GET', '/models', () => ({ models: data.models })],
   ['GET', '/concept-files', () => ({ files: data.conceptFiles })],
   ['PUT', '/concept-files/(.+)', (_q, body, file) => data.addConceptFile(file, body.length)],
-  ['DELETE', '/concept-files/(.+)', (_q, _b, file) => data.removeConceptFile(file)],
+  ['DELETE', '/concept-files/(.+)', (_q, _b, file) => {
+    const before = data.conceptFiles;
+    data.removeConceptFile(file);
+    tell('files', {});
+    return discarded(`concept-files/${file}`, () => { data.conceptFiles = before; tell('files', {}); });
+  }],
+  ['POST', '/trash/restore', (_q, { moved }) => {
+    for (const { trash } of moved) found(undos.get(trash), trash)();
+    for (const { trash } of moved) undos.delete(trash);
+    return { done: true };
+  }],
   ['GET', '/jobs', ({ state, kind, limit, before }) => ({
     jobs: [...data.jobs].sort((a, b) => b.id - a.id)
       .filter((job) => (!state || job.state === state) && (!kind || job.kind === kind) && (!before || job.id < Number(before)))
@@ -184,8 +202,10 @@ const routes = [
   ['GET', '/concepts/([^/]+)', (_q, _b, name) => found(data.concept(name), `concept ${name}`)],
   ['PATCH', '/concepts/([^/]+)', (_q, body, name) => data.summary(Object.assign(found(data.concept(name), `concept ${name}`), body))],
   ['DELETE', '/concepts/([^/]+)', (_q, _b, name) => {
-    data.concepts = data.concepts.filter((one) => one.name !== name);
-    return { done: true };
+    const before = data.concepts;
+    data.concepts = before.filter((one) => one.name !== name);
+    tell('concept', { name });
+    return discarded(`concepts/${name}`, () => { data.concepts = before; tell('concept', { name }); });
   }],
   ['PUT', '/concepts/([^/]+)/pictures/([^/]+)', (_q, body, name, file) => {
     if (body[0] !== 0x89) throw new Refusal(422, 'format', notPicture(file));
@@ -196,16 +216,18 @@ const routes = [
   }],
   ['DELETE', '/concepts/([^/]+)/pictures/([^/]+)', (_q, _b, name, file) => {
     const concept = found(data.concept(name), `concept ${name}`);
-    concept.pictures = concept.pictures.filter((one) => !one.file.endsWith(`/${file}`));
+    const before = concept.pictures;
+    concept.pictures = before.filter((one) => !one.file.endsWith(`/${file}`));
     tell('concept', { name });
-    return { done: true };
+    return discarded(`concepts/${name}/images/${file}`, () => { concept.pictures = before; tell('concept', { name }); });
   }],
   ['(PUT|DELETE)', '/concepts/([^/]+)/masks/([^/]+)', (_q, body, name, picture, method) => {
     const entry = found(found(data.concept(name), `concept ${name}`).pictures.find((one) => one.name === picture));
+    const before = entry.mask;
     entry.mask = method === 'PUT' ? `concepts/${name}/masks/${picture}.png` : null;
     if (entry.mask) uploads.set(entry.mask, body);
     tell('concept', { name });
-    return { done: true };
+    return entry.mask ? { done: true } : discarded(before, () => { entry.mask = before; tell('concept', { name }); });
   }],
   ['PATCH', '/concepts/([^/]+)/captions', (_q, body, name) => {
     for (const picture of found(data.concept(name), `concept ${name}`).pictures) {
@@ -222,9 +244,10 @@ const routes = [
   ['GET', '/gallery', (query) => data.gallery(query)],
   ['POST', '/gallery', (_q, body) => [201, data.addUpload(body)]],
   ['POST', '/gallery/delete', (_q, { ids }) => {
-    data.pictures = data.pictures.filter((picture) => !ids.includes(picture.id));
+    const before = data.pictures;
+    data.pictures = before.filter((picture) => !ids.includes(picture.id));
     tell('gallery', { removed: ids });
-    return { done: true };
+    return discarded(`gallery/${ids[0]}.png`, () => { data.pictures = before; tell('gallery', { added: ids }); });
   }],
   ['GET', '/gallery/(\\d+)', (_q, _b, id) => data.pictureDetail(Number(id))],
   ['PATCH', '/gallery/(\\d+)', (_q, body, id) => {
@@ -375,7 +398,7 @@ createServer(async (request, response) => {
     }
     if (url.pathname === '/sdapi/v1/samplers') return send(response, 200, data.samplers);
     if (url.pathname === '/mos/v1/events') return stream(response);
-    const file = /^\/mos\/v1\/files\/(.+)$/.exec(url.pathname);
+    const file = /^\/mos\/v1\/(?:files|thumbnails)\/(.+)$/.exec(url.pathname);
     if (file) return serveFile(response, decodeURIComponent(file[1]));
     const picture = /^\/mos\/v1\/gallery\/(\d+)\/(?:picture|thumbnail)$/.exec(url.pathname);
     if (picture) return serveFile(response, found(data.picture(Number(picture[1]))).path);

@@ -20,7 +20,7 @@ function textsOfProgram(): string[] {
     const source = readFileSync(join(folder, name), 'utf8').replace(/^\s*(\/\/|#).*$/gm, '');
     const literals = source.match(/(?:"(?:[^"\\\n]|\\.)*"\s*)+/g) ?? [];
     const joined = literals.map((literal) => [...literal.matchAll(/"((?:[^"\\\n]|\\.)*)"/g)].map(([, text]) => text).join(''));
-    return joined.map((text) => text.replaceAll('\\"', '"')).filter((text) => /--[a-z]|\bmos [a-z]+\b/.test(text));
+    return joined.map((text) => text.replaceAll('\\"', '"')).filter((text) => /--[a-z]|\bmos [a-z]+\b|\.safetensors=[a-z]/.test(text));
   });
 }
 
@@ -28,7 +28,7 @@ describe('sentences of the program', () => {
   it('speak of fields, never of options or commands', () => {
     const texts = textsOfProgram();
     expect(texts.length).toBeGreaterThan(100);
-    for (const text of texts) expect(plain(text)).not.toMatch(/--[a-z]|\bmos (tune|fuse|sample|evaluate|condition|convert|inspect|init-random)\b|FILE\b.*\.png/);
+    for (const text of texts) expect(plain(text)).not.toMatch(/--[a-z]|\bmos (tune|fuse|sample|evaluate|condition|convert|inspect|init-random)\b|FILE\b.*\.png|\.safetensors=[a-z]/);
   });
 
   it.each([
@@ -40,6 +40,7 @@ describe('sentences of the program', () => {
     ['what it begins with (a.png); begin with a picture by --init FILE --strength 0.5', 'what it begins with (a.png); begin with a picture by “Init” and “Strength” 0.5'],
     ['captions are shuffled; choose another, or --shuffle false', 'captions are shuffled; choose another, or “Shuffle” off'],
     ['a.st and b.st both use the words <x> and <y>; give the latter other ones with --rename "2:<x>=<new1>,2:<y>=<new2>"', 'a.st and b.st both use the words <x> and <y>; give the latter other ones'],
+    ['a has no words of its own; say how it stands in a prompt, as in "a.safetensors=trigger words"; it was trained on "dog"', 'a has no words of its own; say how prompts call it; it was trained on "dog"'],
     ['the concept word "a b" cannot stand in a prompt: it has blanks; name it anew with mos convert FILE --word "OLD=NEW"', 'the concept word "a b" cannot stand in a prompt: it has blanks; give it another one'],
     ['x.png does not say how it was made; expected a PNG of mos sample, A1111 or ComfyUI', 'x.png does not say how it was made; expected a PNG of this program, A1111 or ComfyUI'],
     ['"mask_feather" is -1, expected 0 or more', '“Mask feather” is -1, expected 0 or more'],

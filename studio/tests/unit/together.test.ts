@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Job, Model } from '../../src/api/types';
 import { sampleOf } from '../../src/concepts/samples';
 import { rowsInSight } from '../../src/gallery/pages';
-import { clashesOf, entriesOf, renamesFor, titleOf } from '../../src/together/clashes';
+import { clashesOf, entriesOf, phraseProblem, renamesFor, titleOf } from '../../src/together/clashes';
 import { factsOf, kept, taken, takenBy } from '../../src/together/fit';
 import { sideOf } from '../../src/together/identity';
 import { bytes, duration } from '../../src/ui/format';
@@ -27,6 +27,15 @@ describe('clashes', () => {
       'concept-files/a.safetensors=sks dog', 'concept-files/b.safetensors',
     ]);
     expect(titleOf(chosen)).toBe('a, b and c');
+    expect(entriesOf([file('b', ['<b1>'])], { 'concept-files/b.safetensors': 'of a file that was here before' })).toEqual(['concept-files/b.safetensors']);
+  });
+
+  it('need plain words where a file has none of its own', () => {
+    expect(phraseProblem(file('a', []))).toBe('Say how prompts call a.');
+    expect(phraseProblem(file('a', []), '  ')).toBe('Say how prompts call a.');
+    expect(phraseProblem(file('a', []), 'a <b1> dog')).toMatch(/^a has no word <b1>: plain words call it/);
+    expect(phraseProblem(file('a', []), 'sks dog')).toBe('');
+    expect(phraseProblem(file('a', ['<a1>']))).toBe('');
   });
 });
 
