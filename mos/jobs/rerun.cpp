@@ -64,7 +64,7 @@ void warn_of_other_versions(const session::PictureRecord& record) {
 /// How the new picture compares with the old file.
 enum class Likeness {
   kSameFile,    ///< To the byte.
-  kSamePixels,  ///< Stored by another program since.
+  kSamePixels,  ///< Stored otherwise: by another program, say.
   kOther,
 };
 
@@ -80,8 +80,7 @@ Likeness likeness(const torch::Tensor& pixels, const std::string& old_bytes,
 void tell_likeness(const RerunJob& job, Likeness likeness) {
   if (likeness == Likeness::kSameFile) return;
   if (likeness == Likeness::kSamePixels) {
-    log::info(
-        fmt::format("every pixel is as in {}, which another program has stored", job.picture));
+    log::info(fmt::format("every pixel is as in {}, whose file is stored otherwise", job.picture));
     return;
   }
   const auto differs = fmt::format(
