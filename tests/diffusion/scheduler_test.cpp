@@ -148,7 +148,7 @@ TEST(MakeScheduler, RefusesWhatItCannotHonourByName) {
     return message_of(ErrorKind::kFormat, [&] { make_scheduler(name, config(changes)); });
   };
   EXPECT_THAT(refused("ddim", {{"beta_schedule", "cosine"}}), HasSubstr("beta_schedule"));
-  EXPECT_THAT(refused("ddim", {{"prediction_type", "eps"}}), HasSubstr("prediction_type"));
+  EXPECT_THAT(refused("ddim", {{"prediction_type", "eps"}}), HasSubstr("predict \"eps\""));
   EXPECT_THAT(refused("ddim", {{"timestep_spacing", "even"}}), HasSubstr("timestep_spacing"));
   EXPECT_THAT(refused("ddim", {{"beta_end", 2.0}}), HasSubstr("beta_end"));
   EXPECT_THAT(refused("ddim", {{"beta_end", "big"}}), HasSubstr("beta_end"));
