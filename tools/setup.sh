@@ -143,5 +143,7 @@ build() {
   then
     configure "$preset"
   fi
-  ninja -C "$folder" -j "$jobs" "$@" >&2 || fail 1 "the build of $preset failed"
+  # Two builds at once would write the same files.
+  flock "$build_root/$preset.lock" ninja -C "$folder" -j "$jobs" "$@" >&2 ||
+    fail 1 "the build of $preset failed"
 }
