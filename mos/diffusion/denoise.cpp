@@ -104,19 +104,13 @@ class Run {
 
   /// The call that the run begins with.
   std::int64_t first_call() const {
-    if (!inputs_.start.latents.defined() || inputs_.start.strength >= 1.0) return 0;
-    const auto starts = scheduler_.step_starts();
-    const auto all = static_cast<double>(starts.size());
-    const auto taken = static_cast<std::size_t>(all * inputs_.start.strength);
-    if (taken == 0) {
-      throw Error(
-          ErrorKind::kUsage,
-          fmt::format("a strength of {} takes none of {} steps: paint with {} steps or more, "
-                      "or with a larger strength",
-                      inputs_.start.strength, starts.size(),
-                      std::ceil(1.0 / inputs_.start.strength)));
-    }
-    return starts[starts.size() - taken];
+    const double strength = inputs_.start.strength;
+    if (!inputs_.start.latents.defined()) return 0;
+    if (const auto first = first_call_of(scheduler_, strength)) return *first;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("a strength of {} takes none of {} steps: paint with {} steps or more, "
+                            "or with a larger strength",
+                            strength, scheduler_.step_starts().size(), std::ceil(1.0 / strength)));
   }
 
   torch::Tensor begin(std::int64_t first) const {
@@ -214,6 +208,14 @@ class Run {
 };
 
 }  // namespace
+
+std::optional<std::int64_t> first_call_of(const Scheduler& scheduler, double strength) {
+  if (strength >= 1.0) return 0;
+  const auto starts = scheduler.step_starts();
+  const auto taken = static_cast<std::size_t>(static_cast<double>(starts.size()) * strength);
+  if (taken == 0) return std::nullopt;
+  return starts[starts.size() - taken];
+}
 
 torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
                       const CancelToken* cancel) {

@@ -101,6 +101,10 @@ struct DenoiseInputs {
   std::optional<torch::ScalarType> dtype;
 };
 
+/// The call that a run of the last `strength` share of the planned steps begins with; nothing where
+/// that is none of them. Throws kUsage as Scheduler::step_starts does.
+std::optional<std::int64_t> first_call_of(const Scheduler& scheduler, double strength);
+
 /// Classifier-free guided sampling: latents [B,C,h,w] float32 on the U-Net's device. The scheduler
 /// computes in float32.
 /// Throws mos::Error: kUsage for impossible steps, kMismatch for texts that fit neither each other

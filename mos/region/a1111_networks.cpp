@@ -1,22 +1,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cctype>
 #include <optional>
 #include <set>
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/region/foreign_options.h"
+#include "mos/text/prompt_pieces.h"
 
 /// Networks beside the model that A1111 names: in tags of prompts, and in its line of options.
 namespace mos::region {
 namespace {
-
-bool is_tag_letter(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
 
 /// `<kind:inside>`, and where it is.
 struct Tag {
@@ -30,7 +25,7 @@ std::vector<Tag> tags_in(std::string_view prompt) {
   for (auto at = prompt.find('<'); at != prompt.npos; at = prompt.find('<', at)) {
     const auto begin = at++;
     auto colon = at;
-    while (colon < prompt.size() && is_tag_letter(prompt[colon])) ++colon;
+    while (colon < prompt.size() && text::is_word_byte(prompt[colon])) ++colon;
     if (colon == at || colon == prompt.size() || prompt[colon] != ':') continue;
     const auto close = prompt.find('>', colon);
     if (close == prompt.npos) break;
@@ -111,18 +106,6 @@ std::string tag_in_ours(const Tag& tag, ForeignRecord& record) {
   const bool says_all = numbers.places.size() <= 2 && numbers.unknown.empty() &&
                         tag.inside.find('=') == tag.inside.npos;
   return says_all ? whole : fmt::format("<lora:{}:{}>", name, *of_unet);
-}
-
-/// Whether `word` stands alone in `prompt`.
-bool has_joiner(std::string_view prompt, std::string_view word) {
-  for (auto at = prompt.find(word); at != prompt.npos; at = prompt.find(word, at + 1)) {
-    const auto end = at + word.size();
-    if ((at == 0 || !is_tag_letter(prompt[at - 1])) &&
-        (end == prompt.size() || !is_tag_letter(prompt[end]))) {
-      return true;
-    }
-  }
-  return false;
 }
 
 /// Names of networks with what a record knows of each.
@@ -209,7 +192,7 @@ void take_a1111_tags(ForeignRecord& record) {
 }
 
 void name_joined_prompts(ForeignRecord& record) {
-  if (!has_joiner(record.prompt, "AND")) return;
+  if (!has_word(record.prompt, "AND")) return;
   record.left_out.push_back(
       "AND, between texts that were painted each by itself and added up; here they are one text");
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 #include "mos/region/span.h"
@@ -36,9 +37,7 @@ std::int64_t first_call(const diffusion::Scheduler& scheduler, const PictureOpti
   const bool begins_with_picture = !pictures.init.empty();
   double strength = begins_with_picture ? pictures.strength : 1.0;
   if (pictures.hires != 1.0) strength = std::max(strength, pictures.hires_strength);
-  const auto starts = scheduler.step_starts();
-  const auto taken = static_cast<std::size_t>(static_cast<double>(starts.size()) * strength);
-  return taken == 0 || strength >= 1.0 ? 0 : starts[starts.size() - taken];
+  return diffusion::first_call_of(scheduler, strength).value_or(0);
 }
 
 }  // namespace

@@ -7,13 +7,10 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/text/foreign_prompt.h"
+#include "mos/text/prompt_pieces.h"
 
 namespace mos::text {
 namespace {
-
-constexpr double kA1111Bracket = 1.1;
-constexpr std::string_view kA1111Break = "BREAK";
-constexpr std::size_t kMostOpen = 1000;  // as in prompts of ours
 
 /// Python's \w for the letter that begins at `at`.
 bool is_word_at(std::string_view text, std::size_t at) {
@@ -37,9 +34,8 @@ bool is_word_before(std::string_view text, std::size_t at) {
 
 /// Where the next BREAK between words is, or npos.
 std::size_t find_break(std::string_view text, std::size_t from) {
-  for (auto at = text.find(kA1111Break, from); at != text.npos;
-       at = text.find(kA1111Break, at + 1)) {
-    const auto end = at + kA1111Break.size();
+  for (auto at = text.find(kBreak, from); at != text.npos; at = text.find(kBreak, at + 1)) {
+    const auto end = at + kBreak.size();
     const bool begins = at == 0 || !is_word_before(text, at);
     if (begins && (end == text.size() || !is_word_at(text, end))) return at;
   }
@@ -52,24 +48,17 @@ class A1111Reader {
 
   WeightedPrompt read() {
     while (at_ < prompt_.size()) read_one();
-    for (const auto first : round_) multiply(first, kA1111Bracket);
-    for (const auto first : square_) multiply(first, 1 / kA1111Bracket);
-    return collect();
+    for (const auto first : round_) multiply(first, kBracketWeight);
+    for (const auto first : square_) multiply(first, 1 / kBracketWeight);
+    return joined(pieces_);
   }
 
  private:
-  /// A text, or a BREAK, which is one only with the weight that it begins with.
-  struct Piece {
-    WeightedText weighted;
-    bool is_break = false;
-    bool is_escaped = false;
-  };
-
   void read_one() {
     constexpr std::string_view kMarks = "\\()[]:";
-    if (round_.size() + square_.size() > kMostOpen) {
+    if (round_.size() + square_.size() > kMostBrackets) {
       throw Error(ErrorKind::kUsage,
-                  fmt::format("a prompt has more than {} brackets in brackets", kMostOpen));
+                  fmt::format("a prompt has more than {} brackets in brackets", kMostBrackets));
     }
     const char c = prompt_[at_];
     if (c == '\\') return read_escape();
@@ -79,10 +68,10 @@ class A1111Reader {
     } else if (c == '[') {
       square_.push_back(pieces_.size());
     } else if (c == ')' && !round_.empty()) {
-      close(round_, kA1111Bracket);
+      close(round_, kBracketWeight);
     } else if (c == ']' && !square_.empty()) {
       refuse_change();
-      close(square_, 1 / kA1111Bracket);
+      close(square_, 1 / kBracketWeight);
     } else if (c == ')' || c == ']') {
       add(prompt_.substr(at_, 1));
     } else {
@@ -136,8 +125,8 @@ class A1111Reader {
     std::size_t begin = 0;
     for (auto at = find_break(words, 0); at != words.npos; at = find_break(words, begin)) {
       add(words.substr(begin, at - begin));
-      pieces_.push_back({{std::string(kA1111Break)}, true});
-      begin = at + kA1111Break.size();
+      pieces_.push_back({{std::string(kBreak)}, true});
+      begin = at + kBreak.size();
     }
     add(words.substr(begin));
   }
@@ -149,15 +138,9 @@ class A1111Reader {
 
   /// Of what is between the [ and the ] at at_.
   void refuse_change() const {
-    std::string inside;
-    for (auto i = square_.back(); i < pieces_.size(); ++i) {
-      if (!pieces_[i].is_escaped) inside += pieces_[i].weighted.text;
-    }
-    const auto colon = inside.rfind(':');
-    const bool has_number =
-        colon != inside.npos && number_in<double>(trimmed(inside.substr(colon + 1)));
-    if (!has_number && inside.find('|') == inside.npos) return;
-    throw Error(ErrorKind::kUsage, fmt::format("[{}] changes a prompt between steps", inside));
+    const auto inside = change_in(pieces_, square_.back());
+    if (!inside) return;
+    throw Error(ErrorKind::kUsage, fmt::format("[{}] changes a prompt between steps", *inside));
   }
 
   void add(std::string_view text) {
@@ -175,26 +158,9 @@ class A1111Reader {
     }
   }
 
-  WeightedPrompt collect() const {
-    WeightedPrompt parts(1);
-    for (const auto& [weighted, is_break, is_escaped] : pieces_) {
-      if (is_break) {
-        parts.emplace_back();
-      } else if (!parts.back().empty() && parts.back().back().weight == weighted.weight) {
-        parts.back().back().text += weighted.text;
-      } else {
-        parts.back().push_back(weighted);
-      }
-    }
-    for (auto& part : parts) {
-      if (part.empty()) part.push_back({});
-    }
-    return parts;
-  }
-
   std::string_view prompt_;
   std::size_t at_ = 0;
-  std::vector<Piece> pieces_;
+  std::vector<PromptPiece> pieces_;
   std::vector<std::size_t> round_, square_;  ///< First pieces in open brackets.
 };
 

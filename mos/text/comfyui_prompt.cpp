@@ -5,11 +5,10 @@
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/text/foreign_prompt.h"
+#include "mos/text/prompt_pieces.h"
 
 namespace mos::text {
 namespace {
-
-constexpr int kDeepestBrackets = 1000;  // as in prompts of ours
 
 /// Whether the bracket at `at` is one, and no letter.
 bool is_bracket(std::string_view text, std::size_t at, char kind) {
@@ -35,30 +34,22 @@ std::vector<std::string_view> split_brackets(std::string_view text) {
   return parts;
 }
 
-void add_text(std::string_view text, double weight, std::vector<WeightedText>& part) {
-  auto plain = replaced(replaced(std::string(text), "\\(", "("), "\\)", ")");
-  if (plain.empty()) return;
-  if (!part.empty() && part.back().weight == weight) {
-    part.back().text += plain;
-  } else {
-    part.push_back({std::move(plain), weight});
-  }
-}
-
-void read_into(std::string_view text, double outer, int depth, std::vector<WeightedText>& part) {
-  if (depth > kDeepestBrackets) {
+void read_into(std::string_view text, double outer, std::size_t depth,
+               std::vector<PromptPiece>& pieces) {
+  if (depth > kMostBrackets) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("a prompt has more than {} brackets in brackets", kDeepestBrackets));
+                fmt::format("a prompt has more than {} brackets in brackets", kMostBrackets));
   }
   for (auto one : split_brackets(text)) {
     const bool is_whole =
         one.size() >= 2 && is_bracket(one, 0, '(') && is_bracket(one, one.size() - 1, ')');
     if (!is_whole) {
-      add_text(one, outer, part);
+      auto plain = replaced(replaced(std::string(one), "\\(", "("), "\\)", ")");
+      if (!plain.empty()) pieces.push_back({{std::move(plain), outer}});
       continue;
     }
     one = one.substr(1, one.size() - 2);
-    double weight = outer * 1.1;
+    double weight = outer * kBracketWeight;
     const auto colon = one.rfind(':');
     if (colon != one.npos && colon > 0) {
       auto digits = trimmed(std::string(one.substr(colon + 1)));
@@ -68,17 +59,16 @@ void read_into(std::string_view text, double outer, int depth, std::vector<Weigh
         one = one.substr(0, colon);
       }
     }
-    read_into(one, weight, depth + 1, part);
+    read_into(one, weight, depth + 1, pieces);
   }
 }
 
 }  // namespace
 
 WeightedPrompt parse_comfyui(std::string_view prompt) {
-  WeightedPrompt parts(1);
-  read_into(prompt, 1.0, 0, parts.front());
-  if (parts.front().empty()) parts.front().push_back({});
-  return parts;
+  std::vector<PromptPiece> pieces;
+  read_into(prompt, 1.0, 0, pieces);
+  return joined(pieces);
 }
 
 NamedEmbeddings take_embeddings(std::string_view prompt) {

@@ -4,6 +4,7 @@
 
 #include "mos/base/text.h"
 #include "mos/text/foreign_prompt.h"
+#include "mos/text/prompt_pieces.h"
 
 namespace mos::text {
 namespace {
@@ -19,17 +20,7 @@ class CompelReader {
 
   WeightedPrompt read() {
     while (at_ < prompt_.size()) read_one();
-    WeightedPrompt parts(1);
-    auto& part = parts.front();
-    for (auto& piece : pieces_) {
-      if (!part.empty() && part.back().weight == piece.weight) {
-        part.back().text += piece.text;
-      } else {
-        part.push_back(std::move(piece));
-      }
-    }
-    if (part.empty()) part.push_back({});
-    return parts;
+    return joined(pieces_);
   }
 
  private:
@@ -37,7 +28,7 @@ class CompelReader {
     const char c = prompt_[at_];
     if (c == '\\' && at_ + 1 < prompt_.size() &&
         kCompelMarks.find(prompt_[at_ + 1]) != kCompelMarks.npos) {
-      pieces_.push_back({std::string(1, prompt_[at_ + 1])});
+      pieces_.push_back({{std::string(1, prompt_[at_ + 1])}});
       at_ += 2;
     } else if (c == '(') {
       open_.push_back(pieces_.size());
@@ -66,14 +57,14 @@ class CompelReader {
     const auto number = number_in<double>(digits);
     if (number) at_ += digits.size();
     const double factor = number ? *number : signs().value_or(1.0);
-    for (auto i = first; i < pieces_.size(); ++i) pieces_[i].weight *= factor;
+    for (auto i = first; i < pieces_.size(); ++i) pieces_[i].weighted.weight *= factor;
   }
 
   /// The factor of the + or - here, all of which are read.
   std::optional<double> signs() {
     if (at_ == prompt_.size() || (prompt_[at_] != '+' && prompt_[at_] != '-')) return std::nullopt;
     const auto end = std::min(prompt_.find_first_not_of(prompt_[at_], at_), prompt_.size());
-    const double base = prompt_[at_] == '+' ? 1.1 : 0.9;
+    const double base = prompt_[at_] == '+' ? kBracketWeight : 0.9;
     const double factor = std::pow(base, static_cast<double>(end - at_));
     at_ = end;
     return factor;
@@ -87,7 +78,7 @@ class CompelReader {
     };
     const auto begin = at_++;
     if (is_mark(begin)) {
-      pieces_.push_back({std::string(prompt_.substr(begin, 1))});
+      pieces_.push_back({{std::string(prompt_.substr(begin, 1))}});
       return;
     }
     while (at_ < prompt_.size()) {
@@ -97,12 +88,12 @@ class CompelReader {
       ++at_;
     }
     const auto word = std::string(prompt_.substr(begin, at_ - begin));
-    pieces_.push_back({word, signs().value_or(1.0)});
+    pieces_.push_back({{word, signs().value_or(1.0)}});
   }
 
   std::string_view prompt_;
   std::size_t at_ = 0;
-  std::vector<WeightedText> pieces_;
+  std::vector<PromptPiece> pieces_;
   std::vector<std::size_t> open_;     ///< First pieces in open brackets.
   std::optional<std::size_t> quote_;  ///< The same of an open quote.
 };

@@ -9,15 +9,11 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "mos/text/prompt_pieces.h"
 #include "mos/text/prompt_tags.h"
 
 namespace mos::text {
 namespace {
-
-bool is_word_byte(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
 
 /// Whose syntax a text is written in.
 enum class Syntax { kOurs, kA1111 };
@@ -36,7 +32,7 @@ bool is_in_row(std::string_view text, std::size_t at) {
 
 /// Words that mean something in capitals; the text encoder reads small letters.
 std::string without_joiners(std::string text, Syntax syntax) {
-  for (const std::string_view joiner : {"BREAK", "AND"}) {
+  for (const std::string_view joiner : {kBreak, std::string_view("AND")}) {
     if (joiner == "AND" && syntax == Syntax::kOurs) continue;
     for (auto at = text.find(joiner); at != text.npos; at = text.find(joiner, at + 1)) {
       const auto end = at + joiner.size();

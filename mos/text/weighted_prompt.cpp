@@ -10,22 +10,15 @@
 #include "mos/base/error.h"
 #include "mos/base/factor.h"
 #include "mos/base/text.h"
+#include "mos/text/prompt_pieces.h"
 
 namespace mos::text {
 namespace {
 
-constexpr double kBracket = 1.1;
-constexpr double kLess = 0.9;           // compel's -
-constexpr std::size_t kDeepest = 1000;  // brackets in brackets; weights overflow long before
+constexpr double kLess = 0.9;  // compel's -
 constexpr std::string_view kEscapable = "()[]{}|<>+-\\";
-constexpr std::string_view kBreak = "BREAK";
 
 bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-bool is_word(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-
 /// Reads from front to back and keeps what brackets are open.
 class Reader {
  public:
@@ -33,19 +26,12 @@ class Reader {
 
   WeightedPrompt read() {
     while (at_ < prompt_.size()) read_one();
-    for (const auto first : round_) multiply(first, kBracket);
-    for (const auto first : square_) multiply(first, 1 / kBracket);
+    for (const auto first : round_) multiply(first, kBracketWeight);
+    for (const auto first : square_) multiply(first, 1 / kBracketWeight);
     return collect();
   }
 
  private:
-  /// A text, or a BREAK.
-  struct Piece {
-    WeightedText weighted;
-    bool is_break = false;
-    bool is_escaped = false;
-  };
-
   void read_one() {
     const char c = prompt_[at_];
     if (c == '\\' && at_ + 1 < prompt_.size() &&
@@ -54,17 +40,17 @@ class Reader {
       at_ += 2;
     } else if (c == '(' || c == '[') {
       (c == '(' ? round_ : square_).push_back(pieces_.size());
-      if (round_.size() + square_.size() > kDeepest) {
+      if (round_.size() + square_.size() > kMostBrackets) {
         throw Error(ErrorKind::kUsage,
                     fmt::format("a prompt has more than {} brackets in brackets; take them for "
                                 "plain text with --plain-text",
-                                kDeepest));
+                                kMostBrackets));
       }
       ++at_;
     } else if (c == ')' && close_round(1, std::nullopt)) {
     } else if (c == ']' && !square_.empty()) {
       refuse_change();
-      close(square_, 1 / kBracket);
+      close(square_, 1 / kBracketWeight);
       ++at_;
     } else if (c == ':' && read_number()) {
     } else if (is_break()) {
@@ -84,7 +70,7 @@ class Reader {
   bool close_round(std::size_t length, std::optional<double> factor) {
     if (round_.empty()) return false;
     at_ += length;
-    if (!factor) factor = signs(1).value_or(kBracket);
+    if (!factor) factor = signs(1).value_or(kBracketWeight);
     close(round_, *factor);
     return true;
   }
@@ -109,9 +95,9 @@ class Reader {
            prompt_[end] == prompt_[at_]) {
       ++end;
     }
-    const bool ends_word = end == prompt_.size() || !is_word(prompt_[end]);
+    const bool ends_word = end == prompt_.size() || !is_word_byte(prompt_[end]);
     if (end - at_ < fewest || end == at_ || !ends_word) return std::nullopt;
-    const double base = prompt_[at_] == '+' ? kBracket : kLess;
+    const double base = prompt_[at_] == '+' ? kBracketWeight : kLess;
     const double factor = std::pow(base, static_cast<double>(end - at_));
     at_ = end;
     return factor;
@@ -119,8 +105,8 @@ class Reader {
 
   bool is_break() const {
     const auto rest = prompt_.substr(at_);
-    if (!rest.starts_with(kBreak) || (at_ > 0 && is_word(prompt_[at_ - 1]))) return false;
-    return rest.size() == kBreak.size() || !is_word(rest[kBreak.size()]);
+    if (!rest.starts_with(kBreak) || (at_ > 0 && is_word_byte(prompt_[at_ - 1]))) return false;
+    return rest.size() == kBreak.size() || !is_word_byte(rest[kBreak.size()]);
   }
 
   /// Letters up to whatever may mean something, with the ++ of a last word.
@@ -129,7 +115,7 @@ class Reader {
     auto end = at_ + 1;
     const auto is_text = [this](std::size_t i) {
       const char c = prompt_[i];
-      const bool begins_word = is_word(c) && !is_word(prompt_[i - 1]);
+      const bool begins_word = is_word_byte(c) && !is_word_byte(prompt_[i - 1]);
       return kEscapable.substr(0, 4).find(c) == std::string_view::npos && c != '\\' && c != ':' &&
              c != '+' && c != '-' && !(begins_word && prompt_.substr(i).starts_with(kBreak));
     };
@@ -145,24 +131,18 @@ class Reader {
   }
 
   /// What may stand before ++: a letter, or the > of a concept's word.
-  static bool is_raisable(char c) { return is_word(c) || c == '>'; }
+  static bool is_raisable(char c) { return is_word_byte(c) || c == '>'; }
 
   /// Throws for `[from:to:0.5]` and `[a|b]`, whose ] is at at_.
   void refuse_change() const {
-    std::string inside;
-    for (auto i = square_.back(); i < pieces_.size(); ++i) {
-      if (!pieces_[i].is_escaped) inside += pieces_[i].weighted.text;
-    }
-    const auto colon = inside.rfind(':');
-    const bool has_number = colon != inside.npos &&
-                            number_in<double>(trimmed(std::string_view(inside).substr(colon + 1)));
-    if (!has_number && inside.find('|') == inside.npos) return;
+    const auto inside = change_in(pieces_, square_.back());
+    if (!inside) return;
     throw Error(
         ErrorKind::kUsage,
         fmt::format("[{}] changes a prompt between steps, and a prompt is the same in every "
                     "step here: choose one text, or take brackets for plain text with "
                     "--plain-text",
-                    inside));
+                    *inside));
   }
 
   void add(std::string_view text) {
@@ -185,28 +165,15 @@ class Reader {
   }
 
   WeightedPrompt collect() const {
-    WeightedPrompt parts(1);
-    for (const auto& [weighted, is_break, is_escaped] : pieces_) {
-      if (is_break) {
-        parts.emplace_back();
-        continue;
-      }
-      check_weight(weighted);
-      if (!parts.back().empty() && parts.back().back().weight == weighted.weight) {
-        parts.back().back().text += weighted.text;
-      } else {
-        parts.back().push_back(weighted);
-      }
+    for (const auto& piece : pieces_) {
+      if (!piece.is_break) check_weight(piece.weighted);
     }
-    for (auto& part : parts) {
-      if (part.empty()) part.push_back({});
-    }
-    return parts;
+    return joined(pieces_);
   }
 
   std::string_view prompt_;
   std::size_t at_ = 0;
-  std::vector<Piece> pieces_;
+  std::vector<PromptPiece> pieces_;
   std::vector<std::size_t> round_, square_;  ///< First pieces in open brackets, each by itself.
 };
 
