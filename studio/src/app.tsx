@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 
 import { api, type Failure } from './api/client';
 import { ComposePage } from './compose/page';
@@ -32,7 +32,7 @@ export function App() {
   const { page } = useStore(route);
   const failure = useStore(startFailure);
   useEffect(() => void start(), []);
-  useEffect(listenToKeys, []);
+  useLayoutEffect(listenToKeys, []);
   useEffect(() => {
     if (page === '' && info.get()) void attempt(goToFirstPage); // the wordmark
   }, [page]);

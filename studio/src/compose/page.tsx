@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import type { Model } from '../api/types';
 import { droppedFiles } from '../concepts/dropped';
@@ -36,7 +36,7 @@ export function ComposePage() {
   const { rest } = useStore(route);
   useEffect(() => takeFirstModel(list), [list]);
   useEffect(() => openAddressed(rest), [rest]);
-  useEffect(() => listenToKeys(stage), []);
+  useLayoutEffect(() => listenToKeys(stage), []);
   const drop = (event: DragEvent) => {
     setDropping(false);
     if (!event.dataTransfer?.types.includes('Files')) return;

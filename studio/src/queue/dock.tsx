@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { api, fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
@@ -30,8 +30,8 @@ export function Dock() {
   const page = useStore(route);
   const waiting = queued(all, order);
   const first = waiting[0];
-  useEffect(() => setOpen(false), [page.page]);
-  useEffect(() => (open ? closeOnLeaving(drawer.current!, () => setOpen(false)) : undefined), [open]);
+  useLayoutEffect(() => setOpen(false), [page.page]);
+  useLayoutEffect(() => (open ? closeOnLeaving(drawer.current!, () => setOpen(false)) : undefined), [open]);
   return (
     <section class="dock" aria-label="Queue" ref={drawer}>
       <div class="dock-strip">

@@ -1,5 +1,5 @@
 import type { ButtonHTMLAttributes, ComponentChildren } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { Icon, type IconName } from './icons';
 import { taken, useTyped } from './typed';
@@ -142,7 +142,7 @@ export function Menu(props: {
 }) {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open) return;
     const outside = (event: Event) => {
       if (!root.current?.contains(event.target as Node)) setOpen(false);
@@ -216,7 +216,7 @@ export function Dialog(props: {
   const dialog = useRef<HTMLDialogElement>(null);
   const [asks, setAsks] = useState(false);
   const pressedBeside = useRef(false); // a stroke that ends beside the dialog is no press there
-  useEffect(() => {
+  useLayoutEffect(() => {
     dialog.current?.showModal();
   }, []);
   const leave = () => {

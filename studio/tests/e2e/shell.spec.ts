@@ -116,6 +116,21 @@ test('the queue closes when somebody turns to the page again', async ({ page }) 
   }
 });
 
+test('a key that follows a press at once is heard', async ({ page }) => {
+  await page.goto('/#/concepts/wizard');
+  const escapeAfter = (name: string) => page.getByRole('button', { name }).evaluate(async (button: HTMLElement) => {
+    button.click();
+    for (let drawn = 0; drawn < 20; ++drawn) await Promise.resolve(); // and no frame was shown yet
+    const focused = document.activeElement ?? document.body;
+    focused.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }));
+  });
+  await escapeAfter('Open the queue');
+  await expect(page.getByRole('button', { name: 'Open the queue' })).toBeVisible({ timeout: 5_000 });
+  await page.goto('/#/compose');
+  await escapeAfter('Add a region');
+  await expect(page.getByRole('menu')).toHaveCount(0, { timeout: 5_000 });
+});
+
 test('what the server has to say since it started is said once', async ({ page }) => {
   await page.route('**/mos/v1/capabilities', async (route) => {
     const answer = await (await route.fetch()).json();
