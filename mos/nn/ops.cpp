@@ -6,6 +6,7 @@
 #include "mos/nn/kernels/fused.h"
 #include "mos/nn/kernels/fused_attention.h"
 #include "mos/nn/kernels/portable.h"
+#include "mos/nn/kernels/rows.h"
 
 namespace mos::nn {
 namespace {
@@ -17,6 +18,10 @@ void check_attention(const torch::Tensor& q, const torch::Tensor& k, const torch
               ", ", v.sizes());
   TORCH_CHECK(q.size(0) == k.size(0) && q.size(1) == k.size(1) && q.size(3) == k.size(3),
               "attention: q ", q.sizes(), " and k ", k.sizes(), " differ in batch, heads or width");
+}
+
+bool has_gradient(const torch::Tensor& x) {
+  return at::GradMode::is_enabled() && x.requires_grad();
 }
 
 // Where the fused kernels were not built they are not declared, either: hence `if constexpr`.
@@ -71,6 +76,32 @@ torch::Tensor gelu(const torch::Tensor& x) {
     if (fused::applies(x)) return fused::gelu(x);
   }
   return portable::gelu(x);
+}
+
+torch::Tensor take_rows(const torch::Tensor& x, const torch::Tensor& rows) {
+  TORCH_CHECK(x.dim() == 3 && rows.dim() == 1 && rows.scalar_type() == at::kLong,
+              "take_rows expects x [B,N,C] and int64 rows [n], got ", x.sizes(), " and ",
+              rows.sizes());
+  if (!x.device().is_cpu() || has_gradient(x)) return x.index_select(1, rows);
+  return kernels::copy_rows(x.contiguous(), rows.contiguous());
+}
+
+torch::Tensor weighted_rows(const torch::Tensor& x, const torch::Tensor& rows,
+                            const torch::Tensor& weights) {
+  TORCH_CHECK(x.dim() == 3 && rows.dim() == 2 && rows.sizes() == weights.sizes() &&
+                  rows.scalar_type() == at::kLong && weights.scalar_type() == at::kFloat,
+              "weighted_rows expects x [B,N,C], int64 rows and float32 weights [K,n], got ",
+              x.sizes(), ", ", rows.sizes(), " and ", weights.sizes());
+  const bool has_kernel = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  if (x.device().is_cpu() && has_kernel && !has_gradient(x)) {
+    return kernels::add_rows(x.contiguous(), rows.contiguous(), weights.contiguous());
+  }
+  const auto factors = weights.to(x.scalar_type()).unsqueeze(2);
+  torch::Tensor sum = at::zeros({x.size(0), rows.size(1), x.size(2)}, x.options());
+  for (int64_t k = 0; k < rows.size(0); ++k) {
+    sum = sum.addcmul(x.index_select(1, rows[k]), factors[k]);
+  }
+  return sum;
 }
 
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,

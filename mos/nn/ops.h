@@ -57,6 +57,14 @@ struct AttentionOptions {
   int64_t max_score_bytes = int64_t{64} << 20;
 };
 
+/// Rows `rows` [n], int64, of x [B,N,C]: [B,n,C].
+torch::Tensor take_rows(const torch::Tensor& x, const torch::Tensor& rows);
+
+/// Σₖ weights[k,i] · x[b,rows[k,i]] for x [B,N,C], int64 rows and float32 weights, [K,n] each:
+/// [B,n,C].
+torch::Tensor weighted_rows(const torch::Tensor& x, const torch::Tensor& rows,
+                            const torch::Tensor& weights);
+
 /// softmax(scale q k^T + mask) v for q [B,H,N,D], k and v [B,H,M,D]; returns [B,H,N,D].
 /// Any strides are welcome, so heads split by view and transpose need no copy before.
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,

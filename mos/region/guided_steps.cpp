@@ -34,8 +34,7 @@ std::vector<double> levels_of(const diffusion::Model& model, const SampleOptions
 
 /// The first call of the passes, of which a later one has all calls that an earlier one has.
 std::int64_t first_call(const diffusion::Scheduler& scheduler, const PictureOptions& pictures) {
-  const bool begins_with_picture = !pictures.init.empty();
-  double strength = begins_with_picture ? pictures.strength : 1.0;
+  double strength = strength_of(pictures);
   if (pictures.hires != 1.0) strength = std::max(strength, pictures.hires_strength);
   return diffusion::first_call_of(scheduler, strength).value_or(0);
 }

@@ -4,6 +4,7 @@
 
 #include "mos/region/attention_observer.h"
 #include "mos/region/region_mask.h"
+#include "mos/region/region_shares.h"
 
 namespace mos::region {
 

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "mos/diffusion/denoise.h"
-#include "mos/region/masked_attention.h"
+#include "mos/region/masked_regions.h"
 
 namespace mos::region {
 

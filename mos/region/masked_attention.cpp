@@ -5,7 +5,6 @@
 
 #include "mos/nn/ops.h"
 #include "mos/region/region_mask.h"
-#include "mos/region/span.h"
 
 namespace mos::region {
 
@@ -13,12 +12,14 @@ using torch::Tensor;
 
 namespace {
 
-bool is_on(const MaskedContext& region, double progress) {
-  return begins_in({region.start, region.end}, progress);
-}
-
 /// Positions where a flat map is not 0.
 Tensor positions_of(const Tensor& map) { return map.nonzero().flatten(); }
+
+/// [B,N,heads·D] of [B,heads,N,D], and back; views where memory allows.
+Tensor rows_of(const Tensor& heads) { return heads.transpose(1, 2).flatten(2); }
+Tensor heads_of(const Tensor& rows, std::int64_t heads) {
+  return rows.unflatten(2, {heads, rows.size(2) / heads}).transpose(1, 2);
+}
 
 /// `source` [B,S,C] with `prompt` [1,S,C] as the prompt's half of `pictures`.
 Tensor with_prompts(const Tensor& source, const Tensor& prompt, std::int64_t pictures) {
@@ -27,90 +28,84 @@ Tensor with_prompts(const Tensor& source, const Tensor& prompt, std::int64_t pic
   return without == 0 ? half : torch::cat({source.slice(0, 0, without), half});
 }
 
-/// The rectangle that holds `positions` of features of this width.
-FeatureBox box_of(const Tensor& positions, std::int64_t width) {
-  if (positions.numel() == 0) return {};
-  const auto rows = torch::floor_divide(positions, width), columns = positions % width;
-  const auto at = [](const Tensor& x) { return x.item<std::int64_t>(); };
-  return {at(rows.min()), at(columns.min()), at(rows.max()) + 1, at(columns.max()) + 1};
+/// What is added to scores of `key` [B,heads,S,D], so that the prompt's half of `pictures` does not
+/// see the columns `hidden`: [B,1,1,S].
+Tensor hidden_columns(const Tensor& key, const std::vector<std::int64_t>& hidden,
+                      std::int64_t pictures) {
+  const auto batch = key.size(0);
+  auto mask = torch::zeros({batch, 1, 1, key.size(2)}, key.options());
+  if (hidden.empty()) return mask;
+  mask.slice(0, std::max<std::int64_t>(0, batch - pictures))
+      .index_fill_(3, torch::tensor(hidden, torch::kInt64).to(key.device()),
+                   -std::numeric_limits<double>::infinity());
+  return mask;
+}
+
+/// Calls use(updates, share, rows) for the regions of `group` that have concepts of their own, with
+/// what is theirs of the group's `rows` [B,n,C].
+template <typename Use>
+void each_own(const MaskedRegions& scene, const RowGroup& group,
+              const std::vector<RegionShares::Share>& shares, const Tensor& rows, const Use& use) {
+  for (std::size_t k = 0; k < group.regions.size(); ++k) {
+    const auto& share = shares[group.regions[k]];
+    const auto* own = scene.regions[group.regions[k]].own.get();
+    if (own == nullptr) continue;
+    const auto begin = static_cast<std::int64_t>(k) * group.length;
+    use(*own, share, rows.narrow(1, begin, share.positions.numel()));
+  }
 }
 
 }  // namespace
 
-void add_share(const Tensor& all, const RegionShares::Share& share, const Tensor& change,
-               std::int64_t dim) {
-  if (!change.defined()) return;
-  // No position is there twice, so rows can be read, added to and put back: ATen's index_add makes
-  // a call for each of them.
-  const auto rows = all.index_select(dim, share.positions);
-  all.index_copy_(dim, share.positions,
-                  rows.addcmul(change, share.weights.to(change.scalar_type())));
-}
-
-RegionShares::RegionShares(std::shared_ptr<const MaskedRegions> scene) : scene_(std::move(scene)) {}
-
-std::vector<RegionShares::Share> RegionShares::make(std::int64_t positions,
-                                                    torch::Device device) const {
-  const auto [height, width] =
-      nn::feature_size(scene_->latent_height, scene_->latent_width, positions);
-  std::vector<Tensor> maps;  // [N] each
-  auto total = torch::zeros({height * width}), left = torch::ones({height * width});
-  for (const auto& region : scene_->regions) {
-    auto map = is_on(region, scene_->progress)
-                   ? mask_on_features(region.mask, height, width).flatten()
-                   : torch::zeros({height * width});
-    if (scene_->overlap == Overlap::kFront) map = map * left;
-    left = left - map;
-    total = total + map;
-    maps.push_back(map);
-  }
-  if (scene_->overlap == Overlap::kMean) {
-    for (auto& map : maps) map = map / total.clamp_min(1.0);
-  }
-  std::vector<Share> shares;
-  for (std::size_t i = 0; i < maps.size(); ++i) {
-    const auto covered = positions_of(maps[i]);
-    const auto map = maps[i] * (scene_->regions[i].weight * (1.0 - scene_->base_ratio));
-    const auto weights = map.index_select(0, covered);
-    const auto box = box_of(covered, width);
-    const auto in_box =
-        map.view({height, width}).slice(0, box.top, box.bottom).slice(1, box.left, box.right);
-    shares.push_back({covered.to(device), weights.unsqueeze(1).to(device), box, in_box.to(device)});
-  }
-  return shares;
-}
-
-const std::vector<RegionShares::Share>& RegionShares::at(std::int64_t positions,
-                                                         torch::Device device) {
-  std::vector<bool> on;
-  for (const auto& region : scene_->regions) on.push_back(is_on(region, scene_->progress));
-  const auto key = std::pair(positions, on);
-  auto found = kept_.find(key);
-  if (found == kept_.end()) found = kept_.emplace(key, make(positions, device)).first;
-  return found->second;
-}
-
 MaskedAttention::MaskedAttention(std::shared_ptr<const MaskedRegions> scene)
     : scene_(scene), shares_(std::move(scene)) {}
 
-const std::vector<nn::KeyValue>& MaskedAttention::key_values(nn::AttentionImpl& attention) {
-  auto& cached = key_values_[&attention];
-  if (!cached.empty()) return cached;
-  for (const auto& region : scene_->regions) {
+const RowPlan& MaskedAttention::plan_for(const std::vector<RegionShares::Share>& shares,
+                                         const Tensor& rows) {
+  auto found = plans_.find(&shares);
+  if (found == plans_.end()) {
+    std::vector<std::int64_t> lengths;
+    for (const auto& region : scene_->regions) lengths.push_back(region.context.size(-2));
+    found = plans_.emplace(&shares, plan_rows(shares, lengths, rows.size(1), rows.device())).first;
+  }
+  return found->second;
+}
+
+MaskedAttention::GroupText MaskedAttention::text_of(nn::AttentionImpl& attention,
+                                                    const RowGroup& group) const {
+  std::vector<Tensor> keys, values, hidden;
+  for (const auto i : group.regions) {
+    const auto& region = scene_->regions[i];
     const auto source = attention.context_of_layer(region.context);
     auto [key, value] = own_key_value(attention, source, region.own.get());
     if (region.values.defined()) {
-      const auto values = with_prompts(source, attention.context_of_layer(region.values), 1);
-      value = own_key_value(attention, values, region.own.get()).value;
+      const auto mixed = with_prompts(source, attention.context_of_layer(region.values), 1);
+      value = own_key_value(attention, mixed, region.own.get()).value;
     }
-    cached.push_back(
-        {key.repeat_interleave(scene_->pictures, 0), value.repeat_interleave(scene_->pictures, 0)});
+    keys.push_back(key.repeat_interleave(scene_->pictures, 0));
+    values.push_back(value.repeat_interleave(scene_->pictures, 0));
+    hidden.push_back(hidden_columns(keys.back(), region.hidden, scene_->pictures));
   }
-  return cached;
+  const bool hides = std::ranges::any_of(
+      group.regions, [&](std::size_t i) { return !scene_->regions[i].hidden.empty(); });
+  return {torch::stack(keys, 1), torch::stack(values, 1),
+          hides ? torch::stack(hidden, 1) : Tensor()};
 }
 
-Tensor MaskedAttention::see_context(nn::AttentionImpl& attention, const Tensor& query,
+const std::vector<MaskedAttention::GroupText>& MaskedAttention::texts_for(
+    nn::AttentionImpl& attention, const RowPlan& plan) {
+  auto& [of_plan, texts] = texts_[&attention];
+  if (of_plan != &plan) {
+    of_plan = &plan;
+    texts.clear();
+    for (const auto& group : plan.groups) texts.push_back(text_of(attention, group));
+  }
+  return texts;
+}
+
+Tensor MaskedAttention::see_context(nn::AttentionImpl& attention, const Tensor& rows,
                                     const Tensor& context) const {
+  if (rows.size(1) == 0) return rows;  // regions cover everything
   const auto source = attention.context_of_layer(context);
   const auto* own = scene_->own_context.get();
   const auto& [values, more_keys] = scene_->structure;
@@ -120,48 +115,51 @@ Tensor MaskedAttention::see_context(nn::AttentionImpl& attention, const Tensor& 
     return own_key_value(attention, mixed, own);
   };
   if (values.defined()) value = instead(values).value;
+  const auto query = heads_of(rows, attention.heads());
   auto seen = nn::attention(query, key, value);
   for (const auto& text : more_keys) seen = seen + nn::attention(query, instead(text).key, value);
-  return more_keys.empty() ? seen : seen / static_cast<double>(1 + more_keys.size());
+  if (!more_keys.empty()) seen = seen / static_cast<double>(1 + more_keys.size());
+  return rows_of(seen);
 }
 
-Tensor MaskedAttention::see(std::size_t i, const Tensor& query, const nn::KeyValue& text) {
-  const auto& hidden = scene_->regions[i].hidden;
-  if (hidden.empty()) return nn::attention(query, text.key, text.value);
-  const auto batch = query.size(0);
-  auto mask = torch::zeros({batch, 1, 1, text.key.size(2)}, query.options());
-  const auto columns = torch::tensor(hidden, torch::kInt64).to(query.device());
-  mask.slice(0, std::max<std::int64_t>(0, batch - scene_->pictures))
-      .index_fill_(3, columns, -std::numeric_limits<double>::infinity());
-  return nn::attention(query, text.key, text.value, {.mask = mask});
+Tensor MaskedAttention::see(const RowGroup& group, const GroupText& text, const Tensor& rows,
+                            std::int64_t heads) const {
+  const auto batch = rows.size(0);
+  const auto regions = static_cast<std::int64_t>(group.regions.size());
+  // A call without guidance has the second half of the pictures, those with the prompt.
+  const auto wanted = [batch](const Tensor& all) {
+    return all.defined() ? all.slice(0, all.size(0) - batch).flatten(0, 1) : all;
+  };
+  const auto query = heads_of(rows.view({batch * regions, group.length, rows.size(2)}), heads);
+  const auto seen =
+      nn::attention(query, wanted(text.key), wanted(text.value), {.mask = wanted(text.hidden)});
+  return rows_of(seen).view(rows.sizes());
 }
 
 Tensor MaskedAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                 const Tensor& context) {
-  const auto query = attention.query(hidden_states);  // [B,heads,N,D]
-  const auto base = see_context(attention, query, context);
-  const auto mixed = base.clone();
-  const auto& of_regions = key_values(attention);
-  const auto& shares = shares_.at(query.size(2), query.device());
-  // A call without guidance has the second half of the pictures, those with the prompt.
-  const auto wanted = [batch = query.size(0)](const Tensor& all) {
-    return all.size(0) == batch ? all : all.slice(0, all.size(0) - batch);
-  };
-  std::vector<Tensor> outputs(shares.size());
-  for (std::size_t i = 0; i < shares.size(); ++i) {
-    const auto& positions = shares[i].positions;
-    if (positions.numel() == 0) continue;
-    const auto* own = scene_->regions[i].own.get();
-    auto asked = query.index_select(2, positions);
-    if (own != nullptr) {
-      asked = own_query(attention, asked, hidden_states.index_select(1, positions), *own);
-    }
-    const auto seen = see(i, asked, {wanted(of_regions[i].key), wanted(of_regions[i].value)});
-    add_share(mixed, shares[i], seen - base.index_select(2, positions), 2);
-    if (own != nullptr) outputs[i] = own_output(attention, seen, *own);
+  const auto query = rows_of(attention.query(hidden_states));  // [B,N,heads·D]
+  const auto& shares = shares_.at(query.size(1), query.device());
+  const auto& plan = plan_for(shares, query);
+  const auto& texts = texts_for(attention, plan);
+  std::vector<Tensor> seen = {see_context(attention, nn::take_rows(query, plan.context), context)};
+  for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+    const auto& group = plan.groups[g];
+    const auto rows = nn::take_rows(query, group.rows);
+    each_own(*scene_, group, shares, rows, [&](const auto& own, const auto& share, Tensor asked) {
+      const auto from = nn::take_rows(hidden_states, share.positions);
+      const auto change = own.change(attention, Projection::kQuery, from);
+      if (change.defined()) asked.add_(change);
+    });
+    seen.push_back(see(group, texts[g], rows, attention.heads()));
   }
-  const auto output = attention.output(mixed);
-  for (std::size_t i = 0; i < shares.size(); ++i) add_share(output, shares[i], outputs[i], 1);
+  const auto output = attention.output(heads_of(put_together(plan, seen), attention.heads()));
+  for (std::size_t g = 0; g < plan.groups.size(); ++g) {
+    each_own(*scene_, plan.groups[g], shares, seen[g + 1],
+             [&](const auto& own, const auto& share, const Tensor& rows) {
+               add_share(output, share, own.change(attention, Projection::kOutput, rows));
+             });
+  }
   return output;
 }
 
@@ -193,40 +191,50 @@ std::vector<RegionalSelfAttention::Group> RegionalSelfAttention::make_groups(
   return groups;
 }
 
-Tensor RegionalSelfAttention::isolated(const Tensor& query, const nn::KeyValue& seen) {
-  auto& groups = groups_[query.size(2)];
-  if (groups.empty()) groups = make_groups(query.size(2), query.device());
+Tensor RegionalSelfAttention::isolated(const Tensor& query, const Tensor& key, const Tensor& value,
+                                       std::int64_t heads) {
+  auto& groups = groups_[query.size(1)];
+  if (groups.empty()) groups = make_groups(query.size(1), query.device());
   auto mixed = torch::empty_like(query);
-  for (const auto& [queries, keys] : groups) {
-    const auto own = nn::attention(query.index_select(2, queries), seen.key.index_select(2, keys),
-                                   seen.value.index_select(2, keys));
-    mixed.index_copy_(2, queries, own);
+  for (const auto& group : groups) {
+    const auto take = [&](const Tensor& all, const Tensor& rows) {
+      return heads_of(nn::take_rows(all, rows), heads);
+    };
+    const auto seen =
+        nn::attention(take(query, group.queries), take(key, group.keys), take(value, group.keys));
+    mixed.index_copy_(1, group.queries, rows_of(seen));
   }
   return mixed;
 }
 
 Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                       const Tensor& /*context*/) {
-  const auto query = attention.query(hidden_states);
-  const auto seen = attention.key_value(hidden_states);
-  const auto& shares = shares_.at(query.size(2), query.device());
-  for (std::size_t i = 0; i < shares.size(); ++i) {
-    const auto* own = scene_->regions[i].own.get();
-    if (own == nullptr || !own->changes(attention)) continue;
-    const auto rows = hidden_states.index_select(1, shares[i].positions);
-    add_share(query, shares[i], own_heads(attention, Projection::kQuery, rows, *own), 2);
-    add_share(seen.key, shares[i], own_heads(attention, Projection::kKey, rows, *own), 2);
-    add_share(seen.value, shares[i], own_heads(attention, Projection::kValue, rows, *own), 2);
-  }
-  const auto mixed =
-      scene_->isolate ? isolated(query, seen) : nn::attention(query, seen.key, seen.value);
-  const auto output = attention.output(mixed);
-  for (std::size_t i = 0; i < shares.size(); ++i) {
-    const auto* own = scene_->regions[i].own.get();
-    if (own == nullptr) continue;
-    const auto at_region = mixed.index_select(2, shares[i].positions);
-    add_share(output, shares[i], own_output(attention, at_region, *own), 1);
-  }
+  const auto heads = attention.heads();
+  const auto [keys, values] = attention.key_value(hidden_states);
+  const auto query = rows_of(attention.query(hidden_states)), key = rows_of(keys),
+             value = rows_of(values);
+  const auto& shares = shares_.at(query.size(1), query.device());
+  const auto each_own = [&](const auto& use) {
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      const auto* own = scene_->regions[i].own.get();
+      if (own != nullptr && own->changes(attention)) use(*own, shares[i]);
+    }
+  };
+  each_own([&](const OwnUpdates& own, const RegionShares::Share& share) {
+    const auto rows = nn::take_rows(hidden_states, share.positions);
+    add_share(query, share, own.change(attention, Projection::kQuery, rows));
+    add_share(key, share, own.change(attention, Projection::kKey, rows));
+    add_share(value, share, own.change(attention, Projection::kValue, rows));
+  });
+  const auto mixed = scene_->isolate
+                         ? isolated(query, key, value, heads)
+                         : rows_of(nn::attention(heads_of(query, heads), heads_of(key, heads),
+                                                 heads_of(value, heads)));
+  const auto output = attention.output(heads_of(mixed, heads));
+  each_own([&](const OwnUpdates& own, const RegionShares::Share& share) {
+    const auto rows = nn::take_rows(mixed, share.positions);
+    add_share(output, share, own.change(attention, Projection::kOutput, rows));
+  });
   return output;
 }
 

@@ -5,6 +5,9 @@
 #include <tuple>
 #include <utility>
 
+#include "mos/nn/ops.h"
+#include "mos/region/region_shares.h"
+
 namespace mos::region {
 
 using torch::Tensor;
@@ -78,7 +81,7 @@ Tensor changed_rows(const std::vector<Change>& changes, RegionShares& shares, co
   for (const auto& [region, terms] : changes) {
     const auto& share = of_regions[region];
     if (share.positions.numel() == 0) continue;
-    add_share(result, share, change_rows(terms, x.index_select(1, share.positions)), 1);
+    add_share(result, share, change_rows(terms, nn::take_rows(x, share.positions)));
   }
   return result;
 }

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "mos/nn/linear.h"
-#include "mos/region/masked_attention.h"
+#include "mos/region/masked_regions.h"
 
 namespace mos::region {
 

@@ -82,6 +82,14 @@ nn::LoraLayer* adder_of(nn::UNet2DConditionModel& unet, const std::string& layer
 
 Tensor sum_of(const Tensor& x, const Tensor& change) { return change.defined() ? x + change : x; }
 
+/// What `own` changes in a projection of `rows` [B,N,C] into heads: [B,heads,N,D], or undefined.
+Tensor own_heads(const nn::AttentionImpl& attention, Projection projection, const Tensor& rows,
+                 const OwnUpdates& own) {
+  const auto change = own.change(attention, projection, rows);
+  if (!change.defined()) return {};
+  return change.unflatten(2, {attention.heads(), attention.head_dim()}).transpose(1, 2);
+}
+
 }  // namespace
 
 bool has_positions(const std::string& unet_layer) {
@@ -133,13 +141,6 @@ Tensor OwnUpdates::change(const nn::AttentionImpl& attention, Projection project
   return found == terms_.end() ? Tensor() : change_rows(found->second, rows);
 }
 
-Tensor own_heads(const nn::AttentionImpl& attention, Projection projection, const Tensor& rows,
-                 const OwnUpdates& own) {
-  const auto change = own.change(attention, projection, rows);
-  if (!change.defined()) return {};
-  return change.unflatten(2, {attention.heads(), attention.head_dim()}).transpose(1, 2);
-}
-
 nn::KeyValue own_key_value(nn::AttentionImpl& attention, const Tensor& source,
                            const OwnUpdates* own) {
   auto [key, value] = attention.key_value(source);
@@ -151,10 +152,6 @@ nn::KeyValue own_key_value(nn::AttentionImpl& attention, const Tensor& source,
 Tensor own_query(const nn::AttentionImpl& attention, const Tensor& query, const Tensor& rows,
                  const OwnUpdates& own) {
   return sum_of(query, own_heads(attention, Projection::kQuery, rows, own));
-}
-
-Tensor own_output(const nn::AttentionImpl& attention, const Tensor& seen, const OwnUpdates& own) {
-  return own.change(attention, Projection::kOutput, seen.transpose(1, 2).flatten(2));
 }
 
 }  // namespace mos::region

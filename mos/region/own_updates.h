@@ -66,10 +66,6 @@ struct OwnOfScene {
   std::vector<std::shared_ptr<const OwnUpdates>> regions;  ///< In their order, or none at all.
 };
 
-/// What `own` changes in a projection of `rows` [B,N,C] into heads: [B,heads,N,D], or undefined.
-torch::Tensor own_heads(const nn::AttentionImpl& attention, Projection projection,
-                        const torch::Tensor& rows, const OwnUpdates& own);
-
 /// Keys and values of `source` [B,M,C] with what `own` (or null) changes in them.
 nn::KeyValue own_key_value(nn::AttentionImpl& attention, const torch::Tensor& source,
                            const OwnUpdates* own);
@@ -77,9 +73,5 @@ nn::KeyValue own_key_value(nn::AttentionImpl& attention, const torch::Tensor& so
 /// `query` [B,heads,N,D] of the rows [B,N,C], the same.
 torch::Tensor own_query(const nn::AttentionImpl& attention, const torch::Tensor& query,
                         const torch::Tensor& rows, const OwnUpdates& own);
-
-/// What `own` changes in the output of what was seen [B,heads,N,D]: [B,N,C], or undefined.
-torch::Tensor own_output(const nn::AttentionImpl& attention, const torch::Tensor& seen,
-                         const OwnUpdates& own);
 
 }  // namespace mos::region

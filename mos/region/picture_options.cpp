@@ -15,6 +15,10 @@ void check_share(const char* name, double value) {
 
 }  // namespace
 
+double strength_of(const PictureOptions& options) {
+  return options.init.empty() || !options.grow.empty() ? 1.0 : options.strength;
+}
+
 void check_picture_options(const PictureOptions& options) {
   check_share("strength", options.strength);
   check_share("hires_strength", options.hires_strength);
@@ -38,6 +42,10 @@ void check_picture_options(const PictureOptions& options) {
   const PictureOptions usual;
   require(has_init || options.strength == usual.strength,
           "--strength is of the picture that painting begins with: give that with --init");
+  require(
+      options.grow.empty() || options.strength == usual.strength,
+      "--strength is of what a picture has, and --grow paints what it has not, from noise alone: "
+      "give one of them");
   require(
       options.hires != 1.0 || (options.hires_strength == usual.hires_strength &&
                                options.hires_upscale == usual.hires_upscale),

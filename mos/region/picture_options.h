@@ -51,6 +51,9 @@ void describe_pictures(Visitor& visit, PictureOptions& options) {
         count_of(0, kLargestSide));
 }
 
+/// Share of the steps that the first pass takes. What a picture grows by is all noise at first.
+double strength_of(const PictureOptions& options);
+
 /// Throws kUsage naming the first option, or two that do not go together, that is impossible on any
 /// model.
 void check_picture_options(const PictureOptions& options);

@@ -109,7 +109,7 @@ diffusion::PictureStart start_of(const diffusion::Model& model, const LoadedStar
   if (!start.pixels.defined()) return {};
   const torch::NoGradGuard no_grad;
   diffusion::PictureStart result;
-  result.strength = options.grow.empty() ? options.strength : 1.0;
+  result.strength = strength_of(options);
   const auto picture = as_input(model, start.pixels);
   result.latents = encoded(model, picture, options);
   const auto height = result.latents.size(2), width = result.latents.size(3);

@@ -219,6 +219,11 @@ TEST_F(IdleOptions, RegionsThatAreOnInNoStepAreSaid) {
   const Json over = {{"init", at("grey.png")}, {"strength", 0.25}};
   EXPECT_THAT(of_four(of_time(0.4, 0.7), over), says);
   EXPECT_THAT(of_four(of_time(0.4, 0.8), over), IsEmpty());
+  // What a picture grows by has no step before it.
+  Json grown = {{"init", at("grey.png")}};
+  EXPECT_THAT(of_four(of_time(0.0, 0.2), grown), Contains(HasSubstr("is on in no step")));
+  grown["grow"] = {16, 0, 0, 0};
+  EXPECT_THAT(of_four(of_time(0.0, 0.2), grown), IsEmpty());
 }
 
 TEST_F(IdleOptions, ListsForAdaptersNeedOne) {

@@ -150,6 +150,42 @@ INSTANTIATE_TEST_SUITE_P(
 
 // ---- pointwise ----------------------------------------------------------------------------------
 
+TEST(TakeRows, GivesTheRowsThatAreAskedForAndNoOthers) {
+  const auto rows = torch::tensor({4, 0, 4, 2}, torch::kInt64);
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16, torch::kFloat64}) {
+    const auto x = torch::arange(2 * 5 * 3).view({2, 3, 5}).to(dtype).transpose(1, 2);
+    EXPECT_TRUE(torch::equal(take_rows(x, rows), x.index_select(1, rows)));
+  }
+  const auto x = torch::ones({2, 5, 3}).requires_grad_();
+  take_rows(x, rows).sum().backward();
+  EXPECT_TRUE(torch::equal(x.grad()[1].select(1, 0), torch::tensor({1.0, 0.0, 1.0, 0.0, 2.0})));
+  const torch::NoGradGuard no_grad;
+  EXPECT_EQ(take_rows(x, rows.slice(0, 0, 0)).size(1), 0);
+  EXPECT_THROW(take_rows(x, torch::tensor({5}, torch::kInt64)), c10::Error);
+  EXPECT_THROW(take_rows(x, torch::tensor({-1}, torch::kInt64)), c10::Error);
+}
+
+TEST(WeightedRows, AreSumsOfRows) {
+  const auto rows = torch::tensor({4, 0, 4, 2, 1, 0}, torch::kInt64).view({2, 3});
+  const auto weights = torch::tensor({1.0, 0.25, 0.5, 0.0, 0.75, 0.0}).view({2, 3});
+  const auto values = torch::arange(2 * 5 * 4).view({2, 4, 5}).transpose(1, 2);
+  for (const auto dtype : {torch::kFloat32, torch::kBFloat16, torch::kFloat64}) {
+    const auto x = values.to(dtype);
+    const auto sum = weighted_rows(x, rows, weights);
+    EXPECT_TRUE(torch::equal(sum.select(1, 0), x.select(1, 4)));
+    EXPECT_TRUE(torch::equal(sum.select(1, 1), 0.25 * x.select(1, 0) + 0.75 * x.select(1, 1)));
+    EXPECT_TRUE(torch::equal(sum.select(1, 2), 0.5 * x.select(1, 4)));
+  }
+  const auto x = values.to(torch::kFloat32).requires_grad_();
+  const auto sum = weighted_rows(x, rows, weights);
+  sum.sum().backward();
+  const auto expected = torch::tensor({0.25, 0.75, 0.0, 0.0, 1.5});
+  EXPECT_TRUE(torch::equal(x.grad()[1].select(1, 0), expected));
+  const torch::NoGradGuard no_grad;
+  EXPECT_TRUE(torch::equal(weighted_rows(x, rows, weights), sum));
+  EXPECT_THROW(weighted_rows(x, rows + 1, weights), c10::Error);
+}
+
 TEST(ActivationTest, ExtremeInputsGiveFiniteBfloat16) {
   const Tensor x =
       at::tensor({-1e30F, -200.0F, -20.0F, -0.0F, 0.0F, 20.0F, 200.0F, 1e30F}).to(at::kBFloat16);

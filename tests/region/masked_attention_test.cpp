@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
@@ -104,6 +105,64 @@ TEST_F(Masked, WeightBaseRatioAndTimeLeaveTheContext) {
   EXPECT_LT(difference(masked(regions), plain()), 1e-6);
   regions->progress = 0.4;
   EXPECT_LT(difference(masked(regions), expected), 1e-5);
+}
+
+TEST_F(Masked, AnyNumberOfRegionsOfAnySizeAndTextIsTheirWeightedSum) {
+  auto masks = std::vector<Tensor>{box(0, 0, 4, 1), box(1, 1, 2, 6), box(2, 2, 4, 4)};
+  for (int i = 0; i < 5; ++i) {
+    const auto mask = torch::rand({kHeight, kWidth}, generator_);
+    masks.push_back(mask.masked_fill(mask < 0.5, 0.0));
+  }
+  masks.push_back(torch::zeros({kHeight, kWidth}));
+  const auto regions = scene(masks);
+  for (const std::size_t i : {1, 4}) regions->regions[i].context = draw({2, 7, kText});
+  for (const auto overlap : {Overlap::kMean, Overlap::kFront}) {
+    regions->overlap = overlap;
+    auto total = torch::zeros({kHeight, kWidth});
+    for (const auto& mask : masks) total += mask;
+    auto left = torch::ones({kHeight, kWidth}), free = left;
+    auto expected = torch::zeros_like(hidden_);
+    for (std::size_t i = 0; i < masks.size(); ++i) {
+      const bool is_mean = overlap == Overlap::kMean;
+      const auto weight = is_mean ? masks[i] / total.clamp_min(1.0) : masks[i] * free;
+      free = free - weight;
+      left = left - weight;
+      expected += flat(weight) * whole(*regions, i);
+    }
+    EXPECT_LT(difference(masked(regions), expected + flat(left) * plain()), 1e-5);
+  }
+}
+
+TEST_F(Masked, WhereRegionsCoverEverythingTheContextIsNotRead) {
+  const auto regions = scene({box(0, 0, 4, 2), box(0, 2, 4, 6)});
+  const auto before = masked(regions);
+  context_ = torch::full_like(context_, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_TRUE(torch::equal(masked(regions), before));
+}
+
+TEST_F(Masked, WordsThatOneRegionHidesAreSeenByTheOthers) {
+  const auto regions = scene({box(0, 0, 4, 3), box(0, 3, 4, 6)});
+  regions->regions[1].hidden = {0, 2};
+  const auto& text = regions->regions[1].context;  // of the prompt's half one word is left
+  const auto value = cross_->key_value(text.slice(0, 1).slice(1, 1, 2)).value;
+  const auto alone = cross_->output(value.expand({1, 2, kHeight * kWidth, 4}));
+  const auto painted = masked(regions).unflatten(1, {kHeight, kWidth});
+  const auto as_map = [](const Tensor& x) { return x.unflatten(1, {kHeight, kWidth}); };
+  EXPECT_LT(difference(painted.slice(2, 0, 3), as_map(whole(*regions, 0)).slice(2, 0, 3)), 1e-5);
+  EXPECT_LT(difference(painted.slice(0, 1).slice(2, 3, 6), as_map(alone).slice(2, 3, 6)), 1e-5);
+  const auto without = as_map(whole(*regions, 1)).slice(0, 0, 1);
+  EXPECT_LT(difference(painted.slice(0, 0, 1).slice(2, 3, 6), without.slice(2, 3, 6)), 1e-5);
+}
+
+TEST_F(Masked, RegionsThatComeAndGoAreThoseOfTheirTime) {
+  const auto regions = scene({box(0, 0, 4, 3), box(0, 2, 4, 6)});
+  regions->regions[0].end = 0.5;
+  regions->regions[1].start = 0.25;
+  MaskedAttention kept(regions);
+  for (const double progress : {0.0, 0.3, 0.6, 0.3}) {
+    regions->progress = progress;
+    EXPECT_TRUE(torch::equal(kept.process(*cross_, hidden_, context_), masked(regions)));
+  }
 }
 
 TEST_F(Masked, AHalfWithoutGuidanceIsTheOneWithThePrompt) {

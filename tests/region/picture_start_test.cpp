@@ -231,6 +231,7 @@ TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
   EXPECT_THAT(message({.init = "i", .strength = 0.0}), HasSubstr("strength"));
   EXPECT_THAT(message({.mask_feather = 3}), HasSubstr("there is none"));
   EXPECT_THAT(message({.strength = 0.5}), HasSubstr("--init"));
+  EXPECT_THAT(message({.init = "i", .strength = 0.5, .grow = {1, 0, 0, 0}}), HasSubstr("noise"));
   EXPECT_THAT(message({.hires_strength = 0.5}), HasSubstr("--hires"));
   EXPECT_THAT(message({.hires_upscale = "lanczos"}), HasSubstr("--hires"));
   EXPECT_THAT(message({.hires = 99}), HasSubstr("hires"));
