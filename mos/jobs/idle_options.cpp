@@ -14,6 +14,7 @@
 #include "mos/jobs/scene.h"
 #include "mos/region/guided_steps.h"
 #include "mos/region/region_mask.h"
+#include "mos/region/region_size.h"
 #include "mos/region/scene_text.h"
 #include "mos/region/subjects.h"
 
@@ -134,6 +135,7 @@ void warn_of_idle(const SampleJob& job, const diffusion::Model& model, const reg
   warn_of_idle_steps(job);
   warn_of_idle_guidance(job, model, scene);
   for (const auto& idle : region::idle_spans(model, scene, job.sample)) log::warn(idle);
+  for (const auto& faint : region::faint_regions(model, scene)) log::warn(faint);
   warn_of_idle_rules(job, scene);
   if (job.uses.empty()) warn_of_idle_keys(job.keys);
 }

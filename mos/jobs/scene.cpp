@@ -123,7 +123,7 @@ void begin_canvas(const SampleJob& job, const region::Scene& scene, std::int64_t
   }
   fill_canvas(*start, options);
   if (!grows) return;
-  region::check_grown_canvas(options.pictures, *start, {options.height, options.width});
+  region::check_grown_canvas(options.pictures, *start, {options.height, options.width}, factor);
 }
 
 }  // namespace

@@ -58,17 +58,6 @@ SeedNoise noise_of(const SampleOptions& options, at::IntArrayRef shape, const Te
               .with_path(diffusion::brownian_paths(options.seed, options.count, draw))};
 }
 
-/// The level of the U-Net with the largest features that read a text; 0 has the latents' size.
-std::size_t finest_attention(const nn::UNetConfig& config) {
-  const auto levels = config.block_out_channels.size();
-  std::size_t level = 0;
-  while (level + 1 < levels && !config.down_has_attention[level] &&
-         !config.up_has_attention[levels - 1 - level]) {
-    ++level;
-  }
-  return level;
-}
-
 }  // namespace
 
 void check_options(const SampleOptions& options) {
@@ -85,33 +74,6 @@ void check_options(const SampleOptions& options) {
 Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options) {
   const auto own = model.unet->config().sample_size * model.downscale();
   return {options.height == 0 ? own : options.height, options.width == 0 ? own : options.width};
-}
-
-void check_boxes(const diffusion::Model& model, const Scene& scene) {
-  const auto canvas = scene.canvas.value();
-  const auto level = finest_attention(model.unet->config());
-  auto cell = model.downscale();
-  auto height = canvas.height / cell, width = canvas.width / cell;
-  for (std::size_t i = 0; i < level; ++i) {
-    height = (height + 1) / 2;
-    width = (width + 1) / 2;
-    cell *= 2;
-  }
-  std::vector<std::string> small;
-  for (std::size_t i = 0; i < scene.regions.size(); ++i) {
-    const auto& [top, left, bottom, right] = scene.regions[i].box;
-    if (!scene.regions[i].is_plain_box()) continue;  // shapes weigh by area
-    if (!on_features(scene.regions[i].box, height, width).empty()) continue;
-    const auto h = static_cast<double>(canvas.height), w = static_cast<double>(canvas.width);
-    small.push_back(fmt::format("{} \"{}\" with the box [{:g}, {:g}, {:g}, {:g}]", i + 1,
-                                scene.regions[i].prompt, top * h, left * w, bottom * h, right * w));
-  }
-  if (small.empty()) return;
-  throw Error(
-      ErrorKind::kUsage,
-      fmt::format("a box must cover a position of the finest layer, which is {} x {} pixels "
-                  "between multiples of {}; too small for anything to be painted: region {}",
-                  cell, cell, cell, listed(small)));
 }
 
 namespace {

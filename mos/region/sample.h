@@ -70,10 +70,6 @@ Canvas canvas_of(const diffusion::Model& model, const SampleOptions& options);
 /// The canvas of the finished picture: that, or the second pass's.
 Canvas hires_canvas(const diffusion::Model& model, const SampleOptions& options);
 
-/// Throws kUsage naming the regions of `scene`, whose canvas is known, with a box that covers no
-/// whole position of any cross-attention layer: nobody would read their prompts.
-void check_boxes(const diffusion::Model& model, const Scene& scene);
-
 /// The texts of a scene as the U-Net reads them.
 struct SceneTexts {
   nn::Conditioning cond, uncond;       ///< Of one picture.

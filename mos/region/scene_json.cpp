@@ -145,14 +145,15 @@ std::vector<Point> points_of(const Numbers& numbers, bool fractions, Canvas canv
   return points;
 }
 
-/// Points that lie on the canvas.
-void check_points(const std::vector<Point>& points, const std::string& where, Canvas canvas) {
-  for (const auto& [top, left] : points) {
+/// Points that lie on the canvas; `given` is how they were written.
+void check_points(const std::vector<Point>& points, const Numbers& given, const std::string& where,
+                  Canvas canvas) {
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const auto [top, left] = points[i];
     check(top >= 0.0 && top <= 1.0 && left >= 0.0 && left <= 1.0,
           fmt::format("{}: the point [{:g}, {:g}] lies outside the canvas of {} x {} pixels "
                       "(width x height)",
-                      where, top * static_cast<double>(canvas.height),
-                      left * static_cast<double>(canvas.width), canvas.width, canvas.height));
+                      where, given[i][0], given[i][1], canvas.width, canvas.height));
   }
 }
 
@@ -172,7 +173,7 @@ std::vector<Point> polygon_of(const Json& json, const std::string& where, Canvas
   std::vector<double> numbers;
   gather(corners, numbers);
   auto polygon = points_of(corners, are_fractions(numbers, where + ": the polygon"), canvas);
-  check_points(polygon, where, canvas);
+  check_points(polygon, corners, where, canvas);
   return polygon;
 }
 
@@ -194,7 +195,16 @@ std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canva
     check(numbers.size() <= 2 * kMostPoints,
           fmt::format("{}: a drawing has {} points at most", where, kMostPoints));
   }
-  for (const auto& stroke : given) numbers.push_back(stroke.width);
+  const bool has_parts =
+      std::ranges::any_of(numbers, [](double x) { return x > 0.0 && x < 1.0; }) &&
+      are_fractions(numbers, where + ": the drawing");
+  for (const auto& stroke : given) {
+    check(!has_parts || stroke.width <= 1.0,
+          fmt::format("{}: a brush has a width of {}, which is in pixels, and the points of the "
+                      "drawing are fractions: give both in one",
+                      where, stroke.width));
+    numbers.push_back(stroke.width);
+  }
   const bool fractions = are_fractions(numbers, where + ": the drawing");
   std::vector<Stroke> strokes;
   for (std::size_t i = 0; i < given.size(); ++i) {
@@ -204,7 +214,7 @@ std::vector<Stroke> drawing_of(const Json& json, const std::string& where, Canva
     check(strokes.back().width <= 1.0,
           fmt::format("{}: a brush of {} pixels is wider than the canvas is high", where,
                       given[i].width));
-    check_points(strokes.back().points, where, canvas);
+    check_points(strokes.back().points, points[i], where, canvas);
   }
   return strokes;
 }

@@ -58,19 +58,22 @@ void check_canvas_of_start(const PictureOptions& options, Canvas canvas, std::in
                                                : other_growth(options.grow, canvas, factor)));
 }
 
-void check_grown_canvas(const PictureOptions& options, Canvas grown, Canvas canvas) {
+void check_grown_canvas(const PictureOptions& options, Canvas grown, Canvas canvas,
+                        std::int64_t factor) {
   const auto& by = options.grow;
   const auto without = [&by](Canvas whole) {
     return Canvas{whole.height - by[1] - by[3], whole.width - by[0] - by[2]};
   };
   const auto inner = without(canvas);
   if (inner.height > 0 && inner.width > 0 && has_aspect(without(grown), inner)) return;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the picture {} grows to {} x {} pixels (width x height), and the canvas "
-                          "that is asked for is {} x {}: leave out its height and width, or ask "
-                          "for {} x {}",
-                          options.init, grown.width, grown.height, canvas.width, canvas.height,
-                          grown.width, grown.height));
+  const bool is_possible = grown.height % factor == 0 && grown.width % factor == 0;
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("the picture {} grows to {} x {} pixels (width x height), and the canvas that is "
+                  "asked for is {} x {}: leave out its height and width, {}",
+                  options.init, grown.width, grown.height, canvas.width, canvas.height,
+                  is_possible ? fmt::format("or ask for {} x {}", grown.width, grown.height)
+                              : "and " + other_growth(by, grown, factor)));
 }
 
 void check_start(const LoadedStart& start, const PictureOptions& options) {

@@ -14,7 +14,8 @@ void check_canvas_of_start(const PictureOptions& options, Canvas canvas, std::in
 
 /// Throws kUsage where the picture of `options`, which grows to `grown`, would have to be stretched
 /// for what is added to it to fill `canvas`.
-void check_grown_canvas(const PictureOptions& options, Canvas grown, Canvas canvas);
+void check_grown_canvas(const PictureOptions& options, Canvas grown, Canvas canvas,
+                        std::int64_t factor);
 
 /// Throws kUsage where nothing of the picture would be painted: a region that is all edge.
 void check_start(const LoadedStart& start, const PictureOptions& options);

@@ -67,6 +67,10 @@ std::vector<Words> region_subjects(const SubjectReader& reader, const Scene& sce
     std::vector<std::string> names;
     if (!region.subject.empty()) names.push_back(region.subject);
     const auto found = reader.subjects_in(region.prompt, names);
+    if (found.empty() && region.background) {
+      all.emplace_back();
+      continue;
+    }
     if (found.empty()) {
       throw Error(ErrorKind::kUsage,
                   fmt::format("region {} \"{}\" calls no concept, so it is not known which of its "
@@ -115,7 +119,16 @@ std::vector<Subject> guided_subjects(const SubjectReader& reader, const Scene& s
   std::vector<Subject> subjects;
   const auto& info = guide_info(options.sampler.guide);
   const auto whole = with_root_prompts(scene);
-  if (scene.regions.empty() || !options.sampler.subjects.empty()) {
+  const auto& named = options.sampler.subjects;
+  for (const auto& name : named) {
+    const bool is_elsewhere = !scene.regions.empty() && reader.find(whole.prompt, name).empty();
+    if (!is_elsewhere) continue;
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--subjects are of the prompt \"{}\", and \"{}\" does not stand there: "
+                            "that of a region is its \"subject\" in the scene",
+                            whole.prompt, name));
+  }
+  if (scene.regions.empty() || !named.empty()) {
     for (auto& words : reader.subjects_in(whole.prompt, options.sampler.subjects)) {
       subjects.push_back({std::move(words.name), 0, std::move(words.columns), {}});
     }
@@ -130,6 +143,7 @@ std::vector<Subject> guided_subjects(const SubjectReader& reader, const Scene& s
     const auto masks = region_masks(scene, canvas);
     const auto words = region_subjects(reader, whole);
     for (std::size_t i = 0; i < words.size(); ++i) {
+      if (words[i].columns.empty()) continue;
       subjects.push_back({words[i].name, i + 1, words[i].columns, masks[i]});
     }
   }

@@ -42,7 +42,8 @@ class SubjectReader {
 };
 
 /// The subject of each region: its `subject`, or the concept words of its prompt, all together.
-/// `scene` has its root prompts before its prompts. Throws kUsage for a region that has neither.
+/// `scene` has its root prompts before its prompts. That of a background without one is empty:
+/// it is what is left. Throws kUsage for another region that has neither.
 std::vector<Words> region_subjects(const SubjectReader& reader, const Scene& scene);
 
 /// Throws kUsage naming a region whose `subject` stands neither in its prompt nor in the context's,

@@ -203,6 +203,43 @@ TEST_F(IdleOptions, AMaskThatIsNotThereIsNamedWithItsRegion) {
               HasSubstr("the picture nope.png of the adapter"));
 }
 
+TEST_F(IdleOptions, ShapesThatWeighNextToNothingAreSaid) {
+  const auto of_shape = [this](Json region) {
+    region["prompt"] = "a dog";
+    return talk(job({}, with_regions(Json::array({std::move(region)}))));
+  };
+  const auto says = Contains(HasSubstr("region 1 \"a dog\" will hardly be seen"));
+  auto dots = torch::zeros({16, 16, 1}, torch::kUInt8);
+  dots[3][3] = 100;
+  io::write_png(folder_ / "dot.png", dots);
+  dots.slice(0, 0, 8).slice(1, 0, 8).fill_(255);
+  io::write_png(folder_ / "square.png", dots);
+  EXPECT_THAT(of_shape({{"polygon", {{3, 3}, {3, 4}, {9, 9}}}}), says);
+  EXPECT_THAT(of_shape({{"mask", at("dot.png")}}), says);
+  EXPECT_THAT(of_shape({{"box", {4, 4, 8, 8}}, {"feather", 900}}),
+              Contains(HasSubstr("or its feather smaller")));
+  EXPECT_THAT(of_shape({{"polygon", {{0, 0}, {0, 12}, {12, 0}}}}), IsEmpty());
+  EXPECT_THAT(of_shape({{"mask", at("square.png")}, {"feather", 2}}), IsEmpty());
+}
+
+TEST_F(IdleOptions, GuidesLeaveABackgroundAlone) {
+  const Json cat = {{"prompt", "a <cat1>"}, {"box", half_}};
+  const auto guided = [&](const Json& regions, Json options) {
+    options["guide"] = "layout";
+    options["concept"] = {at("cat.safetensors")};
+    return job(std::move(options), with_regions(regions));
+  };
+  const Json sea = {{"prompt", "the sea"}, {"background", true}};
+  EXPECT_NO_THROW(run(guided({cat, sea}, Json::object()), {}));
+  const auto refused = [](const SampleJob& job) {
+    return message_of(ErrorKind::kUsage, [&] { run(job, {}); });
+  };
+  const Json dog = {{"prompt", "a dog"}, {"box", half_}};
+  EXPECT_THAT(refused(guided({cat, dog}, Json::object())), HasSubstr("name it with \"subject\""));
+  EXPECT_THAT(refused(guided({cat, dog}, {{"subjects", {"dog"}}})),
+              HasSubstr("\"dog\" does not stand there: that of a region is its \"subject\""));
+}
+
 TEST_F(IdleOptions, RegionsThatAreOnInNoStepAreSaid) {
   const auto of_time = [this](double start, double end) {
     return with_regions({{{"prompt", "a dog"}, {"box", half_}, {"start", start}, {"end", end}}});

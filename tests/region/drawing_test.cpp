@@ -79,6 +79,7 @@ TEST(Drawings, WhatCannotBeDrawnIsNamed) {
   EXPECT_THAT(message(R"([{"points": [[0, 99]], "width": 3}])"), HasSubstr("outside the canvas"));
   EXPECT_THAT(message(R"([{"points": [[0, 9]], "width": -3}])"), HasSubstr("width is -3"));
   EXPECT_THAT(message(R"([{"points": [[0, 9]], "width": 99}])"), HasSubstr("wider"));
+  EXPECT_THAT(message(R"([{"points": [[0.5, 0.3]], "width": 9}])"), HasSubstr("both in one"));
   EXPECT_THAT(message(R"([{"points": [[0, 9]], "colour": 9}])"), HasSubstr("colour"));
   EXPECT_THAT(message(R"({"points": 3})"), HasSubstr("list of strokes"));
 }

@@ -155,6 +155,8 @@ TEST(SceneFile, ARegionThatIsNowhereIsNamed) {
 TEST(SceneFile, FractionsAboveOneAreMistakesInEveryShape) {
   EXPECT_THAT(refusal(R"([{"prompt": "a", "box": [0, 0, 1.2, 0.5]}])"),
               HasSubstr("t: region 1: box [0, 0, 1.2, 0.5]: 1.2 is above 1"));
+  EXPECT_THAT(refusal(R"([{"prompt": "a", "polygon": [[-60, -60], [-10, -60], [-10, 1]]}])"),
+              HasSubstr("the point [-60, -60] lies outside"));
   EXPECT_THAT(refusal(R"([{"prompt": "a", "polygon": [[0, 0], [0, 1.2], [0.5, 0.5]]}])"),
               HasSubstr("the polygon: 1.2 is above 1"));
   EXPECT_THAT(

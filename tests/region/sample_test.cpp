@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "mos/base/error.h"
+#include "mos/region/region_size.h"
 #include "tests/support/difference.h"
 #include "tests/support/errors.h"
 #include "tests/support/tiny_model.h"
