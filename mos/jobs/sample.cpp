@@ -9,6 +9,7 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/base/naming.h"
 #include "mos/base/outputs.h"
 #include "mos/base/stopwatch.h"
@@ -22,6 +23,7 @@
 #include "mos/nn/compute.h"
 #include "mos/region/fast.h"
 #include "mos/region/region_mask.h"
+#include "mos/region/region_size.h"
 #include "mos/region/start_size.h"
 #include "mos/session/composition.h"
 #include "mos/session/conditions.h"
@@ -225,25 +227,69 @@ void check_recorded(const SampleJob& job, const Json& given) {
   for (const auto& use : job.uses) check("concept", "the concept", use.file);
   check("init", "the picture", job.sample.pictures.init);
   check("mask", "the mask", job.sample.pictures.mask);
+  if (!job.scene.empty() || !job.scene_json.contains("regions")) return;
+  for (const auto& region : job.scene_json["regions"]) {
+    session::check_recorded("the mask", json_value<std::string>(region, "mask", ""),
+                            "--region-mask");
+  }
 }
 
 /// A region that is painted again is one of the picture itself: what that began with, its mask and
 /// its second pass are done. Before what is given is read, of which nothing may be lost. `picture`
 /// is empty for one that is given with init.
-void begin_region(const std::string& picture, const Json& given, region::PictureOptions& options) {
+void begin_region(const std::string& picture, const Json& given, region::SampleOptions& sample) {
+  auto& options = sample.pictures;
+  const bool has_init = !json_value<std::string>(given, "init", "").empty();
+  if (has_init && !given.contains("redo_region") && !options.redo_region.empty()) {
+    log::info(
+        fmt::format("that region \"{}\" was painted again is of the picture of --from, and "
+                    "left out for that of --init",
+                    options.redo_region));
+    options.redo_region.clear();
+    options.mask_feather = 0.0;
+  }
   const auto name = json_value(given, "redo_region", options.redo_region);
   if (name.empty()) return;
   if (options.redo_region.empty()) options.mask_feather = region::kRedoFeather;
   if (picture.empty()) return;
-  if (!json_value<std::string>(given, "init", "").empty()) {
+  if (has_init) {
     throw Error(ErrorKind::kUsage,
                 "--redo-region paints a part of the picture of --from again, so that --init has no "
                 "place beside it: give one of them");
   }
+  // The recorded canvas is that of the first pass.
+  if (options.hires != 1.0) sample.height = sample.width = 0;
   options = {.init = picture,
              .strength = options.strength,
              .mask_feather = options.mask_feather,
              .redo_region = name};
+}
+
+/// Puts what --region-mask names into the scene of the picture `from`.
+void use_region_masks(SampleJob& job) {
+  if (job.region_masks.empty()) return;
+  std::vector<Json*> masked;
+  if (!job.from.empty() && job.scene.empty() && job.scene_json.contains("regions")) {
+    for (auto& region : job.scene_json["regions"]) {
+      if (region.contains("mask")) masked.push_back(&region);
+    }
+  }
+  if (masked.size() != job.region_masks.size()) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--region-mask takes the place of the masks of a picture that is given "
+                            "with --from or --rerun: there are {} of them, and it names {} files",
+                            masked.size(), job.region_masks.size()));
+  }
+  for (std::size_t i = 0; i < masked.size(); ++i) {
+    (*masked[i])["mask"] = job.region_masks[i];
+    masked[i]->erase("mask_sha256");
+  }
+}
+
+/// What is given is not what was recorded, nor need it be.
+void forget_hashes(const Json& given, region::PictureOptions& options) {
+  if (given.contains("init")) options.init_sha256.clear();
+  if (given.contains("mask")) options.mask_sha256.clear();
 }
 
 session::Destination destination_of(const SampleJob& job) {
@@ -290,9 +336,11 @@ SampleJob sample_job(const Json& given, const std::string& origin) {
   if (!job.from.empty()) {
     use_picture(job, given);
   }
-  begin_region(job.from, given, job.sample.pictures);
+  begin_region(job.from, given, job.sample);
   if (!job.fast.empty()) use_fast(job, given, job.sample);
   read_options(given, origin, job);
+  use_region_masks(job);
+  forget_hashes(given, job.sample.pictures);
   if (!job.from.empty()) check_recorded(job, given);
   return job;
 }

@@ -45,14 +45,15 @@ void describe(Visitor& visit, ConditionLists& o) {
 
 struct SampleJob {
   std::optional<std::string> prompt, negative_prompt;
-  std::vector<std::string> concepts;   ///< Files of any dialect, FILE or FILE=SCALE.
-  std::string scene;                   ///< A scene file (docs/regions.md).
-  std::string from;                    ///< A picture whose options these were; see sample_job().
-  std::string fast;                    ///< For LoRA of few steps; see sample_job().
-  std::string lora_folder = ".";       ///< Where <lora:name:scale> in prompts finds its file.
-  std::optional<std::string> regions;  ///< In the authors' notation.
-  std::string out = "sample.png";      ///< A picture, or a folder of several.
-  std::string grid;                    ///< All pictures in one as well; empty: none.
+  std::vector<std::string> concepts;      ///< Files of any dialect, FILE or FILE=SCALE.
+  std::string scene;                      ///< A scene file (docs/regions.md).
+  std::string from;                       ///< A picture whose options these were; see sample_job().
+  std::vector<std::string> region_masks;  ///< Instead of those of its regions.
+  std::string fast;                       ///< For LoRA of few steps; see sample_job().
+  std::string lora_folder = ".";          ///< Where <lora:name:scale> in prompts finds its file.
+  std::optional<std::string> regions;     ///< In the authors' notation.
+  std::string out = "sample.png";         ///< A picture, or a folder of several.
+  std::string grid;                       ///< All pictures in one as well; empty: none.
   std::string base = "base";
   checkpoint::ReadOptions read;
   double merge_scale = 1.0;  ///< Of concepts without a SCALE of their own.
@@ -90,6 +91,8 @@ void describe(Visitor& visit, SampleJob& job) {
         "the options of a picture of mos sample, A1111, Forge, InvokeAI or ComfyUI; others go over "
         "them",
         a_path());
+  visit("region_mask", job.region_masks,
+        "masks for the regions of --from that have one, in their order", a_path());
   visit("fast", job.fast,
         "for LoRA of few steps: auto, lcm, hyper, lightning or tcd sets scheduler, steps and "
         "guidance; others go over it");

@@ -37,8 +37,13 @@ void check_picture_options(const PictureOptions& options) {
   require(grow.empty() || (grow.size() == 4 &&
                            std::any_of(grow.begin(), grow.end(), [](auto x) { return x > 0; })),
           "--grow needs four numbers of pixels, left,top,right,bottom, and one above 0");
+  const auto* part = !options.mask.empty()          ? "--mask"
+                     : !options.redo_region.empty() ? "--redo-region"
+                                                    : "--grow";
   require(options.hires == 1.0 || masks == 0,
-          "--hires paints the whole picture larger, so it does not go with a mask");
+          fmt::format("--hires paints the whole picture larger, so it does not go with {}, which "
+                      "paints a part: make the part first, then begin with that picture (--init)",
+                      part));
   const PictureOptions usual;
   require(has_init || options.strength == usual.strength,
           "--strength is of the picture that painting begins with: give that with --init");

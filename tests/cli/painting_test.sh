@@ -3,6 +3,7 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 
 sample=(sample --base "$tiny_base" --height 64 --width 64 --steps 4 --dtype float32)
+size_of() { head -c 24 "$1" | tail -c 8 | od -An -tx1; }  # of a PNG
 bear=("${sample[@]}" --prompt "a bear" --out output/a.png)
 
 accepts "the list of schedulers" sample --list-schedulers
@@ -93,6 +94,27 @@ accepts "one of them again" sample --from input/shapes.png --redo-region bear --
   --out output/redone.png
 refuses "one that is not there" $exit_usage 'bear, 2, 3' sample --from input/shapes.png \
   --redo-region cow --out output/redone.png
+refuses "a second pass of a region alone" $exit_usage 'with --redo-region, which paints a part' \
+  sample --from output/redone.png --hires 2 --out output/b.png
+accepts "one of a picture that it was painted in" sample --from output/redone.png \
+  --init output/redone.png --hires 2 --out output/larger.png
+holds "what is left out for it is said" grep -q 'region "bear".*left out for that of --init' <<<"$err"
+accepts "a region of a picture of two passes" sample --from output/larger.png --redo-region bear \
+  --seed 9 --strength 1 --out output/patched.png
+holds "which stays as large" cmp -s <(size_of output/larger.png) <(size_of output/patched.png)
+cp input/mask.png input/own.png
+echo '{"prompt": "sea", "regions": [{"prompt": "a bear", "mask": "own.png"}]}' >input/masked.json
+accepts "a region of a mask" "${shapes[@]}" --scene input/masked.json --height 64 --width 64 \
+  --out output/masked.png
+rm input/own.png
+refuses "that it is gone on from, the mask being gone" $exit_format 'region-mask' sample \
+  --from output/masked.png --seed 4 --out output/b.png
+accepts "unless another is named" sample --from output/masked.png --seed 4 \
+  --region-mask input/mask.png --out output/remasked.png
+refuses "more of them than it has" $exit_usage 'there are 1 of them, and it names 2' sample \
+  --from output/masked.png --region-mask input/mask.png,input/mask.png --out output/b.png
+refuses "one for a picture that is new" $exit_usage 'there are 0 of them' "${bear[@]}" \
+  --region-mask input/mask.png
 accepts "another seed of a picture" sample --from input/shapes.png --seed 4 --out output/four.png
 refuses "options of a picture without any" $exit_format 'does not say' sample \
   --from "$project/docs/world.png" --out output/b.png

@@ -227,7 +227,8 @@ TEST_F(PictureStarts, OptionsThatDoNotGoTogetherAreNamed) {
   EXPECT_THAT(message({.grow = {1, 0, 0, 0}}), HasSubstr("--init"));
   EXPECT_THAT(message({.init = "i", .mask = "m", .grow = {1, 0, 0, 0}}), HasSubstr("give one"));
   EXPECT_THAT(message({.init = "i", .grow = {1, 0}}), HasSubstr("four numbers"));
-  EXPECT_THAT(message({.init = "i", .mask = "m", .hires = 2.0}), HasSubstr("--hires"));
+  EXPECT_THAT(message({.init = "i", .mask = "m", .hires = 2.0}),
+              testing::AllOf(HasSubstr("--hires"), HasSubstr("with --mask, which paints a part")));
   EXPECT_THAT(message({.init = "i", .strength = 0.0}), HasSubstr("strength"));
   EXPECT_THAT(message({.mask_feather = 3}), HasSubstr("there is none"));
   EXPECT_THAT(message({.strength = 0.5}), HasSubstr("--init"));
@@ -278,6 +279,12 @@ TEST_F(PictureStarts, ASizeThatTheModelHasNotComesWithOneThatItHas) {
             "the picture wide.png grows to 74 x 64 pixels (width x height), and this model needs "
             "multiples of 8: grow it with --grow 0,0,16,0");
   EXPECT_NO_THROW(check_canvas_of_start(options_.pictures, {64, 72}, 8));
+  const auto stretched = [&](Canvas grown) {
+    return message_of_any([&] { check_grown_canvas(options_.pictures, grown, {64, 128}, 8); });
+  };
+  EXPECT_THAT(stretched({64, 72}), HasSubstr("leave out its height and width, or ask for 72 x 64"));
+  EXPECT_THAT(stretched({64, 74}),
+              HasSubstr("leave out its height and width, and grow it with --grow 0,0,16,0"));
 }
 
 TEST_F(PictureStarts, ASecondPassWithoutAStepIsRefusedBeforeTheFirst) {

@@ -12,7 +12,7 @@ import type { Settings } from './document';
 /// Options of a sampling job that Compose says itself, by its scene and its buttons.
 export const kOwnedOptions = [
   'config', 'dry_run', 'list_schedulers', 'list_keys', 'prompt', 'negative_prompt', 'concept', 'scene',
-  'regions', 'out', 'from', 'grid', 'base', 'height', 'width', 'seed', 'redo_region', 'preview', 'columns',
+  'regions', 'out', 'from', 'grid', 'base', 'height', 'width', 'seed', 'redo_region', 'region_mask', 'preview', 'columns',
   'adapter', 'condition', 'adapter_weight', 'adapter_boxes', 'adapter_start', 'adapter_end',
   'guess_mode', 'rerun',
 ];
