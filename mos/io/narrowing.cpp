@@ -21,6 +21,27 @@ bool may_lose(torch::ScalarType from, torch::ScalarType to) {
          c10::elementSize(to) <= c10::elementSize(from);
 }
 
+/// What a cast lost.
+struct Lost {
+  std::int64_t infinite = 0;  ///< Numbers that were finite.
+  std::int64_t zeroed = 0;    ///< Numbers that were not 0.
+};
+
+/// In parts, since what counting makes of a large tensor is several times its size.
+Lost lost_between(const Tensor& source, const Tensor& result) {
+  constexpr std::int64_t kPart = 1 << 22;
+  const auto before = source.flatten(), after = result.flatten();
+  Lost lost;
+  for (std::int64_t first = 0; first < before.numel(); first += kPart) {
+    const auto from = before.slice(0, first, first + kPart);
+    const auto to = after.slice(0, first, first + kPart).to(torch::kFloat32);
+    lost.zeroed += count(to.eq(0)) - count(from.eq(0));
+    const auto infinite = count(to.isinf());
+    if (infinite > 0) lost.infinite += infinite - count(from.to(torch::kFloat64).isinf());
+  }
+  return lost;
+}
+
 /// "float16", "bfloat16", …
 std::string dtype_text(torch::ScalarType dtype) {
   if (dtype == torch::kFloat16) return "float16";
@@ -44,16 +65,14 @@ std::string dtype_text(torch::ScalarType dtype) {
 Tensor Narrowing::cast(const std::string& name, const Tensor& tensor, torch::ScalarType dtype) {
   const auto result = tensor.detach().to(torch::kCPU, dtype);
   if (!may_lose(tensor.scalar_type(), dtype)) return result;
-  const auto source = tensor.detach().to(torch::kCPU), held = result.to(torch::kFloat32);
-  const auto infinite = count(held.isinf());
-  const auto beyond = infinite == 0 ? 0 : infinite - count(source.to(torch::kFloat64).isinf());
-  if (beyond > 0) refuse(name, source, beyond, dtype_text(dtype));
+  const auto source = tensor.detach().to(torch::kCPU);
+  const auto lost = lost_between(source, result);
+  if (lost.infinite > 0) refuse(name, source, lost.infinite, dtype_text(dtype));
   numbers_ += tensor.numel();
-  const auto zeroed = count(held.eq(0)) - count(source.eq(0));
-  if (zeroed == 0) return result;
+  if (lost.zeroed == 0) return result;
   if (zeroed_ == 0) first_ = name;
   dtype_ = dtype_text(dtype);
-  zeroed_ += zeroed;
+  zeroed_ += lost.zeroed;
   ++tensors_;
   return result;
 }

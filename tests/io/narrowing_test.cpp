@@ -46,6 +46,17 @@ TEST(NarrowingCasts, WhatBecomesZeroIsCounted) {
   EXPECT_EQ(narrowing.zeroed(), 2);
 }
 
+TEST(NarrowingCasts, ALargeTensorIsCountedInPartsAsAWhole) {
+  Narrowing narrowing;
+  auto large = torch::ones({3, 1 << 21});
+  large[0][5] = 1e-9F;
+  large[2][(1 << 21) - 1] = -1e-9F;
+  narrowing.cast("large", large.t(), torch::kHalf);
+  EXPECT_EQ(narrowing.zeroed(), 2);
+  large[2][7] = -1e9F;
+  EXPECT_THROW(narrowing.cast("large", large, torch::kHalf), mos::Error);
+}
+
 TEST(NarrowingCasts, AFileWithInfiniteNumbersIsNotWritten) {
   const mos::TempDir folder;
   auto lazy = mos::io::lazy_tensor(torch::tensor({1e5F}));
