@@ -82,7 +82,7 @@ NamedEmbeddings take_embeddings(std::string_view prompt) {
     auto name = std::string(prompt.substr(from, end - from));
     name.erase(0, name.find_last_of("/\\") + 1);
     for (const std::string_view ending : {".safetensors", ".pt", ".bin"}) {
-      if (name.ends_with(ending)) name.resize(name.size() - ending.size());
+      if (name.ends_with(ending)) name.erase(name.size() - ending.size());
     }
     if (!begins || name.empty()) continue;
     taken.prompt += std::string(prompt.substr(begin, at - begin)) + name;
