@@ -227,7 +227,8 @@ void check_recorded(const SampleJob& job, const Json& given) {
   for (const auto& use : job.uses) check("concept", "the concept", use.file);
   check("init", "the picture", job.sample.pictures.init);
   check("mask", "the mask", job.sample.pictures.mask);
-  if (!job.scene.empty() || !job.scene_json.contains("regions")) return;
+  const bool has_other_masks = !job.scene.empty() || !job.region_masks.empty();
+  if (has_other_masks || !job.scene_json.contains("regions")) return;
   for (const auto& region : job.scene_json["regions"]) {
     session::check_recorded("the mask", json_value<std::string>(region, "mask", ""),
                             "--region-mask");
@@ -305,8 +306,7 @@ void write_grid(const SampleJob& job, const std::vector<Tensor>& pictures,
 
 std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options) {
   const auto& pictures = options.pictures;
-  const bool is_part = !pictures.init.empty() && pictures.grow.empty();
-  std::vector<PaintTrial::Wanted> passes = {{options.steps, is_part ? pictures.strength : 1.0}};
+  std::vector<PaintTrial::Wanted> passes = {{options.steps, region::strength_of(pictures)}};
   if (pictures.hires != 1.0) passes.push_back({options.steps, pictures.hires_strength});
   return passes;
 }

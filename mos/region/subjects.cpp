@@ -121,15 +121,14 @@ std::vector<Subject> guided_subjects(const SubjectReader& reader, const Scene& s
   const auto whole = with_root_prompts(scene);
   const auto& named = options.sampler.subjects;
   for (const auto& name : named) {
-    const bool is_elsewhere = !scene.regions.empty() && reader.find(whole.prompt, name).empty();
-    if (!is_elsewhere) continue;
+    if (scene.regions.empty() || !reader.find(whole.prompt, name).empty()) continue;
     throw Error(ErrorKind::kUsage,
                 fmt::format("--subjects are of the prompt \"{}\", and \"{}\" does not stand there: "
                             "that of a region is its \"subject\" in the scene",
                             whole.prompt, name));
   }
   if (scene.regions.empty() || !named.empty()) {
-    for (auto& words : reader.subjects_in(whole.prompt, options.sampler.subjects)) {
+    for (auto& words : reader.subjects_in(whole.prompt, named)) {
       subjects.push_back({std::move(words.name), 0, std::move(words.columns), {}});
     }
   }

@@ -111,6 +111,8 @@ refuses "that it is gone on from, the mask being gone" $exit_format 'region-mask
   --from output/masked.png --seed 4 --out output/b.png
 accepts "unless another is named" sample --from output/masked.png --seed 4 \
   --region-mask input/mask.png --out output/remasked.png
+refuses "which is not there, either" $exit_format 'the mask absent.png of region 1' sample \
+  --from output/masked.png --region-mask absent.png --out output/b.png
 refuses "more of them than it has" $exit_usage 'there are 1 of them, and it names 2' sample \
   --from output/masked.png --region-mask input/mask.png,input/mask.png --out output/b.png
 refuses "one for a picture that is new" $exit_usage 'there are 0 of them' "${bear[@]}" \
