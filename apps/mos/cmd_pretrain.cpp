@@ -12,6 +12,7 @@
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/export.h"
+#include "mos/pretrain/import.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
@@ -88,6 +89,13 @@ void export_base(Flags& flags, const std::filesystem::path& out, const Terminal&
   fmt::print("{}\n", pretrain::export_base(out, options).string());
 }
 
+void import_base(Flags& flags, const std::filesystem::path& out, const Terminal&) {
+  pretrain::ImportOptions options;
+  flags.read(options);
+  flags.refuse_unknown();
+  pretrain::import_base(out, options);
+}
+
 template <pretrain::TowerRole kRole>
 Schema tower_fields() {
   return schema_of(pretrain::tower_options(kRole));
@@ -103,6 +111,8 @@ struct Stage {
 constexpr std::array kStages = {
     Stage{"data", "choose the pictures, which are drawn when needed, and write the tokenizer",
           prepare_data, options_of<pretrain::DataOptions>},
+    Stage{"import", "take the autoencoder and the judge of a base to go on from", import_base,
+          options_of<pretrain::ImportOptions>},
     Stage{"vae", "train the autoencoder", train_vae, options_of<pretrain::VaeOptions>},
     Stage{"towers", "train the text and the image tower",
           train_towers<pretrain::TowerRole::kTowers>, tower_fields<pretrain::TowerRole::kTowers>},

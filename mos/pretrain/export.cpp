@@ -14,6 +14,7 @@
 #include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/import.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
@@ -25,9 +26,7 @@ using checkpoint::Part;
 namespace {
 
 constexpr auto kExported = torch::kFloat16;
-constexpr const char* kRecordFile = "training_record.json";
 constexpr const char* kSheetFile = "contact_sheet.png";
-constexpr const char* kJudgeFolder = "judge";
 constexpr const char* kAdaptersFolder = "adapters";
 
 void write_model(const std::filesystem::path& folder, const std::string& file,
@@ -74,6 +73,9 @@ Json training_record(const std::filesystem::path& base) {
     const auto folder = adapter_folder(base, kind);
     record[folder.filename().string()] = stage_record(folder);
   }
+  // Of the base that the training went on from (import_base).
+  const auto former = base / kFormerRecordFile;
+  if (std::filesystem::exists(former)) record["former"] = read_json_file(former);
   const auto acceptance = base / "acceptance.json";
   if (std::filesystem::exists(acceptance)) record["acceptance"] = read_json_file(acceptance);
   return record;

@@ -7,6 +7,10 @@
 
 namespace mos::pretrain {
 
+/// In an exported base, beside what diffusers has there.
+inline constexpr const char* kRecordFile = "training_record.json";
+inline constexpr const char* kJudgeFolder = "judge";
+
 struct ExportOptions {
   std::string to;  ///< Empty: `base`/export.
   /// Options of tuning that suit the base (mos/tune/plan.h), put beside it under the name that

@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
+#include "mos/checkpoint/part.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/compute.h"
@@ -22,6 +23,7 @@
 
 namespace mos::pretrain {
 
+using checkpoint::Part;
 using torch::Tensor;
 
 namespace {
@@ -35,7 +37,11 @@ io::StateDict averaged_part(const std::filesystem::path& folder, const std::stri
   return part;
 }
 
-Json text_config_json(const std::filesystem::path& base) {
+Json text_config_json(const std::filesystem::path& base, const UNetOptions& options) {
+  if (!options.start_from.empty()) {
+    const std::filesystem::path from = options.start_from;
+    return read_json_file(from / checkpoint::row_of(Part::kTextEncoder).folder / "config.json");
+  }
   if (!std::filesystem::exists(base / "towers" / "model.safetensors")) {
     throw Error(ErrorKind::kIo,
                 fmt::format("{} holds no finished towers, whose text half the U-Net "
@@ -101,12 +107,24 @@ void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& 
   io::load_into(*encoder, text_half, {.origin = path.string()});
 }
 
+/// Part `part` of another base. Throws kMismatch where it has other shapes.
+void start_from(torch::nn::Module& network, Part part, const std::filesystem::path& other) {
+  const auto& row = checkpoint::row_of(part);
+  const auto path = other / row.folder / fmt::format("{}.safetensors", row.weights);
+  io::load_into(network, io::load_safetensors(path), {.origin = path.string()});
+}
+
 /// The values that training starts from.
 void begin(GuidedUNet& networks, const UNetOptions& options, const std::filesystem::path& base) {
   auto generator = seeded_generator(static_cast<std::uint64_t>(options.train.seed));
   initialise_network(*networks.unet, generator, /*zero_output=*/true);
   if (!networks.alignment.is_empty()) initialise_network(*networks.alignment, generator);
-  start_from_towers(networks.tower.encoder, base);
+  if (options.start_from.empty()) {
+    start_from_towers(networks.tower.encoder, base);
+    return;
+  }
+  start_from(*networks.unet, Part::kUNet, options.start_from);
+  start_from(*networks.tower.encoder, Part::kTextEncoder, options.start_from);
 }
 
 }  // namespace
@@ -179,7 +197,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   const Stopwatch begun;
   const Dataset data(base);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
-  const auto text_config = text_config_json(base);
+  const auto text_config = text_config_json(base, options);
   const auto device = device_named(options.device);
   const LatentStore latents({base, data, device}, progress, cancel);
   const auto folder = base / "unet";

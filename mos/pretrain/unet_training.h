@@ -35,6 +35,7 @@ struct UNetOptions {
   double align = 0.0;  ///< Weight of the alignment with the image tower (alignment.h); 0: none.
   std::string prediction = "v_prediction";
   std::string optimizer = "adamw";
+  std::string start_from;  ///< A base whose weights it starts from; empty: random and the towers'.
   std::string device = "cpu";
 };
 
@@ -60,6 +61,10 @@ void describe(Visitor& visit, UNetOptions& options) {
         one_of({"epsilon", "v_prediction"}));
   visit("optimizer", options.optimizer, "adamw, or muon for the U-Net's matrices and kernels",
         one_of({"adamw", "muon"}));
+  visit("start_from", options.start_from,
+        "a base in diffusers' layout whose U-Net and text encoder are trained on (empty: from "
+        "nothing)",
+        a_path());
   visit("device", options.device, "cpu, cuda or cuda:1");
 }
 
@@ -78,7 +83,8 @@ nn::Conditioning encode_captions(const diffusion::TextTower& tower,
 /// Trains the U-Net and the text encoder that it reads as one network, on pictures of all canvases,
 /// in `base`/unet; resumes from its checkpoint. The text encoder starts as the text half of the
 /// finished towers: CLIP's way of learning soon says what is in a picture, but hardly on which
-/// side, and the denoising error teaches sides, but is slow to tell a lion from a panda.
+/// side, and the denoising error teaches sides, but is slow to tell a lion from a panda. With
+/// options.start_from both networks start as those of that base.
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel);
 
