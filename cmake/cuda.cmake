@@ -24,8 +24,7 @@ function(mos_cuda_kernels target folder)
   file(GLOB kernels CONFIGURE_DEPENDS ${folder}/*.cu)
   add_library(${target}_cuda STATIC ${kernels})
   target_include_directories(${target}_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-  # C++20 by hand: CMake 3.25 does not know that nvcc 13 has it, and would ask for it for C++.
-  target_compile_options(${target}_cuda PRIVATE -std=c++20)
+  # Said here because CMake takes C++'s for it otherwise, which 3.25 does not know of nvcc 13.
   set_target_properties(${target}_cuda PROPERTIES CUDA_STANDARD 17
                         CUDA_ARCHITECTURES "${MOS_CUDA_ARCHITECTURES}")
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)

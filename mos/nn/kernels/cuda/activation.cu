@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include "mos/nn/kernels/cuda/device.cuh"
 
 namespace mos::nn::kernels::cuda {
@@ -27,7 +29,8 @@ __device__ std::int64_t vector_number() {
 }
 
 template <class T, Pointwise f>
-__global__ void __launch_bounds__(kThreads) forward_kernel(const T* x, T* y, std::int64_t count) {
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(const T* __restrict__ x, T* __restrict__ y, std::int64_t count) {
   const std::int64_t at = vector_number() * kVector;
   if (at + kVector <= count) {
     const auto values = load<kVector>(x + at);
@@ -44,7 +47,8 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const T* x, T* y, std
 
 template <class T, Pointwise f>
 __global__ void __launch_bounds__(kThreads)
-    backward_kernel(const T* x, const T* dy, T* dx, std::int64_t count) {
+    backward_kernel(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx,
+                    std::int64_t count) {
   const std::int64_t at = vector_number() * kVector;
   if (at + kVector <= count) {
     const auto values = load<kVector>(x + at);
@@ -78,7 +82,7 @@ struct Gate {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    geglu_kernel(const T* x, T* y, std::int64_t rows, int width) {
+    geglu_kernel(const T* __restrict__ x, T* __restrict__ y, std::int64_t rows, int width) {
   const Gate gate(rows, width);
   if (!gate.inside) return;
   const auto values = load<kVector>(x + gate.value);
@@ -93,7 +97,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    geglu_backward_kernel(const T* x, const T* dy, T* dx, std::int64_t rows, int width) {
+    geglu_backward_kernel(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx,
+                          std::int64_t rows, int width) {
   const Gate gate(rows, width);
   if (!gate.inside) return;
   const auto values = load<kVector>(x + gate.value);
@@ -116,11 +121,11 @@ template <class Make>
 void with_function(Pointwise f, const Make& make) {
   switch (f) {
     case Pointwise::kSilu:
-      return make.template operator()<Pointwise::kSilu>();
+      return make(std::integral_constant<Pointwise, Pointwise::kSilu>());
     case Pointwise::kQuickGelu:
-      return make.template operator()<Pointwise::kQuickGelu>();
+      return make(std::integral_constant<Pointwise, Pointwise::kQuickGelu>());
     case Pointwise::kGelu:
-      return make.template operator()<Pointwise::kGelu>();
+      return make(std::integral_constant<Pointwise, Pointwise::kGelu>());
   }
 }
 
@@ -130,7 +135,8 @@ void activate(Pointwise f, Type type, const void* x, void* y, std::int64_t count
   const Grid grid = grid_for((count + kVector - 1) / kVector);
   with_elements(type, [&](auto element) {
     using T = decltype(element);
-    with_function(f, [&]<Pointwise which>() {
+    with_function(f, [&](auto constant) {
+      constexpr Pointwise which = decltype(constant)::value;
       launch(forward_kernel<T, which>, grid, stream, static_cast<const T*>(x), static_cast<T*>(y),
              count);
     });
@@ -142,7 +148,8 @@ void activate_backward(Pointwise f, Type type, const void* x, const void* dy, vo
   const Grid grid = grid_for((count + kVector - 1) / kVector);
   with_elements(type, [&](auto element) {
     using T = decltype(element);
-    with_function(f, [&]<Pointwise which>() {
+    with_function(f, [&](auto constant) {
+      constexpr Pointwise which = decltype(constant)::value;
       launch(backward_kernel<T, which>, grid, stream, static_cast<const T*>(x),
              static_cast<const T*>(dy), static_cast<T*>(dx), count);
     });

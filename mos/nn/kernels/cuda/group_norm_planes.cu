@@ -51,7 +51,8 @@ struct Block {
 
 template <class T, int V>
 __global__ void __launch_bounds__(kMaxThreads)
-    forward_kernel(GroupNorm norm, const T* all, T* result, float* statistics) {
+    forward_kernel(GroupNorm norm, const T* __restrict__ all, T* __restrict__ result,
+                   float* statistics) {
   const Block block(norm);
   const T* x = all + block.start;
   const float center = to_float(x[0]);
@@ -93,8 +94,8 @@ __global__ void __launch_bounds__(kMaxThreads)
 /// A warp takes a channel at a time. Shared memory: block_sum's.
 template <class T, int V>
 __global__ void __launch_bounds__(kMaxThreads)
-    backward_kernel(GroupNorm norm, const T* x, const T* dy, const float* statistics, T* dx,
-                    float* sums) {
+    backward_kernel(GroupNorm norm, const T* __restrict__ x, const T* __restrict__ dy,
+                    const float* statistics, T* __restrict__ dx, float* sums) {
   const Block block(norm);
   const int lane = threadIdx.x % kWarp, warps = blockDim.x / kWarp;
   const float mean = statistics[blockIdx.x], rstd = statistics[gridDim.x + blockIdx.x];

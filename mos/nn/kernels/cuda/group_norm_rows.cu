@@ -65,6 +65,25 @@ struct Block {
   }
 };
 
+/// The groups of the channels of a thread, with one division for all.
+template <int V>
+struct Groups {
+  int of[V];
+
+  __device__ explicit Groups(const Block& block) {
+    int group = static_cast<int>(threadIdx.x) * V / block.width;
+    int rest = static_cast<int>(threadIdx.x) * V - group * block.width;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      of[i] = group;
+      if (++rest == block.width) {
+        rest = 0;
+        ++group;
+      }
+    }
+  }
+};
+
 /// totals [2,channels]: the sums of the block's threads.
 template <int V>
 __device__ void add_block(const GroupNorm& norm, const Block& block, const float (&a)[V],
@@ -96,7 +115,7 @@ __device__ void copy_totals(const GroupNorm& norm, const float* from, float* to)
 /// One value near each group's mean, from the first position of the sample: squared deviations
 /// from it lose nothing to cancellation.
 template <class T>
-__device__ void find_centers(const GroupNorm& norm, const Block& block, const T* x) {
+__device__ void find_centers(const GroupNorm& norm, const Block& block, const T* __restrict__ x) {
   const int count = min(block.width, kVector);
   for (int g = thread_number(); g < norm.groups; g += thread_count()) {
     float sum = 0;
@@ -143,10 +162,11 @@ struct Affine {
 };
 
 template <class T, int V>
-__device__ void add_moments(const GroupNorm& norm, const Block& block, const T* x) {
+__device__ void add_moments(const GroupNorm& norm, const Block& block, const T* __restrict__ x) {
+  const Groups<V> group(block);
   float center[V], sum[V] = {}, square[V] = {};
 #pragma unroll
-  for (int i = 0; i < V; ++i) center[i] = block.one[(threadIdx.x * V + i) / block.width];
+  for (int i = 0; i < V; ++i) center[i] = block.one[group.of[i]];
   const T* from = x + block.start + threadIdx.x * V;
 #pragma unroll 4
   for (int row = block.first + threadIdx.y; row < block.last; row += blockDim.y) {
@@ -162,12 +182,13 @@ __device__ void add_moments(const GroupNorm& norm, const Block& block, const T* 
 }
 
 template <class T, int V>
-__device__ void map_rows(const GroupNorm& norm, const Block& block, const T* x, T* y) {
+__device__ void map_rows(const GroupNorm& norm, const Block& block, const T* __restrict__ x,
+                         T* __restrict__ y) {
+  const Groups<V> group(block);
   Affine<V> affine;
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const int group = (threadIdx.x * V + i) / block.width;
-    affine.set(norm, i, block.one[group], block.two[group]);
+    affine.set(norm, i, block.one[group.of[i]], block.two[group.of[i]]);
   }
   const std::int64_t at = block.start + threadIdx.x * V;
 #pragma unroll 4
@@ -187,7 +208,8 @@ __device__ void map_rows(const GroupNorm& norm, const Block& block, const T* x, 
 /// `sums` [batch,slices,2,channels] are written by kSums, [batch,2,channels] read by kMap.
 template <class T, int V, Phase phase>
 __global__ void __launch_bounds__(kMaxThreads)
-    forward_kernel(GroupNorm norm, const T* x, T* y, float* statistics, float* sums) {
+    forward_kernel(GroupNorm norm, const T* __restrict__ x, T* __restrict__ y, float* statistics,
+                   float* sums) {
   const Block block(norm);
   find_centers(norm, block, x);
   if constexpr (phase == Phase::kMap) {
@@ -210,9 +232,10 @@ struct Saved {
   float rstd[V];
 
   __device__ Saved(const GroupNorm& norm, const Block& block, const float* statistics) {
+    const Groups<V> group(block);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const int at = block.sample * norm.groups + (threadIdx.x * V + i) / block.width;
+      const int at = block.sample * norm.groups + group.of[i];
       rstd[i] = statistics[norm.batch * norm.groups + at];
       affine.set(norm, i, statistics[at], rstd[i]);
     }
@@ -227,7 +250,7 @@ __device__ float before_activation(const GroupNorm& norm, float scale, float dif
 
 template <class T, int V>
 __device__ void add_gradients(const GroupNorm& norm, const Block& block, const Saved<V>& saved,
-                              const T* x, const T* dy) {
+                              const T* __restrict__ x, const T* __restrict__ dy) {
   const Affine<V>& affine = saved.affine;
   float sum[V] = {}, product[V] = {};
   const std::int64_t at = block.start + threadIdx.x * V;
@@ -269,14 +292,15 @@ __device__ void find_means(const GroupNorm& norm, const Block& block) {
 /// dx = rstd (g dz - mean(g dz) - xhat mean(g dz xhat)).
 template <class T, int V>
 __device__ void map_gradients(const GroupNorm& norm, const Block& block, const Saved<V>& saved,
-                              const T* x, const T* dy, T* dx) {
+                              const T* __restrict__ x, const T* __restrict__ dy,
+                              T* __restrict__ dx) {
   const Affine<V>& affine = saved.affine;
+  const Groups<V> group(block);
   float offset[V], slope[V];
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const int group = (threadIdx.x * V + i) / block.width;
-    offset[i] = -saved.rstd[i] * block.one[group];
-    slope[i] = -saved.rstd[i] * saved.rstd[i] * block.two[group];
+    offset[i] = -saved.rstd[i] * block.one[group.of[i]];
+    slope[i] = -saved.rstd[i] * saved.rstd[i] * block.two[group.of[i]];
   }
   const std::int64_t at = block.start + threadIdx.x * V;
 #pragma unroll 2
@@ -299,8 +323,8 @@ __device__ void map_gradients(const GroupNorm& norm, const Block& block, const S
 /// `sums` as in forward_kernel; kWhole writes them, too, with one slice.
 template <class T, int V, Phase phase>
 __global__ void __launch_bounds__(kMaxThreads)
-    backward_kernel(GroupNorm norm, const T* x, const T* dy, const float* statistics, T* dx,
-                    float* sums) {
+    backward_kernel(GroupNorm norm, const T* __restrict__ x, const T* __restrict__ dy,
+                    const float* statistics, T* __restrict__ dx, float* sums) {
   const Block block(norm);
   const Saved<V> saved(norm, block, statistics);
   if constexpr (phase == Phase::kMap) {

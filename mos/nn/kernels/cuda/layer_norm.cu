@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "mos/nn/kernels/cuda/device.cuh"
 
@@ -75,7 +76,8 @@ __device__ void read_row(const T* x, std::int64_t row, const LayerNorm& norm, co
 
 template <class T, int K>
 __global__ void __launch_bounds__(threads_for(K))
-    forward_kernel(LayerNorm norm, int lanes, const T* x, T* y, float* statistics) {
+    forward_kernel(LayerNorm norm, int lanes, const T* __restrict__ x, T* __restrict__ y,
+                   float* statistics) {
   const Lane<K> lane(lanes);
   float weight[K][kVector], bias[K][kVector];
   read_parameter(norm.weight, lane, norm.width, weight);
@@ -143,8 +145,8 @@ __device__ void write_sums(const Lane<K>& lane, int width, const float (&sums)[K
 /// dx = rstd (g dy - mean(g dy) - xhat mean(g dy xhat)), g = weight.
 template <class T, int K, bool weights_train>
 __global__ void __launch_bounds__(threads_for(K))
-    backward_kernel(LayerNorm norm, int lanes, const T* x, const T* dy, const float* statistics,
-                    T* dx, float* sums) {
+    backward_kernel(LayerNorm norm, int lanes, const T* __restrict__ x, const T* __restrict__ dy,
+                    const float* statistics, T* __restrict__ dx, float* sums) {
   const Lane<K> lane(lanes);
   float weight[K][kVector], bias_sum[K][kVector] = {}, weight_sum[K][kVector] = {};
   read_parameter(norm.weight, lane, norm.width, weight);
@@ -193,20 +195,20 @@ __global__ void __launch_bounds__(threads_for(K))
   }
 }
 
-/// Calls make.operator()<K>() for the vectors of a lane.
+/// Calls make(std::integral_constant) of the vectors of a lane.
 template <class Make>
 void with_vectors(int vectors, const Make& make) {
   switch (vectors) {
     case 1:
-      return make.template operator()<1>();
+      return make(std::integral_constant<int, 1>());
     case 2:
-      return make.template operator()<2>();
+      return make(std::integral_constant<int, 2>());
     case 3:
-      return make.template operator()<3>();
+      return make(std::integral_constant<int, 3>());
     case 4:
-      return make.template operator()<4>();
+      return make(std::integral_constant<int, 4>());
     default:
-      return make.template operator()<kMaxVectors>();
+      return make(std::integral_constant<int, kMaxVectors>());
   }
 }
 
@@ -222,7 +224,8 @@ void layer_norm(const LayerNorm& norm, const void* x, void* y, float* statistics
   const Spread spread = spread_of(norm.width);
   with_elements(norm.type, [&](auto element) {
     using T = decltype(element);
-    with_vectors(spread.vectors, [&]<int K>() {
+    with_vectors(spread.vectors, [&](auto constant) {
+      constexpr int K = decltype(constant)::value;
       const Grid grid{dim3(blocks_of(norm, kForwardBlocks)), dim3(threads_for(K))};
       launch(forward_kernel<T, K>, grid, stream, norm, spread.lanes, static_cast<const T*>(x),
              static_cast<T*>(y), statistics);
@@ -235,7 +238,8 @@ void layer_norm_backward(const LayerNorm& norm, const void* x, const void* dy,
   const Spread spread = spread_of(norm.width);
   with_elements(norm.type, [&](auto element) {
     using T = decltype(element);
-    with_vectors(spread.vectors, [&]<int K>() {
+    with_vectors(spread.vectors, [&](auto constant) {
+      constexpr int K = decltype(constant)::value;
       const std::size_t slots = threads_for(K) / spread.lanes;
       const Grid grid{dim3(blocks_of(norm, kBackwardBlocks)), dim3(threads_for(K)),
                       sums == nullptr ? 0 : slots * norm.width * sizeof(float)};
