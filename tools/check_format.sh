@@ -16,13 +16,13 @@ sources() {
   done
 }
 
-mapfile -t cpp < <(sources '*.h' '*.cpp')
+mapfile -t cpp < <(sources '*.h' '*.cpp' '*.cu' '*.cuh')
 if [ "${1:-}" = --fix ]; then
   clang-format -i "${cpp[@]}"
   exit
 fi
 mapfile -t scripts < <(sources '*.sh' run .ci/run)
-mapfile -t texts < <(sources '*.h' '*.cpp' '*.sh' '*.md' '*.mjs' '*.cmake' '*CMakeLists.txt' run)
+mapfile -t texts < <(sources '*.h' '*.cpp' '*.cu' '*.cuh' '*.sh' '*.md' '*.mjs' '*.cmake' '*CMakeLists.txt' run)
 
 status=0
 complain() {
@@ -32,7 +32,7 @@ complain() {
 clang-format --dry-run --Werror "${cpp[@]}" || complain "clang-format: tools/check_format.sh --fix"
 shellcheck "${scripts[@]}" || complain "shellcheck has found something"
 grep -nE '[[:space:]]+$|^ *'$'\t' "${texts[@]}" && complain "tabs or space at the end of a line"
-grep -L '^#pragma once$' "${cpp[@]}" | grep -E '^(mos|apps|tests|bench)/.*\.h$' &&
+grep -L '^#pragma once$' "${cpp[@]}" | grep -E '^(mos|apps|tests|bench)/.*\.(h|cuh)$' &&
   complain "headers without #pragma once"
 [ "$status" -ne 0 ] || say "the form of ${#cpp[@]} C++ sources and ${#scripts[@]} scripts is right"
 exit "$status"

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <fmt/core.h>
+#include <torch/types.h>
 
 #include <cstdint>
 

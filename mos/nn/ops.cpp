@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "mos/nn/kernels/cpu_features.h"
+#include "mos/nn/kernels/cuda/fused.h"
 #include "mos/nn/kernels/fused.h"
 #include "mos/nn/kernels/fused_attention.h"
 #include "mos/nn/kernels/portable.h"
@@ -25,8 +26,10 @@ bool has_gradient(const torch::Tensor& x) {
 }
 
 // Where the fused kernels were not built they are not declared, either: hence `if constexpr`.
+namespace cuda = kernels::cuda;
 namespace fused = kernels::fused;
 namespace portable = kernels::portable;
+using cuda::kCudaKernelsBuilt;
 using kernels::kFusedKernelsBuilt;
 
 }  // namespace
@@ -38,6 +41,10 @@ torch::Tensor group_norm(const torch::Tensor& x, int64_t groups, const torch::Te
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::group_norm(x, groups, weight, bias, eps, activation);
   }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::group_norm_applies(x, groups, weight, bias))
+      return cuda::group_norm(x, groups, weight, bias, eps, activation);
+  }
   return portable::group_norm(x, groups, weight, bias, eps, activation);
 }
 
@@ -45,6 +52,9 @@ torch::Tensor layer_norm(const torch::Tensor& x, const torch::Tensor& weight,
                          const torch::Tensor& bias, double eps) {
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::layer_norm(x, weight, bias, eps);
+  }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::layer_norm_applies(x, weight, bias)) return cuda::layer_norm(x, weight, bias, eps);
   }
   return portable::layer_norm(x, weight, bias, eps);
 }
@@ -54,12 +64,18 @@ torch::Tensor geglu(const torch::Tensor& x) {
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::geglu(x);
   }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::geglu_applies(x)) return cuda::geglu(x);
+  }
   return portable::geglu(x);
 }
 
 torch::Tensor silu(const torch::Tensor& x) {
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::silu(x);
+  }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::pointwise_applies(x)) return cuda::silu(x);
   }
   return portable::silu(x);
 }
@@ -68,12 +84,18 @@ torch::Tensor quick_gelu(const torch::Tensor& x) {
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::quick_gelu(x);
   }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::pointwise_applies(x)) return cuda::quick_gelu(x);
+  }
   return portable::quick_gelu(x);
 }
 
 torch::Tensor gelu(const torch::Tensor& x) {
   if constexpr (kFusedKernelsBuilt) {
     if (fused::applies(x)) return fused::gelu(x);
+  }
+  if constexpr (kCudaKernelsBuilt) {
+    if (cuda::pointwise_applies(x)) return cuda::gelu(x);
   }
   return portable::gelu(x);
 }
