@@ -89,7 +89,8 @@ TEST_P(Bfloat16Convolution, GradientsGoToThoseThatLearnAndAreTheSame) {
     const auto some = gradients(learns);
     for (std::size_t i = 0; i < some.size(); ++i) {
       ASSERT_EQ(some[i].defined(), learns[i]) << who << " " << i;
-      if (learns[i]) EXPECT_LT(relative_error(some[i], all[i]), 1e-3) << who << " " << i;
+      if (!learns[i]) continue;
+      EXPECT_LT(relative_error(some[i], all[i]), 1e-3) << who << " " << i;
     }
   }
 }
@@ -124,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
                     NamedConvolution{"OnePoint", 24, 8, 1, 1, 0, at::MemoryFormat::ChannelsLast},
                     NamedConvolution{"OddChannels", 3, 5, 3, 1, 1, at::MemoryFormat::ChannelsLast},
                     NamedConvolution{"Patches", 3, 32, 4, 4, 0, at::MemoryFormat::Contiguous}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& tested) { return tested.param.name; });
 
 /// Memory that `work` takes beside what there was, in bytes of `unit`.
 double peak_in(const Tensor& unit, const std::function<Tensor()>& work) {
