@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "mos/base/big_blocks.h"
 #include "mos/base/counts.h"
 #include "mos/base/error.h"
 #include "mos/base/random.h"
@@ -277,6 +278,7 @@ std::vector<std::int64_t> latent_shape(const Model& model, std::int64_t height,
 
 torch::Tensor decode_latents(const nn::AutoencoderKL& vae, const torch::Tensor& latents) {
   torch::NoGradGuard no_grad;
+  const BigBlocksGoBack big_blocks_go_back;
   auto decoder = vae;
   const auto scaled = (latents / decoder->config().scaling_factor).to(arithmetic_of(*decoder));
   std::vector<torch::Tensor> pictures;

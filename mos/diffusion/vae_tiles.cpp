@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "mos/base/big_blocks.h"
 #include "mos/base/error.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/painted.h"
@@ -104,6 +105,7 @@ void check_tile(const nn::AutoencoderKL& vae, std::int64_t tile, std::int64_t he
 Tensor decode_latents_tiled(const nn::AutoencoderKL& vae, const Tensor& latents,
                             std::int64_t tile) {
   const torch::NoGradGuard no_grad;
+  const BigBlocksGoBack big_blocks_go_back;
   auto decoder = vae;
   const auto factor = decoder->config().downscale();
   check_tile(vae, tile);

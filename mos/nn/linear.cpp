@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/nn/convolution.h"
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/nn/kernels/fused_convolution.h"
 #include "mos/nn/kernels/fused_linear.h"
@@ -149,12 +150,13 @@ Tensor Conv2dImpl::forward_fused(const Tensor& x, const Summands& summands) cons
 }
 
 Tensor Conv2dImpl::convolve(const Tensor& x) const {
-  auto y = torch::conv2d(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
-                         stride_, padding_);
+  const auto y = convolution(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias,
+                             stride_, padding_);
   if (!has_lora()) return y;
   if (!reads_patches()) return y + lora_path(patches(x)).permute({0, 3, 1, 2});
-  const auto narrow = torch::conv2d(x, cast_like(lora_down()->weight, x), {}, stride_, padding_);
-  return y + torch::conv2d(narrow, cast_like(lora_up()->weight, x)) * lora_scale;
+  const auto narrow = convolution(x, cast_like(lora_down()->weight, x), {}, stride_, padding_);
+  const auto update = convolution(narrow, cast_like(lora_up()->weight, x), {}, 1, 0);
+  return y + update * lora_scale;
 }
 
 Tensor Conv2dImpl::forward(const Tensor& x, const Summands& summands) {

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 #include "mos/base/describe.h"
 #include "mos/base/device.h"
@@ -76,19 +77,14 @@ class Examiner {
         judge_(load_towers(base, TowerRole::kJudge), tokenizer_, data_.world()) {}
 
   std::vector<AcceptanceRow> rows() {
-    std::vector<AcceptanceRow> rows = {
-        {"VAE: PSNR on held-out pictures (dB)",
-         held_out_psnr(model_.vae, data_, data_.size(Split::kHeldOut)), 31.0}};
-    about_the_judge(rows);
-    about_captions(rows);
-    about_fidelity(rows);
-    about_singles(rows);
-    about_several(rows);
-    if (!options_.model.empty()) return rows;  // adapters belong to the checkpoints
-    for (const auto kind : trained_adapters(base_)) rows.push_back(measure_adapter(kind));
+    std::vector<AcceptanceRow> rows;
+    for (const auto& part : kParts) {
+      if (wanted(part.name)) (this->*part.measure)(rows);
+    }
     return rows;
   }
 
+  bool has_painted() const { return !cells_.empty(); }
   Tensor sheet() const { return io::make_grid(cells_, kSheetColumns, 2); }
 
  private:
@@ -100,6 +96,16 @@ class Examiner {
                .total = all,
                .loss = std::nan(""),
                .seconds = 0.0});
+  }
+
+  bool wanted(const std::string& part) const {
+    return options_.parts.empty() ||
+           std::find(options_.parts.begin(), options_.parts.end(), part) != options_.parts.end();
+  }
+
+  void about_the_vae(std::vector<AcceptanceRow>& rows) {
+    rows.push_back({"VAE: PSNR on held-out pictures (dB)",
+                    held_out_psnr(model_.vae, data_, data_.size(Split::kHeldOut)), 31.0});
   }
 
   void about_the_judge(std::vector<AcceptanceRow>& rows) {
@@ -289,6 +295,11 @@ class Examiner {
     }
   }
 
+  void about_adapters(std::vector<AcceptanceRow>& rows) {
+    if (!options_.model.empty()) return;  // adapters belong to the checkpoints
+    for (const auto kind : trained_adapters(base_)) rows.push_back(measure_adapter(kind));
+  }
+
   /// What is asked of an adapter: a third of what lies between no adapter and the judge's best. The
   /// captions alone place most subjects, and the measure counts every blurred edge.
   AcceptanceRow measure_adapter(ConditionKind kind) {
@@ -303,6 +314,12 @@ class Examiner {
             effect.with, effect.without + (effect.drawn - effect.without) / 3.0};
   }
 
+  struct Part {
+    const char* name;
+    void (Examiner::*measure)(std::vector<AcceptanceRow>&);
+  };
+  static const std::array<Part, 7> kParts;
+
   std::filesystem::path base_;
   AcceptanceOptions options_;
   const ProgressCallback& progress_;
@@ -313,9 +330,46 @@ class Examiner {
   Judge judge_;
   world::Rng rng_{1};
   std::vector<Tensor> cells_;
+
+ public:
+  static std::vector<std::string> part_names() {
+    std::vector<std::string> names;
+    for (const auto& part : kParts) names.emplace_back(part.name);
+    return names;
+  }
 };
 
+constexpr std::array<Examiner::Part, 7> Examiner::kParts = {
+    Part{"vae", &Examiner::about_the_vae},          Part{"judge", &Examiner::about_the_judge},
+    Part{"captions", &Examiner::about_captions},    Part{"fidelity", &Examiner::about_fidelity},
+    Part{"singles", &Examiner::about_singles},      Part{"several", &Examiner::about_several},
+    Part{"adapters", &Examiner::about_adapters},
+};
+
+/// What a figure is of, without what its name says of this measurement.
+std::string subject_of(const std::string& name) { return name.substr(0, name.find(" (")); }
+
+/// The figures of an earlier report of the same checkpoint that were not measured this time.
+Json former_figures(const std::filesystem::path& path, const Json& report) {
+  Json kept = Json::array();
+  if (!std::filesystem::exists(path)) return kept;
+  const auto former = read_json_file(path);
+  if (former.value("unet_steps", Json()) != report.value("unet_steps", Json())) return kept;
+  for (const auto& figure : former.at("figures")) {
+    const auto subject = subject_of(figure.at("name"));
+    const auto again = [&](const Json& now) { return subject_of(now.at("name")) == subject; };
+    const auto& figures = report.at("figures");
+    if (std::none_of(figures.begin(), figures.end(), again)) kept.push_back(figure);
+  }
+  return kept;
+}
+
 }  // namespace
+
+const std::vector<std::string>& acceptance_parts() {
+  static const std::vector<std::string> names = Examiner::part_names();
+  return names;
+}
 
 std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
@@ -323,7 +377,9 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
   const torch::NoGradGuard no_grad;
   Examiner examiner(base, options, progress, cancel);
   auto rows = examiner.rows();
-  io::write_png(base / (name_of_report(options) + ".png"), examiner.sheet());
+  if (examiner.has_painted()) {
+    io::write_png(base / (name_of_report(options) + ".png"), examiner.sheet());
+  }
   return rows;
 }
 
@@ -335,7 +391,8 @@ void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions
                        {"value", row.value},
                        {"least", row.least},
                        {"most", row.most},
-                       {"passed", row.passed()}});
+                       {"passed", row.passed()},
+                       {"device", options.device}});
   }
   auto used = options;
   // A path of the machine that measured says nothing elsewhere.
@@ -343,7 +400,13 @@ void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions
   used.concepts = std::filesystem::path(options.concepts).filename().string();
   Json report = {{"options", write_options(used)}, {"figures", figures}};
   if (options.model.empty()) report["unet_steps"] = checkpoint_step(base / "unet");
-  write_json(base / (name_of_report(options) + ".json"), report);
+  const auto path = base / (name_of_report(options) + ".json");
+  if (!options.parts.empty()) {
+    auto all = former_figures(path, report);
+    all.insert(all.end(), figures.begin(), figures.end());
+    report["figures"] = all;
+  }
+  write_json(path, report);
 }
 
 namespace {

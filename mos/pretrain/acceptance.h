@@ -11,6 +11,9 @@
 /// Is the base model good enough for concepts to be tuned on it?
 namespace mos::pretrain {
 
+/// The names of what can be measured alone.
+const std::vector<std::string>& acceptance_parts();
+
 struct AcceptanceOptions {
   std::int64_t swap_pictures = 128;     ///< Held-out pictures for each caption-swap test.
   std::int64_t judged = 1000;           ///< Held-out pictures for each figure of the judge itself.
@@ -22,6 +25,8 @@ struct AcceptanceOptions {
   double guidance = 2.5;
   std::int64_t seed = 1;
   std::string device = "cpu";
+  /// What is measured, of acceptance_parts(); empty: everything.
+  std::vector<std::string> parts;
   std::string model;  ///< A base in diffusers' layout that is measured in place of the checkpoints.
   std::string concepts;  ///< Folder of concepts to tune on `base`/export, or model; empty: none.
 };
@@ -44,6 +49,9 @@ void describe(Visitor& visit, AcceptanceOptions& options) {
   visit("guidance", options.guidance, "guidance scale", between(0, 100));
   visit("seed", options.seed, "start of the random numbers", count_of(0, kLargestSeed));
   visit("device", options.device, "cpu, cuda or cuda:1");
+  visit("parts", options.parts,
+        "what is measured: vae, judge, captions, fidelity, singles, several, adapters (empty: all)",
+        one_of(acceptance_parts()));
   visit("model", options.model,
         "a finished base, a diffusers directory: measured in place of the checkpoints of --out",
         a_path());
@@ -76,8 +84,9 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);
 
-/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record;
-/// those of options.model in acceptance_of_model.json.
+/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record, each
+/// with the device that computed it; those of options.model in acceptance_of_model.json. Where parts
+/// alone were measured, the others' figures stay, if they are of the same checkpoint.
 void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
                       const std::vector<AcceptanceRow>& rows);
 

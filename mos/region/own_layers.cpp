@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "mos/nn/convolution.h"
 #include "mos/nn/ops.h"
 #include "mos/region/region_shares.h"
 
@@ -61,10 +62,10 @@ Tensor change_patch(const nn::Conv2dImpl& layer, const std::vector<Term>& terms,
   Tensor sum;
   for (const auto& [down, up, bias] : terms) {
     const auto first = down.defined() ? down : up;
-    auto change =
-        torch::conv2d(x, like(first, x), down.defined() ? Tensor() : like(bias, x), layer.stride());
+    auto change = nn::convolution(x, like(first, x), down.defined() ? Tensor() : like(bias, x),
+                                  layer.stride(), /*padding=*/0);
     if (down.defined()) {
-      change = torch::conv2d(change, like(up, x).unsqueeze(2).unsqueeze(3), like(bias, x));
+      change = nn::convolution(change, like(up, x).unsqueeze(2).unsqueeze(3), like(bias, x), 1, 0);
     }
     sum = sum.defined() ? sum + change : change;
   }

@@ -22,8 +22,11 @@ bool detect_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512bf16");
 }
+
+bool detect_bfloat16() { return __builtin_cpu_supports("avx512bf16"); }
 #else
 bool detect_avx512() { return false; }
+bool detect_bfloat16() { return false; }
 #endif
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -44,6 +47,11 @@ bool detect_amx() { return false; }
 bool avx512_available() {
   static const bool available = !portable_kernels_requested() && detect_avx512();
   return available;
+}
+
+bool bfloat16_native() {
+  static const bool native = !portable_kernels_requested() && detect_bfloat16();
+  return native;
 }
 
 bool amx_available() {

@@ -13,6 +13,11 @@ inline constexpr bool kFusedKernelsBuilt = false;
 /// The environment variable MOS_PORTABLE_KERNELS, set to anything but 0, says no.
 bool avx512_available();
 
+/// Whether this processor multiplies bfloat16 itself: x86's AVX-512 BF16. On others LibTorch's
+/// libraries take it apart number by number, which is slower than float32. The variable above says
+/// no here, too.
+bool bfloat16_native();
+
 /// Whether it also has AMX tiles for bfloat16 and the kernel lets this process use them.
 bool amx_available();
 
