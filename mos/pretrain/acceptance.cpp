@@ -84,6 +84,12 @@ class Examiner {
     return rows;
   }
 
+  static std::vector<std::string> part_names() {
+    std::vector<std::string> names;
+    for (const auto& part : kParts) names.emplace_back(part.name);
+    return names;
+  }
+
   bool has_painted() const { return !cells_.empty(); }
   Tensor sheet() const { return io::make_grid(cells_, kSheetColumns, 2); }
 
@@ -318,7 +324,7 @@ class Examiner {
     const char* name;
     void (Examiner::*measure)(std::vector<AcceptanceRow>&);
   };
-  static const std::array<Part, 7> kParts;
+  static const std::array<Part, 7> kParts;  ///< In the order in which they are told.
 
   std::filesystem::path base_;
   AcceptanceOptions options_;
@@ -330,19 +336,12 @@ class Examiner {
   Judge judge_;
   world::Rng rng_{1};
   std::vector<Tensor> cells_;
-
- public:
-  static std::vector<std::string> part_names() {
-    std::vector<std::string> names;
-    for (const auto& part : kParts) names.emplace_back(part.name);
-    return names;
-  }
 };
 
 constexpr std::array<Examiner::Part, 7> Examiner::kParts = {
-    Part{"vae", &Examiner::about_the_vae},          Part{"judge", &Examiner::about_the_judge},
-    Part{"captions", &Examiner::about_captions},    Part{"fidelity", &Examiner::about_fidelity},
-    Part{"singles", &Examiner::about_singles},      Part{"several", &Examiner::about_several},
+    Part{"vae", &Examiner::about_the_vae},       Part{"judge", &Examiner::about_the_judge},
+    Part{"captions", &Examiner::about_captions}, Part{"fidelity", &Examiner::about_fidelity},
+    Part{"singles", &Examiner::about_singles},   Part{"several", &Examiner::about_several},
     Part{"adapters", &Examiner::about_adapters},
 };
 

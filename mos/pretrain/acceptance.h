@@ -84,9 +84,9 @@ std::vector<AcceptanceRow> accept(const std::filesystem::path& base,
                                   const AcceptanceOptions& options,
                                   const ProgressCallback& progress, const CancelToken* cancel);
 
-/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record, each
-/// with the device that computed it; those of options.model in acceptance_of_model.json. Where parts
-/// alone were measured, the others' figures stay, if they are of the same checkpoint.
+/// Keeps the figures in `base`/acceptance.json, which export_base puts into the training record,
+/// each with the device that computed it; those of options.model in acceptance_of_model.json. Where
+/// parts alone were measured, the others' figures stay, if they are of the same checkpoint.
 void write_acceptance(const std::filesystem::path& base, const AcceptanceOptions& options,
                       const std::vector<AcceptanceRow>& rows);
 
