@@ -64,6 +64,7 @@ class Import : public testing::Test {
   void write_networks() {
     auto text = tiny::text_encoder_config();
     text["vocab_size"] = tokenizer().base_vocab_size();
+    text["max_position_embeddings"] = tokenizer().model_max_length();
     nn::CLIPTextModel encoder(nn::ClipTextConfig::from_json(text));
     const auto channels = read_json_file(exported_ / "vae" / "config.json").at("latent_channels");
     nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(unet_config_json(
