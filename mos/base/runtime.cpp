@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "mos/base/big_blocks.h"
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/memory_limit.h"
@@ -78,8 +79,7 @@ std::string blas_library() {
 }
 
 void set_up_runtime() {
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, -1);
+  keep_freed_memory();
   // One arena for each thread that computes: with a single one, two threads that train side by side
   // spend half of their time on its lock.
   mallopt(M_ARENA_MAX, wanted_threads() + 1);

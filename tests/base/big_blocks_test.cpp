@@ -26,6 +26,7 @@ TEST(BigBlocksGoBack, AsLongAsAnybodyHoldsOne) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer's malloc has no such setting";
 #endif
+  keep_freed_memory();
   std::optional<BigBlocksGoBack> first(std::in_place), second(std::in_place);
   EXPECT_TRUE(big_block_is_apart());
   first.reset();
