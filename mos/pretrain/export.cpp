@@ -14,7 +14,6 @@
 #include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
-#include "mos/pretrain/import.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
@@ -73,7 +72,6 @@ Json training_record(const std::filesystem::path& base) {
     const auto folder = adapter_folder(base, kind);
     record[folder.filename().string()] = stage_record(folder);
   }
-  // Of the base that the training went on from (import_base).
   const auto former = base / kFormerRecordFile;
   if (std::filesystem::exists(former)) record["former"] = read_json_file(former);
   const auto acceptance = base / "acceptance.json";
@@ -82,6 +80,11 @@ Json training_record(const std::filesystem::path& base) {
 }
 
 }  // namespace
+
+std::filesystem::path weights_file(Part part) {
+  const auto& row = checkpoint::row_of(part);
+  return std::filesystem::path(row.folder) / fmt::format("{}.safetensors", row.weights);
+}
 
 std::filesystem::path export_base(const std::filesystem::path& base, const ExportOptions& options) {
   const auto target = options.to.empty() ? base / "export" : std::filesystem::path(options.to);
@@ -97,9 +100,8 @@ std::filesystem::path export_base(const std::filesystem::path& base, const Expor
               read_json_file(base / "judge" / "config.json"));
   tokenizer.save(out / kJudgeFolder);
   const auto write_network = [&](Part part, const torch::nn::Module& network, const char* config) {
-    const auto& row = checkpoint::row_of(part);
-    write_model(out / row.folder, fmt::format("{}.safetensors", row.weights), network,
-                read_json_file(base / config));
+    const auto file = weights_file(part);
+    write_model(out / file.parent_path(), file.filename(), network, read_json_file(base / config));
   };
   write_network(Part::kTextEncoder, *load_text_tower(base, torch::kFloat32).encoder,
                 "unet/text_config.json");

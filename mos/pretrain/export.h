@@ -4,12 +4,18 @@
 #include <string>
 
 #include "mos/base/field_rules.h"
+#include "mos/checkpoint/part.h"
 
 namespace mos::pretrain {
 
 /// In an exported base, beside what diffusers has there.
 inline constexpr const char* kRecordFile = "training_record.json";
 inline constexpr const char* kJudgeFolder = "judge";
+/// Where it keeps the weights of `part`, below its folder.
+std::filesystem::path weights_file(checkpoint::Part part);
+
+/// In the folder of a training: the record of the base that it goes on from (import_base).
+inline constexpr const char* kFormerRecordFile = "former_record.json";
 
 struct ExportOptions {
   std::string to;  ///< Empty: `base`/export.

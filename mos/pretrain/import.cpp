@@ -4,7 +4,6 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/checkpoint/part.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/stage.h"
@@ -13,21 +12,20 @@
 namespace mos::pretrain {
 
 namespace fs = std::filesystem;
-using checkpoint::Part;
 
 namespace {
 
-/// A network and its configuration, as the stage in folder `stage` leaves them.
-void import_network(const fs::path& from, const std::string& weights, const fs::path& stage) {
+/// A network and the configuration beside it, as the stage in folder `stage` leaves them.
+void import_network(const fs::path& weights, const fs::path& stage) {
   const auto target = stage / "model.safetensors";
   if (fs::exists(target)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("{} has been trained here; choose another --out", stage.string()));
   }
   make_folders(stage);
-  write_json(stage / "config.json", read_json_file(from / "config.json"));
+  write_json(stage / "config.json", read_json_file(weights.parent_path() / "config.json"));
   // The weights last: they say that the stage is finished.
-  write_text_file(target, read_text_file(from / weights));
+  write_text_file(target, read_text_file(weights));
 }
 
 /// Latents and captions mean the same only in the same words.
@@ -54,9 +52,8 @@ void import_base(const fs::path& base, const ImportOptions& options) {
   const Dataset data(base);
   const fs::path from = options.from;
   check_same_tokens(from, base);
-  const auto& vae = checkpoint::row_of(Part::kVae);
-  import_network(from / vae.folder, fmt::format("{}.safetensors", vae.weights), base / "vae");
-  import_network(from / kJudgeFolder, "model.safetensors", base / folder_of(TowerRole::kJudge));
+  import_network(from / weights_file(checkpoint::Part::kVae), base / "vae");
+  import_network(from / kJudgeFolder / "model.safetensors", base / folder_of(TowerRole::kJudge));
   write_json(base / kFormerRecordFile, read_json_file(from / kRecordFile));
 }
 

@@ -7,9 +7,6 @@
 
 namespace mos::pretrain {
 
-/// In `base`: the record of the base that it goes on from.
-inline constexpr const char* kFormerRecordFile = "former_record.json";
-
 struct ImportOptions {
   std::string from;  ///< What export_base has written.
 };

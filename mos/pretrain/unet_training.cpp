@@ -9,10 +9,10 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/random.h"
-#include "mos/checkpoint/part.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/compute.h"
+#include "mos/pretrain/export.h"
 #include "mos/pretrain/initialise.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/stage.h"
@@ -40,7 +40,8 @@ io::StateDict averaged_part(const std::filesystem::path& folder, const std::stri
 Json text_config_json(const std::filesystem::path& base, const UNetOptions& options) {
   if (!options.start_from.empty()) {
     const std::filesystem::path from = options.start_from;
-    return read_json_file(from / checkpoint::row_of(Part::kTextEncoder).folder / "config.json");
+    const auto folder = weights_file(Part::kTextEncoder).parent_path();
+    return read_json_file(from / folder / "config.json");
   }
   if (!std::filesystem::exists(base / "towers" / "model.safetensors")) {
     throw Error(ErrorKind::kIo,
@@ -109,8 +110,7 @@ void start_from_towers(nn::CLIPTextModel& encoder, const std::filesystem::path& 
 
 /// Part `part` of another base. Throws kMismatch where it has other shapes.
 void start_from(torch::nn::Module& network, Part part, const std::filesystem::path& other) {
-  const auto& row = checkpoint::row_of(part);
-  const auto path = other / row.folder / fmt::format("{}.safetensors", row.weights);
+  const auto path = other / weights_file(part);
   io::load_into(network, io::load_safetensors(path), {.origin = path.string()});
 }
 

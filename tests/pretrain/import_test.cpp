@@ -50,10 +50,7 @@ class Import : public testing::Test {
 
   void import() { import_base(base_.path(), {.from = exported_.string()}); }
 
-  std::filesystem::path weights_of(Part part) const {
-    const auto& row = checkpoint::row_of(part);
-    return exported_ / row.folder / (std::string(row.weights) + ".safetensors");
-  }
+  std::filesystem::path weights_of(Part part) const { return exported_ / weights_file(part); }
 
   world::SyntheticSprites sprites_;
   TempDir base_, folder_;
