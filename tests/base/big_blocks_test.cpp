@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 
+#include "tests/support/sanitizers.h"
+
 namespace mos {
 namespace {
 
@@ -23,9 +25,7 @@ bool big_block_is_apart() {
 }
 
 TEST(BigBlocksGoBack, AsLongAsAnybodyHoldsOne) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's malloc has no such setting";
-#endif
+  if (test::is_sanitized()) GTEST_SKIP() << "a sanitizer's malloc has no such setting";
   keep_freed_memory();
   std::optional<BigBlocksGoBack> first(std::in_place), second(std::in_place);
   EXPECT_TRUE(big_block_is_apart());
