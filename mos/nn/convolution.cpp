@@ -5,7 +5,6 @@
 #include <array>
 
 #include "mos/nn/kernels/bf16.h"
-#include "mos/nn/kernels/cpu_features.h"
 
 namespace mos::nn {
 namespace {
@@ -74,9 +73,7 @@ class Float32Convolution : public torch::autograd::Function<Float32Convolution> 
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t stride,
                    std::int64_t padding) {
-  const bool emulated =
-      x.device().is_cpu() && x.scalar_type() == torch::kBFloat16 && !kernels::bfloat16_native();
-  if (!emulated) return at::conv2d(x, weight, bias, stride, padding);
+  if (!kernels::bfloat16_emulated(x)) return at::conv2d(x, weight, bias, stride, padding);
   return Float32Convolution::apply(x, weight, kernels::or_empty(bias, x), stride, padding);
 }
 

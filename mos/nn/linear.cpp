@@ -9,6 +9,7 @@
 #include "mos/nn/kernels/cpu_features.h"
 #include "mos/nn/kernels/fused_convolution.h"
 #include "mos/nn/kernels/fused_linear.h"
+#include "mos/nn/linear_product.h"
 #include "mos/nn/parameter.h"
 
 namespace mos::nn {
@@ -65,7 +66,7 @@ Tensor LoraLayer::lora_path(const Tensor& rows) const {
   const auto down = cast_like(lora_down_->weight.flatten(1), rows);
   const auto up = cast_like(lora_up_->weight.flatten(1), rows);
   // Two thin products; up · down would be a matrix as large as the weight.
-  return torch::linear(torch::linear(rows, down), up) * lora_scale;
+  return linear_product(linear_product(rows, down), up) * lora_scale;
 }
 
 void use_engine(torch::nn::Module& root, Engine engine) {
@@ -97,7 +98,7 @@ Tensor LinearImpl::transform(const Tensor& x, const Tensor& residual) const {
   if constexpr (kFusedKernelsBuilt) {
     if (runs_fused(x)) return kernels::fused::linear(x, weight, bias, residual);
   }
-  auto y = torch::linear(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias);
+  auto y = linear_product(x, cast_like(weight, x), bias.defined() ? cast_like(bias, x) : bias);
   if (has_lora()) y = y + lora_path(x);
   return residual.defined() ? y + residual : y;
 }

@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/concepts/lora.h"
 #include "mos/nn/linear.h"
+#include "mos/nn/linear_product.h"
 
 namespace mos::region {
 
@@ -127,9 +128,9 @@ bool OwnUpdates::changes(const nn::AttentionImpl& attention) const {
 Tensor change_rows(const std::vector<OwnUpdates::Term>& terms, const Tensor& rows) {
   Tensor sum;
   for (const auto& [down, up, bias] : terms) {
-    const auto inner = down.defined() ? torch::linear(rows, nn::cast_like(down, rows)) : rows;
-    const auto change = torch::linear(inner, nn::cast_like(up, rows),
-                                      bias.defined() ? nn::cast_like(bias, rows) : bias);
+    const auto inner = down.defined() ? nn::linear_product(rows, nn::cast_like(down, rows)) : rows;
+    const auto change = nn::linear_product(inner, nn::cast_like(up, rows),
+                                           bias.defined() ? nn::cast_like(bias, rows) : bias);
     sum = sum.defined() ? sum + change : change;
   }
   return sum;

@@ -4,7 +4,14 @@
 
 #include <cstdint>
 
+#include "mos/nn/kernels/cpu_features.h"
+
 namespace mos::nn::kernels {
+
+/// Whether x is bfloat16 on a CPU that has no arithmetic for it.
+inline bool bfloat16_emulated(const torch::Tensor& x) {
+  return x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && !bfloat16_native();
+}
 
 /// The elements of a bfloat16 tensor as their bits, the form in which the kernels take them.
 inline uint16_t* bits(const torch::Tensor& x) {

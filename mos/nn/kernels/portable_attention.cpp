@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mos/base/torch_compat.h"
+#include "mos/nn/kernels/bf16.h"
 #include "mos/nn/kernels/portable.h"
 
 namespace mos::nn::kernels::portable {
@@ -137,9 +138,10 @@ class AttentionByHead : public torch::autograd::Function<AttentionByHead> {
 
 torch::Tensor attention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                         double scale, const AttentionOptions& options) {
-  if (q.device().is_cpu() && q.scalar_type() == at::kHalf) {  // ATen lacks the products
+  // Of float16 ATen lacks the products, of bfloat16 those of such a CPU take several times as long.
+  if ((q.device().is_cpu() && q.scalar_type() == at::kHalf) || bfloat16_emulated(q)) {
     return attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale, options)
-        .to(at::kHalf);
+        .to(q.scalar_type());
   }
   const int64_t score_bytes =
       q.size(0) * q.size(1) * q.size(2) * k.size(2) * static_cast<int64_t>(q.element_size());
