@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -50,7 +52,7 @@ void describe(Visitor& visit, AcceptanceOptions& options) {
   visit("seed", options.seed, "start of the random numbers", count_of(0, kLargestSeed));
   visit("device", options.device, "cpu, cuda or cuda:1");
   visit("parts", options.parts,
-        "what is measured: vae, judge, captions, fidelity, singles, several, adapters (empty: all)",
+        fmt::format("what is measured: {} (empty: all)", fmt::join(acceptance_parts(), ", ")),
         one_of(acceptance_parts()));
   visit("model", options.model,
         "a finished base, a diffusers directory: measured in place of the checkpoints of --out",
