@@ -174,6 +174,11 @@ class Assembly {
     if (config == nullptr || update.form == DenseForm::kDifference || is_of_weight(update.form)) {
       return true;
     }
+    if (config->form().value_or(update.form) != update.form) {
+      report_.wrong.push_back(fmt::format(
+          "{} (is of another form than the \"peft_type\" of PEFT's configuration)", target_));
+      return false;
+    }
     const auto told = config->rank(layer);
     if (told > 0 && rank > 0 && told != rank) {
       report_.wrong.push_back(
@@ -206,6 +211,19 @@ class Assembly {
   std::string target_;
   KeyReport& report_;
 };
+
+/// PEFT would start magnitudes that are not there from the weights, and paint something else.
+void check_dora(Part network, const PeftConfig& config, const LayerUpdates& updates,
+                KeyReport& report) {
+  const auto has_magnitude = [](const auto& entry) {
+    const auto* dense = entry.second.dense();
+    return dense != nullptr && dense->parts.contains(LoraPart::kMagnitude);
+  };
+  if (!config.uses_dora() || updates.empty() || std::ranges::any_of(updates, has_magnitude)) return;
+  report.missing.push_back(
+      fmt::format("every lora_magnitude_vector of {}, where PEFT's configuration says \"use_dora\"",
+                  folder_of(network)));
+}
 
 }  // namespace
 
@@ -254,6 +272,10 @@ void LoraCollector::finish(const PeftConfigs& configs, ConceptDelta& delta,
       break;
     }
     delta.updates[network].emplace(layer, std::move(*update));
+  }
+  for (const auto& [network, updates] : delta.updates) {
+    const auto config = configs.find(network);
+    if (config != configs.end()) check_dora(network, config->second, updates, report);
   }
 }
 

@@ -10,6 +10,8 @@
 #include <regex>
 
 #include "mos/base/error.h"
+#include "mos/base/text.h"
+#include "mos/concepts/python_regex.h"
 
 namespace mos::concepts {
 
@@ -21,7 +23,6 @@ namespace {
 constexpr double kDefaultAlpha = 8.0;
 
 constexpr const char* kRank = "r";
-constexpr double kNoRank = 0.0;  ///< Where the configuration does not say.
 constexpr double kLargestRank = 1e9;
 
 /// Names of layers and patterns for them are far shorter. The regular expressions of libstdc++
@@ -45,6 +46,26 @@ void refuse_other_base(const Json& config) {
                   "base model; let PEFT convert it to a plain LoRA "
                   "(path_initial_model_for_weight_conversion)",
                   way));
+}
+
+/// What PEFT calls the forms that are read here.
+struct PeftType {
+  std::string_view name;
+  DenseForm form;
+};
+constexpr auto kPeftTypes = std::to_array<PeftType>({{"LORA", DenseForm::kProduct},
+                                                     {"LOHA", DenseForm::kHadamard},
+                                                     {"LOKR", DenseForm::kKronecker}});
+
+std::optional<DenseForm> form_in(const Json& config) {
+  const auto name = json_value(config, "peft_type", std::string());
+  if (name.empty()) return std::nullopt;
+  const auto found = std::ranges::find(kPeftTypes, name, &PeftType::name);
+  if (found != kPeftTypes.end()) return found->form;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("this adapter is a {} (peft_type); what is read here are LORA, LOHA and "
+                          "LOKR",
+                          printable(name)));
 }
 
 /// PEFT refuses other ranks, too: they would turn an update round or weaken it.
@@ -84,7 +105,7 @@ class PeftConfig::Pattern {
     }
     try {
       // This matcher takes polynomial time whatever the expression.
-      expression_.emplace(fmt::format(R"((.*\.)?({}))", text_),
+      expression_.emplace(fmt::format(R"((.*\.)?({}))", ecmascript_of_python(text_)),
                           std::regex::ECMAScript | std::regex_constants::__polynomial);
     } catch (const std::regex_error& error) {
       throw Error(ErrorKind::kFormat,
@@ -123,8 +144,12 @@ void PeftConfig::read(const Json& config) {
   refuse_other_base(config);
   // LoHa and LoKr have an alpha where LoRA has lora_alpha.
   const char* alpha = config.contains("lora_alpha") ? "lora_alpha" : "alpha";
-  rank_ = json_value(config, kRank, kNoRank);
-  if (rank_ != kNoRank) check_rank(kRank, rank_);
+  form_ = form_in(config);
+  uses_dora_ = json_value(config, "use_dora", false);
+  if (config.contains(kRank)) {
+    rank_ = json_value(config, kRank, rank_);
+    check_rank(kRank, rank_);
+  }
   alpha_ = json_value(config, alpha, kDefaultAlpha);
   rank_stabilised_ = json_value(config, "use_rslora", false);
   ranks_ = patterns_in(config, "rank_pattern");

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mos/base/json.h"
 #include "mos/concepts/concept_delta.h"
+#include "mos/concepts/layer_update.h"
 #include "mos/concepts/lora_names.h"
 
 /// PEFT's configuration of an adapter, as far as it changes what the factors mean.
@@ -22,8 +24,8 @@ inline constexpr const char* kAdapterMetadata = "lora_adapter_metadata";
 class PeftConfig {
  public:
   /// Throws mos::Error naming `origin`: kFormat for values of wrong types, ranks that are none and
-  /// patterns that are no regular expressions, kMismatch for adapters that also change the base
-  /// model's weights (PiSSA and its kin).
+  /// patterns that are no regular expressions, kMismatch for adapters of other types and those that
+  /// also change the base model's weights (PiSSA and its kin).
   PeftConfig(const Json& config, const std::string& origin);
   ~PeftConfig();
   PeftConfig(PeftConfig&&) noexcept;
@@ -32,6 +34,10 @@ class PeftConfig {
   std::int64_t rank(const std::string& layer) const;
   /// alpha / r, or alpha / √r with rank-stabilised LoRA.
   double scale(const std::string& layer, std::int64_t rank) const;
+  /// What every update is; nothing when the configuration does not say.
+  std::optional<DenseForm> form() const { return form_; }
+  /// Whether layers have magnitudes beside their factors.
+  bool uses_dora() const { return uses_dora_; }
 
  private:
   class Pattern;
@@ -41,7 +47,8 @@ class PeftConfig {
   static std::vector<Pattern> patterns_in(const Json& config, const char* key);
 
   double rank_ = 0.0, alpha_ = 0.0;
-  bool rank_stabilised_ = false;
+  bool rank_stabilised_ = false, uses_dora_ = false;
+  std::optional<DenseForm> form_;
   std::vector<Pattern> ranks_, alphas_;
 };
 

@@ -90,6 +90,33 @@ TEST(PeftPatterns, WhatIsNoExpressionIsRefused) {
   EXPECT_THAT(refusal(R"({"rank_pattern": {")" + deep + R"(": 8}})"), HasSubstr("20000 letters"));
 }
 
+TEST(PeftPatterns, WhatPythonSaysOtherwiseMeansTheSame) {
+  const auto matches = [](const std::string& pattern, const char* layer) {
+    const Json patterns = {{"lora_alpha", 1}, {"alpha_pattern", {{pattern, 2}}}};
+    return alpha(PeftConfig(patterns, "test"), layer) == 2.0;
+  };
+  EXPECT_TRUE(matches(R"(to_q\Z)", kPeftQuery));
+  EXPECT_TRUE(matches(R"(\Adown.*to_q)", kPeftQuery));
+  EXPECT_FALSE(matches(R"(\Aattn1.*to_q)", kPeftQuery));
+  EXPECT_TRUE(matches(R"(up_blocks\.\d{,2}\..*to_q)", kLateQuery));
+  EXPECT_FALSE(matches(R"(up_blocks\.\d{,1}\..*to_q)", kLateQuery));
+  EXPECT_TRUE(matches(R"(attn[1]\.(?:to_q|to_k)\b)", kPeftQuery));
+  EXPECT_TRUE(matches(R"((?=.*attn1).*[\w]+_[^kv])", kPeftQuery));
+}
+
+TEST(PeftPatterns, WhatPythonAloneReadsIsRefusedByName) {
+  for (const std::string what : {"(?<", "(?P", "(?i", "[[:", "[]", "\\a", "\\N"}) {
+    const Json config = {{"alpha_pattern", {{what + "x", 2}}}};
+    EXPECT_THAT(refusal(config.dump()), HasSubstr("\"" + what + "\"")) << what;
+  }
+  EXPECT_THAT(refusal(R"({"alpha_pattern": {"[^]a]": 2}})"), HasSubstr("Python"));
+}
+
+TEST(PeftConfig, WhatIsNoRankOrNoTypeIsRefused) {
+  EXPECT_THAT(refusal(R"({"r": 0})"), HasSubstr("a rank"));
+  EXPECT_THAT(refusal(R"({"peft_type": "IA3"})"), HasSubstr("IA3"));
+}
+
 TEST(PeftPatterns, NoExpressionTakesForever) {
   const auto peft = config(R"({"lora_alpha": 1, "alpha_pattern": {"(a|aa|a*)*b": 2}})");
   std::string letters(300, 'a');

@@ -270,6 +270,19 @@ TEST_F(UpdateFiles, ARankThatPeftsConfigurationDeniesIsRefused) {
   EXPECT_THAT(refusal(file), HasSubstr("is of rank 2, PEFT's configuration says 4"));
 }
 
+TEST_F(UpdateFiles, AFormThatPeftsConfigurationDeniesIsRefused) {
+  const auto layer = std::string("base_model.model.") + kUpdateQuery;
+  StateDict file = {{layer + ".lora_A.weight", random({2, 8})},
+                    {layer + ".lora_B.weight", random({8, 2})}};
+  const auto config = folder_ / "adapter_config.json";
+  mos::write_text_file(config, R"({"peft_type": "LOHA", "r": 2, "alpha": 8})");
+  EXPECT_THAT(refusal(file), HasSubstr("peft_type"));
+  mos::write_text_file(config, R"({"peft_type": "LORA", "r": 2, "use_dora": true})");
+  EXPECT_THAT(refusal(file), HasSubstr("lora_magnitude_vector of unet"));
+  file[layer + ".lora_magnitude_vector"] = random({8}).abs();
+  EXPECT_EQ(load(file).of(kUNet).at(kUpdateQuery).rank(), 2);
+}
+
 TEST_F(UpdateFiles, TheOriginalNumberingIsReadForTheseFamilies) {
   const auto same = [&](const std::string& key, const std::string& layer) {
     const auto delta = load(

@@ -1,0 +1,98 @@
+#include "mos/concepts/python_regex.h"
+
+#include <fmt/core.h>
+
+#include <cctype>
+#include <string_view>
+
+#include "mos/base/error.h"
+
+namespace mos::concepts {
+namespace {
+
+/// Goes through a pattern piece by piece; what is special in none of the two is taken as it is.
+class Translation {
+ public:
+  explicit Translation(std::string_view pattern) : pattern_(pattern) {}
+
+  std::string text() {
+    while (!rest().empty()) {
+      if (rest().front() == '\\') {
+        escape(/*in_set=*/false);
+      } else if (rest().front() == '[') {
+        set();
+      } else if (rest().starts_with("(?")) {
+        group();
+      } else if (rest().starts_with("{,")) {
+        take("{,", "{0,");
+      } else {
+        take(1);
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  std::string_view rest() const { return pattern_.substr(at_); }
+
+  void take(std::size_t letters) {
+    result_ += rest().substr(0, letters);
+    at_ += letters;
+  }
+  void take(std::string_view taken, std::string_view said) {
+    result_ += said;
+    at_ += taken.size();
+  }
+
+  void escape(bool in_set) {
+    constexpr std::string_view kBoth = "dDwWsSbBnrtfvxu";
+    const auto letter = rest().size() > 1 ? rest()[1] : '\0';
+    if (!in_set && letter == 'A') return take("\\A", "^");
+    if (!in_set && letter == 'Z') return take("\\Z", "$");
+    const bool special = std::isalpha(static_cast<unsigned char>(letter)) != 0;
+    if (special && kBoth.find(letter) == kBoth.npos) refuse(rest().substr(0, 2));
+    take(2);
+  }
+
+  /// From "[" to its "]".
+  void set() {
+    take(rest().starts_with("[^") ? 2 : 1);
+    if (rest().starts_with("]")) refuse("[]");
+    while (!rest().empty() && rest().front() != ']') {
+      for (const std::string_view name : {"[:", "[.", "[="}) {
+        if (rest().starts_with(name)) refuse("[" + std::string(name));
+      }
+      if (rest().front() == '\\') {
+        escape(/*in_set=*/true);
+      } else {
+        take(1);
+      }
+    }
+    take(1);
+  }
+
+  /// Groups that both have: "(?:", "(?=" and "(?!".
+  void group() {
+    const auto kind = rest().substr(0, 3);
+    if (kind != "(?:" && kind != "(?=" && kind != "(?!") refuse(kind);
+    take(3);
+  }
+
+  [[noreturn]] void refuse(std::string_view what) const {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("the pattern \"{}\" has \"{}\", which is Python's and is not read here; "
+                    "write it without, or name the layers one by one",
+                    pattern_, what));
+  }
+
+  std::string_view pattern_;
+  std::size_t at_ = 0;
+  std::string result_;
+};
+
+}  // namespace
+
+std::string ecmascript_of_python(const std::string& pattern) { return Translation(pattern).text(); }
+
+}  // namespace mos::concepts
