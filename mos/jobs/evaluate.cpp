@@ -35,7 +35,7 @@ void check_places(const EvaluateJob& job, const JobContext& context) {
   outputs.read("--dino", job.dino);
   outputs.read("--config", context.config);
   if (!job.out.empty()) {
-    outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::record_kind()});
+    outputs.write(FileOutput{.name = "--out", .path = job.out, .kind = session::report_kind()});
   }
   if (!job.page.empty()) {
     outputs.write(FileOutput{.name = "--page", .path = job.page, .kind = eval::page_kind()});

@@ -100,7 +100,7 @@ void check_outputs(const FuseOrder& order, const JobContext& context) {
   }
   if (!order.report_is_in_model()) {
     outputs.write(
-        FileOutput{.name = "--report", .path = order.report, .kind = session::record_kind()});
+        FileOutput{.name = "--report", .path = order.report, .kind = session::report_kind()});
   } else if (order.report.extension() != ".json" || checkpoint::is_part_of_model(order.report)) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--report {} would be a part of the model; call it fusion_report.json",

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "mos/base/error.h"
+#include "mos/base/json.h"
 #include "mos/base/record.h"
 #include "mos/base/text.h"
 #include "mos/checkpoint/checkpoint.h"
@@ -42,6 +43,9 @@ bool is_model_file(const fs::path& path) {
   return checkpoint::describe_model(io::read_tensor_file(path)).has_value();
 }
 
+/// What a picture's record has, and no report.
+bool has_scene(const fs::path& record) { return read_json_file(record).contains("scene"); }
+
 /// Throws where a folder would get the name of a file.
 void refuse_ending(const std::string& name, const fs::path& path) {
   constexpr std::array<std::string_view, 9> kOfFiles = {".ckpt", ".pt",   ".pth", ".bin", ".sft",
@@ -57,7 +61,14 @@ void refuse_ending(const std::string& name, const fs::path& path) {
 }  // namespace
 
 FileKind picture_kind() { return {"a picture that mos made", is_our_picture}; }
-FileKind record_kind() { return {"a record or a report of mos", is_own_record}; }
+FileKind record_kind() {
+  return {"a record of a picture by mos",
+          [](const fs::path& path) { return is_own_record(path) && has_scene(path); }};
+}
+FileKind report_kind() {
+  return {"a report of mos",
+          [](const fs::path& path) { return is_own_record(path) && !has_scene(path); }};
+}
 FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept_file}; }
 FileKind model_kind() { return {"a model in one file", is_model_file}; }
 

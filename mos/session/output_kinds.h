@@ -6,7 +6,8 @@
 namespace mos::session {
 
 FileKind picture_kind();  ///< A PNG with a record of this program in it.
-FileKind record_kind();   ///< A record or report of this program.
+FileKind record_kind();   ///< A picture's record, as this program writes it.
+FileKind report_kind();   ///< A report or figures of this program.
 FileKind concept_kind();  ///< A concept, a LoRA or an embedding.
 FileKind model_kind();    ///< A model in one file.
 

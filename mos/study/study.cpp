@@ -43,9 +43,9 @@ void check_places(const StudyOptions& options, const jobs::JobContext& context) 
     outputs.write(
         FileOutput{.name = "--out", .path = out / name, .kind = kind, .makes_folder = true});
   };
-  write("study.json", session::record_kind());
-  write(kTimingsFile, session::record_kind());
-  write(kPreferenceKey, session::record_kind());
+  write("study.json", session::report_kind());
+  write(kTimingsFile, session::report_kind());
+  write(kPreferenceKey, session::report_kind());
   write("study.md", tables);
   write("study.html", eval::page_kind());
   write(kPreferencePage, eval::page_kind());

@@ -97,9 +97,13 @@ keeps "nor of the options" output/options.json $exit_usage 'the place of --confi
 echo '{"name": "mine"}' >output/package.json
 keeps "nor of a file of somebody else" output/package.json $exit_usage 'not a record' \
   "${sample[@]}" --prompt x --out output/package.png
-keeps "nor does a report" output/package.json $exit_usage 'not a record or a report' \
+keeps "nor does a report" output/package.json $exit_usage 'not a report' \
   "${fuse[@]}" --report output/package.json --lora output/a.safetensors "$first"
 accepts "a picture" "${sample[@]}" --prompt x --out output/a.png
+keeps "a report does not replace its record" output/a.json $exit_usage 'not a report' \
+  "${fuse[@]}" --report output/a.json --lora output/a.safetensors "$first"
+keeps "nor do its figures" output/a.json $exit_usage 'not a report' \
+  evaluate output/a.png --prompt x --out output/a.json
 accepts "is painted again over itself" "${sample[@]}" --prompt y --out output/a.png
 cp "$project/base/contact_sheet.png" output/photo.png
 keeps "a picture of somebody else is not replaced" output/photo.png $exit_usage 'photo.png.*not' \
