@@ -3,23 +3,18 @@
 #include <fmt/core.h>
 
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
-#include "mos/io/safetensors.h"
 #include "mos/jobs/evaluate.h"
 #include "mos/jobs/fuse_order.h"
 #include "mos/jobs/sample.h"
 #include "mos/jobs/tune.h"
-#include "mos/tune/identity.h"
-#include "mos/tune/tune.h"
 
 namespace mos::jobs {
 namespace {
 
-namespace fs = std::filesystem;
 using Problems = std::vector<std::string>;
 
 constexpr const char* kOrigin = "the options";
@@ -37,28 +32,11 @@ Problems problems_of_sample(const JobRequest& request) {
   return {};
 }
 
-/// A run that was stopped before, from which this one cannot go on.
-Problems problems_of_checkpoint(const TuneJob& job, const tune::ConceptDataset& dataset) {
-  const auto checkpoint = job.out + ".checkpoint";
-  std::error_code ignored;
-  if (job.fresh || !fs::exists(checkpoint, ignored)) return {};
-  const auto difference =
-      tune::difference_without_base(io::SafetensorsFile(checkpoint).metadata(), dataset,
-                                    tune::complete_options(job.options, dataset));
-  if (difference.empty()) return {};
-  return {
-      fmt::format("the checkpoint {} is of a run with {}; go on with it as it was, or start "
-                  "anew with \"fresh\", which gives it up",
-                  checkpoint, difference)};
-}
-
 Problems problems_of_tune(const JobRequest& request) {
   auto job = tune_job(request.options, kOrigin);
   if (job.out.empty()) job.out = "none.safetensors";  // of a dry run
   check(job);
-  auto data = check_data(job, silent());
-  return data.problems.empty() ? problems_of_checkpoint(job, data.dataset)
-                               : std::move(data.problems);
+  return check_data(job, silent()).problems;
 }
 
 Problems problems_of_fuse(const JobRequest& request) {

@@ -18,14 +18,16 @@
 #include "mos/base/temporary.h"
 #include "mos/base/version.h"
 #include "mos/concepts/concept_writer.h"
+#include "mos/io/safetensors.h"
 #include "mos/nn/compute.h"
 #include "mos/session/output_kinds.h"
 #include "mos/tune/caption_check.h"
 #include "mos/tune/checkpoint.h"
-#include "mos/tune/latents.h"
+#include "mos/tune/identity.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/preview.h"
 #include "mos/tune/prior.h"
+#include "mos/tune/start_check.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
 
@@ -112,20 +114,40 @@ diffusion::Model load_base(const TuneJob& job) {
       job.base, {.dtype = compute.dtype, .device = compute.device, .read = job.read});
 }
 
-/// What the base model has to say of words, captions and shapes; without one captions are measured
-/// as every Stable Diffusion 1.x and 2.x does.
-void check_on_base(const TuneJob& job, const tune::ConceptDataset& dataset) {
+/// Throws kMismatch where a run was stopped before from which this one cannot go on.
+void check_checkpoint(const TuneJob& job, const tune::ConceptDataset& dataset,
+                      const tune::TuneOptions& complete) {
+  const auto checkpoint = checkpoint_of(job);
+  std::error_code ignored;
+  if (job.out.empty() || job.fresh || !fs::exists(checkpoint, ignored)) return;
+  const auto difference =
+      tune::difference_without_base(io::SafetensorsFile(checkpoint).metadata(), dataset, complete);
+  if (difference.empty()) return;
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("the checkpoint {} is of a run with {}; go on with it as it was, or start "
+                  "anew with \"fresh\", which gives it up",
+                  checkpoint.string(), difference));
+}
+
+/// What the run would refuse before it trains: words, captions, device, a checkpoint, and what the
+/// base model has to say; without one captions are measured as every Stable Diffusion 1.x and 2.x
+/// does.
+void check_beginning(const TuneJob& job, const tune::ConceptDataset& dataset) {
+  (void)nn::compute_named(job.device, job.options.run.dtype);
+  const bool has_base = job.base != TuneJob().base || fs::exists(job.base);  // or nobody named one
   const bool has_words = !job.options.words.words.empty() || !dataset.words.empty();
-  if (!has_words && tune::needs_words(job.options)) return;  // may come with the next call
+  const bool is_whole = has_base || !job.out.empty();
+  if (!is_whole && !has_words && tune::needs_words(job.options)) return;  // with the next call
   const auto complete = tune::complete_options(job.options, dataset);
-  if (job.base == TuneJob().base && !fs::exists(job.base)) {  // nobody has named one
+  check_checkpoint(job, dataset, complete);
+  if (!has_base) {
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }
   const auto base = diffusion::Model::shapes(job.base, job.read);
   tune::warn_of_captions(dataset, complete, base.tokenizer());
-  tune::check_shapes(dataset, complete.pictures, tune::canvas_size(base, complete.pictures),
-                     base.downscale());
+  tune::check_start(base, dataset, complete);
 }
 
 /// Where the concept lies now, in a new folder of temporary files; nothing where that is full, too.
@@ -204,9 +226,8 @@ DataCheck check_data(const TuneJob& job, const JobContext& context) {
   if (!job.out.empty()) check_outputs(job, context);
   auto [dataset, problems] = tune::check_dataset(job.data, tune::dataset_options(job.options));
   for (const auto& warning : dataset.warnings) log::warn(warning);
-  if (problems.empty()) check_on_base(job, dataset);
-  auto summary = dataset.summary();
-  return {std::move(problems), std::move(summary), std::move(dataset)};
+  if (problems.empty()) check_beginning(job, dataset);
+  return {std::move(problems), dataset.summary()};
 }
 
 Estimate estimate(const TuneJob& job, const JobContext& context) {

@@ -50,12 +50,11 @@ TuneJob tune_job(const Json& given, const std::string& origin);
 /// Throws mos::Error(kUsage) naming the first value that is impossible. Reads nothing.
 void check(const TuneJob& job);
 
-/// What is wrong with the pictures and captions, and, where there is a base model, with their sizes
-/// for it. Warns in the log. Only `data` is needed.
+/// What is wrong with the pictures and captions; warns in the log. Only `data` is needed, but with
+/// `out` or a base model it is the whole job, and this throws what it would throw before it trains.
 struct DataCheck {
   std::vector<std::string> problems;  ///< Sentences that begin with the file; empty: none.
   std::string summary;                ///< "8 pictures, 8 with a mask".
-  tune::ConceptDataset dataset;       ///< As it was read.
 };
 DataCheck check_data(const TuneJob& job, const JobContext& context = {});
 

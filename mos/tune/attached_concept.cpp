@@ -45,22 +45,25 @@ std::optional<std::int64_t> base_token(const text::CLIPTokenizer& tokenizer,
   return named && is_usable(*named) ? named : std::nullopt;
 }
 
+/// The token that a word starts from. Throws kUsage where `initializer` is none.
+std::int64_t start_token(const text::CLIPTokenizer& tokenizer, const std::string& initializer) {
+  if (const auto token = base_token(tokenizer, initializer)) return *token;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the initializer \"{}\" is {} tokens, expected one word that is a "
+                          "single token of the vocabulary, or <rand-0.013>; name another with "
+                          "--rare-word or --initializers",
+                          initializer, tokenizer.encode_words(initializer).size()));
+}
+
 /// [C]: what all rows of a word start from.
 Tensor start_row(const diffusion::TextTower& tower, const std::string& initializer,
                  at::Generator& generator) {
   if (const double sigma = random_sigma(initializer); sigma >= 0) {
     return randn({tower.width()}, generator) * sigma;
   }
-  const auto token = base_token(tower.tokenizer, initializer);
-  if (!token) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("the initializer \"{}\" is {} tokens, expected one word that is a "
-                            "single token of the vocabulary, or <rand-0.013>; name another with "
-                            "--rare-word or --initializers",
-                            initializer, tower.tokenizer.encode_words(initializer).size()));
-  }
+  const auto token = start_token(tower.tokenizer, initializer);
   auto encoder = tower.encoder;
-  return encoder->token_embedding()[*token].detach().to(torch::kCPU, torch::kFloat32).clone();
+  return encoder->token_embedding()[token].detach().to(torch::kCPU, torch::kFloat32).clone();
 }
 
 /// [layers,C] for each tower.
@@ -91,6 +94,10 @@ std::string rows_name(Part part) {
 }
 
 }  // namespace
+
+void check_initializer(const text::CLIPTokenizer& tokenizer, const std::string& initializer) {
+  if (random_sigma(initializer) < 0) (void)start_token(tokenizer, initializer);
+}
 
 ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options) {
   const auto plan = plan_of(options);

@@ -24,9 +24,13 @@
 /// The tensors that tuning changes and how they sit in the frozen networks.
 namespace mos::tune {
 
+/// Throws mos::Error(kUsage) where no word can start as `initializer` in a text encoder that reads
+/// with `tokenizer`: it is neither random nor exactly one token of the vocabulary.
+void check_initializer(const text::CLIPTokenizer& tokenizer, const std::string& initializer);
+
 /// Fresh values: rows from their initializers, updates that change nothing (LoRA's `up` is zero).
 /// `options.words` must be complete (see resolve_words in tune.h).
-/// Throws mos::Error(kUsage) for an initializer that is not exactly one token of the vocabulary.
+/// Throws as check_initializer does.
 concepts::ConceptDelta start_values(const diffusion::Model& model, const TuneOptions& options);
 
 /// What is trained together, under a name of plan.h.

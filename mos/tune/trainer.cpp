@@ -15,6 +15,7 @@
 #include "mos/tune/captions.h"
 #include "mos/tune/draws.h"
 #include "mos/tune/plan.h"
+#include "mos/tune/start_check.h"
 
 namespace mos::tune {
 
@@ -28,19 +29,20 @@ constexpr double kLossSmoothing = 0.95;
 std::int64_t ceil_div(std::int64_t all, std::int64_t part) { return (all + part - 1) / part; }
 
 /// The optimiser's groups: those of `attached`, at the rates of `plan`.
-/// Throws kUsage when nothing would move.
 std::vector<train::ParameterGroup> rated_groups(const AttachedConcept& attached,
                                                 const TuningPlan& plan) {
   std::vector<train::ParameterGroup> groups;
-  bool any = false;
   for (const auto& group : attached.groups()) {
-    const auto rate = plan.group(group.name).rate;
-    groups.push_back({group.parameters, rate});
-    any = any || (rate > 0 && !group.parameters.empty());
+    groups.push_back({group.parameters, plan.group(group.name).rate});
   }
-  if (any) return groups;
-  throw Error(ErrorKind::kUsage,
-              "nothing would be trained: there are no words, or the ranks and rates are zero");
+  return groups;
+}
+
+/// `options`, against which nothing speaks.
+const TuneOptions& checked(const diffusion::Model& base, const ConceptDataset& dataset,
+                           const TuneOptions& options) {
+  check_start(base, dataset, options);
+  return options;
 }
 
 TuneBatch to_device(TuneBatch batch, torch::Device device) {
@@ -92,7 +94,7 @@ std::string concept_phrase(const WordOptions& words) {
 
 Trainer::Trainer(const diffusion::Model& base, const ConceptDataset& dataset,
                  const TuneOptions& options)
-    : options_(options),
+    : options_(checked(base, dataset, options)),
       plan_(plan_of(options)),
       prior_data_(prior_of(dataset, options)),
       batch_size_(options.optimiser.batch * (options.prior.pictures > 0 ? 2 : 1)),

@@ -13,6 +13,7 @@
 #include "mos/tune/captions.h"
 #include "mos/tune/prior.h"
 #include "mos/tune/run.h"
+#include "mos/tune/start_check.h"
 
 namespace mos::tune {
 
@@ -102,7 +103,8 @@ concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptD
   const ScopedThreads threads(options.run.threads);
   const auto complete = complete_options(options, dataset);
   warn_of_captions(dataset, complete, base.tokenizer());
-  auto data = dataset;  // of the pictures it has, handles
+  check_start(base, dataset, complete);  // before class pictures are painted
+  auto data = dataset;                   // of the pictures it has, handles
   if (complete.prior.pictures > 0) {
     data.prior = prior_pictures(
         base, complete,

@@ -14,7 +14,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch" || exit 1
 mkdir input output
 
-readonly exit_usage=2 exit_format=3 exit_mismatch=4 exit_skipped=77
+readonly exit_usage=2 exit_format=3 exit_mismatch=4 exit_device=5 exit_skipped=77
 promises=0
 broken=0
 

@@ -108,6 +108,40 @@ done
 refuses "a base model that is not there" $exit_format 'input/absent' \
   tune --base input/absent --data input/data --out output/a.safetensors
 
+# refuses_both PROMISE STATUS PATTERN ARGUMENT...: of a whole command --check says what it would say
+# before it trains.
+refuses_both() {
+  local promise=$1 status=$2 pattern=$3 said
+  shift 3
+  refuses "$promise" "$status" "$pattern" "${tune[@]}" --steps 1 --out output/a.safetensors "$@"
+  said=$(tail -n 1 "$scratch/stderr")
+  refuses "--check, too: $promise" "$status" "$pattern" \
+    "${tune[@]}" --steps 1 --out output/a.safetensors "$@" --check
+  holds "in the same words" test "$said" = "$(tail -n 1 "$scratch/stderr")"
+  refuses "without --out, too: $promise" "$status" "$pattern" "${tune[@]}" "$@" --check
+}
+
+rm input/data/concept.json
+refuses_both "no words" $exit_usage 'no words; name them with --words' --class-word man
+refuses_both "words that are none" $exit_usage 'no words?;|there is no word' --class-word man --words ""
+refuses_both "words of commas" $exit_usage 'no words?;|there is no word' --class-word man --words " , "
+refuses_both "class pictures of no class" $exit_usage 'class pictures need to know' \
+  --words "<a1>" --prior 2
+refuses_both "no class and no words" $exit_usage 'needs a class word' \
+  --method custom_diffusion --rows none --rare-word ""
+fresh_data
+[ -e /dev/nvidiactl ] ||
+  refuses_both "a device that is not there" $exit_device 'sees no CUDA device' --device cuda
+refuses_both "a start of several tokens" $exit_usage 'initializer .* tokens' \
+  --initializers "<rand-0.01>,antidisestablishment"
+refuses_both "rates of zero" $exit_usage 'nothing would be trained' \
+  --embedding-rate 0 --text-rate 0 --unet-rate 0
+refuses_both "ranks and words of none" $exit_usage 'nothing would be trained' \
+  --embedding-rate 0 --rank 0
+refuses_both "more rows than a basis has" $exit_usage 'orthogonal basis' \
+  --lora-start orthogonal --rank 500
+refuses_both "a canvas of another base" $exit_usage 'size' --size 50
+
 accepts "a trial of one step" "${tune[@]}" --steps 1 --out output/trial.safetensors --dry-run
 holds "measures one" grep -q 'measured on 1 of 1 steps' <<<"$out"
 

@@ -24,14 +24,18 @@ Tensor basis(std::int64_t size, std::uint64_t seed) {
 
 }  // namespace
 
-Tensor basis_rows(std::int64_t inputs, std::int64_t count, std::uint64_t basis_seed,
-                  at::Generator& generator) {
+void check_basis(std::int64_t inputs, std::int64_t count) {
   if (count > inputs) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("\"rank\" is {}, but a layer with {} inputs has an orthogonal basis of "
                             "no more rows than that",
                             count, inputs));
   }
+}
+
+Tensor basis_rows(std::int64_t inputs, std::int64_t count, std::uint64_t basis_seed,
+                  at::Generator& generator) {
+  check_basis(inputs, count);
   auto order = permutation(generator, inputs);
   order.resize(static_cast<std::size_t>(count));
   std::sort(order.begin(), order.end());

@@ -20,8 +20,11 @@ std::unique_ptr<TrainedLayer> spectral(nn::LoraLayer& layer, const concepts::Den
 concepts::LayerUpdate neurons_start(const nn::LoraLayer& layer);
 std::unique_ptr<TrainedLayer> neurons(nn::LoraLayer& layer, double silent_gate);
 
+/// Throws mos::Error(kUsage) when an orthogonal basis of a layer with `inputs` has fewer rows.
+void check_basis(std::int64_t inputs, std::int64_t count);
+
 /// [count,I] float32: rows of the orthogonal I×I matrix that `basis_seed` means everywhere; which
-/// ones `generator` draws. Throws mos::Error(kUsage) when there are fewer.
+/// ones `generator` draws. Throws as check_basis does.
 torch::Tensor basis_rows(std::int64_t inputs, std::int64_t count, std::uint64_t basis_seed,
                          at::Generator& generator);
 
