@@ -80,8 +80,14 @@ std::string advice_on(std::string_view word) {
   return "";
 }
 
-/// What is wrong inside a text in quotes at its byte `c`.
-std::string mistake_in_quotes(char c) {
+/// What is wrong inside a text in quotes at its byte `c`, in the parser's words after `reason`.
+std::string mistake_in_quotes(char c, std::string_view reason) {
+  if (reason.starts_with("surrogate")) {
+    return "half of a surrogate pair in a text: write both, as in \\ud83d\\ude00, or the character "
+           "itself";
+  }
+  if (reason.starts_with("'\\u'"))
+    return "a \\u in a text without four hexadecimal digits behind it";
   if (c == '\n' || c == '\r')
     return "the end of the line in a text: close its quotes, or write \\n";
   if (static_cast<unsigned char>(c) < ' ') {
@@ -106,8 +112,10 @@ std::string json_mistake(std::string_view text, std::size_t read, std::string_vi
                        static_cast<unsigned char>(text[foreign]));
   }
   auto at = std::max<std::size_t>(read, 1) - 1;
-  if (reason.find("invalid string") != reason.npos) {
-    return fmt::format("{} has {}", place_of(text, at), mistake_in_quotes(text[at]));
+  constexpr std::string_view kInString = "invalid string: ";
+  if (const auto found = reason.find(kInString); found != reason.npos) {
+    const auto words = reason.substr(found + kInString.size());
+    return fmt::format("{} has {}", place_of(text, at), mistake_in_quotes(text[at], words));
   }
   // Of a word that is none the parser has read the first letter that does not fit.
   const bool is_behind = reason.find("invalid literal") != reason.npos && !is_of_word(text[at]);

@@ -58,6 +58,14 @@ TEST(ParseJson, RefusesWithThePlaceAndInOneLine) {
       {"{\"a\": \"b", "it ends at line 1, column 9, before it is complete; was it cut off?"},
       {"[\"a\nb\"]", "line 1, column 4 has the end of the line in a text"},
       {"[\"a\\qb\"]", "a backslash in a text that means nothing"},
+      {"[\"surrogate \\q\"]", "a backslash in a text that means nothing"},
+      {R"(["\ud800"])", "line 1, column 9 has half of a surrogate pair"},
+      {R"(["\ud800\u0041"])", "has half of a surrogate pair"},
+      {R"(["\ud800\n"])", "has half of a surrogate pair"},
+      {"[\"\\ud800\n\"]", "has half of a surrogate pair"},
+      {R"(["\ude00\ud83d"])", "has half of a surrogate pair"},
+      {R"({"\udfff": 1})", "has half of a surrogate pair"},
+      {R"(["\u12"])", "a \\u in a text without four hexadecimal digits behind it"},
       {"[\"caf\xe9t\"]", "line 1, column 6 has the byte 0xe9, which is not UTF-8"}};
   for (const auto& [text, mistake] : mistakes) {
     EXPECT_THAT(json_refusal(text), StartsWith("x.json is not valid JSON: "));
