@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -23,6 +22,7 @@
 #include "mos/concepts/lora.h"
 #include "mos/concepts/training_metadata.h"
 #include "mos/region/scene_text.h"
+#include "mos/text/concept_word.h"
 #include "mos/text/prompt_syntax.h"
 #include "mos/text/weighted_prompt.h"
 
@@ -48,28 +48,10 @@ std::vector<concepts::ConceptFile> load_concepts(const std::vector<ConceptUse>& 
   return files;
 }
 
-bool is_word_letter(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
-}
-
-/// What looks like a concept word in `prompt`: "<", letters and digits, ">".
-std::vector<std::string> words_in(const std::string& prompt) {
-  std::vector<std::string> words;
-  for (auto begin = prompt.find('<'); begin != std::string::npos;
-       begin = prompt.find('<', begin + 1)) {
-    auto end = begin + 1;
-    while (end < prompt.size() && is_word_letter(prompt[end])) ++end;
-    if (end > begin + 1 && end < prompt.size() && prompt[end] == '>') {
-      words.push_back(prompt.substr(begin, end - begin + 1));
-    }
-  }
-  return words;
-}
-
 void refuse_unknown_words(const Session& session, const std::string& prompt) {
   std::vector<std::string> known;
   for (const auto& word : session.tokens.words()) known.push_back(word.word);
-  for (const auto& word : words_in(prompt)) {
+  for (const auto& word : text::bracketed_words(prompt)) {
     // A tokenizer may have been given words of that look by other programs.
     if (session.tokens.knows(word) || session.model.tokenizer().token_id(word)) continue;
     throw Error(ErrorKind::kUsage,

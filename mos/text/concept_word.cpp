@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <utf8proc.h>
 
+#include <cctype>
+
 #include "mos/base/error.h"
 #include "mos/base/utf8.h"
 #include "mos/text/prompt_tags.h"
@@ -31,13 +33,22 @@ const char* unseen(utf8proc_int32_t character) {
   }
 }
 
+utf8proc_int32_t code_of(std::string_view character) {
+  utf8proc_int32_t code = 0;
+  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(character.data()),
+                   static_cast<utf8proc_ssize_t>(character.size()), &code);
+  return code;
+}
+
+bool is_word_letter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
+}
+
 std::string unseen_fault(std::string_view word) {
   for (std::size_t at = 0; at < word.size();) {
     const auto size = utf8_character(word.substr(at));
     if (size == 0) return "it is not UTF-8";
-    utf8proc_int32_t character = 0;
-    utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(word.data()) + at,
-                     static_cast<utf8proc_ssize_t>(size), &character);
+    const auto character = code_of(word.substr(at, size));
     if (const auto* what = unseen(character)) {
       return fmt::format("it has {} in it, U+{:04X}", what, static_cast<unsigned>(character));
     }
@@ -72,6 +83,24 @@ std::string new_word_fault(std::string_view word) {
   } catch (const Error&) {  // nothing but such syntax is refused there
   }
   return "in a prompt it means something else: a file, a choice or a weight";
+}
+
+std::vector<std::string> bracketed_words(std::string_view prompt) {
+  std::vector<std::string> words;
+  for (auto begin = prompt.find('<'); begin != prompt.npos; begin = prompt.find('<', begin + 1)) {
+    auto end = begin + 1;
+    while (end < prompt.size() && is_word_letter(prompt[end])) ++end;
+    if (end > begin + 1 && end < prompt.size() && prompt[end] == '>') {
+      words.emplace_back(prompt.substr(begin, end - begin + 1));
+    }
+  }
+  return words;
+}
+
+std::string unseen_character(std::string_view character) {
+  const auto code = code_of(character);
+  const auto* what = unseen(code);
+  return what == nullptr ? "" : fmt::format("{}, U+{:04X}", what, static_cast<unsigned>(code));
 }
 
 }  // namespace mos::text

@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
+#include "mos/text/concept_word.h"
 #include "mos/text/prompt_syntax.h"
 #include "mos/tune/captions.h"
 #include "mos/tune/trainer.h"
@@ -95,17 +96,22 @@ class ReachMeter {
   std::vector<std::int64_t> ids_;
 };
 
-/// What prompts would not read as words, which captions do: where, and each distinct part.
-std::vector<std::string> syntax_warnings(const ConceptDataset& dataset, const RunOptions& run) {
-  const auto sentence = [](const std::string& where, const std::vector<std::string>& parts) {
-    return fmt::format(
-        "{} {} read as plain text, since what is learned is words alone; leave out "
-        "what is none",
-        where, listed(parts) + (parts.size() == 1 ? " is" : " are"));
+/// A kind of what captions and preview prompts have that is not read as it is meant.
+struct PlainKind {
+  std::function<std::vector<std::string>(const std::string& text)> parts;
+  std::string advice;  ///< Behind "… is read as plain text, ".
+};
+
+/// Where, and each distinct part.
+std::vector<std::string> plain_text_warnings(const ConceptDataset& dataset, const RunOptions& run,
+                                             const PlainKind& kind) {
+  const auto sentence = [&](const std::string& where, const std::vector<std::string>& parts) {
+    return fmt::format("{} {} read as plain text, {}", where,
+                       listed(parts) + (parts.size() == 1 ? " is" : " are"), kind.advice);
   };
   std::vector<std::string> names, parts, sentences;
   for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
-    for (const auto& part : text::prompt_syntax(caption.text)) {
+    for (const auto& part : kind.parts(caption.text)) {
       note(names, name);
       if (std::find(parts.begin(), parts.end(), part) == parts.end()) parts.push_back(part);
     }
@@ -114,11 +120,33 @@ std::vector<std::string> syntax_warnings(const ConceptDataset& dataset, const Ru
     sentences.push_back(sentence(fmt::format("in the captions of {}:", listed(names)), parts));
   }
   for (const auto& prompt : run.preview_prompts) {
-    const auto own = text::prompt_syntax(prompt);
+    const auto own = kind.parts(prompt);
     if (own.empty()) continue;
     sentences.push_back(sentence(fmt::format("in the preview prompt \"{}\":", prompt), own));
   }
   return sentences;
+}
+
+PlainKind foreign_syntax() {
+  return {text::prompt_syntax, "since what is learned is words alone; leave out what is none"};
+}
+
+/// `<hat1>`, where neither the concept nor the base model has it.
+PlainKind unknown_words(const TuneOptions& options, const text::CLIPTokenizer& tokenizer) {
+  const auto& words = options.words.words;
+  const auto parts = [&](const std::string& text) {
+    auto unknown = text::bracketed_words(text);
+    std::erase_if(unknown, [&](const std::string& word) {
+      return word == kPlaceholder || tokenizer.token_id(word) ||
+             std::find(words.begin(), words.end(), word) != words.end();
+    });
+    return unknown;
+  };
+  std::string name(kPlaceholder);
+  if (!words.empty()) name += fmt::format(" or {}", fmt::join(words, " "));
+  return {parts, fmt::format("since neither the concept nor the base model has such a word; the "
+                             "concept is {}",
+                             name)};
 }
 
 }  // namespace
@@ -157,7 +185,11 @@ std::vector<std::string> weigh_captions(const ConceptDataset& dataset, const Tun
                             listed(lost), options.captions.shuffle ? "can stand" : "stands", most,
                             options.captions.shuffle ? ", or --shuffle false" : ""));
   }
-  auto warnings = syntax_warnings(dataset, options.run);
+  auto warnings = plain_text_warnings(dataset, options.run, foreign_syntax());
+  for (auto& warning :
+       plain_text_warnings(dataset, options.run, unknown_words(options, tokenizer))) {
+    warnings.push_back(std::move(warning));
+  }
   if (!cut.empty()) {
     warnings.push_back(
         fmt::format("captions are longer than the {} tokens that the text encoder reads, and what "

@@ -120,4 +120,18 @@ TEST(CaptionLengths, WeightsOfOtherProgramsAreSaid) {
               ElementsAre(AllOf(HasSubstr("captions of 1"), HasSubstr("(snow:1.2)"))));
 }
 
+TEST(CaptionCheck, AWordThatNobodyHasIsSaid) {
+  EXPECT_THAT(warnings(dataset({"a <TOK>", "<TOK> with <hat1>", "<a1> <a2> <a3>"}), options()),
+              ElementsAre(AllOf(HasSubstr("captions of 1, 2: <hat1>, <a3> are read as plain text"),
+                                HasSubstr("the concept is <TOK> or <a1> <a2>"))));
+  EXPECT_THAT(warnings(dataset({"qqa <tok>"}), options({"qqa"})), ElementsAre(HasSubstr("<tok>")));
+  auto how = options();
+  how.run.preview_prompts = {"a <TOK>", "<a1> in a <wizrd1>"};
+  EXPECT_THAT(warnings(dataset({"a <TOK>"}), how),
+              ElementsAre(HasSubstr("preview prompt \"<a1> in a <wizrd1>\": <wizrd1> is")));
+  auto tokenizer = mos::text::CLIPTokenizer::clip();
+  tokenizer.add_token("<wizrd1>");  // another program's
+  EXPECT_THAT(mos::tune::weigh_captions(dataset({"a <TOK>"}), how, tokenizer), IsEmpty());
+}
+
 }  // namespace
