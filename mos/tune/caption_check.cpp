@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
+#include "mos/base/utf8.h"
 #include "mos/text/concept_word.h"
 #include "mos/text/prompt_syntax.h"
 #include "mos/tune/captions.h"
@@ -149,23 +150,73 @@ PlainKind unknown_words(const TuneOptions& options, const text::CLIPTokenizer& t
                              name)};
 }
 
+/// The characters beside `word` where it first stands in `prompt`; none where it does not.
+std::vector<std::string_view> beside(std::string_view prompt, std::string_view word) {
+  const auto at = prompt.find(word);
+  if (at == prompt.npos) return {};
+  std::vector<std::string_view> characters;
+  auto before = at;
+  while (before > 0 && (static_cast<unsigned char>(prompt[--before]) & 0xC0U) == 0x80U) {
+  }
+  if (at > 0) characters.push_back(prompt.substr(before, at - before));
+  const auto behind = prompt.substr(at + word.size());
+  if (!behind.empty()) characters.push_back(behind.substr(0, utf8_character(behind)));
+  return characters;
+}
+
+/// What a word is glued to that `prompt`, made of `caption`, does not have by itself: other letters
+/// or what nobody sees. Empty where it is not there, or only a part of another word ("scatter").
+std::string glue_of(const std::string& caption, std::string_view prompt, std::string_view word) {
+  bool is_meant = caption.find(kPlaceholder) != caption.npos;
+  for (const auto character : beside(prompt, word)) {
+    if (auto unseen = text::unseen_character(character); !unseen.empty()) return unseen;
+    is_meant = is_meant || character.size() > 1;  // of a language without blanks
+  }
+  return is_meant && prompt.find(word) != prompt.npos ? "other letters" : "";
+}
+
+/// Where a caption does not have the words, and why.
+struct Lacking {
+  std::vector<std::string> names;  ///< None of it.
+  std::vector<std::string> glued, glues;
+
+  void take(const std::string& name, const std::vector<std::string>& reasons) {
+    const bool is_glued = std::none_of(reasons.begin(), reasons.end(),
+                                       [](const std::string& reason) { return reason.empty(); });
+    note(is_glued ? glued : names, name);
+    if (is_glued && std::find(glues.begin(), glues.end(), reasons[0]) == glues.end()) {
+      glues.push_back(reasons[0]);
+    }
+  }
+};
+
 }  // namespace
 
 void check_captions(const ConceptDataset& dataset, const TuneOptions& options) {
   const auto& words = options.words.words;
   const auto phrase = concept_phrase(options.words);
-  std::vector<std::string> lacking;
+  Lacking lacking;
   for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
     const auto prompt = fill_placeholder(caption.text, phrase);
-    const bool has_all = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
-      return has_word(prompt, word);
-    });
-    if (!has_all) note(lacking, name);
+    std::vector<std::string> reasons;
+    for (const auto& word : words) {
+      if (!has_word(prompt, word)) reasons.push_back(glue_of(caption.text, prompt, word));
+    }
+    if (!reasons.empty()) lacking.take(name, reasons);
   });
-  if (lacking.empty()) return;
-  throw Error(ErrorKind::kUsage,
-              fmt::format("the captions of {} lack the concept; write <TOK> or {} where it stands",
-                          listed(lacking), fmt::join(words, " ")));
+  std::vector<std::string> sentences;
+  if (!lacking.names.empty()) {
+    sentences.push_back(
+        fmt::format("the captions of {} lack the concept; write <TOK> or {} where it stands",
+                    listed(lacking.names), fmt::join(words, " ")));
+  }
+  if (!lacking.glued.empty()) {
+    sentences.push_back(fmt::format(
+        "in the captions of {} the concept is glued to {}; write plain blanks around <TOK> or {}",
+        listed(lacking.glued), listed(lacking.glues, 2, " or "), fmt::join(words, " ")));
+  }
+  if (sentences.empty()) return;
+  throw Error(ErrorKind::kUsage, fmt::format("{}", fmt::join(sentences, "; ")));
 }
 
 std::vector<std::string> weigh_captions(const ConceptDataset& dataset, const TuneOptions& options,

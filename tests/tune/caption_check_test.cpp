@@ -134,4 +134,24 @@ TEST(CaptionCheck, AWordThatNobodyHasIsSaid) {
   EXPECT_THAT(mos::tune::weigh_captions(dataset({"a <TOK>"}), how, tokenizer), IsEmpty());
 }
 
+TEST(CaptionCheck, AConceptThatIsGluedToSomethingIsNotCalledMissing) {
+  const auto said = [](const std::string& caption) {
+    return refusal([&] { mos::tune::check_captions(dataset({caption}), options({"qqa", "qqb"})); });
+  };
+  for (const char* caption : {"\u732b<TOK>\u732b", "a <TOK>s", "x<TOK>", "\u732bqqa qqb\u732b"}) {
+    EXPECT_THAT(said(caption),
+                AllOf(HasSubstr("captions of 0 the concept is glued to other letters"),
+                      Not(HasSubstr("lack"))))
+        << caption;
+  }
+  EXPECT_THAT(said("\u200b<TOK>"), HasSubstr("glued to an invisible character, U+200B"));
+  EXPECT_THAT(said("\ufeff<TOK> on grass"), HasSubstr("an invisible character, U+FEFF"));
+  EXPECT_THAT(said("a\u00a0<TOK>"), HasSubstr("glued to a blank, U+00A0"));
+  EXPECT_THAT(said("<TOK>\u200d"), HasSubstr("an invisible character, U+200D"));
+  for (const char* caption : {"\u732bqqa", "xqqa qqb", "qqaqqb"}) {
+    EXPECT_THAT(said(caption), HasSubstr("lack the concept")) << caption;
+  }
+  EXPECT_EQ(said("x<TOK> and qqa qqb"), "");
+}
+
 }  // namespace
