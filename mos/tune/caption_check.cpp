@@ -190,6 +190,27 @@ struct Lacking {
   }
 };
 
+/// Where a caption has the concept beyond what is read: as it stands, or only when it is shuffled.
+struct Lost {
+  std::vector<std::string> standing, shuffled;
+};
+
+std::string sentence_on(const Lost& lost, std::int64_t most, const CaptionOptions& options) {
+  const auto sentence = [&](const std::vector<std::string>& names, const char* stands,
+                            const char* advice) {
+    return fmt::format(
+        "in the captions of {} the concept {} behind the {} tokens that the text "
+        "encoder reads; write it at the beginning{}",
+        listed(names), stands, most, advice);
+  };
+  const char* const advice =
+      options.keep > 0 ? ", or --shuffle false" : " with --keep 1, or --shuffle false";
+  std::vector<std::string> sentences;
+  if (!lost.standing.empty()) sentences.push_back(sentence(lost.standing, "stands", ""));
+  if (!lost.shuffled.empty()) sentences.push_back(sentence(lost.shuffled, "can stand", advice));
+  return fmt::format("{}", fmt::join(sentences, "; "));
+}
+
 }  // namespace
 
 void check_captions(const ConceptDataset& dataset, const TuneOptions& options) {
@@ -223,18 +244,18 @@ std::vector<std::string> weigh_captions(const ConceptDataset& dataset, const Tun
                                         const text::CLIPTokenizer& tokenizer) {
   const ReachMeter meter(tokenizer, options.words);
   const auto most = tokenizer.model_max_length();
-  std::vector<std::string> cut, lost;
+  auto unshuffled = options;
+  unshuffled.captions.shuffle = false;
+  std::vector<std::string> cut;
+  Lost lost;
   for_each_caption(dataset, [&](const std::string& name, const Caption& caption) {
     const auto reach = meter.measure(caption, options);
     if (reach.tokens > most) note(cut, fmt::format("{} ({})", name, reach.tokens));
-    if (!reach.has_concept) note(lost, name);
+    if (reach.has_concept) return;
+    note(meter.measure(caption, unshuffled).has_concept ? lost.shuffled : lost.standing, name);
   });
-  if (!lost.empty()) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("in the captions of {} the concept {} behind the {} tokens that "
-                            "the text encoder reads; write it at the beginning{}",
-                            listed(lost), options.captions.shuffle ? "can stand" : "stands", most,
-                            options.captions.shuffle ? ", or --shuffle false" : ""));
+  if (const auto said = sentence_on(lost, most, options.captions); !said.empty()) {
+    throw Error(ErrorKind::kUsage, said);
   }
   auto warnings = plain_text_warnings(dataset, options.run, foreign_syntax());
   for (auto& warning :

@@ -154,4 +154,23 @@ TEST(CaptionCheck, AConceptThatIsGluedToSomethingIsNotCalledMissing) {
   EXPECT_EQ(said("x<TOK> and qqa qqb"), "");
 }
 
+TEST(CaptionLengths, WithoutCommasNoAdviceIsAboutShuffling) {
+  auto how = options();
+  how.captions.shuffle = true;
+  const auto said = [&](const std::vector<std::string>& captions) {
+    return refusal([&] { warnings(dataset(captions), how); });
+  };
+  const auto long_one = cats(80) + " <TOK>", loose = "a photo, a <TOK>," + cats(73);
+  for (const auto& caption : {long_one, "a, b," + long_one, long_one + ", b"}) {
+    EXPECT_THAT(said({caption}), AllOf(HasSubstr("0 the concept stands behind the 77 tokens"),
+                                       HasSubstr("at the beginning"), Not(HasSubstr("shuffle"))))
+        << caption;
+  }
+  EXPECT_THAT(said({long_one, loose}),
+              AllOf(HasSubstr("captions of 0 the concept stands"),
+                    HasSubstr("captions of 1 the concept can stand"), HasSubstr("shuffle false")));
+  how.captions.keep = 0;
+  EXPECT_THAT(said({"<TOK>," + cats(75)}), HasSubstr("--keep 1, or --shuffle false"));
+}
+
 }  // namespace
