@@ -21,7 +21,7 @@ struct TuneFlags {
 template <class Visitor>
 void describe(Visitor& visit, TuneFlags& own) {
   visit("config", own.config, "options from a JSON file; flags go over it", a_path());
-  visit("check", own.check, "only check the pictures and captions; the other options may stay");
+  visit("check", own.check, "check pictures and captions; with --base or --out the command, too");
   visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
 }
 
