@@ -217,7 +217,7 @@ void check_dora(Part network, const PeftConfig& config, const LayerUpdates& upda
                 KeyReport& report) {
   const auto has_magnitude = [](const auto& entry) {
     const auto* dense = entry.second.dense();
-    return dense != nullptr && dense->parts.contains(LoraPart::kMagnitude);
+    return dense != nullptr && dense->has(LoraPart::kMagnitude);
   };
   if (!config.uses_dora() || updates.empty() || std::ranges::any_of(updates, has_magnitude)) return;
   report.missing.push_back(

@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <string_view>
+#include <utility>
 
 #include "mos/base/error.h"
 

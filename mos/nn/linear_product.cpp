@@ -30,6 +30,15 @@ void for_some_rows(std::int64_t rows, const Tensor& weight, const Visit& visit) 
   }
 }
 
+/// Puts product(rows of `from` in float32) into the rows `to`, some at a time.
+template <class Product>
+void put_products(const Tensor& from, const Tensor& weight, const Tensor& to,
+                  const Product& product) {
+  for_some_rows(from.size(0), weight, [&](std::int64_t begin, std::int64_t count) {
+    to.narrow(0, begin, count).copy_(product(kernels::wide(from.narrow(0, begin, count))));
+  });
+}
+
 /// float32 inside, bfloat16 at its ends and in what it keeps.
 class Float32Linear : public torch::autograd::Function<Float32Linear> {
  public:
@@ -41,13 +50,10 @@ class Float32Linear : public torch::autograd::Function<Float32Linear> {
     auto sizes = x.sizes().vec();
     sizes.back() = weight.size(0);
     const auto y = at::empty(sizes, x.options());
-    const auto from = as_rows(x), to = y.view({-1, weight.size(0)});
     const auto wide_weight = kernels::wide(weight);
     const auto wide_bias = bias.numel() > 0 ? kernels::wide(bias) : Tensor();
-    for_some_rows(from.size(0), weight, [&](std::int64_t begin, std::int64_t count) {
-      const auto some = kernels::wide(from.narrow(0, begin, count));
-      to.narrow(0, begin, count).copy_(at::linear(some, wide_weight, wide_bias));
-    });
+    put_products(as_rows(x), weight, y.view({-1, weight.size(0)}),
+                 [&](const Tensor& some) { return at::linear(some, wide_weight, wide_bias); });
     return y;
   }
 
@@ -72,10 +78,7 @@ class Float32Linear : public torch::autograd::Function<Float32Linear> {
   static Tensor of_input(const Tensor& dy, const Tensor& weight) {
     const auto dx = at::empty({dy.size(0), weight.size(1)}, dy.options());
     const auto wide_weight = kernels::wide(weight);
-    for_some_rows(dy.size(0), weight, [&](std::int64_t begin, std::int64_t count) {
-      const auto some = kernels::wide(dy.narrow(0, begin, count));
-      dx.narrow(0, begin, count).copy_(at::mm(some, wide_weight));
-    });
+    put_products(dy, weight, dx, [&](const Tensor& some) { return at::mm(some, wide_weight); });
     return dx;
   }
 

@@ -103,9 +103,9 @@ concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptD
   const ScopedThreads threads(options.run.threads);
   const auto complete = complete_options(options, dataset);
   warn_of_captions(dataset, complete, base.tokenizer());
-  check_start(base, dataset, complete);  // before class pictures are painted
-  auto data = dataset;                   // of the pictures it has, handles
+  auto data = dataset;  // of the pictures it has, handles
   if (complete.prior.pictures > 0) {
+    check_start(base, dataset, complete);  // which the trainer does, but they take minutes
     data.prior = prior_pictures(
         base, complete,
         {.folder = hooks.prior_folder, .progress = hooks.progress, .cancel = hooks.cancel});

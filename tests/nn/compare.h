@@ -51,4 +51,30 @@ inline void expect_same(const Op& actual, const Op& reference, const TensorList&
   }
 }
 
+/// Whichever of `inputs` learn, they have the gradients that they have when all learn, and the
+/// others have none.
+inline void expect_gradients_of_those_that_learn(const Op& op, const TensorList& inputs) {
+  const Tensor dy = at::randn_like(op(inputs));
+  const unsigned all = (1U << inputs.size()) - 1;
+  const auto gradients = [&](unsigned who) {
+    TensorList learning, result;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      learning.push_back(inputs[i].clone().requires_grad_((who >> i & 1U) != 0));
+    }
+    op(learning).backward(dy);
+    for (const Tensor& input : learning) result.push_back(input.grad());
+    return result;
+  };
+  const auto expected = gradients(all);
+  for (unsigned who = 1; who < all; ++who) {
+    const auto some = gradients(who);
+    for (size_t i = 0; i < some.size(); ++i) {
+      const bool learns = (who >> i & 1U) != 0;
+      ASSERT_EQ(some[i].defined(), learns) << who << " " << i;
+      if (!learns) continue;
+      EXPECT_LT(relative_error(some[i], expected[i]), 1e-3) << who << " " << i;
+    }
+  }
+}
+
 }  // namespace mos::nn

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cmath>
 #include <string>
 
@@ -74,25 +73,8 @@ TEST_P(Bfloat16Convolution, IsTheFloat32OneRoundedWhereTheProcessorHasNoBfloat16
 }
 
 TEST_P(Bfloat16Convolution, GradientsGoToThoseThatLearnAndAreTheSame) {
-  const auto x = picture(), w = weight(), b = bias();
-  const auto dy = at::randn_like(of(x, w, b));
-  const auto gradients = [&](std::array<bool, 3> learns) {
-    const std::array inputs{x.clone().requires_grad_(learns[0]),
-                            w.clone().requires_grad_(learns[1]),
-                            b.clone().requires_grad_(learns[2])};
-    of(inputs[0], inputs[1], inputs[2]).backward(dy);
-    return std::array{inputs[0].grad(), inputs[1].grad(), inputs[2].grad()};
-  };
-  const auto all = gradients({true, true, true});
-  for (unsigned who = 1; who < 7; ++who) {
-    const std::array learns{(who & 1) != 0, (who & 2) != 0, (who & 4) != 0};
-    const auto some = gradients(learns);
-    for (std::size_t i = 0; i < some.size(); ++i) {
-      ASSERT_EQ(some[i].defined(), learns[i]) << who << " " << i;
-      if (!learns[i]) continue;
-      EXPECT_LT(relative_error(some[i], all[i]), 1e-3) << who << " " << i;
-    }
-  }
+  const auto op = [this](const TensorList& in) { return of(in[0], in[1], in[2]); };
+  expect_gradients_of_those_that_learn(op, {picture(), weight(), bias()});
 }
 
 TEST_P(Bfloat16Convolution, LayersWithFloat32WeightsHaveFloat32Gradients) {
