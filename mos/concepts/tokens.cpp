@@ -22,7 +22,7 @@ constexpr const char* kVectors = "vectors";
 
 /// Names of `count` tokens that nobody else has: no token, and no word that a prompt could have.
 std::vector<std::string> free_names(const text::CLIPTokenizer& tokenizer,
-                                    const std::set<std::string_view>& words, std::int64_t count) {
+                                    const std::set<std::string>& words, std::int64_t count) {
   std::vector<std::string> names;
   for (std::int64_t k = 0; static_cast<std::int64_t>(names.size()) < count; ++k) {
     auto name = fmt::format("<new{}>", k);
@@ -157,7 +157,7 @@ void append_rows(diffusion::TextTower& tower, const TowerRows& rows) {
 
 void ConceptTokens::add(std::span<const ConceptWord> words,
                         std::span<diffusion::TextTower> towers) {
-  std::set<std::string_view> spelled;
+  std::set<std::string> spelled;  // copies: words_ moves its own when it grows
   for (const auto& word : words) spelled.insert({word.word, word.alias});
   for (const auto& word : words_) spelled.insert({word.word, word.alias});
   for (const auto& word : words) {

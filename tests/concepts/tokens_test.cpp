@@ -67,6 +67,20 @@ TEST_F(Words, AWordMayBeCalledWhatATokenIsCalledElsewhere) {
   }
 }
 
+TEST_F(Words, ThatComeLaterLeaveTheNamesOfThoseBeforeThemAlone) {
+  ConceptTokens tokens(model_.unet->cross_attention_count());
+  const std::array former = {ConceptWord{"<new1>", rows(1)}, ConceptWord{"<new3>", rows(1)}};
+  tokens.add(former, model_.towers);
+  // Several at once: each makes the list of all words grow.
+  std::vector<ConceptWord> more;
+  for (const char* word : {"cat", "ox", "hen", "ram", "yak"}) more.push_back({word, rows(1)});
+  tokens.add(more, model_.towers);
+  std::vector<std::string> names;
+  for (const auto& word : tokens.words()) names.push_back(word.token_names.front());
+  EXPECT_THAT(names, testing::ElementsAre("<new0>", "<new2>", "<new4>", "<new5>", "<new6>",
+                                          "<new7>", "<new8>"));
+}
+
 TEST_F(Words, NoTextCanNameATokenOfAWord) {
   const auto tokens = add({"toy", rows(1)});
   const auto& name = tokens.words().front().token_names.front();
