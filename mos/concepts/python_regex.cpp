@@ -47,7 +47,8 @@ class Translation {
 
   void escape(bool in_set) {
     constexpr std::string_view kBoth = "dDwWsSbBnrtfvxu";
-    const auto letter = rest().size() > 1 ? rest()[1] : '\0';
+    if (rest().size() < 2) refuse_end();
+    const auto letter = rest()[1];
     if (!in_set && letter == 'A') return take("\\A", "^");
     if (!in_set && letter == 'Z') return take("\\Z", "$");
     const bool special = std::isalpha(static_cast<unsigned char>(letter)) != 0;
@@ -69,6 +70,7 @@ class Translation {
         take(1);
       }
     }
+    if (rest().empty()) refuse_end();
     take(1);
   }
 
@@ -85,6 +87,14 @@ class Translation {
         fmt::format("the pattern \"{}\" has \"{}\", which is Python's and is not read here; "
                     "write it without, or name the layers one by one",
                     pattern_, what));
+  }
+
+  /// What begins with [ or \ and has no end would take what is put around the pattern for it.
+  [[noreturn]] void refuse_end() const {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("the pattern \"{}\" for layers is no regular expression: its end is "
+                            "inside a set [] or behind a backslash",
+                            pattern_));
   }
 
   std::string_view pattern_;

@@ -112,6 +112,22 @@ TEST(PeftPatterns, WhatPythonAloneReadsIsRefusedByName) {
   EXPECT_THAT(refusal(R"({"alpha_pattern": {"[^]a]": 2}})"), HasSubstr("Python"));
 }
 
+TEST(PeftPatterns, OneThatIsCutOffAnywhereIsReadOrRefused) {
+  const std::string whole = R"(\Adown[^\]a-z]*\.(?:to_q|to_k)\d{,2}\w[\b_]\Z)";
+  for (std::size_t size = 1; size < whole.size(); ++size) {
+    const Json patterns = {{"alpha_pattern", {{whole.substr(0, size), 2}}}};
+    try {
+      PeftConfig(patterns, "test");
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), mos::ErrorKind::kFormat) << error.what();
+    }
+  }
+  for (const std::string open : {"to_[qk", "[", "[^", "to_q\\", "[\\]", "[\\"}) {
+    const Json config = {{"alpha_pattern", {{open, 2}}}};
+    EXPECT_THAT(refusal(config.dump()), HasSubstr("its end is inside")) << open;
+  }
+}
+
 TEST(PeftConfig, WhatIsNoRankOrNoTypeIsRefused) {
   EXPECT_THAT(refusal(R"({"r": 0})"), HasSubstr("a rank"));
   EXPECT_THAT(refusal(R"({"peft_type": "IA3"})"), HasSubstr("IA3"));
