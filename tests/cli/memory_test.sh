@@ -3,6 +3,11 @@
 # is short: it neither waits for ever nor faults.
 source "$(dirname -- "${BASH_SOURCE[0]}")/cli.sh"
 
+if grep -q __asan_init "$mos"; then
+  echo "skipped: a sanitizer takes terabytes of addresses before the program begins"
+  exit $exit_skipped
+fi
+
 first=$golden/fusion/edlora_0.safetensors
 readonly exit_memory=5 exit_no_program=127 seconds=120
 
