@@ -19,6 +19,12 @@ NoisyBatch noisy_batch(const diffusion::NoiseSchedule& schedule, const Tensor& c
           .target = schedule.target(clean, eps, t)};
 }
 
+/// `count` of `from` int64 [N], with repetitions; draws nothing for 0.
+Tensor some_of(const Tensor& from, std::int64_t count, at::Generator& generator) {
+  if (count == 0) return torch::empty({0}, torch::kInt64);
+  return from.index_select(0, randint(0, from.size(0), {count}, generator));
+}
+
 }  // namespace
 
 Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator,
@@ -56,6 +62,39 @@ NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const Tensor& cle
   const auto eps = randn_on(clean.device(), clean.sizes(), generator);
   const auto t = stratified_timesteps(clean.size(0), schedule.size(), generator, draw);
   return noisy_batch(schedule, clean, eps, t);
+}
+
+PictureDraw::PictureDraw(const Dataset& data, std::optional<double> several)
+    : data_(data), several_(several) {
+  if (several) sort_squares(*several);
+}
+
+void PictureDraw::sort_squares(double several) {
+  std::vector<std::int64_t> with_several, others;
+  for (std::int64_t i = 0; i < data_.size(Split::kTrain); ++i) {
+    const auto subjects = data_.layout(Split::kTrain, i).caption.subjects.size();
+    (subjects > 1 ? with_several : others).push_back(i);
+  }
+  if ((several > 0.0 && with_several.empty()) || (several < 1.0 && others.empty())) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("\"several\" is {}, but of the square pictures {} have two or more "
+                            "subjects and {} have fewer; leave it out",
+                            several, with_several.size(), others.size()));
+  }
+  with_several_ = torch::tensor(with_several, torch::kInt64);
+  others_ = torch::tensor(others, torch::kInt64);
+}
+
+Tensor PictureDraw::indices(std::size_t canvas, std::int64_t count,
+                            at::Generator& generator) const {
+  if (canvas != 0 || !several_) {
+    return randint(0, data_.size(Split::kTrain, canvas), {count}, generator);
+  }
+  // Rounded by lot: the share holds in the mean of steps, and varies by less than one picture.
+  const auto many =
+      static_cast<std::int64_t>(*several_ * static_cast<double>(count) + uniform(generator));
+  return torch::cat(
+      {some_of(with_several_, many, generator), some_of(others_, count - many, generator)});
 }
 
 std::vector<std::string> draw_captions(const Dataset& data, const Tensor& indices,

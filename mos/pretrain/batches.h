@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,26 @@ NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tens
 /// The same at stratified timesteps.
 NoisyBatch add_noise(const diffusion::NoiseSchedule& schedule, const torch::Tensor& clean,
                      at::Generator& generator, TimestepDraw draw);
+
+/// Which training pictures a step shows.
+class PictureDraw {
+ public:
+  /// `several`: share of the square pictures that are drawn from those with two or more subjects,
+  /// the others from the rest; empty: each is as likely as any other. `data` is not copied. Throws
+  /// kUsage for a share of pictures that `data` has none of.
+  PictureDraw(const Dataset& data, std::optional<double> several);
+
+  /// `count` pictures of a canvas, with repetitions: int64 [count]. With a share those with several
+  /// subjects come first, as many in each draw as it says, rounded by lot.
+  torch::Tensor indices(std::size_t canvas, std::int64_t count, at::Generator& generator) const;
+
+ private:
+  void sort_squares(double several);
+
+  const Dataset& data_;
+  std::optional<double> several_;
+  torch::Tensor with_several_, others_;  // int64, of the squares; undefined without a share
+};
 
 struct CaptionDraw {
   double empty = 0.1;      ///< Share of captions that are left empty, for guidance.

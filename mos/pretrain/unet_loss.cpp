@@ -77,8 +77,7 @@ UNetLoss::Shown UNetLoss::show(std::int64_t step) const {
   const auto canvas = task.plan.canvas(seed, step);
   const auto count = task.plan.pictures(canvas) / options.noises;
   auto chooser = generator_of_step(seed, step, kPicturePurpose);
-  const auto indices =
-      torch::randint(task.latents.size(canvas), {count}, chooser, torch::dtype(torch::kInt64));
+  const auto indices = task.pictures.indices(canvas, count, chooser);
   // All workers draw the captions of the whole batch and keep their own: results do not depend on
   // how many there are.
   const auto captions = draw_captions(task.data, indices, seed, step,

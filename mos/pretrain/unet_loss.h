@@ -57,6 +57,7 @@ struct UNetTask {
   const text::CLIPTokenizer& tokenizer;
   diffusion::NoiseSchedule schedule;
   CanvasPlan plan;
+  PictureDraw pictures;
   torch::Tensor weights;  ///< Of the timesteps, [T].
   UNetOptions options;
   torch::Device device;

@@ -56,6 +56,15 @@ Json text_config_json(const std::filesystem::path& base, const UNetOptions& opti
   return config;
 }
 
+/// What load_base reads beside the weights.
+void write_configs(const std::filesystem::path& folder, const Json& unet, const Json& text,
+                   const Json& scheduler) {
+  make_folders(folder);
+  write_json(folder / "config.json", unet);
+  write_json(folder / "text_config.json", text);
+  write_json(folder / "scheduler_config.json", scheduler);
+}
+
 /// Of the levels from the finest on; `attention` may be empty.
 std::vector<std::string> block_types(const std::vector<std::int64_t>& attention, std::size_t levels,
                                      const std::string& direction) {
@@ -196,6 +205,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   check_options(options);
   const Stopwatch begun;
   const Dataset data(base);
+  const PictureDraw pictures(data, options.several);
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
   const auto text_config = text_config_json(base, options);
   const auto device = device_named(options.device);
@@ -204,10 +214,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   const auto config = unet_config_json(options, latents.channels(), latents.height(0),
                                        text_config.at("hidden_size").get<std::int64_t>());
   const auto scheduler = scheduler_config_json(options.prediction);
-  make_folders(folder);
-  write_json(folder / "config.json", config);
-  write_json(folder / "text_config.json", text_config);
-  write_json(folder / "scheduler_config.json", scheduler);
+  write_configs(folder, config, text_config, scheduler);
   const auto train_options = on_device(options.train, device);
   const auto towers = options.align > 0.0 ? frozen_towers(base, device) : nn::CLIPModel{nullptr};
   const auto make = [&] {
@@ -227,6 +234,7 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                       .schedule = schedule,
                       .plan = CanvasPlan(latents, options.train.batch,
                                          options.noises * worker_count(train_options)),
+                      .pictures = pictures,
                       .weights = min_snr_weights(schedule, options.snr_cap),
                       .options = options,
                       .device = device,

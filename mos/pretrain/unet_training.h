@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,10 @@ struct UNetOptions {
   std::vector<std::int64_t> down_attention = {0, 1, 1};
   std::vector<std::int64_t> up_attention = {0, 1, 1};  ///< The same on the way up.
   double empty_captions = 0.1;  ///< Share of pictures trained without caption, for guidance.
-  std::int64_t noises = 8;      ///< Of each picture of a batch; its caption is encoded once.
+  /// Share of the square pictures that are drawn from those with several subjects; empty: all
+  /// pictures alike.
+  std::optional<double> several;
+  std::int64_t noises = 8;  ///< Of each picture of a batch; its caption is encoded once.
   std::string timesteps = "uniform";
   /// Min-SNR weighting (arXiv 2303.09556); 0: all timesteps weigh the same. Small latents show
   /// where things stand only at noise that a cap leaves almost without weight.
@@ -50,6 +54,9 @@ void describe(Visitor& visit, UNetOptions& options) {
         between(0, 1));
   visit("up_attention", options.up_attention, "the same on the way up", between(0, 1));
   visit("empty_captions", options.empty_captions, "share of pictures trained without caption",
+        between(0, 1));
+  visit("several", options.several,
+        "share of the square pictures with two or more subjects (not given: as they come)",
         between(0, 1));
   visit("noises", options.noises, "noises of each picture of a batch", count_of(1, kMostAtATime));
   visit("timesteps", options.timesteps, "uniform, logit_normal or cubic (more high noise)",
