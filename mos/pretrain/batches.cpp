@@ -4,6 +4,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/random.h"
+#include "mos/train/draws.h"
 
 namespace mos::pretrain {
 
@@ -29,10 +30,7 @@ Tensor some_of(const Tensor& from, std::int64_t count, at::Generator& generator)
 
 Tensor stratified_timesteps(std::int64_t count, std::int64_t timesteps, at::Generator& generator,
                             TimestepDraw draw) {
-  const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
-  // One draw from each of `count` equal parts of 0…1: every batch sees early and late noise alike,
-  // so losses of batches differ less.
-  auto share = (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
+  auto share = train::stratified(count, generator);
   // Inverses of the distributions, so the parts stay equally likely.
   if (draw == TimestepDraw::kCubic) share = 1.0 - share.pow(3);
   if (draw == TimestepDraw::kLogitNormal) share = torch::special_ndtri(share).sigmoid();

@@ -44,6 +44,11 @@ std::vector<std::int64_t> permutation(at::Generator& generator, std::int64_t cou
   return order;
 }
 
+torch::Tensor stratified(std::int64_t count, at::Generator& generator) {
+  const auto offset = torch::rand({count}, generator, torch::TensorOptions(torch::kFloat64));
+  return (torch::arange(count, torch::kFloat64) + offset) / static_cast<double>(count);
+}
+
 bool happens(at::Generator& generator, double probability) {
   if (probability <= 0.0 || probability >= 1.0) return probability > 0.0;
   return uniform(generator) < probability;

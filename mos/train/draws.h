@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>
@@ -20,6 +21,10 @@ std::int64_t uniform_int(at::Generator& generator, std::int64_t low, std::int64_
 
 /// 0 … count-1 in random order.
 std::vector<std::int64_t> permutation(at::Generator& generator, std::int64_t count);
+
+/// One number of each of `count` equal parts of 0…1, rising: float64 [count]. Timesteps that are
+/// drawn so see early and late noise in every batch alike, and losses of batches differ less.
+torch::Tensor stratified(std::int64_t count, at::Generator& generator);
 
 /// True with the given probability; draws nothing for 0 and 1.
 bool happens(at::Generator& generator, double probability);

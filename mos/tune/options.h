@@ -110,6 +110,18 @@ constexpr auto choice_names(Decay) {
   return std::to_array<Named<Decay>>({{"linear", Decay::kLinear}, {"none", Decay::kNone}});
 }
 
+/// The timesteps of a batch.
+enum class Timesteps {
+  kIndependent,  ///< Each from the whole range (the authors, diffusers).
+  /// One of each of as many equal parts of the range as there are pictures: the loss of a batch
+  /// varies less, and no timestep is likelier than before.
+  kStratified,
+};
+constexpr auto choice_names(Timesteps) {
+  return std::to_array<Named<Timesteps>>(
+      {{"independent", Timesteps::kIndependent}, {"stratified", Timesteps::kStratified}});
+}
+
 struct WordOptions {
   WordRows rows = WordRows::kPerLayer;
   /// The concept's words, adjective first ("<potter1>", "<potter2>"), or several in an entry (see
@@ -169,6 +181,7 @@ struct WeightOptions {
 struct LossOptions {
   bool mask_loss = true;  ///< Weigh the error by the subject mask where there is one.
   double noise_offset = 0.01;
+  Timesteps timesteps = Timesteps::kIndependent;
   double attention_weight = 0.01;  ///< Of the attention regularisation; 0: off.
   bool full_identity = false;   ///< The subject's attention shall fill the mask, not only stay in.
   double density_weight = 0.0;  ///< Of the token density term, see token_density.h; 0: off.
@@ -296,6 +309,8 @@ template <class Visitor>
 void describe(Visitor& visit, LossOptions& o) {
   visit("mask_loss", o.mask_loss, "weigh the error by the subject mask");
   visit("noise_offset", o.noise_offset, "shift of whole channels of the noise", between(0, 10));
+  visit("timesteps", o.timesteps,
+        "of a batch: independent, or stratified (one from each of as many equal parts)");
   visit("attention_weight", o.attention_weight, "of the attention regularisation (0: off)",
         between(0, 1e6));
   visit("full_identity", o.full_identity, "the subject's attention fills the mask");

@@ -74,6 +74,16 @@ TuneOptions options_of_prior(TuneOptions options) {
   return options;
 }
 
+/// Of `count` pictures: int64 [count] in 0 … range − 1.
+Tensor draw_timesteps(Timesteps how, std::int64_t count, std::int64_t range,
+                      at::Generator& generator) {
+  if (how == Timesteps::kIndependent) return randint(0, range, {count}, generator);
+  const auto rising = train::stratified(count, generator) * static_cast<double>(range);
+  // No place in a batch shall always get the same part.
+  const auto order = torch::randperm(count, generator, torch::kInt64);
+  return rising.to(torch::kInt64).clamp_max(range - 1).index_select(0, order);
+}
+
 /// Throws kUsage where the class pictures that `options` ask for are not there.
 ConceptDataset prior_of(const ConceptDataset& dataset, const TuneOptions& options) {
   if (options.prior.pictures > 0 && dataset.prior.empty()) {
@@ -122,7 +132,8 @@ TuneBatch Trainer::draw_batch(std::int64_t index) {
   const auto draw = [&](PictureStream& pictures, Draw purpose) {
     auto generator = generator_for(options_.run.seed, purpose, static_cast<std::uint64_t>(index));
     auto batch = pictures.draw(index, generator, shares_.one_thread_each());
-    batch.timesteps = randint(0, schedule_.size(), {options_.optimiser.batch}, generator);
+    batch.timesteps = draw_timesteps(options_.loss.timesteps, options_.optimiser.batch,
+                                     schedule_.size(), generator);
     return batch;
   };
   auto batch = draw(pictures_, Draw::kStep);

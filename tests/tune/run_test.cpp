@@ -216,6 +216,13 @@ TEST_F(Run, OfOtherOptionsIsRefusedByTheirName) {
   expect_refusal(ErrorKind::kMismatch, HasSubstr("\"rank\" 4 instead of 2"));
 }
 
+TEST_F(Run, DoesNotGoOnWithTimestepsDrawnInAnotherWay) {
+  stop_after(1, {.checkpoint = checkpoint_});
+  options_.loss.timesteps = mos::tune::Timesteps::kStratified;
+  expect_refusal(ErrorKind::kMismatch,
+                 HasSubstr("\"timesteps\" \"independent\" instead of \"stratified\""));
+}
+
 TEST_F(Run, DoesNotGoOnInAnotherNumberType) {
   stop_after(1, {.checkpoint = checkpoint_});
   base_.towers[0].encoder->to(torch::kBFloat16);

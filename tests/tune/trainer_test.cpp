@@ -322,6 +322,70 @@ TEST_F(Tuning, PicturesComeAsOftenInARoundAsTheyRepeat) {
   EXPECT_THAT(seen, ElementsAre(Pair('a', 4), Pair('b', 12), Pair('c', 4)));
 }
 
+/// Those of the first batches, int64 [batches, batch].
+torch::Tensor timesteps_of(mos::tune::Trainer& trainer, std::int64_t batches) {
+  std::vector<torch::Tensor> drawn;
+  for (std::int64_t i = 0; i < batches; ++i) drawn.push_back(trainer.draw_batch(i).timesteps);
+  return torch::stack(drawn);
+}
+
+TEST_F(Tuning, StratifiedTimestepsAreOneOfEachPartInEveryBatchAndUniformInAll) {
+  constexpr std::int64_t kBatch = 4, kBatches = 500, kPart = 1000 / kBatch;
+  options_.optimiser.batch = kBatch;
+  options_.loss.timesteps = mos::tune::Timesteps::kStratified;
+  mos::tune::Trainer trainer(base_, dataset_, mos::tune::complete_options(options_, dataset_));
+  const auto drawn = timesteps_of(trainer, kBatches);
+  const auto parts = drawn.div(kPart, "floor");
+  EXPECT_TRUE(std::get<0>(parts.sort(1)).equal(torch::arange(kBatch).expand({kBatches, kBatch})));
+  // No part is tied to a place in the batch: 0.2 is four standard deviations of a place's mean.
+  const auto of_places = parts.to(torch::kFloat64).mean(0);
+  EXPECT_LT((of_places - 1.5).abs().max().item<double>(), 0.2);
+  // Each of twenty intervals gets 100 draws, with a deviation of 9.
+  const auto often = torch::bincount(drawn.div(50, "floor").flatten(), {}, 20);
+  EXPECT_EQ(often.size(0), 20);
+  EXPECT_LT((often - kBatch * kBatches / 20).abs().max().item<std::int64_t>(), 40);
+}
+
+TEST_F(Tuning, StratifiedTimestepsAreOfTheConceptsAndOfTheClassPicturesApart) {
+  options_.optimiser.batch = 2;
+  options_.loss.timesteps = mos::tune::Timesteps::kStratified;
+  options_.prior.pictures = 3;
+  for (const auto& picture : dataset_.pictures) dataset_.prior.push_back(picture);
+  for (auto& picture : dataset_.prior) picture.caption = {"a man", false, {}};
+  mos::tune::Trainer trainer(base_, dataset_, mos::tune::complete_options(options_, dataset_));
+  const auto high = timesteps_of(trainer, 8).ge(500);
+  EXPECT_TRUE(high.narrow(1, 0, 2).sum(1).eq(1).all().item<bool>());
+  EXPECT_TRUE(high.narrow(1, 2, 2).sum(1).eq(1).all().item<bool>());
+}
+
+TEST_F(Tuning, TimestepsAreDrawnLastSoStratifyingThemChangesNothingElse) {
+  const auto complete = mos::tune::complete_options(options_, dataset_);
+  auto stratified = complete;
+  stratified.loss.timesteps = mos::tune::Timesteps::kStratified;
+  mos::tune::Trainer one(base_, dataset_, complete), other(base_, dataset_, stratified);
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const auto a = one.draw_batch(i), b = other.draw_batch(i);
+    EXPECT_TRUE(a.latents.equal(b.latents));
+    EXPECT_TRUE(a.noise.equal(b.noise));
+    EXPECT_EQ(a.prompts, b.prompts);
+    EXPECT_FALSE(a.timesteps.equal(b.timesteps));
+  }
+}
+
+TEST_F(Tuning, ResumedRunDrawsTheStratifiedTimestepsOfAnUninterruptedOne) {
+  options_.loss.timesteps = mos::tune::Timesteps::kStratified;
+  options_.optimiser.steps = 4;
+  options_.optimiser.accumulate = 2;
+  const auto whole = tune();
+  mos::CancelToken cancel;
+  TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+  hooks.progress = [&](const mos::Progress& progress) {
+    if (progress.step == 2) cancel.cancel();
+  };
+  EXPECT_THROW(tune(hooks), mos::Error);
+  expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
+}
+
 TEST_F(Tuning, PictureThinnerThanOneLatentPositionIsRefusedByName) {
   dataset_.pictures[2].pixels = torch::zeros({16, 300, 3}, torch::kUInt8);
   EXPECT_THAT(refusal(), AllOf(HasSubstr("2 (300x16 becomes 2 thin)"), HasSubstr("crop")));
