@@ -99,6 +99,32 @@ TEST(Plan, ChoosesSettingsOnOtherConceptsThanItReports) {
   EXPECT_EQ(checked.front().rows.back().shown.front().subjects.front()->set, Set::kCheck);
 }
 
+TEST(Plan, AsksWhatAShorterTuningCosts) {
+  const Planned all({.base = "absent", .parts = {"settings"}, .tune_steps = 41}, 12);
+  const auto tables = part_named("settings").tables(all.ground);
+  std::map<std::string, Json> length;
+  for (const auto& row : tables.front().rows) {
+    if (row.group == "length") length[row.name] = row.settings.at("tune");
+  }
+  const std::map<std::string, Json> expected = {
+      {"half the steps", {{"steps", 20}}},  // of those that the study says
+      {"half the batch", {{"batch", 2}}},
+      {"stratified timesteps", {{"timesteps", "stratified"}}},
+      {"stratified timesteps, half the steps", {{"timesteps", "stratified"}, {"steps", 20}}}};
+  EXPECT_EQ(length, expected);
+  // All are tunings of their own: what is tuned is what is asked for.
+  std::set<Json> tuned;
+  for (const auto& [key, cell] : all.plan.tunings()) {
+    const auto options = write_options(cell.options);
+    tuned.insert(Json::array({options.at("steps"), options.at("batch"), options.at("timesteps")}));
+  }
+  EXPECT_EQ(tuned, (std::set<Json>{{41, 4, "independent"},
+                                   {20, 4, "independent"},
+                                   {41, 2, "independent"},
+                                   {41, 4, "stratified"},
+                                   {20, 4, "stratified"}}));
+}
+
 TEST(Plan, HasAMarginForEveryRegion) {
   const Planned all(quick({"regions"}), 12);
   for (const auto& [key, cell] : all.plan.measures()) {

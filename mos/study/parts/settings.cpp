@@ -1,10 +1,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "mos/study/parts.h"
-#include "mos/tune/plan.h"
+#include "mos/study/plan.h"
+#include "mos/tune/options.h"
 
 /// What decides quality. Every setting is told from the defaults on the concepts that settings are
 /// chosen on; the best of each group then stands beside the defaults on those that check it. What
@@ -21,8 +24,20 @@ struct Variation {
 constexpr const char* kDefaults = "defaults";
 const Json kNothing = Json::object();
 
+/// What a shorter tuning costs, and whether other timesteps make up for it.
+std::vector<Variation> of_length(const tune::TuneOptions& options) {
+  const auto half = [](std::int64_t count) { return std::max<std::int64_t>(1, count / 2); };
+  const auto steps = half(options.optimiser.steps), batch = half(options.optimiser.batch);
+  return {{"length", "half the steps", {{"steps", steps}}},
+          {"length", "half the batch", {{"batch", batch}}},
+          {"length", "stratified timesteps", {{"timesteps", "stratified"}}},
+          {"length",
+           "stratified timesteps, half the steps",
+           {{"timesteps", "stratified"}, {"steps", steps}}}};
+}
+
 std::vector<Variation> of_tuning(const Ground& ground) {
-  const auto options = tune::method_options(ground.options.method, ground.options.base);
+  const auto options = options_of({.method = ground.options.method}, ground.options);
   const auto& rates = options.optimiser;
   std::vector<Variation> all = {
       {"words", "token density 0.002", {{"density_weight", 0.002}}},
@@ -44,6 +59,7 @@ std::vector<Variation> of_tuning(const Ground& ground) {
     all.push_back(
         {"rates", fmt::format("U-Net x {}", factor), {{"unet_rate", rates.unet_rate * factor}}});
   }
+  for (auto& one : of_length(options)) all.push_back(std::move(one));
   return all;
 }
 
