@@ -1,6 +1,8 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,7 +29,7 @@ void describe(Visitor& visit, Settings& settings) {
         "does every file fit this base model? Says how many of its keys do; the exit status is 4 "
         "if any file does not",
         a_path());
-  visit("json", settings.json, "one JSON object for each file");
+  visit("json", settings.json, "one JSON object for each file, with every problem");
   describe(visit, settings.read);
 }
 
@@ -41,9 +43,24 @@ std::string help_of_inspect() {
          "files of\n"
          "torch.save, of which nothing is ever run. Values are not looked at: what uses a file "
          "refuses\n"
-         "NaN and infinity.\n"
+         "NaN and infinity. Of more than 100 problems of a file it prints the first and how many "
+         "there are;\n"
+         "--json has them all.\n"
          "\n" +
          flag_help<Settings>();
+}
+
+constexpr std::size_t kMostProblems = 100;  // of a file; one may have as many as it has keys
+
+/// One line for each, and how many there are beyond the first.
+void print_problems(const Json& problems, const std::string& margin) {
+  const auto shown = std::min(problems.size(), kMostProblems);
+  for (std::size_t i = 0; i < shown; ++i) {
+    fmt::print("{}{}\n", margin, printable(problems[i].get<std::string>()));
+  }
+  if (shown < problems.size()) {
+    fmt::print("{}and {} more\n", margin, problems.size() - shown);
+  }
 }
 
 /// One line for each entry; those of nested objects are set in.
@@ -54,9 +71,7 @@ void print_lines(const Json& report, const std::string& margin) {
       print_lines(value, margin + "  ");
     } else if (key == "problems") {  // each in full: they are what was asked for
       fmt::print("{}{}:\n", margin, key);
-      for (const auto& problem : value) {
-        fmt::print("{}  {}\n", margin, printable(problem.get<std::string>()));
-      }
+      print_problems(value, margin + "  ");
     } else {
       // Trainers keep whole lists of captions in the metadata; --json has them in full.
       fmt::print("{}{}: {}\n", margin, printable(key),

@@ -147,6 +147,17 @@ refuses_file "a layer that the base lacks" 'mid_block.attentions.9.proj_in'
 refuses "inspection says so too" $exit_mismatch 'do not fit' inspect input/file.safetensors \
   --base "$tiny_base"
 holds "with its keys" says '0 keys matched, 0 missing, 2 unexpected' 'proj_in.lora_up.weight (unexpected: the base'
+many=("$down" '[1,16]' 64 "$up" '[16,1]' 64)
+for number in $(seq 150); do many+=("apple_$number" '[1]' 4); done
+file_of "${many[@]}"
+accepts "a file of many keys that mean nothing is inspected" inspect input/file.safetensors
+holds "a hundred of them are named" test "$(grep -c 'apple_' <<<"$out")" -eq 100
+holds "and the others counted" grep -qE '^  and 50 more$' <<<"$out"
+refuses "nor does it fit" $exit_mismatch 'do not fit' inspect input/file.safetensors \
+  --base "$tiny_base"
+holds "and what does not is as short, twice" test "$(grep -c 'apple_' <<<"$out")" -eq 200
+accepts "as JSON" inspect input/file.safetensors --json
+holds "it has all of them" test "$(grep -c 'apple_' <<<"$out")" -eq 150
 head -c 5000 output/kohya.safetensors >input/file.safetensors
 refuses "a LoRA cut off" $exit_format 'file.safetensors' inspect input/file.safetensors
 finish
