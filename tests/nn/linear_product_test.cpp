@@ -71,7 +71,10 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Bfloat16LinearProduct,
 TEST(Bfloat16LinearProduct, StridedRowsAreTakenAsTheyAre) {
   const auto x = at::randn({3, 16, 5}).to(at::kBFloat16).transpose(1, 2);
   const auto weight = at::randn({8, 16}).to(at::kBFloat16);
-  EXPECT_TRUE(at::equal(linear_product(x, weight), linear_product(x.contiguous(), weight)));
+  const auto strided = linear_product(x, weight), whole = linear_product(x.contiguous(), weight);
+  // A processor's own product takes another way through rows that are apart.
+  EXPECT_LE(relative_error(strided, whole),
+            kernels::bfloat16_native() ? tolerance(at::kBFloat16) : 0.0);
 }
 
 TEST(Bfloat16LinearProduct, NoRowsAreNoRows) {
