@@ -106,7 +106,7 @@ void describe(Visitor& visit, SampleJob& job) {
   describe(visit, job.sample);
   visit("batch", job.batch, "pictures painted at a time", count_of(1, kMostAtATime));
   visit("columns", job.columns, "pictures in a row of the grid; 0: about a square",
-        count_of(0, kMostPictures));
+        count_of(0, region::kMostSeeds));
   visit("preview", job.preview,
         "steps between small pictures beside --out, gone at the end; 0: none",
         count_of(0, kMostDenoisingSteps));

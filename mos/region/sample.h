@@ -24,6 +24,10 @@
 
 namespace mos::region {
 
+/// Pictures of one order: all their places are looked at before the first is painted, which takes
+/// seconds for so many. More are further orders with later seeds.
+inline constexpr std::int64_t kMostSeeds = 10'000;
+
 struct SampleOptions {
   std::int64_t height = 0;  ///< Pixels; 0: the model's own size.
   std::int64_t width = 0;
@@ -57,7 +61,7 @@ void describe(Visitor& visit, SampleOptions& options) {
         "the sampler: dpm++, euler, ddim and others; empty: the model's own");
   visit("eta", options.eta, "noise of DDIM's steps, 0 to 1", between(0, 1));
   visit("seed", options.seed, "seed of the first picture; the next ones count up");
-  visit("count", options.count, "pictures", count_of(1, kMostPictures));
+  visit("count", options.count, "pictures", count_of(1, kMostSeeds));
   describe_more(visit, options);
 }
 

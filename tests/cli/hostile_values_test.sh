@@ -107,6 +107,12 @@ done
 printf '{"threads": 1000000}' >input/config.json
 refuses "a million threads" $exit_usage 'config.json: "threads" is 1000000, expected' \
   "${tuned[@]}" --config input/config.json
+config '{"count": 10001}'
+refuses "more pictures than are looked at before" $exit_usage \
+  'config.json: "count" is 10001, expected a value from 1 to 10000' \
+  "${plain[@]}" --config input/config.json
+refuses "and by a flag, of a trial" $exit_usage '--count is 1000000, expected .* to 10000' \
+  "${plain[@]}" --count 1000000 --dry-run
 config "$(printf '%100000s' '' | tr ' ' '[')"
 refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --config input/config.json
@@ -159,6 +165,8 @@ png_with_record "$(record 1 1 1)" >input/record.png
 accepts "a record with possible values" sample --rerun input/record.png --out input/again.png
 refuses_record "a record of a billion pictures" $exit_format '"count" is 1000000000' \
   "$(record 1000000000 1 1)"
+refuses_record "a record of 10,001 pictures" $exit_format '"count" is 10001' \
+  "$(record 10001 1 1)"
 refuses_record "a record of half a picture" $exit_format '"count" is 0.5' "$(record 0.5 1 1)"
 refuses_record "a record of 100,000 threads" $exit_format 'impossible' "$(record 1 100000 1)"
 refuses_record "a record whose options are none" $exit_format 'record.png: "options" is 5' \
