@@ -78,6 +78,32 @@ bool is_letter_digit_or(char c, std::string_view others) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || others.find(c) != others.npos;
 }
 
+/// What does not fit in an expression: the library's own words differ and name its macros.
+std::string_view fault_of(std::regex_constants::error_type code) {
+  namespace codes = std::regex_constants;
+  if (code == codes::error_paren) {
+    return "its round brackets do not fit together, or a *, +, ? or {} stands where nothing can be "
+           "repeated";
+  }
+  if (code == codes::error_brack) return "its square brackets do not fit together";
+  if (code == codes::error_brace || code == codes::error_badbrace) {
+    return "a count in {} does not fit, expected {2}, {2,} or {2,4} with the smaller number first";
+  }
+  if (code == codes::error_range) {
+    return "a range in a set [] does not fit, expected the earlier letter first, as in [a-z]";
+  }
+  if (code == codes::error_badrepeat) return "a *, +, ? or {} stands where nothing can be repeated";
+  if (code == codes::error_escape) {
+    return "a backslash has behind it what means nothing, expected \\x and two or \\u and four "
+           "digits";
+  }
+  // References are refused before: the library also says so of counts beyond its numbers.
+  const bool is_large = code == codes::error_space || code == codes::error_stack ||
+                        code == codes::error_complexity || code == codes::error_backref;
+  return is_large ? "it is too large once its counts are written out, make them smaller"
+                  : "it is none that is known";
+}
+
 }  // namespace
 
 /// `(.*\.)?(text)$` with its value.
@@ -108,9 +134,11 @@ class PeftConfig::Pattern {
       expression_.emplace(fmt::format(R"((.*\.)?({}))", ecmascript_of_python(text_)),
                           std::regex::ECMAScript | std::regex_constants::__polynomial);
     } catch (const std::regex_error& error) {
-      throw Error(ErrorKind::kFormat,
-                  fmt::format("the pattern \"{}\" for layers is no regular expression: {}", text_,
-                              error.what()));
+      throw Error(
+          ErrorKind::kFormat,
+          fmt::format("the pattern \"{}\" for layers is not read here: {}; mend it, or name "
+                      "the layers one by one",
+                      text_, fault_of(error.code())));
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cctype>
 #include <string_view>
 #include <utility>
@@ -10,6 +11,11 @@
 
 namespace mos::concepts {
 namespace {
+
+/// Of "\164", which is a letter by its number in Python; "\1" is a group there.
+constexpr std::size_t kLongestOctal = 4;
+
+bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 
 /// Goes through a pattern piece by piece; what is special in none of the two is taken as it is.
 class Translation {
@@ -24,8 +30,8 @@ class Translation {
         set();
       } else if (rest().starts_with("(?")) {
         group();
-      } else if (rest().starts_with("{,")) {
-        take("{,", "{0,");
+      } else if (rest().front() == '{') {
+        brace();
       } else {
         take(1);
       }
@@ -35,6 +41,12 @@ class Translation {
 
  private:
   std::string_view rest() const { return pattern_.substr(at_); }
+
+  /// Behind the digits that stand from `begin` on.
+  std::size_t end_of_digits(std::size_t begin) const {
+    while (begin < rest().size() && is_digit(rest()[begin])) ++begin;
+    return begin;
+  }
 
   void take(std::size_t letters) {
     result_ += rest().substr(0, letters);
@@ -51,9 +63,21 @@ class Translation {
     const auto letter = rest()[1];
     if (!in_set && letter == 'A') return take("\\A", "^");
     if (!in_set && letter == 'Z') return take("\\Z", "$");
+    if (is_digit(letter)) refuse(rest().substr(0, std::min(end_of_digits(1), kLongestOctal)));
     const bool special = std::isalpha(static_cast<unsigned char>(letter)) != 0;
     if (special && kBoth.find(letter) == kBoth.npos) refuse(rest().substr(0, 2));
     take(2);
+  }
+
+  /// A count, whose least number Python may leave out; what begins none is a letter there.
+  void brace() {
+    const auto least = end_of_digits(1);
+    const bool has_comma = rest().substr(least).starts_with(',');
+    const auto end = has_comma ? end_of_digits(least + 1) : least;
+    const bool is_count = end > 1 && rest().substr(end).starts_with('}');
+    if (!is_count) return take("{", "\\{");
+    if (least == 1) return take("{,", "{0,");
+    take(end + 1);
   }
 
   /// From "[" to its "]".

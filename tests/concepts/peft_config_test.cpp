@@ -75,7 +75,7 @@ std::string refusal(const std::string& text) {
 }
 
 TEST(PeftPatterns, WhatIsNoExpressionIsRefused) {
-  EXPECT_THAT(refusal(R"({"alpha_pattern": {"attn1(": 8}})"), HasSubstr("no regular expression"));
+  EXPECT_THAT(refusal(R"({"alpha_pattern": {"attn1(": 8}})"), HasSubstr("round brackets"));
   EXPECT_THAT(refusal(R"({"alpha_pattern": {"attn1": "eight"}})"), HasSubstr("attn1"));
   EXPECT_THAT(refusal(R"({"alpha_pattern": [1]})"), HasSubstr("alpha_pattern"));
   for (const char* rank : {"-4", "0.5", "1e30", "\"x\"", "-1"}) {
@@ -104,12 +104,47 @@ TEST(PeftPatterns, WhatPythonSaysOtherwiseMeansTheSame) {
   EXPECT_TRUE(matches(R"((?=.*attn1).*[\w]+_[^kv])", kPeftQuery));
 }
 
+TEST(PeftPatterns, ABraceThatBeginsNoCountIsALetter) {
+  const auto matches = [](const std::string& pattern, const char* layer) {
+    const Json patterns = {{"lora_alpha", 1}, {"alpha_pattern", {{pattern, 2}}}};
+    return alpha(PeftConfig(patterns, "test"), layer) == 2.0;
+  };
+  for (const char* letters : {"to_k{", "to_k{a}", "{to_k", "to_k{}", "to_k{2", "to_k{2,a}", "{"}) {
+    EXPECT_TRUE(matches(letters, letters)) << letters;
+    EXPECT_FALSE(matches(letters, "to_k")) << letters;
+  }
+  for (const char* count : {"x{2}", "x{2,}", "x{,2}", "x{1,2}", "x{,}"}) {
+    EXPECT_TRUE(matches(count, "xx")) << count;
+    EXPECT_FALSE(matches(count, count)) << count;
+  }
+}
+
+TEST(PeftPatterns, WhatDoesNotFitIsSaidInOurWords) {
+  const auto said = [](const std::string& pattern) {
+    const Json config = {{"alpha_pattern", {{pattern, 2}}}};
+    return refusal(config.dump());
+  };
+  const std::pair<const char*, const char*> cases[] = {
+      {"(a{1000}){1000}", "too large"}, {"a{99999999999999}", "too large"},
+      {"*", "nothing can be repeated"}, {"a)", "round brackets do not fit"},
+      {"a{2,1}", "a count in {}"},      {"[z-a]", "a range in a set"},
+      {"\\x1", "a backslash"}};
+  for (const auto& [pattern, fault] : cases) {
+    EXPECT_THAT(said(pattern), testing::AllOf(HasSubstr("is not read here: "), HasSubstr(fault),
+                                              HasSubstr("name the layers one by one")))
+        << pattern;
+  }
+}
+
 TEST(PeftPatterns, WhatPythonAloneReadsIsRefusedByName) {
-  for (const std::string what : {"(?<", "(?P", "(?i", "[[:", "[]", "\\a", "\\N"}) {
+  for (const std::string what :
+       {"(?<", "(?P", "(?i", "[[:", "[]", "\\a", "\\N", "\\1", "\\12", "\\164"}) {
     const Json config = {{"alpha_pattern", {{what + "x", 2}}}};
     EXPECT_THAT(refusal(config.dump()), HasSubstr("\"" + what + "\"")) << what;
   }
   EXPECT_THAT(refusal(R"({"alpha_pattern": {"[^]a]": 2}})"), HasSubstr("Python"));
+  EXPECT_THAT(refusal(R"({"alpha_pattern": {"(.*)\\1": 2}})"), HasSubstr("has \"\\1\""));
+  EXPECT_THAT(refusal(R"({"alpha_pattern": {"[\\1641]": 2}})"), HasSubstr("has \"\\164\""));
 }
 
 TEST(PeftPatterns, OneThatIsCutOffAnywhereIsReadOrRefused) {
