@@ -224,6 +224,12 @@ PeftConfigs peft_configs(const std::map<std::string, std::string>& metadata,
   if (entry == metadata.end()) return configs;
   const auto where = fmt::format("{}: metadata \"{}\"", origin, kAdapterMetadata);
   const auto json = parse_json(entry->second, where);
+  if (!json.is_object()) {
+    throw Error(ErrorKind::kFormat,
+                fmt::format("{} is {}, expected a JSON object, PEFT's configuration; save the file "
+                            "again with PEFT or diffusers",
+                            where, quoted(json)));
+  }
   for (const auto network : checkpoint::kTunedParts) {
     const auto prefix = fmt::format("{}.", folder_of(network));
     Json config = Json::object();

@@ -176,6 +176,18 @@ TEST(PeftPatterns, NoExpressionTakesForever) {
   EXPECT_EQ(alpha(peft, letters.c_str()), 2.0);
 }
 
+TEST(PeftConfig, MetadataThatIsNoObjectIsRefused) {
+  for (const char* text : {"\"x\"", "[]", "8", "null", "{"}) {
+    try {
+      mos::concepts::peft_configs({{mos::concepts::kAdapterMetadata, text}}, "a.safetensors");
+      ADD_FAILURE() << text << " was taken";
+    } catch (const mos::Error& error) {
+      EXPECT_EQ(error.kind(), mos::ErrorKind::kFormat);
+      EXPECT_THAT(error.what(), HasSubstr("a.safetensors: metadata \"lora_adapter_metadata\" is"));
+    }
+  }
+}
+
 TEST(PeftPatterns, AnAdapterThatAlsoChangesTheBaseIsRefused) {
   EXPECT_THAT(refusal(R"({"init_lora_weights": "pissa_niter_16"})"), HasSubstr("pissa_niter_16"));
   EXPECT_EQ(refusal(R"({"init_lora_weights": "gaussian"})"), "was taken");
