@@ -156,6 +156,13 @@ class Assembly {
 
   bool is_sound(const Dense& update) {
     if (update.is_sound()) return true;
+    for (const auto& [part, tensor] : update.parts) {
+      if (part == LoraPart::kSilenced || tensor.is_floating_point()) continue;
+      report_.wrong.push_back(
+          fmt::format("{} ({} must be floating-point numbers, not {} {})", target_, described(part),
+                      c10::toString(tensor.scalar_type()), io::shape_text(tensor.sizes())));
+      return false;
+    }
     report_.wrong.push_back(
         fmt::format("{} ({} do not multiply)", target_, LayerUpdate(update).shapes()));
     return false;

@@ -230,6 +230,11 @@ TEST_F(UpdateFiles, FactorsThatDoNotGoTogetherAreRefused) {
   auto mixed = loha();
   mixed.merge(pair());
   EXPECT_THAT(refusal(mixed), HasSubstr("two forms of an update"));
+  auto whole_numbers = pair();
+  auto& down = whole_numbers.at(kFlat + ".lora_down.weight");
+  down = down.to(torch::kInt32);
+  EXPECT_THAT(refusal(whole_numbers),
+              HasSubstr("(the down factor must be floating-point numbers, not Int [2, 8])"));
 }
 
 TEST_F(UpdateFiles, AnAlphaAloneIsNamedOrLeftOut) {
