@@ -13,6 +13,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/place.h"
+#include "mos/base/whole_file.h"
 
 namespace mos {
 
@@ -20,9 +21,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Of a file that is read whole: no settings, caption, vocabulary or picture of ours is near it,
-/// and devices (/dev/zero) have no end.
-constexpr std::size_t kLongestText = std::size_t{1} << 30;
+/// Of settings, scenes, captions, vocabularies and records: the longest known, an index of shards
+/// or a vocabulary, have some MB. Devices (/dev/zero) have no end, and JSON takes many times its
+/// text.
+constexpr std::size_t kLongestText = std::size_t{16} << 20;
+
+/// Of pictures, archives and the weights of small models.
+constexpr std::size_t kLongestFile = std::size_t{1} << 30;
 
 [[noreturn]] void cannot(const char* action, const fs::path& path, const std::string& reason) {
   throw Error(ErrorKind::kIo,
@@ -61,9 +66,7 @@ void take_permissions(int descriptor, const fs::path& former) {
   (void)::fchmod(descriptor, there.st_mode & kept);
 }
 
-}  // namespace
-
-std::string read_text_file(const fs::path& path) {
+std::string read_at_most(std::size_t most, const fs::path& path, std::string_view kind) {
   std::error_code code;
   if (fs::is_directory(path, code)) {
     throw Error(ErrorKind::kIo,
@@ -79,12 +82,24 @@ std::string read_text_file(const fs::path& path) {
   while (stream.read(part.data(), static_cast<std::streamsize>(part.size())) ||
          stream.gcount() > 0) {
     text.append(part.data(), static_cast<std::size_t>(stream.gcount()));
-    if (text.size() > kLongestText) {
-      throw Error(ErrorKind::kIo, fmt::format("cannot read {}: it is longer than {} bytes",
-                                              path.string(), kLongestText));
+    if (text.size() > most) {
+      throw Error(
+          ErrorKind::kIo,
+          fmt::format("cannot read {}: it has more than {} MB, expected {}; name another file",
+                      path.string(), most >> 20, kind));
     }
   }
   return text;
+}
+
+}  // namespace
+
+std::string read_text_file(const fs::path& path) {
+  return read_at_most(kLongestText, path, "a text of that at most");
+}
+
+std::string read_whole_file(const fs::path& path) {
+  return read_at_most(kLongestFile, path, "a file of that at most");
 }
 
 void make_folders(const fs::path& folder) {

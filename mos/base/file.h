@@ -9,7 +9,7 @@
 
 namespace mos {
 
-/// Whole file as bytes. Throws kIo.
+/// All of a text file, 16 MB at most; others: read_whole_file(). Throws kIo.
 std::string read_text_file(const std::filesystem::path& path);
 
 /// Makes `folder` and those above it that are missing. Throws kIo.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "mos/base/base64.h"
+#include "mos/base/whole_file.h"
 #include "mos/io/image.h"
 
 namespace mos::eval {
@@ -39,7 +40,7 @@ std::string cells(const std::vector<std::string>& texts, const char* tag) {
 
 FileKind page_kind() {
   return {"a page of mos", [](const std::filesystem::path& path) {
-            return read_text_file(path).find("content=\"mixofshow\"") != std::string::npos;
+            return read_whole_file(path).find("content=\"mixofshow\"") != std::string::npos;
           }};
 }
 

@@ -5,10 +5,10 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
-#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/version.h"
+#include "mos/base/whole_file.h"
 #include "mos/io/image.h"
 #include "mos/jobs/idle_options.h"
 #include "mos/jobs/sample.h"
@@ -103,7 +103,7 @@ void check(const RerunJob& job) {
 fs::path run(const RerunJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   check(job);
-  const auto old_bytes = read_text_file(job.picture);
+  const auto old_bytes = read_whole_file(job.picture);
   auto record = session::read_record(job.picture);
   const session::MovedFiles moved{.base = job.base,
                                   .read = job.read,

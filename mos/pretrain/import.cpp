@@ -4,6 +4,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/whole_file.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/stage.h"
@@ -25,7 +26,7 @@ void import_network(const fs::path& weights, const fs::path& stage) {
   make_folders(stage);
   write_json(stage / "config.json", read_json_file(weights.parent_path() / "config.json"));
   // The weights last: they say that the stage is finished.
-  write_text_file(target, read_text_file(weights));
+  write_text_file(target, read_whole_file(weights));
 }
 
 /// Latents and captions mean the same only in the same words.

@@ -7,10 +7,10 @@
 #include <numeric>
 #include <optional>
 
-#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/sha256.h"
 #include "mos/base/stopwatch.h"
+#include "mos/base/whole_file.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/vae_training.h"
 
@@ -39,7 +39,7 @@ std::filesystem::path chunk_path(const std::filesystem::path& base, const ChunkP
 std::string vae_digest(const std::filesystem::path& base) {
   const auto path = base / "vae" / "model.safetensors";
   if (!std::filesystem::exists(path)) finished_vae(base);  // says what to do
-  return sha256_of(read_text_file(path));
+  return sha256_of(read_whole_file(path));
 }
 
 /// The latents of a chunk if they are there and of this VAE.

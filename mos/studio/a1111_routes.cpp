@@ -7,8 +7,8 @@
 #include <system_error>
 
 #include "mos/base/base64.h"
-#include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/base/whole_file.h"
 #include "mos/studio/painting.h"
 
 /// A1111's API, which most clients speak. Fields that it has and we do not are refused where they
@@ -273,7 +273,7 @@ Json preview_of(Parts& parts, const Job& job) {
   const auto path = parts.folder.root() / job.previews.back();
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return nullptr;
-  return base64_encode(read_text_file(path));
+  return base64_encode(read_whole_file(path));
 }
 
 Reply progress(Parts& parts) {

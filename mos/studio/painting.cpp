@@ -9,6 +9,7 @@
 #include "mos/base/base64.h"
 #include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/base/whole_file.h"
 #include "mos/studio/job_order.h"
 #include "mos/studio/uploads.h"
 
@@ -44,7 +45,7 @@ Painted paint(Parts& parts, const Json& request) {
   const auto id = parts.runner.add(make_order(request, parts)).id;
   Painted painted{.job = wait_for(parts, id)};
   for (const auto& path : painted.job.results) {
-    painted.pictures.push_back(read_text_file(parts.folder.root() / path));
+    painted.pictures.push_back(read_whole_file(parts.folder.root() / path));
     const auto record = parts.reader.ask({{"do", "record"}, {"file", path}});
     painted.infotexts.push_back(record.value("infotext", ""));
     painted.seeds.push_back(record.at("options").value("seed", std::int64_t{0}));

@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/whole_file.h"
 
 namespace mos::studio {
 namespace {
@@ -51,7 +52,7 @@ void write_zip(const std::filesystem::path& to, const std::vector<std::filesyste
   Bytes directory;
   std::uint64_t offset = 0;
   for (const auto& file : files) {
-    const auto content = read_text_file(file);
+    const auto content = read_whole_file(file);
     const auto name = file.filename().string();
     if (offset + content.size() + name.size() + 1024 > kMost) {
       throw Error(ErrorKind::kUsage, "these are more than 4 GB; take fewer at a time");

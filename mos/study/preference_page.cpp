@@ -1,8 +1,8 @@
 #include <fmt/core.h>
 
 #include "mos/base/base64.h"
-#include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/base/whole_file.h"
 #include "mos/eval/page.h"
 #include "mos/study/cells.h"
 #include "mos/study/preference.h"
@@ -104,7 +104,7 @@ save(); show();
 )";
 
 std::string data_of(const std::filesystem::path& picture) {
-  return "data:image/png;base64," + base64_encode(read_text_file(picture));
+  return "data:image/png;base64," + base64_encode(read_whole_file(picture));
 }
 
 /// JSON that can stand in a script: nothing in it ends one.

@@ -12,6 +12,7 @@
 #include "mos/base/json.h"
 #include "mos/base/sha256.h"
 #include "mos/base/text.h"
+#include "mos/base/whole_file.h"
 #include "mos/concepts/tokens.h"
 #include "mos/world/sample_concepts.h"
 
@@ -38,7 +39,7 @@ std::string digest_of_folder(const fs::path& folder) {
   Sha256 sha;
   for (const auto& file : files) {
     const auto name = fs::relative(file, folder).generic_string() + '\n';
-    const auto bytes = read_text_file(file);
+    const auto bytes = read_whole_file(file);
     sha.update(name.data(), name.size());
     sha.update(bytes.data(), bytes.size());
   }

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "mos/base/whole_file.h"
 #include "tests/base/places.h"
 
 namespace mos {
@@ -182,6 +183,14 @@ TEST(AtomicFile, TwoThreadsThatWriteOneFileLeaveOneOfTheirs) {
   const auto text = read_text_file(folder / "fox");
   EXPECT_TRUE(text == std::string(10000, 'a') || text == std::string(10000, 'b'));
   EXPECT_EQ(names_in(folder.path()).size(), 1U);
+}
+
+TEST(ReadTextFile, OneWithoutEndIsRefusedAfterSomeMegabytes) {
+  EXPECT_THAT(error_of(ErrorKind::kIo, [] { read_text_file("/dev/zero"); }),
+              HasSubstr("cannot read /dev/zero: it has more than 16 MB"));
+  const TempDir folder;
+  put(folder / "picture", std::string((16U << 20) + 1, 'x'));
+  EXPECT_EQ(read_whole_file(folder / "picture").size(), (16U << 20) + 1);
 }
 
 TEST(MakeFolders, SaysWhatCannotBeMade) {

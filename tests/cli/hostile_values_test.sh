@@ -118,6 +118,10 @@ refuses "a configuration that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --config input/config.json
 refuses "a scene that is nested deep" $exit_format 'nested deeper' \
   "${plain[@]}" --scene input/config.json
+for option in --config --scene; do
+  refuses "a file without end for $option" $exit_format 'cannot read /dev/zero: it has more than 16 MB' \
+    "${plain[@]}" $option /dev/zero
+done
 config '{"regions": [{"prompt": "a", "box": [0, 0, 1, 1]}, {"prompt": "b", "box": [0, -1, 1, 1]}]}'
 refuses "a box outside of the canvas" $exit_usage 'config.json: region 2: box .*outside' \
   "${plain[@]}" --scene input/config.json
