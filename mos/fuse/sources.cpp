@@ -11,6 +11,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/naming.h"
 #include "mos/base/text.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/training_metadata.h"
@@ -131,6 +132,26 @@ std::vector<ConceptSource> load_sources(std::span<const std::string> files,
   return sources;
 }
 
+namespace {
+
+/// An entry of the authors' list.
+struct ListedConcept {
+  fs::path file;
+  std::map<checkpoint::Part, double> scales = {};
+  std::string phrase = {};
+};
+
+ListedConcept listed_concept(const Json& entry) {
+  ListedConcept listed{.file = json_required<std::string>(entry, "lora_path")};
+  for (const auto part : checkpoint::kTunedParts) {
+    listed.scales[part] = json_value(entry, fmt::format("{}_alpha", folder_of(part)), 1.0);
+  }
+  listed.phrase = json_value(entry, "concept_name", std::string());
+  return listed;
+}
+
+}  // namespace
+
 std::vector<ConceptSource> load_source_list(const fs::path& list,
                                             concepts::UnexpectedKeys unexpected) {
   const auto entries = read_json_file(list);
@@ -145,16 +166,13 @@ std::vector<ConceptSource> load_source_list(const fs::path& list,
     if (!entry.is_object()) {
       throw Error(ErrorKind::kFormat, list.string() + " holds a concept that is no JSON object");
     }
-    fs::path file = json_required<std::string>(entry, "lora_path");
+    const auto listed = naming(list.string(), [&] { return listed_concept(entry); });
     // Lists travel with their files; a path that holds from the working folder wins, as in the
     // authors' script.
-    if (!fs::exists(file)) file = list.parent_path() / file;
+    const auto file = fs::exists(listed.file) ? listed.file : list.parent_path() / listed.file;
     auto source = load_source(file, unexpected);
-    for (const auto part : checkpoint::kTunedParts) {
-      source.scales[part] = json_value(entry, fmt::format("{}_alpha", folder_of(part)), 1.0);
-    }
-    const auto phrase = json_value(entry, "concept_name", std::string());
-    if (!phrase.empty()) take_phrase(source, phrase, list.string());
+    for (const auto& [part, scale] : listed.scales) source.scales[part] = scale;
+    if (!listed.phrase.empty()) take_phrase(source, listed.phrase, list.string());
     sources.push_back(std::move(source));
   }
   make_names_distinct(sources);

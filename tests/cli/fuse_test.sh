@@ -39,6 +39,13 @@ refuses "a LoRA file that cannot be written" $exit_format '/proc/lora' \
   "${fuse[@]}" --lora /proc/lora.safetensors --out output/model "$first"
 refuses "a report that cannot be written" $exit_format '/proc/report' \
   "${fuse[@]}" --report /proc/report.json --out output/model "$first"
+for entry in '{"lora_path": 5}' '{"lora_path": "a", "unet_alpha": "x"}' '{"concept_name": "a"}' \
+  '{"lora_path": "a", "concept_name": 5}'; do
+  echo "[$entry]" >input/list.json
+  refuses "the list of concepts [$entry], by its name" $exit_format \
+    'input/list.json: "[a-z_]+" is (5|"x"|missing)' \
+    "${fuse[@]}" --out output/model --concept-list input/list.json
+done
 mkdir input/exists
 refuses "a result that is there already" $exit_usage 'exists.*--overwrite' \
   "${fuse[@]}" --out input/exists "$first"
