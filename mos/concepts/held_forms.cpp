@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/concepts/lora.h"
 #include "mos/concepts/weight_forms.h"
@@ -147,10 +148,13 @@ bool holds(HeldForms held, const LayerUpdate& update) {
 }
 
 std::string cost_text(const Reduction& reduction, std::int64_t rank) {
+  const bool one = reduction.layers == 1;
   return fmt::format(
-      "{} layers became pairs of rank {} at most: {:.3g} % of their updates is lost "
-      "(norms of the differences), {:.3g} % in {}",
-      reduction.layers, rank, 100 * reduction.relative_error, 100 * reduction.worst,
+      "{} became {} of rank {} at most: {:.3g} % of {} is lost (norms of the differences), {:.3g} "
+      "% "
+      "in {}",
+      counted(static_cast<std::size_t>(reduction.layers), "layer"), one ? "a pair" : "pairs", rank,
+      100 * reduction.relative_error, one ? "its update" : "their updates", 100 * reduction.worst,
       reduction.worst_layer);
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/concepts/lora_collector.h"
@@ -73,9 +74,10 @@ std::vector<nn::LoraLayer*> find_layers(torch::nn::Module& model, const LayerUpd
   }
   if (!wrong.empty()) {
     throw Error(ErrorKind::kMismatch,
-                fmt::format("{} does not fit this base model: {} of its {} LoRA layers are wrong: "
-                            "{}; use the base model it was tuned on",
-                            origin, wrong.size(), updates.size(), listed(wrong)));
+                fmt::format("{} does not fit this base model: {} of its {} {} wrong: {}; use the "
+                            "base model it was tuned on",
+                            origin, wrong.size(), counted(updates.size(), "LoRA layer"),
+                            wrong.size() == 1 ? "is" : "are", listed(wrong)));
   }
   return layers;
 }

@@ -62,10 +62,11 @@ std::optional<DenseForm> form_in(const Json& config) {
   if (name.empty()) return std::nullopt;
   const auto found = std::ranges::find(kPeftTypes, name, &PeftType::name);
   if (found != kPeftTypes.end()) return found->form;
-  throw Error(ErrorKind::kMismatch,
-              fmt::format("this adapter is a {} (peft_type); what is read here are LORA, LOHA and "
-                          "LOKR",
-                          printable(name)));
+  throw Error(
+      ErrorKind::kMismatch,
+      fmt::format("this adapter is of the peft_type {}; what is read here are LORA, LOHA and "
+                  "LOKR",
+                  printable(name)));
 }
 
 /// PEFT refuses other ranks, too: they would turn an update round or weaken it.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/outputs.h"
@@ -116,11 +117,11 @@ class Evaluating {
       scene = told->scene;
     }
     if (scene.regions.size() != job_.region_references.size()) {
-      throw Error(
-          ErrorKind::kMismatch,
-          fmt::format("{} has {} regions, but --region-references names {} folders; name "
-                      "the regions with --scene if they are not in its record",
-                      picture.string(), scene.regions.size(), job_.region_references.size()));
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{} has {}, but --region-references names {}; name "
+                              "the regions with --scene if they are not in its record",
+                              picture.string(), counted(scene.regions.size(), "region"),
+                              counted(job_.region_references.size(), "folder")));
     }
     std::vector<region::Box> boxes;
     for (const auto& one : scene.regions) boxes.push_back(one.box);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "mos/base/counted.h"
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
 #include "mos/base/factor.h"
@@ -30,8 +31,9 @@ void set_scales(std::vector<fuse::ConceptSource>& sources, const std::string& na
                 const std::vector<double>& scales, checkpoint::Part part) {
   if (scales.empty()) return;
   if (scales.size() != sources.size()) {
-    throw Error(ErrorKind::kUsage, fmt::format("--{} has {} numbers for {} concepts", name,
-                                               scales.size(), sources.size()));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("--{} has {} for {}; give one for each concept", name,
+                            counted(scales.size(), "number"), counted(sources.size(), "concept")));
   }
   for (std::size_t i = 0; i < sources.size(); ++i) sources[i].scales[part] = scales[i];
 }

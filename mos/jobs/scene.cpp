@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/naming.h"
@@ -43,9 +44,11 @@ void check_count(const std::string& name, const std::vector<Entry>& entries, std
                             "and its picture with --condition FILE",
                             name));
   }
-  throw Error(ErrorKind::kUsage,
-              fmt::format("--{} has {} entries for {} adapters; give one for each", name,
-                          entries.size(), adapters));
+  throw Error(
+      ErrorKind::kUsage,
+      fmt::format("--{} has {} for {}; give one for each adapter", name,
+                  entries.size() == 1 ? "1 entry" : fmt::format("{} entries", entries.size()),
+                  counted(adapters, "adapter")));
 }
 
 void set_numbers(std::vector<region::Condition>& conditions, const std::string& name,

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/text.h"
 #include "mos/region/region.h"
@@ -106,9 +107,9 @@ std::vector<Region> parse_prompt_rewrite(const std::string& text, Canvas canvas)
     const auto fields = split(whole, kFieldSeparator);
     if (fields.size() != 3) {
       throw Error(ErrorKind::kUsage,
-                  fmt::format("region \"{}\" has {} parts, expected three: [prompt]-*-[negative "
+                  fmt::format("region \"{}\" has {}, expected three: [prompt]-*-[negative "
                               "prompt]-*-[top, left, bottom, right]",
-                              printable(whole), fields.size()));
+                              printable(whole), counted(fields.size(), "part")));
     }
     Region region;
     region.prompt = without_brackets(fields[0], whole);

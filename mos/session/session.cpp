@@ -254,9 +254,10 @@ void check_words(const Session& session, const region::Scene& scene, bool plain_
     const auto is_called = [&](const std::string& prompt) { return calls(session, guest, prompt); };
     // A LoRA without words acts on every prompt.
     if (guest.words.empty() || std::any_of(prompts.begin(), prompts.end(), is_called)) continue;
-    throw Error(ErrorKind::kUsage,
-                fmt::format("no prompt has a word of the concept {}; write {} where it shall be",
-                            guest.file, fmt::join(guest.words, " ")));
+    throw Error(
+        ErrorKind::kUsage,
+        fmt::format("no prompt has a word of the concept {}; write \"{}\" where it shall be",
+                    guest.file, fmt::join(guest.words, " ")));
   }
   std::set<std::string> said;
   for (const auto& prompt : prompts) {

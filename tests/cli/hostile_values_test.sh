@@ -56,6 +56,12 @@ refuses "a concept whose product is infinite" $exit_mismatch \
 refuses "and it is not fused" $exit_mismatch 'layer .*attn1.to_q holds NaN or infinity' \
   fuse --base "$tiny_base" --method weight 'input/product.safetensors=a dog' --out output/model \
   --lora output/lora.safetensors
+layer=lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q
+safetensors "{\"$layer.lora_down.weight\":{\"dtype\":\"F32\",\"shape\":[1,8],\"data_offsets\":[0,32]},\
+\"$layer.lora_up.weight\":{\"dtype\":\"F32\",\"shape\":[16,1],\"data_offsets\":[32,96]}}" 96 \
+  >input/narrow.safetensors
+refuses "a concept of another width" $exit_mismatch '1 of its 1 LoRA layer is wrong: ' \
+  "${plain[@]}" --concept input/narrow.safetensors
 for factor in 1e38 1e300 -20000; do
   refuses "a factor of $factor on a concept" $exit_usage 'expected a value from -10000 to 10000' \
     "${plain[@]}" --concept "$concept_file=$factor"

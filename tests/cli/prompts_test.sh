@@ -15,9 +15,12 @@ accepts "an embedding in the negative prompt" "${sample[@]}" "${negative[@]}" --
   --negative-prompt "EasyNeg, blurry"
 accepts "and in that of a region" "${sample[@]}" "${negative[@]}" --prompt "beach" \
   --regions "[a bear]-*-[EasyNeg]-*-[0, 0, 1, 0.5]"
-refuses "but not nowhere" $exit_usage 'EasyNeg' "${sample[@]}" "${negative[@]}" --prompt "a bear"
+refuses "but not nowhere" $exit_usage 'write "EasyNeg" where it shall be' "${sample[@]}" "${negative[@]}" --prompt "a bear"
 refuses "nor as a part of another word" $exit_usage 'EasyNeg' "${sample[@]}" "${negative[@]}" \
   --prompt "a bear" --negative-prompt "EasyNegative"
+
+refuses "a region of one part" $exit_usage 'has 1 part, expected three' "${sample[@]}" \
+  --prompt "a bear" --regions "[a bear]"
 
 plain=("${sample[@]}" --plain-text)
 accepts "plain text that was asked for" "${plain[@]}" --prompt "a (bear:1.4) <lora:mybear:0.8>" \

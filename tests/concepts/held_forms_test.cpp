@@ -81,6 +81,16 @@ TEST_F(Held, OfLowerRankWhatIsLostIsSaid) {
   EXPECT_EQ(kept.scale, 0.5);
 }
 
+TEST_F(Held, WhatOneLayerOrMoreCostIsASentence) {
+  const auto said = [](std::int64_t layers) {
+    const mos::concepts::Reduction reduction = {
+        .delta = {}, .layers = layers, .relative_error = 0.25, .worst = 0.5, .worst_layer = "a"};
+    return mos::concepts::cost_text(reduction, 4);
+  };
+  EXPECT_THAT(said(1), HasSubstr("1 layer became a pair of rank 4 at most: 25 % of its update is"));
+  EXPECT_THAT(said(3), HasSubstr("3 layers became pairs of rank 4 at most: 25 % of their updates"));
+}
+
 TEST_F(Held, DoraNeedsTheBaseItIsOn) {
   auto base = mos::tiny::model();
   ConceptDelta delta;

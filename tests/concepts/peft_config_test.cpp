@@ -165,7 +165,7 @@ TEST(PeftPatterns, OneThatIsCutOffAnywhereIsReadOrRefused) {
 
 TEST(PeftConfig, WhatIsNoRankOrNoTypeIsRefused) {
   EXPECT_THAT(refusal(R"({"r": 0})"), HasSubstr("a rank"));
-  EXPECT_THAT(refusal(R"({"peft_type": "IA3"})"), HasSubstr("IA3"));
+  EXPECT_THAT(refusal(R"({"peft_type": "IA3"})"), HasSubstr("of the peft_type IA3;"));
 }
 
 TEST(PeftPatterns, NoExpressionTakesForever) {
