@@ -51,6 +51,19 @@ class Tuning : public ::testing::Test {
     return mos::tune::tune_concept(base_, dataset_, options_, hooks);
   }
 
+  /// A run that is cancelled at `step` goes on to `whole`.
+  void expect_to_go_on_from(std::int64_t step, const ConceptDelta& whole) {
+    mos::CancelToken cancel;
+    TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
+    hooks.progress = [&](const mos::Progress& progress) {
+      if (progress.step == step) cancel.cancel();
+    };
+    EXPECT_THROW(tune(hooks), mos::Error);
+    EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
+    expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
+    std::filesystem::remove(hooks.checkpoint);
+  }
+
   std::string refusal() {
     try {
       tune();
@@ -155,17 +168,7 @@ TEST_F(Tuning, ResumedRunEqualsAnUninterruptedOne) {
   options_.optimiser.steps = 6;
   options_.optimiser.accumulate = 2;
   const auto whole = tune();
-  for (const std::int64_t stop_after : {1, 4}) {
-    mos::CancelToken cancel;
-    TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
-    hooks.progress = [&](const mos::Progress& progress) {
-      if (progress.step == stop_after) cancel.cancel();
-    };
-    EXPECT_THROW(tune(hooks), mos::Error);
-    EXPECT_TRUE(std::filesystem::exists(hooks.checkpoint));
-    expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
-    std::filesystem::remove(hooks.checkpoint);
-  }
+  for (const std::int64_t step : {1, 4}) expect_to_go_on_from(step, whole);
 }
 
 TEST_F(Tuning, ResumedRunKeepsFrozenRowsFrozen) {
@@ -173,13 +176,7 @@ TEST_F(Tuning, ResumedRunKeepsFrozenRowsFrozen) {
   options_.optimiser.steps = 4;
   const auto whole = tune();
   options_.run.checkpoint_every = 2;
-  mos::CancelToken cancel;
-  TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
-  hooks.progress = [&](const mos::Progress& progress) {
-    if (progress.step == 2) cancel.cancel();
-  };
-  EXPECT_THROW(tune(hooks), mos::Error);
-  expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
+  expect_to_go_on_from(2, whole);
 }
 
 TEST_F(Tuning, CancellingSavesAndSaysSo) {
@@ -377,13 +374,7 @@ TEST_F(Tuning, ResumedRunDrawsTheStratifiedTimestepsOfAnUninterruptedOne) {
   options_.optimiser.steps = 4;
   options_.optimiser.accumulate = 2;
   const auto whole = tune();
-  mos::CancelToken cancel;
-  TuneHooks hooks{.cancel = &cancel, .checkpoint = folder_ / "run.checkpoint"};
-  hooks.progress = [&](const mos::Progress& progress) {
-    if (progress.step == 2) cancel.cancel();
-  };
-  EXPECT_THROW(tune(hooks), mos::Error);
-  expect_same_updates(tune({.checkpoint = hooks.checkpoint}), whole);
+  expect_to_go_on_from(2, whole);
 }
 
 TEST_F(Tuning, PictureThinnerThanOneLatentPositionIsRefusedByName) {
