@@ -150,9 +150,8 @@ bool holds(HeldForms held, const LayerUpdate& update) {
 std::string cost_text(const Reduction& reduction, std::int64_t rank) {
   const bool one = reduction.layers == 1;
   return fmt::format(
-      "{} became {} of rank {} at most: {:.3g} % of {} is lost (norms of the differences), {:.3g} "
-      "% "
-      "in {}",
+      "{} became {} of rank {} at most: {:.3g} % of {} is lost (norms of the differences), "
+      "{:.3g} % in {}",
       counted(static_cast<std::size_t>(reduction.layers), "layer"), one ? "a pair" : "pairs", rank,
       100 * reduction.relative_error, one ? "its update" : "their updates", 100 * reduction.worst,
       reduction.worst_layer);

@@ -80,7 +80,7 @@ Tensor draw_timesteps(Timesteps how, std::int64_t count, std::int64_t range,
   if (how == Timesteps::kIndependent) return randint(0, range, {count}, generator);
   const auto rising = train::stratified(count, generator) * static_cast<double>(range);
   // No place in a batch shall always get the same part.
-  const auto order = torch::randperm(count, generator, torch::kInt64);
+  const auto order = torch::tensor(permutation(generator, count));
   return rising.to(torch::kInt64).clamp_max(range - 1).index_select(0, order);
 }
 
