@@ -13,7 +13,6 @@
 
 #include "mos/base/error.h"
 #include "mos/base/place.h"
-#include "mos/base/whole_file.h"
 
 namespace mos {
 

@@ -9,8 +9,11 @@
 
 namespace mos {
 
-/// All of a text file, 16 MB at most; others: read_whole_file(). Throws kIo.
+/// All of a text file, 16 MB at most. Throws kIo.
 std::string read_text_file(const std::filesystem::path& path);
+
+/// All bytes of a file that is no text (a picture, an archive, weights), 1 GB at most. Throws kIo.
+std::string read_whole_file(const std::filesystem::path& path);
 
 /// Makes `folder` and those above it that are missing. Throws kIo.
 void make_folders(const std::filesystem::path& folder);

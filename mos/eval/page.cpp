@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "mos/base/base64.h"
-#include "mos/base/whole_file.h"
+#include "mos/base/file.h"
 #include "mos/io/image.h"
 
 namespace mos::eval {

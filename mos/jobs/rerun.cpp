@@ -5,10 +5,10 @@
 
 #include "mos/base/describe.h"
 #include "mos/base/error.h"
+#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
 #include "mos/base/version.h"
-#include "mos/base/whole_file.h"
 #include "mos/io/image.h"
 #include "mos/jobs/idle_options.h"
 #include "mos/jobs/sample.h"

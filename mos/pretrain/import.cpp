@@ -4,7 +4,6 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/base/whole_file.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/stage.h"

@@ -7,10 +7,10 @@
 #include <numeric>
 #include <optional>
 
+#include "mos/base/file.h"
 #include "mos/base/log.h"
 #include "mos/base/sha256.h"
 #include "mos/base/stopwatch.h"
-#include "mos/base/whole_file.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/vae_training.h"
 

@@ -7,8 +7,8 @@
 #include <system_error>
 
 #include "mos/base/base64.h"
+#include "mos/base/file.h"
 #include "mos/base/text.h"
-#include "mos/base/whole_file.h"
 #include "mos/studio/painting.h"
 
 /// A1111's API, which most clients speak. Fields that it has and we do not are refused where they

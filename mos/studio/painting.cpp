@@ -9,7 +9,6 @@
 #include "mos/base/base64.h"
 #include "mos/base/file.h"
 #include "mos/base/text.h"
-#include "mos/base/whole_file.h"
 #include "mos/studio/job_order.h"
 #include "mos/studio/uploads.h"
 

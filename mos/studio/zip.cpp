@@ -7,7 +7,6 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
-#include "mos/base/whole_file.h"
 
 namespace mos::studio {
 namespace {

@@ -1,8 +1,8 @@
 #include <fmt/core.h>
 
 #include "mos/base/base64.h"
+#include "mos/base/file.h"
 #include "mos/base/text.h"
-#include "mos/base/whole_file.h"
 #include "mos/eval/page.h"
 #include "mos/study/cells.h"
 #include "mos/study/preference.h"

@@ -12,7 +12,6 @@
 #include "mos/base/json.h"
 #include "mos/base/sha256.h"
 #include "mos/base/text.h"
-#include "mos/base/whole_file.h"
 #include "mos/concepts/tokens.h"
 #include "mos/world/sample_concepts.h"
 

@@ -6,7 +6,6 @@
 
 #include <thread>
 
-#include "mos/base/whole_file.h"
 #include "tests/base/places.h"
 
 namespace mos {
