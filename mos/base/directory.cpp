@@ -16,6 +16,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// Who writes to the same place may replace it at any time, also between a look at what is there
+/// and what is done about it. Then the look is taken again, so often at most.
+constexpr int kLooks = 1000;
+
 [[noreturn]] void refuse(const fs::path& folder, const std::string& reason) {
   throw Error(ErrorKind::kUsage, fmt::format("cannot replace the folder {}: {}; choose another "
                                              "place",
@@ -69,9 +73,8 @@ bool belongs(const fs::path& inside, fs::file_type type, const FolderKind& kind)
                                   : kind.entries.contains(inside.string());
 }
 
-}  // namespace
-
-void check_kind(const fs::path& folder, const FolderKind& kind) {
+/// Throws for what is no part of `kind`; the code is of a folder that could not be read.
+std::error_code look_through(const fs::path& folder, const FolderKind& kind) {
   std::error_code code;
   for (fs::recursive_directory_iterator entry(folder, code), end; !code && entry != end;
        entry.increment(code)) {
@@ -84,6 +87,17 @@ void check_kind(const fs::path& folder, const FolderKind& kind) {
     }
     if (belongs(inside, type, kind)) continue;
     refuse(folder, fmt::format("it holds {}, which is no part of {}", inside.string(), kind.name));
+  }
+  return code;
+}
+
+}  // namespace
+
+void check_kind(const fs::path& folder, const FolderKind& kind) {
+  std::error_code code;
+  for (int look = 0; look < kLooks; ++look) {
+    code = look_through(folder, kind);
+    if (code != std::errc::no_such_file_or_directory) break;
   }
   if (code) refuse(folder, code.message());
   if (!fs::exists(folder / kind.marker, code)) {
@@ -128,19 +142,27 @@ AtomicDirectory::~AtomicDirectory() {
   for (const auto& folder : made_) fs::remove(folder, code);  // those that are empty
 }
 
+std::error_code AtomicDirectory::put() {
+  std::error_code code;
+  if (existing_ == Existing::kRefuse || !fs::exists(target_, code)) {
+    return rename_new(temporary_->path(), target_);
+  }
+  try {
+    check_folder_target(target_, existing_, may_replace_);  // it may not be what it was before
+  } catch (const Error& error) {
+    keep_beside(*temporary_, target_, error.what());
+  }
+  return replace_folder(temporary_->path(), target_);
+}
+
 void AtomicDirectory::commit() {
   made_.clear();
-  const auto& made = temporary_->path();
-  std::error_code code;
-  if (existing_ == Existing::kReplace && fs::exists(target_, code)) {
-    try {
-      check_folder_target(target_, existing_, may_replace_);  // it may not be what it was before
-    } catch (const Error& error) {
-      keep_beside(*temporary_, target_, error.what());
-    }
-    code = replace_folder(made, target_);
-  } else {
-    code = rename_new(made, target_);
+  auto code = put();
+  for (int look = 1; look < kLooks && existing_ == Existing::kReplace; ++look) {
+    const bool was_overtaken = code == std::errc::file_exists ||  // or gone again
+                               code == std::errc::no_such_file_or_directory;
+    if (!was_overtaken) break;
+    code = put();
   }
   if (code) {
     keep_beside(*temporary_, target_,

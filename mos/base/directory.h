@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "mos/base/file.h"
@@ -55,6 +56,8 @@ class AtomicDirectory {
   void commit();
 
  private:
+  std::error_code put();
+
   std::filesystem::path target_;
   Existing existing_;
   FolderCheck may_replace_;

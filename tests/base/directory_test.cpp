@@ -6,7 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <barrier>
 #include <cerrno>
+#include <string>
 #include <thread>
 
 #include "tests/base/places.h"
@@ -214,8 +216,18 @@ TEST_F(AtomicDirectoryTest, MissingFoldersAboveItGoAgainWithoutAResult) {
 }
 
 TEST_F(AtomicDirectoryTest, TwoThreadsThatReplaceOneFolderLeaveOneOfTheirs) {
-  const auto write = [this](const std::string& text) {
-    for (int i = 0; i < 50; ++i) replace_box(folder_ / "box", text);
+  FolderKind chest = kBox;  // it takes longer to look through
+  chest.entries.insert("drawers");
+  chest.deeper = [](const fs::path&, fs::file_type) { return true; };
+  const auto write = [&](const std::string& text) {
+    for (int i = 0; i < 50; ++i) {
+      AtomicDirectory made(folder_ / "box", Existing::kReplace,
+                           [&](const fs::path& folder) { check_kind(folder, chest); });
+      put_box(made.path(), text);
+      for (int k = 0; k < 20; ++k)
+        fs::create_directories(made.path() / "drawers" / std::to_string(k) / "x");
+      made.commit();
+    }
   };
   put_box(folder_ / "box", "former");
   std::thread first(write, "a"), second(write, "b");
@@ -223,6 +235,23 @@ TEST_F(AtomicDirectoryTest, TwoThreadsThatReplaceOneFolderLeaveOneOfTheirs) {
   second.join();
   EXPECT_TRUE(content("box") == "a" || content("box") == "b");
   EXPECT_EQ(names_in(folder_.path()), std::set<std::string>{"box"});
+}
+
+TEST_F(AtomicDirectoryTest, TwoThreadsThatWriteOneNewFolderLeaveOneOfTheirs) {
+  for (int i = 0; i < 50; ++i) {
+    const auto box = folder_ / ("box" + std::to_string(i));
+    std::barrier start(2);
+    const auto write = [&](const std::string& text) {
+      AtomicDirectory made(box, Existing::kReplace, is_box);
+      put_box(made.path(), text);
+      start.arrive_and_wait();
+      made.commit();
+    };
+    std::thread first(write, "a"), second(write, "b");
+    first.join();
+    second.join();
+  }
+  EXPECT_EQ(names_in(folder_.path()).size(), 50U);
 }
 
 }  // namespace
