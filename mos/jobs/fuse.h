@@ -26,7 +26,7 @@ struct FuseJob {
   std::string lora;           ///< The same as a plain LoRA with the words. One of both is needed.
   std::string lora_format;    ///< Empty: by its ending.
   std::int64_t lora_rank = 64;
-  std::string report;  ///< Empty: fusion_report.json beside the result.
+  std::string report;  ///< Empty: DIR/fusion_report.json, or STEM.fusion_report.json beside a file.
   std::vector<double> text_scales, unet_scales;
   std::vector<std::string> rename;
   bool overwrite = false;
@@ -46,7 +46,10 @@ void describe(Visitor& visit, FuseJob& job) {
         "its format: mos, kohya, peft, diffusers or official (empty: by its ending)");
   visit("lora_rank", job.lora_rank, "rank for each concept where some are no plain LoRA",
         count_of(1, kHighestRank));
-  visit("report", job.report, "where fusion_report.json goes (empty: beside the result)", a_path());
+  visit("report", job.report,
+        "where the report goes (empty: fusion_report.json in the folder of --out, "
+        "NAME.fusion_report.json beside a file)",
+        a_path());
   visit("concept_list", job.concept_list,
         "concepts from the authors' JSON list instead of file names", a_path());
   visit("text_scales", job.text_scales, "factor on each concept's text-encoder LoRA, one for each",

@@ -75,10 +75,13 @@ void check_format(const FuseOrder& order) {
   concepts::check_holds(order.lora_format, all, order.job.lora);
 }
 
-/// The model's folder, or that of its file, or that of the LoRA.
-fs::path report_folder(const FuseJob& job) {
-  if (job.out.empty()) return fs::path(job.lora).parent_path();
-  return checkpoint::is_single_file(job.out) ? fs::path(job.out).parent_path() : fs::path(job.out);
+/// In the model's folder. Beside a single file or a LoRA under its name, as others may lie there.
+fs::path report_place(const FuseJob& job) {
+  constexpr const char* kName = "fusion_report.json";
+  const bool is_folder = !job.out.empty() && !checkpoint::is_single_file(job.out);
+  if (is_folder) return fs::path(job.out) / kName;
+  const fs::path file = job.out.empty() ? job.lora : job.out;
+  return file.parent_path() / fmt::format("{}.{}", file.stem().string(), kName);
 }
 
 Existing existing(const FuseJob& job) {
@@ -168,7 +171,7 @@ FuseOrder take_order(const FuseJob& job, const JobContext& context) {
                 fmt::format("{} exists; choose another --out or add --overwrite", job.out));
   }
   FuseOrder order{.job = job, .options = job.options, .sources = {}, .report = job.report};
-  if (job.report.empty()) order.report = report_folder(job) / "fusion_report.json";
+  if (job.report.empty()) order.report = report_place(job);
   if (!job.lora.empty()) {
     order.lora_format = job.lora_format.empty() ? concepts::format_of_ending(job.lora)
                                                 : concepts::concept_format(job.lora_format);

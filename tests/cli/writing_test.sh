@@ -17,8 +17,9 @@ keeps() {
   holds "and it is as it was" test "$before" = "$(find "$file" -type f -exec sha256sum {} + | sort)"
 }
 
-# interrupt SIGNAL FOLDER ARGUMENT...: starts `mos ARGUMENT...`, sends SIGNAL as soon as it writes in
-# FOLDER; $status is what it ended with.
+# interrupt SIGNAL FOLDER ARGUMENT...: starts `mos ARGUMENT...`, sends SIGNAL as soon as something of
+# the result is in FOLDER (what only tries whether it can be written is empty, and gone again soon);
+# $status is what it ended with.
 interrupt() {
   local signal=$1 folder=$2 process
   shift 2
@@ -26,7 +27,8 @@ interrupt() {
   env --default-signal=HUP "$mos" "$@" >"$scratch/stdout" 2>"$scratch/stderr" </dev/null &
   process=$!
   while kill -0 $process 2>/dev/null; do
-    [ -n "$(find "$folder" -maxdepth 1 -name '.*.part')" ] && kill -"$signal" $process && break
+    [ -n "$(find "$folder" -path "$folder/.*.part*" -type f -size +0 2>/dev/null)" ] &&
+      kill -"$signal" $process && break
   done
   wait $process 2>/dev/null
   status=$?
@@ -165,7 +167,7 @@ TMPDIR=$scratch/none refuses "a TMPDIR that is no folder" $exit_format 'TMPDIR=.
   fuse --base "$tiny_base" "$first" --lora output/x.safetensors
 accepts "a single file" "${fuse[@]}" "$first" --out output/../output/single.safetensors
 holds "the file is there" test -s output/single.safetensors
-holds "and the report beside it" grep -q threads output/fusion_report.json
+holds "and the report beside it, under its name" grep -q threads output/single.fusion_report.json
 
 # ---- What stays as the user has it ----
 
@@ -266,5 +268,5 @@ for i in 1 2 3; do
   accepts "what two processes wrote at once is a whole model ($i)" inspect output/both
   accepts "and a whole LoRA" inspect output/both.safetensors
 done
-holds "nothing else is left" test "$(find output -mindepth 1 -maxdepth 1 | wc -l)" -eq 2
+holds "nothing else is left" test "$(ls -A output)" = "$(printf 'both\nboth.safetensors')"
 finish
