@@ -90,6 +90,13 @@ bool is_mount_point(const fs::path& path) {
           inside.stx_dev_minor != above.stx_dev_minor || inside.stx_ino == above.stx_ino);
 }
 
+fs::path free_beside(const fs::path& place) {
+  std::error_code code;
+  int number = 2;
+  while (fs::exists(fs::symlink_status(numbered(place, number), code))) ++number;
+  return numbered(place, number);
+}
+
 std::error_code rename_new(const fs::path& from, const fs::path& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
   if (!is_unknown_here(errno)) return last_error();

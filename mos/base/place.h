@@ -17,6 +17,9 @@ std::filesystem::path behind_links(const std::filesystem::path& path);
 /// take its place.
 bool is_mount_point(const std::filesystem::path& path);
 
+/// A name beside `place` that nothing has now: `fox-2.safetensors` for fox.safetensors.
+std::filesystem::path free_beside(const std::filesystem::path& place);
+
 /// Renames; std::errc::file_exists if something is at `to` already, which then is as it was.
 std::error_code rename_new(const std::filesystem::path& from, const std::filesystem::path& to);
 

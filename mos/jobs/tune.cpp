@@ -167,13 +167,20 @@ std::optional<fs::path> keep_elsewhere(const TuneJob& job, const concepts::Conce
   }
 }
 
+/// What a run came to.
+struct Tuned {
+  concepts::ConceptDelta delta;
+  tune::RunIdentity identity;
+};
+
 /// What is left of a run whose concept could not be written: ". The run is kept in …".
-std::string what_is_kept(const TuneJob& job, const concepts::ConceptDelta& delta) {
+std::string what_is_kept(const TuneJob& job, const Tuned& tuned) {
   const auto checkpoint = checkpoint_of(job);
-  const auto step = tune::checkpoint_step(checkpoint);
+  const bool is_ours = tune::other_run_at(checkpoint, tuned.identity).empty();
+  const auto step = is_ours ? tune::checkpoint_step(checkpoint) : std::nullopt;
   const auto steps = job.options.optimiser.steps;
   // A full disk may have taken no checkpoint of the last steps either.
-  const auto elsewhere = step == steps ? std::nullopt : keep_elsewhere(job, delta);
+  const auto elsewhere = step == steps ? std::nullopt : keep_elsewhere(job, tuned.delta);
   if (elsewhere) {
     return fmt::format(". The concept is kept in {}: move it to where it shall be",
                        elsewhere->string());
@@ -186,12 +193,17 @@ std::string what_is_kept(const TuneJob& job, const concepts::ConceptDelta& delta
 }
 
 /// The checkpoint goes last, when the concept is on disk.
-void save(const TuneJob& job, const concepts::ConceptDelta& delta) {
+void save(const TuneJob& job, const Tuned& tuned) {
   const auto checkpoint = checkpoint_of(job);
   try {
-    concepts::save_concept(job.out, delta);
+    concepts::save_concept(job.out, tuned.delta);
   } catch (const Error& error) {
-    throw Error(error.kind(), error.what() + what_is_kept(job, delta));
+    throw Error(error.kind(), error.what() + what_is_kept(job, tuned));
+  }
+  // Of two runs to one place the other may have been stopped, and go on from there.
+  if (const auto other = tune::other_run_at(checkpoint, tuned.identity); !other.empty()) {
+    return log::warn(fmt::format("{} stays: it is of another run, with {}; {} is of this one",
+                                 checkpoint.string(), other, job.out));
   }
   std::error_code code;
   fs::remove(checkpoint, code);
@@ -268,20 +280,23 @@ concepts::ConceptDelta run(const TuneJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   const auto [dataset, options] = prepare(job, context);
   const auto base = load_base(job);
+  tune::RunIdentity identity;
   const tune::TuneHooks hooks{.progress = context.progress,
                               .cancel = context.cancel,
                               .wishes = context.wishes,
                               .checkpoint = checkpoint_of(job),
                               .fresh = job.fresh,
+                              .identified = [&](const auto& found) { identity = found; },
                               .prior_folder = prior_folder_of(job),
                               .preview_folder = previews_of(job),
                               .preview = context.preview,
                               .program_version = version()};
   log::info(fmt::format("tuning {} on {}", fs::path(job.out).stem().string(), dataset.summary()));
   auto delta = tune::tune_concept(base, dataset, options, hooks);
-  save(job, delta);
+  Tuned tuned{.delta = std::move(delta), .identity = std::move(identity)};
+  save(job, tuned);
   tell_result(context, job.out);
-  return delta;
+  return std::move(tuned.delta);
 }
 
 }  // namespace mos::jobs

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "mos/base/error.h"
@@ -123,6 +124,16 @@ std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path) {
     return parse_state(file.metadata().at("run"), path.string()).step;
   } catch (const std::exception&) {
     return std::nullopt;
+  }
+}
+
+std::string other_run_at(const std::filesystem::path& path, const RunIdentity& now) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return "";
+  try {
+    return difference_of(io::SafetensorsFile(path).metadata(), now);
+  } catch (const Error&) {
+    return "";
   }
 }
 

@@ -40,6 +40,11 @@ bool is_checkpoint(const std::filesystem::path& path);
 /// The step of a whole one, for messages; nothing where it cannot be read.
 std::optional<std::int64_t> checkpoint_step(const std::filesystem::path& path);
 
+/// How the run whose checkpoint is at `path` differs from `now`, as difference_of has it. Empty
+/// where it is the same, nothing is there, or what is there is damaged, which no run can go on
+/// from. Reads the header alone.
+std::string other_run_at(const std::filesystem::path& path, const RunIdentity& now);
+
 /// Takes up the run of `path`. Other versions of the program or of LibTorch are warned of.
 /// Throws mos::Error: kIo, kFormat for a damaged file, kMismatch naming what differs when it is of
 /// another run. The values of `attached` are then undefined.

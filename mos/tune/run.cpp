@@ -8,9 +8,11 @@
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
+#include "mos/base/place.h"
 #include "mos/base/stopwatch.h"
 #include "mos/concepts/training_metadata.h"
 #include "mos/nn/compute.h"
+#include "mos/tune/checkpoint.h"
 #include "mos/tune/preview.h"
 
 namespace mos::tune {
@@ -28,6 +30,7 @@ Run::Run(const diffusion::Model& base, const ConceptDataset& dataset, const Tune
 }
 
 concepts::ConceptDelta Run::finish() {
+  if (hooks_.identified) hooks_.identified(identity_);
   take_up_checkpoint();
   const auto total = options_.optimiser.steps;
   const Stopwatch watch;
@@ -54,20 +57,42 @@ concepts::ConceptDelta Run::finish() {
 
 void Run::take_up_checkpoint() {
   std::error_code error;
-  const bool wanted = !hooks_.checkpoint.empty() && !hooks_.fresh;
-  if (!wanted || !std::filesystem::exists(hooks_.checkpoint, error)) return;
+  if (hooks_.checkpoint.empty() || !std::filesystem::exists(hooks_.checkpoint, error)) return;
+  if (hooks_.fresh) {
+    given_up_ = other_run_at(hooks_.checkpoint, identity_);
+    return;
+  }
   trainer_.resume(hooks_.checkpoint, identity_);
   log::info(fmt::format("going on from step {} of {}", trainer_.state().step,
                         hooks_.checkpoint.string()));
 }
 
+/// How the run of a checkpoint that has come to lie in the place of this one's differs: somebody
+/// tunes to the same place. That run may have been stopped, and then it is all that there is of it.
+std::string Run::other_run() const {
+  auto other = other_run_at(hooks_.checkpoint, identity_);
+  return other == given_up_ ? "" : other;
+}
+
+/// Throws kIo where there is one.
+void Run::leave_other_runs() const {
+  const auto other = other_run();
+  if (other.empty()) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("{} is now of another run, with {}, and stays; give each run a place of "
+                          "its own",
+                          hooks_.checkpoint.string(), other));
+}
+
 /// Whether the run now stands in its checkpoint. One that cannot take its place is kept beside it
 /// only where no other follows, else each would leave a copy.
-bool Run::save(Unplaced unplaced) {
-  if (hooks_.checkpoint.empty()) return false;
+bool Run::save_to(const std::filesystem::path& place, Unplaced unplaced) {
+  if (place.empty()) return false;
   tried_step_ = trainer_.state().step;
   try {
-    trainer_.save({hooks_.checkpoint, unplaced}, identity_);
+    if (place == hooks_.checkpoint) leave_other_runs();
+    trainer_.save({place, unplaced}, identity_);
+    given_up_.clear();
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
@@ -78,9 +103,17 @@ bool Run::save(Unplaced unplaced) {
 }
 
 void Run::stop() {
-  const auto how = save(Unplaced::kKeepBeside)
-                       ? fmt::format("the same command goes on from {}", hooks_.checkpoint.string())
-                       : std::string("these steps were not saved");
+  const auto& wanted = hooks_.checkpoint;
+  const auto place = other_run().empty() ? wanted : free_beside(wanted);
+  std::string how = "these steps were not saved";
+  if (save_to(place, Unplaced::kKeepBeside)) {
+    how = place == wanted
+              ? fmt::format("the same command goes on from {}", wanted.string())
+              : fmt::format(
+                    "{} is of another run now, and this one is kept in {}: moved there, "
+                    "the same command goes on from it",
+                    wanted.string(), place.string());
+  }
   throw Error(ErrorKind::kCancelled,
               fmt::format("stopped after step {} of {}; {}", trainer_.state().step,
                           options_.optimiser.steps, how));

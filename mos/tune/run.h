@@ -23,7 +23,10 @@ class Run {
 
  private:
   void take_up_checkpoint();
-  bool save(Unplaced unplaced = Unplaced::kDiscard);
+  std::string other_run() const;
+  void leave_other_runs() const;
+  bool save(Unplaced unplaced = Unplaced::kDiscard) { return save_to(hooks_.checkpoint, unplaced); }
+  bool save_to(const std::filesystem::path& place, Unplaced unplaced);
   [[noreturn]] void stop();
   bool previews_are_due() const;
   void refuse_nothing(bool is_kept) const;
@@ -37,6 +40,7 @@ class Run {
   const TuneHooks& hooks_;
   Trainer trainer_;
   RunIdentity identity_;
+  std::string given_up_;  ///< How the checkpoint that this run replaces differs, until it does.
   std::int64_t tried_step_ = -1;  ///< Of the last checkpoint that this run wrote, or could not.
 };
 

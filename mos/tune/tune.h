@@ -10,6 +10,7 @@
 #include "mos/concepts/concept_delta.h"
 #include "mos/diffusion/model.h"
 #include "mos/tune/dataset.h"
+#include "mos/tune/identity.h"
 #include "mos/tune/options.h"
 
 /// Single-client concept tuning: a folder of pictures becomes a concept file.
@@ -25,6 +26,8 @@ struct TuneHooks {
   /// who has the concept on disk removes it.
   std::filesystem::path checkpoint;
   bool fresh = false;  ///< Start anew: the first checkpoint replaces one that is there.
+  /// What the checkpoint is of, before the first step: for who removes it.
+  std::function<void(const RunIdentity&)> identified;
   /// Where class pictures are kept (prior.h); empty: they are painted for this run alone.
   std::filesystem::path prior_folder;
   std::filesystem::path preview_folder;  ///< Gets the sample pictures; empty: none are made.
@@ -44,10 +47,10 @@ TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset)
 /// Tunes a concept on `base`, whose weights stay as they are. The result depends on base, dataset
 /// and options alone: also when the run was interrupted and went on from its checkpoint. (Without
 /// `micro_batch` also on the number of threads, which the metadata then names.) A checkpoint or a
-/// sample picture that cannot be written is a warning.
-/// When cancelled, writes the checkpoint and throws mos::Error(kCancelled). Throws mos::Error:
-/// kUsage for options that fit neither each other nor the model, kMismatch for a checkpoint of
-/// another run, kFormat for a damaged one.
+/// sample picture that cannot be written is a warning, and so is a checkpoint of another run that
+/// has come to lie in the place of this one's: it stays. When cancelled, writes the checkpoint and
+/// throws mos::Error(kCancelled). Throws mos::Error: kUsage for options that fit neither each other
+/// nor the model, kMismatch for a checkpoint of another run, kFormat for a damaged one.
 concepts::ConceptDelta tune_concept(const diffusion::Model& base, const ConceptDataset& dataset,
                                     const TuneOptions& options, const TuneHooks& hooks = {});
 

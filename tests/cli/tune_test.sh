@@ -145,6 +145,7 @@ refuses_both "a canvas of another base" $exit_usage 'size' --size 50
 accepts "a trial of one step" "${tune[@]}" --steps 1 --out output/trial.safetensors --dry-run
 holds "measures one" grep -q 'measured on 1 of 1 steps' <<<"$out"
 
+long=("${tune[@]}" --steps 40 --checkpoint-every 1)
 tune+=(--steps 6 --checkpoint-every 1)
 estimates "a trial of tuning" "${tune[@]}" --out output/trial.safetensors
 accepts "tuning" "${tune[@]}" --out output/whole.safetensors
@@ -159,6 +160,25 @@ accepts "the same command goes on" "${tune[@]}" --out output/parts.safetensors
 holds "an interrupted run gives the same concept" \
   cmp output/whole.safetensors output/parts.safetensors
 holds "and takes the checkpoint away" test ! -e output/parts.safetensors.checkpoint
+
+# Another run to the same place that was stopped meanwhile: its checkpoint is all that there is of it.
+"$mos" "${long[@]}" --seed 1 --out output/both.safetensors 2>/dev/null &
+tuning=$!
+while kill -0 $tuning 2>/dev/null && [ ! -e output/both.safetensors.checkpoint ]; do sleep 0.02; done
+kill -INT $tuning 2>/dev/null
+wait $tuning
+mv output/both.safetensors.checkpoint input/other
+"$mos" "${long[@]}" --out output/both.safetensors 2>stderr &
+tuning=$!
+while kill -0 $tuning 2>/dev/null && [ ! -e output/both.safetensors.checkpoint ]; do sleep 0.02; done
+cp input/other output/both.part
+mv output/both.part output/both.safetensors.checkpoint
+wait $tuning
+holds "a run beside a stopped one ends well" test -e output/both.safetensors
+holds "leaves the checkpoint of that one" cmp input/other output/both.safetensors.checkpoint
+holds "and says whose it is" grep -q '^warning: .*checkpoint stays: .*"seed" 1 instead of 0' stderr
+accepts "--fresh gives it up" "${tune[@]}" --fresh --out output/both.safetensors
+holds "and takes its own away" test ! -e output/both.safetensors.checkpoint
 
 # A folder that appears in the place of the result while the run goes on.
 "$mos" "${tune[@]}" --out output/late.safetensors 2>stderr &

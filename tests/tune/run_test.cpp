@@ -10,6 +10,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/log.h"
 #include "mos/base/runtime.h"
 #include "mos/io/safetensors.h"
 #include "mos/tune/identity.h"
@@ -55,6 +56,15 @@ class Run : public ::testing::Test {
       if (progress.stage == "tuning" && progress.step == step) cancel.cancel();
     };
     EXPECT_THROW(tune(hooks), Error);
+  }
+
+  /// The checkpoint of another run, which was stopped.
+  fs::path stopped_with_another_seed() {
+    const auto place = folder_ / "other.checkpoint";
+    options_.run.seed += 1;
+    stop_after(2, {.checkpoint = place});
+    options_.run.seed -= 1;
+    return place;
   }
 
   /// What a run says instead of going on from the checkpoint.
@@ -207,6 +217,42 @@ TEST_F(Run, StartsAnewWhenAskedAndReplacesTheCheckpoint) {
   stop_after(2, {.checkpoint = checkpoint_});
   options_.optimiser.unet_rate = 1e-3;
   expect_same(tune({.checkpoint = checkpoint_, .fresh = true}), whole);
+  expect_same(tune({.checkpoint = checkpoint_}), whole);
+}
+
+TEST_F(Run, LeavesTheCheckpointOfAnotherRunThatWasStoppedMeanwhile) {
+  const auto whole = tune();
+  const auto elsewhere = stopped_with_another_seed();
+  const auto stop_other = [&](const mos::Progress& progress) {
+    if (progress.step == 2) fs::copy_file(elsewhere, checkpoint_);
+  };
+  std::vector<std::string> said;
+  const mos::log::ScopedSink sink(
+      [&](mos::log::Level, std::string_view line) { said.emplace_back(line); });
+  expect_same(tune({.progress = stop_other, .checkpoint = checkpoint_}), whole);
+  EXPECT_EQ(mos::read_whole_file(checkpoint_), mos::read_whole_file(elsewhere));
+  EXPECT_THAT(said, ::testing::Contains(AllOf(HasSubstr("no checkpoint of step"),
+                                              HasSubstr("another run, with \"seed\""))));
+}
+
+TEST_F(Run, ThatIsStoppedWhileAnotherLiesInItsPlaceIsKeptBeside) {
+  const auto whole = tune();
+  const auto elsewhere = stopped_with_another_seed();
+  mos::CancelToken cancel;
+  const auto stop_both = [&](const mos::Progress& progress) {
+    if (progress.step != 2) return;
+    fs::copy_file(elsewhere, checkpoint_);
+    cancel.cancel();
+  };
+  const auto beside = folder_ / "run-2.checkpoint";
+  try {
+    tune({.progress = stop_both, .cancel = &cancel, .checkpoint = checkpoint_});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("of another run now"), HasSubstr(beside.string())));
+  }
+  EXPECT_EQ(mos::read_whole_file(checkpoint_), mos::read_whole_file(elsewhere));
+  fs::rename(beside, checkpoint_);
   expect_same(tune({.checkpoint = checkpoint_}), whole);
 }
 
