@@ -69,13 +69,24 @@ std::string help_of_tune() {
   return text + "\n" + flag_help<TuneFlags>() + flag_help<jobs::TuneJob>();
 }
 
+/// Names of files and folders are in it as they are.
+void print_line(const std::string& sentence) {
+  fmt::print("{}\n", printable(sentence, kLongestMessage));
+}
+
 int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
   // With --out it is the whole command that is checked.
   if (!job.out.empty()) jobs::check(job);
   const auto checked = jobs::check_data(job, context);
-  for (const auto& problem : checked.problems) fmt::print("{}\n", problem);
-  if (!checked.problems.empty()) return exit_code(ErrorKind::kFormat);
-  fmt::print("{}: {}, nothing wrong\n", job.data, checked.summary);
+  for (const auto& problem : checked.problems) print_line(problem);
+  if (const auto count = checked.problems.size(); count > 0) {
+    throw Error(
+        ErrorKind::kFormat,
+        fmt::format("the pictures in {} cannot be used: {} problem{}, listed on stdout; mend "
+                    "{} and check again",
+                    job.data, count, count == 1 ? "" : "s", count == 1 ? "it" : "them"));
+  }
+  print_line(fmt::format("{}: {}, nothing wrong", job.data, checked.summary));
   return 0;
 }
 

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <utility>
 #include <vector>
 
@@ -32,6 +31,22 @@ constexpr std::size_t kLongestFile = std::size_t{1} << 30;
   throw Error(ErrorKind::kIo,
               fmt::format("cannot {} {}: {}; choose another place", action, path.string(), reason));
 }
+
+/// Of errno. A signal ends a wait (for who writes into a pipe) only where its handler asks for
+/// that, and such a handler is there to end the work.
+[[noreturn]] void cannot_read(const fs::path& path) {
+  if (errno == EINTR) throw Error(ErrorKind::kCancelled, "stopped on request");
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
+}
+
+/// Closed on every way out.
+struct Descriptor {
+  int value;
+  ~Descriptor() {
+    if (value >= 0) ::close(value);
+  }
+};
 
 /// Where a file called `path` goes. Throws for what no file may replace.
 fs::path place_of_file(const fs::path& path, Existing existing) {
@@ -71,16 +86,15 @@ std::string read_at_most(std::size_t most, const fs::path& path, std::string_vie
     throw Error(ErrorKind::kIo,
                 fmt::format("cannot read {}: it is a folder, expected a file", path.string()));
   }
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
-  }
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.value < 0) cannot_read(path);
   std::string text;
   std::vector<char> part(std::size_t{1} << 16);
-  while (stream.read(part.data(), static_cast<std::streamsize>(part.size())) ||
-         stream.gcount() > 0) {
-    text.append(part.data(), static_cast<std::size_t>(stream.gcount()));
+  for (;;) {
+    const auto count = ::read(file.value, part.data(), part.size());
+    if (count < 0) cannot_read(path);
+    if (count == 0) return text;
+    text.append(part.data(), static_cast<std::size_t>(count));
     if (text.size() > most) {
       throw Error(
           ErrorKind::kIo,
@@ -88,7 +102,6 @@ std::string read_at_most(std::size_t most, const fs::path& path, std::string_vie
                       path.string(), most >> 20, kind));
     }
   }
-  return text;
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ class DatasetReader {
   void read_description() {
     const auto path = folder_ / "concept.json";
     if (!fs::exists(path)) return;
+    if (const auto fault = file_fault(path); !fault.empty()) return problem(path, fault);
     const auto json = read_json_file(path);
     if (!json.is_object()) {
       problem(path, "is not a JSON object");

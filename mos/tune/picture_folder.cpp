@@ -175,8 +175,8 @@ class PictureFinder {
       if (is_known(path)) continue;
       if (is_folder(path)) {
         leave(path);
-      } else if (std::error_code ignored; !fs::exists(path, ignored)) {
-        problem(path, "is a link to nothing");
+      } else if (const auto fault = file_fault(path); !fault.empty()) {
+        problem(path, fault);
       } else {
         read_file(group, path);
       }
@@ -220,6 +220,10 @@ class PictureFinder {
     for (const auto& path : entries_of(folder)) {
       if (is_folder(path)) {
         leave(path);
+        continue;
+      }
+      if (const auto fault = file_fault(path); !fault.empty()) {
+        problem(path, fault);
         continue;
       }
       if (are_captions && !is_one_of(kCaptionEndings, ending_of(path))) {
@@ -286,8 +290,14 @@ class PictureFinder {
 
   void report_empty() {
     std::string elsewhere;
+    for (const auto& path : entries_of(root_)) {
+      const auto group = is_folder(path) ? repeated_group(path) : std::nullopt;
+      if (!group || group->repeats > 0) continue;
+      elsewhere =
+          fmt::format("; {} repeats its pictures 0 times, which leaves them out", name_of(path));
+    }
     for (const auto& path : entries_of(folder_)) {
-      if (!is_folder(path) || is_known(path)) continue;
+      if (!is_folder(path) || is_known(path) || repeated_group(path)) continue;
       const auto inside = entries_of(path);
       if (std::any_of(inside.begin(), inside.end(), io::is_picture_name)) {
         elsewhere = fmt::format("; there are some in {}", path.string());
@@ -326,6 +336,14 @@ class PictureFinder {
 };
 
 }  // namespace
+
+std::string file_fault(const fs::path& path) {
+  std::error_code ignored;
+  const auto status = fs::status(path, ignored);
+  if (status.type() == fs::file_type::not_found) return "is a link to nothing";
+  // Reading a named pipe would wait for who writes into it.
+  return fs::is_regular_file(status) ? "" : "is no file";
+}
 
 std::string name_within(const fs::path& folder, const fs::path& path) {
   return path.lexically_relative(folder).string();

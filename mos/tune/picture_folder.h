@@ -42,6 +42,9 @@ struct PictureFolder {
 PictureFolder find_pictures(const std::filesystem::path& folder,
                             const DatasetOptions& options = {});
 
+/// Why what the folder has at `path` cannot be read as a file; empty where it can.
+std::string file_fault(const std::filesystem::path& path);
+
 /// `path` as seen from `folder`, for messages.
 std::string name_within(const std::filesystem::path& folder, const std::filesystem::path& path);
 

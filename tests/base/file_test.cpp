@@ -1,9 +1,13 @@
 #include "mos/base/file.h"
 
 #include <gmock/gmock.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "tests/base/places.h"
@@ -190,6 +194,36 @@ TEST(ReadTextFile, OneWithoutEndIsRefusedAfterSomeMegabytes) {
   const TempDir folder;
   put(folder / "picture", std::string((16U << 20) + 1, 'x'));
   EXPECT_EQ(read_whole_file(folder / "picture").size(), (16U << 20) + 1);
+}
+
+TEST(ReadTextFile, ReadsAPipeToItsEnd) {
+  const TempDir folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::thread writer([&] { put(folder / "pipe", std::string(200'000, 'x')); });
+  EXPECT_EQ(read_text_file(folder / "pipe"), std::string(200'000, 'x'));
+  writer.join();
+}
+
+TEST(ReadTextFile, ASignalThatEndsWorkEndsTheWaitForAPipe) {
+  const TempDir folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  struct sigaction action {
+  }, before{};
+  action.sa_handler = [](int) {};
+  ::sigaction(SIGTERM, &action, &before);
+  std::atomic<bool> is_over = false;
+  const auto reader = ::pthread_self();
+  std::thread killer([&] {  // more than once: the first may come before the wait
+    while (!is_over) {
+      ::pthread_kill(reader, SIGTERM);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  const auto said = error_of(ErrorKind::kCancelled, [&] { (void)read_text_file(folder / "pipe"); });
+  is_over = true;
+  killer.join();
+  ::sigaction(SIGTERM, &before, nullptr);
+  EXPECT_EQ(said, "stopped on request");
 }
 
 TEST(MakeFolders, SaysWhatCannotBeMade) {

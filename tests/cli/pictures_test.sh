@@ -72,6 +72,11 @@ printf '\xff\xfe<\0T\0O\0K\0>\0' >$data/captions/00.txt
 run_mos "${check[@]}"
 holds "UTF-16 is refused" test "$status" -eq $exit_format
 says "by name, with the way to mend it" 'captions/00.txt: is in UTF-16.*iconv'
+refuses "with a last line of its own, which repeats none" $exit_format \
+  'pictures in input/data cannot be used: 1 problem, listed on stdout; mend it and check again$' \
+  "${check[@]}"
+run_mos "${check[@]}" --progress json
+says "which programs get as the error" '"event":"error",.*1 problem'
 printf 'caf\xe9 \x93<TOK>\x94' >$data/captions/00.txt
 run_mos "${check[@]}"
 holds "Latin-1 is refused" test "$status" -eq $exit_format
@@ -107,6 +112,21 @@ accepts "which a prompt can hold" sample --base "$tiny_base" --concept output/bl
   --prompt "a <potter1> <potter2>" --steps 1 --height 64 --width 64 --out output/x.png
 refuses "a word given twice" $exit_usage '<a1> is given twice' "${tune[@]}" --words "<a1> <a1>" \
   --out output/twice.safetensors
+
+# names that would speak to the terminal
+esc=$'\x1b[31m\nx'
+mkdir -p "input/odd/10_sks $esc"
+picture "input/odd/10_sks $esc/00.png"
+accepts "a folder with control characters in its name" tune --data input/odd --check
+says "whose name is shown and not sent" 'sks \\x1b\[31m\\x0ax" stands for the concept'
+mv "input/odd/10_sks $esc/00.png" "input/odd/10_sks $esc/$esc.bmp"
+run_mos tune --data input/odd --check
+says "nor is that of a picture that is refused" '\\x1b\[31m\\x0ax.bmp: is a picture of a kind'
+holds "in a line" bash -c '! grep -q $'"'\\x1b'" <<<"$out$err"
+cp output/blank.safetensors "output/$esc.safetensors"
+accepts "a concept file of such a name" sample --base "$tiny_base" --prompt "a <potter1> <potter2>" \
+  --concept "output/$esc.safetensors" --steps 1 --height 64 --width 64 --out output/x.png
+says "says so of its keys" '\\x1b\[31m\\x0ax.*keys? matched'
 
 # a whole command
 accepts "--check takes a whole command" "${tune[@]}" --words "<a1> <a2>" --out output/y.safetensors \

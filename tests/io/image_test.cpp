@@ -1,6 +1,7 @@
 #include "mos/io/image.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <turbojpeg.h>
 #include <webp/encode.h>
 
@@ -155,6 +156,13 @@ TEST(Png, WritesOneWholeFileOrNone) {
           }),
       HasSubstr("keyword"));
   EXPECT_FALSE(std::filesystem::exists(folder / "b.png"));
+}
+
+TEST(ReadImage, DoesNotWaitForANamedPipe) {
+  const mos::TempDir folder;
+  ASSERT_EQ(::mkfifo((folder / "a.png").c_str(), 0600), 0);
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { mos::io::read_image(folder / "a.png"); }),
+              HasSubstr("it is not a file"));
 }
 
 TEST(ReadImage, NamesPicturesOfOtherKinds) {

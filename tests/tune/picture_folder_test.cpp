@@ -1,6 +1,7 @@
 #include "mos/tune/picture_folder.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "mos/base/file.h"
 #include "mos/io/image.h"
@@ -154,6 +155,12 @@ TEST_F(PictureFolder, KohyasProjectWithItsOtherFoldersIsReadAndTheRestIsSaid) {
                                 HasSubstr("img/loose.png"), HasSubstr("img/0_off"))));
 }
 
+TEST_F(PictureFolder, WhereAllAreRepeatedZeroTimesThatIsSaid) {
+  picture("0_off/00.png");
+  EXPECT_THAT(problems(), ElementsAre(HasSubstr("holds no pictures; 0_off repeats its pictures 0 "
+                                                "times, which leaves them out")));
+}
+
 TEST_F(PictureFolder, FoldersThatNameTwoConceptsStandForNeither) {
   picture("5_sks cat/00.png");
   picture("5_abc dog/00.png");
@@ -205,6 +212,26 @@ TEST_F(PictureFolder, PicturesOfOtherKindsAreRefusedAndOtherFilesSaid) {
   text("clip.mp4", "x");
   picture("old/00.png");
   EXPECT_THAT(warnings(), ElementsAre("not read: clip.mp4, metadata.jsonl, old, notes.txt"));
+}
+
+TEST_F(PictureFolder, NamedPipesAreNoFilesAndNobodyWaitsForThem) {
+  picture("images/00.png");
+  const std::vector<std::string> pipes = {"captions/00.txt", "concept.json", "images/01.png",
+                                          "images/02.txt", "masks/00.png"};
+  std::vector<::testing::Matcher<std::string>> expected;
+  for (const auto& name : pipes) {
+    ASSERT_EQ(::mkfifo(place(name).c_str(), 0600), 0);
+    expected.emplace_back(name + ": is no file");
+  }
+  EXPECT_THAT(problems(), ::testing::UnorderedElementsAreArray(expected));
+}
+
+TEST_F(PictureFolder, OtherFilesAmongThePicturesAreRefusedAndFoldersSaid) {
+  picture("images/00.png");
+  picture("images/old/00.png");
+  EXPECT_THAT(warnings(), ElementsAre("not read: images/old"));
+  text("images/notes.md", "x");
+  EXPECT_THAT(problems(), ElementsAre(HasSubstr("images/notes.md: is no picture")));
 }
 
 TEST_F(PictureFolder, OfTwoCaptionsOneIsReadAndTheOtherSaid) {
