@@ -2,6 +2,9 @@
 
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/error.h"
+#include "mos/base/json.h"
+#include "mos/base/text.h"
 #include "mos/jobs/evaluate.h"
 
 namespace mos::app {
@@ -33,7 +36,7 @@ void print_table(const jobs::Evaluation& figures) {
   }
   for (const auto& [name, interval] : figures.figures) line(name, with_bounds(interval));
   for (const auto& one : figures.regions) {
-    fmt::print("region of {}\n", one.references);
+    fmt::print("region of {}\n", printable(one.references, kLongestMessage));
     line("  identity", with_bounds(one.identity));
     line("  margin", with_bounds(one.margin));
     line("  share above 0", with_bounds(one.positive));

@@ -27,7 +27,7 @@ ScopedSink::ScopedSink(Sink sink) : sink_(std::move(sink)), before_(listener) {
 
 ScopedSink::~ScopedSink() { listener = before_; }
 
-void info(std::string_view message) { say(Level::kInfo, message); }
+void info(std::string_view message) { say(Level::kInfo, printable(message, kLongestMessage)); }
 
 void warn(std::string_view message) { say(Level::kWarning, printable(message, kLongestMessage)); }
 

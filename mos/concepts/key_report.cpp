@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
@@ -25,6 +26,11 @@ std::string KeyReport::summary() const {
   if (!wrong.empty()) text += fmt::format(", {} of a wrong shape", wrong.size());
   for (const auto& [what, keys] : foreign) text += fmt::format(", {} of {}", keys.size(), what);
   return text;
+}
+
+void KeyReport::tell_listing() const {
+  std::istringstream lines(listing());
+  for (std::string line; std::getline(lines, line);) log::info(line);
 }
 
 std::string KeyReport::listing() const {

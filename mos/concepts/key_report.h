@@ -27,6 +27,7 @@ struct KeyReport {
   std::string summary() const;
   /// Every key on a line of its own, with what became of it.
   std::string listing() const;
+  void tell_listing() const;  ///< Each line of it through log::info.
 
   /// Moves the keys of `target` from matched to unexpected: the base model has no such layer.
   void reject(const std::string& target);

@@ -177,7 +177,7 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   outputs.check();
   auto file = concepts::read_concept_file(job.in, job.keys.unexpected());
   log::info(fmt::format("{}: {}", job.in, file.keys.summary()));
-  if (job.keys.list_keys) log::info(file.keys.listing());
+  if (job.keys.list_keys) file.keys.tell_listing();
   auto delta = file.delta;
   settle_word(order, delta);
   cut(delta, order);

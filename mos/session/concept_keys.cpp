@@ -15,7 +15,7 @@ void settle_keys(const std::string& name, diffusion::Model& model, concepts::Con
     }
   }
   log::info(fmt::format("{}: {}", name, keys.summary()));
-  if (options.list_keys) log::info(keys.listing());
+  if (options.list_keys) keys.tell_listing();
 }
 
 void compare_base(const std::string& name, const concepts::ConceptDelta& delta,

@@ -35,4 +35,14 @@ TEST(Log, GoesToTheListenerOfItsThreadUntilTheEndOfTheScope) {
   EXPECT_THAT(other, ElementsAre("elsewhere"));
 }
 
+TEST(Log, ControlCharactersOfNamesAreShownAndNotSent) {
+  std::vector<std::string> said;
+  const log::ScopedSink sink(
+      [&](log::Level, std::string_view message) { said.emplace_back(message); });
+  log::info("a\x1b[31m\nb.pt: 2 keys matched");
+  log::warn("a\x1b[31m\nb.pt is old");
+  EXPECT_THAT(said,
+              ElementsAre("a\\x1b[31m\\x0ab.pt: 2 keys matched", "a\\x1b[31m\\x0ab.pt is old"));
+}
+
 }  // namespace
