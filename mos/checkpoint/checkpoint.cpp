@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "mos/base/error.h"
+#include "mos/checkpoint/no_model.h"
 
 namespace mos::checkpoint {
 
@@ -31,11 +32,7 @@ Checkpoint read_checkpoint(const fs::path& path, const ReadOptions& options) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--prediction-type is \"{}\", expected epsilon or v_prediction", type));
   }
-  if (!fs::exists(path)) {
-    throw Error(ErrorKind::kIo, fmt::format("cannot load the model {}: there is no such folder or "
-                                            "file",
-                                            path.string()));
-  }
+  if (!fs::exists(path)) throw Error(ErrorKind::kIo, no_model_text(path));
   check_applies(options, path);
   auto checkpoint =
       fs::is_directory(path) ? read_folder(path, options) : read_single_file(path, options);

@@ -8,6 +8,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/checkpoint/no_model.h"
 #include "mos/io/state_dict.h"
 #include "mos/io/tensor_file.h"
 
@@ -86,10 +87,8 @@ ClipScorer ClipScorer::load(const fs::path& directory, const fs::path& tokenizer
 
 ClipScorer ClipScorer::load_judge(const fs::path& base, const nn::Compute& compute) {
   if (!fs::exists(base)) {
-    throw Error(ErrorKind::kIo,
-                fmt::format("there is no base model {} whose judge/ could look at pictures; name "
-                            "one with --base, or the folder of a CLIP with --clip",
-                            base.string()));
+    throw Error(ErrorKind::kIo, checkpoint::no_model_text(base) +
+                                    "; or name the folder of a CLIP that looks with --clip");
   }
   const auto judge = judge_of(base);
   if (!fs::exists(judge)) {

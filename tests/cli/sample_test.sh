@@ -88,4 +88,13 @@ accepts "a picture with a concept file" "${sample[@]}" --concept input/moved.saf
 cp "$second" input/moved.safetensors
 refuses "a concept that has changed since" $exit_mismatch 'changed since' \
   sample --rerun output/moved.png --out output/c.png
+# No base model where nobody named one.
+mkdir output/elsewhere
+cd output/elsewhere || exit 1
+where='^mos: cannot load the model base: there is no such folder or file; ./base is the default, --base'
+run_mos sample --prompt x --out x.png
+holds "sample says where it looked for a base model" grep -qE -- "$where" <<<"$err"
+run_mos evaluate "$project/base/contact_sheet.png" --prompt x
+holds "evaluate says the same" grep -qE -- "$where" <<<"$err"
+cd "$scratch" || exit 1
 finish

@@ -94,7 +94,8 @@ TEST(ClipScorer, SaysThatABaseModelIsNotThere) {
   const TempDir folder;
   const auto base = folder / "absent";
   const auto message = test::message_of(ErrorKind::kIo, [&] { ClipScorer::load_judge(base); });
-  EXPECT_THAT(message, testing::HasSubstr("there is no base model " + base.string()));
+  EXPECT_THAT(message,
+              testing::HasSubstr("cannot load the model " + base.string() + ": there is no such"));
 }
 
 TEST(ClipScorer, NamesTheConfigThatIsWrong) {
