@@ -2,12 +2,14 @@
 
 #include <fmt/core.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <csignal>
 #include <memory>
 #include <span>
 
+#include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
 #include "progress_bar.h"
@@ -18,6 +20,8 @@ namespace {
 CancelToken g_cancel;  // a signal handler reaches nothing else
 
 void cancel_on_signal(int) { g_cancel.cancel(); }
+
+void end_on_signal(int) { ::_exit(exit_code(ErrorKind::kCancelled)); }
 
 Wishes g_wishes;
 
@@ -98,20 +102,26 @@ void remember_hangup(int, char**, char**) {
   g_hangup_ignored = before.sa_handler == SIG_IGN;
 }
 
-using Start = void (*)(int, char**, char**);
-[[gnu::section(".preinit_array"), gnu::used]] const Start kBeforeLibraries = remember_hangup;
-
-}  // namespace
-
-const CancelToken* cancel_on_interrupt() {
+void on_interrupt(void (*handler)(int)) {
   struct sigaction action {};
-  action.sa_handler = cancel_on_signal;
+  action.sa_handler = handler;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one is the system's
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   struct sigaction hangup = action;  // a closed terminal
   if (g_hangup_ignored) hangup.sa_handler = SIG_IGN;
   sigaction(SIGHUP, &hangup, nullptr);
+}
+
+using Start = void (*)(int, char**, char**);
+[[gnu::section(".preinit_array"), gnu::used]] const Start kBeforeLibraries = remember_hangup;
+
+}  // namespace
+
+void end_on_interrupt() { on_interrupt(end_on_signal); }
+
+const CancelToken* cancel_on_interrupt() {
+  on_interrupt(cancel_on_signal);
   std::signal(SIGPIPE, SIG_IGN);  // nobody reads our talk any more: that ends no work
   return &g_cancel;
 }

@@ -84,4 +84,15 @@ refuses "a number that is not finite is refused" $exit_usage 'guidance-scale.*na
   sample --base "$tiny_base" --prompt "a dog" --out output/a.png --guidance-scale nan
 refuses "a number that is none is refused" $exit_usage 'many.*whole number' \
   tune --data input --out output/a.safetensors --base "$tiny_base" --steps many
+# Commands that have nothing to save or clean up end at once, with the same status as all.
+mkfifo input/unread
+exec 9<>input/unread
+"$mos" help json >input/unread 2>/dev/null &
+talking=$!
+sleep 1
+kill -TERM $talking
+wait $talking
+status=$?
+exec 9>&-
+holds "SIGTERM ends what only talks with 130" test "$status" -eq 130
 finish
