@@ -80,29 +80,38 @@ bool is_letter_digit_or(char c, std::string_view others) {
 }
 
 /// What does not fit in an expression: the library's own words differ and name its macros.
+struct RegexFault {
+  std::regex_constants::error_type code;
+  std::string_view text;
+};
+
+constexpr std::string_view kTooLarge =
+    "it is too large once its counts are written out, make them smaller";
+constexpr std::string_view kWrongCount =
+    "a count in {} does not fit, expected {2}, {2,} or {2,4} with the smaller number first";
+
+constexpr RegexFault kRegexFaults[] = {
+    {std::regex_constants::error_paren,
+     "its round brackets do not fit together, or a *, +, ? or {} stands where nothing can be "
+     "repeated"},
+    {std::regex_constants::error_brack, "its square brackets do not fit together"},
+    {std::regex_constants::error_brace, kWrongCount},
+    {std::regex_constants::error_badbrace, kWrongCount},
+    {std::regex_constants::error_range,
+     "a range in a set [] does not fit, expected the earlier letter first, as in [a-z]"},
+    {std::regex_constants::error_badrepeat, "a *, +, ? or {} stands where nothing can be repeated"},
+    {std::regex_constants::error_escape,
+     "a backslash has behind it what means nothing, expected \\x and two or \\u and four digits"},
+    // References are refused before: the library also says so of counts beyond its numbers.
+    {std::regex_constants::error_backref, kTooLarge},
+    {std::regex_constants::error_space, kTooLarge},
+    {std::regex_constants::error_stack, kTooLarge},
+    {std::regex_constants::error_complexity, kTooLarge},
+};
+
 std::string_view fault_of(std::regex_constants::error_type code) {
-  namespace codes = std::regex_constants;
-  if (code == codes::error_paren) {
-    return "its round brackets do not fit together, or a *, +, ? or {} stands where nothing can be "
-           "repeated";
-  }
-  if (code == codes::error_brack) return "its square brackets do not fit together";
-  if (code == codes::error_brace || code == codes::error_badbrace) {
-    return "a count in {} does not fit, expected {2}, {2,} or {2,4} with the smaller number first";
-  }
-  if (code == codes::error_range) {
-    return "a range in a set [] does not fit, expected the earlier letter first, as in [a-z]";
-  }
-  if (code == codes::error_badrepeat) return "a *, +, ? or {} stands where nothing can be repeated";
-  if (code == codes::error_escape) {
-    return "a backslash has behind it what means nothing, expected \\x and two or \\u and four "
-           "digits";
-  }
-  // References are refused before: the library also says so of counts beyond its numbers.
-  const bool is_large = code == codes::error_space || code == codes::error_stack ||
-                        code == codes::error_complexity || code == codes::error_backref;
-  return is_large ? "it is too large once its counts are written out, make them smaller"
-                  : "it is none that is known";
+  const auto* fault = std::ranges::find(kRegexFaults, code, &RegexFault::code);
+  return fault == std::end(kRegexFaults) ? "it is none that is known" : fault->text;
 }
 
 }  // namespace
