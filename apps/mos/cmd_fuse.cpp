@@ -2,24 +2,13 @@
 #include <fmt/ranges.h>
 
 #include "command.h"
+#include "job_flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/text.h"
 #include "mos/jobs/fuse.h"
 
 namespace mos::app {
 namespace {
-
-/// What only a command line has.
-struct FuseFlags {
-  std::string config;
-  bool dry_run = false;
-};
-
-template <class Visitor>
-void describe(Visitor& visit, FuseFlags& own) {
-  visit("config", own.config, "options from a JSON file; flags overrule it", a_path());
-  visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
-}
 
 Schema options_of_method(const fuse::MethodInfo& info) {
   SchemaWriter writer;
@@ -37,7 +26,7 @@ Schema fields_of_job() {
 
 Schema options_of_fuse() {
   auto fields = fields_of_job();
-  add_fields(fields, flags_only(schema_of<FuseFlags>()));
+  add_fields(fields, flags_only(schema_of<JobFlags>()));
   return fields;
 }
 
@@ -58,7 +47,7 @@ std::string help_of_fuse() {
       "diffusers, and Textual Inversion embeddings. WORDS is how a concept stands in a prompt: "
       "the\n"
       "trigger words of a LoRA that has none of its own, as in \"dog.safetensors=sks dog\".\n\n";
-  text += option_help(job_options()) + flag_help<FuseFlags>();
+  text += option_help(job_options()) + flag_help<JobFlags>();
   text += fmt::format(
       "  --{:<22} numbers, one for each concept: shares (weight), factors on the\n"
       "    {:<22} updates, or how much their inputs count [all alike]\n"
@@ -89,16 +78,10 @@ jobs::FuseJob job_of(Flags& flags, const std::string& config) {
 }
 
 int run_fuse(Flags& flags, const Terminal& terminal) {
-  FuseFlags own;
+  JobFlags own;
   flags.read(own);
   const auto job = job_of(flags, own.config);
-  const auto context = terminal.context(own.config);
-  if (own.dry_run) {
-    terminal.tell_estimate(jobs::estimate(job, context));
-  } else {
-    jobs::run(job, context);
-  }
-  return 0;
+  return run_job(job, own, terminal);
 }
 
 }  // namespace

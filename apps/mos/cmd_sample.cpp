@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "command.h"
+#include "job_flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/log.h"
 #include "mos/diffusion/scheduler.h"
@@ -17,15 +18,13 @@ namespace {
 
 /// What only a command line has.
 struct SampleFlags {
-  std::string config;
-  bool dry_run = false;
+  JobFlags job;
   bool list_schedulers = false;
 };
 
 template <class Visitor>
 void describe(Visitor& visit, SampleFlags& own) {
-  visit("config", own.config, "options from a JSON file; flags go over it", a_path());
-  visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
+  describe(visit, own.job);
   visit("list_schedulers", own.list_schedulers, "schedulers and sigmas with their names elsewhere");
 }
 
@@ -115,17 +114,11 @@ int run_sample(Flags& flags, const Terminal& terminal) {
   }
   // --from and --fast decide what is below the options that are given (jobs::sample_job).
   refuse_empty(flags);
-  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::SampleJob>());
+  const auto [given, origin] = given_options(flags, own.job.config, schema_of<jobs::SampleJob>());
   const auto job = jobs::sample_job(given, origin);
   flags.refuse_words();
   check_lora_folder(flags, job);
-  const auto context = terminal.context(own.config);
-  if (own.dry_run) {
-    terminal.tell_estimate(jobs::estimate(job, context));
-  } else {
-    jobs::run(job, context);
-  }
-  return 0;
+  return run_job(job, own.job, terminal);
 }
 
 }  // namespace

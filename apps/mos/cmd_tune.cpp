@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "command.h"
+#include "job_flags.h"
 #include "mos/base/describe.h"
 #include "mos/base/text.h"
 #include "mos/jobs/tune.h"
@@ -13,16 +14,14 @@ namespace {
 
 /// What only a command line has.
 struct TuneFlags {
-  std::string config;
+  JobFlags job;
   bool check = false;
-  bool dry_run = false;
 };
 
 template <class Visitor>
 void describe(Visitor& visit, TuneFlags& own) {
-  visit("config", own.config, "options from a JSON file; flags go over it", a_path());
+  describe(visit, own.job);
   visit("check", own.check, "check pictures and captions; with --base or --out the command, too");
-  visit("dry_run", own.dry_run, "only say how long it will take and how much memory");
 }
 
 Schema options_of_tune() {
@@ -93,7 +92,7 @@ int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
 int run_tune(Flags& flags, const Terminal& terminal) {
   TuneFlags own;
   flags.read(own);
-  const auto [given, origin] = given_options(flags, own.config, schema_of<jobs::TuneJob>());
+  const auto [given, origin] = given_options(flags, own.job.config, schema_of<jobs::TuneJob>());
   const auto job = jobs::tune_job(given, origin);
   flags.refuse_words();
   for (const char* name : {"data", "out"}) {
@@ -101,14 +100,8 @@ int run_tune(Flags& flags, const Terminal& terminal) {
     if (given.contains(name) || (own.check && given.contains("data"))) continue;
     throw Error(ErrorKind::kUsage, fmt::format("mos tune needs --{}; see mos tune --help", name));
   }
-  const auto context = terminal.context(own.config);
-  if (own.check) return check_only(job, context);
-  if (own.dry_run) {
-    terminal.tell_estimate(jobs::estimate(job, context));
-  } else {
-    jobs::run(job, context);
-  }
-  return 0;
+  if (own.check) return check_only(job, terminal.context(own.job.config));
+  return run_job(job, own.job, terminal);
 }
 
 }  // namespace
