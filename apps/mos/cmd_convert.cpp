@@ -1,5 +1,11 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string>
+
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/error.h"
 #include "mos/jobs/convert_concept.h"
 #include "mos/jobs/convert_model.h"
 
@@ -31,9 +37,16 @@ std::string help_of_convert() {
          option_help(own_options<jobs::ConvertConceptJob>());
 }
 
-/// What the file is for decides; options of the other kind alone are refused.
-template <class Job>
-void convert(Flags& flags, const Terminal& terminal) {
+/// What the file is for decides; options that `Other` alone has are refused.
+template <class Job, class Other>
+void convert(Flags& flags, const char* kind, const Terminal& terminal) {
+  const auto own = schema_of<Job>();
+  for (const auto& field : schema_of<Other>()) {
+    const bool is_known = std::ranges::find(own, field.name, &FieldInfo::name) != own.end();
+    if (is_known || !flags.has(field.name)) continue;
+    throw Error(ErrorKind::kUsage, fmt::format("--{} does not apply: {} is {}; leave it out",
+                                               flag_name(field.name), flags.words().front(), kind));
+  }
   Job job;
   flags.read(job, "in");
   flags.refuse_unknown();
@@ -48,9 +61,10 @@ int run_convert(Flags& flags, const Terminal& terminal) {
     throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
   }
   if (jobs::is_model(flags.words().front())) {
-    convert<jobs::ConvertModelJob>(flags, terminal);
+    convert<jobs::ConvertModelJob, jobs::ConvertConceptJob>(flags, "a model", terminal);
   } else {
-    convert<jobs::ConvertConceptJob>(flags, terminal);
+    convert<jobs::ConvertConceptJob, jobs::ConvertModelJob>(
+        flags, "a concept, a LoRA or an embedding", terminal);
   }
   return 0;
 }

@@ -160,6 +160,11 @@ void check(const FuseJob& job) {
   require(!job.out.empty() || !job.lora.empty(), "mos fuse needs --out DIR, --lora FILE, or both");
   require(job.concepts.empty() || job.concept_list.empty(),
           "give concept files or --concept-list, not both");
+  const FuseJob defaults;
+  require(!job.lora.empty() || (job.lora_format.empty() && job.lora_rank == defaults.lora_rank),
+          "--lora-format and --lora-rank are of --lora, which is not given");
+  require(!job.out.empty() || !job.overwrite,
+          "--overwrite is of --out, which is not given; a LoRA is replaced without it");
   check_fields(job);
 }
 

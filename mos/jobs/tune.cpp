@@ -13,6 +13,7 @@
 #include "mos/base/log.h"
 #include "mos/base/naming.h"
 #include "mos/base/outputs.h"
+#include "mos/base/require.h"
 #include "mos/base/runtime.h"
 #include "mos/base/stopwatch.h"
 #include "mos/base/temporary.h"
@@ -196,7 +197,7 @@ std::string what_is_kept(const TuneJob& job, const Tuned& tuned) {
 void save(const TuneJob& job, const Tuned& tuned) {
   const auto checkpoint = checkpoint_of(job);
   try {
-    concepts::save_concept(job.out, tuned.delta);
+    concepts::save_concept(job.out, tuned.delta, {.kind = session::concept_kind()});
   } catch (const Error& error) {
     throw Error(error.kind(), error.what() + what_is_kept(job, tuned));
   }
@@ -229,6 +230,8 @@ void check(const TuneJob& job) {
                 fmt::format("--out is \"{}\", expected a name that ends in .safetensors", job.out));
   }
   check_fields(job);
+  require(job.options.prior.pictures > 0 || job.options.prior.prompt.empty(),
+          "--prior-prompt is of class pictures, and --prior 0 asks for none");
   tune::check_options(job.options);
 }
 

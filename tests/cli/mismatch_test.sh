@@ -92,4 +92,23 @@ concept_with "unet/$layer" 48 48
 refuses_concept "a layer of another size" "$layer"
 concept_with "unet/$layer" 16 16 40
 refuses_concept "words of another width" '<cat1>'
+# ---- Options that nothing would come of ----
+
+lora=$golden/fusion/edlora_0.safetensors
+refuses "--lora-rank without --lora" $exit_usage 'lora-rank are of --lora' \
+  fuse --base "$tiny_base" --method weight "$lora" --out output/model --lora-rank 3
+refuses "--lora-format without --lora" $exit_usage 'lora-format .* of --lora' \
+  fuse --base "$tiny_base" --method weight "$lora" --out output/model --lora-format kohya
+refuses "--overwrite without --out" $exit_usage '--overwrite is of --out' \
+  fuse --base "$tiny_base" --method weight "$lora" --lora output/l.safetensors --overwrite
+refuses "a base model that nothing is measured on" $exit_usage '--base is where --mean-rows' \
+  convert "$lora" --base /nowhere --out output/c.safetensors
+refuses "how to read a base model that is not given" $exit_usage 'how --base is read' \
+  convert "$lora" --ema --out output/c.safetensors
+refuses "an option of concepts, of a model" $exit_usage '--to does not apply: .* is a model' \
+  convert "$tiny_base" --to kohya --out output/model
+refuses "an option of models, of a concept" $exit_usage '--overwrite does not apply: .* is a concept' \
+  convert "$lora" --overwrite --out output/c.safetensors
+refuses "what class pictures show, without any" $exit_usage '--prior-prompt is of class pictures' \
+  tune --base "$tiny_base" --data input --words '<a> <b>' --prior-prompt x --out output/c.safetensors
 finish
