@@ -129,7 +129,6 @@ void check_folder_target(const fs::path& target, Existing existing,
 
 AtomicDirectory::AtomicDirectory(fs::path target, Existing existing, FolderCheck may_replace)
     : target_(place_of_folder(target)), existing_(existing), may_replace_(std::move(may_replace)) {
-  check_folder_target(target, existing_, may_replace_);
   made_ = missing_folders(target_.parent_path());
   make_folders(target_.parent_path());
   temporary_.emplace(target_, Temporary::Kind::kFolder);
@@ -165,8 +164,11 @@ void AtomicDirectory::commit() {
     code = put();
   }
   if (code) {
+    const auto reason = code == std::errc::file_exists
+                            ? "there is something now that was not there before"
+                            : code.message();
     keep_beside(*temporary_, target_,
-                fmt::format("cannot write folder {}: {}", target_.string(), code.message()));
+                fmt::format("cannot write folder {}: {}", target_.string(), reason));
   }
   temporary_->release();
   sync_folder(target_.parent_path());

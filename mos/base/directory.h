@@ -41,8 +41,8 @@ void check_folder_target(const std::filesystem::path& target, Existing existing,
 /// stay, as do the permissions of a folder that is replaced.
 class AtomicDirectory {
  public:
-  /// Throws as check_folder_target does, and kIo if it cannot be made. Folders above it that are
-  /// missing are made, and go again if it is not committed.
+  /// Throws kIo if it cannot be made. Folders above it that are missing are made, and go again if
+  /// it is not committed. What is in the way is found by commit(), as the work is done by now.
   explicit AtomicDirectory(std::filesystem::path target, Existing existing = Existing::kRefuse,
                            FolderCheck may_replace = {});
   ~AtomicDirectory();
@@ -51,8 +51,8 @@ class AtomicDirectory {
 
   /// Where to write before commit().
   const std::filesystem::path& path() const { return temporary_->path(); }
-  /// Throws kIo when it cannot take its place, for instance because something appeared there
-  /// meanwhile; it then is complete beside it, where the message says.
+  /// Throws kIo when it cannot take its place, for what check_folder_target throws for and where
+  /// something appeared there meanwhile; it then is complete beside it, where the message says.
   void commit();
 
  private:

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -48,23 +49,17 @@ struct Descriptor {
   }
 };
 
-/// Where a file called `path` goes. Throws for what no file may replace.
-fs::path place_of_file(const fs::path& path, Existing existing) {
+/// Where a file called `path` goes. Throws for what no file may replace, but for folders.
+fs::path place_of_file(const fs::path& path) {
   auto place = behind_links(path);
   struct stat there {};
   if (::stat(place.c_str(), &there) != 0) {
     if (errno == ENOENT) return place;
     cannot("create", path, std::strerror(errno));  // too long a name, for instance
   }
-  if (S_ISDIR(there.st_mode)) cannot("write", path, "it is a folder, expected a file");
+  if (S_ISDIR(there.st_mode)) return place;
   if (!S_ISREG(there.st_mode)) cannot("write", path, "it is no plain file");
   if (is_mount_point(place)) cannot("write", path, "a file is mounted there");
-  if (existing == Existing::kRefuse) {
-    throw Error(ErrorKind::kUsage,
-                fmt::format("cannot write {}: it exists already; add --overwrite (convert, fuse), "
-                            "remove it or choose another place with --out",
-                            path.string()));
-  }
   if (::faccessat(AT_FDCWD, place.c_str(), W_OK, AT_EACCESS) != 0) {
     cannot("write", path, std::strerror(errno));
   }
@@ -120,10 +115,32 @@ void make_folders(const fs::path& folder) {
   if (code) cannot("create folder", folder, code.message());
 }
 
-AtomicFile::AtomicFile(fs::path path, Existing existing)
+bool may_replace(const fs::path& path, const FileKind& kind) {
+  std::error_code code;
+  if (!kind.matches || !fs::is_regular_file(path, code)) return true;
+  if (fs::file_size(path, code) == 0 || code) return true;
+  try {
+    return kind.matches(path);
+  } catch (const std::exception&) {  // a damaged one is not known for what it was
+    return false;
+  }
+}
+
+void check_file_target(const fs::path& path, Existing existing) {
+  const auto place = place_of_file(path);
+  std::error_code code;
+  if (fs::is_directory(place, code)) cannot("write", path, "it is a folder, expected a file");
+  if (existing == Existing::kReplace || !fs::exists(fs::symlink_status(place, code))) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("cannot write {}: it exists already; add --overwrite (convert, fuse), "
+                          "remove it or choose another place with --out",
+                          path.string()));
+}
+
+AtomicFile::AtomicFile(fs::path path, FileRules rules)
     : path_(std::move(path)),
-      place_(place_of_file(path_, existing)),
-      existing_(existing),
+      place_(place_of_file(path_)),
+      rules_(std::move(rules)),
       temporary_(place_, Temporary::Kind::kFile) {
   take_permissions(temporary_.descriptor(), place_);
 }
@@ -143,25 +160,32 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
   }
 }
 
-void AtomicFile::commit(Unplaced unplaced) {
+void AtomicFile::give_up(const std::string& reason) {
+  const auto sentence = fmt::format("cannot write {}: {}", path_.string(), reason);
+  if (rules_.unplaced == Unplaced::kDiscard) throw Error(ErrorKind::kIo, sentence);
+  keep_beside(temporary_, place_, sentence);
+}
+
+void AtomicFile::commit() {
   if (::fsync(temporary_.descriptor()) != 0 && errno != EINVAL && errno != EROFS) fail("write");
   std::error_code code;
-  if (existing_ == Existing::kRefuse) {
+  if (rules_.existing == Existing::kRefuse) {
     code = rename_new(temporary_.path(), place_);
   } else {
+    if (!may_replace(place_, rules_.kind)) {
+      give_up(fmt::format("there is a file now that is not {}", rules_.kind.name));
+    }
     fs::rename(temporary_.path(), place_, code);
   }
-  if (code) {
-    const auto reason = fmt::format("cannot write {}: {}", path_.string(), code.message());
-    if (unplaced == Unplaced::kDiscard) throw Error(ErrorKind::kIo, reason);
-    keep_beside(temporary_, place_, reason);
-  }
+  if (code == std::errc::file_exists) give_up("there is something now that was not there before");
+  if (code == std::errc::is_a_directory) give_up("it is a folder, expected a file");
+  if (code) give_up(code.message());
   temporary_.release();
   sync_folder(place_.parent_path());
 }
 
-void write_text_file(const fs::path& path, std::string_view text) {
-  AtomicFile file(path);
+void write_text_file(const fs::path& path, std::string_view text, const FileRules& rules) {
+  AtomicFile file(path, rules);
   file.write(text);
   file.commit();
 }

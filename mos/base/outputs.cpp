@@ -1,11 +1,13 @@
 #include "mos/base/outputs.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <exception>
+#include <cstring>
 #include <map>
 #include <set>
 #include <utility>
@@ -57,14 +59,7 @@ fs::path nearest_folder(const fs::path& path) {
 
 /// Throws where `path` holds something of another kind.
 void check_kind_of(const FileOutput& file) {
-  std::error_code code;
-  if (!fs::is_regular_file(file.path, code) || fs::file_size(file.path, code) == 0 || code) return;
-  bool matches = false;
-  try {
-    matches = file.kind.matches(file.path);
-  } catch (const std::exception&) {  // a damaged one is not known for what it was
-  }
-  if (matches) return;
+  if (may_replace(file.path, file.kind)) return;
   throw Error(ErrorKind::kUsage,
               fmt::format("{} would replace {}, which is not {}; remove it or choose another place",
                           file.name, file.path.string(), file.kind.name));
@@ -90,13 +85,24 @@ void check_folder_of(const std::string& name, const fs::path& path) {
                                           name, shown.string()));
 }
 
+/// Throws where nothing can be made in the folder that is there, or that folders will be made in.
+void check_writable(const fs::path& path) {
+  const auto nearest = nearest_folder(path);
+  if (::faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return;
+  throw Error(ErrorKind::kIo,
+              fmt::format("cannot create {}: in {} nothing can be made: {}; choose another place",
+                          path.string(), nearest.string(), std::strerror(errno)));
+}
+
 /// Throws where it cannot be written.
 void try_writing(const FileOutput& file) {
   std::error_code code;
   if (file.makes_folder && !fs::exists(plain(file.path).parent_path(), code)) {
+    check_writable(file.path);
     const Temporary probe(nearest_folder(file.path) / file.path.filename(), Temporary::Kind::kFile);
   } else {
-    const AtomicFile probe(file.path, file.existing);
+    check_file_target(file.path, file.existing);
+    const AtomicFile probe(file.path);
   }
 }
 
@@ -124,6 +130,7 @@ void Outputs::check() const {
     check_folder_target(folder.path, folder.existing, folder.may_replace);
     check_folder_of(folder.name, folder.path);
     clear_once(folder.path);
+    check_writable(folder.path);
     const Temporary probe(nearest_folder(folder.path) / folder.path.filename(),
                           Temporary::Kind::kFolder);
   }

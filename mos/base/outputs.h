@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,14 +8,6 @@
 #include "mos/base/file.h"
 
 namespace mos {
-
-/// A kind of file that a command writes. Only a file of the same kind, or one without bytes, is
-/// ever replaced by one.
-struct FileKind {
-  std::string name;  ///< "a concept or a LoRA", for messages.
-  /// Whether a file is one. What throws is none.
-  std::function<bool(const std::filesystem::path&)> matches;
-};
 
 /// A file that a command will write.
 struct FileOutput {

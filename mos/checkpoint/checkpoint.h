@@ -111,7 +111,8 @@ void write_folder(Checkpoint checkpoint, const std::filesystem::path& directory,
 
 /// Writes one .safetensors with the names of the original code. What a directory has beside its
 /// weights goes into the metadata, so that reading the file gives the same model back.
-/// Throws mos::Error: kIo, kCancelled, kUsage for a file that is to be refused.
+/// Throws mos::Error: kIo, also for a file that is to be refused, then with the model beside it;
+/// kCancelled.
 void write_single_file(Checkpoint checkpoint, const std::filesystem::path& file,
                        const WriteOptions& options = {}, Existing existing = Existing::kReplace);
 

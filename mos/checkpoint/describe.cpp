@@ -80,6 +80,12 @@ std::optional<Json> describe_model(const io::TensorFile& file) {
   return json;
 }
 
+FileKind model_file_kind() {
+  return {"a model in one file", [](const fs::path& path) {
+            return describe_model(io::read_tensor_file(path)).has_value();
+          }};
+}
+
 Json describe_model_folder(const fs::path& directory) {
   const auto stored = read_checkpoint(directory);
   Json json = {{"kind", "model folder"}, {"names", "diffusers"}};

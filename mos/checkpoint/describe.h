@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "mos/base/file.h"
 #include "mos/base/json.h"
 #include "mos/io/tensor_file.h"
 
@@ -16,6 +17,9 @@ std::optional<Json> describe_model(const io::TensorFile& file);
 /// The same of a diffusers directory. Throws mos::Error: kIo, kFormat for damaged files.
 Json describe_model_folder(const std::filesystem::path& directory);
 bool is_model_folder(const std::filesystem::path& directory);
+
+/// A model in one file, as describe_model knows it.
+FileKind model_file_kind();
 
 /// The weights of a folder that holds one network, such as an adapter.
 /// Throws mos::Error(kFormat) when there are none.

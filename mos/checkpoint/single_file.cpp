@@ -6,6 +6,7 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/text.h"
+#include "mos/checkpoint/describe.h"
 #include "mos/checkpoint/family.h"
 #include "mos/checkpoint/key_map.h"
 #include "mos/checkpoint/ldm_settings.h"
@@ -348,8 +349,9 @@ void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteO
     }
     checkpoint.networks.at(part.part).tensors.clear();
   }
-  io::write_safetensors(path, tensors.take(), metadata,
-                        {.existing = existing, .cancel = options.cancel});
+  io::write_safetensors(
+      path, tensors.take(), metadata,
+      {.file = {.existing = existing, .kind = model_file_kind()}, .cancel = options.cancel});
 }
 
 }  // namespace mos::checkpoint

@@ -199,7 +199,8 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path
   for (const auto& word : delta.words) word_tensors(word, *rule.words);
 }
 
-void write_concept(const fs::path& path, const ConceptDelta& given, ConceptFormat format) {
+void write_concept(const fs::path& path, const ConceptDelta& given, ConceptFormat format,
+                   const FileRules& rules) {
   check_holds(format, given, path);
   const auto& rule = rule_of(format);
   // The authors' loader multiplies up and down and knows no factor of ours.
@@ -209,14 +210,14 @@ void write_concept(const fs::path& path, const ConceptDelta& given, ConceptForma
   for (const auto& word : delta.words) dict.merge(word_tensors(word, *rule.words));
   for (const auto& [key, tensor] : dict) check_written(path, key, tensor);
   if (is_torch_file(path)) {
-    io::save_torch_file(path, torch_value(rule, delta, dict));
+    io::save_torch_file(path, torch_value(rule, delta, dict), rules);
   } else {
-    io::save_safetensors(path, dict, metadata_for(rule, delta));
+    io::save_safetensors(path, dict, metadata_for(rule, delta), rules);
   }
 }
 
-void save_concept(const fs::path& path, const ConceptDelta& delta) {
-  write_concept(path, delta, ConceptFormat::kMos);
+void save_concept(const fs::path& path, const ConceptDelta& delta, const FileRules& rules) {
+  write_concept(path, delta, ConceptFormat::kMos, rules);
 }
 
 }  // namespace mos::concepts

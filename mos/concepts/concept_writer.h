@@ -43,9 +43,10 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta,
 /// dtype. Scales stay factors of their own (alpha), but in kOfficial, whose reader knows none:
 /// there they are multiplied into `up`. Throws as check_holds does, and kIo.
 void write_concept(const std::filesystem::path& path, const ConceptDelta& delta,
-                   ConceptFormat format);
+                   ConceptFormat format, const FileRules& rules = {});
 
 /// In our own format.
-void save_concept(const std::filesystem::path& path, const ConceptDelta& delta);
+void save_concept(const std::filesystem::path& path, const ConceptDelta& delta,
+                  const FileRules& rules = {});
 
 }  // namespace mos::concepts

@@ -92,8 +92,8 @@ Image decode_image(std::string_view bytes, const std::string& origin) {
 }
 
 void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
-               const std::map<std::string, std::string>& text) {
-  write_text_file(path, encode_png(pixels, text));
+               const std::map<std::string, std::string>& text, const FileRules& rules) {
+  write_text_file(path, encode_png(pixels, text), rules);
 }
 
 namespace {

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "mos/base/file.h"
+
 /// Pictures as tensors. Heights come before widths; pixels are uint8 [H, W, C] with C = 1, 3 or 4
 /// unless said otherwise.
 namespace mos::io {
@@ -34,7 +36,7 @@ std::string encode_png(const torch::Tensor& pixels,
 
 /// Writes encode_png(...) in one step. Throws also kIo.
 void write_png(const std::filesystem::path& path, const torch::Tensor& pixels,
-               const std::map<std::string, std::string>& text = {});
+               const std::map<std::string, std::string>& text = {}, const FileRules& rules = {});
 
 /// Resizing of [H, W, C] or [H, W] tensors; uint8 stays uint8 (rounded), float32 stays float32.
 /// All but nearest widen their filter when they shrink, so nothing aliases (as Pillow does).

@@ -97,10 +97,10 @@ StateDict load_safetensors(const std::filesystem::path& path) {
 }
 
 void save_safetensors(const std::filesystem::path& path, const StateDict& dict,
-                      const std::map<std::string, std::string>& metadata) {
+                      const std::map<std::string, std::string>& metadata, const FileRules& rules) {
   LazyDict lazy;
   for (const auto& [name, tensor] : dict) lazy[name] = lazy_tensor(tensor);
-  write_safetensors(path, std::move(lazy), metadata);
+  write_safetensors(path, std::move(lazy), metadata, {.file = rules});
 }
 
 LazyTensor lazy_tensor(torch::Tensor tensor) {
@@ -138,7 +138,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
   const auto length = static_cast<std::uint64_t>(json.size());
 
   Narrowing narrowing;
-  AtomicFile file(path, rules.existing);
+  AtomicFile file(path, rules.file);
   file.write(&length, sizeof(length));
   file.write(json);
   for (const auto& entry : ordered) {
@@ -151,7 +151,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
     file.write(tensor.data_ptr(), tensor.nbytes());
     entry->second.make = nullptr;  // what it was made of is not needed any more
   }
-  file.commit(rules.unplaced);
+  file.commit();
   narrowing.warn(path.filename().string());
 }
 

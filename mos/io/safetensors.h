@@ -77,14 +77,13 @@ LazyTensor lazy_tensor(torch::Tensor tensor);
 
 /// How a file is written that may be large.
 struct WriteRules {
-  Existing existing = Existing::kReplace;
-  Unplaced unplaced = Unplaced::kKeepBeside;
+  FileRules file = {};
   const CancelToken* cancel = nullptr;  ///< Asked before each tensor.
 };
 
 /// Writes `tensors` as save_safetensors does, each one made, written and let go in turn. Numbers
 /// that become zero in their dtype are warned of. Throws also kMismatch where some would become
-/// infinite, kUsage for a file that is to be refused, kCancelled.
+/// infinite, kIo as AtomicFile does, kCancelled.
 void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
                        const std::map<std::string, std::string>& metadata = {},
                        const WriteRules& rules = {});
@@ -94,6 +93,7 @@ void write_safetensors(const std::filesystem::path& path, LazyDict tensors,
 /// Tensors may be on any device and need not be contiguous.
 /// Throws mos::Error: kUsage for a dtype or name the format does not have, kIo when writing fails.
 void save_safetensors(const std::filesystem::path& path, const StateDict& dict,
-                      const std::map<std::string, std::string>& metadata = {});
+                      const std::map<std::string, std::string>& metadata = {},
+                      const FileRules& rules = {});
 
 }  // namespace mos::io

@@ -177,10 +177,11 @@ TorchValue value_of(const Branch& branch) {
 
 }  // namespace
 
-void save_torch_file(const std::filesystem::path& path, const TorchValue& value) {
+void save_torch_file(const std::filesystem::path& path, const TorchValue& value,
+                     const FileRules& rules) {
   PickleWriter pickle;
   const auto bytes = pickle.write(value);
-  AtomicFile file(path);
+  AtomicFile file(path, rules);
   ZipWriter zip(file);
   zip.add("archive/data.pkl", bytes);
   for (std::size_t i = 0; i < pickle.tensors().size(); ++i) {

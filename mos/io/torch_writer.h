@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "mos/base/file.h"
 #include "mos/io/torch_file.h"
 
 namespace mos::io {
@@ -12,7 +13,8 @@ namespace mos::io {
 /// same value, complete or not at all.
 /// Throws mos::Error: kUsage for a dtype that such files do not have or for more than 4 GiB, kIo
 /// when writing fails.
-void save_torch_file(const std::filesystem::path& path, const TorchValue& value);
+void save_torch_file(const std::filesystem::path& path, const TorchValue& value,
+                     const FileRules& rules = {});
 
 /// A nested dictionary from names with '/' between the levels: the inverse of flatten_tensors().
 /// Throws mos::Error(kUsage) if one name is the beginning of another.

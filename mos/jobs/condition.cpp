@@ -35,7 +35,7 @@ std::filesystem::path run(const ConditionJob& job, const JobContext& context) {
   const auto record =
       maker_record("mos condition",
                    {{"blur", job.edges.blur}, {"high", job.edges.high}, {"low", job.edges.low}});
-  io::write_png(job.out, picture, {{kProgramKey, record}});
+  io::write_png(job.out, picture, {{kProgramKey, record}}, {.kind = session::picture_kind()});
   tell_result(context, job.out);
   return job.out;
 }

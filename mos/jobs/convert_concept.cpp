@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/log.h"
 #include "mos/base/outputs.h"
+#include "mos/base/require.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/concepts/mean_rows.h"
@@ -162,6 +163,11 @@ void check(const ConvertConceptJob& job) {
     throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
   }
   check_fields(job);
+  require(job.base.empty() || job.mean_rows,
+          "--base is where --mean-rows is measured, and without it there is nothing to measure");
+  require(!job.base.empty() || job.read == checkpoint::ReadOptions(),
+          "--variant, --ema, --prediction-type and --original-config say how --base is read, which "
+          "is not given");
   order_of(job);
 }
 
@@ -187,7 +193,7 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   take_means(delta, file.delta, order, context);
   if (order.dtype) cast(delta, *order.dtype, job.out);
   if (context.cancel != nullptr) context.cancel->check();
-  concepts::write_concept(job.out, delta, order.format);
+  concepts::write_concept(job.out, delta, order.format, {.kind = session::concept_kind()});
   warn_of_other_name(delta, order, job.out);
   tell_result(context, job.out);
 }

@@ -212,11 +212,11 @@ void keep(const EvaluateJob& job, const Evaluation& figures, const JobContext& c
   if (!job.out.empty()) {
     Json json = {{kProgramKey, version()}, {"options", write_options(job)}};
     json.update(to_json(figures));
-    write_text_file(job.out, json_text(json, 2) + "\n");
+    write_text_file(job.out, json_text(json, 2) + "\n", {.kind = session::report_kind()});
     tell_result(context, job.out);
   }
   if (!job.page.empty()) {
-    write_text_file(job.page, page_of(job, figures));
+    write_text_file(job.page, page_of(job, figures), {.kind = eval::page_kind()});
     tell_result(context, job.page);
   }
 }

@@ -16,6 +16,7 @@
 #include "mos/base/stopwatch.h"
 #include "mos/base/version.h"
 #include "mos/jobs/fuse_order.h"
+#include "mos/session/output_kinds.h"
 
 namespace mos::jobs {
 namespace {
@@ -66,7 +67,8 @@ void write_lora(const FuseOrder& order, const concepts::ConceptDelta& delta,
   const auto reduced = concepts::reduced_to(
       holds_biases ? HeldForms::kPairsAndBiases : HeldForms::kPairs, delta, rank);
   if (reduced.layers > 0) tell_result(context, concepts::cost_text(reduced, rank));
-  concepts::write_concept(order.job.lora, reduced.delta, order.lora_format);
+  concepts::write_concept(order.job.lora, reduced.delta, order.lora_format,
+                          {.kind = session::concept_kind()});
 }
 
 /// Writes each result whatever becomes of the others; throws what the first failure was.
@@ -117,7 +119,8 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
   if (inside) save.write.notes[order.report.filename().string()] = report;
   if (!job.out.empty()) results.write(job.out, [&] { model.save(job.out, save); });
   if (!inside && results.any()) {  // of nothing there is nothing to report
-    results.write(order.report, [&] { write_text_file(order.report, report); });
+    results.write(order.report,
+                  [&] { write_text_file(order.report, report, {.kind = session::report_kind()}); });
   }
   return results.finish(context);
 }

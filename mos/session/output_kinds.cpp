@@ -39,10 +39,6 @@ bool is_concept_file(const fs::path& path) {
   return !checkpoint::describe_model(file) && concepts::describe_concept(file).has_value();
 }
 
-bool is_model_file(const fs::path& path) {
-  return checkpoint::describe_model(io::read_tensor_file(path)).has_value();
-}
-
 /// What a picture's record has, and no report.
 bool has_scene(const fs::path& record) { return read_json_file(record).contains("scene"); }
 
@@ -70,13 +66,12 @@ FileKind report_kind() {
           [](const fs::path& path) { return is_own_record(path) && !has_scene(path); }};
 }
 FileKind concept_kind() { return {"a concept, a LoRA or an embedding", is_concept_file}; }
-FileKind model_kind() { return {"a model in one file", is_model_file}; }
 
 void write_model(Outputs& outputs, const std::string& name, const fs::path& path,
                  Existing existing) {
   if (checkpoint::is_single_file(path)) {
-    outputs.write(
-        FileOutput{.name = name, .path = path, .kind = model_kind(), .existing = existing});
+    outputs.write(FileOutput{
+        .name = name, .path = path, .kind = checkpoint::model_file_kind(), .existing = existing});
     return;
   }
   refuse_ending(name, path);

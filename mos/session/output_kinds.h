@@ -9,7 +9,6 @@ FileKind picture_kind();  ///< A PNG with a record of this program in it.
 FileKind record_kind();   ///< A picture's record, as this program writes it.
 FileKind report_kind();   ///< A report or figures of this program.
 FileKind concept_kind();  ///< A concept, a LoRA or an embedding.
-FileKind model_kind();    ///< A model in one file.
 
 /// The folder of a model, or one file where `path` is for that. Throws kUsage for the ending of
 /// another kind of file: no folder is called so.

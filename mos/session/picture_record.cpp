@@ -20,6 +20,7 @@
 #include "mos/io/mapped_file.h"
 #include "mos/nn/compute.h"
 #include "mos/region/foreign_record.h"
+#include "mos/session/output_kinds.h"
 
 namespace mos::session {
 namespace fs = std::filesystem;
@@ -222,7 +223,8 @@ fs::path record_path(fs::path picture) { return picture.replace_extension(".json
 
 void write_picture(const fs::path& path, const torch::Tensor& pixels, const PictureRecord& record) {
   // Both are complete before either appears: there is no picture without its record.
-  AtomicFile png(path), sidecar(record_path(path));
+  AtomicFile png(path, {.kind = picture_kind()});
+  AtomicFile sidecar(record_path(path), {.kind = record_kind()});
   png.write(picture_bytes(pixels, record));
   sidecar.write(sidecar_text(record));
   png.commit();
@@ -236,7 +238,7 @@ void write_grid(const fs::path& path, const std::vector<torch::Tensor>& pictures
   json["seeds"] = Json::array();
   for (std::size_t i = 0; i < pictures.size(); ++i) json["seeds"].push_back(record.seed + i);
   io::write_png(path, io::make_grid(pictures, columns, kGridGap),
-                {{kRecordKeyword, json_text(json)}});
+                {{kRecordKeyword, json_text(json)}}, {.kind = picture_kind()});
 }
 
 std::string file_hash(const fs::path& path) {

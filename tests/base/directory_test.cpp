@@ -137,7 +137,7 @@ TEST_F(AtomicDirectoryTest, WithoutFlagsForRenamingNothingIsReplacedEither) {
   EXPECT_EQ(content("box"), "somebody else's");
   EXPECT_EQ(content("box-2"), "new");
 
-  AtomicFile file(folder_ / "file", Existing::kRefuse);
+  AtomicFile file(folder_ / "file", {.existing = Existing::kRefuse});
   file.write("new");
   put(folder_ / "file", "somebody else's");
   EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(); }), HasSubstr("file-2"));
@@ -162,7 +162,8 @@ TEST_F(AtomicDirectoryTest, WhatAppearsMeanwhileStaysAndTheResultIsBesideIt) {
 
 TEST_F(AtomicDirectoryTest, OnlyFoldersOfTheKindAreReplaced) {
   const auto error = [&](const std::string& name) {
-    return error_of(ErrorKind::kUsage, [&] { replace_box(folder_ / name, "new"); });
+    return error_of(ErrorKind::kUsage,
+                    [&] { check_folder_target(folder_ / name, Existing::kReplace, is_box); });
   };
   fs::create_directory(folder_ / "empty");
   replace_box(folder_ / "empty", "new");
@@ -180,8 +181,11 @@ TEST_F(AtomicDirectoryTest, OnlyFoldersOfTheKindAreReplaced) {
   EXPECT_EQ(content("seen"), "new");
   EXPECT_EQ(content("mixed"), "former");
   EXPECT_THAT(error_of(ErrorKind::kUsage,
-                       [&] { AtomicDirectory box(folder_ / "seen", Existing::kReplace); }),
+                       [&] { check_folder_target(folder_ / "seen", Existing::kReplace, {}); }),
               HasSubstr("it is not empty"));
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { replace_box(folder_ / "other", "new"); }),
+              testing::AllOf(HasSubstr("lacks lid"), HasSubstr("other-2")));
+  EXPECT_EQ(content("other-2"), "new");
 }
 
 TEST_F(AtomicDirectoryTest, TheWorkingFolderAndWhatHoldsItAreNeverReplaced) {
@@ -189,8 +193,9 @@ TEST_F(AtomicDirectoryTest, TheWorkingFolderAndWhatHoldsItAreNeverReplaced) {
   const auto former = fs::current_path();
   fs::current_path(folder_ / "box");
   for (const std::string name : {".", "./", "../box", "../box/.", "..", "../.."}) {
-    EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { replace_box(name, "new"); }),
-                HasSubstr("it is the working folder, or holds it"))
+    EXPECT_THAT(
+        error_of(ErrorKind::kUsage, [&] { check_folder_target(name, Existing::kReplace, is_box); }),
+        HasSubstr("it is the working folder, or holds it"))
         << name;
   }
   fs::current_path(former);

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 using test::error_of;
 using test::names_in;
 using test::put;
+using testing::AllOf;
 using testing::HasSubstr;
 
 unsigned permissions_of(const fs::path& path) {
@@ -96,11 +97,16 @@ TEST(AtomicFile, OnlyPlainFilesAreReplaced) {
   const auto error = [&](const char* name) {
     return error_of(ErrorKind::kIo, [&] { write_text_file(folder / name, "new"); });
   };
-  EXPECT_THAT(error("folder"), HasSubstr("it is a folder, expected a file"));
   EXPECT_THAT(error("pipe"), HasSubstr("it is no plain file"));
   EXPECT_THAT(error_of(ErrorKind::kIo, [] { AtomicFile file("/dev/null"); }),
               HasSubstr("it is no plain file"));
   EXPECT_EQ(names_in(folder.path()).size(), 2U);
+  EXPECT_THAT(error("folder"), AllOf(HasSubstr("it is a folder, expected a file"),
+                                     HasSubstr((folder / "folder-2").string())));
+  EXPECT_EQ(read_text_file(folder / "folder-2"), "new");
+  EXPECT_THAT(
+      error_of(ErrorKind::kIo, [&] { check_file_target(folder / "folder", Existing::kReplace); }),
+      HasSubstr("it is a folder, expected a file"));
 }
 
 TEST(AtomicFile, WriteProtectedFilesAreNotReplaced) {
@@ -131,13 +137,13 @@ TEST(AtomicFile, AFileThatMustNotBeReplacedIsAnErrorBeforeTheWork) {
   const TempDir folder;
   put(folder / "fox", "former");
   EXPECT_THAT(
-      error_of(ErrorKind::kUsage, [&] { AtomicFile file(folder / "fox", Existing::kRefuse); }),
+      error_of(ErrorKind::kUsage, [&] { check_file_target(folder / "fox", Existing::kRefuse); }),
       HasSubstr("it exists already"));
 }
 
 TEST(AtomicFile, WhatAppearsMeanwhileStaysAndTheResultIsBesideIt) {
   const TempDir folder;
-  AtomicFile file(folder / "fox.safetensors", Existing::kRefuse);
+  AtomicFile file(folder / "fox.safetensors", {.existing = Existing::kRefuse});
   file.write("result");
   put(folder / "fox.safetensors", "somebody else's");
   put(folder / "fox-2.safetensors", "somebody else's too");
@@ -147,6 +153,28 @@ TEST(AtomicFile, WhatAppearsMeanwhileStaysAndTheResultIsBesideIt) {
   EXPECT_EQ(read_text_file(folder / "fox.safetensors"), "somebody else's");
   EXPECT_EQ(read_text_file(folder / "fox-2.safetensors"), "somebody else's too");
   EXPECT_EQ(read_text_file(folder / "fox-3.safetensors"), "result");
+}
+
+TEST(AtomicFile, OnlyFilesOfTheKindAreReplacedWheneverTheyAppear) {
+  const TempDir folder;
+  const FileKind greeting = {
+      "a greeting", [](const fs::path& path) { return read_text_file(path).starts_with("hello"); }};
+  const auto write = [&](const char* text) {
+    write_text_file(folder / "fox", text, {.kind = greeting});
+  };
+  write("hello, fox");
+  write("hello again");
+  put(folder / "fox", "");
+  write("hello where there was nothing");
+  EXPECT_EQ(read_text_file(folder / "fox"), "hello where there was nothing");
+  AtomicFile file(folder / "fox", {.kind = greeting});
+  file.write("hello, late");
+  put(folder / "fox", "mine");
+  EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(); }),
+              AllOf(HasSubstr("there is a file now that is not a greeting"),
+                    HasSubstr((folder / "fox-2").string())));
+  EXPECT_EQ(read_text_file(folder / "fox"), "mine");
+  EXPECT_EQ(read_text_file(folder / "fox-2"), "hello, late");
 }
 
 TEST(AtomicFile, WhenAFolderTakesItsPlaceMeanwhileTheResultIsBesideIt) {
@@ -161,11 +189,10 @@ TEST(AtomicFile, WhenAFolderTakesItsPlaceMeanwhileTheResultIsBesideIt) {
 TEST(AtomicFile, WhatWillBeWrittenAgainLeavesNoCopiesWhereItCannotTakeItsPlace) {
   const TempDir folder;
   for (int i = 0; i < 3; ++i) {
-    AtomicFile file(folder / "run.checkpoint");
+    AtomicFile file(folder / "run.checkpoint", {.unplaced = Unplaced::kDiscard});
     file.write("a step");
     fs::create_directory(folder / "run.checkpoint");
-    EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(Unplaced::kDiscard); }),
-                HasSubstr("cannot write"));
+    EXPECT_THAT(error_of(ErrorKind::kIo, [&] { file.commit(); }), HasSubstr("cannot write"));
     fs::remove(folder / "run.checkpoint");
   }
   EXPECT_TRUE(names_in(folder.path()).empty());

@@ -229,6 +229,38 @@ status=$?
 holds "nor does it when nobody hears what is said" test $status -eq 0
 holds "and the concept is the same" cmp output/whole.safetensors output/unheard.safetensors
 
+# ---- What appears meanwhile ----
+
+# appears WHAT PLACE PATTERN ARGUMENT...: starts `mos ARGUMENT...`, puts something of the user's at
+# PLACE (file or folder) once PATTERN is said, and waits.
+appears() {
+  local what=$1 place=$2 pattern=$3 process
+  shift 3
+  "$mos" "$@" >"$scratch/stdout" 2>"$scratch/stderr" </dev/null &
+  process=$!
+  while kill -0 $process 2>/dev/null && ! grep -q "$pattern" "$scratch/stderr"; do sleep 0.01; done
+  if [ "$what" = folder ]; then mkdir "$place" && place=$place/notes; fi
+  echo mine >"$place"
+  wait $process
+  status=$?
+  holds "a $what at $place that came while mos $1 was at work stays" grep -q mine "$place"
+  holds "and that is an error" test "$status" -eq $exit_format
+  holds "which says where the result is" grep -q "the complete result is in .*$kept" "$scratch/stderr"
+  holds "and it is there" test -e "$kept"
+}
+kept=output/late-2.safetensors
+appears file output/late.safetensors 'tuning .* 1/6' "${tune[@]}" --out output/late.safetensors
+kept=output/late-2.png
+appears file output/late.png '/40' "${sample[@]:0:7}" --prompt x --steps 40 --out output/late.png
+kept=output/fused-2
+appears folder output/fused 'sampling' fuse --base "$tiny_base" "$first" --steps 2 --out output/fused
+kept=output/lora-2.safetensors
+appears file output/lora.safetensors 'sampling' fuse --base "$tiny_base" "$first" --steps 2 \
+  --lora output/lora.safetensors
+kept=output/single-2.safetensors
+appears file output/single.safetensors 'sampling' fuse --base "$tiny_base" "$first" --steps 2 \
+  --out output/single.safetensors
+
 # ---- Trials ----
 
 "$mos" fuse --base "$tiny_base" "$first" --steps 2 --lora output/x.safetensors --dry-run \

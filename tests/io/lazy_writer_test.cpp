@@ -16,6 +16,7 @@ using mos::test::message_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 class LazyWriter : public testing::Test {
  protected:
@@ -79,13 +80,13 @@ TEST_F(LazyWriter, StopsBetweenTensorsAndLeavesNothing) {
   EXPECT_THAT(names(), IsEmpty());
 }
 
-TEST_F(LazyWriter, AFileThatMustNotBeReplacedStaysAndNothingIsMade) {
+TEST_F(LazyWriter, AFileThatMustNotBeReplacedStaysAndTheNewOneIsBesideIt) {
   test::write_bytes(folder_ / "x.safetensors", "mine");
-  message_of(ErrorKind::kUsage, [&] {
+  message_of(ErrorKind::kIo, [&] {
     write_safetensors(folder_ / "x.safetensors", {{"a", noted("a")}}, {},
-                      {.existing = Existing::kRefuse});
+                      {.file = {.existing = Existing::kRefuse}});
   });
-  EXPECT_THAT(made_, IsEmpty());
+  EXPECT_THAT(names(), UnorderedElementsAre("x-2.safetensors", "x.safetensors"));
   EXPECT_EQ(MappedFile(folder_ / "x.safetensors").text(), "mine");
 }
 

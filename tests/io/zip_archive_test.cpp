@@ -20,7 +20,7 @@ using Entries = std::vector<std::pair<std::string, std::string>>;
 
 std::string written(const Entries& entries) {
   const TempDir folder;
-  AtomicFile file(folder / "a.zip", Existing::kRefuse);
+  AtomicFile file(folder / "a.zip", {.existing = Existing::kRefuse});
   ZipWriter writer(file);
   for (const auto& [name, bytes] : entries) writer.add(name, bytes);
   writer.finish();
