@@ -236,6 +236,7 @@ holds "and the concept is the same" cmp output/whole.safetensors output/unheard.
 appears() {
   local what=$1 place=$2 pattern=$3 process
   shift 3
+  : >"$scratch/stderr"  # of the command before
   "$mos" "$@" >"$scratch/stdout" 2>"$scratch/stderr" </dev/null &
   process=$!
   while kill -0 $process 2>/dev/null && ! grep -q "$pattern" "$scratch/stderr"; do sleep 0.01; done
