@@ -14,6 +14,7 @@
 #include "mos/concepts/lora_collector.h"
 #include "mos/concepts/numbered_file.h"
 #include "mos/io/finite.h"
+#include "mos/io/mapped_tensor.h"
 
 namespace mos::concepts {
 namespace fs = std::filesystem;
@@ -170,6 +171,8 @@ bool is_concept_file(const ConceptFile& file) {
 
 ConceptFile read_concept_file(const fs::path& path, UnexpectedKeys unexpected) {
   const auto tensors = io::read_tensor_file(path);
+  // Before numbers are taken from them: a factor of damaged bytes would be found strange, or not.
+  for (const auto& [key, tensor] : tensors.tensors) io::check_stored(tensor);
   auto file = sort_concept_keys(tensors);
   if (file.keys.matched.empty()) refuse_model(tensors);
   check_keys(file.keys, file.origin, unexpected);

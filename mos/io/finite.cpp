@@ -9,6 +9,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "mos/io/mapped_tensor.h"
 
 namespace mos::io {
 namespace {
@@ -63,6 +64,7 @@ bool can_be_read_as_bits(const torch::Tensor& tensor) {
 }  // namespace
 
 bool is_finite(const torch::Tensor& tensor) {
+  check_stored(tensor);
   if (!tensor.is_floating_point() || tensor.numel() == 0) return true;
   if (!can_be_read_as_bits(tensor)) return tensor.isfinite().all().item<bool>();
   std::atomic<bool> finite = true;
@@ -73,6 +75,7 @@ bool is_finite(const torch::Tensor& tensor) {
 }
 
 bool copy_finite(torch::Tensor& target, const torch::Tensor& source) {
+  check_stored(source);
   if (!can_be_read_as_bits(source) || !can_be_read_as_bits(target) || !source.is_floating_point()) {
     target.copy_(source);
     return is_finite(source);

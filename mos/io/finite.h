@@ -5,7 +5,9 @@
 #include <string>
 
 /// NaN and infinity in weights from outside blacken every picture, and nothing fails. So what is
-/// read is looked at once, where it is copied or converted anyway.
+/// read is looked at once, where it is copied or converted anyway. There too, the bytes of a mapped
+/// tensor are compared with their checksum, if the file has one (see check_stored): all of these
+/// functions throw mos::Error(kFormat) for what is damaged.
 namespace mos::io {
 
 /// Whether `tensor` holds neither NaN nor infinity, which whole numbers never do. Any device.

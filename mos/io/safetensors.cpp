@@ -86,7 +86,7 @@ torch::Tensor SafetensorsFile::get(const std::string& name) const {
   }
   const auto& info = tensors_[found->second];
   const auto bytes = file_->text().substr(data_start_ + info.begin, info.end - info.begin);
-  return mapped_tensor(file_, bytes, info.shape, info.dtype);
+  return mapped_tensor(file_, {bytes, {}}, info.shape, info.dtype);
 }
 
 StateDict load_safetensors(const std::filesystem::path& path) {

@@ -93,15 +93,25 @@ class TorchFileReader {
     if (main == entries.end())
       fail("the zip archive holds no data.pkl, so torch.save did not make it");
     const auto root = main->first.substr(0, main->first.size() - kPickleName.size());
-    const auto order = entries.find(root + "/byteorder");
-    if (order != entries.end() && order->second != "little") fail("its numbers are big-endian");
+    check_crc(main->first, main->second, origin_);
+    check_byte_order(entries, root + "/byteorder");
 
     const auto prefix = root + "/data/";
-    for (const auto& [name, data] : entries) {
-      if (name.starts_with(prefix)) storage_bytes_[name.substr(prefix.size())] = data;
+    for (const auto& [name, entry] : entries) {
+      if (!name.starts_with(prefix)) continue;
+      // When the values are used: whoever asks for names and shapes reads none of them.
+      storage_bytes_[name.substr(prefix.size())] = {
+          entry.bytes, [name, entry, origin = origin_] { check_crc(name, entry, origin); }};
     }
-    const auto pickle = read_pickle(main->second, origin_);
+    const auto pickle = read_pickle(main->second.bytes, origin_);
     return convert(*pickle.root, 0);
+  }
+
+  void check_byte_order(const std::map<std::string, ZipEntry>& entries, const std::string& name) {
+    const auto order = entries.find(name);
+    if (order == entries.end()) return;
+    check_crc(name, order->second, origin_);
+    if (order->second.bytes != "little") fail("its numbers are big-endian");
   }
 
   /// Pickles one after the other (magic number, version, system, value, storage keys), then for
@@ -130,7 +140,7 @@ class TorchFileReader {
       std::memcpy(&count, bytes.data(), sizeof(count));
       bytes.remove_prefix(sizeof(count));
       if (count > bytes.size() / known->second) fail_storage(key->text);
-      storage_bytes_[key->text] = bytes.substr(0, count * known->second);
+      storage_bytes_[key->text] = {bytes.substr(0, count * known->second), {}};
       bytes.remove_prefix(count * known->second);
     }
     return convert(*value.root, 0);
@@ -179,11 +189,12 @@ class TorchFileReader {
     const auto found = storage_bytes_.find(key);
     const auto element_size = c10::elementSize(dtype);
     if (found == storage_bytes_.end() || count < 0 ||
-        static_cast<std::uint64_t>(count) > found->second.size() / element_size) {
+        static_cast<std::uint64_t>(count) > found->second.bytes.size() / element_size) {
       fail_storage(key);
     }
-    const auto bytes = found->second.substr(0, static_cast<std::size_t>(count) * element_size);
-    return storages_[key] = mapped_tensor(file_, bytes, {count}, dtype);
+    const auto bytes =
+        found->second.bytes.substr(0, static_cast<std::size_t>(count) * element_size);
+    return storages_[key] = mapped_tensor(file_, {bytes, found->second.check}, {count}, dtype);
   }
 
   std::vector<std::int64_t> integers(const PickleNode& node) const {
@@ -278,7 +289,7 @@ class TorchFileReader {
 
   std::string origin_;
   std::shared_ptr<MappedFile> file_;
-  std::map<std::string, std::string_view> storage_bytes_;
+  std::map<std::string, MappedBytes> storage_bytes_;
   std::map<std::string, torch::Tensor> storages_;
   std::int64_t values_ = 0;
   std::size_t text_bytes_ = 0;

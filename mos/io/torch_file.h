@@ -31,7 +31,8 @@ struct TorchValue {
 /// Reads both layouts of torch.save: the zip archive (PyTorch 1.6 and later) and the older
 /// sequence of pickles. Only tensors, parameters and plain containers are understood; a file that
 /// names any other class or function is refused, and none is ever run. Tensors alias the mapped
-/// file where alignment allows, and those that shared memory still do.
+/// file where alignment allows, and those that shared memory still do. Of an archive the pickle is
+/// compared with its checksum here, the bytes of a tensor when check_stored() is called for it.
 /// Throws mos::Error: kIo, or kFormat naming what is damaged or refused.
 TorchValue read_torch_file(const std::filesystem::path& path);
 

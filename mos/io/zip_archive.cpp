@@ -7,6 +7,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/text.h"
+#include "mos/io/crc32.h"
 
 /// Layouts as in PKWARE's APPNOTE 6.3.9, sections 4.3.7, 4.3.12, 4.3.14-4.3.16, 4.5.3.
 namespace mos::io {
@@ -28,9 +29,9 @@ class ZipReader {
  public:
   ZipReader(std::string_view bytes, const std::string& origin) : bytes_(bytes), origin_(origin) {}
 
-  std::map<std::string, std::string_view> entries() const {
+  std::map<std::string, ZipEntry> entries() const {
     auto [position, count] = find_directory();
-    std::map<std::string, std::string_view> result;
+    std::map<std::string, ZipEntry> result;
     for (std::uint64_t i = 0; i < count; ++i) {
       expect(kEntrySignature, position);
       const auto name_length = integer(position + 28, 2);
@@ -43,7 +44,8 @@ class ZipReader {
       }
       const auto data =
           entry_data(position, slice(position + kEntryBytes + name_length, extra_length));
-      if (!result.emplace(name, data).second)
+      const auto crc = static_cast<std::uint32_t>(integer(position + 16, 4));
+      if (!result.emplace(name, ZipEntry{data, crc}).second)
         fail(fmt::format("it holds {} twice", printable(name)));
       position += kEntryBytes + name_length + extra_length + comment_length;
     }
@@ -132,9 +134,19 @@ class ZipReader {
 
 }  // namespace
 
-std::map<std::string, std::string_view> stored_zip_entries(std::string_view bytes,
-                                                           const std::string& origin) {
+std::map<std::string, ZipEntry> stored_zip_entries(std::string_view bytes,
+                                                   const std::string& origin) {
   return ZipReader(bytes, origin).entries();
+}
+
+void check_crc(const std::string& name, const ZipEntry& entry, const std::string& origin) {
+  // torch.save leaves 0 where its user turned checksums off
+  // (torch.serialization.set_crc32_options), and torch.load, which looks at none, reads such files.
+  if (entry.crc == 0 || crc32_of(entry.bytes) == entry.crc) return;
+  throw Error(ErrorKind::kFormat,
+              fmt::format("cannot read {}: the zip archive is damaged: the checksum of its part {} "
+                          "is not that of its bytes; fetch it again",
+                          origin, printable(name)));
 }
 
 }  // namespace mos::io

@@ -1,9 +1,9 @@
 #include "mos/io/zip_writer.h"
 
-#include <array>
 #include <limits>
 
 #include "mos/base/error.h"
+#include "mos/io/crc32.h"
 
 namespace mos::io {
 
@@ -17,28 +17,6 @@ constexpr std::uint16_t kPaddingField =
     0x4246;  // "FB", PyTorch's mark of an extra field of padding
 constexpr std::uint16_t kUtf8Names = 1U << 11;
 constexpr std::uint16_t kFirstOfJanuary1980 = 1U << 5 | 1U;
-
-/// CRC-32 of IEEE 802.3, reflected.
-constexpr std::array<std::uint32_t, 256> make_crc_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < table.size(); ++i) {
-    auto value = i;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value & 1U) != 0 ? 0xedb88320U ^ (value >> 1) : value >> 1;
-    }
-    table[i] = value;
-  }
-  return table;
-}
-
-std::uint32_t crc32(std::string_view bytes) {
-  static constexpr auto kTable = make_crc_table();
-  std::uint32_t crc = ~0U;
-  for (const char byte : bytes) {
-    crc = kTable[(crc ^ static_cast<unsigned char>(byte)) & 0xffU] ^ (crc >> 8);
-  }
-  return ~crc;
-}
 
 /// Little-endian fields, one behind the other.
 class Fields {
@@ -78,7 +56,7 @@ void ZipWriter::add(const std::string& name, std::string_view bytes) {
     throw Error(ErrorKind::kUsage, "files of torch.save are written with up to 65534 tensors");
   }
   const Entry entry{.name = name,
-                    .crc = crc32(bytes),
+                    .crc = crc32_of(bytes),
                     .size = static_cast<std::uint32_t>(bytes.size()),
                     .offset = static_cast<std::uint32_t>(position_)};
   const auto data = position_ + kLocalHeaderBytes + name.size() + kExtraHeaderBytes;

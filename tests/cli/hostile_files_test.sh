@@ -60,6 +60,22 @@ refuses_header "a tensor without a shape" 'shape' '{"a":{"dtype":"F32","data_off
 
 head -c 20000 "$golden/fusion/edlora_0.pth" >input/file.pth
 refuses_file "a .pth file cut off" $exit_format 'file.pth' input/file.pth
+# flip_bit FILE COPY: one bit changed in the data of the first tensor, whose place its archive aligns.
+flip_bit() {
+  local place
+  place=$(($(grep -abom1 'data/0FB' "$1" | cut -d: -f1) + 200))
+  cp "$1" "$2"
+  # shellcheck disable=SC2059  # the format is the byte
+  printf "\\x$(printf %02x $(($(od -An -tu1 -j $place -N1 "$1") ^ 1)))" |
+    dd of="$2" bs=1 seek=$place conv=notrunc status=none
+}
+"$mos" convert "$concept_file" --to official --out input/whole.pth >/dev/null 2>&1
+flip_bit input/whole.pth input/file.pth
+accepts "a .pth file whose numbers are damaged is inspected, as no number is looked at" \
+  inspect input/file.pth
+damaged='zip archive is damaged: the checksum of its part archive/data/0 .*fetch it again'
+refuses_file "and it is not used" $exit_format "$damaged" input/file.pth
+refuses "nor converted" $exit_format "$damaged" convert input/file.pth --out output/x.safetensors
 printf 'cos\nsystem\n(S"touch output/run"\ntR.' >input/file.pth
 refuses_file "a pickle that wants to run a program" $exit_format 'file.pth' input/file.pth
 finish

@@ -96,13 +96,13 @@ std::vector<std::string> concept_seeds() {
   return seeds;
 }
 
-/// As for every safetensors file (see file_targets.cpp), where it is one.
+/// As for every file of its format (see file_targets.cpp).
 std::string repair_concept(const std::string& bytes) {
+  const bool is_archive = bytes.starts_with("PK\3\4");
+  const bool is_safetensors = bytes.size() > 8 && bytes[8] == '{';
+  const std::string_view format = is_archive ? "torch_file" : "safetensors";
   for (const auto& target : file_targets()) {
-    if (target.repair != nullptr && std::string_view(target.name) == "safetensors" &&
-        bytes.size() > 8 && bytes[8] == '{') {
-      return target.repair(bytes);
-    }
+    if ((is_archive || is_safetensors) && target.name == format) return target.repair(bytes);
   }
   return bytes;
 }

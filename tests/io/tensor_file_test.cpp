@@ -108,7 +108,7 @@ TEST_F(TensorFiles, AMappedTensorOutlivesItsFileAndItsName) {
   torch::Tensor tensor;
   {
     const auto file = std::make_shared<const MappedFile>(path);
-    tensor = mapped_tensor(file, file->text(), {2, 3}, torch::kFloat32);
+    tensor = mapped_tensor(file, {file->text(), {}}, {2, 3}, torch::kFloat32);
   }
   std::filesystem::remove(path);
   EXPECT_TRUE(tensor.equal(weight_));
@@ -118,7 +118,7 @@ TEST_F(TensorFiles, BytesAtAnOddPlaceAreCopied) {
   const auto path = folder_ / "raw";
   write_bytes(path, "x" + std::string(static_cast<const char*>(weight_.data_ptr()), 24));
   const auto file = std::make_shared<const MappedFile>(path);
-  const auto tensor = mapped_tensor(file, file->text().substr(1), {6}, torch::kFloat32);
+  const auto tensor = mapped_tensor(file, {file->text().substr(1), {}}, {6}, torch::kFloat32);
   EXPECT_TRUE(tensor.equal(weight_.flatten()));
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data_ptr()) % sizeof(float), 0U);
 }

@@ -5,7 +5,11 @@
 
 #include <array>
 #include <cstring>
+#include <string_view>
 
+#include "mos/base/file.h"
+#include "mos/io/finite.h"
+#include "mos/io/torch_writer.h"
 #include "tests/io/bytes.h"
 #include "tests/support/temp_dir.h"
 
@@ -263,6 +267,34 @@ TEST(TorchFile, RefusesEveryCutOfAGoodFile) {
   for (std::size_t length = 0; length < whole.size(); ++length) {
     EXPECT_NE(message_for_archive(whole.substr(0, length)), "") << length;
   }
+}
+
+/// A file of torch.save with the six floats as "w", and one bit of it changed: in what begins
+/// `offset` bytes behind `marker`.
+std::string flipped(std::string_view marker, std::size_t offset) {
+  const mos::TempDir folder;
+  mos::io::save_torch_file(folder / "a.pth",
+                           {TorchValue::Dict{{"w", TorchValue{torch::arange(6.0F)}}}});
+  auto bytes = mos::read_text_file(folder / "a.pth");
+  bytes[bytes.find(marker) + offset] ^= 1;
+  return bytes;
+}
+
+TEST(TorchFile, DamagedValuesAreRefusedWhereTheyAreUsed) {
+  const auto file = read_bytes(flipped(floats(), 5));
+  const auto weight = std::get<torch::Tensor>(file.find("w")->value);
+  EXPECT_EQ(weight.numel(), 6) << "names and shapes are read from other bytes";
+  const auto part = HasSubstr("damaged: the checksum of its part archive/data/0 is not");
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { mos::io::is_finite(weight.slice(0, 4)); }), part)
+      << "of a view, too";
+  auto target = torch::zeros({6});
+  EXPECT_THAT(error_of(ErrorKind::kFormat, [&] { mos::io::copy_finite(target, weight); }), part);
+  EXPECT_TRUE(target.equal(torch::zeros({6})));
+}
+
+TEST(TorchFile, ADamagedPickleIsRefused) {
+  const auto dtype = flipped("FloatStorage", 0);  // a name that would be an unknown one
+  EXPECT_THAT(message_for_archive(dtype), HasSubstr("checksum of its part archive/data.pkl"));
 }
 
 TEST(TorchFile, RefusesOtherFilesAndOtherArchives) {

@@ -28,6 +28,12 @@ std::string written(const Entries& entries) {
   return read_text_file(folder / "a.zip");
 }
 
+std::map<std::string, std::string> read(const std::string& archive) {
+  std::map<std::string, std::string> texts;
+  for (const auto& [name, entry] : stored_zip_entries(archive, "a.pth")) texts[name] = entry.bytes;
+  return texts;
+}
+
 std::string zip_refusal(const std::string& bytes) {
   return mos::test::message_of(ErrorKind::kFormat, [&] { stored_zip_entries(bytes, "a.pth"); });
 }
@@ -46,8 +52,8 @@ TEST(ZipWriters, EntriesComeBackAndBeginAtWholeCacheLines) {
   const auto read = stored_zip_entries(archive, "a.pth");
   ASSERT_EQ(read.size(), entries.size());
   for (const auto& [name, bytes] : entries) {
-    EXPECT_EQ(read.at(name), bytes) << name;
-    EXPECT_EQ((read.at(name).data() - archive.data()) % 64, 0) << name;
+    EXPECT_EQ(read.at(name).bytes, bytes) << name;
+    EXPECT_EQ((read.at(name).bytes.data() - archive.data()) % 64, 0) << name;
   }
   EXPECT_EQ(written(entries), archive) << "without times the same bytes";
 }
@@ -59,15 +65,35 @@ TEST(ZipWriters, ChecksumsAreThoseOfTheStandard) {
   EXPECT_EQ(written({{"x", ""}}).substr(kCrcPlace, 4), little_endian(0, 4));
 }
 
+TEST(ZipArchives, ABitThatChangedIsSeenInItsPartAlone) {
+  // More than one part of what threads share, and an end that is none.
+  const std::string big((std::size_t{5} << 20) + 3, 'x');
+  auto archive = written({{"a/big", big}, {"a/small", "y"}});
+  const auto fault = [&](const std::string& name) {
+    return test::error_of(ErrorKind::kFormat, [&] {
+      check_crc(name, stored_zip_entries(archive, "a.pth").at(name), "a.pth");
+    });
+  };
+  EXPECT_EQ(fault("a/big") + fault("a/small"), "");
+  archive[archive.find("xxxx") + big.size() - 1] ^= 1;
+  EXPECT_EQ(fault("a/big"),
+            "cannot read a.pth: the zip archive is damaged: the checksum of its part a/big is not "
+            "that of its bytes; fetch it again");
+  EXPECT_EQ(fault("a/small"), "");
+}
+
+TEST(ZipArchives, WithoutChecksumsAreTakenAsTheyAre) {
+  const auto archive = zip_bytes({{"a", "one"}});  // as torch.save writes them if told to
+  check_crc("a", stored_zip_entries(archive, "a.pth").at("a"), "a.pth");
+}
+
 TEST(ZipArchives, OfOtherWritersNeedNoAlignmentAndMayHaveAComment) {
   auto archive = zip_bytes({{"a", "one"}, {"b", "two"}});
-  EXPECT_THAT(stored_zip_entries(archive, "a.pth"),
-              ElementsAre(Pair("a", "one"), Pair("b", "two")));
+  EXPECT_THAT(read(archive), ElementsAre(Pair("a", "one"), Pair("b", "two")));
   const std::string comment = "PK and other words";
   archive = changed(archive, archive.size() - 2, comment.size(), 2) + comment;
-  EXPECT_THAT(stored_zip_entries(archive, "a.pth"),
-              ElementsAre(Pair("a", "one"), Pair("b", "two")));
-  EXPECT_TRUE(stored_zip_entries(zip_bytes({}), "a.pth").empty());
+  EXPECT_THAT(read(archive), ElementsAre(Pair("a", "one"), Pair("b", "two")));
+  EXPECT_TRUE(read(zip_bytes({})).empty());
 }
 
 /// A directory whose only entry has size and place in a zip64 field behind another field, and ends
@@ -89,7 +115,7 @@ std::string zip64(std::uint64_t size, std::uint64_t place) {
 }
 
 TEST(ZipArchives, BeyondFourGigabytesHaveTheirSizesInAFieldOfTheirOwn) {
-  EXPECT_THAT(stored_zip_entries(zip64(4, 0), "a.pth"), ElementsAre(Pair("a", "data")));
+  EXPECT_THAT(read(zip64(4, 0)), ElementsAre(Pair("a", "data")));
   EXPECT_THAT(zip_refusal(zip64(std::uint64_t{1} << 40, 0)), HasSubstr("incomplete"));
   EXPECT_THAT(zip_refusal(zip64(4, ~std::uint64_t{0})), HasSubstr("incomplete"));
 }
