@@ -125,14 +125,24 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
   return results.finish(context);
 }
 
-/// Seconds of the parts of a trial with the first concept alone.
+/// Seconds of the parts of a trial with one concept.
 struct Trial {
   double recording = 0.0, merging = 0.0;
   double step = 0.0, step_again = 0.0;  ///< Of denoising.
 };
 
-Trial try_first(const FuseOrder& order, diffusion::Model& model, const fuse::FuseOptions& options,
-                const CancelToken* cancel) {
+/// The first concept with the layers of all: every concept is recorded on each layer that any of
+/// them changes, one that is only an embedding, too.
+fuse::ConceptSource with_layers_of_all(const std::vector<fuse::ConceptSource>& sources) {
+  auto one = sources.front();
+  for (const auto& source : sources) {
+    for (auto [part, updates] : source.delta.updates) one.delta.updates[part].merge(updates);
+  }
+  return one;
+}
+
+Trial try_one(const FuseOrder& order, diffusion::Model& model, const fuse::FuseOptions& options,
+              const CancelToken* cancel) {
   Stopwatch watch;
   Trial trial;
   const auto on_step = [&](const Progress& progress) {
@@ -143,7 +153,7 @@ Trial try_first(const FuseOrder& order, diffusion::Model& model, const fuse::Fus
       (progress.stage.starts_with("recording") ? trial.recording : trial.merging) += lap;
     }
   };
-  fuse::fuse_concepts(model, {order.sources.front()}, options, on_step, cancel);
+  fuse::fuse_concepts(model, {with_layers_of_all(order.sources)}, options, on_step, cancel);
   trial.merging += watch.lap();
   return trial;
 }
@@ -161,11 +171,11 @@ Estimate estimate(const FuseJob& job, const JobContext& context) {
   options.record.steps = std::min(options.record.steps, kTrialSteps);
   options.record.samples = 1;
   options.weights.clear();
-  const auto trial = try_first(order, model, options, context.cancel);
+  const auto trial = try_one(order, model, options, context.cancel);
   const auto concepts = static_cast<double>(order.sources.size());
   const auto& record = order.options.record;
   if (trial.recording + trial.step == 0.0) {
-    return estimate_of(loading + trial.merging * concepts, "measured on the first concept");
+    return estimate_of(loading + trial.merging * concepts, "measured on one concept");
   }
   const auto steps =
       trial.step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;

@@ -88,7 +88,7 @@ struct FuseOutcome {
   std::vector<std::filesystem::path> written;  ///< In the order in which they were.
 };
 
-/// Fuses the first concept alone, with two denoising steps; writes nothing.
+/// Fuses one concept that has the layers of all, with two denoising steps; writes nothing.
 Estimate estimate(const FuseJob& job, const JobContext& context = {});
 
 /// Fuses, and writes each result whatever becomes of the others; throws what the first failure was.

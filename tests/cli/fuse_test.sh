@@ -82,6 +82,14 @@ accepts "a trial takes every concept, wherever its switch stands" \
   --lora output/trial.safetensors
 holds "no concept is taken for the switch's value" test "$(grep -c 'keys matched' <<<"$err")" -eq 2
 estimates "a trial of fusion" "${fuse[@]}" --out output/trial "$first" "$second"
+# An embedding is recorded on the layers of the others as every concept is.
+"$mos" convert "$first" --only words --out input/words.safetensors >/dev/null 2>&1
+recorded=(fuse --base "$tiny_base" --method gradient --steps 3 --samples 1 --size 64
+  --lora output/trial.safetensors --dry-run)
+accepts "a trial with an embedding" "${recorded[@]}" "$second" input/words.safetensors
+holds "measures the steps of both" grep -q 'measured on 2 of 6 denoising steps' <<<"$out"
+accepts "a trial with an embedding in front" "${recorded[@]}" input/words.safetensors "$second"
+holds "measures the same" grep -q 'measured on 2 of 6 denoising steps' <<<"$out"
 accepts "the fused model is a base model" fuse --base output/one --method weight \
   --lora output/three.safetensors "$golden/fusion/edlora_2.safetensors"
 accepts "a folder may end in a slash, and the report may be named inside it" \
