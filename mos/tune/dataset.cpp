@@ -146,12 +146,20 @@ class DatasetReader {
     if (!words.empty()) {
       text = replaced(std::move(text), fmt::format("{}", fmt::join(words, " ")), kPlaceholder);
     }
-    const bool is_named = text.find(kPlaceholder) != text.npos ||
-                          std::any_of(words.begin(), words.end(), [&](const std::string& word) {
-                            return has_word(text, word);
-                          });
-    if (is_named || dataset_.phrase.empty()) return text;
-    return replaced_word(text, dataset_.phrase, kPlaceholder);
+    if (dataset_.phrase.empty() || text.find(kPlaceholder) != text.npos) return text;
+    auto renamed = replaced_word(text, dataset_.phrase, kPlaceholder);
+    return are_named_in(renamed, words) ? text : renamed;
+  }
+
+  /// Whether `caption` has all of these words, or one that is no ordinary word: then those that it
+  /// lacks were forgotten, which is said where captions are checked.
+  static bool are_named_in(const std::string& caption, const std::vector<std::string>& words) {
+    const auto stands = [&](const std::string& word) { return has_word(caption, word); };
+    const auto is_made_up = [](const std::string& word) { return word.starts_with('<'); };
+    return !words.empty() && (std::ranges::all_of(words, stands) ||
+                              std::ranges::any_of(words, [&](const std::string& word) {
+                                return is_made_up(word) && stands(word);
+                              }));
   }
 
   /// 10 and 10 times is once each, 10 and 5 times is twice and once.

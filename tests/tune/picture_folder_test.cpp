@@ -140,6 +140,28 @@ TEST_F(PictureFolder, KohyasNameOfTheConceptGivesWayToItsWords) {
   text("10_woman/00.txt", "a woman at sea");
   EXPECT_THAT(captions({.words = {"<ann1>", "<ann2>"}}),
               ElementsAre(Pair("10_woman/00", "a <TOK> at sea")));
+  text("10_woman/00.txt", "<ann1>, a woman");
+  EXPECT_THAT(captions({.words = {"<ann1>", "<ann2>"}}),
+              ElementsAre(Pair("10_woman/00", "<ann1>, a woman")))
+      << "half of the words is a mistake to be said, not to be made good";
+}
+
+TEST_F(PictureFolder, KohyasNameOfTheConceptMayHaveOneOfItsWords) {
+  picture("10_sks bear/00.png");
+  text("10_sks bear/00.txt", "sks bear in the snow");
+  const std::vector<std::vector<std::string>> all_words = {{"sks", "<n1>"},  {"<n1>", "sks"},
+                                                           {"bear", "<n1>"}, {"<n1>", "<n2>"},
+                                                           {"bear", "sks"},  {"<n1>"}};
+  for (const auto& words : all_words) {
+    EXPECT_THAT(captions({.words = words}),
+                ElementsAre(Pair("10_sks bear/00", "<TOK> in the snow")))
+        << testing::PrintToString(words);
+  }
+  EXPECT_THAT(captions({.words = {"sks"}}),
+              ElementsAre(Pair("10_sks bear/00", "<TOK> bear in the snow")));
+  text("10_sks bear/00.txt", "sks bear beside another bear");
+  EXPECT_THAT(captions({.words = {"bear", "<n1>"}}),
+              ElementsAre(Pair("10_sks bear/00", "<TOK> beside another bear")));
 }
 
 TEST_F(PictureFolder, KohyasProjectWithItsOtherFoldersIsReadAndTheRestIsSaid) {
