@@ -70,7 +70,7 @@ bool needs_metadata(const FormatRule& rule, const ConceptDelta& delta) {
   return scale_outside && !peft_metadata(delta).empty();
 }
 
-void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::path& path) {
+void check_ending(const FormatRule& rule, const fs::path& path) {
   const bool torch = is_torch_file(path);
   require(torch || path.extension() == ".safetensors",
           fmt::format("{} must end in .safetensors, .pt, .pth or .bin", path.string()));
@@ -81,9 +81,6 @@ void check_ending(const FormatRule& rule, const ConceptDelta& delta, const fs::p
   require(
       rule.format != ConceptFormat::kMos || !torch,
       fmt::format("the format mos is safetensors, not as {}; official is for .pth", path.string()));
-  require(!torch || !needs_metadata(rule, delta),
-          fmt::format("{} names keep the scale in metadata, which only .safetensors has, not {}",
-                      rule.name, path.string()));
 }
 
 [[noreturn]] void refuse_form(const FormatRule& rule, const std::string& layer,
@@ -177,8 +174,13 @@ ConceptFormat format_of_ending(const fs::path& path) {
                           path.string(), fmt::join(concept_format_names(), ", ")));
 }
 
-void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
+void check_room(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
   const auto& rule = rule_of(format);
+  check_ending(rule, path);
+  require(rule.lora || !delta.words.empty(),
+          fmt::format("{} files hold a word and no LoRA, and there is no word to write; a LoRA is "
+                      "for mos, official, kohya, peft or diffusers",
+                      rule.name));
   require(rule.lora || delta.layer_count() == 0,
           fmt::format("{} files hold a word and no LoRA; leave the LoRA out with --only words",
                       rule.name));
@@ -189,14 +191,21 @@ void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path
   require(rule.lora || delta.words.size() == 1,
           fmt::format("{} files hold one word, this concept has {}; choose one with --word",
                       rule.name, delta.words.size()));
+  // Throws for what the dialect cannot say of a word (its layers, a dot in its name).
+  for (const auto& word : delta.words) word_tensors(word, *rule.words);
+}
+
+void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {
+  const auto& rule = rule_of(format);
+  check_room(format, delta, path);
   for (const auto& [network, updates] : delta.updates) {
     for (const auto& [layer, update] : updates) {
       if (!holds(rule.forms, update)) refuse_form(rule, layer, update);
     }
   }
-  check_ending(rule, delta, path);
-  // Throws for what the dialect cannot say of a word (its layers, a dot in its name).
-  for (const auto& word : delta.words) word_tensors(word, *rule.words);
+  require(!is_torch_file(path) || !needs_metadata(rule, delta),
+          fmt::format("{} names keep the scale in metadata, which only .safetensors has, not {}",
+                      rule.name, path.string()));
 }
 
 void write_concept(const fs::path& path, const ConceptDelta& given, ConceptFormat format,

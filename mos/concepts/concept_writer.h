@@ -33,9 +33,14 @@ HeldForms forms_held_by(ConceptFormat format);
 /// Throws mos::Error(kUsage) for others.
 ConceptFormat format_of_ending(const std::filesystem::path& path);
 
-/// Throws mos::Error naming what `format` or a file with this ending cannot hold: kMismatch for
-/// layer-wise rows and for forms of updates (see reduced_to), kUsage for LoRA in embeddings, words
-/// in a LoRA, several words, or the ending.
+/// Throws mos::Error naming what `format` or a file with this ending cannot hold, whatever the
+/// forms of the updates: kMismatch for layer-wise rows, kUsage for LoRA in embeddings, words in a
+/// LoRA, several words or none for an embedding, or the ending. So before updates are reduced to
+/// what the format holds.
+void check_room(ConceptFormat format, const ConceptDelta& delta, const std::filesystem::path& path);
+
+/// Throws as check_room does, and kMismatch for forms of updates (see reduced_to), kUsage for a
+/// scale that only the metadata of another ending could hold.
 void check_holds(ConceptFormat format, const ConceptDelta& delta,
                  const std::filesystem::path& path);
 

@@ -45,6 +45,8 @@ void take_word(Order& order) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("--word is \"{}\", expected WORD or WORD=NEW", text));
   }
+  require(order.job.only != Half::kLora,
+          "--word chooses a word, and --only lora leaves all words out; give one of them");
 }
 
 bool is_called(const concepts::ConceptWord& word, const std::string& name) {
@@ -79,17 +81,21 @@ Order order_of(const ConvertConceptJob& job) {
 
 /// The asked-for part of the concept.
 void cut(ConceptDelta& delta, const Order& order) {
+  const auto& in = order.job.in;
   if (order.job.only == Half::kWords) {
+    require(!delta.words.empty(), fmt::format("--only words: {} has no words to write", in));
     delta.updates.clear();
   } else if (order.job.only == Half::kLora) {
+    require(delta.layer_count() > 0, fmt::format("--only lora: {} has no LoRA to write", in));
     delta.words.clear();
   }
   if (!order.word) return;
   const auto found = std::find_if(delta.words.begin(), delta.words.end(),
                                   [&](const auto& word) { return is_called(word, *order.word); });
   if (found == delta.words.end()) {
-    throw Error(ErrorKind::kUsage, fmt::format("there is no word {} in it; it has \"{}\"",
-                                               *order.word, delta.phrase()));
+    const auto words = delta.words.empty() ? "no words" : fmt::format("\"{}\"", delta.phrase());
+    throw Error(ErrorKind::kUsage,
+                fmt::format("there is no word {} in {}, which has {}", *order.word, in, words));
   }
   const auto chosen = *found;
   delta.words = {chosen};
@@ -132,6 +138,10 @@ void cast(ConceptDelta& delta, torch::ScalarType dtype, const fs::path& out) {
     }
   }
   narrowing.warn(out.string());
+}
+
+ConceptDelta with_asked_rows(const ConceptDelta& delta, const Order& order) {
+  return order.job.mean_rows ? concepts::with_mean_rows(delta) : delta;
 }
 
 /// In forms that the format holds; says what that costs.
@@ -187,9 +197,10 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   auto delta = file.delta;
   settle_word(order, delta);
   cut(delta, order);
+  // What has no room is said before the work, and before there is a result to tell.
+  concepts::check_room(order.format, with_asked_rows(delta, order), job.out);
   delta = reduced(std::move(delta), order, context);
-  auto target = job.mean_rows ? concepts::with_mean_rows(delta) : delta;
-  concepts::check_holds(order.format, target, job.out);
+  concepts::check_holds(order.format, with_asked_rows(delta, order), job.out);
   take_means(delta, file.delta, order, context);
   if (order.dtype) cast(delta, *order.dtype, job.out);
   if (context.cancel != nullptr) context.cancel->check();

@@ -33,6 +33,16 @@ accepts "and named anew" convert 'input/a=b.safetensors' --word 'a=b=ab' --to xt
   --out output/anew.safetensors
 refuses "an embedding with LoRA" $exit_usage 'no LoRA.*--only words' \
   convert "$official" --to a1111 --out output/no.pt
+refuses "a word of a LoRA without words" $exit_usage 'no word foo in .*which has no words' \
+  convert output/kohya.safetensors --word foo --out output/no.safetensors
+refuses "an embedding of a LoRA without words" $exit_usage 'there is no word to write' \
+  convert output/kohya.safetensors --to a1111 --out output/no.pt
+refuses "its words alone" $exit_usage 'has no words to write' \
+  convert output/kohya.safetensors --only words --out output/no.safetensors
+refuses "the LoRA of an embedding" $exit_usage 'has no LoRA to write' \
+  convert output/toy.pt --only lora --out output/no.safetensors
+refuses "one word of what leaves all words out" $exit_usage '--word chooses.*--only lora' \
+  convert "$official" --only lora --word "$word" --out output/no.safetensors
 refuses "a name that tells no format" $exit_usage 'does not tell the format.*kohya' \
   convert "$official" --out output/no.bin
 refuses "a name that tells no format, of a fused LoRA" $exit_usage 'does not tell the format' \
@@ -160,4 +170,13 @@ accepts "as JSON" inspect input/file.safetensors --json
 holds "it has all of them" test "$(grep -c 'apple_' <<<"$out")" -eq 150
 head -c 5000 output/kohya.safetensors >input/file.safetensors
 refuses "a LoRA cut off" $exit_format 'file.safetensors' inspect input/file.safetensors
+hada=lora_unet_$layer.hada_w
+file_of "${hada}1_a" '[16,1]' 64 "${hada}1_b" '[1,16]' 64 "${hada}2_a" '[16,1]' 64 \
+  "${hada}2_b" '[1,16]' 64
+accepts "a product of products becomes a pair" convert input/file.safetensors --to official \
+  --out output/pair.pth
+holds "at a cost" grep -q 'became a pair' <<<"$out"
+refuses "the wrong ending of a pair" $exit_usage 'end in .pth' convert input/file.safetensors \
+  --to official --out output/no.safetensors
+holds "is said before the work" test -z "$out"
 finish
