@@ -9,7 +9,9 @@
 
 #include "command.h"
 #include "mos/base/describe.h"
+#include "mos/base/error.h"
 #include "mos/base/json.h"
+#include "mos/base/log.h"
 #include "mos/base/text.h"
 #include "mos/diffusion/model.h"
 #include "mos/session/inspect.h"
@@ -29,7 +31,10 @@ void describe(Visitor& visit, Settings& settings) {
         "does every file fit this base model? Says how many of its keys do; the exit status is 4 "
         "if any file does not",
         a_path());
-  visit("json", settings.json, "one JSON object for each file, with every problem");
+  visit(
+      "json", settings.json,
+      "one JSON object for each file, with every problem, or with the error of one that cannot be "
+      "read");
   describe(visit, settings.read);
 }
 
@@ -45,7 +50,7 @@ std::string help_of_inspect() {
          "refuses\n"
          "NaN and infinity. Of more than 100 problems of a file it prints the first and how many "
          "there are;\n"
-         "--json has them all.\n"
+         "--json has them all. Files behind one that cannot be read are said, too.\n"
          "\n" +
          flag_help<Settings>();
 }
@@ -88,6 +93,52 @@ void print(const Json& report, bool as_json) {
   }
 }
 
+/// What became of the files that were asked for.
+struct Findings {
+  std::vector<std::string> misfits;
+  std::vector<std::string> unread;
+  std::vector<Error> faults;  ///< Of those that were not read, in their order.
+};
+
+/// Prints what a file is; a file that cannot be read is noted, as those behind it are good perhaps.
+void inspect_one(const std::string& file, const Settings& settings,
+                 std::optional<diffusion::Model>& base, Findings& findings) {
+  try {
+    auto report = session::inspect(file);
+    if (base) {
+      const auto fit = session::fit_onto(file, *base);
+      if (!fit.fits) findings.misfits.push_back(file);
+      report[fmt::format("on {}", settings.base)] = session::to_json(fit);
+    }
+    print(report, settings.json);
+  } catch (const Error& error) {
+    findings.unread.push_back(file);
+    findings.faults.push_back(error);
+    if (settings.json) print({{"file", file}, {"error", error.what()}}, true);
+  }
+}
+
+/// One fault ends the command in its own words; of several each is said, and how many there are.
+void end_with(const Findings& findings, std::size_t files, const std::string& base) {
+  const auto& [misfits, unread, faults] = findings;
+  if (unread.size() > 1) {
+    for (const auto& fault : faults) log::warn(fault.what());
+  }
+  if (!misfits.empty()) {
+    const Error misfit(
+        ErrorKind::kMismatch,
+        fmt::format("{} of {} files do not fit the base model {}: {}; the reasons are above",
+                    misfits.size(), files, base, fmt::join(misfits, ", ")));
+    if (unread.empty()) throw misfit;
+    log::warn(misfit.what());
+  }
+  if (unread.size() == 1) throw faults.front();
+  if (unread.empty()) return;
+  throw Error(faults.front().kind(),
+              fmt::format("{} of {} files cannot be inspected: {}; the reasons are above",
+                          unread.size(), files, fmt::join(unread, ", ")));
+}
+
 int run_inspect(Flags& flags, const Terminal&) {
   Settings settings;
   flags.read(settings);
@@ -103,21 +154,10 @@ int run_inspect(Flags& flags, const Terminal&) {
   if (!settings.base.empty()) {
     base = diffusion::Model::shapes(settings.base, settings.read);
   }
-  std::vector<std::string> misfits;
-  for (const auto& word : flags.words()) {
-    auto report = session::inspect(word);
-    if (base) {
-      const auto fit = session::fit_onto(word, *base);
-      if (!fit.fits) misfits.push_back(word);
-      report[fmt::format("on {}", settings.base)] = session::to_json(fit);
-    }
-    print(report, settings.json);
-  }
-  if (misfits.empty()) return 0;
-  throw Error(
-      ErrorKind::kMismatch,
-      fmt::format("{} of {} files do not fit the base model {}: {}; the reasons are above",
-                  misfits.size(), flags.words().size(), settings.base, fmt::join(misfits, ", ")));
+  Findings findings;
+  for (const auto& word : flags.words()) inspect_one(word, settings, base, findings);
+  end_with(findings, flags.words().size(), settings.base);
+  return 0;
 }
 
 }  // namespace

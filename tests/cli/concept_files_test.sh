@@ -179,4 +179,17 @@ holds "at a cost" grep -q 'became a pair' <<<"$out"
 refuses "the wrong ending of a pair" $exit_usage 'end in .pth' convert input/file.safetensors \
   --to official --out output/no.safetensors
 holds "is said before the work" test -z "$out"
+
+# ---- Several files at once ----
+
+printf 'no tensors' >input/bad.png
+refuses "one file among others that cannot be read" $exit_format '^mos: cannot read input/bad.png' \
+  inspect input/bad.png output/half.safetensors
+holds "keeps none from being said" says 'file: output/half.safetensors'
+refuses "two of them" $exit_format '2 of 3 files cannot be inspected: .*bad.png, .*absent.pth' \
+  inspect input/bad.png output/half.safetensors input/absent.pth
+holds "are said each, with what lies between" says 'file: output/half.safetensors'
+holds "with their reasons" test "$(grep -cE '^warning: cannot read input/(bad|absent)' <<<"$err")" -eq 2
+refuses "as JSON" $exit_format 'bad.png' inspect input/bad.png output/half.safetensors --json
+holds "each has its object" test "$(grep -cE '^  "(file|error)":' <<<"$out")" -eq 3
 finish
