@@ -41,8 +41,8 @@ void check_folder_target(const std::filesystem::path& target, Existing existing,
 /// stay, as do the permissions of a folder that is replaced.
 class AtomicDirectory {
  public:
-  /// Throws kIo if it cannot be made. Folders above it that are missing are made, and go again if
-  /// it is not committed. What is in the way is found by commit(), as the work is done by now.
+  /// Throws kIo if it cannot be made. Missing folders above it are made, and go again without
+  /// commit(), which finds what is in the way: who begins the work here checks the target before.
   explicit AtomicDirectory(std::filesystem::path target, Existing existing = Existing::kRefuse,
                            FolderCheck may_replace = {});
   ~AtomicDirectory();

@@ -90,10 +90,12 @@ std::filesystem::path export_base(const std::filesystem::path& base, const Expor
   const auto target = options.to.empty() ? base / "export" : std::filesystem::path(options.to);
   std::optional<Json> tune_defaults;
   if (!options.tune_defaults.empty()) tune_defaults = read_json_file(options.tune_defaults);
-  AtomicDirectory directory(target, Existing::kReplace, [](const std::filesystem::path& former) {
+  const FolderCheck may_replace = [](const std::filesystem::path& former) {
     checkpoint::check_model_folder(former, {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile,
                                             checkpoint::kTuneDefaultsFile});
-  });
+  };
+  check_folder_target(target, Existing::kReplace, may_replace);
+  AtomicDirectory directory(target, Existing::kReplace, may_replace);
   const auto& out = directory.path();
   const auto tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer");
   write_model(out / kJudgeFolder, "model.safetensors", *load_towers(base, TowerRole::kJudge),

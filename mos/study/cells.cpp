@@ -102,6 +102,7 @@ fs::path CellStore::get(const Cell& cell, const std::function<void(const fs::pat
     log::info(
         fmt::format("{} {} is made anew: {}", cell.kind, cell.name, differences(kept, cell.basis)));
   }
+  check_folder_target(place, Existing::kReplace, check_cell);
   AtomicDirectory directory(place, Existing::kReplace, check_cell);
   make(directory.path());
   const Json record = {{kProgramKey, version()},

@@ -191,6 +191,7 @@ FolderCheck may_replace(const SampleConcept& sample) {
 
 void write_concept(const SampleConcept& sample, const std::vector<ConceptPicture>& pictures,
                    const std::filesystem::path& target) {
+  check_folder_target(target, Existing::kReplace, may_replace(sample));
   AtomicDirectory directory(target, Existing::kReplace, may_replace(sample));
   for (const auto& part : kParts) make_folders(directory.path() / part.folder);
   for (std::size_t i = 0; i < pictures.size(); ++i) {
