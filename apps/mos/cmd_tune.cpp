@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "job_flags.h"
+#include "mos/base/counted.h"
 #include "mos/base/describe.h"
 #include "mos/base/text.h"
 #include "mos/jobs/tune.h"
@@ -79,11 +80,10 @@ int check_only(const jobs::TuneJob& job, const jobs::JobContext& context) {
   const auto checked = jobs::check_data(job, context);
   for (const auto& problem : checked.problems) print_line(problem);
   if (const auto count = checked.problems.size(); count > 0) {
-    throw Error(
-        ErrorKind::kFormat,
-        fmt::format("the pictures in {} cannot be used: {} problem{}, listed on stdout; mend "
-                    "{} and check again",
-                    job.data, count, count == 1 ? "" : "s", count == 1 ? "it" : "them"));
+    throw Error(ErrorKind::kFormat,
+                fmt::format("the pictures in {} cannot be used: {}, listed on stdout; mend "
+                            "{} and check again",
+                            job.data, counted(count, "problem"), count == 1 ? "it" : "them"));
   }
   print_line(fmt::format("{}: {}, nothing wrong", job.data, checked.summary));
   return 0;

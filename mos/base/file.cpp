@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "mos/base/descriptor.h"
 #include "mos/base/error.h"
 #include "mos/base/place.h"
 
@@ -40,14 +41,6 @@ constexpr std::size_t kLongestFile = std::size_t{1} << 30;
   throw Error(ErrorKind::kIo,
               fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
 }
-
-/// Closed on every way out.
-struct Descriptor {
-  int value;
-  ~Descriptor() {
-    if (value >= 0) ::close(value);
-  }
-};
 
 /// Where a file called `path` goes. Throws for what no file may replace, but for folders.
 fs::path place_of_file(const fs::path& path) {
@@ -81,7 +74,7 @@ std::string read_at_most(std::size_t most, const fs::path& path, std::string_vie
     throw Error(ErrorKind::kIo,
                 fmt::format("cannot read {}: it is a folder, expected a file", path.string()));
   }
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.value < 0) cannot_read(path);
   std::string text;
   std::vector<char> part(std::size_t{1} << 16);

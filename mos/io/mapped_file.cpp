@@ -4,12 +4,12 @@
 #include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
 
+#include "mos/base/descriptor.h"
 #include "mos/base/error.h"
 
 namespace mos::io {
@@ -19,19 +19,12 @@ namespace {
   throw Error(ErrorKind::kIo, fmt::format("cannot read {}: {}", path.string(), reason));
 }
 
-/// Closes on every way out; the mapping stays.
-struct Descriptor {
-  int value;
-  ~Descriptor() { ::close(value); }
-};
-
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   // Without O_NONBLOCK a named pipe would have us wait for who writes into it.
-  const int opened = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (opened < 0) fail(path, std::strerror(errno));
-  const Descriptor descriptor{opened};
+  const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (descriptor.value < 0) fail(path, std::strerror(errno));
 
   struct stat status {};
   if (::fstat(descriptor.value, &status) != 0) fail(path, std::strerror(errno));

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/json.h"
 #include "mos/base/text.h"
@@ -196,7 +197,7 @@ std::string ConceptDataset::summary() const {
   const auto masks = count(pictures, [](const auto& picture) { return picture.mask.defined(); });
   const auto captions =
       count(pictures, [](const auto& picture) { return picture.caption.from_file; });
-  auto text = fmt::format("{} picture{}", pictures.size(), pictures.size() == 1 ? "" : "s");
+  auto text = counted(pictures.size(), "picture");
   if (masks > 0) text += fmt::format(", {} with a mask", masks);
   if (captions > 0) text += fmt::format(", {} with a caption", captions);
   std::map<std::string, std::int64_t> repeats;  // by folder

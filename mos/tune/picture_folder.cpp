@@ -289,21 +289,20 @@ class PictureFinder {
   }
 
   void report_empty() {
-    std::string elsewhere;
+    std::string hint;
     for (const auto& path : entries_of(root_)) {
       const auto group = is_folder(path) ? repeated_group(path) : std::nullopt;
       if (!group || group->repeats > 0) continue;
-      elsewhere =
-          fmt::format("; {} repeats its pictures 0 times, which leaves them out", name_of(path));
+      hint = fmt::format("; {} repeats its pictures 0 times, which leaves them out", name_of(path));
     }
     for (const auto& path : entries_of(folder_)) {
       if (!is_folder(path) || is_known(path) || repeated_group(path)) continue;
       const auto inside = entries_of(path);
       if (std::any_of(inside.begin(), inside.end(), io::is_picture_name)) {
-        elsewhere = fmt::format("; there are some in {}", path.string());
+        hint = fmt::format("; there are some in {}", path.string());
       }
     }
-    found_.problems.push_back(fmt::format("{}: holds no pictures{}", root_.string(), elsewhere));
+    found_.problems.push_back(fmt::format("{}: holds no pictures{}", root_.string(), hint));
   }
 
   void report_unread() {
