@@ -24,6 +24,7 @@ namespace mos::jobs {
 namespace fs = std::filesystem;
 using concepts::ConceptDelta;
 using concepts::ConceptFormat;
+using concepts::Reduction;
 
 namespace {
 
@@ -144,18 +145,30 @@ ConceptDelta with_asked_rows(const ConceptDelta& delta, const Order& order) {
   return order.job.mean_rows ? concepts::with_mean_rows(delta) : delta;
 }
 
-/// In forms that the format holds; says what that costs.
-ConceptDelta reduced(ConceptDelta delta, const Order& order, const JobContext& context) {
+/// In forms that the format holds.
+Reduction reduced(ConceptDelta delta, const Order& order) {
+  const auto& job = order.job;
   const auto held = concepts::forms_held_by(order.format);
-  if (held == concepts::HeldForms::kNone) return delta;
-  std::optional<diffusion::Model> base;
-  if (!order.job.base.empty() && concepts::needs_base(held, delta)) {
-    base = diffusion::Model::load(order.job.base, {.read = order.job.read});
+  const bool needs_base = held != concepts::HeldForms::kNone && concepts::needs_base(held, delta);
+  require(job.base.empty() || job.mean_rows || needs_base,
+          fmt::format("nothing would come of --base: --mean-rows is measured on it, and weights "
+                      "that a form depends on are read from it, and {} has no such form to turn "
+                      "into another",
+                      job.in));
+  Reduction reduction{.delta = std::move(delta)};
+  if (held != concepts::HeldForms::kNone) {
+    std::optional<diffusion::Model> base;
+    if (needs_base && !job.base.empty()) {
+      base = diffusion::Model::load(job.base, {.read = job.read});
+    }
+    reduction =
+        concepts::reduced_to(held, std::move(reduction.delta), job.rank, base ? &*base : nullptr);
   }
-  auto reduction =
-      concepts::reduced_to(held, std::move(delta), order.job.rank, base ? &*base : nullptr);
-  if (reduction.layers > 0) tell_result(context, concepts::cost_text(reduction, order.job.rank));
-  return std::move(reduction.delta);
+  require(reduction.layers > 0 || job.rank == ConvertConceptJob().rank,
+          fmt::format("--rank is of what becomes a plain LoRA, and nothing of {} does: what it has "
+                      "is written as it is",
+                      job.in));
+  return reduction;
 }
 
 /// A1111 and ComfyUI call an embedding as its file.
@@ -173,8 +186,6 @@ void check(const ConvertConceptJob& job) {
     throw Error(ErrorKind::kUsage, "mos convert needs --out FOLDER or --out FILE.safetensors");
   }
   check_fields(job);
-  require(job.base.empty() || job.mean_rows,
-          "--base is where --mean-rows is measured, and without it there is nothing to measure");
   require(!job.base.empty() || job.read == checkpoint::ReadOptions(),
           "--variant, --ema, --prediction-type and --original-config say how --base is read, which "
           "is not given");
@@ -199,8 +210,10 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   cut(delta, order);
   // What has no room is said before the work, and before there is a result to tell.
   concepts::check_room(order.format, with_asked_rows(delta, order), job.out);
-  delta = reduced(std::move(delta), order, context);
+  auto reduction = reduced(std::move(delta), order);
+  delta = std::move(reduction.delta);
   concepts::check_holds(order.format, with_asked_rows(delta, order), job.out);
+  if (reduction.layers > 0) tell_result(context, concepts::cost_text(reduction, job.rank));
   take_means(delta, file.delta, order, context);
   if (order.dtype) cast(delta, *order.dtype, job.out);
   if (context.cancel != nullptr) context.cancel->check();

@@ -26,7 +26,9 @@ struct ConvertConceptJob {
   Half only = Half::kBoth;
   std::string word;        ///< WORD or WORD=NEW; empty: all of them.
   bool mean_rows = false;  ///< One row for a word that has one for each layer.
-  std::string base;        ///< Where what is lost is measured; empty: it is only said.
+  /// Where what the mean loses is measured, empty: it is only said; and whose weights tell what
+  /// forms come to that depend on them (DoRA, spectral shifts, silenced neurons).
+  std::string base;
   std::int64_t rank = 64;  ///< Of what becomes a plain LoRA.
   std::string dtype;       ///< Empty: as in the file.
   checkpoint::ReadOptions read;
@@ -44,7 +46,10 @@ void describe(Visitor& visit, ConvertConceptJob& o) {
   visit("only", o.only, "words or lora leaves the other half out");
   visit("word", o.word, "WORD[=NEW]: this word alone, under another name if NEW is given");
   visit("mean_rows", o.mean_rows, "one row for a word that has one for each layer: their mean");
-  visit("base", o.base, "measure on this base model what the mean changes", a_path());
+  visit(
+      "base", o.base,
+      "what the mean changes is measured on it, and forms that depend on its weights become others",
+      a_path());
   visit("rank", o.rank,
         "of what becomes a plain LoRA because the format has no place for its form (LoHa, LoKr, "
         "DoRA, full differences)",

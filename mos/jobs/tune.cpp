@@ -25,6 +25,7 @@
 #include "mos/tune/caption_check.h"
 #include "mos/tune/checkpoint.h"
 #include "mos/tune/identity.h"
+#include "mos/tune/idle_options.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/preview.h"
 #include "mos/tune/prior.h"
@@ -219,7 +220,9 @@ TuneJob tune_job(const Json& given, const std::string& origin) {
     const auto method = read_option<std::string>(given, origin, "method", "");
     return tune::method_options(method, read_option(given, origin, "base", job.base));
   });
+  const auto before = job.options;
   read_options(given, origin, job);
+  tune::check_idle(before, job.options);
   return job;
 }
 
@@ -230,8 +233,6 @@ void check(const TuneJob& job) {
                 fmt::format("--out is \"{}\", expected a name that ends in .safetensors", job.out));
   }
   check_fields(job);
-  require(job.options.prior.pictures > 0 || job.options.prior.prompt.empty(),
-          "--prior-prompt is of class pictures, and --prior 0 asks for none");
   tune::check_options(job.options);
 }
 

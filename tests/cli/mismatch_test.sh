@@ -101,14 +101,31 @@ refuses "--lora-format without --lora" $exit_usage 'lora-format .* of --lora' \
   fuse --base "$tiny_base" --method weight "$lora" --out output/model --lora-format kohya
 refuses "--overwrite without --out" $exit_usage '--overwrite is of --out' \
   fuse --base "$tiny_base" --method weight "$lora" --lora output/l.safetensors --overwrite
-refuses "a base model that nothing is measured on" $exit_usage '--base is where --mean-rows' \
+refuses "a base model that nothing is measured on" $exit_usage 'nothing would come of --base' \
   convert "$lora" --base /nowhere --out output/c.safetensors
+refuses "a rank that nothing is reduced to" $exit_usage '--rank is of what becomes a plain LoRA' \
+  convert "$lora" --rank 8 --to kohya --only lora --out output/c.safetensors
 refuses "how to read a base model that is not given" $exit_usage 'how --base is read' \
   convert "$lora" --ema --out output/c.safetensors
 refuses "an option of concepts, of a model" $exit_usage '--to does not apply: .* is a model' \
   convert "$tiny_base" --to kohya --out output/model
 refuses "an option of models, of a concept" $exit_usage '--overwrite does not apply: .* is a concept' \
   convert "$lora" --overwrite --out output/c.safetensors
-refuses "what class pictures show, without any" $exit_usage '--prior-prompt is of class pictures' \
-  tune --base "$tiny_base" --data input --words '<a> <b>' --prior-prompt x --out output/c.safetensors
+# idle OPTION VALUE OTHER...: an option of tuning that others make idle.
+idle() {
+  refuses "$1 where nothing comes of it" $exit_usage "nothing would come of it" \
+    tune --base "$tiny_base" --data input --words '<a> <b>' --out output/c.safetensors "$@"
+  holds "by name" grep -q "${1:2:3}" stderr
+}
+idle --prior-prompt x
+idle --prior-steps 9 --method lora
+idle --rank 8 --form full
+idle --lora-start gaussian --method svdiff
+idle --basis-seed 3
+idle --neuron-threshold 2
+idle --kv-drop 0.5 --rank 0
+idle --scale-min 0.5 --framing fit
+idle --keep 2 --shuffle false
+idle --full-identity --attention-weight 0
+idle --density-bandwidth 2
 finish

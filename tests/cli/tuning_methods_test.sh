@@ -124,4 +124,15 @@ refuses "turns that nobody takes" $exit_usage '--switch-every is 3.*compose is m
   --base "$tiny_base" --prompt "a ball" --switch-every 3 --out output/no.png
 refuses "a way to compose that there is not" $exit_usage 'compose.*owm.*own' \
   sample --base "$tiny_base" "${concepts[@]}" "${regions[@]}" --compose owm --out output/no.png
+
+# ---- What depends on the base model's weights becomes a plain LoRA on it ----
+
+for method in svdiff cones; do
+  file=output/$method.safetensors
+  refuses "$method without the base model" $exit_mismatch 'name that with --base' \
+    convert "$file" --only lora --to kohya --out output/plain-no.safetensors
+  accepts "$method with it" convert "$file" --base "$tiny_base" --rank 16 --only lora --to peft \
+    --out "output/$method-plain.safetensors"
+  holds "and what that costs is said" grep -q 'of rank 16 at most' <<<"$out"
+done
 finish

@@ -1,0 +1,58 @@
+#include "mos/tune/idle_options.h"
+
+#include <fmt/core.h>
+
+#include "mos/base/require.h"
+
+namespace mos::tune {
+namespace {
+
+/// An option that is of another one.
+struct Need {
+  const char* option;
+  const char* of;
+  bool (*is_met)(const TuneOptions& options);
+};
+
+bool is_low_rank(const TuneOptions& o) { return o.weights.form == WeightForm::kLowRank; }
+bool scales(const TuneOptions& o) { return o.pictures.framing == FramingKind::kObject; }
+bool has_prior(const TuneOptions& o) { return o.prior.pictures > 0; }
+
+constexpr Need kNeeds[] = {
+    {"rank", "--form low_rank", is_low_rank},
+    {"lora_scale", "--form low_rank", is_low_rank},
+    {"lora_start", "--form low_rank", is_low_rank},
+    {"basis_seed", "--lora-start orthogonal",
+     [](const TuneOptions& o) {
+       return is_low_rank(o) && o.weights.start == DownStart::kOrthogonal;
+     }},
+    {"neuron_threshold", "--form neurons",
+     [](const TuneOptions& o) { return o.weights.form == WeightForm::kNeurons; }},
+    {"kv_drop", "weights that change, and --rank 0 leaves all as they are",
+     [](const TuneOptions& o) { return changes_weights(o.weights); }},
+    {"scale_min", "--framing object", scales},
+    {"scale_max", "--framing object", scales},
+    {"keep", "--shuffle true", [](const TuneOptions& o) { return o.captions.shuffle; }},
+    {"full_identity", "--attention-weight above 0",
+     [](const TuneOptions& o) { return o.loss.attention_weight > 0; }},
+    {"density_bandwidth", "--density-weight above 0",
+     [](const TuneOptions& o) { return o.loss.density_weight > 0; }},
+    {"prior_weight", "--prior above 0", has_prior},
+    {"prior_prompt", "--prior above 0", has_prior},
+    {"prior_steps", "--prior above 0", has_prior},
+    {"prior_guidance", "--prior above 0", has_prior},
+};
+
+}  // namespace
+
+void check_idle(const TuneOptions& before, const TuneOptions& options) {
+  const auto was = write_options(before), is = write_options(options);
+  for (const auto& need : kNeeds) {
+    require(need.is_met(options) || was.at(need.option) == is.at(need.option),
+            fmt::format("\"{}\" is of {}, so nothing would come of it here; leave it out, or ask "
+                        "for that, too",
+                        need.option, need.of));
+  }
+}
+
+}  // namespace mos::tune
