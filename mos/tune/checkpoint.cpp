@@ -106,8 +106,7 @@ void save_checkpoint(const CheckpointPlace& place, const RunIdentity& identity,
                     {"smoothed_loss", state.smoothed_loss}};
   auto metadata = entries_of(identity);
   metadata["run"] = run.dump();
-  io::write_safetensors(place.path, std::move(dict), metadata,
-                        {.file = {.unplaced = place.unplaced}});
+  io::write_safetensors(place.path, std::move(dict), metadata, {.file = place.rules});
 }
 
 bool is_checkpoint(const std::filesystem::path& path) {

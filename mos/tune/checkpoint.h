@@ -26,7 +26,7 @@ struct RunState {
 /// Where a checkpoint goes, and what becomes of one that cannot go there.
 struct CheckpointPlace {
   std::filesystem::path path;
-  Unplaced unplaced = Unplaced::kDiscard;
+  FileRules rules = {.unplaced = Unplaced::kDiscard};
 };
 
 /// Writes values, moments and state in one step. Throws mos::Error(kIo).

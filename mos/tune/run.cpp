@@ -84,15 +84,25 @@ void Run::leave_other_runs() const {
                           hooks_.checkpoint.string(), other));
 }
 
+/// What lies in its place is looked at when this one is complete: two runs may be stopped at once.
+void Run::write_checkpoint(Unplaced unplaced) {
+  const FileKind of_this_run{.name = "a checkpoint of this run",
+                             .matches = [this](const std::filesystem::path& path) {
+                               const auto other = other_run_at(path, identity_);
+                               return other.empty() || other == given_up_;
+                             }};
+  trainer_.save({hooks_.checkpoint, {.kind = of_this_run, .unplaced = unplaced}}, identity_);
+  given_up_.clear();
+}
+
 /// Whether the run now stands in its checkpoint. One that cannot take its place is kept beside it
 /// only where no other follows, else each would leave a copy.
-bool Run::save_to(const std::filesystem::path& place, Unplaced unplaced) {
-  if (place.empty()) return false;
+bool Run::save(Unplaced unplaced) {
+  if (hooks_.checkpoint.empty()) return false;
   tried_step_ = trainer_.state().step;
   try {
-    if (place == hooks_.checkpoint) leave_other_runs();
-    trainer_.save({place, unplaced}, identity_);
-    given_up_.clear();
+    leave_other_runs();
+    write_checkpoint(unplaced);
     return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kIo) throw;
@@ -103,16 +113,19 @@ bool Run::save_to(const std::filesystem::path& place, Unplaced unplaced) {
 }
 
 void Run::stop() {
-  const auto& wanted = hooks_.checkpoint;
-  const auto place = other_run().empty() ? wanted : free_beside(wanted);
   std::string how = "these steps were not saved";
-  if (save_to(place, Unplaced::kKeepBeside)) {
-    how = place == wanted
-              ? fmt::format("the same command goes on from {}", wanted.string())
-              : fmt::format(
-                    "{} is of another run now, and this one is kept in {}: moved there, "
-                    "the same command goes on from it",
-                    wanted.string(), place.string());
+  try {
+    if (!hooks_.checkpoint.empty()) {
+      write_checkpoint(Unplaced::kKeepBeside);
+      how = fmt::format("the same command goes on from {}", hooks_.checkpoint.string());
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kIo) throw;
+    how = fmt::format("these steps were not saved there: {}", error.what());
+    if (const auto other = other_run(); !other.empty()) {
+      how += fmt::format("; {} is of another run now, with {}: what is moved there is gone on from",
+                         hooks_.checkpoint.string(), other);
+    }
   }
   throw Error(ErrorKind::kCancelled,
               fmt::format("stopped after step {} of {}; {}", trainer_.state().step,

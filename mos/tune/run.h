@@ -25,8 +25,8 @@ class Run {
   void take_up_checkpoint();
   std::string other_run() const;
   void leave_other_runs() const;
-  bool save(Unplaced unplaced = Unplaced::kDiscard) { return save_to(hooks_.checkpoint, unplaced); }
-  bool save_to(const std::filesystem::path& place, Unplaced unplaced);
+  void write_checkpoint(Unplaced unplaced);
+  bool save(Unplaced unplaced = Unplaced::kDiscard);
   [[noreturn]] void stop();
   bool previews_are_due() const;
   void refuse_nothing(bool is_kept) const;

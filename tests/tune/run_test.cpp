@@ -110,7 +110,7 @@ TEST_F(Run, SaysThatNothingWasSavedWhenItCouldNot) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCancelled);
-    EXPECT_THAT(error.what(), HasSubstr("not saved"));
+    EXPECT_THAT(error.what(), HasSubstr("not saved there: cannot create"));
   }
 }
 
@@ -244,7 +244,8 @@ TEST_F(Run, ThatIsStoppedWhileAnotherLiesInItsPlaceIsKeptBeside) {
     fs::copy_file(elsewhere, checkpoint_);
     cancel.cancel();
   };
-  const auto beside = folder_ / "run-2.checkpoint";
+  mos::write_text_file(folder_ / "run-2.checkpoint", "of a third one");
+  const auto beside = folder_ / "run-3.checkpoint";
   try {
     tune({.progress = stop_both, .cancel = &cancel, .checkpoint = checkpoint_});
     FAIL();
