@@ -42,7 +42,7 @@ constexpr std::size_t kLongestFile = std::size_t{1} << 30;
               fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
 }
 
-/// Where a file called `path` goes. Throws for what no file may replace, but for folders.
+/// Where a file called `path` goes. Throws for what nobody puts there meanwhile.
 fs::path place_of_file(const fs::path& path) {
   auto place = behind_links(path);
   struct stat there {};
@@ -50,19 +50,24 @@ fs::path place_of_file(const fs::path& path) {
     if (errno == ENOENT) return place;
     cannot("create", path, std::strerror(errno));  // too long a name, for instance
   }
-  if (S_ISDIR(there.st_mode)) return place;
-  if (!S_ISREG(there.st_mode)) cannot("write", path, "it is no plain file");
-  if (is_mount_point(place)) cannot("write", path, "a file is mounted there");
-  if (::faccessat(AT_FDCWD, place.c_str(), W_OK, AT_EACCESS) != 0) {
-    cannot("write", path, std::strerror(errno));
-  }
+  const bool is_device = S_ISCHR(there.st_mode) || S_ISBLK(there.st_mode);
+  if (is_device) cannot("write", path, "it is no plain file");
   return place;
+}
+
+/// Why no file may replace what is at `place`, but for folders; empty where one may.
+std::string hindrance(const fs::path& place) {
+  struct stat there {};
+  if (::stat(place.c_str(), &there) != 0 || S_ISDIR(there.st_mode)) return "";
+  if (!S_ISREG(there.st_mode)) return "it is no plain file";
+  if (is_mount_point(place)) return "a file is mounted there";
+  return is_forbidden(place, W_OK) ? std::strerror(errno) : "";
 }
 
 /// Gives an open file the owner, where we may, and the permissions of the one at `former`.
 void take_permissions(int descriptor, const fs::path& former) {
   struct stat there {};
-  if (::stat(former.c_str(), &there) != 0) return;
+  if (::stat(former.c_str(), &there) != 0 || !S_ISREG(there.st_mode)) return;
   const bool is_same_owner = ::fchown(descriptor, there.st_uid, there.st_gid) == 0;
   const auto kept = is_same_owner ? 07777U : 0777U;  // no set-user-ID of another user
   (void)::fchmod(descriptor, there.st_mode & kept);
@@ -121,6 +126,7 @@ bool may_replace(const fs::path& path, const FileKind& kind) {
 
 void check_file_target(const fs::path& path, Existing existing) {
   const auto place = place_of_file(path);
+  if (const auto reason = hindrance(place); !reason.empty()) cannot("write", path, reason);
   std::error_code code;
   if (fs::is_directory(place, code)) cannot("write", path, "it is a folder, expected a file");
   if (existing == Existing::kReplace || !fs::exists(fs::symlink_status(place, code))) return;
@@ -134,9 +140,7 @@ AtomicFile::AtomicFile(fs::path path, FileRules rules)
     : path_(std::move(path)),
       place_(place_of_file(path_)),
       rules_(std::move(rules)),
-      temporary_(place_, Temporary::Kind::kFile) {
-  take_permissions(temporary_.descriptor(), place_);
-}
+      temporary_(place_, Temporary::Kind::kFile) {}
 
 void AtomicFile::fail(const char* action) const { cannot(action, path_, std::strerror(errno)); }
 
@@ -165,9 +169,11 @@ void AtomicFile::commit() {
   if (rules_.existing == Existing::kRefuse) {
     code = rename_new(temporary_.path(), place_);
   } else {
+    if (const auto reason = hindrance(place_); !reason.empty()) give_up(reason);
     if (!may_replace(place_, rules_.kind)) {
       give_up(fmt::format("there is a file now that is not {}", rules_.kind.name));
     }
+    take_permissions(temporary_.descriptor(), place_);
     fs::rename(temporary_.path(), place_, code);
   }
   if (code == std::errc::file_exists) give_up("there is something now that was not there before");

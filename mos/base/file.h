@@ -57,8 +57,8 @@ void check_file_target(const std::filesystem::path& path, Existing existing);
 /// Every member throws kIo with the reason of the system (unwritable folder, full disk).
 class AtomicFile {
  public:
-  /// Throws kIo also for devices and for a file that is write-protected. What else is in the way
-  /// is found by commit(), as the work is done by now.
+  /// Throws kIo also for devices. What else is in the way (a folder, a pipe, a file that is
+  /// write-protected) is found by commit(), as the work is done by now.
   explicit AtomicFile(std::filesystem::path path, FileRules rules = {});
 
   void write(const void* data, std::size_t bytes);

@@ -88,7 +88,7 @@ void check_folder_of(const std::string& name, const fs::path& path) {
 /// Throws where nothing can be made in the folder that is there, or that folders will be made in.
 void check_writable(const fs::path& path) {
   const auto nearest = nearest_folder(path);
-  if (::faccessat(AT_FDCWD, nearest.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return;
+  if (!is_forbidden(nearest, W_OK | X_OK)) return;
   throw Error(ErrorKind::kIo,
               fmt::format("cannot create {}: in {} nothing can be made: {}; choose another place",
                           path.string(), nearest.string(), std::strerror(errno)));

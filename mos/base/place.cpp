@@ -90,11 +90,9 @@ bool is_mount_point(const fs::path& path) {
           inside.stx_dev_minor != above.stx_dev_minor || inside.stx_ino == above.stx_ino);
 }
 
-fs::path free_beside(const fs::path& place) {
-  std::error_code code;
-  int number = 2;
-  while (fs::exists(fs::symlink_status(numbered(place, number), code))) ++number;
-  return numbered(place, number);
+bool is_forbidden(const fs::path& path, int way) {
+  return ::faccessat(AT_FDCWD, path.c_str(), way, AT_EACCESS) != 0 &&
+         (errno == EACCES || errno == EROFS);
 }
 
 std::error_code rename_new(const fs::path& from, const fs::path& to) {
@@ -139,6 +137,7 @@ void keep_beside(Temporary& result, const fs::path& place, const std::string& re
     mark_kept(kept);
   }
   result.release();
+  sync_folder(place.parent_path());
   throw Error(ErrorKind::kIo,
               fmt::format("{}; the complete result is in {}", reason, kept.string()));
 }

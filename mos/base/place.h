@@ -17,8 +17,9 @@ std::filesystem::path behind_links(const std::filesystem::path& path);
 /// take its place.
 bool is_mount_point(const std::filesystem::path& path);
 
-/// A name beside `place` that nothing has now: `fox-2.safetensors` for fox.safetensors.
-std::filesystem::path free_beside(const std::filesystem::path& place);
+/// Whether the system forbids us to reach `path` in that way (W_OK | X_OK), and errno then says
+/// why. A question that it does not understand (filters of older containers) forbids nothing.
+bool is_forbidden(const std::filesystem::path& path, int way);
 
 /// Renames; std::errc::file_exists if something is at `to` already, which then is as it was.
 std::error_code rename_new(const std::filesystem::path& from, const std::filesystem::path& to);

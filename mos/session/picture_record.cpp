@@ -222,7 +222,8 @@ std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& reco
 fs::path record_path(fs::path picture) { return picture.replace_extension(".json"); }
 
 void write_picture(const fs::path& path, const torch::Tensor& pixels, const PictureRecord& record) {
-  // Both are complete before either appears: there is no picture without its record.
+  // Both are complete before either appears: there is no picture without its record, but for one
+  // that cannot take its place, which has it inside.
   AtomicFile png(path, {.kind = picture_kind()});
   AtomicFile sidecar(record_path(path), {.kind = record_kind()});
   png.write(picture_bytes(pixels, record));

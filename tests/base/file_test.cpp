@@ -97,13 +97,18 @@ TEST(AtomicFile, OnlyPlainFilesAreReplaced) {
   const auto error = [&](const char* name) {
     return error_of(ErrorKind::kIo, [&] { write_text_file(folder / name, "new"); });
   };
-  EXPECT_THAT(error("pipe"), HasSubstr("it is no plain file"));
+  EXPECT_THAT(error("pipe"),
+              AllOf(HasSubstr("it is no plain file"), HasSubstr((folder / "pipe-2").string())));
+  EXPECT_THAT(
+      error_of(ErrorKind::kIo, [&] { check_file_target(folder / "pipe", Existing::kReplace); }),
+      HasSubstr("it is no plain file"));
   EXPECT_THAT(error_of(ErrorKind::kIo, [] { AtomicFile file("/dev/null"); }),
               HasSubstr("it is no plain file"));
-  EXPECT_EQ(names_in(folder.path()).size(), 2U);
+  EXPECT_EQ(names_in(folder.path()).size(), 3U);
   EXPECT_THAT(error("folder"), AllOf(HasSubstr("it is a folder, expected a file"),
                                      HasSubstr((folder / "folder-2").string())));
   EXPECT_EQ(read_text_file(folder / "folder-2"), "new");
+  EXPECT_EQ(permissions_of(folder / "folder-2") & 0111U, 0U) << "those of a folder are no file's";
   EXPECT_THAT(
       error_of(ErrorKind::kIo, [&] { check_file_target(folder / "folder", Existing::kReplace); }),
       HasSubstr("it is a folder, expected a file"));
@@ -118,12 +123,17 @@ TEST(AtomicFile, WriteProtectedFilesAreNotReplaced) {
   if (is_root) {
     ASSERT_EQ(::seteuid(65534), 0);
   }
+  const auto before =
+      error_of(ErrorKind::kIo, [&] { check_file_target(folder / "fox", Existing::kReplace); });
   const auto message = error_of(ErrorKind::kIo, [&] { write_text_file(folder / "fox", "new"); });
   if (is_root) {
     ASSERT_EQ(::seteuid(0), 0);
   }
-  EXPECT_THAT(message, HasSubstr("Permission denied"));
+  EXPECT_THAT(before, HasSubstr("Permission denied"));
+  EXPECT_THAT(message,
+              AllOf(HasSubstr("Permission denied"), HasSubstr((folder / "fox-2").string())));
   EXPECT_EQ(read_text_file(folder / "fox"), "former");
+  EXPECT_EQ(read_text_file(folder / "fox-2"), "new");
 }
 
 TEST(AtomicFile, ANameTooLongForTheSystemIsAnErrorBeforeTheWork) {
