@@ -149,7 +149,9 @@ class DatasetReader {
     }
     if (dataset_.phrase.empty() || text.find(kPlaceholder) != text.npos) return text;
     auto renamed = replaced_word(text, dataset_.phrase, kPlaceholder);
-    return are_named_in(renamed, words) ? text : renamed;
+    // Where it is one of the words itself, it belongs to those that stand there.
+    const bool is_word = std::ranges::find(words, dataset_.phrase) != words.end();
+    return are_named_in(is_word ? text : renamed, words) ? text : renamed;
   }
 
   /// Whether `caption` has all of these words, or one that is no ordinary word: then those that it

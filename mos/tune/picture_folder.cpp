@@ -296,7 +296,8 @@ class PictureFinder {
       hint = fmt::format("; {} repeats its pictures 0 times, which leaves them out", name_of(path));
     }
     for (const auto& path : entries_of(folder_)) {
-      if (!is_folder(path) || is_known(path) || repeated_group(path)) continue;
+      const auto group = repeated_group(path);
+      if (!is_folder(path) || is_known(path) || (group && group->repeats == 0)) continue;
       const auto inside = entries_of(path);
       if (std::any_of(inside.begin(), inside.end(), io::is_picture_name)) {
         hint = fmt::format("; there are some in {}", path.string());

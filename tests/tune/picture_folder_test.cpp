@@ -164,6 +164,16 @@ TEST_F(PictureFolder, KohyasNameOfTheConceptMayHaveOneOfItsWords) {
               ElementsAre(Pair("10_sks bear/00", "<TOK> beside another bear")));
 }
 
+TEST_F(PictureFolder, KohyasNameThatIsAWordItselfStaysWhereAllWordsStand) {
+  picture("10_bear/00.png");
+  text("10_bear/00.txt", "a sks big bear on the beach");
+  EXPECT_THAT(captions({.words = {"sks", "bear"}}),
+              ElementsAre(Pair("10_bear/00", "a sks big bear on the beach")));
+  text("10_bear/00.txt", "a bear on the beach");
+  EXPECT_THAT(captions({.words = {"sks", "bear"}}),
+              ElementsAre(Pair("10_bear/00", "a <TOK> on the beach")));
+}
+
 TEST_F(PictureFolder, KohyasProjectWithItsOtherFoldersIsReadAndTheRestIsSaid) {
   picture("img/3_cat/00.png");
   picture("img/loose.png");
@@ -278,6 +288,9 @@ TEST_F(PictureFolder, AFolderForAllMustBeClearAboutItsOwner) {
 TEST_F(PictureFolder, EmptyOneSaysWherePicturesAre) {
   picture("raw/00.png");
   EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("no pictures"), HasSubstr("raw"))));
+  fs::create_directory(folder_ / "images");
+  fs::rename(folder_ / "raw", folder_ / "5_dog");
+  EXPECT_THAT(problems(), ElementsAre(AllOf(HasSubstr("no pictures"), HasSubstr("5_dog"))));
 }
 
 TEST_F(PictureFolder, OrderIsThatOfTheNames) {
