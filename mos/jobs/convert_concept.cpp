@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/log.h"
@@ -147,28 +148,29 @@ ConceptDelta with_asked_rows(const ConceptDelta& delta, const Order& order) {
 
 /// In forms that the format holds.
 Reduction reduced(ConceptDelta delta, const Order& order) {
-  const auto& job = order.job;
   const auto held = concepts::forms_held_by(order.format);
-  const bool needs_base = held != concepts::HeldForms::kNone && concepts::needs_base(held, delta);
-  require(job.base.empty() || job.mean_rows || needs_base,
-          fmt::format("nothing would come of --base: --mean-rows is measured on it, and weights "
-                      "that a form depends on are read from it, and {} has no such form to turn "
-                      "into another",
-                      job.in));
-  Reduction reduction{.delta = std::move(delta)};
-  if (held != concepts::HeldForms::kNone) {
-    std::optional<diffusion::Model> base;
-    if (needs_base && !job.base.empty()) {
-      base = diffusion::Model::load(job.base, {.read = job.read});
-    }
-    reduction =
-        concepts::reduced_to(held, std::move(reduction.delta), job.rank, base ? &*base : nullptr);
+  if (held == concepts::HeldForms::kNone) return {.delta = std::move(delta)};
+  std::optional<diffusion::Model> base;
+  if (!order.job.base.empty() && concepts::needs_base(held, delta)) {
+    base = diffusion::Model::load(order.job.base, {.read = order.job.read});
   }
-  require(reduction.layers > 0 || job.rank == ConvertConceptJob().rank,
-          fmt::format("--rank is of what becomes a plain LoRA, and nothing of {} does: what it has "
-                      "is written as it is",
-                      job.in));
-  return reduction;
+  return concepts::reduced_to(held, std::move(delta), order.job.rank, base ? &*base : nullptr);
+}
+
+/// What was asked for and changed nothing is said: one line of options may be of many files.
+void warn_of_idle(const ConceptDelta& delta, const Reduction& reduction, const Order& order) {
+  const auto& job = order.job;
+  const bool means = job.mean_rows && has_layerwise_rows(delta);
+  if (!job.base.empty() && !means && reduction.layers == 0) {
+    log::warn(
+        fmt::format("--base changes nothing: {} has no rows to measure the mean of, and no "
+                    "form that becomes another one on it",
+                    job.in));
+  }
+  if (job.rank != ConvertConceptJob().rank && reduction.layers == 0) {
+    log::warn(fmt::format("--rank {} changes nothing: all of {} is written in the form it has",
+                          job.rank, job.in));
+  }
 }
 
 /// A1111 and ComfyUI call an embedding as its file.
@@ -211,9 +213,10 @@ void run(const ConvertConceptJob& job, const JobContext& context) {
   // What has no room is said before the work, and before there is a result to tell.
   concepts::check_room(order.format, with_asked_rows(delta, order), job.out);
   auto reduction = reduced(std::move(delta), order);
-  delta = std::move(reduction.delta);
+  delta = std::exchange(reduction.delta, {});
   concepts::check_holds(order.format, with_asked_rows(delta, order), job.out);
   if (reduction.layers > 0) tell_result(context, concepts::cost_text(reduction, job.rank));
+  warn_of_idle(delta, reduction, order);
   take_means(delta, file.delta, order, context);
   if (order.dtype) cast(delta, *order.dtype, job.out);
   if (context.cancel != nullptr) context.cancel->check();

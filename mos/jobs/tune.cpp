@@ -95,6 +95,10 @@ void check_outputs(const TuneJob& job, const JobContext& context) {
   outputs.check();
 }
 
+void warn_of_idle(const TuneJob& job) {
+  tune::warn_of_idle(tune::method_options(job.options.method, job.base), job.options);
+}
+
 /// What is known before the base model is loaded.
 struct Prepared {
   tune::ConceptDataset dataset;
@@ -103,6 +107,7 @@ struct Prepared {
 
 Prepared prepare(const TuneJob& job, const JobContext& context) {
   check(job);
+  warn_of_idle(job);
   auto dataset = tune::load_dataset(job.data, tune::dataset_options(job.options));
   for (const auto& warning : dataset.warnings) log::warn(warning);
   auto options = tune::complete_options(job.options, dataset);
@@ -220,9 +225,7 @@ TuneJob tune_job(const Json& given, const std::string& origin) {
     const auto method = read_option<std::string>(given, origin, "method", "");
     return tune::method_options(method, read_option(given, origin, "base", job.base));
   });
-  const auto before = job.options;
   read_options(given, origin, job);
-  tune::check_idle(before, job.options);
   return job;
 }
 
@@ -240,6 +243,7 @@ DataCheck check_data(const TuneJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   tune::check_options(job.options);
   if (!job.out.empty()) check_outputs(job, context);
+  warn_of_idle(job);
   auto [dataset, problems] = tune::check_dataset(job.data, tune::dataset_options(job.options));
   for (const auto& warning : dataset.warnings) log::warn(warning);
   if (problems.empty()) check_beginning(job, dataset);

@@ -43,8 +43,8 @@ void describe(Visitor& visit, TuneJob& job) {
 
 /// The job that `given`, an object, means: over the program's defaults go those of its base model
 /// and of its method, and over these what it says itself (tune::method_options). `origin` is what
-/// messages call it. Throws mos::Error: kUsage for a name that means nothing and for an option that
-/// nothing comes of, kFormat for a value of another type.
+/// messages call it. Throws mos::Error: kUsage for a name that means nothing, kFormat for a value
+/// of another type.
 TuneJob tune_job(const Json& given, const std::string& origin);
 
 /// Throws mos::Error(kUsage) naming the first value that is impossible. Reads nothing.

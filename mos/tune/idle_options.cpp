@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 
-#include "mos/base/require.h"
+#include <string>
+
+#include "mos/base/describe.h"
+#include "mos/base/log.h"
+#include "mos/base/text.h"
 
 namespace mos::tune {
 namespace {
@@ -15,17 +19,16 @@ struct Need {
 };
 
 bool is_low_rank(const TuneOptions& o) { return o.weights.form == WeightForm::kLowRank; }
+bool has_lora(const TuneOptions& o) { return is_low_rank(o) && o.weights.rank > 0; }
 bool scales(const TuneOptions& o) { return o.pictures.framing == FramingKind::kObject; }
 bool has_prior(const TuneOptions& o) { return o.prior.pictures > 0; }
 
 constexpr Need kNeeds[] = {
     {"rank", "--form low_rank", is_low_rank},
-    {"lora_scale", "--form low_rank", is_low_rank},
-    {"lora_start", "--form low_rank", is_low_rank},
+    {"lora_scale", "--form low_rank with a --rank", has_lora},
+    {"lora_start", "--form low_rank with a --rank", has_lora},
     {"basis_seed", "--lora-start orthogonal",
-     [](const TuneOptions& o) {
-       return is_low_rank(o) && o.weights.start == DownStart::kOrthogonal;
-     }},
+     [](const TuneOptions& o) { return has_lora(o) && o.weights.start == DownStart::kOrthogonal; }},
     {"neuron_threshold", "--form neurons",
      [](const TuneOptions& o) { return o.weights.form == WeightForm::kNeurons; }},
     {"kv_drop", "weights that change, and --rank 0 leaves all as they are",
@@ -45,13 +48,13 @@ constexpr Need kNeeds[] = {
 
 }  // namespace
 
-void check_idle(const TuneOptions& before, const TuneOptions& options) {
+void warn_of_idle(const TuneOptions& before, const TuneOptions& options) {
   const auto was = write_options(before), is = write_options(options);
   for (const auto& need : kNeeds) {
-    require(need.is_met(options) || was.at(need.option) == is.at(need.option),
-            fmt::format("\"{}\" is of {}, so nothing would come of it here; leave it out, or ask "
-                        "for that, too",
-                        need.option, need.of));
+    const auto& value = is.at(need.option);
+    if (need.is_met(options) || value == was.at(need.option)) continue;
+    log::warn(fmt::format("--{} {} changes nothing: it is of {}", replaced(need.option, "_", "-"),
+                          value.is_string() ? value.get<std::string>() : value.dump(), need.of));
   }
 }
 
