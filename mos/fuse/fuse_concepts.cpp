@@ -53,7 +53,7 @@ void check_forms(const MethodInfo& method, const ConceptSource& source) {
   }
 }
 
-/// Every LoRA finds its layer, before any work is done.
+/// Every LoRA finds its layer.
 void check_fit(Model& model, const std::vector<ConceptSource>& sources) {
   for (const auto& source : sources) {
     for (const auto& [part, updates] : source.delta.updates) {
@@ -306,14 +306,18 @@ class Fusion {
 
 }  // namespace
 
+void check_concepts(Model& model, const std::vector<ConceptSource>& sources,
+                    const FuseOptions& options) {
+  check_options(options, sources.size());
+  check_fit(model, sources);
+  for (const auto& source : sources) check_forms(method_info(options.method), source);
+}
+
 FusionResult fuse_concepts(Model& model, const std::vector<ConceptSource>& sources,
                            const FuseOptions& options, const ProgressCallback& progress,
                            const CancelToken* cancel) {
   const torch::NoGradGuard no_grad;
-  check_options(options, sources.size());
-  // Before minutes of recording.
-  check_fit(model, sources);
-  for (const auto& source : sources) check_forms(method_info(options.method), source);
+  check_concepts(model, sources, options);  // before minutes of recording
   const auto complete = complete_options(options, sources.size());
   auto result = Fusion(model, sources, complete, StageProgress(progress, cancel)).run();
   Json phrases = Json::array();

@@ -46,6 +46,11 @@ struct FusionResult {
   FusionReport report;
 };
 
+/// Throws mos::Error: kUsage for impossible options and for forms that the method does not merge,
+/// kMismatch naming the first of the concepts that does not fit the model.
+void check_concepts(diffusion::Model& model, const std::vector<ConceptSource>& sources,
+                    const FuseOptions& options);
+
 /// Fuses `sources` into `model`: its text towers, U-Net and list of concept words
 /// become those of the fused model. Memory does not grow with the number of concepts, but for the
 /// result. On an exception the model is left half-way: load it again. Required: nobody else uses

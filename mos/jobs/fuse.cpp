@@ -167,6 +167,7 @@ Estimate estimate(const FuseJob& job, const JobContext& context) {
   auto order = take_order(job, context);
   auto model = load_base(order).model;
   const double loading = watch.lap();
+  fuse::check_concepts(model, order.sources, order.options);
   auto options = order.options;
   options.record.steps = std::min(options.record.steps, kTrialSteps);
   options.record.samples = 1;

@@ -163,8 +163,6 @@ void check(const FuseJob& job) {
   const FuseJob defaults;
   require(!job.lora.empty() || (job.lora_format.empty() && job.lora_rank == defaults.lora_rank),
           "--lora-format and --lora-rank are of --lora, which is not given");
-  require(!job.out.empty() || !job.overwrite,
-          "--overwrite is of --out, which is not given; a LoRA is replaced without it");
   check_fields(job);
 }
 

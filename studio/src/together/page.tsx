@@ -19,6 +19,7 @@ import { Report } from './report';
 /// Several concepts into one model, and what each of them lost.
 
 const kOwned = ['config', 'dry_run', 'concepts', 'concept_list', 'base', 'out', 'lora', 'overwrite', 'rename', 'report', 'list_keys'];
+const kOfLora = ['lora_format', 'lora_rank']; // where the result is one
 const kFirst = ['method', 'weights'];
 
 export function TogetherPage() {
@@ -135,10 +136,11 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
     setRefusal('');
     try {
       const lora = `concept-files/${chosen.map((file) => stem(file.path)).join('-')}.safetensors`;
+      const given = result === 'lora' ? values : without(values, kOfLora);
       const job = await api.start({
         kind: 'fuse', title: titleOf(chosen), dry_run: dryRun,
         options: {
-          ...values, concepts: entriesOf(chosen, phrases), ...(current ? { base: current } : {}),
+          ...given, concepts: entriesOf(chosen, phrases), ...(current ? { base: current } : {}),
           ...(clashes.length > 0 ? { rename: renamesFor(chosen, clashes) } : {}),
           ...(result === 'lora' ? { lora } : {}),
         },
@@ -165,7 +167,7 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
       </Labelled>
       <Segments label="Result" value={result} choices={[{ value: 'model', label: 'A model' }, { value: 'lora', label: 'One LoRA file' }]} onChange={setResult} />
       <OptionsForm
-        schema={told?.jobs.fuse} first={kFirst} owned={[...kOwned, ...optionsOfOthers(told?.methods?.fuse, values.method, told?.jobs.fuse)]}
+        schema={told?.jobs.fuse} first={kFirst} owned={[...kOwned, ...(result === 'lora' ? [] : kOfLora), ...optionsOfOthers(told?.methods?.fuse, values.method, told?.jobs.fuse)]}
         groups={kFuseGroups} choiceHelp={{ method: told?.methods?.help?.fuse }} values={values} onChange={setValues}
       />
       <div class="form-foot">
@@ -194,6 +196,11 @@ function Phrase({ file, phrase, onPhrase }: { file: ConceptFile; phrase: string;
       )}
     </Labelled>
   );
+}
+
+/// `values` but for those of `names`.
+function without(values: Options, names: string[]): Options {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !names.includes(name)));
 }
 
 /// Options that only methods other than the chosen one take, where the server says whose they are.
