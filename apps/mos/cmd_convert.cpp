@@ -43,7 +43,7 @@ void convert(Flags& flags, const char* kind, const Terminal& terminal) {
   const auto own = schema_of<Job>();
   for (const auto& field : schema_of<Other>()) {
     const bool is_known = std::ranges::find(own, field.name, &FieldInfo::name) != own.end();
-    if (is_known || !flags.has(field.name)) continue;
+    if (is_known || !flags.has(flag_name(field.name))) continue;
     throw Error(ErrorKind::kUsage, fmt::format("--{} does not apply: {} is {}; leave it out",
                                                flag_name(field.name), flags.words().front(), kind));
   }

@@ -129,8 +129,8 @@ void end_with(const Findings& findings, std::size_t files, const std::string& ba
         ErrorKind::kMismatch,
         fmt::format("{} of {} files do not fit the base model {}: {}; the reasons are above",
                     misfits.size(), files, base, fmt::join(misfits, ", ")));
-    if (unread.empty()) throw misfit;
-    log::warn(misfit.what());
+    if (unread.size() == 1) log::warn(faults.front().what());
+    throw misfit;
   }
   if (unread.size() == 1) throw faults.front();
   if (unread.empty()) return;

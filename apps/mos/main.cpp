@@ -217,7 +217,7 @@ Failure present_failure() {
 int main(int argc, char** argv) {
   const Terminal terminal(mos::app::progress_style(argc, argv));
   try {
-    mos::app::end_on_interrupt();
+    mos::app::end_on_termination();
     mos::set_up_runtime();
     const int status = dispatch(argc, argv, terminal);
     // A full disk behind `mos inspect >report` shows only here.

@@ -102,15 +102,17 @@ void remember_hangup(int, char**, char**) {
   g_hangup_ignored = before.sa_handler == SIG_IGN;
 }
 
-void on_interrupt(void (*handler)(int)) {
+/// For SIGTERM and, where it is not ignored, SIGHUP: `handler`, and the system's for the second
+/// one.
+struct sigaction on_end(void (*handler)(int)) {
   struct sigaction action {};
   action.sa_handler = handler;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one is the system's
-  sigaction(SIGINT, &action, nullptr);
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGTERM, &action, nullptr);
   struct sigaction hangup = action;  // a closed terminal
   if (g_hangup_ignored) hangup.sa_handler = SIG_IGN;
   sigaction(SIGHUP, &hangup, nullptr);
+  return action;
 }
 
 using Start = void (*)(int, char**, char**);
@@ -118,10 +120,12 @@ using Start = void (*)(int, char**, char**);
 
 }  // namespace
 
-void end_on_interrupt() { on_interrupt(end_on_signal); }
+// Not Ctrl-C: a shell's loop goes on after whoever handles it, and its status is 130 anyway.
+void end_on_termination() { on_end(end_on_signal); }
 
 const CancelToken* cancel_on_interrupt() {
-  on_interrupt(cancel_on_signal);
+  const auto action = on_end(cancel_on_signal);
+  sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // nobody reads our talk any more: that ends no work
   return &g_cancel;
 }

@@ -55,9 +55,9 @@ class Terminal {
 /// neither becomes kBar here and an error there.
 ProgressStyle progress_style(int argc, char** argv);
 
-/// From now on Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored) end the
-/// program at once, with the exit code of what was interrupted: for what writes no files.
-void end_on_interrupt();
+/// From now on SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored) end the program
+/// at once as Ctrl-C does, with the exit code of what was interrupted: for what writes no files.
+void end_on_termination();
 
 /// The token that Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless nohup has it ignored)
 /// cancel from now on, so that work ends at its next step and cleans up. A second one ends the

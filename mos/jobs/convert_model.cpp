@@ -1,7 +1,10 @@
 #include "mos/jobs/convert_model.h"
 
+#include <fmt/core.h>
+
 #include "mos/base/error.h"
 #include "mos/base/outputs.h"
+#include "mos/checkpoint/describe.h"
 #include "mos/checkpoint/family.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/finite.h"
@@ -12,8 +15,15 @@
 namespace mos::jobs {
 
 bool is_model(const std::filesystem::path& path) {
-  return std::filesystem::is_directory(path) ||
-         checkpoint::identify(io::read_tensor_file(path).tensors);
+  if (!std::filesystem::is_directory(path)) {
+    return checkpoint::identify(io::read_tensor_file(path).tensors).has_value();
+  }
+  if (checkpoint::is_model_folder(path)) return true;
+  throw Error(
+      ErrorKind::kFormat,
+      fmt::format("{} is a folder without model_index.json, so no model; what is no model is "
+                  "one file, such as adapter_model.safetensors: name that",
+                  path.string()));
 }
 
 void check(const ConvertModelJob& job) {

@@ -90,6 +90,12 @@ concept_with unet/no_such_layer 16 16
 refuses_concept "a layer that the base does not have" 'no_such_layer'
 concept_with "unet/$layer" 48 48
 refuses_concept "a layer of another size" "$layer"
+refuses "the second of two, in a trial, by its name" $exit_mismatch 'file \(U-Net\) does not fit' \
+  fuse --method weight --base "$tiny_base" --lora output/fused.safetensors \
+  "$golden/fusion/edlora_0.safetensors" input/file.safetensors --dry-run
+refuses "one that does not fit, beside one that is not there" $exit_mismatch '1 of 2 files do not fit' \
+  inspect --base "$tiny_base" input/file.safetensors input/absent.safetensors
+holds "whose fault is said too" grep -q 'cannot read input/absent' stderr
 concept_with "unet/$layer" 16 16 40
 refuses_concept "words of another width" '<cat1>'
 # ---- Options that nothing would come of ----
@@ -99,23 +105,32 @@ refuses "--lora-rank without --lora" $exit_usage 'lora-rank are of --lora' \
   fuse --base "$tiny_base" --method weight "$lora" --out output/model --lora-rank 3
 refuses "--lora-format without --lora" $exit_usage 'lora-format .* of --lora' \
   fuse --base "$tiny_base" --method weight "$lora" --out output/model --lora-format kohya
-refuses "--overwrite without --out" $exit_usage '--overwrite is of --out' \
+accepts "--overwrite of a LoRA, which is replaced anyway" \
   fuse --base "$tiny_base" --method weight "$lora" --lora output/l.safetensors --overwrite
-refuses "a base model that nothing is measured on" $exit_usage 'nothing would come of --base' \
-  convert "$lora" --base /nowhere --out output/c.safetensors
-refuses "a rank that nothing is reduced to" $exit_usage '--rank is of what becomes a plain LoRA' \
-  convert "$lora" --rank 8 --to kohya --only lora --out output/c.safetensors
+accepts "a base model and a rank that nothing needs" \
+  convert "$lora" --base "$tiny_base" --rank 8 --to kohya --only lora --out output/c.safetensors
+holds "which is said of the base model" grep -q -- '--base changes nothing' stderr
+holds "and of the rank" grep -q -- '--rank 8 changes nothing' stderr
 refuses "how to read a base model that is not given" $exit_usage 'how --base is read' \
   convert "$lora" --ema --out output/c.safetensors
 refuses "an option of concepts, of a model" $exit_usage '--to does not apply: .* is a model' \
   convert "$tiny_base" --to kohya --out output/model
+refuses "one of two words" $exit_usage '--mean-rows does not apply: .* is a model' \
+  convert "$tiny_base" --mean-rows --out output/model
+mkdir -p input/peft && cp "$lora" input/peft/adapter_model.safetensors
+refuses "a folder that is no model" $exit_format 'without model_index.json.*name that' \
+  convert input/peft --to kohya --out output/c.safetensors
 refuses "an option of models, of a concept" $exit_usage '--overwrite does not apply: .* is a concept' \
   convert "$lora" --overwrite --out output/c.safetensors
+mkdir -p input/data/images
+accepts "something to tune on" sample --base "$tiny_base" --prompt "a ball" --height 64 --width 64 \
+  --steps 1 --out input/ball.png
+cp input/ball.png input/data/images
 # idle OPTION VALUE OTHER...: an option of tuning that others make idle.
 idle() {
-  refuses "$1 where nothing comes of it" $exit_usage "nothing would come of it" \
-    tune --base "$tiny_base" --data input --words '<a> <b>' --out output/c.safetensors "$@"
-  holds "by name" grep -q "${1:2:3}" stderr
+  accepts "$1 where nothing comes of it" tune --base "$tiny_base" --data input/data --check \
+    --words '<a> <b>' --class-word ball "$@"
+  holds "is said: $*" grep -q -- "$1 .*changes nothing" stderr
 }
 idle --prior-prompt x
 idle --prior-steps 9 --method lora
@@ -128,4 +143,5 @@ idle --scale-min 0.5 --framing fit
 idle --keep 2 --shuffle false
 idle --full-identity --attention-weight 0
 idle --density-bandwidth 2
+idle --lora-scale 2 --rank 0
 finish
