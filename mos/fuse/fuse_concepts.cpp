@@ -91,7 +91,7 @@ std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts
 /// One run of fusion: the paper's three stages in order.
 class Fusion {
  public:
-  /// `options` are complete; refers to all of it.
+  /// Refers to all of it.
   Fusion(Model& model, const std::vector<ConceptSource>& sources, const FuseOptions& options,
          StageProgress progress)
       : model_(model),
@@ -318,13 +318,12 @@ FusionResult fuse_concepts(Model& model, const std::vector<ConceptSource>& sourc
                            const CancelToken* cancel) {
   const torch::NoGradGuard no_grad;
   check_concepts(model, sources, options);  // before minutes of recording
-  const auto complete = complete_options(options, sources.size());
-  auto result = Fusion(model, sources, complete, StageProgress(progress, cancel)).run();
+  auto result = Fusion(model, sources, options, StageProgress(progress, cancel)).run();
   Json phrases = Json::array();
   for (const auto& source : sources) phrases.push_back(source.prompt_phrase());
   result.delta.metadata["concepts"] = phrases.dump();
   result.delta.metadata["kind"] = "fused";
-  result.delta.metadata["options"] = write_options(complete).dump();
+  result.delta.metadata["options"] = write_options(options).dump();
   result.delta.metadata["libtorch"] = TORCH_VERSION;
   return result;
 }

@@ -72,8 +72,6 @@ class MergeMethod {
 
   /// Visits every option; see mos/base/describe.h.
   virtual void describe(FieldVisitor& /*visit*/) {}
-  /// Puts numbers into options that say "by the number of concepts".
-  virtual void complete(std::size_t /*concepts*/) {}
   /// Throws mos::Error(kUsage) naming the first option with an impossible value.
   virtual void check() const {}
 

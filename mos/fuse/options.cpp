@@ -52,13 +52,6 @@ std::vector<std::string> takers_of(const std::string& option) {
   return takers;
 }
 
-FuseOptions complete_options(FuseOptions options, std::size_t concepts) {
-  const auto method = make_method(options.method, options.of_method);
-  method->complete(concepts);
-  options.of_method = options_of(*method);
-  return options;
-}
-
 void check_options(const FuseOptions& options, std::size_t concepts) {
   require(concepts > 0, "there is no concept to fuse; name at least one concept file");
   check_fields(options);

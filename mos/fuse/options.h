@@ -71,9 +71,6 @@ void describe(Visitor& visit, FuseOptions& o) {
 /// The names of the methods that take `option`.
 std::vector<std::string> takers_of(const std::string& option);
 
-/// `options` with numbers in the place of those that depend on the number of concepts.
-FuseOptions complete_options(FuseOptions options, std::size_t concepts);
-
 /// Throws mos::Error(kUsage) naming the first option with an impossible value.
 void check_options(const FuseOptions& options, std::size_t concepts);
 

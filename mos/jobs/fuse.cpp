@@ -29,7 +29,7 @@ Json full_report(const FuseOrder& order, const fuse::FusionReport& measured) {
                  {"base", order.job.base},
                  {"base_read", write_options(order.job.read)},
                  {"threads", at::get_num_threads()},  // sums are rounded by their order
-                 {"options", write_options(order.options)}};
+                 {"options", write_options(order.job.options)}};
   report.update(measured.to_json());
   for (const auto& source : order.sources) {
     auto& entry = report["sources"][source.name] = {{"phrase", source.prompt_phrase()}};
@@ -167,20 +167,21 @@ Estimate estimate(const FuseJob& job, const JobContext& context) {
   auto order = take_order(job, context);
   auto model = load_base(order).model;
   const double loading = watch.lap();
-  fuse::check_concepts(model, order.sources, order.options);
-  auto options = order.options;
+  fuse::check_concepts(model, order.sources, order.job.options);
+  auto options = order.job.options;
   options.record.steps = std::min(options.record.steps, kTrialSteps);
   options.record.samples = 1;
   options.weights.clear();
   const auto trial = try_one(order, model, options, context.cancel);
   const auto concepts = static_cast<double>(order.sources.size());
-  const auto& record = order.options.record;
+  const auto& record = order.job.options.record;
   if (trial.recording + trial.step == 0.0) {
     return estimate_of(loading + trial.merging * concepts, "measured on one concept");
   }
   const auto steps =
       trial.step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
-  const auto rounds = json_value(order.options.of_method, "rounds", std::int64_t{0});
+  const auto method = fuse::make_method(order.job.options.method, order.job.options.of_method);
+  const auto rounds = method->needs().rounds;
   const auto sampling = steps * (trial.step + trial.step_again * static_cast<double>(rounds));
   return estimate_of(loading + trial.merging + trial.recording * concepts + sampling,
                      fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
@@ -191,8 +192,8 @@ FuseOutcome run(const FuseJob& job, const JobContext& context) {
   const log::ScopedSink sink(context.log);
   auto order = take_order(job, context);
   auto [model, hash] = load_base(order);
-  auto result =
-      fuse::fuse_concepts(model, order.sources, order.options, context.progress, context.cancel);
+  auto result = fuse::fuse_concepts(model, order.sources, order.job.options, context.progress,
+                                    context.cancel);
   result.delta.metadata["base_model"] = hash;
   auto written = write_results(order, model, result, context);
   return {.report = std::move(result.report), .written = std::move(written)};

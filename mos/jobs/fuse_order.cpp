@@ -95,7 +95,7 @@ void check_outputs(const FuseOrder& order, const JobContext& context) {
   outputs.read("--original-config", job.read.original_config);
   outputs.read("--config", context.config);
   outputs.read("--concept-list", job.concept_list);
-  outputs.read("--captions", json_value(order.options.of_method, "captions", std::string()));
+  outputs.read("--captions", json_value(order.job.options.of_method, "captions", std::string()));
   for (const auto& source : order.sources) {
     outputs.read("the concept " + source.name, source.file);
   }
@@ -112,7 +112,7 @@ void check_outputs(const FuseOrder& order, const JobContext& context) {
                             order.report.string()));
   }
   outputs.check();
-  const auto method = fuse::make_method(order.options.method, order.options.of_method);
+  const auto method = fuse::make_method(order.job.options.method, order.job.options.of_method);
   // Throws now for a TMPDIR that is none, not after minutes.
   if (method->needs().inputs != fuse::Recorded::kNothing) temporary_folder();  // moments go there
 }
@@ -173,7 +173,7 @@ FuseOrder take_order(const FuseJob& job, const JobContext& context) {
     throw Error(ErrorKind::kUsage,
                 fmt::format("{} exists; choose another --out or add --overwrite", job.out));
   }
-  FuseOrder order{.job = job, .options = job.options, .sources = {}, .report = job.report};
+  FuseOrder order{.job = job, .sources = {}, .report = job.report};
   if (job.report.empty()) order.report = report_place(job);
   if (!job.lora.empty()) {
     order.lora_format = job.lora_format.empty() ? concepts::format_of_ending(job.lora)
@@ -189,7 +189,6 @@ FuseOrder take_order(const FuseJob& job, const JobContext& context) {
   }
   rename_words(order.sources, job.rename);
   fuse::check_options(job.options, order.sources.size());
-  order.options = fuse::complete_options(job.options, order.sources.size());
   fuse::check_words(order.sources, {});
   for (const auto& sentence : fuse::shared_triggers(order.sources)) log::warn(sentence);
   check_format(order);

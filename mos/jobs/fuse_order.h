@@ -11,7 +11,6 @@ namespace mos::jobs {
 
 struct FuseOrder {
   const FuseJob& job;
-  fuse::FuseOptions options;  ///< Complete.
   std::vector<fuse::ConceptSource> sources;
   concepts::ConceptFormat lora_format = concepts::ConceptFormat::kMos;
   std::filesystem::path report;

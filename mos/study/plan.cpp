@@ -23,7 +23,7 @@ Json merge_options(const ModelSpec& spec, std::uint64_t seed) {
   fuse::FuseOptions options{.method = spec.merge};
   options.record.seed = seed;
   read_options(spec.merge_options, "a merge of the study", options);
-  return write_options(fuse::complete_options(options, spec.concepts.size()));
+  return write_options(options);
 }
 
 /// Where a paint cell's model comes from, for painting one model after the other.

@@ -132,9 +132,8 @@ void Workbench::merge(const MergeCell& cell, const std::vector<fs::path>& tuning
   read_options(cell.spec.merge_options, "a merge of the study", options);
   BorrowedModel borrowed(base_);
   move(borrowed.model(), nn::compute_named(options_.device, "float32").device, std::nullopt);
-  auto result = fuse::fuse_concepts(borrowed.model(), sources,
-                                    fuse::complete_options(options, sources.size()),
-                                    context_.progress, context_.cancel);
+  auto result =
+      fuse::fuse_concepts(borrowed.model(), sources, options, context_.progress, context_.cancel);
   result.delta.metadata["base_model"] = basis_.base_hash;
   concepts::save_concept(folder / kConceptFile, result.delta);
   write_text_file(folder / "fusion_report.json", json_text(result.report.to_json(), 2) + "\n");

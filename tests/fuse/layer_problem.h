@@ -71,7 +71,6 @@ class Layer {
   /// W − W0 as the method `name` has it with `options`.
   torch::Tensor merged(const std::string& name, const Json& options = Json::object()) const {
     const auto method = fuse::make_method(name, options);
-    method->complete(problem_.updates.size());
     const auto update = method->merge(problem_).update;
     return update.empty() ? torch::zeros({kOutputs, kInputs}, torch::kFloat64) : update.matrix();
   }

@@ -65,11 +65,11 @@ std::vector<Variation> of_tuning(const Ground& ground) {
 
 std::vector<Variation> of_merging() {
   std::vector<Variation> all;
-  for (const double ridge : {0.01, 0.1, 0.3, 1.0, 3.0, 10.0}) {
+  for (const double ridge : {0.1, 0.3, 1.0, 10.0, 30.0}) {
     all.push_back(
         {"text_ridge", fmt::format("text ridge {}", ridge), kNothing, {{"text_ridge", ridge}}});
   }
-  for (const double ridge : {0.001, 0.01, 0.1, 0.3, 1.0}) {
+  for (const double ridge : {0.003, 0.01, 0.03, 0.3, 1.0}) {
     all.push_back(
         {"unet_ridge", fmt::format("U-Net ridge {}", ridge), kNothing, {{"unet_ridge", ridge}}});
   }
