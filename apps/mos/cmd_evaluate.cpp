@@ -50,7 +50,8 @@ std::string help_of_evaluate() {
          "concept's\n"
          "own pictures (image alignment), and to what they shall show (text alignment); behind "
          "each\n"
-         "figure the bounds of 95 % of its resamples. With --region-references each region of a "
+         "figure the bounds of 95 % of its resamples, behind shares Wilson's. With "
+         "--region-references each region of a "
          "picture\n"
          "of several concepts is told from the others.\n"
          "\n" +

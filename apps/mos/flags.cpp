@@ -156,7 +156,7 @@ Json parse_field(const FieldInfo& field, const std::string& text) {
 /// "; did you mean '--x'?" of the names of flags, or nothing.
 std::string nearest_flag(const std::string& name, const std::vector<std::string>& flags) {
   const auto found = nearest(name, flags);
-  return found.empty() ? "" : fmt::format("; did you mean '--{}'?", found);
+  return found.empty() ? "; --help shows all" : fmt::format("; did you mean '--{}'?", found);
 }
 
 /// Puts `to` where `from` stands in `message` as a word that nobody quotes.

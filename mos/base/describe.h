@@ -56,6 +56,7 @@ class JsonReader {
     known_.push_back(name);
     const auto found = object_.find(name);
     if (found == object_.end()) return;
+    if (has_nul(*found)) refuse(name, *found, "a text without U+0000");
     if constexpr (Choice<T>) {
       set(name, choice_field(field), *found);
     } else if constexpr (std::is_same_v<T, ChoiceField>) {
@@ -75,6 +76,10 @@ class JsonReader {
   }
 
  private:
+  /// No prompt, path or PNG text can hold one.
+  static bool has_nul(const Json& value) {
+    return value.is_string() && value.get_ref<const std::string&>().find('\0') != std::string::npos;
+  }
   void set(const std::string& name, const ChoiceField& field, const Json& value) const {
     if (!value.is_string()) refuse(name, value, "a text");
     const auto text = value.get<std::string>();

@@ -184,10 +184,12 @@ void check_room(ConceptFormat format, const ConceptDelta& delta, const fs::path&
   require(rule.lora || delta.layer_count() == 0,
           fmt::format("{} files hold a word and no LoRA; leave the LoRA out with --only words",
                       rule.name));
-  require(rule.words || delta.words.empty(),
-          fmt::format("{} files hold a LoRA and no words; leave the words out with --only lora and "
-                      "write them to a file of their own",
-                      rule.name));
+  if (!rule.words && !delta.words.empty()) {
+    throw Error(ErrorKind::kMismatch,
+                fmt::format("{} files hold a LoRA and no words; write the format mos, whose halves "
+                            "mos convert writes apart with --only lora and --only words",
+                            rule.name));
+  }
   require(rule.lora || delta.words.size() == 1,
           fmt::format("{} files hold one word, this concept has {}; choose one with --word",
                       rule.name, delta.words.size()));

@@ -91,9 +91,11 @@ Tensor layerwise(const ConceptWord& word, std::int64_t layers) {
 io::StateDict xti_tensors(const ConceptWord& word) {
   constexpr auto kLayers = static_cast<std::int64_t>(kXtiLayers.size());
   if (word.layers() != 1 && word.layers() != kLayers) {
-    throw Error(ErrorKind::kMismatch,
-                fmt::format("the word {} has rows for {} layers, XTI files are for {}", word.word,
-                            word.layers(), kLayers));
+    throw Error(
+        ErrorKind::kMismatch,
+        fmt::format("the word {} has rows for {} layers, XTI files are for {}; the format mos has "
+                    "any number, and --mean-rows leaves one row for all",
+                    word.word, word.layers(), kLayers));
   }
   const auto rows = layerwise(word, kLayers);
   io::StateDict dict;

@@ -207,6 +207,19 @@ Rename parse_rename(const std::string& text) {
   return rename;
 }
 
+namespace {
+
+/// "; there are <a1>, <a2>".
+std::string words_there(const std::vector<ConceptSource>& sources) {
+  std::vector<std::string> words;
+  for (const auto& source : sources) {
+    for (const auto& word : source.delta.words) words.push_back(word.word);
+  }
+  return words.empty() ? "" : fmt::format("; there are {}", fmt::join(words, ", "));
+}
+
+}  // namespace
+
 void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> renames) {
   for (const auto& rename : renames) {
     ConceptSource* chosen = nullptr;
@@ -218,11 +231,12 @@ void rename_words(std::vector<ConceptSource>& sources, std::span<const Rename> r
     }
     if (chosen == nullptr) {
       throw Error(ErrorKind::kUsage,
-                  fmt::format("cannot rename {}: {} has that word", rename.from,
+                  fmt::format("cannot rename {}: {} has that word{}", rename.from,
                               rename.concept_number == 0
                                   ? std::string("no concept")
                                   : fmt::format("concept {} is not there or not one that",
-                                                rename.concept_number)));
+                                                rename.concept_number),
+                              words_there(sources)));
     }
     for (auto& word : chosen->delta.words) {
       if (is_called(word, rename.from)) word.word = rename.to;

@@ -112,7 +112,10 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
     } else if (level_ == Level::kTensor && field_ == kDtype) {
       const auto dtype = dtype_named(text);
       if (!dtype) {
-        fail(origin_, "tensor \"{}\" has the unknown dtype \"{}\"", shown_name(), printable(text));
+        fail(origin_,
+             "tensor \"{}\" has the dtype \"{}\", which is not read here; have its program write "
+             "F16, BF16 or F32",
+             shown_name(), printable(text));
       }
       header_.tensors.back().dtype = *dtype;
     } else {
@@ -312,7 +315,8 @@ void check_layout(std::vector<TensorInfo>& tensors, std::uint64_t data_bytes,
     previous = &info;
   }
   if (position != data_bytes) {
-    fail(origin, "{} bytes after the last tensor belong to none", data_bytes - position);
+    fail(origin, "{} bytes after the last tensor belong to none; fetch it again",
+         data_bytes - position);
   }
 }
 

@@ -34,6 +34,15 @@ Tensor part_of(const Tensor& pixels, const std::vector<double>& part) {
   return cut(cut(pixels, 0, part[0], part[2]), 1, part[1], part[3]);
 }
 
+/// A picture whose record tells what it is, is one and no grid.
+void check_columns(const fs::path& path, const Look& look) {
+  if (look.columns == 1 || !look.part.empty() || !told_by(path)) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--columns {}: {} is one picture, as its record says, and no grid of "
+                          "several; leave it out, or cut one part out with --part",
+                          look.columns, path.string()));
+}
+
 }  // namespace
 
 std::vector<fs::path> pictures_of(const fs::path& path) {
@@ -114,6 +123,7 @@ Eyes::Seen Eyes::see(const std::vector<fs::path>& pictures, const std::string& s
   for (const auto& path : pictures) {
     if (context_.cancel != nullptr) context_.cancel->check();
     // One by one: pictures may differ in size, and each tower brings them to its own.
+    check_columns(path, look);
     const auto pixels = part_of(io::to_rgb(io::read_image(path).pixels), look.part);
     for (const auto& column : pixels.chunk(look.columns, 1)) {
       const auto one = column.contiguous().unsqueeze(0);

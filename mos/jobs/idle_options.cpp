@@ -112,8 +112,8 @@ void warn_of_idle_rules(const SampleJob& job, const region::Scene& scene) {
   if (scene.base_ratio != 0.0) rules.push_back("\"base_ratio\"");
   if (scene.isolate) rules.push_back("\"isolate\"");
   if (rules.empty()) return;
-  log::warn(fmt::format("the scene has no regions, so that {} of it change nothing",
-                        fmt::join(rules, ", ")));
+  log::warn(
+      fmt::format("the scene has no regions, where nothing comes of {}", fmt::join(rules, ", ")));
 }
 
 }  // namespace

@@ -120,7 +120,8 @@ std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
     const auto where = called(region, i);
     masks.back() = feathered(mask_of(region, canvas, where), region.feather);
     if (masks.back().max().item<double>() <= 0.0) {
-      throw Error(ErrorKind::kUsage, where + " covers no pixel of the canvas");
+      throw Error(ErrorKind::kUsage,
+                  where + " covers no pixel of the canvas; make its shape larger, or leave it out");
     }
     cover += masks.back();
   }

@@ -55,7 +55,8 @@ void refuse_unknown_words(const Session& session, const std::string& prompt) {
     // A tokenizer may have been given words of that look by other programs.
     if (session.tokens.knows(word) || session.model.tokenizer().token_id(word)) continue;
     throw Error(ErrorKind::kUsage,
-                fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}",
+                fmt::format("the prompt \"{}\" has the word {}, which no given concept has{}; give "
+                            "the file that has it with --concept",
                             prompt, word, did_you_mean(word, known)));
   }
 }

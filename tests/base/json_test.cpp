@@ -162,6 +162,7 @@ TEST(ReadOptions, IsAsStrictAsFlags) {
   EXPECT_THAT(refused(R"({"count": null})"), HasSubstr("\"count\" is null"));
   EXPECT_THAT(refused(R"({"scale": "1"})"), HasSubstr("expected a number"));
   EXPECT_THAT(refused(R"({"name": 1})"), HasSubstr("expected a text or null"));
+  EXPECT_THAT(refused(R"({"name": "a\u0000b"})"), HasSubstr("expected a text without U+0000"));
   EXPECT_LT(refused(("{\"scale\": \"" + std::string(100'000, 'x') + "\"}").c_str()).size(), 400U);
   Settings settings;
   read_options(parse_json(R"({"count": 3, "name": null})", "x"), "run.json", settings);

@@ -12,7 +12,7 @@ refuses "fusing into a base that is not there" $exit_format "model base: .*no su
   fuse --out output/model "$first"
 refuses "two concepts with one word" $exit_usage 'both use.*--rename' \
   "${fuse[@]}" --out output/model "$first" "$first"
-refuses "a rename of a word that nobody has" $exit_usage '<nobody>' \
+refuses "a rename of a word that nobody has" $exit_usage '<nobody>.*there are .*<hina1>' \
   "${fuse[@]}" --out output/model --rename '<nobody>=<somebody>' "$first"
 refuses "an unknown method" $exit_usage 'magic' \
   fuse --base "$tiny_base" --method magic --out output/model "$first"

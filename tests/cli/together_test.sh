@@ -51,7 +51,12 @@ accepts "a smaller picture" sample --base "$base" --prompt "a photo of a meadow"
   --width 192 --out input/small.png
 accepts "all of it beyond a picture" "${scene[@]}" --init input/small.png --grow 32,0,32,0 \
   --mask-feather 8 --scheduler unipc --sigmas beta
-accepts "several in a grid" "${scene[@]}" --count 2 --batch 2 --grid output/grid.png --columns 1
+accepts "several in a grid" "${scene[@]}" --count 2 --batch 2 --grid output/grid.png --columns 2
+accepts "which is measured column by column" evaluate output/grid.png --base "$base" --prompt "a sea" \
+  --columns 2
+holds "both of them" grep -qE 'pictures +2' <<<"$out"
+refuses "columns of one picture" $exit_usage 'one picture, as its record says' \
+  evaluate output/all-5.png --base "$base" --prompt "a sea" --columns 2
 cp output/all-5.png input/from.png
 accepts "one of them, with other options" sample --from input/from.png --seed 9 --scheduler heun \
   --hires 1.25 --hires-strength 0.5 --out output/from.png
