@@ -210,7 +210,7 @@ refuses "turns of nobody, in a file" $exit_usage 'mos: switch_every is 3' "${sam
   --config input/turns.json --out output/a.png
 refuses "a seed beyond all" $exit_usage 'whole number from 0 to 9223372036854775807' "${bear[@]}" \
   --seed 18446744073709551615
-refuses "a flag that is near none" $exit_usage 'unknown option --foo$' "${bear[@]}" --foo 1
+refuses "a flag that is near none" $exit_usage 'unknown option --foo; --help shows all$' "${bear[@]}" --foo 1
 refuses "a flag that is near one" $exit_usage "did you mean '--steps'" "${bear[@]}" --stesp 1
 for option in redo-region init mask subjects grow; do
   refuses "nothing behind --$option" $exit_usage "--$option is empty" "${bear[@]}" --$option ""
