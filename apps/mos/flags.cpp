@@ -153,7 +153,7 @@ Json parse_field(const FieldInfo& field, const std::string& text) {
   return value;
 }
 
-/// "; did you mean '--x'?" of the names of flags, or nothing.
+/// "; did you mean '--x'?" of the names of flags, or where they all are.
 std::string nearest_flag(const std::string& name, const std::vector<std::string>& flags) {
   const auto found = nearest(name, flags);
   return found.empty() ? "; --help shows all" : fmt::format("; did you mean '--{}'?", found);

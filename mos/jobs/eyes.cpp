@@ -118,12 +118,12 @@ void Eyes::tell(const std::string& stage, std::int64_t done, std::size_t all,
 Eyes::Seen Eyes::see(const std::vector<fs::path>& pictures, const std::string& stage,
                      const Look& look) {
   const Stopwatch watch;
+  for (const auto& path : pictures) check_columns(path, look);  // before any is looked at
   std::vector<Tensor> clip, dino;
   std::int64_t done = 0;
   for (const auto& path : pictures) {
     if (context_.cancel != nullptr) context_.cancel->check();
     // One by one: pictures may differ in size, and each tower brings them to its own.
-    check_columns(path, look);
     const auto pixels = part_of(io::to_rgb(io::read_image(path).pixels), look.part);
     for (const auto& column : pixels.chunk(look.columns, 1)) {
       const auto one = column.contiguous().unsqueeze(0);

@@ -233,6 +233,7 @@ function numbersOf(value: unknown, count: number, what: string): number[] {
   return value as number[];
 }
 
-function without(json: Json, keys: string[]): Json {
+/// `json` but for these keys.
+export function without(json: Json, keys: string[]): Json {
   return Object.fromEntries(Object.entries(json).filter(([key]) => !keys.includes(key)));
 }

@@ -7,6 +7,7 @@ import { droppedFiles } from '../concepts/dropped';
 import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
 import { fieldsOf } from '../forms/schema';
+import { without } from '../scene/json';
 import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, sayDeleted, tell, type Line } from '../state';
 import { useStore } from '../store';
 import { bytes, stem } from '../ui/format';
@@ -196,11 +197,6 @@ function Phrase({ file, phrase, onPhrase }: { file: ConceptFile; phrase: string;
       )}
     </Labelled>
   );
-}
-
-/// `values` but for those of `names`.
-function without(values: Options, names: string[]): Options {
-  return Object.fromEntries(Object.entries(values).filter(([name]) => !names.includes(name)));
 }
 
 /// Options that only methods other than the chosen one take, where the server says whose they are.
