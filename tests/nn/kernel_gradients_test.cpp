@@ -1,3 +1,4 @@
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "mos/nn/kernels/avx512_activation.h"
 #include "mos/nn/kernels/avx512_norm.h"
 #include "mos/nn/kernels/avx512_winograd.h"
+#include "mos/nn/kernels/cpu_features.h"
 #include "tests/nn/compare.h"
 #include "tests/nn/framed.h"
 
@@ -23,10 +25,9 @@ using test::Framed;
 using test::kRoundedOnce;
 using test::random_bf16;
 
-class KernelGradients : public test::KernelTest {
- protected:
-  static Tensor exact_leaf(const Tensor& x) { return x.to(at::kDouble).requires_grad_(true); }
-};
+class KernelGradients : public test::KernelTest {};
+
+Tensor exact_leaf(const Tensor& x) { return x.to(at::kDouble).requires_grad_(true); }
 
 TEST_F(KernelGradients, OfGegluForAnyWidth) {
   for (const int64_t width : {1, 16, 37}) {
@@ -238,55 +239,62 @@ struct HeadCase {
   bool causal;
 };
 
+/// Gradients of one head between the rows of others, on one kind of matrix unit.
+void expect_head_gradients(const AttentionKernel& kernel, const HeadCase& c) {
+  const int64_t stride = c.width + 6;
+  const auto head = [&](int64_t length) { return random_bf16({length, stride}); };
+  const Tensor q = head(c.queries), k = head(c.keys), v = head(c.keys), d_out = head(c.queries);
+  const auto inner = [&](const Tensor& x) { return x.narrow(1, 0, c.width); };
+  const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
+  const HeadShape shape{c.queries, c.keys, c.width, static_cast<float>(scale), c.causal};
+
+  const Tensor qe = exact_leaf(inner(q)), ke = exact_leaf(inner(k)), ve = exact_leaf(inner(v));
+  Tensor scores = qe.matmul(ke.t()) * scale;
+  if (c.causal) {
+    scores = scores.masked_fill(at::ones({c.queries, c.keys}, at::kBool).triu(1), -1e300);
+  }
+  const Tensor exact = at::softmax(scores, -1).matmul(ve);
+  exact.backward(inner(d_out).to(at::kDouble));
+
+  const PackedSize size = kernel.packed_size(shape);
+  const Tensor packed = at::zeros({size.keys + size.values}, at::kInt);
+  const Tensor log_sums = at::empty({c.queries}), out = head(c.queries);
+  kernel.pack(shape, {bits(k), stride}, {bits(v), stride}, words(packed),
+              words(packed) + size.keys);
+  kernel.forward(shape, {bits(q), stride}, words(packed), words(packed) + size.keys, 0, c.queries,
+                 {bits(out), stride}, log_sums.data_ptr<float>());
+
+  const auto untouched = [&](int64_t length) {
+    return at::full({length, stride}, 77.0, at::kBFloat16);
+  };
+  const Tensor dq = untouched(c.queries), dk = untouched(c.keys), dv = untouched(c.keys);
+  // Memory that nobody has written holds anything, NaN too.
+  const Tensor workspace = at::full({kernel.workspace(shape)}, 0xff, at::kByte);
+  const auto in = [&](const Tensor& x) { return HeadRows{bits(x), stride}; };
+  const auto to = [&](const Tensor& x) { return HeadOutput{bits(x), stride}; };
+  kernel.backward(
+      shape,
+      {in(q), in(k), in(v), in(out), in(d_out), log_sums.data_ptr<float>(), to(dq), to(dk), to(dv)},
+      workspace.data_ptr());
+  EXPECT_LT(relative_error(inner(dv), ve.grad()), 1e-2);
+  if (c.keys > 1) {  // one key has all of every query whatever they say
+    EXPECT_LT(relative_error(inner(dq), qe.grad()), 2e-2);
+    EXPECT_LT(relative_error(inner(dk), ke.grad()), 2e-2);
+  }
+  for (const Tensor& x : {dq, dk, dv}) {
+    EXPECT_TRUE((x.narrow(1, c.width, 6) == 77.0).all().item<bool>()) << "other heads";
+  }
+}
+
 TEST_F(KernelGradients, OfAttentionBetweenTheRowsOfOtherHeads) {
-  for (const auto& c : {HeadCase{9, 5, 16, false}, HeadCase{33, 70, 40, false},
-                        HeadCase{20, 20, 8, true}, HeadCase{1, 1, 2, false}}) {
-    const int64_t stride = c.width + 6;
-    const auto head = [&](int64_t length) { return random_bf16({length, stride}); };
-    const Tensor q = head(c.queries), k = head(c.keys), v = head(c.keys), d_out = head(c.queries);
-    const auto inner = [&](const Tensor& x) { return x.narrow(1, 0, c.width); };
-    const double scale = 1.0 / std::sqrt(static_cast<double>(c.width));
-    const HeadShape shape{c.queries, c.keys, c.width, static_cast<float>(scale), c.causal};
-
-    const Tensor qe = exact_leaf(inner(q)), ke = exact_leaf(inner(k)), ve = exact_leaf(inner(v));
-    Tensor scores = qe.matmul(ke.t()) * scale;
-    if (c.causal) {
-      scores = scores.masked_fill(at::ones({c.queries, c.keys}, at::kBool).triu(1), -1e300);
-    }
-    const Tensor exact = at::softmax(scores, -1).matmul(ve);
-    exact.backward(inner(d_out).to(at::kDouble));
-
-    const PackedSize size = kAvx512Attention.packed_size(shape);
-    const Tensor packed = at::zeros({size.keys + size.values}, at::kInt);
-    const Tensor log_sums = at::empty({c.queries}), out = head(c.queries);
-    kAvx512Attention.pack(shape, {bits(k), stride}, {bits(v), stride}, words(packed),
-                          words(packed) + size.keys);
-    kAvx512Attention.forward(shape, {bits(q), stride}, words(packed), words(packed) + size.keys, 0,
-                             c.queries, {bits(out), stride}, log_sums.data_ptr<float>());
-
-    const auto untouched = [&](int64_t length) {
-      return at::full({length, stride}, 77.0, at::kBFloat16);
-    };
-    const Tensor dq = untouched(c.queries), dk = untouched(c.keys), dv = untouched(c.keys);
-    const Tensor workspace = at::empty({attention_backward_workspace(shape)}, at::kByte);
-    attention_backward(shape,
-                       {{bits(q), stride},
-                        {bits(k), stride},
-                        {bits(v), stride},
-                        {bits(out), stride},
-                        {bits(d_out), stride},
-                        log_sums.data_ptr<float>(),
-                        {bits(dq), stride},
-                        {bits(dk), stride},
-                        {bits(dv), stride}},
-                       workspace.data_ptr());
-    EXPECT_LT(relative_error(inner(dv), ve.grad()), 1e-2);
-    if (c.keys > 1) {  // one key has all of every query whatever they say
-      EXPECT_LT(relative_error(inner(dq), qe.grad()), 2e-2);
-      EXPECT_LT(relative_error(inner(dk), ke.grad()), 2e-2);
-    }
-    for (const Tensor& x : {dq, dk, dv}) {
-      EXPECT_TRUE((x.narrow(1, c.width, 6) == 77.0).all().item<bool>()) << "other heads";
+  std::vector<const AttentionKernel*> kernels = {&kAvx512Attention, &kEmulatedAmxAttention};
+  if (amx_available()) kernels.push_back(&kAmxAttention);
+  for (const auto* kernel : kernels) {
+    for (const auto& c :
+         {HeadCase{9, 5, 16, false}, HeadCase{33, 70, 40, false}, HeadCase{20, 20, 8, true},
+          HeadCase{1, 1, 2, false}, HeadCase{130, 300, 48, false}, HeadCase{200, 200, 32, true}}) {
+      SCOPED_TRACE(fmt::format("{} queries, {} keys, {} wide", c.queries, c.keys, c.width));
+      expect_head_gradients(*kernel, c);
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
 
+#include "mos/nn/kernels/avx512_attention_backward.h"
 #include "mos/nn/kernels/avx512_attention_forward.h"
 
 namespace mos::nn::kernels {
@@ -151,8 +152,10 @@ struct TileUnit {
 
 template <class Tiles>
 constexpr AttentionKernel kernel_on() {
-  using Pass = ForwardPass<TileUnit<Tiles>>;
-  return {Pass::packed_size, Pass::pack, Pass::forward};
+  using Forward = ForwardPass<TileUnit<Tiles>>;
+  using Backward = BackwardPass<TileUnit<Tiles>>;
+  return {Forward::packed_size, Forward::pack, Forward::forward, Backward::workspace,
+          Backward::backward};
 }
 
 }  // namespace

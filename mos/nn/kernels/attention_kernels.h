@@ -31,7 +31,14 @@ struct PackedSize {
   int64_t keys, values;
 };
 
-/// A forward pass on one kind of matrix unit.
+/// Inputs and outputs of the backward pass of one head.
+struct HeadGradients {
+  HeadRows q, k, v, out, d_out;
+  const float* log_sums;  ///< from the forward pass
+  HeadOutput dq, dk, dv;
+};
+
+/// Both passes on one kind of matrix unit.
 struct AttentionKernel {
   PackedSize (*packed_size)(const HeadShape&);
   void (*pack)(const HeadShape&, const HeadRows& k, const HeadRows& v, uint32_t* packed_keys,
@@ -42,6 +49,10 @@ struct AttentionKernel {
   void (*forward)(const HeadShape&, const HeadRows& q, const uint32_t* packed_keys,
                   const uint32_t* packed_values, int64_t first, int64_t last, const HeadOutput& out,
                   float* log_sums);
+  /// Bytes of scratch memory that `backward` needs, to be aligned to 64.
+  int64_t (*workspace)(const HeadShape&);
+  /// Recomputes the probabilities block by block.
+  void (*backward)(const HeadShape&, const HeadGradients&, void* workspace);
 };
 
 /// With vdpbf16ps: needs avx512_available().
@@ -50,18 +61,5 @@ extern const AttentionKernel kAvx512Attention;
 extern const AttentionKernel kAmxAttention;
 /// The AMX kernel on tiles computed in software, for tests on machines without AMX.
 extern const AttentionKernel kEmulatedAmxAttention;
-
-/// Inputs and outputs of the backward pass of one head.
-struct HeadGradients {
-  HeadRows q, k, v, out, d_out;
-  const float* log_sums;  ///< from the forward pass
-  HeadOutput dq, dk, dv;
-};
-
-/// Bytes of scratch memory that attention_backward needs, to be aligned to 64.
-int64_t attention_backward_workspace(const HeadShape& shape);
-
-/// Recomputes the probabilities block by block: needs avx512_available().
-void attention_backward(const HeadShape& shape, const HeadGradients& head, void* workspace);
 
 }  // namespace mos::nn::kernels

@@ -4,6 +4,7 @@
 
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
 
+#include "mos/nn/kernels/avx512_attention_backward.h"
 #include "mos/nn/kernels/avx512_attention_forward.h"
 
 namespace mos::nn::kernels {
@@ -21,13 +22,15 @@ struct Vdpbf16 {
   }
 };
 
-using Pass = ForwardPass<Vdpbf16>;
+using Forward = ForwardPass<Vdpbf16>;
+using Backward = BackwardPass<Vdpbf16>;
 
 }  // namespace
 }  // namespace avx512
 
-const AttentionKernel kAvx512Attention = {avx512::Pass::packed_size, avx512::Pass::pack,
-                                          avx512::Pass::forward};
+const AttentionKernel kAvx512Attention = {avx512::Forward::packed_size, avx512::Forward::pack,
+                                          avx512::Forward::forward, avx512::Backward::workspace,
+                                          avx512::Backward::backward};
 
 }  // namespace mos::nn::kernels
 

@@ -46,6 +46,8 @@ HeadShape shape_of(const torch::Tensor& q, const torch::Tensor& k, double scale,
   return {q.size(2), k.size(2), q.size(3), static_cast<float>(scale), causal};
 }
 
+const AttentionKernel& kernel_here() { return amx_available() ? kAmxAttention : kAvx512Attention; }
+
 struct Result {
   torch::Tensor out;       // [B,H,N,D] bfloat16
   torch::Tensor log_sums;  // [B*H,N] float32
@@ -86,8 +88,7 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const torch::Tensor q = with_whole_rows(q_in);
     const torch::Tensor k = with_whole_rows(k_in);
     const torch::Tensor v = with_whole_rows(v_in);
-    const AttentionKernel& kernel = amx_available() ? kAmxAttention : kAvx512Attention;
-    const Result result = run_forward(kernel, q, k, v, shape_of(q, k, scale, causal));
+    const Result result = run_forward(kernel_here(), q, k, v, shape_of(q, k, scale, causal));
     context->save_for_backward({q, k, v, result.out, result.log_sums});
     context->saved_data["scale"] = scale;
     context->saved_data["causal"] = causal;
@@ -103,18 +104,18 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const torch::Tensor dq = empty_heads(q);
     const torch::Tensor dk = empty_heads(k);
     const torch::Tensor dv = empty_heads(v);
+    const AttentionKernel& kernel = kernel_here();
     const float* const log_sums = saved[4].data_ptr<float>();
     const int64_t head_work = shape.queries * shape.keys * shape.width;
     at::parallel_for(
         0, q.size(0) * q.size(1), kGrain / (2 * head_work) + 1, [&](int64_t begin, int64_t end) {
-          const torch::Tensor workspace =
-              at::empty({attention_backward_workspace(shape)}, at::kByte);
+          const torch::Tensor workspace = at::empty({kernel.workspace(shape)}, at::kByte);
           for (int64_t head = begin; head < end; ++head) {
-            attention_backward(shape,
-                               {rows(q, head), rows(k, head), rows(v, head), rows(out, head),
-                                rows(d_out, head), log_sums + head * shape.queries,
-                                output(dq, head), output(dk, head), output(dv, head)},
-                               workspace.data_ptr());
+            kernel.backward(shape,
+                            {rows(q, head), rows(k, head), rows(v, head), rows(out, head),
+                             rows(d_out, head), log_sums + head * shape.queries, output(dq, head),
+                             output(dk, head), output(dv, head)},
+                            workspace.data_ptr());
           }
         });
     return {dq, dk, dv, {}, {}};
