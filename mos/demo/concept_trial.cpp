@@ -12,6 +12,7 @@
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
+#include "mos/session/sample_defaults.h"
 
 namespace mos::demo {
 
@@ -73,9 +74,8 @@ class Trial {
   }
 
   Tensor pictures(session::Session& painter, const std::string& prompt, const std::string& name) {
-    region::SampleOptions sample;
+    auto sample = session::sample_defaults(options_.base);
     sample.steps = options_.steps;
-    sample.guidance_scale = options_.guidance_scale;
     sample.seed = options_.seed;
     sample.count = options_.pictures;
     const auto painted = paint(painter, prompt, sample, cancel_);

@@ -19,7 +19,6 @@ struct TrialOptions {
   std::vector<std::string> backgrounds;
   std::int64_t pictures = 8;  ///< Of each concept, and in each place.
   std::int64_t steps = 30;
-  double guidance_scale = 2.5;
   std::uint64_t seed = 7;
   std::int64_t tune_steps = 0;  ///< 0: what the base recommends.
 };

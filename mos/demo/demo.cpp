@@ -19,6 +19,7 @@
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
+#include "mos/session/sample_defaults.h"
 
 namespace mos::demo {
 
@@ -60,9 +61,9 @@ session::Session make_painter(const Workshop& shop, const concepts::ConceptDelta
 }
 
 region::SampleOptions sample_options(const DemoOptions& options, std::int64_t count) {
-  region::SampleOptions sample;
+  auto sample = session::sample_defaults(options.base);
   sample.steps = options.steps;
-  sample.guidance_scale = options.guidance_scale;
+  if (options.guidance_scale > 0.0) sample.guidance_scale = options.guidance_scale;
   sample.seed = options.seed;
   sample.count = count;
   return sample;

@@ -22,10 +22,10 @@ struct DemoOptions {
   std::string scene = "examples/demo-scene.json";
   std::vector<std::string> names = {"wizard", "teddy", "racer"};
   std::vector<std::string> methods = {"weight", "gradient"};  ///< Of fusion.
-  std::int64_t pictures = 8;  ///< For each concept and model, to measure alignment.
-  std::int64_t scenes = 4;    ///< Regional pictures for each fused model.
-  std::int64_t steps = 30;    ///< Denoising steps of every picture.
-  double guidance_scale = 2.5;
+  std::int64_t pictures = 8;    ///< For each concept and model, to measure alignment.
+  std::int64_t scenes = 4;      ///< Regional pictures for each fused model.
+  std::int64_t steps = 30;      ///< Denoising steps of every picture.
+  double guidance_scale = 0.0;  ///< 0: as the base model says.
   std::uint64_t seed = 7;
   std::int64_t tune_steps = 0;  ///< 0: what the base model's folder recommends.
 };
@@ -42,7 +42,8 @@ void describe(Visitor& visit, DemoOptions& o) {
         count_of(1, kMostAtATime));
   visit("scenes", o.scenes, "regional pictures for each fused model", count_of(1, kMostAtATime));
   visit("steps", o.steps, "denoising steps", count_of(1, kMostDenoisingSteps));
-  visit("guidance_scale", o.guidance_scale, "classifier-free guidance", between(0, 100));
+  visit("guidance_scale", o.guidance_scale, "classifier-free guidance (0: as the base model says)",
+        between(0, 100));
   visit("seed", o.seed, "of every random draw");
   visit("tune_steps", o.tune_steps, "steps of tuning (0: the base model's recommendation)",
         count_of(0, kMostSteps));

@@ -11,6 +11,7 @@
 #include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/diffusion/painted.h"
+#include "mos/diffusion/perturbed_attention.h"
 #include "mos/diffusion/sigma/sigma_grid.h"
 #include "mos/io/image.h"
 #include "mos/io/state_dict.h"
@@ -173,6 +174,10 @@ class Run {
     }
     nn::UNetResiduals residuals;
     if (inputs_.residuals) residuals = inputs_.residuals(call);
+    std::optional<PerturbedAttention> perturbed;
+    if (call.has_both_halves && inputs_.guidance.perturbed > 0.0) {
+      perturbed.emplace(unet_, inputs_.guidance.perturbed);
+    }
     return unet_->forward(call.input, call.timestep, call.text, residuals).to(torch::kFloat32);
   }
 

@@ -67,6 +67,9 @@ struct GuidanceOptions {
   /// (arXiv 2404.07724); elsewhere only the conditional half is run.
   double sigma_start = std::numeric_limits<double>::infinity();
   double sigma_end = 0.0;
+  /// Share of self-attention that the unconditional half goes without, 0…1; see
+  /// PerturbedAttention.
+  double perturbed = 0.0;
 };
 
 /// A picture to begin with, and which parts of it stay.

@@ -34,6 +34,7 @@
 #include "mos/session/picture_inputs.h"
 #include "mos/session/preview.h"
 #include "mos/session/recorded_files.h"
+#include "mos/session/sample_defaults.h"
 
 namespace mos::jobs {
 namespace {
@@ -87,9 +88,9 @@ void check_company(const SampleJob& job) {
   const bool is_guided = job.sample.guidance_scale > 1.0;
   require(
       is_guided || (sampler.guidance_rescale == 0.0 && sampler.guidance_start == 0.0 &&
-                    sampler.guidance_end == 0.0),
-      fmt::format("--guidance-rescale, --guidance-start and --guidance-end are of guidance, and "
-                  "a --guidance-scale of {} is none",
+                    sampler.guidance_end == 0.0 && sampler.perturbed_attention == 0.0),
+      fmt::format("--guidance-rescale, --guidance-start, --guidance-end and --perturbed-attention "
+                  "are of guidance, and a --guidance-scale of {} is none",
                   job.sample.guidance_scale));
 }
 
@@ -210,15 +211,6 @@ void use_picture(SampleJob& job, const Json& given) {
   job.scene_json = std::move(from.scene);
 }
 
-/// What suits the model at `base` goes over the program's own.
-void use_defaults(const fs::path& base, region::SampleOptions& options) {
-  const auto text = checkpoint::kept_text(base, checkpoint::kSampleDefaultsFile);
-  if (!text) return;
-  const auto origin = (base / checkpoint::kSampleDefaultsFile).string();
-  read_options(parse_json(*text, origin), origin, options);
-  naming(origin, [&options] { check_fields(options); });
-}
-
 /// Files of the picture `from`, but for its base, that nothing given takes the place of.
 void check_recorded(const SampleJob& job, const Json& given) {
   const auto check = [&given](const char* name, const char* what, const std::string& path) {
@@ -332,13 +324,17 @@ SampleJob sample_job(const Json& given, const std::string& origin) {
   job.fast = first.fast;
   job.merge_scale = first.merge_scale;
   job.concepts = first.concepts;
-  use_defaults(first.base, job.sample);
+  job.sample = session::sample_defaults(first.base);
   if (!job.from.empty()) {
     use_picture(job, given);
   }
   begin_region(job.from, given, job.sample);
   if (!job.fast.empty()) use_fast(job, given, job.sample);
   read_options(given, origin, job);
+  // What the model or the picture wished of guidance, where there is to be none.
+  if (job.sample.guidance_scale <= 1.0 && !given.contains("perturbed_attention")) {
+    job.sample.sampler.perturbed_attention = 0.0;
+  }
   use_region_masks(job);
   forget_hashes(given, job.sample.pictures);
   if (!job.from.empty()) check_recorded(job, given);

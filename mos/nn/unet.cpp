@@ -105,6 +105,15 @@ std::vector<std::string> UNet2DConditionModelImpl::cross_attention_names() const
   return names;
 }
 
+std::vector<Attention> UNet2DConditionModelImpl::self_attentions() const {
+  std::vector<Attention> layers;
+  for (const auto& module : modules(/*include_self=*/false)) {
+    const auto layer = std::dynamic_pointer_cast<AttentionImpl>(module);
+    if (layer != nullptr && !layer->is_cross_attention()) layers.emplace_back(layer);
+  }
+  return layers;
+}
+
 Tensor UNet2DConditionModelImpl::forward(const Tensor& sample, const Tensor& timesteps,
                                          const Conditioning& text, const UNetResiduals& residuals) {
   // A text that is not read would be a picture that silently misses it.

@@ -46,6 +46,8 @@ class UNet2DConditionModelImpl : public torch::nn::Module {
   const std::vector<Attention>& cross_attentions() const { return cross_attentions_; }
   /// The dotted name of each of them, in the same order.
   std::vector<std::string> cross_attention_names() const;
+  /// Every self-attention layer, in the order of modules.
+  std::vector<Attention> self_attentions() const;
   const UNetConfig& config() const { return config_; }
 
  private:

@@ -187,6 +187,7 @@ class Examiner {
     const auto [height, width] = data_.world().pixels(canvas);
     return {.steps = options_.steps,
             .guidance = options_.guidance,
+            .perturbed = options_.perturbed_attention,
             .seed = static_cast<std::uint64_t>(options_.seed),
             .height = height,
             .width = width};

@@ -9,6 +9,7 @@
 #include "mos/base/counts.h"
 #include "mos/base/json.h"
 #include "mos/base/progress.h"
+#include "mos/pretrain/sampling.h"
 
 /// Is the base model good enough for concepts to be tuned on it?
 namespace mos::pretrain {
@@ -21,10 +22,11 @@ struct AcceptanceOptions {
   std::int64_t judged = 1000;           ///< Held-out pictures for each figure of the judge itself.
   std::int64_t pictures = 2000;         ///< Painted for the Fréchet distance and the sharpness.
   std::int64_t pictures_per_class = 1;  ///< Painted of each class in each style.
-  std::int64_t pairs = 160;             ///< Painted pictures with two subjects, of each canvas.
+  std::int64_t pairs = 640;             ///< Painted pictures with two subjects, of each canvas.
   std::int64_t triples = 120;           ///< Painted pictures with three subjects.
   std::int64_t steps = 25;
-  double guidance = 2.5;
+  double guidance = kGuidance;
+  double perturbed_attention = kPerturbed;
   std::int64_t seed = 1;
   std::string device = "cpu";
   /// What is measured, of acceptance_parts(); empty: everything.
@@ -49,6 +51,7 @@ void describe(Visitor& visit, AcceptanceOptions& options) {
         count_of(1, kMostPictures));
   visit("steps", options.steps, "sampling steps", count_of(1, kMostDenoisingSteps));
   visit("guidance", options.guidance, "guidance scale", between(0, 100));
+  visit("perturbed_attention", options.perturbed_attention, "as of mos sample", between(0, 1));
   visit("seed", options.seed, "start of the random numbers", count_of(0, kLargestSeed));
   visit("device", options.device, "cpu, cuda or cuda:1");
   visit("parts", options.parts,

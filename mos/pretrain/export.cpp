@@ -14,6 +14,7 @@
 #include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/sampling.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
 #include "mos/pretrain/unet_training.h"
@@ -91,8 +92,9 @@ std::filesystem::path export_base(const std::filesystem::path& base, const Expor
   std::optional<Json> tune_defaults;
   if (!options.tune_defaults.empty()) tune_defaults = read_json_file(options.tune_defaults);
   const FolderCheck may_replace = [](const std::filesystem::path& former) {
-    checkpoint::check_model_folder(former, {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile,
-                                            checkpoint::kTuneDefaultsFile});
+    checkpoint::check_model_folder(
+        former, {kAdaptersFolder, kJudgeFolder, kRecordFile, kSheetFile,
+                 checkpoint::kTuneDefaultsFile, checkpoint::kSampleDefaultsFile});
   };
   check_folder_target(target, Existing::kReplace, may_replace);
   AtomicDirectory directory(target, Existing::kReplace, may_replace);
@@ -122,6 +124,8 @@ std::filesystem::path export_base(const std::filesystem::path& base, const Expor
   tokenizer.save(out / "tokenizer");
   write_json(out / "model_index.json",
              checkpoint::model_index_of(read_json_file(base / "unet" / "scheduler_config.json")));
+  write_json(out / checkpoint::kSampleDefaultsFile,
+             {{"guidance_scale", kGuidance}, {"perturbed_attention", kPerturbed}});
   write_json(out / kRecordFile, training_record(base));
   const auto sheet = base / "acceptance.png";
   if (std::filesystem::exists(sheet)) {

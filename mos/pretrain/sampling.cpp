@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mos/base/random.h"
+#include "mos/diffusion/denoise.h"
 #include "mos/diffusion/scheduler.h"
 #include "mos/io/image.h"
 #include "mos/pretrain/compute.h"
@@ -30,37 +31,13 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
   return torch::stack(parts);
 }
 
-/// Features for both halves of guidance.
-nn::UNetResiduals steer(nn::T2IAdapter adapter, const Tensor& conditions) {
+/// What the adapter makes of the conditions, for both halves of guidance.
+diffusion::ResidualCallback steer(nn::T2IAdapter adapter, const Tensor& conditions) {
   nn::UNetResiduals residuals;
   for (const auto& features : adapter(conditions.to(device_of(*adapter), kCompute))) {
     residuals.adapter.push_back(torch::cat({features, features}));
   }
-  return residuals;
-}
-
-/// Latents [B,C,h,w] float32.
-Tensor denoise(diffusion::Model& model, Tensor latents, const std::vector<std::string>& prompts,
-               const nn::UNetResiduals& residuals, const SampleOptions& options) {
-  auto scheduler = diffusion::make_scheduler(kScheduler, model.settings.scheduler_config);
-  scheduler->set_timesteps(options.steps);
-  auto texts = std::vector<std::string>(prompts.size(), "");
-  texts.insert(texts.end(), prompts.begin(), prompts.end());
-  const auto context = encode_captions(model.towers.front(), texts);
-  const auto device = device_of(*model.unet);
-  const auto count = static_cast<std::int64_t>(scheduler->timesteps().size());
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto timestep =
-        static_cast<std::int64_t>(scheduler->timesteps()[static_cast<std::size_t>(i)]);
-    const auto both = torch::cat({latents, latents}).to(device, kCompute);
-    const auto t = torch::full({1}, timestep, torch::kInt64).to(device);
-    const auto output =
-        model.unet->forward(both, t, context, residuals).to(torch::kCPU, torch::kFloat32).chunk(2);
-    // Classifier-free guidance (arXiv 2207.12598), the empty prompt first.
-    const auto guided = output[0] + options.guidance * (output[1] - output[0]);
-    latents = scheduler->step(guided, i, latents);
-  }
-  return latents;
+  return [residuals](const diffusion::NetworkCall&) { return residuals; };
 }
 
 }  // namespace
@@ -77,17 +54,26 @@ Tensor sample_pictures(diffusion::Model model, const std::vector<std::string>& p
                                            latent(options.width)};
   const auto device = device_of(*model.unet);
   const double scaling = model.vae->config().scaling_factor;
+  const auto& tower = model.towers.front();
+  const auto scheduler = diffusion::make_scheduler(kScheduler, model.settings.scheduler_config);
   const auto total = static_cast<std::int64_t>(prompts.size());
   std::vector<Tensor> pictures;
   for (std::int64_t first = 0; first < total; first += options.batch) {
     const auto count = std::min(options.batch, total - first);
     const std::vector<std::string> part(prompts.begin() + first, prompts.begin() + first + count);
-    nn::UNetResiduals residuals;
+    diffusion::DenoiseInputs inputs{.unet = model.unet,
+                                    .scheduler = scheduler.get(),
+                                    .steps = options.steps,
+                                    .noise = noise_of(options, first, count, shape),
+                                    .cond = encode_captions(tower, part),
+                                    .uncond = encode_captions(tower, {""}),
+                                    .guidance_scale = options.guidance,
+                                    .guidance = {.perturbed = options.perturbed},
+                                    .dtype = kCompute};
     if (steering) {
-      residuals = steer(steering->adapter, steering->conditions.narrow(0, first, count));
+      inputs.residuals = steer(steering->adapter, steering->conditions.narrow(0, first, count));
     }
-    const auto noise = noise_of(options, first, count, shape);
-    const auto latents = denoise(model, noise, part, residuals, options);
+    const auto latents = diffusion::denoise(inputs);
     pictures.push_back(
         from_network(model.vae->decode((latents / scaling).to(device, kCompute)).to(torch::kCPU)));
   }

@@ -14,9 +14,14 @@
 /// Pictures from the networks under training: what contact sheets and acceptance tests look at.
 namespace mos::pretrain {
 
+/// What suits the embedded base, as base/sample_defaults.json says it.
+inline constexpr double kGuidance = 2.0;
+inline constexpr double kPerturbed = 0.3;
+
 struct SampleOptions {
   std::int64_t steps = 20;
-  double guidance = 2.5;
+  double guidance = kGuidance;
+  double perturbed = kPerturbed;  ///< See diffusion::GuidanceOptions.
   std::int64_t batch = 16;
   std::uint64_t seed = 1;
   std::int64_t height = 0, width = 0;  ///< Pixels; 0: the base's square.

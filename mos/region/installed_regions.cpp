@@ -9,15 +9,6 @@
 namespace mos::region {
 namespace {
 
-std::vector<nn::Attention> self_attentions(const diffusion::Model& model) {
-  auto unet = model.unet;
-  std::vector<nn::Attention> layers;
-  for (auto& [place, layer] : attention_layers(unet)) {
-    if (!place.is_cross) layers.push_back(layer);
-  }
-  return layers;
-}
-
 /// Whether regions do not see each other in self-attention.
 bool is_isolated(const Scene& scene, const SampleOptions& options) {
   const auto guide = options.sampler.guide;
@@ -70,7 +61,7 @@ void InstalledRegions::install_masked(const ScenePainting& painting, nn::Feature
   if (masked_->regions.empty()) return;
   if (!own.regions.empty()) layers_.emplace(masked_);
   if (masked_->isolate || !own.regions.empty()) {
-    self_.emplace(self_attentions(model), std::make_shared<RegionalSelfAttention>(masked_));
+    self_.emplace(model.unet->self_attentions(), std::make_shared<RegionalSelfAttention>(masked_));
   }
 }
 

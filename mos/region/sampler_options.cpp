@@ -52,6 +52,7 @@ diffusion::GuidanceOptions guidance_options(const SamplerOptions& options) {
   guidance.rescale = options.guidance_rescale;
   if (options.guidance_start > 0.0) guidance.sigma_start = options.guidance_start;
   guidance.sigma_end = options.guidance_end;
+  guidance.perturbed = options.perturbed_attention;
   return guidance;
 }
 

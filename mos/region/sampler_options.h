@@ -49,8 +49,9 @@ struct SamplerOptions {
   double ancestral_eta = -1.0;  ///< See diffusion::SchedulerOptions; -1: empty.
   bool zero_snr = false;        ///< Rescale the noise schedule to zero terminal SNR.
   double guidance_rescale = 0.0;
-  double guidance_start = 0.0;  ///< σ from which guidance is on; 0: from the beginning.
-  double guidance_end = 0.0;    ///< σ at which it ends.
+  double guidance_start = 0.0;       ///< σ from which guidance is on; 0: from the beginning.
+  double guidance_end = 0.0;         ///< σ at which it ends.
+  double perturbed_attention = 0.0;  ///< See diffusion::GuidanceOptions::perturbed.
   std::int64_t clip_skip = 1;  ///< A1111's: 1 the last layer of the text encoder, 2 the one before.
   std::string noise = "cpu";   ///< cpu or a1111.
   Compose compose = Compose::kMerged;
@@ -83,6 +84,10 @@ void describe_sampling(Visitor& visit, SamplerOptions& options) {
   visit("guidance_end", options.guidance_end,
         "guidance only down to this sigma, below that of guidance_start; 0: to the end",
         between(0, kLargestSigma));
+  visit("perturbed_attention", options.perturbed_attention,
+        "share of self-attention that the unconditional half of guidance goes without, 0 to 1: "
+        "sharper pictures in the same time",
+        between(0, 1));
   visit("clip_skip", options.clip_skip, "layer of the text encoder: 1 the last, 2 the one before",
         count_of(1, kMostClipLayers));
   visit("compose", options.compose,

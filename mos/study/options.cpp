@@ -2,6 +2,7 @@
 
 #include "mos/base/error.h"
 #include "mos/fuse/method.h"
+#include "mos/session/sample_defaults.h"
 #include "mos/study/parts.h"
 #include "mos/tune/plan.h"
 
@@ -15,6 +16,9 @@ StudyOptions complete_options(StudyOptions o) {
   fill(o.pictures, 8, 4);
   fill(o.tune_seeds, 3, 1);
   fill(o.steps, 30, 16);
+  const auto of_base = session::sample_defaults(o.base);
+  if (o.guidance_scale == 0.0) o.guidance_scale = of_base.guidance_scale;
+  if (o.perturbed_attention < 0.0) o.perturbed_attention = of_base.sampler.perturbed_attention;
   if (o.parts.empty()) {
     o.parts = o.quick ? std::vector<std::string>{"table1", "table2a", "regions"} : part_names();
   }

@@ -31,7 +31,8 @@ struct StudyOptions {
   std::int64_t tune_steps = 0;     ///< 0: what method and base say; of a quick study at most 100.
   std::string method = "ed_lora";  ///< What is merged.
   std::int64_t steps = 0;          ///< Of denoising; 0: 30, of a quick study 16.
-  double guidance_scale = 2.5;
+  double guidance_scale = 0.0;     ///< 0: as the base says.
+  double perturbed_attention = -1.0;  ///< Of all pictures; -1: as the base says.
   std::string scheduler = "dpm++";
   std::uint64_t seed = 7;   ///< Of the first picture of each prompt, and of the first tuning.
   std::string clip, dino;   ///< Judges; empty: the base's own, and none.
@@ -63,7 +64,10 @@ void describe(Visitor& visit, StudyOptions& o) {
         count_of(0, kMostSteps));
   visit("method", o.method, "the way of tuning whose merges are compared");
   visit("steps", o.steps, "denoising steps (0: 30, quick 16)", between(0, 1000));
-  visit("guidance_scale", o.guidance_scale, "classifier-free guidance", between(0, 100));
+  visit("guidance_scale", o.guidance_scale, "classifier-free guidance (0: as the base says)",
+        between(0, 100));
+  visit("perturbed_attention", o.perturbed_attention,
+        "as of mos sample, for all pictures (-1: as the base says)", between(-1, 1));
   visit("scheduler", o.scheduler, "the sampler: dpm++, euler, ddim and others");
   visit("seed", o.seed, "of the first picture of each prompt, and of the first tuning");
   visit("clip", o.clip, "folder of another CLIP to judge with (empty: the base's)", a_path());

@@ -104,11 +104,13 @@ std::string conditions_text(const StudyReport& report) {
   const auto& o = report.options;
   return fmt::format(
       "Up to {} prompts for each concept, {} pictures for each prompt from seeds {} to {}, which "
-      "all rows share; {} steps of {}, guidance {}. In brackets where 95 % of 2000 resamples lie, "
+      "all rows share; {} steps of {}, guidance {}, perturbed attention {}. In brackets where 95 % "
+      "of 2000 resamples lie, "
       "whose prompts and seeds are drawn with replacement. Figures are the mean of the means of "
       "the categories. Judge: {}.",
       o.prompts_each, o.pictures, o.seed, o.seed + static_cast<std::uint64_t>(o.pictures) - 1,
-      o.steps, o.scheduler, o.guidance_scale, o.clip.empty() ? "the base's own" : o.clip);
+      o.steps, o.scheduler, o.guidance_scale, o.perturbed_attention,
+      o.clip.empty() ? "the base's own" : o.clip);
 }
 
 std::string chosen_text(const StudyReport& report) {

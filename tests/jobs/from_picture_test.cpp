@@ -155,6 +155,8 @@ TEST(SampleJobs, OptionsWithoutEffectAreRefused) {
   };
   EXPECT_THAT(refusal({{"guidance_rescale", 0.7}, {"guidance_scale", 1.0}}),
               HasSubstr("a --guidance-scale of 1 is none"));
+  EXPECT_THAT(refusal({{"perturbed_attention", 0.2}, {"guidance_scale", 1.0}}),
+              HasSubstr("a --guidance-scale of 1 is none"));
   EXPECT_THAT(refusal({{"hard_binding", 99}, {"steps", 3}}), HasSubstr("there are 3 steps"));
 }
 

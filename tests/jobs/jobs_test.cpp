@@ -227,6 +227,19 @@ TEST_F(Painting, BeginsWithWhatItsModelSuggestsFusedOrInOneFile) {
     EXPECT_EQ(given.guidance_scale, 2.5) << name;
     EXPECT_EQ(given.steps, 3) << name;
   }
+  mos::write_text_file(defaults, R"({"perturbed_attention": 0.2})");
+  const auto perturbed = [&](Json given) {
+    given["base"] = (folder_ / "model").string();
+    given["prompt"] = "a cat";
+    const auto job = mos::jobs::sample_job(given, "the request");
+    check(job);
+    return job.sample.sampler.perturbed_attention;
+  };
+  EXPECT_EQ(perturbed({}), 0.2);
+  EXPECT_EQ(perturbed({{"perturbed_attention", 0.0}}), 0.0);
+  // What the model wishes of guidance is no option without effect where there is none.
+  EXPECT_EQ(perturbed({{"guidance_scale", 1.0}}), 0.0);
+  EXPECT_EQ(perturbed({{"fast", "lcm"}}), 0.0);
   mos::write_text_file(defaults, R"({"guidance": 2.5})");
   EXPECT_THAT(
       error_of(ErrorKind::kUsage,

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <filesystem>
+
+#include "mos/region/sample.h"
+
+namespace mos::session {
+
+/// How the model in `base` wants to be painted: what its sample_defaults.json says, which fused
+/// models keep, over the program's defaults; those alone for other models.
+/// Throws mos::Error(kUsage, kFormat, kIo) naming the file for one that says something impossible.
+region::SampleOptions sample_defaults(const std::filesystem::path& base);
+
+}  // namespace mos::session
