@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "mos/base/choice.h"
 #include "mos/base/field_rules.h"
@@ -37,6 +38,8 @@ class FieldVisitor {
                      const FieldRules& rules) = 0;
   virtual void visit(const std::string& name, std::string& field, const std::string& help,
                      const FieldRules& rules) = 0;
+  virtual void visit(const std::string& name, std::vector<std::string>& field,
+                     const std::string& help, const FieldRules& rules) = 0;
   virtual void visit(const std::string& name, ChoiceField& field, const std::string& help,
                      const FieldRules& rules) = 0;
 };
@@ -65,6 +68,10 @@ class FieldVisitorOf final : public FieldVisitor {
     visitor_(name, field, help, rules);
   }
   void visit(const std::string& name, std::string& field, const std::string& help,
+             const FieldRules& rules) override {
+    visitor_(name, field, help, rules);
+  }
+  void visit(const std::string& name, std::vector<std::string>& field, const std::string& help,
              const FieldRules& rules) override {
     visitor_(name, field, help, rules);
   }

@@ -214,7 +214,11 @@ InputGram capture_captions(const Model& model, std::span<const std::string> capt
 Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const SamplingRun& run,
                       const SamplingHooks& hooks) {
   const torch::NoGradGuard no_grad;
-  const auto text = concepts::encode_prompts(tokens, model.towers, std::span(&run.prompt, 1));
+  const auto encode = [&](const std::string& prompt) {
+    return concepts::encode_prompts(tokens, model.towers, std::span(&prompt, 1));
+  };
+  const auto text = encode(run.prompt);
+  const auto nothing = run.guidance_scale > 1.0 ? encode("") : nn::Conditioning();
   const auto scheduler = diffusion::make_scheduler("dpm++", model.settings.scheduler_config);
 
   std::vector<Tensor> latents;
@@ -229,7 +233,8 @@ Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const Sam
                                           .steps = run.steps,
                                           .noise = noise,
                                           .cond = text,
-                                          .guidance_scale = 1.0,
+                                          .uncond = nothing,
+                                          .guidance_scale = run.guidance_scale,
                                           .residuals = hooks.before_step,
                                           .dtype = run.dtype},
                                          after_step, hooks.cancel));

@@ -89,6 +89,7 @@ struct SamplingRun {
   std::string prompt;
   torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
   std::int64_t steps = 20;
+  double guidance_scale = 1.0;  ///< Above 1 the network is asked with the empty prompt, too.
   /// Of the U-Net's arithmetic; empty: as its weights are.
   std::optional<torch::ScalarType> dtype;
   std::int64_t kept_rows = 0;  ///< See InputRecorder.
@@ -101,7 +102,7 @@ struct SamplingHooks {
   const CancelToken* cancel = nullptr;
 };
 
-/// Samples with DPM-Solver++, without guidance: finished latents [n,C,h,w]. Throws kCancelled.
+/// Samples with DPM-Solver++: finished latents [n,C,h,w]. Throws kCancelled.
 torch::Tensor sample_latents(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
                              const SamplingRun& run, const SamplingHooks& hooks);
 

@@ -88,18 +88,33 @@ std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts
   return concept_weights(weighting, options.weights, concepts);
 }
 
+/// The concepts, and one without an update for each phrase that the base model shall keep.
+std::vector<ConceptSource> with_kept(std::vector<ConceptSource> sources,
+                                     const MergeMethod& method) {
+  for (const auto& phrase : method.needs().kept_phrases) {
+    sources.push_back({.name = fmt::format("the base's \"{}\"", phrase), .phrase = phrase});
+  }
+  return sources;
+}
+
+/// `options` with a weight for each of as many concepts, where there are some.
+FuseOptions weighing(FuseOptions options, std::size_t concepts) {
+  if (!options.weights.empty()) options.weights.resize(concepts, 1.0);
+  return options;
+}
+
 /// One run of fusion: the paper's three stages in order.
 class Fusion {
  public:
-  /// Refers to all of it.
+  /// Refers to the model.
   Fusion(Model& model, const std::vector<ConceptSource>& sources, const FuseOptions& options,
          StageProgress progress)
       : model_(model),
-        sources_(sources),
-        options_(options),
         progress_(std::move(progress)),
         method_(make_method(options.method, options.of_method)),
-        tokens_(add_words(model, sources)) {
+        sources_(with_kept(sources, *method_)),
+        options_(weighing(options, sources_.size())),
+        tokens_(add_words(model, sources_)) {
     for (const auto& source : sources_) {
       for (const auto& word : source.delta.words) result_.delta.words.push_back(word);
       result_.report.concepts.push_back(source.name);
@@ -224,6 +239,7 @@ class Fusion {
     return {.prompt = prompts_of(source).prompts.front(),
             .noise = sampling_noise(),
             .steps = options_.record.steps,
+            .guidance_scale = options_.record.guidance_scale,
             .dtype = sampling_dtype(options_.record.dtype, model_.device()),
             .kept_rows = method_->needs().kept_rows};
   }
@@ -296,10 +312,10 @@ class Fusion {
   }
 
   Model& model_;
-  const std::vector<ConceptSource>& sources_;
-  const FuseOptions& options_;
   StageProgress progress_;
   std::unique_ptr<MergeMethod> method_;
+  std::vector<ConceptSource> sources_;
+  FuseOptions options_;
   ConceptTokens tokens_;
   FusionResult result_;
 };

@@ -63,6 +63,8 @@ struct Needs {
   std::int64_t kept_rows = 0;
   /// Texts whose features keys and values are to see beside those of the concepts.
   std::vector<std::string> captions = {};
+  /// Phrases of the base model's own ("dog"): each is one more concept, which changes nothing.
+  std::vector<std::string> kept_phrases = {};
 };
 
 /// One way to merge, with its options. Two threads may merge with one object.

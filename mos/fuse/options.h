@@ -20,6 +20,7 @@ struct RecordOptions {
   std::vector<std::string> prompts = {"photo of a <TOK>", "<TOK>"};
   std::int64_t samples = 1;  ///< Pictures sampled for each concept.
   std::int64_t steps = 20;
+  double guidance_scale = 1.0;  ///< While these are sampled; the authors have none.
   /// Of the arithmetic of those steps: auto is that of the model's weights; bfloat16 takes a
   /// fraction of float32's time on processors with AVX-512 or AMX for it.
   std::string dtype = "auto";
@@ -36,6 +37,7 @@ void describe(Visitor& visit, RecordOptions& o) {
   visit("prompts", o.prompts, "<TOK> stands for the concept; the first is sampled");
   visit("samples", o.samples, "pictures sampled for each concept", count_of(1, kMostPictures));
   visit("steps", o.steps, "denoising steps of those", count_of(1, kMostDenoisingSteps));
+  visit("guidance_scale", o.guidance_scale, "guidance of those (1: none)", between(1, 100));
   visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16",
         one_of({"auto", "float32", "bfloat16"}));
   visit("size", o.size, "picture side in pixels (0: the base model's)", count_of(0, kLargestSide));

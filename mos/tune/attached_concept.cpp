@@ -227,7 +227,7 @@ nn::Conditioning AttachedConcept::encode(std::span<const std::string> prompts) c
 void AttachedConcept::put_weights() {
   for (const auto& [part, layers] : layers_) {
     for (const auto& [name, layer] : layers) {
-      layer->put(part == Part::kUNet && off_.contains(name) ? 0.0 : 1.0);
+      layer->put(off_.contains({part, name}) ? 0.0 : 1.0);
     }
   }
 }
@@ -253,19 +253,26 @@ std::vector<NamedParameter> AttachedConcept::parameters() const {
   return all;
 }
 
-std::vector<std::string> AttachedConcept::kv_layers() const {
-  std::vector<std::string> names;
-  const auto layers = layers_.find(Part::kUNet);
-  if (layers == layers_.end()) return names;
-  for (const auto& [layer, trained] : layers->second) {
-    // attn2 reads the text (diffusers' name of cross-attention).
-    if (layer.ends_with(".attn2.to_k") || layer.ends_with(".attn2.to_v")) names.push_back(layer);
+std::set<AttachedConcept::Layer> AttachedConcept::layers() const {
+  std::set<Layer> all;
+  for (const auto& [part, layers] : layers_) {
+    for (const auto& [name, trained] : layers) all.emplace(part, name);
   }
-  return names;
+  return all;
 }
 
-void AttachedConcept::switch_off(const std::set<std::string>& unet_layers) {
-  off_ = unet_layers;
+std::set<AttachedConcept::Layer> AttachedConcept::kv_layers() const {
+  auto kept = layers();
+  // attn2 reads the text (diffusers' name of cross-attention).
+  std::erase_if(kept, [](const Layer& layer) {
+    const auto& [part, name] = layer;
+    return part != Part::kUNet || !(name.ends_with(".attn2.to_k") || name.ends_with(".attn2.to_v"));
+  });
+  return kept;
+}
+
+void AttachedConcept::switch_off(std::set<Layer> layers) {
+  off_ = std::move(layers);
   put_weights();
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
@@ -69,11 +70,14 @@ class AttachedConcept {
   /// Those of all groups, in their order.
   std::vector<NamedParameter> parameters() const;
 
-  /// The layers of the U-Net that are K or V of cross-attention and trained, in order of their
-  /// names.
-  std::vector<std::string> kv_layers() const;
-  /// These layers of the U-Net compute as they did before training, all others as trained.
-  void switch_off(const std::set<std::string>& unet_layers);
+  using Layer = std::pair<checkpoint::Part, std::string>;  ///< By its name in its network.
+
+  /// All layers that are trained.
+  std::set<Layer> layers() const;
+  /// Those that are K or V of cross-attention.
+  std::set<Layer> kv_layers() const;
+  /// These layers compute as they did before training, all others as trained.
+  void switch_off(std::set<Layer> layers);
 
   /// Makes the networks compute with what the leaves are now: once for each graph.
   void put_weights();
@@ -109,7 +113,7 @@ class AttachedConcept {
   std::map<std::string, std::string> metadata_;
   std::vector<Word> words_;
   std::map<checkpoint::Part, TrainedLayers> layers_;
-  std::set<std::string> off_;  ///< Layers of the U-Net.
+  std::set<Layer> off_;
   std::vector<TrainedGroup> groups_;
 };
 

@@ -33,6 +33,8 @@ constexpr Need kNeeds[] = {
      [](const TuneOptions& o) { return o.weights.form == WeightForm::kNeurons; }},
     {"kv_drop", "weights that change, and --rank 0 leaves all as they are",
      [](const TuneOptions& o) { return changes_weights(o.weights); }},
+    {"lora_drop", "weights that change, and --rank 0 leaves all as they are",
+     [](const TuneOptions& o) { return changes_weights(o.weights); }},
     {"scale_min", "--framing object", scales},
     {"scale_max", "--framing object", scales},
     {"keep", "--shuffle true", [](const TuneOptions& o) { return o.captions.shuffle; }},

@@ -170,7 +170,8 @@ struct WeightOptions {
   double scale = 1.0;     ///< The authors' alpha: a plain factor on up · down.
   Selector where = Selector::kAttention;
   DownStart start = DownStart::kKaiming;
-  double kv_drop = 0.0;  ///< How often the update of K and V of cross-attention is off.
+  double kv_drop = 0.0;    ///< How often the update of K and V of cross-attention is off.
+  double lora_drop = 0.0;  ///< How often all updates are off, in the text encoder too.
   /// Of the basis of DownStart::kOrthogonal: concepts that shall be added must share it.
   std::uint64_t basis_seed = 0;
   /// Of kNeurons: what the sum over the run of weight · gradient reaches where an entry belongs to
@@ -299,6 +300,8 @@ void describe(Visitor& visit, WeightOptions& o) {
   visit("where", o.where, "attention, transformers, cross_kv, kv or all");
   visit("lora_start", o.start, "start of LoRA's down: kaiming, gaussian or orthogonal");
   visit("kv_drop", o.kv_drop, "how often the update of cross-attention's K and V is off",
+        between(0, 1));
+  visit("lora_drop", o.lora_drop, "how often all weights are off for a step: the words learn alone",
         between(0, 1));
   visit("basis_seed", o.basis_seed, "of the basis that orthogonal concepts share");
   visit("neuron_threshold", o.neuron_threshold, "sum of weight x gradient of a neuron",

@@ -71,7 +71,8 @@ TuningPlan plan_of(const TuneOptions& options) {
                      {folder_of(Part::kUNet), optimiser.unet_rate}},
           .terms = {.density_weight = options.loss.density_weight,
                     .density_bandwidth = options.loss.density_bandwidth},
-          .kv_drop = options.weights.kv_drop};
+          .kv_drop = options.weights.kv_drop,
+          .lora_drop = options.weights.lora_drop};
 }
 
 }  // namespace mos::tune

@@ -53,6 +53,7 @@ struct TuningPlan {
   /// Probability with which each LoRA on K and V of cross-attention is off for a step, so that the
   /// words must carry the concept without it.
   double kv_drop = 0.0;
+  double lora_drop = 0.0;  ///< The same of all weights together.
 
   /// Throws std::out_of_range for a name that is none of the groups.
   const GroupPlan& group(std::string_view name) const;

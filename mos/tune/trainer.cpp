@@ -251,19 +251,20 @@ double Trainer::settle(const Tensor& loss) {
 }
 
 /// Drawn anew for each step.
-std::set<std::string> Trainer::dropped_layers() const {
-  std::set<std::string> dropped;
-  if (plan_.kv_drop == 0) return dropped;
+std::set<AttachedConcept::Layer> Trainer::dropped_layers() const {
+  std::set<AttachedConcept::Layer> dropped;
   auto generator =
       generator_for(options_.run.seed, Draw::kDrop, static_cast<std::uint64_t>(state_.step));
-  for (auto& layer : attached_.kv_layers()) {
-    if (happens(generator, plan_.kv_drop)) dropped.insert(std::move(layer));
+  if (plan_.lora_drop > 0 && happens(generator, plan_.lora_drop)) return attached_.layers();
+  if (plan_.kv_drop == 0) return dropped;
+  for (const auto& layer : attached_.kv_layers()) {
+    if (happens(generator, plan_.kv_drop)) dropped.insert(layer);
   }
   return dropped;
 }
 
-void Trainer::switch_off(const std::set<std::string>& layers) {
-  if (plan_.kv_drop == 0) return;
+void Trainer::switch_off(const std::set<AttachedConcept::Layer>& layers) {
+  if (plan_.kv_drop == 0 && plan_.lora_drop == 0) return;
   shares_.for_each_network([&](AttachedConcept& attached) { attached.switch_off(layers); });
 }
 

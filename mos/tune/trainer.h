@@ -58,8 +58,8 @@ class Trainer {
                           std::span<const std::string> prompts) const;
   nn::Conditioning kept_text(const std::vector<std::string>& prompts);
   bool text_is_fixed() const;
-  std::set<std::string> dropped_layers() const;
-  void switch_off(const std::set<std::string>& layers);
+  std::set<AttachedConcept::Layer> dropped_layers() const;
+  void switch_off(const std::set<AttachedConcept::Layer>& layers);
   torch::Tensor add_gradients_of_terms();
   double settle(const torch::Tensor& loss);
 

@@ -109,6 +109,51 @@ TEST(FuseConcepts, OneConceptAloneComesBackOnItsOwnInputs) {
   EXPECT_EQ(total.crosstalk, 0.0);
 }
 
+TEST(FuseConcepts, WhatIsKeptIsFedAsTheBaseModelFeedsIt) {
+  const std::vector sources{random_source("dog", 5), random_source("owl", 6)};
+  const auto shift_of = [&](const std::vector<std::string>& keep) {
+    auto model = mos::tiny::model();
+    const std::string prompt = "photo of a cat";
+    const auto read = [&] {
+      const torch::NoGradGuard no_grad;
+      return encode_texts(model.towers, std::span(&prompt, 1)).context;
+    };
+    const auto before = read();
+    auto options = without_ridge();
+    options.of_method["keep"] = keep;
+    options.record.fit_text = mos::fuse::TextFit::kPadded;  // the prompt is read with its padding
+    options.weights = {1e-6, 1e-6};  // of the concepts; what is kept counts as 1
+    const auto result = fuse_concepts(model, sources, options);
+    EXPECT_EQ(result.report.concepts.size(), 2 + keep.size());
+    EXPECT_EQ(result.delta.words.size(), 4U);
+    return (read() - before).norm().item<double>();
+  };
+  EXPECT_LT(shift_of({"cat"}), 0.05 * shift_of({}));
+}
+
+TEST(FuseConcepts, GuidanceChangesWhatIsRecordedOfTheUNetAlone) {
+  const std::vector sources{random_source("dog", 5), random_source("owl", 6)};
+  const auto fused = [&](double guidance) {
+    auto model = mos::tiny::model();
+    auto options = quick();
+    options.record.guidance_scale = guidance;
+    return fuse_concepts(model, sources, options).delta;
+  };
+  const auto plain = fused(1.0), guided = fused(3.0);
+  const auto is_same = [&](mos::checkpoint::Part part, bool text_fed) {
+    for (const auto& [layer, update] : plain.of(part)) {
+      const bool reads_text = layer.find("attn2.to_k") != std::string::npos ||
+                              layer.find("attn2.to_v") != std::string::npos;
+      if (part == kUNet && reads_text != text_fed) continue;
+      if (!update.low_rank().down.equal(guided.of(part).at(layer).low_rank().down)) return false;
+    }
+    return true;
+  };
+  EXPECT_TRUE(is_same(kTextEncoder, true));
+  EXPECT_TRUE(is_same(kUNet, true));
+  EXPECT_FALSE(is_same(kUNet, false));
+}
+
 TEST(FuseOptions, RecordsHaveThoseThatWereNotGiven) {
   const auto written = mos::write_options(FuseOptions{.of_method = {{"text_ridge", 0.0}}});
   EXPECT_EQ(written.at("text_ridge"), 0.0);
@@ -427,6 +472,7 @@ TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
   EXPECT_THAT(refusal({.of_method = {{"ridge_towards", "zero"}}}), HasSubstr("ridge_towards"));
   EXPECT_THAT(refusal({.method = "lbfgs", .of_method = {{"unet_ridge", 1.0}}}),
               HasSubstr("unknown option \"unet_ridge\""));
+  EXPECT_THAT(refusal({.of_method = {{"keep", {"dog", " "}}}}), HasSubstr("phrase of keep"));
   EXPECT_THAT(refusal({.record = {.dtype = "float8"}}), HasSubstr("dtype"));
   EXPECT_THAT(refusal({.record = {.prompts = {"a photo"}}}), HasSubstr("<TOK>"));
   EXPECT_THAT(refusal({.record = {.samples = 0}}), HasSubstr("samples"));

@@ -278,7 +278,8 @@ TEST(KvDrop, IsAForwardWithoutTheLoraOfThoseLayers) {
   mos::tune::AttachedConcept attached(base, delta);
   const auto layers = attached.kv_layers();
   ASSERT_EQ(layers.size(), 2U * static_cast<std::size_t>(base.unet->cross_attention_count()));
-  const std::set<std::string> dropped = {layers[0], layers[3], layers[6]};
+  const auto nth = [&](std::ptrdiff_t i) { return *std::next(layers.begin(), i); };
+  const std::set<mos::tune::AttachedConcept::Layer> dropped = {nth(0), nth(3), nth(6)};
   torch::NoGradGuard no_grad;
   const auto whole = base.unet(latents, at, context);
   attached.switch_off(dropped);
@@ -287,11 +288,12 @@ TEST(KvDrop, IsAForwardWithoutTheLoraOfThoseLayers) {
   EXPECT_TRUE(base.unet(latents, at, context).equal(whole));
 
   auto by_hand = tiny_model();  // the other pairs in the weights themselves
-  mos::concepts::merge_lora(
-      *by_hand.unet,
-      mos::concepts::filter(delta.of(kUNet),
-                            [&](const std::string& layer) { return !dropped.contains(layer); }),
-      1.0, "the test");
+  mos::concepts::merge_lora(*by_hand.unet,
+                            mos::concepts::filter(delta.of(kUNet),
+                                                  [&](const std::string& layer) {
+                                                    return !dropped.contains({kUNet, layer});
+                                                  }),
+                            1.0, "the test");
   const auto expected = by_hand.unet(latents, at, context);
   const double largest = expected.abs().max().item<double>();
   EXPECT_TRUE(torch::allclose(without, expected, 0, 1e-4 * largest));
@@ -309,10 +311,52 @@ TEST(KvDrop, LeavesTheLoraThatIsAlwaysOffWhereItStarted) {
   const auto tuned = trainer.attached().snapshot();
   const auto dropped = trainer.attached().kv_layers();
   for (const auto& [layer, pair] : tuned.of(kUNet)) {
-    const bool is_off = std::find(dropped.begin(), dropped.end(), layer) != dropped.end();
+    const bool is_off = dropped.contains({kUNet, layer});
     EXPECT_EQ(pair.low_rank().up.abs().sum().item<double>() == 0, is_off) << layer;
   }
-  for (auto& layer : dropped) EXPECT_FALSE(layer.find("attn2.to_") == std::string::npos);
+  for (const auto& [part, layer] : dropped) EXPECT_THAT(layer, HasSubstr("attn2.to_"));
+}
+
+TEST(LoraDrop, LeavesAllWeightsWhereTheyStartedAndTheWordsLearn) {
+  const auto base = tiny_model();
+  const auto dataset = tiny_dataset();
+  auto options = complete_method("ed_lora");
+  options.weights.lora_drop = 1.0;
+  options.optimiser.micro_batch = 1;  // in every replica
+  mos::tune::Trainer trainer(base, dataset, options);
+  const auto before = trainer.attached().snapshot();
+  for (int step = 0; step < 2; ++step) trainer.step();
+  const auto tuned = trainer.attached().snapshot();
+  for (const auto part : {kUNet, kTextEncoder}) {
+    ASSERT_FALSE(tuned.of(part).empty());
+    for (const auto& [layer, pair] : tuned.of(part)) {
+      EXPECT_EQ(pair.low_rank().up.abs().sum().item<double>(), 0.0) << layer;
+    }
+  }
+  for (std::size_t i = 0; i < tuned.words.size(); ++i) {
+    EXPECT_FALSE(tuned.words[i].rows.first().equal(before.words[i].rows.first()));
+  }
+}
+
+TEST(LoraDrop, AtAHalfSomeStepsMoveTheWeightsAndSomeDoNot) {
+  const auto base = tiny_model();
+  const auto dataset = tiny_dataset();
+  auto options = complete_method("ed_lora");
+  options.weights.lora_drop = 0.5;
+  mos::tune::Trainer trainer(base, dataset, options);
+  // The first step that moves them is drawn: the sums of their ups stay 0 until then.
+  const auto sum = [&] {
+    double all = 0.0;
+    const auto now = trainer.attached().snapshot();
+    for (const auto& [layer, pair] : now.of(kUNet)) {
+      all += pair.low_rank().up.abs().sum().item<double>();
+    }
+    return all;
+  };
+  int dropped = 0;
+  for (; dropped < 20 && (trainer.step(), sum() == 0.0); ++dropped) {
+  }
+  EXPECT_LT(dropped, 20);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "mos/base/choice.h"
 #include "mos/base/require.h"
+#include "mos/base/text.h"
 #include "mos/fuse/methods/wish.h"
 
 namespace mos::fuse {
@@ -36,6 +38,8 @@ struct GradientOptions {
   Towards ridge_towards = Towards::kAverage;
   std::int64_t rounds = 0;
   Balance balance = Balance::kEqual;
+  /// What the base model knows and shall keep, one more concept each whose W_i is W0.
+  std::vector<std::string> keep;
 };
 
 template <class Visitor>
@@ -46,6 +50,7 @@ void describe(Visitor& visit, GradientOptions& o) {
   visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model",
         between(0, 1000));
   visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
+  visit("keep", o.keep, "phrases that shall look as on the base model, \"dog\" for example");
 }
 
 /// The paper's gradient fusion, solved exactly. What the inputs leave open is where the ridge leads
@@ -63,8 +68,16 @@ class Gradient final : public MergeMethod {
 
   void describe(FieldVisitor& visit) override { describe_options(visit, options_); }
 
+  void check() const override {
+    const auto& keep = options_.keep;
+    require(std::ranges::all_of(keep, [](const auto& phrase) { return !trimmed(phrase).empty(); }),
+            "a phrase of keep is empty: it stands in prompts where a concept would, \"dog\" for "
+            "example");
+  }
+
   Needs needs() const override {
-    return {.inputs = Recorded::kEverything, .rounds = options_.rounds};
+    return {
+        .inputs = Recorded::kEverything, .rounds = options_.rounds, .kept_phrases = options_.keep};
   }
 
   Merged merge(const LayerProblem& problem) const override {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,10 @@ std::vector<Variation> of_tuning(const Ground& ground) {
       {"words", "K/V drop 0.2", {{"kv_drop", 0.2}}},
       {"words", "K/V drop 0.5", {{"kv_drop", 0.5}}},
       {"words", "both", {{"density_weight", 0.002}, {"kv_drop", 0.2}}},
+      {"words", "LoRA drop 0.1", {{"lora_drop", 0.1}}},
+      {"words", "LoRA drop 0.3", {{"lora_drop", 0.3}}},
+      {"where", "attention alone", {{"where", "attention"}}},
+      {"where", "keys and values of cross-attention", {{"where", "cross_kv"}}},
       {"rank", "rank 1", {{"rank", 1}}},
       {"rank", "rank 8", {{"rank", 8}}},
       {"rank", "rank 16", {{"rank", 16}}},
@@ -63,7 +68,7 @@ std::vector<Variation> of_tuning(const Ground& ground) {
   return all;
 }
 
-std::vector<Variation> of_merging() {
+std::vector<Variation> of_merging(const std::vector<const Subject*>& subjects) {
   std::vector<Variation> all;
   for (const double ridge : {0.1, 0.3, 1.0, 10.0, 30.0}) {
     all.push_back(
@@ -85,10 +90,19 @@ std::vector<Variation> of_merging() {
   all.push_back({"recorded", "four recorded pictures", kNothing, {{"samples", 4}}});
   const Json prompts = {"photo of a <TOK>", "<TOK>", "a <TOK> on the beach", "a <TOK> in the snow",
                         "a <TOK> at night"};
+  for (const double guidance : {2.0, 3.0}) {
+    all.push_back({"recorded",
+                   fmt::format("recorded at a guidance of {}", guidance),
+                   kNothing,
+                   {{"guidance_scale", guidance}}});
+  }
   all.push_back({"prompts", "five recorded prompts", kNothing, {{"prompts", prompts}}});
   all.push_back({"rounds", "one more round", kNothing, {{"rounds", 1}}});
   all.push_back({"rounds", "two more rounds", kNothing, {{"rounds", 2}}});
   all.push_back({"weights", "inverse energy", kNothing, {{"balance", "energy"}}});
+  std::set<std::string> classes;
+  for (const auto* subject : subjects) classes.insert(subject->class_word);
+  all.push_back({"keep", "the base's own class words", kNothing, {{"keep", classes}}});
   return all;
 }
 
@@ -136,7 +150,7 @@ std::vector<Table> settings(const Ground& ground) {
   table.rows = scales(ground, subjects);
   table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
   for (const auto& one : of_tuning(ground)) table.rows.push_back(row_of(ground, subjects, one));
-  for (const auto& one : of_merging()) table.rows.push_back(row_of(ground, subjects, one));
+  for (const auto& one : of_merging(subjects)) table.rows.push_back(row_of(ground, subjects, one));
   return {table};
 }
 
@@ -147,7 +161,7 @@ std::vector<Table> settings_checked(const Ground& ground, const std::vector<std:
                         "The best of each group above, on concepts that had no part in choosing.");
   table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
   auto all = of_tuning(ground);
-  const auto more = of_merging();
+  const auto more = of_merging(subjects);
   all.insert(all.end(), more.begin(), more.end());
   for (const auto& one : all) {
     if (std::find(chosen.begin(), chosen.end(), one.name) != chosen.end()) {
