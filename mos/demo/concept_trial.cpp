@@ -12,7 +12,6 @@
 #include "mos/eval/clip_score.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
-#include "mos/session/sample_defaults.h"
 
 namespace mos::demo {
 
@@ -74,8 +73,10 @@ class Trial {
   }
 
   Tensor pictures(session::Session& painter, const std::string& prompt, const std::string& name) {
-    auto sample = session::sample_defaults(options_.base);
+    region::SampleOptions sample;
     sample.steps = options_.steps;
+    sample.guidance_scale = options_.guidance_scale;
+    sample.sampler.perturbed_attention = options_.perturbed_attention;
     sample.seed = options_.seed;
     sample.count = options_.pictures;
     const auto painted = paint(painter, prompt, sample, cancel_);

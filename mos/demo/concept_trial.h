@@ -19,6 +19,8 @@ struct TrialOptions {
   std::vector<std::string> backgrounds;
   std::int64_t pictures = 8;  ///< Of each concept, and in each place.
   std::int64_t steps = 30;
+  double guidance_scale = 2.0;
+  double perturbed_attention = 0.0;
   std::uint64_t seed = 7;
   std::int64_t tune_steps = 0;  ///< 0: what the base recommends.
 };

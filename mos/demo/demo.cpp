@@ -63,7 +63,11 @@ session::Session make_painter(const Workshop& shop, const concepts::ConceptDelta
 region::SampleOptions sample_options(const DemoOptions& options, std::int64_t count) {
   auto sample = session::sample_defaults(options.base);
   sample.steps = options.steps;
-  if (options.guidance_scale > 0.0) sample.guidance_scale = options.guidance_scale;
+  if (options.guidance_scale > 0.0) {
+    sample.sampler.perturbed_attention =
+        session::perturbed_attention_at(options.guidance_scale, sample);
+    sample.guidance_scale = options.guidance_scale;
+  }
   sample.seed = options.seed;
   sample.count = count;
   return sample;

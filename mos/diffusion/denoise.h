@@ -68,7 +68,7 @@ struct GuidanceOptions {
   double sigma_start = std::numeric_limits<double>::infinity();
   double sigma_end = 0.0;
   /// Share of self-attention that the unconditional half goes without, 0…1; see
-  /// PerturbedAttention.
+  /// PerturbedAttention. Above 0 the U-Net's processors change for the time of each guided call.
   double perturbed = 0.0;
 };
 

@@ -15,16 +15,16 @@ class PerturbedProcessor : public nn::AttentionProcessor {
   Tensor process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                  const Tensor& context) override {
     const auto unconditional = hidden_states.size(0) / 2;
-    const auto [k, v] = attention.key_value(hidden_states);
     const auto first = [&](const Tensor& x) { return x.narrow(0, 0, unconditional); };
     if (former_ == nullptr) {
+      const auto [k, v] = attention.key_value(hidden_states);
       auto mixed = nn::attention(attention.query(hidden_states), k, v);
       first(mixed).lerp_(first(v), share_);
       return attention.output(mixed);
     }
     // What comes after the mixing is affine, so the share of outputs is that of mixtures.
     auto output = former_->process(attention, hidden_states, context);
-    first(output).lerp_(attention.output(first(v)), share_);
+    first(output).lerp_(former_->identity(attention, first(hidden_states)), share_);
     return output;
   }
 

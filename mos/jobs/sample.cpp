@@ -329,11 +329,13 @@ SampleJob sample_job(const Json& given, const std::string& origin) {
     use_picture(job, given);
   }
   begin_region(job.from, given, job.sample);
+  const auto wished = job.sample;  // by the model or the picture
   if (!job.fast.empty()) use_fast(job, given, job.sample);
   read_options(given, origin, job);
-  // What the model or the picture wished of guidance, where there is to be none.
-  if (job.sample.guidance_scale <= 1.0 && !given.contains("perturbed_attention")) {
-    job.sample.sampler.perturbed_attention = 0.0;
+  if (job.sample.guidance_scale != wished.guidance_scale &&
+      !given.contains("perturbed_attention")) {
+    job.sample.sampler.perturbed_attention =
+        session::perturbed_attention_at(job.sample.guidance_scale, wished);
   }
   use_region_masks(job);
   forget_hashes(given, job.sample.pictures);

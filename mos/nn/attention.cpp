@@ -10,6 +10,10 @@ namespace mos::nn {
 
 using torch::Tensor;
 
+Tensor AttentionProcessor::identity(AttentionImpl& attention, const Tensor& hidden_states) {
+  return attention.output(attention.key_value(hidden_states).value);
+}
+
 AttentionImpl::AttentionImpl(const AttentionSize& size)
     : cross_attention_(size.cross_attention_dim.has_value()),
       heads_(size.heads),

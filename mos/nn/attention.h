@@ -26,6 +26,9 @@ class AttentionProcessor {
   /// Returns [B,N,query_dim], after to_out.
   virtual torch::Tensor process(AttentionImpl& attention, const torch::Tensor& hidden_states,
                                 const torch::Tensor& context) = 0;
+  /// What self-attention gives if every position looks at itself alone: V in the place of
+  /// softmax(QKᵀ)V. [B,N,query_dim], of any pictures of a call.
+  virtual torch::Tensor identity(AttentionImpl& attention, const torch::Tensor& hidden_states);
 };
 
 struct AttentionSize {

@@ -56,7 +56,9 @@ std::vector<AcceptanceRow> accept_concepts(const std::filesystem::path& base,
   check_tunable(base, options);
   demo::TrialOptions trial{.base = tuned_on(base, options).string(),
                            .concepts = options.concepts,
-                           .out = (base / "concepts").string()};
+                           .out = (base / "concepts").string(),
+                           .guidance_scale = options.guidance,
+                           .perturbed_attention = options.perturbed_attention};
   constexpr std::string_view kPhoto = "a photo ";  // the trial puts the concept behind it
   for (const auto& prompt : background_prompts(Dataset(base).world())) {
     trial.backgrounds.push_back(prompt.substr(kPhoto.size()));

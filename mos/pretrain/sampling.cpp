@@ -31,13 +31,16 @@ Tensor noise_of(const SampleOptions& options, std::int64_t first, std::int64_t c
   return torch::stack(parts);
 }
 
-/// What the adapter makes of the conditions, for both halves of guidance.
+/// What the adapter makes of the conditions, in both halves of guidance.
 diffusion::ResidualCallback steer(nn::T2IAdapter adapter, const Tensor& conditions) {
-  nn::UNetResiduals residuals;
-  for (const auto& features : adapter(conditions.to(device_of(*adapter), kCompute))) {
-    residuals.adapter.push_back(torch::cat({features, features}));
-  }
-  return [residuals](const diffusion::NetworkCall&) { return residuals; };
+  const auto features = adapter(conditions.to(device_of(*adapter), kCompute));
+  return [features](const diffusion::NetworkCall& call) {
+    nn::UNetResiduals residuals;
+    for (const auto& one : features) {
+      residuals.adapter.push_back(call.has_both_halves ? torch::cat({one, one}) : one);
+    }
+    return residuals;
+  };
 }
 
 }  // namespace

@@ -42,8 +42,10 @@ class HardBinding {
       const auto& positions = shares[i].positions;
       const auto& weights = shares[i].weights;
       if (box.empty() || positions.numel() == 0) continue;
-      const auto alone = unet_->forward(cut(call.input, box).contiguous(), call.timestep,
-                                        text_for(region.context, call));
+      auto part = call;
+      part.input = cut(call.input, box).contiguous();
+      part.text = text_for(region.context, call);
+      const auto alone = network(part);
       auto pasted = whole.clone();
       cut(pasted, box).copy_(alone);
       const auto change = (pasted - whole).flatten(2).index_select(2, positions);

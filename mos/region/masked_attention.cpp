@@ -207,35 +207,43 @@ Tensor RegionalSelfAttention::isolated(const Tensor& query, const Tensor& key, c
   return mixed;
 }
 
+void RegionalSelfAttention::add_own(const Tensor& to, nn::AttentionImpl& attention,
+                                    Projection projection, const Tensor& from) {
+  const auto& shares = shares_.at(from.size(1), from.device());
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto* own = scene_->regions[i].own.get();
+    if (own == nullptr || !own->changes(attention)) continue;
+    const auto rows = nn::take_rows(from, shares[i].positions);
+    add_share(to, shares[i], own->change(attention, projection, rows));
+  }
+}
+
+Tensor RegionalSelfAttention::output_of(nn::AttentionImpl& attention, const Tensor& mixed) {
+  const auto output = attention.output(heads_of(mixed, attention.heads()));
+  add_own(output, attention, Projection::kOutput, mixed);
+  return output;
+}
+
 Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor& hidden_states,
                                       const Tensor& /*context*/) {
   const auto heads = attention.heads();
   const auto [keys, values] = attention.key_value(hidden_states);
   const auto query = rows_of(attention.query(hidden_states)), key = rows_of(keys),
              value = rows_of(values);
-  const auto& shares = shares_.at(query.size(1), query.device());
-  const auto each_own = [&](const auto& use) {
-    for (std::size_t i = 0; i < shares.size(); ++i) {
-      const auto* own = scene_->regions[i].own.get();
-      if (own != nullptr && own->changes(attention)) use(*own, shares[i]);
-    }
-  };
-  each_own([&](const OwnUpdates& own, const RegionShares::Share& share) {
-    const auto rows = nn::take_rows(hidden_states, share.positions);
-    add_share(query, share, own.change(attention, Projection::kQuery, rows));
-    add_share(key, share, own.change(attention, Projection::kKey, rows));
-    add_share(value, share, own.change(attention, Projection::kValue, rows));
-  });
+  add_own(query, attention, Projection::kQuery, hidden_states);
+  add_own(key, attention, Projection::kKey, hidden_states);
+  add_own(value, attention, Projection::kValue, hidden_states);
   const auto mixed = scene_->isolate
                          ? isolated(query, key, value, heads)
                          : rows_of(nn::attention(heads_of(query, heads), heads_of(key, heads),
                                                  heads_of(value, heads)));
-  const auto output = attention.output(heads_of(mixed, heads));
-  each_own([&](const OwnUpdates& own, const RegionShares::Share& share) {
-    const auto rows = nn::take_rows(mixed, share.positions);
-    add_share(output, share, own.change(attention, Projection::kOutput, rows));
-  });
-  return output;
+  return output_of(attention, mixed);
+}
+
+Tensor RegionalSelfAttention::identity(nn::AttentionImpl& attention, const Tensor& hidden_states) {
+  const auto value = rows_of(attention.key_value(hidden_states).value);
+  add_own(value, attention, Projection::kValue, hidden_states);
+  return output_of(attention, value);
 }
 
 }  // namespace mos::region

@@ -59,8 +59,14 @@ class RegionalSelfAttention : public nn::AttentionProcessor {
   explicit RegionalSelfAttention(std::shared_ptr<const MaskedRegions> scene);
   torch::Tensor process(nn::AttentionImpl& attention, const torch::Tensor& hidden_states,
                         const torch::Tensor& context) override;
+  torch::Tensor identity(nn::AttentionImpl& attention, const torch::Tensor& hidden_states) override;
 
  private:
+  /// Adds to `to` [B,N,…] what the regions' own concepts change in this projection of `from`.
+  void add_own(const torch::Tensor& to, nn::AttentionImpl& attention, Projection projection,
+               const torch::Tensor& from);
+  /// to_out of rows [B,N,heads·D].
+  torch::Tensor output_of(nn::AttentionImpl& attention, const torch::Tensor& mixed);
   /// Positions [n] of one owner, and those that it sees.
   struct Group {
     torch::Tensor queries, keys;

@@ -11,4 +11,8 @@ namespace mos::session {
 /// Throws mos::Error(kUsage, kFormat, kIo) naming the file for one that says something impossible.
 region::SampleOptions sample_defaults(const std::filesystem::path& base);
 
+/// The share of perturbed attention that is as strong at `guidance_scale` as that of `options` is
+/// at theirs: what counts is share · (scale − 1). 0 where there is no guidance, 1 at most.
+double perturbed_attention_at(double guidance_scale, const region::SampleOptions& options);
+
 }  // namespace mos::session

@@ -45,14 +45,13 @@ Reply login(const Parts& parts, const Call& call) {
   return reply;
 }
 
-/// What a base model has in place of the program's options of tuning.
-Json defaults_of(const fs::path& model) {
+/// What a model has in `file` in place of the program's options; nothing without one.
+Json defaults_in(const fs::path& file) {
   std::error_code ignored;
-  const auto file = model / "tune_defaults.json";
   if (!fs::is_regular_file(file, ignored)) return Json::object();
   try {
     return read_json_file(file);
-  } catch (const Error&) {  // mos tune says what is wrong with it
+  } catch (const Error&) {  // mos says what is wrong with it
     return Json::object();
   }
 }
@@ -77,7 +76,8 @@ Json described_models(const Parts& parts) {
     const auto path = model.at("path").get<std::string>();
     model["words"] = Json::array();
     model["size"] = nullptr;
-    model["defaults"] = defaults_of(parts.folder.root() / path);
+    model["defaults"] = defaults_in(parts.folder.root() / path / "tune_defaults.json");
+    model["painting"] = defaults_in(parts.folder.root() / path / "sample_defaults.json");
     try {
       const auto found = described(parts, "model", path);
       model["words"] = found.value("words", Json::array());

@@ -1,6 +1,9 @@
 #include "mos/study/options.h"
 
+#include <fmt/core.h>
+
 #include "mos/base/error.h"
+#include "mos/base/require.h"
 #include "mos/fuse/method.h"
 #include "mos/session/sample_defaults.h"
 #include "mos/study/parts.h"
@@ -18,7 +21,9 @@ StudyOptions complete_options(StudyOptions o) {
   fill(o.steps, 30, 16);
   const auto of_base = session::sample_defaults(o.base);
   if (o.guidance_scale == 0.0) o.guidance_scale = of_base.guidance_scale;
-  if (o.perturbed_attention < 0.0) o.perturbed_attention = of_base.sampler.perturbed_attention;
+  if (o.perturbed_attention < 0.0) {
+    o.perturbed_attention = session::perturbed_attention_at(o.guidance_scale, of_base);
+  }
   if (o.parts.empty()) {
     o.parts = o.quick ? std::vector<std::string>{"table1", "table2a", "regions"} : part_names();
   }
@@ -29,6 +34,10 @@ void check(const StudyOptions& options) {
   check_fields(options);
   tune::method_named(options.method);
   for (const auto& name : options.parts) part_named(name);
+  require(options.guidance_scale == 0.0 || options.guidance_scale > 1.0 ||
+              options.perturbed_attention <= 0.0,
+          fmt::format("--perturbed-attention is of guidance, and a --guidance-scale of {} is none",
+                      options.guidance_scale));
   if (!options.answers.empty()) return;
   if (options.concepts.empty()) {
     throw Error(ErrorKind::kUsage,

@@ -10,7 +10,9 @@ namespace {
 Json sampler_json(region::SamplerOptions options) {
   JsonWriter writer;
   region::describe_sampling(writer, options);
-  return writer.take();
+  auto all = writer.take();
+  all.erase("perturbed_attention");  // the study's, for all pictures
+  return all;
 }
 
 }  // namespace

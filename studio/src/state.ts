@@ -106,14 +106,15 @@ export function queued(all: ReadonlyMap<number, Job>, order: number[]): Job[] {
     .filter((job): job is Job => job?.state === 'running' || job?.state === 'queued');
 }
 
-/// What painting on a model begins with in place of the program's options: the guidance that its base
-/// is shown with while it tunes. A fused model goes by the base that it was fused on.
+/// What painting on a model begins with in place of the program's options, as its folder says. A fused
+/// model that says nothing goes by the base that it was fused on.
 export function paintingDefaults(path: string): Options {
   const list = models.get();
+  const saidBy = (wanted: string) => list.find((model) => model.path === wanted)?.painting ?? {};
+  const own = saidBy(path);
+  if (Object.keys(own).length > 0) return own;
   const made = [...jobs.get().values()].find((job) => job.results.includes(path));
-  const base = list.find((model) => model.path === (made?.options.base ?? path));
-  const guidance = (list.find((model) => model.path === path)?.defaults ?? {}).preview_guidance ?? base?.defaults?.preview_guidance;
-  return guidance === undefined ? {} : { guidance_scale: guidance };
+  return saidBy(made?.options.base ?? path);
 }
 
 export async function reloadFiles() {

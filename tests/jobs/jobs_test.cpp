@@ -237,6 +237,10 @@ TEST_F(Painting, BeginsWithWhatItsModelSuggestsFusedOrInOneFile) {
   };
   EXPECT_EQ(perturbed({}), 0.2);
   EXPECT_EQ(perturbed({{"perturbed_attention", 0.0}}), 0.0);
+  // It is wished for at a guidance of 7.5: another keeps share x (scale - 1).
+  EXPECT_NEAR(perturbed({{"guidance_scale", 14.0}}), 0.1, 1e-12);
+  EXPECT_EQ(perturbed({{"guidance_scale", 14.0}, {"perturbed_attention", 0.2}}), 0.2);
+  EXPECT_EQ(perturbed({{"guidance_scale", 1.5}}), 1.0);
   // What the model wishes of guidance is no option without effect where there is none.
   EXPECT_EQ(perturbed({{"guidance_scale", 1.0}}), 0.0);
   EXPECT_EQ(perturbed({{"fast", "lcm"}}), 0.0);

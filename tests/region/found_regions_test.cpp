@@ -35,6 +35,21 @@ TEST(HardBinding, ARegionOfTheWholeCanvasIsItsPromptAlone) {
   EXPECT_LT(difference(sample_latents(model, tokens, scene, options), alone), 1e-4);
 }
 
+TEST(HardBinding, WhatIsPaintedAloneIsPerturbedLikeTheRest) {
+  auto model = tiny::model();
+  const concepts::ConceptTokens tokens(model.unet->cross_attention_count());
+  auto options = quick();
+  options.sampler.perturbed_attention = 0.9;
+  Scene scene{"cat", "d", {}, std::nullopt};
+  const auto alone = sample_latents(model, tokens, scene, options);
+  scene = {"a b", "c", {{"cat", "d", Box{}, 1.0}}, std::nullopt};
+  options.sampler.hard_binding = 4;
+  const auto bound = sample_latents(model, tokens, scene, options);
+  EXPECT_LT(difference(bound, alone), 1e-4);
+  options.sampler.perturbed_attention = 0.0;
+  EXPECT_GT(difference(sample_latents(model, tokens, scene, options), bound), 1e-3);
+}
+
 TEST(HardBinding, AtFirstARegionKnowsNothingOfTheRest) {
   auto model = tiny::model();
   const concepts::ConceptTokens tokens(model.unet->cross_attention_count());

@@ -117,6 +117,24 @@ TEST_F(Own, ARegionOfTheWholeCanvasMakesSelfAttentionThatOfTheMergedModel) {
   EXPECT_GT(difference(painted, layer(model_, "attn1").forward(hidden_)), 0.1);
 }
 
+TEST_F(Own, WhereEveryPositionSeesItselfAloneSelfAttentionIsThatOfTheMergedModelToo) {
+  const auto scene = halves();
+  scene->regions.resize(1);
+  scene->regions[0].mask = torch::ones({kHeight, kWidth});
+  const auto changes = updates();
+  scene->regions[0].own = own_of(changes, 1.0);
+  auto merged = tiny::model();
+  concepts::merge_lora(*merged.unet, changes, 1.0, "the test");
+  const auto identity_of = [&](diffusion::Model& model) {
+    auto& attention = layer(model, "attn1");
+    return attention.output(attention.key_value(hidden_).value);
+  };
+  RegionalSelfAttention processor(scene);
+  const auto seen = processor.identity(layer(model_, "attn1"), hidden_);
+  EXPECT_LT(difference(seen, identity_of(merged)), 1e-4);
+  EXPECT_GT(difference(seen, identity_of(model_)), 0.1);
+}
+
 TEST_F(Own, SelfAttentionAddsEachUpdateWhereItsMaskIs) {
   const auto scene = halves();
   const auto changes = updates();

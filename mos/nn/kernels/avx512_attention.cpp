@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 
+#include <type_traits>
+
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
 
 #include "mos/nn/kernels/avx512_attention_backward.h"

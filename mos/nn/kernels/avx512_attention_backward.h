@@ -11,8 +11,6 @@
 // outside, so dK and dV of a block stay in cache while all queries pass; dQ^T is summed in float32
 // over the key blocks.
 
-#include <type_traits>
-
 #include "mos/nn/kernels/attention_kernels.h"
 #include "mos/nn/kernels/avx512_matrix.h"
 

@@ -60,6 +60,7 @@ export interface Model {
   words: string[];
   size?: number | null; ///< The side in pixels that it was trained at.
   defaults?: Options; ///< What a base has in place of the program's options of tuning.
+  painting?: Options; ///< The same of painting.
 }
 
 export interface ConceptFile {

@@ -78,6 +78,7 @@ export function baseRequest(ruler: Ruler): JobRequest {
     kind: 'sample', title: scoreTitle(ruler.job.id, 'pictures of base'),
     options: {
       prompt: plainPrompt(ruler), count: ruler.columns, steps: ruler.steps, guidance_scale: ruler.guidance,
+      perturbed_attention: 0, // as the pictures of a tuning, which it stands beside
       seed: 1, ...(ruler.job.options.base ? { base: ruler.job.options.base } : {}),
     },
   };
