@@ -264,6 +264,7 @@ appears file output/single.safetensors 'sampling' fuse --base "$tiny_base" "$fir
 
 # ---- Trials ----
 
+: >"$scratch/stderr"  # of the command before: a signal must find the program, not the shell's child
 "$mos" fuse --base "$tiny_base" "$first" --steps 2 --lora output/x.safetensors --dry-run \
   >"$scratch/stdout" 2>"$scratch/stderr" </dev/null &
 trial=$!
