@@ -207,20 +207,22 @@ Tensor RegionalSelfAttention::isolated(const Tensor& query, const Tensor& key, c
   return mixed;
 }
 
-void RegionalSelfAttention::add_own(const Tensor& to, nn::AttentionImpl& attention,
-                                    Projection projection, const Tensor& from) {
+void RegionalSelfAttention::add_own(nn::AttentionImpl& attention, const Tensor& from,
+                                    const std::vector<Projected>& to) {
   const auto& shares = shares_.at(from.size(1), from.device());
   for (std::size_t i = 0; i < shares.size(); ++i) {
     const auto* own = scene_->regions[i].own.get();
     if (own == nullptr || !own->changes(attention)) continue;
     const auto rows = nn::take_rows(from, shares[i].positions);
-    add_share(to, shares[i], own->change(attention, projection, rows));
+    for (const auto& [all, projection] : to) {
+      add_share(all, shares[i], own->change(attention, projection, rows));
+    }
   }
 }
 
 Tensor RegionalSelfAttention::output_of(nn::AttentionImpl& attention, const Tensor& mixed) {
   const auto output = attention.output(heads_of(mixed, attention.heads()));
-  add_own(output, attention, Projection::kOutput, mixed);
+  add_own(attention, mixed, {{output, Projection::kOutput}});
   return output;
 }
 
@@ -230,9 +232,8 @@ Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor
   const auto [keys, values] = attention.key_value(hidden_states);
   const auto query = rows_of(attention.query(hidden_states)), key = rows_of(keys),
              value = rows_of(values);
-  add_own(query, attention, Projection::kQuery, hidden_states);
-  add_own(key, attention, Projection::kKey, hidden_states);
-  add_own(value, attention, Projection::kValue, hidden_states);
+  add_own(attention, hidden_states,
+          {{query, Projection::kQuery}, {key, Projection::kKey}, {value, Projection::kValue}});
   const auto mixed = scene_->isolate
                          ? isolated(query, key, value, heads)
                          : rows_of(nn::attention(heads_of(query, heads), heads_of(key, heads),
@@ -242,7 +243,7 @@ Tensor RegionalSelfAttention::process(nn::AttentionImpl& attention, const Tensor
 
 Tensor RegionalSelfAttention::identity(nn::AttentionImpl& attention, const Tensor& hidden_states) {
   const auto value = rows_of(attention.key_value(hidden_states).value);
-  add_own(value, attention, Projection::kValue, hidden_states);
+  add_own(attention, hidden_states, {{value, Projection::kValue}});
   return output_of(attention, value);
 }
 

@@ -62,9 +62,11 @@ class RegionalSelfAttention : public nn::AttentionProcessor {
   torch::Tensor identity(nn::AttentionImpl& attention, const torch::Tensor& hidden_states) override;
 
  private:
-  /// Adds to `to` [B,N,…] what the regions' own concepts change in this projection of `from`.
-  void add_own(const torch::Tensor& to, nn::AttentionImpl& attention, Projection projection,
-               const torch::Tensor& from);
+  /// A tensor [B,N,…] and the projection that regions' own concepts change in it.
+  using Projected = std::pair<torch::Tensor, Projection>;
+  /// Adds to each what they change in its projection of `from`.
+  void add_own(nn::AttentionImpl& attention, const torch::Tensor& from,
+               const std::vector<Projected>& to);
   /// to_out of rows [B,N,heads·D].
   torch::Tensor output_of(nn::AttentionImpl& attention, const torch::Tensor& mixed);
   /// Positions [n] of one owner, and those that it sees.
