@@ -338,13 +338,13 @@ TEST(LoraDrop, LeavesAllWeightsWhereTheyStartedAndTheWordsLearn) {
   }
 }
 
-TEST(LoraDrop, AtAHalfSomeStepsMoveTheWeightsAndSomeDoNot) {
+TEST(LoraDrop, AtAHalfTheWeightsLearnToo) {
   const auto base = tiny_model();
   const auto dataset = tiny_dataset();
   auto options = complete_method("ed_lora");
   options.weights.lora_drop = 0.5;
   mos::tune::Trainer trainer(base, dataset, options);
-  // The first step that moves them is drawn: the sums of their ups stay 0 until then.
+  // Which step moves them first is drawn: the sums of their ups stay 0 until then.
   const auto sum = [&] {
     double all = 0.0;
     const auto now = trainer.attached().snapshot();
