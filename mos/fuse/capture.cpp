@@ -227,7 +227,7 @@ Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const Sam
     ++done;
     if (hooks.after_step) hooks.after_step(done);
   };
-  for (const auto& noise : run.noise.split(1)) {
+  for (const auto& noise : run.noise.split(run.at_once)) {
     latents.push_back(diffusion::denoise({.unet = model.unet,
                                           .scheduler = scheduler.get(),
                                           .steps = run.steps,
@@ -236,6 +236,7 @@ Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const Sam
                                           .uncond = nothing,
                                           .guidance_scale = run.guidance_scale,
                                           .residuals = hooks.before_step,
+                                          .predict = hooks.predict,
                                           .dtype = run.dtype},
                                          after_step, hooks.cancel));
   }

@@ -87,18 +87,20 @@ InputGram capture_captions(const diffusion::Model& model, std::span<const std::s
 
 struct SamplingRun {
   std::string prompt;
-  torch::Tensor noise;  ///< [n,C,h,w]; each picture is sampled by itself.
+  torch::Tensor noise;  ///< [n,C,h,w]
   std::int64_t steps = 20;
   double guidance_scale = 1.0;  ///< Above 1 the network is asked with the empty prompt, too.
   /// Of the U-Net's arithmetic; empty: as its weights are.
   std::optional<torch::ScalarType> dtype;
   std::int64_t kept_rows = 0;  ///< See InputRecorder.
+  std::int64_t at_once = 1;    ///< Pictures that go through the network together.
 };
 
 /// What happens beside the sampling.
 struct SamplingHooks {
+  diffusion::PredictCallback predict;            ///< Empty: one run of the network a step.
   diffusion::ResidualCallback before_step;       ///< What it returns is added to the U-Net.
-  std::function<void(std::int64_t)> after_step;  ///< Gets steps done, over all pictures.
+  std::function<void(std::int64_t)> after_step;  ///< Gets steps done, over all sampling.
   const CancelToken* cancel = nullptr;
 };
 

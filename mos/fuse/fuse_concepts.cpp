@@ -4,6 +4,7 @@
 #include <torch/version.h>
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <string_view>
 
@@ -12,6 +13,7 @@
 #include "mos/base/text.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
+#include "mos/fuse/distill.h"
 #include "mos/fuse/progress.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
@@ -123,11 +125,13 @@ class Fusion {
   }
 
   FusionResult run() {
+    const auto lessons = give_lessons();  // by the own models, before anything is merged
     // In this sequence: keys and values read what the fused text encoder gives, the other layers
     // what the fused keys and values let through.
     for (const auto& tower : model_.towers) fuse_tower(tower);
     fuse_cross_attention();
     fuse_unet();
+    if (!lessons.empty()) learn(lessons);
     return std::move(result_);
   }
 
@@ -168,10 +172,17 @@ class Fusion {
     shown.fit = options_.record.fit_text;
     shown.kept_rows = method_->needs().kept_rows;
     if (source.delta.words.empty()) shown.trigger = source.phrase;
-    for (const auto& prompt : options_.record.prompts) {
-      shown.prompts.push_back(replaced(prompt, concepts::kPlaceholder, source.prompt_phrase()));
-    }
+    shown.prompts = shown_as(source, options_.record.prompts);
     return shown;
+  }
+
+  /// `prompts` with the concept in them.
+  static std::vector<std::string> shown_as(const ConceptSource& source,
+                                           std::vector<std::string> prompts) {
+    for (auto& prompt : prompts) {
+      prompt = replaced(prompt, concepts::kPlaceholder, source.prompt_phrase());
+    }
+    return prompts;
   }
 
   void fuse_tower(const diffusion::TextTower& tower) {
@@ -235,9 +246,65 @@ class Fusion {
     finish(stage, clock);
   }
 
+  /// Whether distillation follows. A concept that is alone has nothing to learn.
+  bool distills() const {
+    const auto& wanted = method_->needs().distillation;
+    return wanted && wanted->distill_steps > 0 && sources_.size() > 1;
+  }
+
+  torch::ScalarType distillation_dtype() const {
+    return nn::dtype_named(options_.record.dtype, model_.device());
+  }
+
+  /// Of each concept, from its own model as a whole.
+  std::vector<Lessons> give_lessons() {
+    std::vector<Lessons> lessons;
+    if (!distills()) return lessons;
+    const auto wanted = *method_->needs().distillation;
+    const StageClock clock("lessons");
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      const auto& source = sources_[i];
+      std::vector<std::unique_ptr<concepts::ScopedMerge>> merged;
+      for (const auto& [part, updates] : source.delta.updates) {
+        merged.push_back(std::make_unique<concepts::ScopedMerge>(*model_.network(part), updates,
+                                                                 source.scale(part), source.name));
+      }
+      const SamplingRun run{.noise = sampling_noise(wanted.lessons),
+                            .steps = wanted.lesson_steps,
+                            .guidance_scale = wanted.lesson_guidance,
+                            .dtype = distillation_dtype(),
+                            .at_once = wanted.distill_micro_batch};
+      const auto prompts = shown_as(source, wanted.lesson_prompts);
+      const auto parts = run.noise.split(run.at_once).size();
+      const auto total = prompts.size() * parts * static_cast<std::size_t>(run.steps);
+      const SamplingHooks hooks{.after_step =
+                                    [&](std::int64_t done) {
+                                      progress_.step("painting lessons",
+                                                     i * total + static_cast<std::size_t>(done),
+                                                     sources_.size() * total);
+                                    },
+                                .cancel = progress_.cancel()};
+      lessons.push_back(collect_lessons(model_, tokens_, run, prompts, hooks));
+    }
+    result_.report.stages.push_back(clock.stop());
+    return lessons;
+  }
+
+  /// All of the U-Net's layers together, from where each was merged by itself.
+  void learn(std::span<const Lessons> lessons) {
+    auto& updates = result_.delta.updates[Part::kUNet];
+    until_taught_.clear();
+    const StageClock clock("distillation");
+    result_.report.distances =
+        distill(model_, tokens_, lessons, merging().weights, updates,
+                *method_->needs().distillation, distillation_dtype(), progress_);
+    concepts::merge_lora(*model_.unet, updates, 1.0, fused_update());
+    result_.report.stages.push_back(clock.stop());
+  }
+
   SamplingRun run_of(const ConceptSource& source) const {
     return {.prompt = prompts_of(source).prompts.front(),
-            .noise = sampling_noise(),
+            .noise = sampling_noise(options_.record.samples),
             .steps = options_.record.steps,
             .guidance_scale = options_.record.guidance_scale,
             .dtype = sampling_dtype(options_.record.dtype, model_.device()),
@@ -287,12 +354,12 @@ class Fusion {
     }
   }
 
-  torch::Tensor sampling_noise() const {
+  torch::Tensor sampling_noise(std::int64_t samples) const {
     const auto& record = options_.record;
     const auto side =
         record.size > 0 ? record.size : model_.unet->config().sample_size * model_.downscale();
     // The same noise for every concept: what differs between their inputs is theirs.
-    auto generators = diffusion::picture_generators(record.seed, record.samples);
+    auto generators = diffusion::picture_generators(record.seed, samples);
     return diffusion::initial_noise(generators, diffusion::latent_shape(model_, side, side));
   }
 
@@ -305,10 +372,19 @@ class Fusion {
   /// Merges, writes the result into the network, and keeps it.
   void finish(const FusionStage& stage, const StageClock& clock) {
     auto updates = solve(stage, &result_.report);
-    const auto origin = fmt::format("the fused update of {}", listed(result_.report.concepts));
-    concepts::merge_lora(*model_.network(stage.part()), updates, 1.0, origin);
+    auto& network = *model_.network(stage.part());
+    if (stage.part() == Part::kUNet && distills()) {
+      until_taught_.push_front(
+          std::make_unique<concepts::ScopedMerge>(network, updates, 1.0, fused_update()));
+    } else {
+      concepts::merge_lora(network, updates, 1.0, fused_update());
+    }
     result_.delta.updates[stage.part()].merge(updates);
     result_.report.stages.push_back(clock.stop());
+  }
+
+  std::string fused_update() const {
+    return fmt::format("the fused update of {}", listed(result_.report.concepts));
   }
 
   Model& model_;
@@ -318,6 +394,8 @@ class Fusion {
   FuseOptions options_;
   ConceptTokens tokens_;
   FusionResult result_;
+  /// What was merged of the U-Net and is to be taught; the last one first, as they end.
+  std::list<std::unique_ptr<concepts::ScopedMerge>> until_taught_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace mos::fuse {
 // Each in a file of methods/.
 std::unique_ptr<MergeMethod> make_custom_diffusion();
 std::unique_ptr<MergeMethod> make_dare();
+std::unique_ptr<MergeMethod> make_distill();
 std::unique_ptr<MergeMethod> make_gradient();
 std::unique_ptr<MergeMethod> make_iteris();
 std::unique_ptr<MergeMethod> make_lbfgs();
@@ -34,6 +35,11 @@ constexpr auto kMethods = std::to_array<MethodInfo>({
      .help = "gradient fusion: what each concept's inputs ask for, solved exactly",
      .weighting = Weighting::kImportance,
      .make = make_gradient},
+    {.name = "distill",
+     .help = "gradient fusion, then all layers together: taught by the concepts' own models",
+     .weighting = Weighting::kImportance,
+     .forms = Forms::kLowRank,
+     .make = make_distill},
     {.name = "lbfgs",
      .help = "gradient fusion as the authors' code runs it, L-BFGS that is stopped early",
      .weighting = Weighting::kImportance,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "mos/base/field_visitor.h"
 #include "mos/base/json.h"
+#include "mos/fuse/distill_options.h"
 #include "mos/fuse/inputs.h"
 #include "mos/fuse/update.h"
 
@@ -65,6 +67,8 @@ struct Needs {
   std::vector<std::string> captions = {};
   /// Phrases of the base model's own ("dog"): each is one more concept, which changes nothing.
   std::vector<std::string> kept_phrases = {};
+  /// What follows once all layers are merged.
+  std::optional<DistillOptions> distillation = {};
 };
 
 /// One way to merge, with its options. Two threads may merge with one object.

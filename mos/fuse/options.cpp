@@ -13,14 +13,6 @@ namespace mos::fuse {
 
 namespace {
 
-void check_record_options(const RecordOptions& options) {
-  require(!options.prompts.empty(), "prompts must name at least one prompt with <TOK> in it");
-  for (const auto& prompt : options.prompts) {
-    require(prompt.find(concepts::kPlaceholder) != std::string::npos,
-            fmt::format("the prompt \"{}\" lacks <TOK>, where the concept's words go", prompt));
-  }
-}
-
 /// Names of the options that describe() shows for `method`.
 std::set<std::string> options_with(const MethodInfo& method) {
   FuseOptions options{.method = std::string(method.name)};
@@ -31,6 +23,14 @@ std::set<std::string> options_with(const MethodInfo& method) {
 }
 
 }  // namespace
+
+void check_prompts(const std::string& option, const std::vector<std::string>& prompts) {
+  require(!prompts.empty(), option + " must name at least one prompt with <TOK> in it");
+  for (const auto& prompt : prompts) {
+    require(prompt.find(concepts::kPlaceholder) != std::string::npos,
+            fmt::format("the prompt \"{}\" lacks <TOK>, where the concept's words go", prompt));
+  }
+}
 
 const char* weights_help(Weighting weighting) {
   switch (weighting) {
@@ -58,7 +58,8 @@ void check_options(const FuseOptions& options, std::size_t concepts) {
   for (const auto weight : options.weights) check_factor("--weights", weight);
   const auto method = make_method(options.method, options.of_method);
   concept_weights(method_info(options.method).weighting, options.weights, concepts);
-  if (method->needs().inputs != Recorded::kNothing) check_record_options(options.record);
+  if (method->needs().inputs != Recorded::kNothing)
+    check_prompts("prompts", options.record.prompts);
 }
 
 }  // namespace mos::fuse

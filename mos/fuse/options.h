@@ -22,7 +22,8 @@ struct RecordOptions {
   std::int64_t steps = 20;
   double guidance_scale = 1.0;  ///< While these are sampled; the authors have none.
   /// Of the arithmetic of those steps: auto is that of the model's weights; bfloat16 takes a
-  /// fraction of float32's time on processors with AVX-512 or AMX for it.
+  /// fraction of float32's time on processors with AVX-512 or AMX for it, so where it is fast it is
+  /// what auto means to distillation.
   std::string dtype = "auto";
   std::int64_t size = 0;   ///< Picture side in pixels; 0: the base model's own.
   std::uint64_t seed = 0;  ///< Of the first sampled picture; the same for every concept.
@@ -54,6 +55,9 @@ struct FuseOptions {
   Json of_method = Json::object();
   RecordOptions record = {};
 };
+
+/// Throws mos::Error(kUsage) unless there are some and each has a place for the concept.
+void check_prompts(const std::string& option, const std::vector<std::string>& prompts);
 
 /// What `weights` mean, a few words.
 const char* weights_help(Weighting weighting);

@@ -84,6 +84,16 @@ ConceptFit FusionReport::total_of_concept(std::size_t index) const {
   return sum;
 }
 
+std::optional<Distance> FusionReport::distance() const {
+  if (distances.empty()) return std::nullopt;
+  Distance mean;
+  for (const auto& one : distances) {
+    mean.before += one.before / static_cast<double>(distances.size());
+    mean.after += one.after / static_cast<double>(distances.size());
+  }
+  return mean;
+}
+
 Json FusionReport::to_json() const {
   Json json;
   const bool measured = std::any_of(layers.begin(), layers.end(),
@@ -101,8 +111,15 @@ Json FusionReport::to_json() const {
       json["total_by_concept"][concepts[i]] = concept_json(total_of_concept(i), i, concepts);
     }
   }
+  for (std::size_t i = 0; i < distances.size(); ++i) {
+    json["distillation"][concepts[i]] = {{"before", distances[i].before},
+                                         {"after", distances[i].after}};
+  }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {
+    const bool merges = std::ranges::any_of(
+        layers, [&](const LayerReport& layer) { return layer.stage == stage.stage; });
+    if (!merges) continue;
     Json entry = {{"stage", stage.stage}};
     if (measured) entry["total"] = fit_json(total(stage.stage));
     json["stages"].push_back(std::move(entry));

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mos/base/json.h"
 #include "mos/base/runtime.h"
+#include "mos/fuse/distance.h"
 #include "mos/fuse/fit.h"
 
 namespace mos::fuse {
@@ -35,12 +37,16 @@ struct FusionReport {
   std::vector<std::string> concepts;
   std::vector<LayerReport> layers;
   std::vector<StageReport> stages;
+  std::vector<Distance> distances;  ///< By concept, of distillation; empty: there was none.
 
   /// Sums over layers of the mean squared error (over the rows of all concepts, as the authors
   /// minimise it) at W0 and after fusion, for a stage or, if empty, for all.
   ConceptFit total(const std::string& stage = {}) const;
   /// The same for one concept.
   ConceptFit total_of_concept(std::size_t index) const;
+
+  /// The mean over concepts; nothing where nothing was distilled.
+  std::optional<Distance> distance() const;
 
   /// The results: the same for the same inputs. What was measured on the way is not in it.
   Json to_json() const;

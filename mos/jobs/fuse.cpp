@@ -106,6 +106,12 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
                                      "{:.4g} fused",
                                      total.before, total.after));
   }
+  if (const auto distance = result.report.distance()) {
+    tell_result(context,
+                fmt::format("distance to what the concepts' own models say: {:.4g} layer by "
+                            "layer, {:.4g} distilled",
+                            distance->before, distance->after));
+  }
   log::info(fmt::format("fused in {}", result.report.measured()));
   const auto report = json_text(full_report(order, result.report), 2) + "\n";
   const bool inside = order.report_is_in_model();
@@ -129,7 +135,13 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
 struct Trial {
   double recording = 0.0, merging = 0.0;
   double step = 0.0, step_again = 0.0;  ///< Of denoising.
+  double lesson = 0.0;                  ///< A denoising step of one.
+  double distilling = 0.0;              ///< A step with this many concepts.
 };
+
+/// Who stands beside the concept of a trial where one that is alone would have nothing to learn: it
+/// changes nothing, and is sampled like any other.
+fuse::ConceptSource bystander() { return {.name = "another", .phrase = "thing"}; }
 
 /// The first concept with the layers of all: every concept is recorded on each layer that any of
 /// them changes, one that is only an embedding, too.
@@ -141,37 +153,71 @@ fuse::ConceptSource with_layers_of_all(const std::vector<fuse::ConceptSource>& s
   return one;
 }
 
+fuse::Needs needs_of(const fuse::FuseOptions& options) {
+  return fuse::make_method(options.method, options.of_method)->needs();
+}
+
+/// The same with a few steps of everything; the first ones also warm up.
+fuse::FuseOptions shortened(fuse::FuseOptions options) {
+  constexpr std::int64_t kSteps = 2;
+  options.record.steps = std::min(options.record.steps, kSteps);
+  options.record.samples = 1;
+  options.weights.clear();
+  if (const auto wanted = needs_of(options).distillation) {
+    options.of_method["distill_steps"] = std::min(wanted->distill_steps, kSteps);
+    options.of_method["lesson_steps"] = std::min(wanted->lesson_steps, kSteps);
+    options.of_method["lesson_prompts"] = {wanted->lesson_prompts.front()};
+  }
+  return options;
+}
+
 Trial try_one(const FuseOrder& order, diffusion::Model& model, const fuse::FuseOptions& options,
               const CancelToken* cancel) {
   Stopwatch watch;
   Trial trial;
   const auto on_step = [&](const Progress& progress) {
     const double lap = watch.lap();
-    if (progress.stage.starts_with("sampling")) {
+    if (progress.stage == "painting lessons") {
+      trial.lesson = lap;
+    } else if (progress.stage == "distilling") {
+      trial.distilling = lap;
+    } else if (progress.stage.starts_with("sampling")) {
       (progress.stage.find(" again (") == std::string::npos ? trial.step : trial.step_again) = lap;
     } else {
       (progress.stage.starts_with("recording") ? trial.recording : trial.merging) += lap;
     }
   };
-  fuse::fuse_concepts(model, {with_layers_of_all(order.sources)}, options, on_step, cancel);
+  std::vector sources = {with_layers_of_all(order.sources)};
+  if (needs_of(options).distillation) sources.push_back(bystander());
+  fuse::fuse_concepts(model, sources, options, on_step, cancel);
   trial.merging += watch.lap();
+  trial.recording /= static_cast<double>(sources.size());
+  trial.distilling /= static_cast<double>(sources.size());
   return trial;
+}
+
+/// Of all concepts, from the trial's steps.
+double distillation_seconds(const fuse::Needs& needs, const Trial& trial, std::size_t concepts) {
+  if (!needs.distillation || concepts < 2) return 0.0;
+  const auto& wanted = *needs.distillation;
+  const auto parts = (wanted.lessons + wanted.distill_micro_batch - 1) / wanted.distill_micro_batch;
+  const auto lesson_steps =
+      static_cast<std::int64_t>(wanted.lesson_prompts.size()) * parts * wanted.lesson_steps;
+  return static_cast<double>(concepts) *
+         (static_cast<double>(lesson_steps) * trial.lesson +
+          static_cast<double>(wanted.distill_steps) * trial.distilling);
 }
 
 }  // namespace
 
 Estimate estimate(const FuseJob& job, const JobContext& context) {
-  constexpr std::int64_t kTrialSteps = 2;  // the first also warms up
   const log::ScopedSink sink(context.log);
   Stopwatch watch;
   auto order = take_order(job, context);
   auto model = load_base(order).model;
   const double loading = watch.lap();
   fuse::check_concepts(model, order.sources, order.job.options);
-  auto options = order.job.options;
-  options.record.steps = std::min(options.record.steps, kTrialSteps);
-  options.record.samples = 1;
-  options.weights.clear();
+  const auto options = shortened(order.job.options);
   const auto trial = try_one(order, model, options, context.cancel);
   const auto concepts = static_cast<double>(order.sources.size());
   const auto& record = order.job.options.record;
@@ -180,10 +226,10 @@ Estimate estimate(const FuseJob& job, const JobContext& context) {
   }
   const auto steps =
       trial.step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
-  const auto method = fuse::make_method(order.job.options.method, order.job.options.of_method);
-  const auto rounds = method->needs().rounds;
-  const auto sampling = steps * (trial.step + trial.step_again * static_cast<double>(rounds));
-  return estimate_of(loading + trial.merging + trial.recording * concepts + sampling,
+  const auto needs = needs_of(order.job.options);
+  const auto sampling = steps * (trial.step + trial.step_again * static_cast<double>(needs.rounds));
+  const auto distillation = distillation_seconds(needs, trial, order.sources.size());
+  return estimate_of(loading + trial.merging + trial.recording * concepts + sampling + distillation,
                      fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
                                  options.record.steps, steps, trial.step));
 }

@@ -97,6 +97,18 @@ accepts "a folder may end in a slash, and the report may be named inside it" \
 holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
+distill=(fuse --base "$tiny_base" --method distill --distill-steps 4 --lessons 2 --lesson-steps 2
+  --steps 2)
+accepts "distillation says how long it takes" "${distill[@]}" --dry-run "$first" "$second" \
+  --lora output/distilled.safetensors
+accepts "and brings the concepts nearer" "${distill[@]}" "$first" "$second" \
+  --lora output/distilled.safetensors
+holds "how near, it says" grep -q 'layer by layer, .* distilled' <<<"$out"
+holds "and so does the report" grep -q '"distillation"' output/distilled.fusion_report.json
+refuses "a lesson without the concept" $exit_usage '<TOK>' "${distill[@]}" \
+  --lesson-prompts "a dog" "$first" "$second" --lora output/none.safetensors
+refuses "distillation of another method" $exit_usage 'distill' fuse --base "$tiny_base" \
+  --method gradient --distill-steps 4 "$first" --lora output/none.safetensors
 echo "a dog" >input/captions.txt
 captions=(fuse --base "$tiny_base" --method custom_diffusion --captions input/captions.txt)
 accepts "captions come from a file" "${captions[@]}" --lora output/captions.safetensors "$first"
@@ -106,7 +118,7 @@ refuses "captions that are not there" $exit_format 'none.txt' \
 refuses "a result in the place of its captions" $exit_usage 'captions' \
   "${captions[@]}" --report input/captions.txt --lora output/none.safetensors "$first"
 accepts "fuse --help lists the methods" fuse --help
-for method in gradient lbfgs weight sum concat svd ties dare magnitude custom_diffusion ssr iteris \
+for method in gradient distill lbfgs weight sum concat svd ties dare magnitude custom_diffusion ssr iteris \
   loraclr; do
   holds "the help has the method $method" grep -q "^  $method " <<<"$out"
 done

@@ -12,6 +12,7 @@
 #include "mos/fuse/sources.h"
 #include "mos/io/state_dict.h"
 #include "tests/support/errors.h"
+#include "tests/support/tiny_concepts.h"
 #include "tests/support/tiny_model.h"
 
 namespace {
@@ -26,33 +27,9 @@ using mos::diffusion::Model;
 using mos::fuse::ConceptSource;
 using mos::fuse::FuseOptions;
 using mos::test::message_of;
+using mos::tiny::random_source;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-/// LoRA on every attention layer of one network.
-mos::concepts::LayerUpdates random_pairs(torch::nn::Module& network, at::Generator& generator) {
-  mos::concepts::LayerUpdates pairs;
-  mos::nn::for_each_lora_layer(network, [&](const std::string& name, mos::nn::LoraLayer& layer) {
-    if (name.find("attn") == std::string::npos) return;
-    pairs[name] = LowRank{.down = 0.3 * mos::randn({2, layer.in_features()}, generator),
-                          .up = 0.3 * mos::randn({layer.out_features(), 2}, generator)};
-  });
-  return pairs;
-}
-
-ConceptSource random_source(const std::string& name, std::uint64_t seed) {
-  auto model = mos::tiny::model();
-  auto generator = mos::seeded_generator(seed);
-  ConceptSource source{.name = name};
-  for (const char* number : {"1", "2"}) {
-    source.delta.words.push_back(
-        {"<" + name + number + ">",
-         0.3 * mos::randn({model.unet->cross_attention_count(), 16}, generator)});
-  }
-  source.delta.updates[kTextEncoder] = random_pairs(*model.towers[0].encoder, generator);
-  source.delta.updates[kUNet] = random_pairs(*model.unet, generator);
-  return source;
-}
 
 /// A LoCon as kohya's trainers write it: every layer of both networks, no words, an alpha.
 ConceptSource random_locon(const std::string& name, std::uint64_t seed) {

@@ -30,6 +30,7 @@ std::ostream& operator<<(std::ostream& out, const Promise& promise) {
 
 const std::vector<Promise> kPromises = {
     {"gradient", {{"text_ridge", 1.0}, {"unet_ridge", 1.0}}, 1e-9, false},
+    {"distill", {{"text_ridge", 1.0}, {"unet_ridge", 1.0}}, 1e-9, false},
     {"lbfgs", {{"unet_iterations", 500}}, 1e-4, false},
     {"weight", Json::object(), 1e-12, false},
     {"sum", Json::object(), 1e-12},

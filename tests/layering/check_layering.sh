@@ -19,7 +19,7 @@ BEGIN {
   allow("concepts", models)
   allow("train", "base io nn")
   allow("tune", models " concepts train")
-  allow("fuse", models " concepts")
+  allow("fuse", models " concepts train")
   allow("region", models " concepts")
   allow("eval", models " concepts")
   allow("world", "base io text")

@@ -24,6 +24,7 @@ std::vector<Way> ways(const Ground& ground) {
   const Merging gradient = {ours, "gradient"};
   std::vector<Way> all = {
       {"ED-LoRA, gradient fusion", gradient},
+      {"ED-LoRA, distilled", {ours, "distill"}},
       {"ED-LoRA, weight fusion", {ours, "weight"}},
       {"own text", gradient, Compose::kText},
       {"own layers", gradient, Compose::kLayers},

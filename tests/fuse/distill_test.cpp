@@ -1,0 +1,195 @@
+#include "mos/fuse/distill.h"
+
+#include <gmock/gmock.h>
+
+#include "mos/base/error.h"
+#include "mos/concepts/lora.h"
+#include "mos/fuse/fuse_concepts.h"
+#include "mos/io/state_dict.h"
+#include "tests/support/errors.h"
+#include "tests/support/tiny_concepts.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+using enum mos::checkpoint::Part;
+
+using mos::ErrorKind;
+using mos::diffusion::Model;
+using mos::fuse::ConceptSource;
+using mos::fuse::FuseOptions;
+using mos::fuse::FusionResult;
+using mos::fuse::Lessons;
+using mos::test::message_of;
+using mos::tiny::random_source;
+using testing::HasSubstr;
+
+/// A few steps, in a type in which nothing is lost.
+FuseOptions brief() {
+  return {.method = "distill",
+          .of_method = {{"distill_steps", 12},
+                        {"lessons", 2},
+                        {"lesson_steps", 3},
+                        {"lesson_prompts", {"photo of a <TOK>", "<TOK> and a dog"}}},
+          .record = {.steps = 2, .dtype = "float32"}};
+}
+
+const std::vector<ConceptSource>& pair_of_concepts() {
+  static const std::vector sources = {random_source("cat", 5), random_source("owl", 6)};
+  return sources;
+}
+
+FusionResult fused(const FuseOptions& options,
+                   const std::vector<ConceptSource>& sources = pair_of_concepts()) {
+  auto model = mos::tiny::model();
+  return fuse_concepts(model, sources, options);
+}
+
+/// Whether all updates of the part are the same to the bit.
+bool are_same(const FusionResult& a, const FusionResult& b, mos::checkpoint::Part part) {
+  const auto& theirs = b.delta.of(part);
+  return std::ranges::all_of(a.delta.of(part), [&](const auto& entry) {
+    const auto own = *entry.second.as_pair(), other = *theirs.at(entry.first).as_pair();
+    return torch::equal(own.up, other.up) && torch::equal(own.down, other.down);
+  });
+}
+
+TEST(Distill, BringsEachConceptNearerToItsOwnModel) {
+  const auto result = fused(brief());
+  ASSERT_EQ(result.report.distances.size(), 2U);
+  for (const auto& distance : result.report.distances) {
+    EXPECT_GT(distance.before, 0.0);
+    EXPECT_LT(distance.after, 0.9 * distance.before);
+  }
+}
+
+TEST(Distill, ChangesTheUNetAloneAndKeepsItsRanks) {
+  auto options = brief();
+  const auto result = fused(options);
+  options.method = "gradient";
+  options.of_method = mos::Json::object();
+  const auto start = fused(options);
+  EXPECT_TRUE(are_same(start, result, kTextEncoder));
+  EXPECT_FALSE(are_same(start, result, kUNet));
+  for (const auto& [layer, update] : start.delta.of(kUNet)) {
+    EXPECT_EQ(update.rank(), result.delta.of(kUNet).at(layer).rank()) << layer;
+  }
+}
+
+TEST(Distill, TheModelIsTheBaseWithTheLora) {
+  auto model = mos::tiny::model(), again = mos::tiny::model();
+  const auto result = fuse_concepts(model, pair_of_concepts(), brief());
+  mos::concepts::merge_concept(again, result.delta, 1.0, "the fused LoRA");
+  const auto expected = mos::io::state_dict_of(*again.unet);
+  for (const auto& [key, value] : mos::io::state_dict_of(*model.unet)) {
+    EXPECT_TRUE(torch::equal(value, expected.at(key))) << key;
+  }
+}
+
+TEST(Distill, IsTheSameForTheSameInputs) {
+  EXPECT_TRUE(are_same(fused(brief()), fused(brief()), kUNet));
+}
+
+TEST(Distill, WithoutStepsIsGradientFusion) {
+  auto options = brief();
+  options.of_method["distill_steps"] = 0;
+  const auto result = fused(options);
+  EXPECT_TRUE(result.report.distances.empty());
+  options.method = "gradient";
+  options.of_method = mos::Json::object();
+  EXPECT_TRUE(are_same(fused(options), result, kUNet));
+}
+
+TEST(Distill, AConceptThatIsAloneHasNothingToLearn) {
+  const std::vector one = {random_source("cat", 5)};
+  auto options = brief();
+  const auto result = fused(options, one);
+  options.method = "gradient";
+  options.of_method = mos::Json::object();
+  EXPECT_TRUE(are_same(fused(options, one), result, kUNet));
+}
+
+TEST(Distill, AWorseResultIsNotKept) {
+  auto options = brief();
+  options.of_method["distill_rate"] = 10.0;  // steps larger than the factors themselves
+  const auto result = fused(options);
+  for (const auto& distance : result.report.distances) EXPECT_EQ(distance.after, distance.before);
+  options.of_method["distill_steps"] = 0;
+  EXPECT_TRUE(are_same(fused(options), result, kUNet));
+}
+
+TEST(Distill, WeightsSayWhoIsTaughtMost) {
+  auto options = brief();
+  const auto distance_of_first = [&](const std::vector<double>& weights) {
+    options.weights = weights;
+    return fused(options).report.distances[0].after;
+  };
+  EXPECT_LT(distance_of_first({1.0, 0.0}), distance_of_first({1.0, 1.0}));
+  EXPECT_LT(distance_of_first({1.0, 1.0}), distance_of_first({0.1, 1.0}));
+}
+
+TEST(Distill, RoundsOfRecordingAreRefused) {
+  auto options = brief();
+  options.of_method["rounds"] = 1;
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("rounds"));
+}
+
+TEST(Distill, ALessonPromptHasAPlaceForTheConcept) {
+  auto options = brief();
+  options.of_method["lesson_prompts"] = {"a dog"};
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("<TOK>"));
+}
+
+/// Lessons of the tiny model itself.
+struct Listened {
+  Model model = mos::tiny::model();
+  Lessons lessons;
+  std::vector<std::int64_t> steps;
+
+  Listened(double guidance, std::int64_t at_once) {
+    const torch::NoGradGuard no_grad;
+    auto generators = mos::diffusion::picture_generators(7, 3);
+    const auto side = model.unet->config().sample_size * model.downscale();
+    lessons = mos::fuse::collect_lessons(
+        model, mos::concepts::known_words(model),
+        {.noise = mos::diffusion::initial_noise(generators,
+                                                mos::diffusion::latent_shape(model, side, side)),
+         .steps = 4,
+         .guidance_scale = guidance,
+         .at_once = at_once},
+        {"a dog", "a cat on the beach"},
+        {.after_step = [&](std::int64_t done) { steps.push_back(done); }});
+  }
+};
+
+TEST(Lessons, AreWhatTheNetworkSaysOfThePrompt) {
+  const torch::NoGradGuard no_grad;
+  for (const double guidance : {1.0, 4.0}) {
+    Listened heard(guidance, 2);
+    auto& [model, lessons, steps] = heard;
+    ASSERT_EQ(lessons.count(), 2 * 3 * 4);
+    for (std::int64_t i = 0; i < lessons.count(); ++i) {
+      const auto& prompt =
+          lessons.prompts[static_cast<std::size_t>(lessons.prompt[i].item<std::int64_t>())];
+      const auto text =
+          encode_prompts(mos::concepts::known_words(model), model.towers, std::span(&prompt, 1));
+      const auto says = model.unet->forward(lessons.noisy.slice(0, i, i + 1),
+                                            lessons.timestep.slice(0, i, i + 1), text);
+      EXPECT_TRUE(torch::allclose(says[0], lessons.said[i], 1e-4, 1e-4)) << i;
+    }
+  }
+}
+
+TEST(Lessons, TheLastPictureOfEachPromptIsHeldAside) {
+  const Listened heard(2.0, 2);
+  const auto& lessons = heard.lessons;
+  EXPECT_EQ(lessons.held_aside.sum().item<std::int64_t>(), 2 * 4);
+  const Listened together(2.0, 3);
+  const auto aside = [](const Lessons& of) {
+    return of.noisy.index_select(0, of.held_aside.nonzero().squeeze(1));
+  };
+  EXPECT_TRUE(torch::allclose(aside(lessons), aside(together.lessons), 1e-4, 1e-4));
+  EXPECT_EQ(heard.steps.back(), 2 * 2 * 4);  // both parts of both prompts
+}
+
+}  // namespace
