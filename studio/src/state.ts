@@ -114,7 +114,7 @@ export function paintingDefaults(path: string): Options {
   const own = saidBy(path);
   if (Object.keys(own).length > 0) return own;
   const made = [...jobs.get().values()].find((job) => job.results.includes(path));
-  return saidBy(made?.options.base ?? path);
+  return saidBy(String(made?.options.base ?? path));
 }
 
 export async function reloadFiles() {
