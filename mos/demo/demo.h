@@ -21,7 +21,7 @@ struct DemoOptions {
   std::string out = "out/demo";
   std::string scene = "examples/demo-scene.json";
   std::vector<std::string> names = {"wizard", "teddy", "racer"};
-  std::vector<std::string> methods = {"weight", "gradient", "distill"};  ///< Of fusion.
+  std::vector<std::string> methods = {"weight", "gradient"};  ///< Of fusion.
   std::int64_t pictures = 8;    ///< For each concept and model, to measure alignment.
   std::int64_t scenes = 4;      ///< Regional pictures for each fused model.
   std::int64_t steps = 30;      ///< Denoising steps of every picture.

@@ -17,9 +17,10 @@ struct DistillOptions {
   double distill_rate = 0.03;
   std::int64_t distill_batch = 2;         ///< Calls of each concept in a step.
   std::int64_t distill_micro_batch = 16;  ///< Calls that go through the network at once.
-  std::int64_t lessons = 8;               ///< Pictures of each prompt that the own models paint.
-  std::int64_t lesson_steps = 12;         ///< Denoising steps of each.
-  double lesson_guidance = 3.0;           ///< While they do, as whoever paints with it has some.
+  /// Pictures of each prompt that the own models paint; the last one is not taught.
+  std::int64_t lessons = 8;        ///< Pictures of each prompt that the own models paint.
+  std::int64_t lesson_steps = 12;  ///< Denoising steps of each.
+  double lesson_guidance = 3.0;    ///< While they do, as whoever paints with it has some.
   /// A concept alone, and with what may stand beside it: where nothing else was ever with it, it
   /// gives way to that.
   std::vector<std::string> lesson_prompts = {"photo of a <TOK>",        "<TOK>",
@@ -33,14 +34,16 @@ void describe(Visitor& visit, DistillOptions& o) {
   visit("distill_steps", o.distill_steps, "steps of distillation (0: none)",
         count_of(0, kMostSteps));
   visit("distill_rate", o.distill_rate, "its learning rate, as a share of each factor's size",
-        between(0, 10));
+        between(1e-6, 10));
   visit("distill_batch", o.distill_batch, "calls of each concept in a step",
         count_of(1, kMostAtATime));
   visit("distill_micro_batch", o.distill_micro_batch,
         "calls that go through the network at once: fewer take less memory",
         count_of(1, kMostAtATime));
-  visit("lessons", o.lessons, "pictures of each lesson prompt that a concept's own model paints",
-        count_of(1, kMostAtATime));
+  visit("lessons", o.lessons,
+        "pictures of each lesson prompt that a concept's own model paints, one "
+        "of them to measure by",
+        count_of(2, kMostAtATime));
   visit("lesson_steps", o.lesson_steps, "denoising steps of those",
         count_of(1, kMostDenoisingSteps));
   visit("lesson_guidance", o.lesson_guidance, "guidance of those (1: none)", between(1, 100));

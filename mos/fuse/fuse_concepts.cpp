@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <functional>
 #include <list>
 #include <memory>
@@ -14,10 +15,12 @@
 #include "mos/diffusion/denoise.h"
 #include "mos/fuse/capture.h"
 #include "mos/fuse/distill.h"
+#include "mos/fuse/prepare.h"
 #include "mos/fuse/progress.h"
 #include "mos/fuse/sources.h"
 #include "mos/fuse/stage.h"
 #include "mos/nn/compute.h"
+#include "mos/train/draws.h"
 
 namespace mos::fuse {
 
@@ -28,6 +31,7 @@ using diffusion::Model;
 
 namespace {
 
+constexpr std::uint64_t kLessonNoise = 2;  // purpose of the draws
 constexpr double kGibibyte = 1024.0 * 1024.0 * 1024.0;
 
 /// "auto" is the weights' own.
@@ -39,70 +43,6 @@ std::optional<torch::ScalarType> sampling_dtype(const std::string& name, torch::
 /// A stage, for people.
 std::string_view label(const FusionStage& stage) {
   return stage.kind() == LayerKind::kCrossAttention ? "cross-attention" : name_of(stage.part());
-}
-
-/// A method that knows pairs of factors alone gets no other update.
-void check_forms(const MethodInfo& method, const ConceptSource& source) {
-  if (method.forms == Forms::kAny) return;
-  for (const auto& [part, updates] : source.delta.updates) {
-    for (const auto& [layer, update] : updates) {
-      if (update.as_pair()) continue;
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("the method {} merges LoRA pairs alone, and {} has {} for {}; take "
-                              "another method, such as gradient or svd",
-                              method.name, source.name, update.shapes(), layer));
-    }
-  }
-}
-
-/// Every LoRA finds its layer.
-void check_fit(Model& model, const std::vector<ConceptSource>& sources) {
-  for (const auto& source : sources) {
-    for (const auto& [part, updates] : source.delta.updates) {
-      concepts::find_layers(*model.network(part), updates,
-                            fmt::format("{} ({})", source.name, name_of(part)));
-    }
-  }
-}
-
-ConceptTokens add_words(Model& model, const std::vector<ConceptSource>& sources) {
-  auto tokens = concepts::known_words(model);
-  std::vector<std::string> taken;
-  for (const auto& word : tokens.words()) taken.push_back(word.word);
-  // A fused model may be fused once more: its own words are taken.
-  check_words(sources, taken);
-  std::vector<concepts::ConceptWord> words;
-  for (const auto& source : sources) {
-    words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
-  }
-  tokens.add(words, model.towers);
-  if (!tokens.words().empty()) model.concepts = tokens.to_json();
-  return tokens;
-}
-
-/// Biases have no method of their own: they are summed with factors, or averaged.
-std::vector<double> bias_shares(const FuseOptions& options, std::size_t concepts) {
-  const auto weighting = method_info(options.method).weighting;
-  // An importance weighs what a layer reads, and a bias reads nothing.
-  if (weighting == Weighting::kImportance) {
-    return concept_weights(Weighting::kFractions, options.weights, concepts);
-  }
-  return concept_weights(weighting, options.weights, concepts);
-}
-
-/// The concepts, and one without an update for each phrase that the base model shall keep.
-std::vector<ConceptSource> with_kept(std::vector<ConceptSource> sources,
-                                     const MergeMethod& method) {
-  for (const auto& phrase : method.needs().kept_phrases) {
-    sources.push_back({.name = fmt::format("the base's \"{}\"", phrase), .phrase = phrase});
-  }
-  return sources;
-}
-
-/// `options` with a weight for each of as many concepts, where there are some.
-FuseOptions weighing(FuseOptions options, std::size_t concepts) {
-  if (!options.weights.empty()) options.weights.resize(concepts, 1.0);
-  return options;
 }
 
 /// One run of fusion: the paper's three stages in order.
@@ -246,65 +186,83 @@ class Fusion {
     finish(stage, clock);
   }
 
-  /// Whether distillation follows. A concept that is alone has nothing to learn.
-  bool distills() const {
-    const auto& wanted = method_->needs().distillation;
-    return wanted && wanted->distill_steps > 0 && sources_.size() > 1;
-  }
+  bool distills() const { return fuse::distills(method_->needs(), sources_); }
 
   torch::ScalarType distillation_dtype() const {
     return nn::dtype_named(options_.record.dtype, model_.device());
   }
 
-  /// Of each concept, from its own model as a whole.
+  LessonPlan lessons_of(const ConceptSource& source, const DistillOptions& wanted) const {
+    std::vector<at::Generator> generators;
+    // Noise of their own: a picture that somebody paints from the same seed was not taught.
+    for (std::int64_t i = 0; i < wanted.lessons; ++i) {
+      generators.push_back(
+          train::generator_for(options_.record.seed, kLessonNoise, static_cast<std::uint64_t>(i)));
+    }
+    const bool guided = wanted.lesson_guidance > 1.0;
+    return {.run = {.noise = diffusion::initial_noise(generators, picture_shape()),
+                    .steps = wanted.lesson_steps,
+                    .guidance_scale = wanted.lesson_guidance,
+                    .dtype = distillation_dtype(),
+                    .at_once =
+                        std::max<std::int64_t>(1, wanted.distill_micro_batch / (guided ? 2 : 1))},
+            .prompts = shown_as(source, wanted.lesson_prompts)};
+  }
+
+  /// Of each concept, from its own model as a whole; none of those that do not count.
   std::vector<Lessons> give_lessons() {
     std::vector<Lessons> lessons;
     if (!distills()) return lessons;
     const auto wanted = *method_->needs().distillation;
+    const auto weights = merging().weights;
     const StageClock clock("lessons");
     for (std::size_t i = 0; i < sources_.size(); ++i) {
+      auto& own = lessons.emplace_back();
+      if (weights[i] == 0.0) continue;
       const auto& source = sources_[i];
       std::vector<std::unique_ptr<concepts::ScopedMerge>> merged;
       for (const auto& [part, updates] : source.delta.updates) {
         merged.push_back(std::make_unique<concepts::ScopedMerge>(*model_.network(part), updates,
                                                                  source.scale(part), source.name));
       }
-      const SamplingRun run{.noise = sampling_noise(wanted.lessons),
-                            .steps = wanted.lesson_steps,
-                            .guidance_scale = wanted.lesson_guidance,
-                            .dtype = distillation_dtype(),
-                            .at_once = wanted.distill_micro_batch};
-      const auto prompts = shown_as(source, wanted.lesson_prompts);
-      const auto parts = run.noise.split(run.at_once).size();
-      const auto total = prompts.size() * parts * static_cast<std::size_t>(run.steps);
-      const SamplingHooks hooks{.after_step =
-                                    [&](std::int64_t done) {
-                                      progress_.step("painting lessons",
-                                                     i * total + static_cast<std::size_t>(done),
-                                                     sources_.size() * total);
-                                    },
-                                .cancel = progress_.cancel()};
-      lessons.push_back(collect_lessons(model_, tokens_, run, prompts, hooks));
+      const auto plan = lessons_of(source, wanted);
+      const auto steps = plan.prompts.size() * plan.run.noise.split(plan.run.at_once).size() *
+                         static_cast<std::size_t>(plan.run.steps);
+      own = collect_lessons(model_, tokens_, plan,
+                            {.after_step =
+                                 [&](std::int64_t done) {
+                                   progress_.step("painting lessons",
+                                                  i * steps + static_cast<std::size_t>(done),
+                                                  sources_.size() * steps);
+                                 },
+                             .cancel = progress_.cancel()});
     }
     result_.report.stages.push_back(clock.stop());
     return lessons;
   }
 
   /// All of the U-Net's layers together, from where each was merged by itself.
-  void learn(std::span<const Lessons> lessons) {
+  void learn(const std::vector<Lessons>& lessons) {
     auto& updates = result_.delta.updates[Part::kUNet];
     until_taught_.clear();
     const StageClock clock("distillation");
-    result_.report.distances =
-        distill(model_, tokens_, lessons, merging().weights, updates,
-                *method_->needs().distillation, distillation_dtype(), progress_);
+    const auto weights = merging().weights;
+    auto distilled = distill({.model = model_,
+                              .tokens = tokens_,
+                              .lessons = lessons,
+                              .weights = weights,
+                              .dtype = distillation_dtype(),
+                              .seed = options_.record.seed},
+                             updates, *method_->needs().distillation, progress_);
+    updates = std::move(distilled.updates);
+    result_.report.distances = std::move(distilled.distances);
     concepts::merge_lora(*model_.unet, updates, 1.0, fused_update());
     result_.report.stages.push_back(clock.stop());
   }
 
   SamplingRun run_of(const ConceptSource& source) const {
     return {.prompt = prompts_of(source).prompts.front(),
-            .noise = sampling_noise(options_.record.samples),
+            .noise = sampling_noise(),
             .steps = options_.record.steps,
             .guidance_scale = options_.record.guidance_scale,
             .dtype = sampling_dtype(options_.record.dtype, model_.device()),
@@ -354,13 +312,17 @@ class Fusion {
     }
   }
 
-  torch::Tensor sampling_noise(std::int64_t samples) const {
+  std::vector<std::int64_t> picture_shape() const {
     const auto& record = options_.record;
     const auto side =
         record.size > 0 ? record.size : model_.unet->config().sample_size * model_.downscale();
+    return diffusion::latent_shape(model_, side, side);
+  }
+
+  torch::Tensor sampling_noise() const {
     // The same noise for every concept: what differs between their inputs is theirs.
-    auto generators = diffusion::picture_generators(record.seed, samples);
-    return diffusion::initial_noise(generators, diffusion::latent_shape(model_, side, side));
+    auto generators = diffusion::picture_generators(options_.record.seed, options_.record.samples);
+    return diffusion::initial_noise(generators, picture_shape());
   }
 
   LayerUpdates solve(const FusionStage& stage, FusionReport* report) {
@@ -399,6 +361,13 @@ class Fusion {
 };
 
 }  // namespace
+
+bool distills(const Needs& needs, const std::vector<ConceptSource>& sources) {
+  if (!needs.distillation || needs.distillation->distill_steps == 0) return false;
+  const bool changes_unet = std::ranges::any_of(
+      sources, [](const ConceptSource& source) { return !source.delta.of(Part::kUNet).empty(); });
+  return changes_unet && sources.size() + needs.kept_phrases.size() > 1;
+}
 
 void check_concepts(Model& model, const std::vector<ConceptSource>& sources,
                     const FuseOptions& options) {

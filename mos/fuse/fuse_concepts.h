@@ -51,16 +51,22 @@ struct FusionResult {
 void check_concepts(diffusion::Model& model, const std::vector<ConceptSource>& sources,
                     const FuseOptions& options);
 
+/// Whether distillation follows: the method has it, and there is somebody to learn from. A concept
+/// that is alone has nothing to learn, and words alone change nothing of a U-Net.
+bool distills(const Needs& needs, const std::vector<ConceptSource>& sources);
+
 /// Fuses `sources` into `model`: its text towers, U-Net and list of concept words
 /// become those of the fused model. Memory does not grow with the number of concepts, but for the
-/// result. On an exception the model is left half-way: load it again. Required: nobody else uses
-/// the model meanwhile, whose weights are each concept's in turn.
+/// result and for what distillation keeps of each (see Lessons). On an exception the model is left
+/// half-way: load it again. Required: nobody else uses the model meanwhile, whose weights are each
+/// concept's in turn.
 ///
 /// There are three stages, each on top of what the one before wrote: (1) text towers, (2) keys and
 /// values of cross-attention, (3) all other layers. In each, the inputs that the method looks at
-/// are recorded concept by concept, then it merges layer by layer. Throws mos::Error: kUsage for
-/// impossible options or words that clash, kMismatch for concepts that do not fit the model,
-/// kCancelled.
+/// are recorded concept by concept, then it merges layer by layer. Distillation begins before them,
+/// with lessons of the concepts' own models, and ends after them, see distill(). Throws mos::Error:
+/// kUsage for impossible options or words that clash, kMismatch for concepts that do not fit the
+/// model, kCancelled.
 FusionResult fuse_concepts(diffusion::Model& model, const std::vector<ConceptSource>& sources,
                            const FuseOptions& options, const ProgressCallback& progress = {},
                            const CancelToken* cancel = nullptr);

@@ -31,32 +31,29 @@ struct Heard {
 }  // namespace
 
 Lessons collect_lessons(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
-                        const SamplingRun& run, const std::vector<std::string>& prompts,
-                        const SamplingHooks& hooks) {
-  const auto pictures = run.noise.size(0);
-  const auto is_aside = torch::arange(pictures) == (pictures > 1 ? pictures - 1 : -1);
-  const auto parts = run.noise.split(run.at_once), aside = is_aside.split(run.at_once);
+                        const LessonPlan& plan, const SamplingHooks& hooks) {
+  const auto pictures = plan.run.noise.size(0);
+  const auto aside =
+      (torch::arange(pictures) == (pictures > 1 ? pictures - 1 : -1)).split(plan.run.at_once);
   Heard heard;
   std::int64_t done = 0;
-  for (std::size_t number = 0; number < prompts.size(); ++number) {
-    for (std::size_t part = 0; part < parts.size(); ++part) {
-      auto own = run;
-      own.prompt = prompts[number];
-      own.noise = parts[part];
-      auto listening = hooks;
-      listening.predict = [&](const diffusion::NetworkCall& call,
-                              const diffusion::Network& network) {
-        auto answer = network(call);
-        heard.add(static_cast<std::int64_t>(number), aside[part], call, answer);
-        return answer;
-      };
-      listening.after_step = [&](std::int64_t) {
-        if (hooks.after_step) hooks.after_step(++done);
-      };
-      sample_latents(model, tokens, own, listening);
-    }
+  for (std::size_t number = 0; number < plan.prompts.size(); ++number) {
+    auto run = plan.run;
+    run.prompt = plan.prompts[number];
+    std::size_t parts = 0;  // that were begun
+    auto listening = hooks;
+    listening.predict = [&](const diffusion::NetworkCall& call, const diffusion::Network& network) {
+      if (call.index == 0) ++parts;
+      auto answer = network(call);
+      heard.add(static_cast<std::int64_t>(number), aside[parts - 1], call, answer);
+      return answer;
+    };
+    listening.after_step = [&](std::int64_t) {
+      if (hooks.after_step) hooks.after_step(++done);
+    };
+    sample_latents(model, tokens, run, listening);
   }
-  return {.prompts = prompts,
+  return {.prompts = plan.prompts,
           .prompt = torch::cat(heard.prompt),
           .noisy = torch::cat(heard.noisy),
           .timestep = torch::cat(heard.timestep),

@@ -24,11 +24,15 @@ struct Lessons {
   std::int64_t count() const { return noisy.defined() ? noisy.size(0) : 0; }
 };
 
-/// Paints a picture of each prompt for each entry of `run.noise` with the networks as they are, and
-/// keeps every call with the prompt; `run.prompt` is not looked at. `hooks.after_step` gets steps
-/// over all prompts. Throws as sample_latents().
+struct LessonPlan {
+  SamplingRun run;  ///< Its prompt is not looked at.
+  std::vector<std::string> prompts;
+};
+
+/// Paints a picture of each prompt for each entry of the run's noise with the networks as they are,
+/// and keeps every call with the prompt. `hooks.after_step` gets steps over all prompts. Throws as
+/// sample_latents().
 Lessons collect_lessons(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
-                        const SamplingRun& run, const std::vector<std::string>& prompts,
-                        const SamplingHooks& hooks);
+                        const LessonPlan& plan, const SamplingHooks& hooks);
 
 }  // namespace mos::fuse

@@ -39,8 +39,11 @@ void describe(Visitor& visit, RecordOptions& o) {
   visit("samples", o.samples, "pictures sampled for each concept", count_of(1, kMostPictures));
   visit("steps", o.steps, "denoising steps of those", count_of(1, kMostDenoisingSteps));
   visit("guidance_scale", o.guidance_scale, "guidance of those (1: none)", between(1, 100));
-  visit("dtype", o.dtype, "of their arithmetic: auto (the weights'), float32 or bfloat16",
-        one_of({"auto", "float32", "bfloat16"}));
+  visit(
+      "dtype", o.dtype,
+      "of their arithmetic: auto (the weights'; distilling, bfloat16 where it is fast), float32 or "
+      "bfloat16",
+      one_of({"auto", "float32", "bfloat16"}));
   visit("size", o.size, "picture side in pixels (0: the base model's)", count_of(0, kLargestSide));
   visit("seed", o.seed, "of the sampled pictures");
   visit("conv_memory", o.conv_memory, "GiB to fit 3x3 convolutions in; the rest goes by weights",

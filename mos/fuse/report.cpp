@@ -86,10 +86,11 @@ ConceptFit FusionReport::total_of_concept(std::size_t index) const {
 
 std::optional<Distance> FusionReport::distance() const {
   if (distances.empty()) return std::nullopt;
-  Distance mean;
+  Distance mean{.weight = 0.0};
+  for (const auto& one : distances) mean.weight += one.weight;
   for (const auto& one : distances) {
-    mean.before += one.before / static_cast<double>(distances.size());
-    mean.after += one.after / static_cast<double>(distances.size());
+    mean.before += one.before * one.weight / mean.weight;
+    mean.after += one.after * one.weight / mean.weight;
   }
   return mean;
 }
@@ -111,9 +112,14 @@ Json FusionReport::to_json() const {
       json["total_by_concept"][concepts[i]] = concept_json(total_of_concept(i), i, concepts);
     }
   }
-  for (std::size_t i = 0; i < distances.size(); ++i) {
-    json["distillation"][concepts[i]] = {{"before", distances[i].before},
-                                         {"after", distances[i].after}};
+  if (!distances.empty()) {
+    json["distillation"]["objective"] =
+        "mean squared distance to what each concept's own model says, on pictures that were not "
+        "taught; everything else in this report is of the layers before that";
+  }
+  for (const auto& distance : distances) {
+    json["distillation"]["by_concept"][concepts[distance.concept_number]] = {
+        {"before", distance.before}, {"after", distance.after}};
   }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {

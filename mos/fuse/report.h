@@ -37,7 +37,7 @@ struct FusionReport {
   std::vector<std::string> concepts;
   std::vector<LayerReport> layers;
   std::vector<StageReport> stages;
-  std::vector<Distance> distances;  ///< By concept, of distillation; empty: there was none.
+  std::vector<Distance> distances;  ///< Of distillation; empty: there was none.
 
   /// Sums over layers of the mean squared error (over the rows of all concepts, as the authors
   /// minimise it) at W0 and after fusion, for a stage or, if empty, for all.
@@ -45,7 +45,7 @@ struct FusionReport {
   /// The same for one concept.
   ConceptFit total_of_concept(std::size_t index) const;
 
-  /// The mean over concepts; nothing where nothing was distilled.
+  /// The mean over concepts, as they count; nothing where nothing was distilled.
   std::optional<Distance> distance() const;
 
   /// The results: the same for the same inputs. What was measured on the way is not in it.

@@ -103,8 +103,9 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
   const auto total = result.report.total();
   if (total.before > 0.0) {
     tell_result(context, fmt::format("error of the concepts' outputs: {:.4g} in the base model, "
-                                     "{:.4g} fused",
-                                     total.before, total.after));
+                                     "{:.4g} fused{}",
+                                     total.before, total.after,
+                                     result.report.distances.empty() ? "" : " layer by layer"));
   }
   if (const auto distance = result.report.distance()) {
     tell_result(context,
@@ -131,12 +132,13 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
   return results.finish(context);
 }
 
-/// Seconds of the parts of a trial with one concept.
+/// Seconds of the parts of a trial, each of one concept.
 struct Trial {
   double recording = 0.0, merging = 0.0;
   double step = 0.0, step_again = 0.0;  ///< Of denoising.
-  double lesson = 0.0;                  ///< A denoising step of one.
-  double distilling = 0.0;              ///< A step with this many concepts.
+  double lesson = 0.0;                  ///< A denoising step of one, of the most pictures at once.
+  double distilling = 0.0;              ///< A step.
+  double measuring = 0.0;               ///< Of a call, before and after.
 };
 
 /// Who stands beside the concept of a trial where one that is alone would have nothing to learn: it
@@ -178,34 +180,43 @@ Trial try_one(const FuseOrder& order, diffusion::Model& model, const fuse::FuseO
   const auto on_step = [&](const Progress& progress) {
     const double lap = watch.lap();
     if (progress.stage == "painting lessons") {
-      trial.lesson = lap;
+      trial.lesson = std::max(trial.lesson, lap);
     } else if (progress.stage == "distilling") {
       trial.distilling = lap;
+    } else if (progress.stage == "measuring") {
+      trial.measuring += lap;
     } else if (progress.stage.starts_with("sampling")) {
       (progress.stage.find(" again (") == std::string::npos ? trial.step : trial.step_again) = lap;
     } else {
       (progress.stage.starts_with("recording") ? trial.recording : trial.merging) += lap;
     }
   };
+  const auto needs = needs_of(options);
   std::vector sources = {with_layers_of_all(order.sources)};
-  if (needs_of(options).distillation) sources.push_back(bystander());
+  if (fuse::distills(needs, order.sources) && needs.kept_phrases.empty()) {
+    sources.push_back(bystander());
+  }
   fuse::fuse_concepts(model, sources, options, on_step, cancel);
   trial.merging += watch.lap();
-  trial.recording /= static_cast<double>(sources.size());
-  trial.distilling /= static_cast<double>(sources.size());
+  const auto concepts = static_cast<double>(sources.size() + needs.kept_phrases.size());
+  trial.recording /= concepts;
+  trial.distilling /= concepts;
+  if (needs.distillation) {  // one picture of each was held aside, in every step
+    trial.measuring /= concepts * static_cast<double>(needs.distillation->lesson_steps);
+  }
   return trial;
 }
 
-/// Of all concepts, from the trial's steps.
-double distillation_seconds(const fuse::Needs& needs, const Trial& trial, std::size_t concepts) {
-  if (!needs.distillation || concepts < 2) return 0.0;
-  const auto& wanted = *needs.distillation;
-  const auto parts = (wanted.lessons + wanted.distill_micro_batch - 1) / wanted.distill_micro_batch;
-  const auto lesson_steps =
-      static_cast<std::int64_t>(wanted.lesson_prompts.size()) * parts * wanted.lesson_steps;
-  return static_cast<double>(concepts) *
-         (static_cast<double>(lesson_steps) * trial.lesson +
-          static_cast<double>(wanted.distill_steps) * trial.distilling);
+/// Of one concept, from the trial's steps.
+double distillation_seconds(const fuse::DistillOptions& wanted, const Trial& trial) {
+  const auto at_once =
+      std::max<std::int64_t>(1, wanted.lesson_guidance > 1.0 ? wanted.distill_micro_batch / 2
+                                                             : wanted.distill_micro_batch);
+  const auto parts = (wanted.lessons + at_once - 1) / at_once;
+  const auto calls =
+      static_cast<double>(wanted.lesson_prompts.size()) * static_cast<double>(wanted.lesson_steps);
+  return calls * (static_cast<double>(parts) * trial.lesson + trial.measuring) +
+         static_cast<double>(wanted.distill_steps) * trial.distilling;
 }
 
 }  // namespace
@@ -219,16 +230,18 @@ Estimate estimate(const FuseJob& job, const JobContext& context) {
   fuse::check_concepts(model, order.sources, order.job.options);
   const auto options = shortened(order.job.options);
   const auto trial = try_one(order, model, options, context.cancel);
-  const auto concepts = static_cast<double>(order.sources.size());
+  const auto needs = needs_of(order.job.options);
+  const auto concepts = static_cast<double>(order.sources.size() + needs.kept_phrases.size());
   const auto& record = order.job.options.record;
   if (trial.recording + trial.step == 0.0) {
     return estimate_of(loading + trial.merging * concepts, "measured on one concept");
   }
   const auto steps =
       trial.step > 0.0 ? concepts * static_cast<double>(record.steps * record.samples) : 0.0;
-  const auto needs = needs_of(order.job.options);
   const auto sampling = steps * (trial.step + trial.step_again * static_cast<double>(needs.rounds));
-  const auto distillation = distillation_seconds(needs, trial, order.sources.size());
+  const bool distills = fuse::distills(needs, order.sources);
+  const auto distillation =
+      distills ? concepts * distillation_seconds(*needs.distillation, trial) : 0.0;
   return estimate_of(loading + trial.merging + trial.recording * concepts + sampling + distillation,
                      fmt::format("measured on {} of {} denoising steps, {:.2f} s each",
                                  options.record.steps, steps, trial.step));

@@ -1,5 +1,6 @@
 #include "mos/nn/conditioning.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace mos::nn {
@@ -53,10 +54,15 @@ Conditioning Conditioning::layerwise(std::int64_t texts) const {
 }
 
 Conditioning cat(std::span<const Conditioning> parts) {
+  std::vector<Conditioning> alike(parts.begin(), parts.end());
+  const auto layerwise = std::ranges::find_if(parts, &Conditioning::is_layerwise);
+  if (layerwise != parts.end()) {
+    for (auto& part : alike) part = part.layerwise(layerwise->context.size(1));
+  }
   Conditioning all;
   for (const auto which :
        {&Conditioning::context, &Conditioning::pooled, &Conditioning::time_ids}) {
-    all.*which = joined(parts, which);
+    all.*which = joined(alike, which);
   }
   return all;
 }

@@ -36,7 +36,8 @@ struct Conditioning {
   Conditioning layerwise(std::int64_t texts) const;
 };
 
-/// All of them one after the other. Required: all of one shape, apart from B, and at least one.
+/// All of them one after the other; layer-wise where any is. Required: otherwise all of one shape,
+/// apart from B, and at least one.
 Conditioning cat(std::span<const Conditioning> parts);
 
 /// How many texts a layer-wise prompt has, and which of them each cross-attention layer reads: a

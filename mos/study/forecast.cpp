@@ -8,6 +8,7 @@
 #include "mos/base/log.h"
 #include "mos/base/stopwatch.h"
 #include "mos/base/temporary.h"
+#include "mos/fuse/method.h"
 #include "mos/jobs/tune.h"
 #include "mos/nn/compute.h"
 #include "mos/study/ground.h"
@@ -54,8 +55,19 @@ class Trials {
     return painting_;
   }
 
-  /// Of one concept: inputs are recorded over 20 steps without guidance.
-  double merging() { return 20.0 * painting_step() + 0.5; }
+  /// Of one concept: inputs are recorded over 20 steps without guidance. In distillation it paints
+  /// its lessons, and a trained call takes about three, each half of a guided step.
+  double merging(const std::string& method) {
+    constexpr double kRecording = 20.0, kTrainedCall = 1.5;
+    double steps = kRecording;
+    if (const auto lessons = fuse::make_method(method, Json::object())->needs().distillation) {
+      const auto pictures =
+          static_cast<std::int64_t>(lessons->lesson_prompts.size()) * lessons->lessons;
+      steps += static_cast<double>(pictures * lessons->lesson_steps) +
+               kTrainedCall * static_cast<double>(lessons->distill_steps * lessons->distill_batch);
+    }
+    return steps * painting_step() + 0.5;
+  }
 
   std::int64_t memory() const { return memory_; }
 
@@ -82,7 +94,7 @@ class Counting {
       count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.tuning_step(one); });
     }
     for (const auto& [key, cell] : plan.merges()) {
-      count(cell.cell, work_of(cell), [&] { return trials_.merging(); });
+      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.merging(one.spec.merge); });
     }
     for (const auto& [key, cell] : plan.paintings()) {
       count(cell.cell, work_of(cell, options_), [&] { return trials_.painting_step(); });

@@ -163,7 +163,6 @@ nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
   // Prompts are few unless captions are shuffled; then keeping them all would be a leak.
   if (kept_text_.size() > kMostKeptTexts) kept_text_.clear();
   std::vector<nn::Conditioning> texts;
-  bool layerwise = false;
   for (const auto& prompt : prompts) {
     auto& text = kept_text_[prompt];
     if (!text.defined()) {
@@ -171,10 +170,6 @@ nn::Conditioning Trainer::kept_text(const std::vector<std::string>& prompts) {
       text = encode(attached_, std::span(&prompt, 1));
     }
     texts.push_back(text);
-    layerwise = layerwise || text.is_layerwise();
-  }
-  if (layerwise) {
-    for (auto& text : texts) text = text.layerwise(attached_.tokens().layers());
   }
   return nn::cat(texts);
 }

@@ -1,12 +1,11 @@
 #include <memory>
 
-#include "mos/base/require.h"
 #include "mos/fuse/method.h"
 #include "mos/fuse/options.h"
 
 namespace mos::fuse {
 
-std::unique_ptr<MergeMethod> make_gradient();
+std::unique_ptr<MergeMethod> make_gradient_of_pairs();  // gradient.cpp
 
 namespace {
 
@@ -20,9 +19,6 @@ class Distill final : public MergeMethod {
 
   void check() const override {
     gradient_->check();
-    require(gradient_->needs().rounds == 0,
-            "rounds of recording make full matrices of the pairs that distill teaches; leave "
-            "rounds at 0, or take the method gradient");
     check_prompts("lesson_prompts", options_.lesson_prompts);
   }
 
@@ -35,7 +31,7 @@ class Distill final : public MergeMethod {
   Merged merge(const LayerProblem& problem) const override { return gradient_->merge(problem); }
 
  private:
-  std::unique_ptr<MergeMethod> gradient_ = make_gradient();
+  std::unique_ptr<MergeMethod> gradient_ = make_gradient_of_pairs();
   DistillOptions options_;
 };
 

@@ -40,6 +40,8 @@ struct GradientOptions {
   Balance balance = Balance::kEqual;
   /// What the base model knows and shall keep, one more concept each whose W_i is W0.
   std::vector<std::string> keep;
+  /// Whether rounds and balance are offered. No option.
+  bool repeats = true;
 };
 
 template <class Visitor>
@@ -47,9 +49,11 @@ void describe(Visitor& visit, GradientOptions& o) {
   visit("text_ridge", o.text_ridge, "relative ridge of text-fed layers", between(0, 1e6));
   visit("unet_ridge", o.unet_ridge, "relative ridge of the other layers", between(0, 1e6));
   visit("ridge_towards", o.ridge_towards, "average, sum or base: where the ridge leads to");
-  visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model",
-        between(0, 1000));
-  visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
+  if (o.repeats) {
+    visit("rounds", o.rounds, "how often inputs are recorded once more, on the merged model",
+          between(0, 1000));
+    visit("balance", o.balance, "equal, or energy: concepts count the less, the more they put out");
+  }
   visit("keep", o.keep, "phrases that shall look as on the base model, \"dog\" for example");
 }
 
@@ -162,6 +166,11 @@ class Gradient final : public MergeMethod {
 
 std::unique_ptr<MergeMethod> make_gradient() {
   return std::make_unique<Gradient>(GradientOptions());
+}
+
+/// Once, so that pairs come of pairs.
+std::unique_ptr<MergeMethod> make_gradient_of_pairs() {
+  return std::make_unique<Gradient>(GradientOptions{.repeats = false});
 }
 
 /// The same with what IterIS does: rounds, balance, and a ridge that only keeps the solution

@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "mos/study/parts.h"
 
 /// Figure 6b and pictures of several concepts: the same places and seeds by every way to keep the
@@ -24,7 +26,6 @@ std::vector<Way> ways(const Ground& ground) {
   const Merging gradient = {ours, "gradient"};
   std::vector<Way> all = {
       {"ED-LoRA, gradient fusion", gradient},
-      {"ED-LoRA, distilled", {ours, "distill"}},
       {"ED-LoRA, weight fusion", {ours, "weight"}},
       {"own text", gradient, Compose::kText},
       {"own layers", gradient, Compose::kLayers},
@@ -45,6 +46,10 @@ std::vector<Way> ways(const Ground& ground) {
       {.name = "regions in the first 0.4 of the steps", .merging = gradient, .region_end = 0.4},
   };
   all.insert(all.end(), more.begin(), more.end());
+  const auto merges = merges_for(ours);
+  if (std::ranges::find(merges, "distill") != merges.end()) {
+    all.push_back({"ED-LoRA, distilled", {ours, "distill"}});
+  }
   return all;
 }
 

@@ -14,6 +14,9 @@ export interface FusionFacts {
   stages: string[];
   total: Record<string, Fit>; ///< By concept.
   byStage: Record<string, Record<string, Fit>>; ///< By stage, then concept.
+  /// By concept, how far the fused model is from its own before and after distillation, of which the
+  /// layers' figures say nothing; empty where there was none.
+  distilled: Record<string, { before: number; after: number }>;
 }
 
 interface Told {
@@ -41,7 +44,8 @@ export function factsOf(report: Record<string, unknown>): FusionFacts {
       total[name] = sum(total[name], fit);
     }
   }
-  return { method: String(report.method ?? ''), concepts, stages, total, byStage };
+  const distilled = (report.distillation as { by_concept?: FusionFacts['distilled'] } | undefined)?.by_concept ?? {};
+  return { method: String(report.method ?? ''), concepts, stages, total, byStage, distilled };
 }
 
 function sum(a: Fit | undefined, b: Told): Fit {

@@ -32,6 +32,13 @@ export function Report({ fusion }: { fusion: Job }) {
   );
 }
 
+/// Layers are told as they were merged one by one.
+function distilled(facts: FusionFacts, name: string): string {
+  const distance = facts.distilled[name];
+  if (!distance) return '';
+  return `, before distillation, which left ${percent(distance.after / distance.before)} of the distance to its own model`;
+}
+
 function Layers({ facts }: { facts: FusionFacts }) {
   return (
     <div class="fits">
@@ -42,7 +49,7 @@ function Layers({ facts }: { facts: FusionFacts }) {
             <h2 class="clip">{name}</h2>
             <b class="fit-kept">{percent(kept(facts.total[name]!))}</b>
           </header>
-          <p class="hint">of its own change is kept, by what its layers put out</p>
+          <p class="hint">of its own change is kept, by what its layers put out{distilled(facts, name)}</p>
           <dl>
             {facts.stages.filter((stage) => facts.byStage[stage]?.[name]).map((stage) => {
               const fit = facts.byStage[stage]![name]!;

@@ -53,7 +53,12 @@ describe('the report of a fusion', () => {
     expect(facts.total.a).toEqual(fit(20, 10, 2));
     expect(facts.byStage.unet!.a).toEqual(fit(10, 3, 2));
     expect([kept(facts.total.a!), taken(facts.total.a!), kept(facts.total.b!)]).toEqual([0.5, 0.1, 0]);
-    expect(factsOf({})).toMatchObject({ concepts: [], stages: [] });
+    expect(factsOf({})).toMatchObject({ concepts: [], stages: [], distilled: {} });
+  });
+
+  it('has how near distillation brought each concept', () => {
+    const by_concept = { a: { before: 0.1, after: 0.02 } };
+    expect(factsOf({ distillation: { objective: 'mean squares', by_concept } }).distilled).toEqual(by_concept);
   });
 
   it('tells who takes from whom, for all layers and for each group', () => {
