@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <set>
 
 #include "mos/base/error.h"
@@ -133,6 +134,16 @@ TEST(Plan, HasAMarginForEveryRegion) {
       EXPECT_LT(cell.boxes[i - 1].right, cell.boxes[i].left);
     }
   }
+}
+
+TEST(Plan, OfRegionsDistilsWhatItCan) {
+  const auto distils = [](const std::string& method) {
+    const Planned all({.base = "absent", .parts = {"regions"}, .method = method}, 12);
+    return std::ranges::any_of(
+        all.plan.merges(), [](const auto& entry) { return entry.second.spec.merge == "distill"; });
+  };
+  EXPECT_TRUE(distils("ed_lora"));
+  EXPECT_FALSE(distils("svdiff"));  // which has no pairs of factors
 }
 
 TEST(Subjects, AreInOneSetAlone) {
