@@ -49,12 +49,8 @@ std::vector<std::vector<TextStates>> encode_layerwise(std::span<const TextTower>
   std::vector<std::vector<TextStates>> encoded;
   for (const auto& prompt : shown.prompts) {
     const auto texts = tokens.bind(prompt);
+    check_length(towers.front(), tokens, prompt);
     const auto ids = diffusion::token_ids(tokenizer, texts, padding);
-    if (ids.size(1) > tokenizer.model_max_length()) {
-      throw Error(ErrorKind::kUsage,
-                  fmt::format("the prompt \"{}\" has {} tokens, the text encoder takes {}", prompt,
-                              ids.size(1), tokenizer.model_max_length()));
-    }
     const auto states = diffusion::encode_texts(towers, texts, padding).context;
     auto& of_prompt = encoded.emplace_back();
     for (std::int64_t l = 0; l < ids.size(0); ++l) of_prompt.push_back({ids[l], states[l]});
@@ -157,6 +153,15 @@ InputRecorder::InputRecorder(torch::nn::Module& model, const LayerNames& layers,
 
 InputRecorder::~InputRecorder() {
   for (auto* layer : observed_) layer->input_observer = nullptr;
+}
+
+void check_length(const TextTower& tower, const ConceptTokens& tokens, const std::string& prompt) {
+  const auto& tokenizer = tower.tokenizer;
+  const auto ids = diffusion::token_ids(tokenizer, tokens.bind(prompt), diffusion::Padding::kNone);
+  if (ids.size(1) <= tokenizer.model_max_length()) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("the prompt \"{}\" has {} tokens, the text encoder takes {}", prompt,
+                          ids.size(1), tokenizer.model_max_length()));
 }
 
 void run_tower(const TextTower& tower, const ConceptTokens& tokens, const ConceptPrompts& shown) {

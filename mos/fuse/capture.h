@@ -64,6 +64,10 @@ struct ConceptPrompts {
   std::int64_t kept_rows = 0;  ///< See InputRecorder.
 };
 
+/// Throws mos::Error(kUsage) for a prompt that is longer than the text encoder reads.
+void check_length(const diffusion::TextTower& tower, const concepts::ConceptTokens& tokens,
+                  const std::string& prompt);
+
 /// All L texts of each prompt through a text encoder, for those who watch its layers.
 void run_tower(const diffusion::TextTower& tower, const concepts::ConceptTokens& tokens,
                const ConceptPrompts& shown);

@@ -215,6 +215,11 @@ class Fusion {
     if (!distills()) return lessons;
     const auto wanted = *method_->needs().distillation;
     const auto weights = merging().weights;
+    for (const auto& source : sources_) {
+      for (const auto& prompt : shown_as(source, wanted.lesson_prompts)) {
+        check_length(model_.towers.front(), tokens_, prompt);
+      }
+    }
     const StageClock clock("lessons");
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       auto& own = lessons.emplace_back();

@@ -27,8 +27,11 @@ std::set<std::string> options_with(const MethodInfo& method) {
 void check_prompts(const std::string& option, const std::vector<std::string>& prompts) {
   require(!prompts.empty(), option + " must name at least one prompt with <TOK> in it");
   for (const auto& prompt : prompts) {
-    require(prompt.find(concepts::kPlaceholder) != std::string::npos,
-            fmt::format("the prompt \"{}\" lacks <TOK>, where the concept's words go", prompt));
+    require(
+        prompt.find(concepts::kPlaceholder) != std::string::npos,
+        fmt::format("the prompt \"{}\" of {} lacks <TOK>, where the concept's words go (a comma "
+                    "ends a prompt; the list of a file for --config may have some within)",
+                    prompt, option));
   }
 }
 

@@ -97,6 +97,37 @@ class Results {
   std::optional<Error> failure_;
 };
 
+/// How near it came, and what it could not do.
+void tell_distillation(const FuseOrder& order, const fuse::FusionReport& report,
+                       const JobContext& context) {
+  const auto needs =
+      fuse::make_method(order.job.options.method, order.job.options.of_method)->needs();
+  const auto distance = report.distance();
+  if (!distance) {
+    if (needs.distillation && needs.distillation->distill_steps > 0) {
+      log::info(
+          "nothing was distilled: that takes two concepts, one of them with weights of the U-Net");
+    }
+    return;
+  }
+  if (distance->after >= distance->before) {
+    log::warn(
+        "distillation came no nearer to the concepts' own models, so the layers stay as they "
+        "were merged one by one; try a lower --distill-rate or more --distill-steps");
+    return;
+  }
+  tell_result(context, fmt::format("distance to what the concepts' own models say: {:.4g} layer by "
+                                   "layer, {:.4g} distilled",
+                                   distance->before, distance->after));
+  for (const auto& one : report.distances) {
+    if (one.after <= one.before) continue;
+    log::warn(
+        fmt::format("{} is further from its own model than before ({:.4g}, now {:.4g}); try "
+                    "more --lessons or --distill-steps",
+                    report.concepts[one.concept_number], one.before, one.after));
+  }
+}
+
 std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Model& model,
                                     const fuse::FusionResult& result, const JobContext& context) {
   const auto& job = order.job;
@@ -107,12 +138,7 @@ std::vector<fs::path> write_results(const FuseOrder& order, const diffusion::Mod
                                      total.before, total.after,
                                      result.report.distances.empty() ? "" : " layer by layer"));
   }
-  if (const auto distance = result.report.distance()) {
-    tell_result(context,
-                fmt::format("distance to what the concepts' own models say: {:.4g} layer by "
-                            "layer, {:.4g} distilled",
-                            distance->before, distance->after));
-  }
+  tell_distillation(order, result.report, context);
   log::info(fmt::format("fused in {}", result.report.measured()));
   const auto report = json_text(full_report(order, result.report), 2) + "\n";
   const bool inside = order.report_is_in_model();

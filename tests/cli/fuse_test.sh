@@ -105,6 +105,11 @@ accepts "and brings the concepts nearer" "${distill[@]}" "$first" "$second" \
   --lora output/distilled.safetensors
 holds "how near, it says" grep -q 'layer by layer, .* distilled' <<<"$out"
 holds "and so does the report" grep -q '"distillation"' output/distilled.fusion_report.json
+accepts "distillation that is no gain" "${distill[@]}" --distill-rate 10 "$first" "$second" \
+  --lora output/no-gain.safetensors
+holds "is said to be none" grep -q 'came no nearer' <<<"$err"
+accepts "a concept alone" "${distill[@]}" "$first" --lora output/alone.safetensors
+holds "is said to have nothing to learn" grep -q 'nothing was distilled' <<<"$err"
 refuses "a lesson without the concept" $exit_usage '<TOK>' "${distill[@]}" \
   --lesson-prompts "a dog" "$first" "$second" --lora output/none.safetensors
 refuses "distillation of another method" $exit_usage 'distill' fuse --base "$tiny_base" \

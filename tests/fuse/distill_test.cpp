@@ -248,6 +248,12 @@ TEST(Distill, ALessonPromptHasAPlaceForTheConcept) {
   EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("<TOK>"));
 }
 
+TEST(Distill, ALessonPromptIsReadAsAWhole) {
+  auto options = brief();
+  options.of_method["lesson_prompts"] = {"photo of a dog and a dog and a dog and a <TOK>"};
+  EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("tokens"));
+}
+
 /// Lessons of the tiny model itself.
 struct Listened {
   Model model = mos::tiny::model();
