@@ -98,7 +98,7 @@ holds "the report is there" test -s output/slash/report.json
 refuses "a word that the base model has already" $exit_usage 'base model' \
   fuse --base output/one --method weight --lora output/four.safetensors "$first"
 distill=(fuse --base "$tiny_base" --method distill --distill-steps 4 --lessons 2 --lesson-steps 2
-  --steps 2)
+  --steps 2 --size 64)
 accepts "distillation says how long it takes" "${distill[@]}" --dry-run "$first" "$second" \
   --lora output/distilled.safetensors
 accepts "and brings the concepts nearer" "${distill[@]}" "$first" "$second" \
