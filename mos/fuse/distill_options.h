@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -27,6 +28,13 @@ struct DistillOptions {
                                              "a picture of <TOK>",      "a cat and <TOK>",
                                              "a car in front of <TOK>", "<TOK> and a tree",
                                              "a man with <TOK>",        "<TOK> on the grass"};
+
+  /// Pictures of a lesson that are painted at once: with guidance the network is run on twice as
+  /// many.
+  std::int64_t lessons_at_once() const {
+    const bool guided = lesson_guidance > 1.0;
+    return std::max<std::int64_t>(1, guided ? distill_micro_batch / 2 : distill_micro_batch);
+  }
 };
 
 template <class Visitor>

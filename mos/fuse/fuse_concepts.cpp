@@ -199,13 +199,11 @@ class Fusion {
       generators.push_back(
           train::generator_for(options_.record.seed, kLessonNoise, static_cast<std::uint64_t>(i)));
     }
-    const bool guided = wanted.lesson_guidance > 1.0;
     return {.run = {.noise = diffusion::initial_noise(generators, picture_shape()),
                     .steps = wanted.lesson_steps,
                     .guidance_scale = wanted.lesson_guidance,
                     .dtype = distillation_dtype(),
-                    .at_once =
-                        std::max<std::int64_t>(1, wanted.distill_micro_batch / (guided ? 2 : 1))},
+                    .at_once = wanted.lessons_at_once()},
             .prompts = shown_as(source, wanted.lesson_prompts)};
   }
 

@@ -97,11 +97,14 @@ class Results {
   std::optional<Error> failure_;
 };
 
+fuse::Needs needs_of(const fuse::FuseOptions& options) {
+  return fuse::make_method(options.method, options.of_method)->needs();
+}
+
 /// How near it came, and what it could not do.
 void tell_distillation(const FuseOrder& order, const fuse::FusionReport& report,
                        const JobContext& context) {
-  const auto needs =
-      fuse::make_method(order.job.options.method, order.job.options.of_method)->needs();
+  const auto needs = needs_of(order.job.options);
   const auto distance = report.distance();
   if (!distance) {
     if (needs.distillation && needs.distillation->distill_steps > 0) {
@@ -181,10 +184,6 @@ fuse::ConceptSource with_layers_of_all(const std::vector<fuse::ConceptSource>& s
   return one;
 }
 
-fuse::Needs needs_of(const fuse::FuseOptions& options) {
-  return fuse::make_method(options.method, options.of_method)->needs();
-}
-
 /// The same with a few steps of everything; the first ones also warm up.
 fuse::FuseOptions shortened(fuse::FuseOptions options) {
   constexpr std::int64_t kSteps = 2;
@@ -235,9 +234,7 @@ Trial try_one(const FuseOrder& order, diffusion::Model& model, const fuse::FuseO
 
 /// Of one concept, from the trial's steps.
 double distillation_seconds(const fuse::DistillOptions& wanted, const Trial& trial) {
-  const auto at_once =
-      std::max<std::int64_t>(1, wanted.lesson_guidance > 1.0 ? wanted.distill_micro_batch / 2
-                                                             : wanted.distill_micro_batch);
+  const auto at_once = wanted.lessons_at_once();
   const auto parts = (wanted.lessons + at_once - 1) / at_once;
   const auto calls =
       static_cast<double>(wanted.lesson_prompts.size()) * static_cast<double>(wanted.lesson_steps);
