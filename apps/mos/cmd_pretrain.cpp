@@ -8,6 +8,7 @@
 #include "mos/base/error.h"
 #include "mos/pretrain/acceptance.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/average.h"
 #include "mos/pretrain/concept_acceptance.h"
 #include "mos/pretrain/data.h"
 #include "mos/pretrain/decoder_training.h"
@@ -96,6 +97,13 @@ void import_base(Flags& flags, const std::filesystem::path& out, const Terminal&
   pretrain::import_base(out, options);
 }
 
+void average_with(Flags& flags, const std::filesystem::path& out, const Terminal&) {
+  auto options = pretrain::kept_options<pretrain::AverageOptions>(out / pretrain::kAverageFolder);
+  flags.read(options);
+  flags.refuse_unknown();
+  pretrain::average_with(out, options);
+}
+
 template <pretrain::TowerRole kRole>
 Schema tower_fields() {
   return schema_of(pretrain::tower_options(kRole));
@@ -122,6 +130,8 @@ constexpr std::array kStages = {
           train_decoder, options_of<pretrain::DecoderOptions>},
     Stage{"unet", "train the U-Net and its text encoder", train_unet,
           options_of<pretrain::UNetOptions>},
+    Stage{"average", "average the U-Net and its text encoder with those of another base",
+          average_with, options_of<pretrain::AverageOptions>},
     Stage{"adapter", "train a T2I-Adapter for the finished U-Net", train_adapter,
           options_of<pretrain::AdapterOptions>},
     Stage{"accept", "measure whether the base is good enough", accept,

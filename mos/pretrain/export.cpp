@@ -14,6 +14,7 @@
 #include "mos/diffusion/latent_preview.h"
 #include "mos/io/safetensors.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/average.h"
 #include "mos/pretrain/sampling.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
@@ -73,6 +74,7 @@ Json training_record(const std::filesystem::path& base) {
     const auto folder = adapter_folder(base, kind);
     record[folder.filename().string()] = stage_record(folder);
   }
+  if (const auto share = kept_average(base).share; share < 1.0) record["average"]["share"] = share;
   const auto former = base / kFormerRecordFile;
   if (std::filesystem::exists(former)) record["former"] = read_json_file(former);
   const auto acceptance = base / "acceptance.json";

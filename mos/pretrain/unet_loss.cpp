@@ -1,9 +1,13 @@
 #include "mos/pretrain/unet_loss.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
+#include "mos/base/error.h"
 #include "mos/base/random.h"
 #include "mos/pretrain/compute.h"
 #include "mos/pretrain/tower_training.h"
@@ -21,6 +25,20 @@ constexpr std::int64_t kSquarePictures = 192, kOtherPictures = 32;  // of the va
 constexpr std::int64_t kMeasureSeed = 99;
 constexpr std::int64_t kCanvasPurpose = 3, kPicturePurpose = 4;  // streams of random numbers
 
+/// Makes the first of `steps`, those of each canvas, the share `squares` of all.
+void share_out(double squares, std::vector<double>& steps) {
+  const double others = std::accumulate(steps.begin() + 1, steps.end(), 0.0);
+  if ((squares > 0.0 && steps.front() == 0.0) || (squares < 1.0 && others == 0.0)) {
+    throw Error(ErrorKind::kUsage,
+                fmt::format("\"squares\" is {}, but {} picture is square; leave it out", squares,
+                            others == 0.0 ? "every" : "no"));
+  }
+  steps.front() = squares;
+  for (auto step = steps.begin() + 1; step != steps.end(); ++step) {
+    *step *= others == 0.0 ? 0.0 : (1.0 - squares) / others;
+  }
+}
+
 }  // namespace
 
 GuidedUNet::GuidedUNet(const Json& unet_config, const Json& text_config)
@@ -35,11 +53,12 @@ void GuidedUNet::align_with(std::int64_t tower_width) {
   alignment = register_module("alignment", Alignment(unet, tower_width));
 }
 
-CanvasPlan::CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int64_t multiple) {
+CanvasPlan::CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int64_t multiple,
+                       std::optional<double> squares) {
   const auto area = [&latents](std::size_t canvas) {
     return static_cast<double>(latents.height(canvas) * latents.width(canvas));
   };
-  double sum = 0.0;
+  std::vector<double> steps;
   for (std::size_t canvas = 0; canvas < latents.canvases(); ++canvas) {
     const bool empty = latents.size(canvas) == 0;
     // As many latent positions in each batch, so that steps of large canvases take no more memory.
@@ -47,10 +66,13 @@ CanvasPlan::CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int6
     const double wanted = static_cast<double>(batch) * share / static_cast<double>(multiple);
     pictures_.push_back(multiple * std::max<std::int64_t>(1, std::llround(wanted)));
     // As often as it takes to see each picture of every canvas equally often.
-    sum += static_cast<double>(latents.size(canvas)) / static_cast<double>(pictures_.back());
-    chance_.push_back(sum);
+    steps.push_back(static_cast<double>(latents.size(canvas)) /
+                    static_cast<double>(pictures_.back()));
   }
-  for (auto& chance : chance_) chance /= sum;
+  if (squares) share_out(*squares, steps);
+  chance_.resize(steps.size());
+  std::partial_sum(steps.begin(), steps.end(), chance_.begin());
+  for (auto& chance : chance_) chance /= chance_.back();
 }
 
 std::size_t CanvasPlan::canvas(std::int64_t seed, std::int64_t step) const {

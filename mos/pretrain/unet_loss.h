@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,11 @@ struct GuidedUNet : torch::nn::Module {
 /// larger canvases have more steps in return.
 class CanvasPlan {
  public:
-  /// `multiple` divides the number of pictures of every step.
-  CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int64_t multiple);
+  /// `multiple` divides the number of pictures of every step. `squares`: share of the steps whose
+  /// canvas is square, the others keep their proportions; empty: all pictures are seen equally
+  /// often. Throws kUsage for a share of steps that `latents` has no pictures for.
+  CanvasPlan(const LatentStore& latents, std::int64_t batch, std::int64_t multiple,
+             std::optional<double> squares = {});
 
   std::size_t canvas(std::int64_t seed, std::int64_t step) const;
   std::int64_t pictures(std::size_t canvas) const { return pictures_.at(canvas); }

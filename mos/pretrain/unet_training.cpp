@@ -11,6 +11,7 @@
 #include "mos/base/random.h"
 #include "mos/io/image.h"
 #include "mos/io/safetensors.h"
+#include "mos/pretrain/average.h"
 #include "mos/pretrain/compute.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/initialise.h"
@@ -28,13 +29,28 @@ using torch::Tensor;
 
 namespace {
 
-/// The averaged weights of the checkpoint whose names start with `prefix`, without it.
-io::StateDict averaged_part(const std::filesystem::path& folder, const std::string& prefix) {
-  io::StateDict part;
-  for (const auto& [name, tensor] : averaged_weights(folder)) {
-    if (name.starts_with(prefix)) part[name.substr(prefix.size())] = tensor;
+/// What write_configs() has left in `base`.
+Json trained_config(const std::filesystem::path& base, const char* file) {
+  const auto path = base / "unet" / file;
+  if (!std::filesystem::exists(path)) {
+    throw Error(ErrorKind::kIo, fmt::format("{} holds no U-Net; train it with `mos pretrain unet "
+                                            "--out {}`",
+                                            base.string(), base.string()));
   }
-  return part;
+  return read_json_file(path);
+}
+
+/// Fills `network`, which has float32 weights, with the running average of part `part` in the
+/// latest checkpoint of `base`, averaged further where that was asked for (average.h).
+void load_part(torch::nn::Module& network, Part part, const std::filesystem::path& base) {
+  const auto folder = base / "unet";
+  const auto prefix = fmt::format("{}.", folder_of(part));
+  io::StateDict weights;
+  for (const auto& [name, tensor] : averaged_weights(folder)) {
+    if (name.starts_with(prefix)) weights[name.substr(prefix.size())] = tensor;
+  }
+  io::load_into(network, std::move(weights), {.origin = folder.string()});
+  average(network, part, kept_average(base));
 }
 
 Json text_config_json(const std::filesystem::path& base, const UNetOptions& options) {
@@ -228,17 +244,18 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
   networks->to(device);
   FlatAdamW optimizer(*networks, optimizer_options(options));
   const auto schedule = diffusion::NoiseSchedule::from_config(scheduler);
-  const UNetTask task{.data = data,
-                      .latents = latents,
-                      .tokenizer = tokenizer,
-                      .schedule = schedule,
-                      .plan = CanvasPlan(latents, options.train.batch,
-                                         options.noises * worker_count(train_options)),
-                      .pictures = pictures,
-                      .weights = min_snr_weights(schedule, options.snr_cap),
-                      .options = options,
-                      .device = device,
-                      .towers = towers};
+  const UNetTask task{
+      .data = data,
+      .latents = latents,
+      .tokenizer = tokenizer,
+      .schedule = schedule,
+      .plan = CanvasPlan(latents, options.train.batch, options.noises * worker_count(train_options),
+                         options.squares),
+      .pictures = pictures,
+      .weights = min_snr_weights(schedule, options.snr_cap),
+      .options = options,
+      .device = device,
+      .towers = towers};
   const auto replica = [&] {
     const auto copy = make();
     optimizer.add_replica(*copy);
@@ -267,21 +284,19 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
 }
 
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {
-  const auto folder = base / "unet";
-  nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(read_json_file(folder / "config.json")));
+  const auto config = trained_config(base, "config.json");
+  nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(config));
+  load_part(*unet, Part::kUNet, base);
   unet->to(dtype);
-  io::load_into(*unet, averaged_part(folder, "unet."), {.origin = folder.string()});
   return unet;
 }
 
 diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype) {
-  const auto folder = base / "unet";
+  const auto config = trained_config(base, "text_config.json");
   diffusion::TextTower tower{.tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer")};
-  tower.encoder =
-      nn::CLIPTextModel(nn::ClipTextConfig::from_json(read_json_file(folder / "text_config.json")));
+  tower.encoder = nn::CLIPTextModel(nn::ClipTextConfig::from_json(config));
+  load_part(*tower.encoder, tower.part, base);
   tower.encoder->to(dtype);
-  io::load_into(*tower.encoder, averaged_part(folder, fmt::format("{}.", folder_of(tower.part))),
-                {.origin = folder.string()});
   return tower;
 }
 

@@ -31,6 +31,9 @@ struct UNetOptions {
   /// Share of the square pictures that are drawn from those with several subjects; empty: all
   /// pictures alike.
   std::optional<double> several;
+  /// Share of the steps that show square pictures; empty: every picture of every canvas is seen
+  /// equally often, which takes wide ones more steps.
+  std::optional<double> squares;
   std::int64_t noises = 8;  ///< Of each picture of a batch; its caption is encoded once.
   std::string timesteps = "uniform";
   /// Min-SNR weighting (arXiv 2303.09556); 0: all timesteps weigh the same. Small latents show
@@ -57,6 +60,9 @@ void describe(Visitor& visit, UNetOptions& options) {
         between(0, 1));
   visit("several", options.several,
         "share of the square pictures with two or more subjects (not given: as they come)",
+        between(0, 1));
+  visit("squares", options.squares,
+        "share of the steps with square pictures (not given: as it takes to see all pictures)",
         between(0, 1));
   visit("noises", options.noises, "noises of each picture of a batch", count_of(1, kMostAtATime));
   visit("timesteps", options.timesteps, "uniform, logit_normal or cubic (more high noise)",
@@ -95,7 +101,8 @@ nn::Conditioning encode_captions(const diffusion::TextTower& tower,
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel);
 
-/// The averaged networks of the latest checkpoint of `base`, with weights in `dtype`.
+/// The averaged networks of the latest checkpoint of `base`, with weights in `dtype`; averaged once
+/// more with another base where that was asked for (average.h).
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype);
 diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype);
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "mos/base/random.h"
+#include "mos/pretrain/average.h"
 #include "mos/pretrain/export.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
@@ -98,6 +99,48 @@ TEST_F(Import, ATrainingStartsFromTheNetworksOfTheBase) {
   expect_weights(*load_unet(base_.path(), torch::kFloat32), weights_of(Part::kUNet));
   expect_weights(*load_text_tower(base_.path(), torch::kFloat32).encoder,
                  weights_of(Part::kTextEncoder));
+}
+
+TEST_F(Import, AnAverageLiesBetweenTheTrainingAndTheBase) {
+  import();
+  auto trained = options();
+  trained.train.learning_rate = 0.01;
+  trained.train.warmup = 0;
+  train_unet(base_.path(), trained, {}, nullptr);
+  const auto weights = [this] {
+    auto dict = io::state_dict_of(*load_unet(base_.path(), torch::kFloat32));
+    for (const auto& [name, tensor] :
+         io::state_dict_of(*load_text_tower(base_.path(), torch::kFloat32).encoder)) {
+      dict["text." + name] = tensor;
+    }
+    return dict;
+  };
+  const auto end = weights();
+  average_with(base_.path(), {.with = exported_.string(), .share = 0.25});
+  const auto between = weights();
+  average_with(base_.path(), {.with = exported_.string(), .share = 0.0});
+  expect_weights(*load_unet(base_.path(), torch::kFloat32), weights_of(Part::kUNet));
+  const auto start = weights();
+  bool moved = false;
+  for (const auto& [name, tensor] : between) {
+    const auto wanted = 0.25 * end.at(name) + 0.75 * start.at(name);
+    EXPECT_TRUE(torch::allclose(tensor, wanted, 1e-5, 1e-6)) << name;
+    moved = moved || !torch::equal(end.at(name), start.at(name));
+  }
+  EXPECT_TRUE(moved);
+  average_with(base_.path(), {.with = exported_.string(), .share = 1.0});
+  for (const auto& [name, tensor] : weights()) EXPECT_TRUE(torch::equal(tensor, end.at(name)));
+}
+
+TEST_F(Import, AnAverageWithOtherShapesIsNotKept) {
+  import();
+  train_unet(base_.path(), options(), {}, nullptr);
+  io::save_safetensors(weights_of(Part::kUNet), {{"conv_in.weight", torch::zeros({1})}});
+  const auto message = test::message_of(ErrorKind::kMismatch, [&] {
+    average_with(base_.path(), {.with = exported_.string(), .share = 0.5});
+  });
+  EXPECT_THAT(message, testing::HasSubstr(weights_of(Part::kUNet).string()));
+  EXPECT_EQ(kept_average(base_.path()).share, 1.0);
 }
 
 TEST_F(Import, ATrainingOfOtherWidthsIsRefused) {

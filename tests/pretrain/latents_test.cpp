@@ -112,5 +112,21 @@ TEST_F(Latents, EveryCanvasIsShownAsOftenAsThereArePicturesOfIt) {
   }
 }
 
+TEST_F(Latents, SquaresGetTheShareOfTheStepsThatIsAskedFor) {
+  const auto store = open();
+  const auto steps_of = [&store](std::optional<double> squares) {
+    const CanvasPlan plan(store, /*batch=*/48, /*multiple=*/2, squares);
+    std::vector<double> steps(store.canvases());
+    for (std::int64_t step = 0; step < 6000; ++step) steps[plan.canvas(1, step)] += 1.0 / 6000.0;
+    return steps;
+  };
+  const auto usual = steps_of({}), asked = steps_of(0.8);
+  EXPECT_NEAR(asked[0], 0.8, 0.02);
+  for (std::size_t i = 1; i < asked.size(); ++i) {
+    EXPECT_NEAR(asked[i] / 0.2, usual[i] / (1.0 - usual[0]), 0.06) << i;
+  }
+  EXPECT_NEAR(steps_of(1.0)[0], 1.0, 1e-9);
+}
+
 }  // namespace
 }  // namespace mos::pretrain
