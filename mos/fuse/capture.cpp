@@ -9,7 +9,6 @@
 
 #include "mos/base/error.h"
 #include "mos/diffusion/denoise.h"
-#include "mos/diffusion/scheduler.h"
 
 namespace mos::fuse {
 
@@ -216,6 +215,10 @@ InputGram capture_captions(const Model& model, std::span<const std::string> capt
   return gram;
 }
 
+std::unique_ptr<diffusion::Scheduler> sampler_of(const Model& model) {
+  return diffusion::make_scheduler("dpm++", model.settings.scheduler_config);
+}
+
 Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const SamplingRun& run,
                       const SamplingHooks& hooks) {
   const torch::NoGradGuard no_grad;
@@ -224,7 +227,7 @@ Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const Sam
   };
   const auto text = encode(run.prompt);
   const auto nothing = run.guidance_scale > 1.0 ? encode("") : nn::Conditioning();
-  const auto scheduler = diffusion::make_scheduler("dpm++", model.settings.scheduler_config);
+  const auto scheduler = sampler_of(model);
 
   std::vector<Tensor> latents;
   std::int64_t done = 0;

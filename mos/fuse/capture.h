@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -16,6 +17,7 @@
 #include "mos/concepts/tokens.h"
 #include "mos/diffusion/denoise.h"
 #include "mos/diffusion/model.h"
+#include "mos/diffusion/scheduler.h"
 #include "mos/fuse/gram.h"
 #include "mos/fuse/text_fit.h"
 
@@ -108,7 +110,10 @@ struct SamplingHooks {
   const CancelToken* cancel = nullptr;
 };
 
-/// Samples with DPM-Solver++: finished latents [n,C,h,w]. Throws kCancelled.
+/// What it samples with, DPM-Solver++ as the model's noise schedule has it.
+std::unique_ptr<diffusion::Scheduler> sampler_of(const diffusion::Model& model);
+
+/// Samples with sampler_of(model): finished latents [n,C,h,w]. Throws kCancelled.
 torch::Tensor sample_latents(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
                              const SamplingRun& run, const SamplingHooks& hooks);
 

@@ -19,7 +19,7 @@ struct DistillOptions {
   std::int64_t distill_batch = 2;         ///< Calls of each concept in a step.
   std::int64_t distill_micro_batch = 16;  ///< Calls that go through the network at once.
   /// Pictures of each prompt that the own models paint; the last one is not taught.
-  std::int64_t lessons = 8;        ///< Pictures of each prompt that the own models paint.
+  std::int64_t lessons = 8;
   std::int64_t lesson_steps = 12;  ///< Denoising steps of each.
   double lesson_guidance = 3.0;    ///< While they do, as whoever paints with it has some.
   /// A concept alone, and with what may stand beside it: where nothing else was ever with it, it

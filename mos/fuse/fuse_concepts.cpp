@@ -372,9 +372,22 @@ bool distills(const Needs& needs, const std::vector<ConceptSource>& sources) {
   return changes_unet && sources.size() + needs.kept_phrases.size() > 1;
 }
 
+namespace {
+
+/// Whether the model's schedule has as many steps as are asked for.
+void check_steps(const Model& model, const FuseOptions& options) {
+  const auto needs = make_method(options.method, options.of_method)->needs();
+  const auto scheduler = sampler_of(model);
+  if (needs.inputs == Recorded::kEverything) scheduler->set_timesteps(options.record.steps);
+  if (needs.distillation) scheduler->set_timesteps(needs.distillation->lesson_steps);
+}
+
+}  // namespace
+
 void check_concepts(Model& model, const std::vector<ConceptSource>& sources,
                     const FuseOptions& options) {
   check_options(options, sources.size());
+  check_steps(model, options);
   check_fit(model, sources);
   for (const auto& source : sources) check_forms(method_info(options.method), source);
 }

@@ -21,7 +21,7 @@ StudyOptions complete_options(StudyOptions o) {
   fill(o.steps, 30, 16);
   const auto of_base = session::sample_defaults(o.base);
   if (o.guidance_scale == 0.0) o.guidance_scale = of_base.guidance_scale;
-  if (o.perturbed_attention < 0.0) {
+  if (!o.perturbed_attention) {
     o.perturbed_attention = session::perturbed_attention_at(o.guidance_scale, of_base);
   }
   if (o.parts.empty()) {
@@ -35,7 +35,7 @@ void check(const StudyOptions& options) {
   tune::method_named(options.method);
   for (const auto& name : options.parts) part_named(name);
   require(options.guidance_scale == 0.0 || options.guidance_scale > 1.0 ||
-              options.perturbed_attention <= 0.0,
+              options.perturbed_attention.value_or(0.0) == 0.0,
           fmt::format("--perturbed-attention is of guidance, and a --guidance-scale of {} is none",
                       options.guidance_scale));
   if (!options.answers.empty()) return;

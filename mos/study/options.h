@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,7 @@ struct StudyOptions {
   std::string method = "ed_lora";  ///< What is merged.
   std::int64_t steps = 0;          ///< Of denoising; 0: 30, of a quick study 16.
   double guidance_scale = 0.0;     ///< 0: as the base says.
-  double perturbed_attention = -1.0;  ///< Of all pictures; -1: as the base says.
+  std::optional<double> perturbed_attention;  ///< Of all pictures; empty: as the base says.
   std::string scheduler = "dpm++";
   std::uint64_t seed = 7;   ///< Of the first picture of each prompt, and of the first tuning.
   std::string clip, dino;   ///< Judges; empty: the base's own, and none.
@@ -67,7 +68,7 @@ void describe(Visitor& visit, StudyOptions& o) {
   visit("guidance_scale", o.guidance_scale, "classifier-free guidance (0: as the base says)",
         between(0, 100));
   visit("perturbed_attention", o.perturbed_attention,
-        "as of mos sample, for all pictures (-1: as the base says)", between(-1, 1));
+        "as of mos sample, for all pictures (not given: as the base says)", between(0, 1));
   visit("scheduler", o.scheduler, "the sampler: dpm++, euler, ddim and others");
   visit("seed", o.seed, "of the first picture of each prompt, and of the first tuning");
   visit("clip", o.clip, "folder of another CLIP to judge with (empty: the base's)", a_path());

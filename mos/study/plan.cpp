@@ -113,7 +113,7 @@ std::string Plan::add(const PaintSpec& spec) {
   basis["model"] = painting.merge.empty() ? Json(painting.tunings) : Json(painting.merge);
   basis["steps"] = o.steps;
   basis["guidance_scale"] = o.guidance_scale;
-  basis["perturbed_attention"] = o.perturbed_attention;
+  basis["perturbed_attention"] = o.perturbed_attention.value();
   basis["scheduler"] = o.scheduler;
   basis["seed"] = o.seed;
   basis["pictures"] = o.pictures;

@@ -109,7 +109,7 @@ std::string conditions_text(const StudyReport& report) {
       "whose prompts and seeds are drawn with replacement. Figures are the mean of the means of "
       "the categories. Judge: {}.",
       o.prompts_each, o.pictures, o.seed, o.seed + static_cast<std::uint64_t>(o.pictures) - 1,
-      o.steps, o.scheduler, o.guidance_scale, o.perturbed_attention,
+      o.steps, o.scheduler, o.guidance_scale, o.perturbed_attention.value(),
       o.clip.empty() ? "the base's own" : o.clip);
 }
 

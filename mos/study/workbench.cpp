@@ -169,7 +169,7 @@ void Workbench::paint(const PaintCell& cell, const std::vector<fs::path>& concep
   sample.seed = options_.seed;
   sample.count = options_.pictures;
   sample.sampler = cell.spec.sampler;
-  sample.sampler.perturbed_attention = options_.perturbed_attention;
+  sample.sampler.perturbed_attention = options_.perturbed_attention.value();
   const auto own = region::canvas_of(session.model, sample);
   sample.height = own.height;
   sample.width = own.width * cell.spec.columns;

@@ -134,12 +134,6 @@ TEST(FuseConcepts, GuidanceChangesWhatIsRecordedOfTheUNetAlone) {
   EXPECT_FALSE(is_same(kUNet, false));
 }
 
-TEST(FuseOptions, RecordsHaveThoseThatWereNotGiven) {
-  const auto written = mos::write_options(FuseOptions{.of_method = {{"text_ridge", 0.0}}});
-  EXPECT_EQ(written.at("text_ridge"), 0.0);
-  EXPECT_GT(written.at("unet_ridge"), 0.0);
-}
-
 TEST(FuseConcepts, GradientFusionServesEveryConceptBetterThanTheBaseModel) {
   auto model = mos::tiny::model();
   const auto result =
@@ -441,26 +435,6 @@ TEST(FuseConcepts, RefusesAConceptOfAnotherBaseModel) {
   auto model = mos::tiny::model();
   EXPECT_THAT(message_of(ErrorKind::kMismatch, [&] { fuse_concepts(model, {source}, quick()); }),
               HasSubstr("no.such.layer"));
-}
-
-TEST(FuseConcepts, RefusesOptionsThatMakeNoSense) {
-  const auto refusal = [](const FuseOptions& options) {
-    return message_of(ErrorKind::kUsage, [&] { check_options(options, 2); });
-  };
-  EXPECT_THAT(refusal({.method = "magic"}), HasSubstr("method"));
-  EXPECT_THAT(refusal({.of_method = {{"unet_ridge", -0.5}}}), HasSubstr("ridge"));
-  EXPECT_THAT(refusal({.of_method = {{"ridge_towards", "zero"}}}), HasSubstr("ridge_towards"));
-  EXPECT_THAT(refusal({.method = "lbfgs", .of_method = {{"unet_ridge", 1.0}}}),
-              HasSubstr("unknown option \"unet_ridge\""));
-  EXPECT_THAT(refusal({.of_method = {{"keep", {"dog", " "}}}}), HasSubstr("phrase of keep"));
-  EXPECT_THAT(refusal({.record = {.dtype = "float8"}}), HasSubstr("dtype"));
-  EXPECT_THAT(refusal({.record = {.prompts = {"a photo"}}}), HasSubstr("<TOK>"));
-  EXPECT_THAT(refusal({.record = {.samples = 0}}), HasSubstr("samples"));
-  EXPECT_THAT(refusal({.weights = {1.0, -2.0}}),
-              HasSubstr("are 1, -2; for 2 concepts they must be 2 numbers, none negative"));
-  EXPECT_THAT(refusal({.method = "weight", .weights = {0.5}}), HasSubstr("the weights are 0.5;"));
-  EXPECT_THAT(message_of(ErrorKind::kUsage, [] { mos::fuse::check_options({}, 0); }),
-              HasSubstr("no concept"));
 }
 
 }  // namespace
