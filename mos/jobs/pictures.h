@@ -24,7 +24,7 @@ void describe(Visitor& visit, PicturesJob& job) {
   visit("data", job.data, "folder of the pictures", a_path());
   visit("base", job.base, "the model that they are for (empty: a canvas of 512 pixels)", a_path());
   visit("size", job.size, "canvas side in pixels (0: the base model's)", between(0, 1 << 14));
-  visit("framing", job.framing, "character, object (random scale) or fit (no cropping)");
+  visit("framing", job.framing, "character, object (random scale), fit (whole) or zoom");
   visit("crop_probability", job.crop_probability, "how often a picture is cropped", between(0, 1));
   visit("seed", job.seed, "of the run that draws the crops");
 }
