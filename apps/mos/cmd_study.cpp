@@ -1,7 +1,9 @@
 #include <fmt/core.h>
 
 #include "command.h"
+#include "mos/base/counted.h"
 #include "mos/base/describe.h"
+#include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/study/parts.h"
 #include "mos/study/preference.h"
@@ -69,11 +71,17 @@ int run_study(Flags& flags, const Terminal& terminal) {
   const auto context = terminal.context(own.config);
   study::check(options);
   if (!options.answers.empty()) {
-    fmt::print("{}", study::preference_text(study::count_answers(options.out, options.answers)));
+    fmt::print("{}", study::preference_text(
+                         study::count_answers(study::folder_of(options), options.answers)));
   } else if (own.dry_run) {
     print_forecast(study::forecast(options, context), terminal);
   } else {
-    study::run(options, context);
+    const auto report = study::run(options, context);
+    if (!report.failures.empty()) {
+      throw Error(ErrorKind::kMismatch,
+                  fmt::format("{} of the study could not be made, and their rows say so: {}",
+                              counted(report.failures.size(), "cell"), *report.failures.begin()));
+    }
   }
   return 0;
 }

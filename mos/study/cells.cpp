@@ -11,6 +11,7 @@
 #include "mos/base/log.h"
 #include "mos/base/record.h"
 #include "mos/base/sha256.h"
+#include "mos/base/temporary.h"
 #include "mos/base/text.h"
 #include "mos/base/version.h"
 
@@ -86,6 +87,17 @@ fs::path CellStore::place_of(const Cell& cell) const {
          fmt::format("{}-{}", file_name(cell.name), digest_of(cell.wish).substr(0, kDigits));
 }
 
+std::string CellStore::outdated_text(const Cell& cell) const {
+  const auto kept = json_value<Json>(read_json_file(place_of(cell) / kCellFile), "basis", {});
+  return fmt::format("{} {}, whose {}", cell.kind, cell.name, differences(kept, cell.basis));
+}
+
+void CellStore::clear_leftovers() const {
+  for (const char* kind : {"tune", "merge", "paint", "measure"}) {
+    mos::clear_leftovers(folder_ / kind);
+  }
+}
+
 CellStore::State CellStore::state(const Cell& cell) const {
   const auto path = place_of(cell) / kCellFile;
   if (!fs::exists(path)) return State::kMissing;
@@ -97,11 +109,7 @@ fs::path CellStore::get(const Cell& cell, const std::function<void(const fs::pat
   const auto place = place_of(cell);
   const auto now = state(cell);
   if (now == State::kDone) return place;
-  if (now == State::kOutdated) {
-    const auto kept = json_value<Json>(read_json_file(place / kCellFile), "basis", {});
-    log::info(
-        fmt::format("{} {} is made anew: {}", cell.kind, cell.name, differences(kept, cell.basis)));
-  }
+  if (now == State::kOutdated) log::info("made anew: " + outdated_text(cell));
   check_folder_target(place, Existing::kReplace, check_cell);
   AtomicDirectory directory(place, Existing::kReplace, check_cell);
   make(directory.path());

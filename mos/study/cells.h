@@ -40,6 +40,13 @@ class CellStore {
 
   std::filesystem::path place_of(const Cell& cell) const;
 
+  /// Of a cell that is outdated, for people: "tune genie ed_lora 7, whose steps was 300 and is
+  /// 600".
+  std::string outdated_text(const Cell& cell) const;
+
+  /// Removes what studies that were killed had begun here.
+  void clear_leftovers() const;
+
   /// The folder of `cell`, which `make` fills unless it is done. Says in the log what has changed
   /// where one is made anew; the former one goes when the new one stands. Throws what `make`
   /// throws, and then keeps what was there; kUsage where something else is in its place.

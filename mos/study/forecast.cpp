@@ -27,7 +27,8 @@ class Trials {
   Trials(const StudyOptions& options, const jobs::JobContext& context)
       : options_(options), context_(context) {}
 
-  double tuning_step(const TuneCell& cell) {
+  /// Of one picture in a step.
+  double tuning(const TuneCell& cell) {
     auto options = cell.options;
     const jobs::TuneJob job{.data = cell.subject->folder.string(),
                             .out = (temporary_folder() / "mos-study.safetensors").string(),
@@ -36,7 +37,7 @@ class Trials {
                             .options = options};
     const auto whole = jobs::estimate(job, context_);
     memory_ = std::max(memory_, whole.memory);
-    return whole.seconds / static_cast<double>(options.optimiser.steps);
+    return whole.seconds / static_cast<double>(options.optimiser.steps * options.optimiser.batch);
   }
 
   /// Of one picture, with guidance.
@@ -46,21 +47,30 @@ class Trials {
     auto session = session::open_session(session::SessionOptions{
         .base = options_.base, .device = compute.device, .dtype = compute.dtype});
     region::SampleOptions sample;
-    sample.steps = kTrialSteps;
     sample.count = std::min<std::int64_t>(options_.pictures, 8);
     sample.guidance_scale = options_.guidance_scale;
-    const Stopwatch watch;
-    region::sample_pictures(session.model, session.tokens, {.prompt = "a photo"}, sample);
-    painting_ = watch.seconds() / static_cast<double>(sample.count * kTrialSteps);
+    sample.scheduler = options_.scheduler;
+    sample.sampler.perturbed_attention = options_.perturbed_attention.value();
+    const auto seconds_of = [&](std::int64_t steps) {
+      sample.steps = steps;
+      const Stopwatch watch;
+      region::sample_pictures(session.model, session.tokens, {.prompt = "a photo"}, sample);
+      return watch.seconds();
+    };
+    // What a picture takes besides its steps is in both, and in neither's difference.
+    const double few = seconds_of(kFewSteps), more = seconds_of(kMoreSteps);
+    painting_ = std::max(0.0, more - few) / static_cast<double>(kMoreSteps - kFewSteps);
+    painting_ /= static_cast<double>(sample.count);
     return painting_;
   }
 
   /// Of one concept: inputs are recorded over 20 steps without guidance. In distillation it paints
   /// its lessons, and a trained call takes about three, each half of a guided step.
-  double merging(const std::string& method) {
+  double merging(const fuse::FuseOptions& options) {
     constexpr double kRecording = 20.0, kTrainedCall = 1.5;
-    double steps = kRecording;
-    if (const auto lessons = fuse::make_method(method, Json::object())->needs().distillation) {
+    const auto needs = fuse::make_method(options.method, options.of_method)->needs();
+    double steps = needs.inputs == fuse::Recorded::kEverything ? kRecording : 0.0;
+    if (const auto& lessons = needs.distillation) {
       const auto pictures =
           static_cast<std::int64_t>(lessons->lesson_prompts.size()) * lessons->lessons;
       steps += static_cast<double>(pictures * lessons->lesson_steps) +
@@ -72,7 +82,7 @@ class Trials {
   std::int64_t memory() const { return memory_; }
 
  private:
-  static constexpr std::int64_t kTrialSteps = 3;
+  static constexpr std::int64_t kFewSteps = 2, kMoreSteps = 5;
 
   const StudyOptions& options_;
   const jobs::JobContext& context_;
@@ -91,10 +101,10 @@ class Counting {
 
   Forecast of(const Plan& plan) {
     for (const auto& [key, cell] : plan.tunings()) {
-      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.tuning_step(one); });
+      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.tuning(one); });
     }
     for (const auto& [key, cell] : plan.merges()) {
-      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.merging(one.spec.merge); });
+      count(cell.cell, work_of(cell), [&, &one = cell] { return trials_.merging(one.options); });
     }
     for (const auto& [key, cell] : plan.paintings()) {
       count(cell.cell, work_of(cell, options_), [&] { return trials_.painting_step(); });
@@ -146,7 +156,7 @@ Forecast forecast(const StudyOptions& given, const jobs::JobContext& context) {
   const Setting setting(options);
   const auto basis = basis_of(options);
   Plan plan(setting.ground, basis);
-  add_parts(setting.ground, plan);
+  for (const auto& part : options.parts) add_part(setting.ground, part, plan);
   return Counting(setting, context).of(plan);
 }
 

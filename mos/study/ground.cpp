@@ -1,6 +1,7 @@
 #include "mos/study/ground.h"
 
 #include "mos/base/log.h"
+#include "mos/fuse/method.h"
 
 namespace mos::study {
 namespace {
@@ -21,6 +22,16 @@ std::vector<Subject> all_subjects(const StudyOptions& options) {
   return subjects;
 }
 
+/// How much of a concept's sampling is recorded, a usual merge's being 1. One that records nothing
+/// takes as long whatever these options are.
+double recorded_share(const fuse::FuseOptions& options) {
+  const auto needs = fuse::make_method(options.method, options.of_method)->needs();
+  if (needs.inputs != fuse::Recorded::kEverything) return 1.0;
+  const fuse::RecordOptions usual;
+  const auto recorded = options.record.steps * options.record.samples * (1 + needs.rounds);
+  return static_cast<double>(recorded) / static_cast<double>(usual.steps * usual.samples);
+}
+
 }  // namespace
 
 Setting::Setting(StudyOptions given)
@@ -28,22 +39,22 @@ Setting::Setting(StudyOptions given)
       prompts(options.prompts.empty() ? own_prompts() : read_prompts(options.prompts)),
       ground{options, prompts, all_subjects(options)} {}
 
-void add_parts(const Ground& ground, Plan& plan) {
-  for (const auto& name : ground.options.parts) {
-    const auto tables = part_named(name).tables(ground);
-    if (tables.empty()) {
-      log::warn("part " + name + " has nothing to compare: it needs other or more concepts");
-    }
-    for (const auto& table : tables) plan.add(name, table);
+void add_part(const Ground& ground, const std::string& name, Plan& plan) {
+  const auto tables = part_named(name).tables(ground);
+  if (tables.empty()) {
+    log::warn("part " + name + " has nothing to compare: it needs other or more concepts");
   }
+  for (const auto& table : tables) plan.add(name, table);
 }
 
 Work work_of(const TuneCell& cell) {
-  return {"tune " + cell.options.method, static_cast<double>(cell.options.optimiser.steps)};
+  return {"tune " + cell.options.method,
+          static_cast<double>(cell.options.optimiser.steps * cell.options.optimiser.batch)};
 }
 
 Work work_of(const MergeCell& cell) {
-  return {"merge " + cell.spec.merge, static_cast<double>(cell.spec.concepts.size())};
+  return {"merge " + cell.spec.merge,
+          static_cast<double>(cell.spec.concepts.size()) * recorded_share(cell.options)};
 }
 
 Work work_of(const PaintCell& cell, const StudyOptions& options) {

@@ -16,8 +16,8 @@ struct Setting {
   Setting& operator=(const Setting&) = delete;
 };
 
-/// The plan of all parts that were asked for.
-void add_parts(const Ground& ground, Plan& plan);
+/// Adds the tables of part `name` to the plan.
+void add_part(const Ground& ground, const std::string& name, Plan& plan);
 
 /// What a cell's time is counted by, see Timings.
 struct Work {

@@ -11,7 +11,13 @@
 
 namespace mos::study {
 
+std::string folder_of(const StudyOptions& options) {
+  if (!options.out.empty()) return options.out;
+  return options.quick ? "out/study-quick" : "out/study";
+}
+
 StudyOptions complete_options(StudyOptions o) {
+  o.out = folder_of(o);
   const auto fill = [&o](std::int64_t& value, std::int64_t full, std::int64_t quick) {
     if (value == 0) value = o.quick ? quick : full;
   };

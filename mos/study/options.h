@@ -20,8 +20,11 @@ struct StudyOptions {
   /// Folders of concepts, or folders of such folders: what is reported on, what settings are chosen
   /// on, and what the choice is checked on. No concept is in two of them.
   std::vector<std::string> concepts, choose, check;
-  std::string prompts;               ///< A file; empty: our own.
-  std::string out = "out/study";     ///< Cells and results; a study that is there goes on.
+  std::string prompts;  ///< A file; empty: our own.
+  /// Cells and results; a study that is there goes on. Empty: out/study, of a quick study, whose
+  /// cells are others, out/study-quick.
+  std::string out;
+  bool anew = false;                 ///< Cells made with other options may be replaced.
   std::vector<std::string> parts;    ///< Empty: all, or those of a quick study.
   bool quick = false;                ///< Three concepts, few prompts, short tuning.
   std::vector<std::string> answers;  ///< Exports of the preference page.
@@ -51,7 +54,10 @@ void describe(Visitor& visit, StudyOptions& o) {
   visit("check", o.check, "those that the choice is checked on", a_path());
   visit("prompts", o.prompts, "file of prompts with <TOK>, see docs/study.md (empty: our own)",
         a_path());
-  visit("out", o.out, "folder of the study; one that is there goes on", a_path());
+  visit("out", o.out,
+        "folder of the study; one that is there goes on (empty: out/study, quick out/study-quick)",
+        a_path());
+  visit("anew", o.anew, "make anew what the folder has of other options");
   visit("parts", o.parts, "which parts (empty: all; of a quick study table1, table2a, regions)",
         one_of(part_names()));
   visit("quick", o.quick, "three concepts, few prompts, short tuning");
@@ -77,6 +83,9 @@ void describe(Visitor& visit, StudyOptions& o) {
   visit("dtype", o.dtype, "auto, float32, bfloat16 or (on CUDA) float16: of painting");
   visit("device", o.device, "cpu, cuda or cuda:NUMBER");
 }
+
+/// The folder of the study.
+std::string folder_of(const StudyOptions& options);
 
 /// `options` with numbers in the place of those that say 0.
 StudyOptions complete_options(StudyOptions options);

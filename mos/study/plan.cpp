@@ -9,21 +9,34 @@
 #include "mos/base/error.h"
 #include "mos/base/record.h"
 #include "mos/base/version.h"
-#include "mos/fuse/options.h"
+#include "mos/nn/compute.h"
 #include "mos/tune/plan.h"
+#include "mos/tune/trainer.h"
+#include "mos/tune/tune.h"
 
 namespace mos::study {
 
 namespace {
 
 constexpr std::int64_t kQuickTuneSteps = 100;
+constexpr std::uint64_t kRecordedNoise = 1'000'003;  // beyond the seeds that are measured
 
-/// The complete options of a merge, as its record has them.
-Json merge_options(const ModelSpec& spec, std::uint64_t seed) {
-  fuse::FuseOptions options{.method = spec.merge};
-  options.record.seed = seed;
-  read_options(spec.merge_options, "a merge of the study", options);
-  return write_options(options);
+/// Raised when the same options come to give another result, by kind of cell: what older programs
+/// have made is then outdated.
+constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 1, kMeasureCode = 1;
+
+/// Where and in which type, as it comes out: "auto" is another one on another machine.
+Json compute_of(const StudyOptions& options, const std::string& dtype) {
+  const auto compute = nn::compute_named(options.device, dtype);
+  return {{"device", options.device}, {"dtype", nn::name_of(compute.dtype)}};
+}
+
+/// Inputs are recorded from noise of their own: a picture that is measured was not shown.
+fuse::FuseOptions options_of(const ModelSpec& spec, const StudyOptions& options) {
+  fuse::FuseOptions of_merge{.method = spec.merge};
+  of_merge.record.seed = options.seed + kRecordedNoise;
+  read_options(spec.merge_options, "a merge of the study", of_merge);
+  return of_merge;
 }
 
 /// Where a paint cell's model comes from, for painting one model after the other.
@@ -68,10 +81,14 @@ std::string Plan::add(const TuneSpec& spec) {
   if (const auto found = tuned_.find(wish); found != tuned_.end()) return found->second;
   const auto& subject = subject_named(ground_.subjects, spec.concept_name);
   TuneCell tuning{.subject = &subject, .options = options_of(spec, ground_.options)};
+  const tune::ConceptDataset described{.words = subject.words, .class_word = subject.class_word};
+  tuning.phrase = tune::concept_phrase(tune::complete_words(tuning.options.words, described));
   tuning.cell = {.kind = "tune",
                  .name = fmt::format("{} {} {}", spec.concept_name, spec.method, spec.seed),
                  .wish = to_json(spec)};
   auto& basis = tuning.cell.basis = versions();
+  basis["code"] = kTuneCode;
+  basis["compute"] = compute_of(ground_.options, tuning.options.run.dtype);
   basis["pictures"] = subject.digest;
   basis["options"] = write_options(tuning.options);
   const auto key = digest_of(tuning.cell);
@@ -81,11 +98,13 @@ std::string Plan::add(const TuneSpec& spec) {
 }
 
 std::string Plan::add_merge(const ModelSpec& spec, const std::vector<std::string>& tunings) {
-  MergeCell merge{.tunings = tunings, .spec = spec};
+  MergeCell merge{.tunings = tunings, .spec = spec, .options = options_of(spec, ground_.options)};
   merge.cell = {.kind = "merge", .name = name_of(spec), .wish = to_json(spec)};
   auto& basis = merge.cell.basis = versions();
+  basis["code"] = kMergeCode;
+  basis["compute"] = compute_of(ground_.options, merge.options.record.dtype);
   basis["tunings"] = tunings;
-  basis["options"] = merge_options(spec, ground_.options.seed);
+  basis["options"] = write_options(merge.options);
   const auto key = digest_of(merge.cell);
   merges_.emplace(key, std::move(merge));
   return key;
@@ -117,8 +136,8 @@ std::string Plan::add(const PaintSpec& spec) {
   basis["scheduler"] = o.scheduler;
   basis["seed"] = o.seed;
   basis["pictures"] = o.pictures;
-  basis["dtype"] = o.dtype;
-  basis["device"] = o.device;
+  basis["code"] = kPaintCode;
+  basis["compute"] = compute_of(o, o.dtype);
   const auto key = digest_of(Json{{"wish", painting.cell.wish}, {"basis", basis}});
   paintings_.emplace(key, std::move(painting));
   return key;
@@ -136,11 +155,9 @@ std::string Plan::add_measure(MeasureCell measure) {
       .kind = "measure",
       .name = painting.cell.name,
       .wish = {{"paint", painting.cell.wish}, {"subjects", owners}, {"text", measure.text}}};
-  measure.cell.basis = {{"paint", measure.paint},
-                        {"pictures", digests},
-                        {"judge", basis_.judge_hash},
-                        {"text", measure.text},
-                        {kProgramKey, version()}};
+  measure.cell.basis = {{"paint", measure.paint},     {"pictures", digests},
+                        {"judge", basis_.judge_hash}, {"text", measure.text},
+                        {"code", kMeasureCode},       {kProgramKey, version()}};
   const auto key = digest_of(measure.cell);
   measures_.emplace(key, std::move(measure));
   return key;
@@ -160,15 +177,24 @@ std::size_t Plan::prompts_of(const Table& table, const std::string& category) co
   return count;
 }
 
+/// How `subject` stands in prompts for `model`: methods do not all tune the same words.
+std::string Plan::phrase_in(const ModelSpec& model, const Subject& subject) {
+  for (const auto& spec : model.concepts) {
+    if (spec.concept_name == subject.name) return tunings_.at(add(spec)).phrase;
+  }
+  return subject.phrase();
+}
+
 std::vector<std::string> Plan::add_one(const Shown& shown, const Table& table) {
   const auto& subject = *shown.subjects.front();
   const auto& prompts = ground_.prompts;
+  const auto phrase = phrase_in(shown.model, subject);
   std::vector<std::string> keys;
   for (std::size_t p = 0; p < prompts_of(table, subject.category); ++p) {
     const auto& prompt = prompts.at(subject.category)[p];
     const auto plain = filled(prompt, subject.class_word);
     PaintSpec spec{.model = shown.model, .sampler = shown.sampler};
-    spec.scene.prompt = shown.class_word ? plain : filled(prompt, subject.phrase());
+    spec.scene.prompt = shown.class_word ? plain : filled(prompt, phrase);
     spec.name = fmt::format("{} {}", subject.name, p + 1);
     const auto painting = add(spec);
     keys.push_back(add_measure({.paint = painting, .subjects = shown.subjects, .text = plain}));
@@ -178,6 +204,8 @@ std::vector<std::string> Plan::add_one(const Shown& shown, const Table& table) {
 
 std::vector<std::string> Plan::add_several(const Shown& shown, const Table& table) {
   const auto& subjects = shown.subjects;
+  std::vector<std::string> phrases;
+  for (const auto* subject : subjects) phrases.push_back(phrase_in(shown.model, *subject));
   const auto boxes = places(subjects.size());
   std::vector<std::string> keys;
   // The first prompt shows a thing alone; where several are, the others say.
@@ -188,10 +216,10 @@ std::vector<std::string> Plan::add_several(const Shown& shown, const Table& tabl
     std::string all, owners;
     for (std::size_t i = 0; i < subjects.size(); ++i) {
       const bool last = i + 1 == subjects.size();
-      all += (i == 0 ? "" : last ? " and a " : ", a ") + subjects[i]->phrase();
+      all += (i == 0 ? "" : last ? " and a " : ", a ") + phrases[i];
       owners += (i == 0 ? "" : " ") + subjects[i]->name;
       if (shown.directly) continue;
-      region::Region region{.prompt = filled(prompt, subjects[i]->phrase()), .box = boxes[i]};
+      region::Region region{.prompt = filled(prompt, phrases[i]), .box = boxes[i]};
       region.end = shown.region_end;
       spec.scene.regions.push_back(region);
     }

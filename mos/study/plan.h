@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "mos/fuse/options.h"
 #include "mos/study/cells.h"
 #include "mos/study/parts.h"
 #include "mos/tune/options.h"
@@ -22,12 +23,14 @@ struct TuneCell {
   Cell cell;
   const Subject* subject = nullptr;
   tune::TuneOptions options;  ///< Before what the pictures say.
+  std::string phrase;         ///< How the concept stands in prompts, as it is tuned here.
 };
 
 struct MergeCell {
   Cell cell;
   std::vector<std::string> tunings;  ///< Keys of TuneCells.
   ModelSpec spec;
+  fuse::FuseOptions options;
 };
 
 struct PaintCell {
@@ -52,6 +55,7 @@ struct PlannedRow {
   Row row;
   /// By entry of row.shown: the keys of its MeasureCells, one for each prompt.
   std::vector<std::vector<std::string>> measures;
+  std::string failed;  ///< Why some of it could not be made; empty: all of it is there.
 };
 
 struct PlannedTable {
@@ -85,6 +89,7 @@ class Plan {
   };
   std::string add(const TuneSpec& spec);
   const Parts& add(const std::string& model, const ModelSpec& spec);
+  std::string phrase_in(const ModelSpec& model, const Subject& subject);
   std::string add_merge(const ModelSpec& spec, const std::vector<std::string>& tunings);
   std::string add(const PaintSpec& spec);
   std::string add_measure(MeasureCell measure);

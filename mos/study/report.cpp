@@ -56,7 +56,7 @@ Cells header_of(const TableResult& table) {
 }
 
 Cells cells_of(const TableResult& table, const RowResult& row) {
-  Cells cells = {row.name};
+  Cells cells = {row.failed.empty() ? row.name : row.name + ": failed, " + row.failed};
   for (const auto& column : kColumns) {
     if (!any_has(table, column.figure)) continue;
     const auto found = row.figures.find(column.figure);

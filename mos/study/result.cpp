@@ -90,12 +90,14 @@ RowResult result_of_row(const PlannedTable& table, const PlannedRow& row, const 
   RowResult result{.name = row.row.name,
                    .against = row.row.against,
                    .group = row.row.group,
-                   .settings = row.row.settings};
+                   .settings = row.row.settings,
+                   .failed = row.failed};
+  if (!row.failed.empty()) return result;
   const bool several = table.table.of_several;
   for (const auto& figure : figures_of(row, done)) {
     const auto values = combined(row, several, figure, done);
     result.figures[figure] = eval::bootstrap(values);
-    if (row.row.against.empty()) continue;
+    if (row.row.against.empty() || !row_named(table, row.row.against).failed.empty()) continue;
     const auto others = combined(row_named(table, row.row.against), several, figure, done);
     result.changes[figure] = eval::bootstrap(values - others);
   }

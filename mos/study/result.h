@@ -18,6 +18,7 @@ namespace mos::study {
 struct RowResult {
   std::string name, against, group;
   Json settings;
+  std::string failed;  ///< Why there are no figures; empty: there are.
   /// By name. Of one concept: text, image, first, dino, each the mean of the means of the
   /// categories; of several: own, margin.
   std::map<std::string, eval::Interval> figures;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 
 #include "mos/base/error.h"
@@ -16,6 +17,7 @@
 #include "mos/study/preference.h"
 #include "mos/study/report.h"
 #include "mos/study/timings.h"
+#include "mos/study/workbench.h"
 
 namespace mos::study {
 
@@ -52,6 +54,30 @@ void check_places(const StudyOptions& options, const jobs::JobContext& context) 
   outputs.check();
 }
 
+/// Cells that could not be made, by their places, and why.
+using Failures = std::map<fs::path, std::string>;
+
+/// What was made with other options than these would be lost.
+void refuse_outdated(const CellStore& store, const Plan& plan) {
+  std::int64_t count = 0;
+  std::string first;
+  const auto look = [&](const auto& cells) {
+    for (const auto& [key, cell] : cells) {
+      if (store.state(cell.cell) != CellStore::State::kOutdated) continue;
+      if (++count == 1) first = store.outdated_text(cell.cell);
+    }
+  };
+  look(plan.tunings());
+  look(plan.merges());
+  look(plan.paintings());
+  look(plan.measures());
+  if (count == 0) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{} of the study's cells were made with other options, the first of them "
+                          "{}; give those options, another --out, or --anew to make them anew",
+                          count, first));
+}
+
 /// A study under way.
 class Study {
  public:
@@ -61,27 +87,44 @@ class Study {
         context_(with_cell(context)),
         bench_(setting_.options, context_),
         store_(fs::path(options.out) / "cells"),
-        timings_(fs::path(options.out) / kTimingsFile),
-        plan_(setting_.ground, bench_.basis()) {}
+        timings_(fs::path(options.out) / kTimingsFile) {}
 
-  StudyReport run() {
-    add_parts(setting_.ground, plan_);
-    if (plan_.tables().empty()) {
-      throw Error(ErrorKind::kUsage, "none of the parts has anything to compare");
-    }
+  /// `tell` gets the report after each part, with what there is by then.
+  StudyReport run(const std::function<void(const StudyReport&)>& tell) {
+    auto plans = planned();
     make_folders(setting_.options.out);
-    make_missing();
+    store_.clear_leftovers();
     StudyReport report{.options = setting_.options, .subjects = setting_.ground.subjects};
-    tell_tables(report, 0);
-    check_choice(report);
     for (const auto& subject : report.subjects) {
       report.ceilings[subject.name] = bench_.ceiling(subject);
     }
-    report.versions = plan_.versions();
+    report.versions = plans.front().versions();
+    for (auto& plan : plans) report.to_come.push_back(plan.tables().front().part);
+    for (auto& plan : plans) {
+      make_missing(plan);
+      tell_tables(plan, report, 0);
+      check_choice(plan, report);
+      report.to_come.erase(report.to_come.begin());
+      for (const auto& [place, message] : failed_) report.failures.insert(message);
+      tell(report);
+    }
     return report;
   }
 
  private:
+  /// A plan for each part that has something to compare.
+  std::vector<Plan> planned() const {
+    std::vector<Plan> plans;
+    for (const auto& part : setting_.options.parts) {
+      Plan plan(setting_.ground, bench_.basis());
+      add_part(setting_.ground, part, plan);
+      if (!setting_.options.anew) refuse_outdated(store_, plan);
+      if (!plan.tables().empty()) plans.push_back(std::move(plan));
+    }
+    if (plans.empty()) throw Error(ErrorKind::kUsage, "none of the parts has anything to compare");
+    return plans;
+  }
+
   /// `context` whose progress says which cell it is of.
   jobs::JobContext with_cell(const jobs::JobContext& context) {
     auto own = context;
@@ -94,18 +137,42 @@ class Study {
     return own;
   }
 
-  /// Fills one cell unless it is done.
+  /// Fills one cell unless it is done. One that fails is remembered, and with it fails what would
+  /// be made `from` it: the rows of others are worth having.
   template <class Make>
-  fs::path get(const Cell& cell, const Work& work, Make make) {
+  void get(const Cell& cell, const std::vector<fs::path>& from, Make make) {
     if (told_.cancel != nullptr) told_.cancel->check();
-    return store_.get(cell, [&](const fs::path& folder) {
-      ++made_;
-      now_ = fmt::format("{} {} (cell {} of {})", cell.kind, cell.name, made_, missing_);
-      const Stopwatch watch;
-      make(folder);
-      timings_.add(work.name, work.units, watch.seconds());
-      timings_.save();
-    });
+    const auto place = store_.place_of(cell);
+    const auto missing = std::ranges::find_if(from, [&](const auto& at) { return failed(at); });
+    if (missing != from.end()) {
+      failed_[place] = failed_.at(*missing);
+      return;
+    }
+    try {
+      store_.get(cell, [&](const fs::path& folder) {
+        ++made_;
+        now_ = fmt::format("{} {} (cell {} of {})", cell.kind, cell.name, made_, missing_);
+        make(folder);
+      });
+    } catch (const Error& error) {
+      const auto kind = error.kind();
+      // Without disk or device the next cell would fail as well.
+      const bool of_all =
+          kind == ErrorKind::kCancelled || kind == ErrorKind::kIo || kind == ErrorKind::kDevice;
+      if (of_all) throw;
+      failed_[place] = fmt::format("{} {}: {}", cell.kind, cell.name, error.what());
+      log::warn(failed_[place]);
+    }
+  }
+  bool failed(const fs::path& place) const { return failed_.contains(place); }
+
+  /// `make` in the time that such work takes.
+  template <class Make>
+  void timed(const Work& work, Make make) {
+    const Stopwatch watch;
+    make();
+    timings_.add(work.name, work.units, watch.seconds());
+    timings_.save();
   }
 
   template <class Cells>
@@ -115,75 +182,97 @@ class Study {
     });
   }
 
-  fs::path place(const std::string& tuning) const {
-    return store_.place_of(plan_.tunings().at(tuning).cell);
-  }
-  std::vector<fs::path> places_of(const std::vector<std::string>& tunings) const {
+  std::vector<fs::path> places_of(const Plan& plan, const std::vector<std::string>& tunings) const {
     std::vector<fs::path> folders;
-    for (const auto& key : tunings) folders.push_back(place(key));
+    for (const auto& key : tunings) {
+      folders.push_back(store_.place_of(plan.tunings().at(key).cell));
+    }
     return folders;
   }
 
-  void make_missing() {
+  void make_missing(const Plan& plan) {
     made_ = 0;
-    missing_ = missing_of(plan_.tunings()) + missing_of(plan_.merges()) +
-               missing_of(plan_.paintings()) + missing_of(plan_.measures());
-    if (missing_ > 0) log::info(fmt::format("{} cells are to be made", missing_));
-    for (const auto& [key, cell] : plan_.tunings()) {
-      get(cell.cell, work_of(cell), [&, &one = cell](const fs::path& folder) {
-        bench_.tune(one, folder, store_.place_of(one.cell));
+    missing_ = missing_of(plan.tunings()) + missing_of(plan.merges()) +
+               missing_of(plan.paintings()) + missing_of(plan.measures());
+    if (missing_ > 0) {
+      log::info(fmt::format("{}: {} cells are to be made", plan.tables().front().part, missing_));
+    }
+    for (const auto& [key, cell] : plan.tunings()) tune(cell);
+    for (const auto& [key, cell] : plan.merges()) {
+      const auto tunings = places_of(plan, cell.tunings);
+      get(cell.cell, tunings, [&, &one = cell](const fs::path& folder) {
+        timed(work_of(one), [&] { bench_.merge(one, tunings, folder); });
       });
     }
-    for (const auto& [key, cell] : plan_.merges()) {
-      get(cell.cell, work_of(cell), [&, &one = cell](const fs::path& folder) {
-        bench_.merge(one, places_of(one.tunings), folder);
-      });
-    }
-    paint_missing();
-    for (const auto& [key, cell] : plan_.measures()) {
-      get(cell.cell, {"measure"}, [&, &one = cell](const fs::path& folder) {
-        bench_.measure(one, store_.place_of(plan_.paintings().at(one.paint).cell), folder);
+    paint_missing(plan);
+    for (const auto& [key, cell] : plan.measures()) {
+      const auto painting = store_.place_of(plan.paintings().at(cell.paint).cell);
+      get(cell.cell, {painting}, [&, &one = cell](const fs::path& folder) {
+        timed({"measure"}, [&] { bench_.measure(one, painting, folder); });
       });
     }
   }
 
+  void tune(const TuneCell& cell) {
+    const auto checkpoint = checkpoint_of(cell, store_.place_of(cell.cell));
+    get(cell.cell, {}, [&](const fs::path& folder) {
+      // One that goes on says little of how long a whole one takes.
+      if (fs::exists(checkpoint)) return bench_.tune(cell, folder, checkpoint);
+      timed(work_of(cell), [&] { bench_.tune(cell, folder, checkpoint); });
+    });
+    std::error_code ignored;  // the cell stands, or nobody could go on from it
+    fs::remove(checkpoint, ignored);
+  }
+
   /// All pictures of one model in a row, so that it is put together once.
-  void paint_missing() {
+  void paint_missing(const Plan& plan) {
     std::vector<const PaintCell*> cells;
-    for (const auto& [key, cell] : plan_.paintings()) cells.push_back(&cell);
+    for (const auto& [key, cell] : plan.paintings()) cells.push_back(&cell);
     std::stable_sort(cells.begin(), cells.end(), [](const PaintCell* a, const PaintCell* b) {
       return std::tie(a->model, a->cell.name) < std::tie(b->model, b->cell.name);
     });
     for (const auto* cell : cells) {
-      get(cell->cell, work_of(*cell, setting_.options), [&](const fs::path& folder) {
-        auto concepts = places_of(cell->tunings);
-        if (!cell->merge.empty()) concepts = {store_.place_of(plan_.merges().at(cell->merge).cell)};
-        bench_.paint(*cell, concepts, folder);
+      auto concepts = places_of(plan, cell->tunings);
+      if (!cell->merge.empty()) concepts = {store_.place_of(plan.merges().at(cell->merge).cell)};
+      get(cell->cell, concepts, [&](const fs::path& folder) {
+        timed(work_of(*cell, setting_.options), [&] { bench_.paint(*cell, concepts, folder); });
       });
     }
   }
 
+  /// Why a row cannot be told; empty: it can.
+  std::string failure_of(const Plan& plan, const PlannedRow& row) const {
+    for (const auto& measures : row.measures) {
+      for (const auto& key : measures) {
+        const auto found = failed_.find(store_.place_of(plan.measures().at(key).cell));
+        if (found != failed_.end()) return found->second;
+      }
+    }
+    return "";
+  }
+
   /// The tables of the plan from number `first` on.
-  void tell_tables(StudyReport& report, std::size_t first) const {
-    const Done done{store_, plan_};
-    for (auto i = first; i < plan_.tables().size(); ++i) {
-      report.tables.push_back(result_of(plan_.tables()[i], done));
+  void tell_tables(const Plan& plan, StudyReport& report, std::size_t first) const {
+    const Done done{store_, plan};
+    for (auto i = first; i < plan.tables().size(); ++i) {
+      auto table = plan.tables()[i];
+      for (auto& row : table.rows) row.failed = failure_of(plan, row);
+      report.tables.push_back(result_of(table, done));
     }
   }
 
   /// What did better on the concepts that settings are chosen on, on those that check it.
-  void check_choice(StudyReport& report) {
-    const auto first = plan_.tables().size();
-    for (const auto& table : std::vector<TableResult>(report.tables)) {
-      const auto& part = part_named(table.part);
-      if (part.checked == nullptr) continue;
-      report.chosen = best_of_groups(table);
-      for (const auto& checked : part.checked(setting_.ground, report.chosen)) {
-        plan_.add(part.name, checked);
-      }
+  void check_choice(Plan& plan, StudyReport& report) {
+    const auto& part = part_named(plan.tables().front().part);
+    if (part.checked == nullptr) return;
+    const auto first = plan.tables().size();
+    report.chosen = best_of_groups(report.tables[report.tables.size() - first]);
+    for (const auto& checked : part.checked(setting_.ground, report.chosen)) {
+      plan.add(part.name, checked);
     }
-    make_missing();
-    tell_tables(report, first);
+    if (!setting_.options.anew) refuse_outdated(store_, plan);
+    make_missing(plan);
+    tell_tables(plan, report, first);
   }
 
   Setting setting_;
@@ -192,10 +281,17 @@ class Study {
   Workbench bench_;
   CellStore store_;
   Timings timings_;
-  Plan plan_;
+  Failures failed_;
   std::string now_;
   std::int64_t made_ = 0, missing_ = 0;
 };
+
+void write_reports(const fs::path& out, const StudyReport& report) {
+  write_text_file(out / "study.json", json_text(to_json(report), 2) + "\n");
+  write_text_file(out / "study.md", tables_text(report));
+  write_text_file(out / "study.html", page_text(report));
+  write_preference(out, report);
+}
 
 }  // namespace
 
@@ -204,12 +300,9 @@ StudyReport run(const StudyOptions& given, const jobs::JobContext& context) {
   const auto options = complete_options(given);
   check(options);
   check_places(options, context);
-  const auto report = Study(options, context).run();
   const fs::path out = options.out;
-  write_text_file(out / "study.json", json_text(to_json(report), 2) + "\n");
-  write_text_file(out / "study.md", tables_text(report));
-  write_text_file(out / "study.html", page_text(report));
-  write_preference(out, report);
+  auto report =
+      Study(options, context).run([&](const StudyReport& so_far) { write_reports(out, so_far); });
   for (const char* name : {"study.json", "study.md", "study.html", kPreferencePage}) {
     if (fs::exists(out / name)) jobs::tell_result(context, (out / name).string());
   }

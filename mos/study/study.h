@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,16 @@ struct StudyReport {
   std::vector<TableResult> tables;
   std::vector<std::string> chosen;  ///< Settings that did better where they are chosen.
   Json versions;
+  std::vector<std::string> to_come;  ///< Parts whose tables are not there yet.
+  std::set<std::string> failures;    ///< What could not be made, a sentence each.
 };
 
-/// Makes what is missing, and writes study.json, study.md, study.html and preference.html with its
-/// key into options.out. A study that is interrupted, or continued with more parts, concepts or
-/// pictures, goes on from the cells that are there. Throws mos::Error as tuning, merging and
-/// painting do; kUsage for options, parts and concepts that cannot be.
+/// Makes what is missing, part by part, and after each writes study.json, study.md, study.html and
+/// preference.html with its key into options.out. A study that is interrupted, or continued with
+/// more parts, concepts or prompts, goes on from the cells that are there. What cannot be made is a
+/// failure of its rows in the report and no more. Throws mos::Error: kUsage for options, parts and
+/// concepts that cannot be, and where cells of other options would be made anew without
+/// options.anew; kIo, kDevice, kCancelled.
 StudyReport run(const StudyOptions& options, const jobs::JobContext& context = {});
 
 /// What a study has and lacks.

@@ -6,9 +6,9 @@
 
 namespace mos::study {
 
-/// How long cells took on this machine, by what they are a multiple of: "tune ed_lora" by its
-/// steps, "merge gradient" by its concepts, "paint" by pictures and steps, "measure" by cells. In a
-/// file of the study's folder, since no cell depends on it.
+/// How long cells took on this machine, by what they are a multiple of: "tune ed_lora" by the
+/// pictures of its steps, "merge gradient" by its concepts, "paint" by pictures and steps,
+/// "measure" by cells. In a file of the study's folder, since no cell depends on it.
 class Timings {
  public:
   /// Reads what is there.

@@ -8,10 +8,12 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/folder.h"
+#include "mos/base/log.h"
 #include "mos/base/version.h"
 #include "mos/concepts/concept_file.h"
 #include "mos/concepts/concept_writer.h"
 #include "mos/fuse/fuse_concepts.h"
+#include "mos/fuse/sources.h"
 #include "mos/io/image.h"
 #include "mos/nn/compute.h"
 #include "mos/session/paint.h"
@@ -37,37 +39,28 @@ Json list_of(const Tensor& values) {
   return list;
 }
 
-/// Where an interrupted tuning waits, beside its cell. One that was begun with other options will
-/// not go on any more: it goes.
-fs::path checkpoint_of(const TuneCell& cell, const fs::path& place) {
-  make_folders(place.parent_path());
-  const auto stem = place.filename().string() + ".";
-  const auto name = stem + digest_of(cell.cell).substr(0, 10) + ".checkpoint";
-  for (const auto& entry : entries_of(place.parent_path())) {
-    const auto other = entry.filename().string();
-    const bool is_old = other.starts_with(stem) && other.ends_with(".checkpoint") && other != name;
-    if (is_old) fs::remove(entry);
-  }
-  return place.parent_path() / name;
-}
-
 concepts::ConceptDelta concept_in(const fs::path& folder) {
   return concepts::read_concept_file(folder / kConceptFile).delta;
 }
 
+/// Of all files below `folder` by their names; of "" none.
+Json hashes_in(const fs::path& folder) {
+  Json hashes = Json::object();
+  if (folder.empty()) return hashes;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    hashes[fs::relative(entry, folder).generic_string()] = session::file_hash(entry);
+  }
+  return hashes;
+}
+
 /// What judges: its weights by the files that they are in.
 std::string hash_of_judge(const StudyOptions& options) {
-  Json files = {{"prefix", options.text_prefix}};
-  for (const auto& folder :
-       {options.clip.empty() ? eval::judge_of(options.base) : fs::path(options.clip),
-        fs::path(options.dino)}) {
-    if (folder.empty()) continue;
-    for (const auto& entry : entries_of(folder)) {
-      if (!fs::is_regular_file(entry)) continue;
-      files[entry.filename().string()] = session::file_hash(entry);
-    }
-  }
-  return digest_of(files);
+  const bool is_own = options.clip.empty();  // which brings pictures to its size in another way
+  const fs::path clip = is_own ? eval::judge_of(options.base) : fs::path(options.clip);
+  return digest_of({{"prefix", options.text_prefix},
+                    {is_own ? "judge" : "clip", hashes_in(clip)},
+                    {"dino", hashes_in(options.dino)}});
 }
 
 /// All networks; without `dtype` each weight keeps its own.
@@ -79,6 +72,18 @@ void move(diffusion::Model& model, torch::Device device, std::optional<torch::Sc
 }
 
 }  // namespace
+
+fs::path checkpoint_of(const TuneCell& cell, const fs::path& place) {
+  make_folders(place.parent_path());
+  const auto stem = place.filename().string() + ".";
+  const auto name = stem + digest_of(cell.cell).substr(0, 10) + ".checkpoint";
+  for (const auto& entry : entries_of(place.parent_path())) {
+    const auto other = entry.filename().string();
+    const bool is_old = other.starts_with(stem) && other.ends_with(".checkpoint") && other != name;
+    if (is_old) fs::remove(entry);
+  }
+  return place.parent_path() / name;
+}
 
 Workbench::Workbench(const StudyOptions& options, const jobs::JobContext& context)
     : options_(options),
@@ -99,7 +104,7 @@ void Workbench::close_session() {
   session_model_.clear();
 }
 
-void Workbench::tune(const TuneCell& cell, const fs::path& folder, const fs::path& place) {
+void Workbench::tune(const TuneCell& cell, const fs::path& folder, const fs::path& checkpoint) {
   close_session();
   const auto dataset =
       tune::load_dataset(cell.subject->folder, tune::dataset_options(cell.options));
@@ -107,33 +112,42 @@ void Workbench::tune(const TuneCell& cell, const fs::path& folder, const fs::pat
   BorrowedModel borrowed(base_);
   const auto compute = nn::compute_named(options_.device, options.run.dtype);
   move(borrowed.model(), compute.device, compute.dtype);
-  const auto checkpoint = checkpoint_of(cell, place);
-  const tune::TuneHooks hooks{.progress = context_.progress,
-                              .cancel = context_.cancel,
-                              .checkpoint = checkpoint,
-                              .prior_folder = fs::path(options_.out) / "prior",
-                              .program_version = version()};
-  const auto delta = tune::tune_concept(borrowed.model(), dataset, options, hooks);
-  concepts::save_concept(folder / kConceptFile, delta);
-  std::error_code ignored;  // it would only be taken up by the same tuning
-  fs::remove(checkpoint, ignored);
+  tune::TuneHooks hooks{.progress = context_.progress,
+                        .cancel = context_.cancel,
+                        .checkpoint = checkpoint,
+                        .prior_folder = fs::path(options_.out) / "prior",
+                        .program_version = version()};
+  const auto tuned = [&] { return tune::tune_concept(borrowed.model(), dataset, options, hooks); };
+  const auto save = [&](const concepts::ConceptDelta& delta) {
+    concepts::save_concept(folder / kConceptFile, delta);
+  };
+  const bool goes_on = fs::exists(checkpoint);
+  try {
+    save(tuned());
+  } catch (const Error& error) {
+    // Begun on another machine, say: nobody could continue it here.
+    const bool is_of_checkpoint =
+        error.kind() == ErrorKind::kMismatch || error.kind() == ErrorKind::kFormat;
+    if (!goes_on || !is_of_checkpoint) throw;
+    log::warn(fmt::format("{}; the tuning begins anew", error.what()));
+    hooks.fresh = true;
+    save(tuned());
+  }
 }
 
 void Workbench::merge(const MergeCell& cell, const std::vector<fs::path>& tunings,
                       const fs::path& folder) {
   close_session();
-  std::vector<fuse::ConceptSource> sources;
-  for (std::size_t i = 0; i < tunings.size(); ++i) {
-    sources.push_back(
-        {.name = cell.spec.concepts[i].concept_name, .delta = concept_in(tunings[i])});
+  std::vector<std::string> files;
+  for (const auto& tuning : tunings) files.push_back((tuning / kConceptFile).string());
+  auto sources = fuse::load_sources(files);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    sources[i].name = cell.spec.concepts[i].concept_name;
   }
-  fuse::FuseOptions options{.method = cell.spec.merge};
-  options.record.seed = options_.seed;
-  read_options(cell.spec.merge_options, "a merge of the study", options);
   BorrowedModel borrowed(base_);
   move(borrowed.model(), nn::compute_named(options_.device, "float32").device, std::nullopt);
-  auto result =
-      fuse::fuse_concepts(borrowed.model(), sources, options, context_.progress, context_.cancel);
+  auto result = fuse::fuse_concepts(borrowed.model(), sources, cell.options, context_.progress,
+                                    context_.cancel);
   result.delta.metadata["base_model"] = basis_.base_hash;
   concepts::save_concept(folder / kConceptFile, result.delta);
   write_text_file(folder / "fusion_report.json", json_text(result.report.to_json(), 2) + "\n");
@@ -162,6 +176,7 @@ session::Session& Workbench::session_of(const PaintCell& cell,
 void Workbench::paint(const PaintCell& cell, const std::vector<fs::path>& concepts,
                       const fs::path& folder) {
   auto& session = session_of(cell, concepts);
+  session::check_words(session, cell.spec.scene, /*plain_text=*/false);
   region::SampleOptions sample;
   sample.steps = options_.steps;
   sample.guidance_scale = options_.guidance_scale;

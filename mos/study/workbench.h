@@ -28,10 +28,10 @@ class Workbench {
 
   const Basis& basis() const { return basis_; }
 
-  /// Each fills `folder` with its result: a concept, pictures 0001.png …, figures. `place` is where
-  /// the cell will lie, for what outlives an interruption.
+  /// Each fills `folder` with its result: a concept, pictures 0001.png …, figures. A tuning that is
+  /// interrupted leaves its `checkpoint` (checkpoint_of), from which it goes on.
   void tune(const TuneCell& cell, const std::filesystem::path& folder,
-            const std::filesystem::path& place);
+            const std::filesystem::path& checkpoint);
   void merge(const MergeCell& cell, const std::vector<std::filesystem::path>& tunings,
              const std::filesystem::path& folder);
   /// `concepts` are the folders of what is in the model: a merge, or tunings.
@@ -64,6 +64,10 @@ class Workbench {
   std::optional<session::Session> session_;
   std::string session_model_;
 };
+
+/// Where `cell`, whose place is `place`, waits when its tuning is interrupted: beside it. One that
+/// was begun with other options will not go on any more: it goes.
+std::filesystem::path checkpoint_of(const TuneCell& cell, const std::filesystem::path& place);
 
 /// What all cells of a study with `options` depend on. Loads the base model.
 Basis basis_of(const StudyOptions& options);

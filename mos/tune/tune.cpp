@@ -69,14 +69,19 @@ bool needs_words(const TuneOptions& options) {
   return options.words.rows == WordRows::kPerLayer || !changes_weights(options.weights);
 }
 
+WordOptions complete_words(WordOptions words, const ConceptDataset& dataset) {
+  words.words = words.words.empty() ? default_words(words, dataset) : separate_words(words.words);
+  if (words.class_word.empty()) words.class_word = dataset.class_word;
+  if (words.class_word.empty() && words.words.empty()) words.class_word = dataset.phrase;
+  return words;
+}
+
 TuneOptions complete_options(TuneOptions options, const ConceptDataset& dataset) {
   auto& words = options.words;
   const bool has_rows = words.rows != WordRows::kNone;
-  words.words = words.words.empty() ? default_words(words, dataset) : separate_words(words.words);
+  words = complete_words(words, dataset);
   if (has_rows) check_words(words.words);
   words.initializers = separate_words(words.initializers);
-  if (words.class_word.empty()) words.class_word = dataset.class_word;
-  if (words.class_word.empty() && words.words.empty()) words.class_word = dataset.phrase;
   if (words.words.empty() && needs_words(options)) {
     throw Error(ErrorKind::kUsage,
                 "the concept has no words; name them with --words \"<fox1>,<fox2>\" or in "

@@ -39,6 +39,10 @@ struct TuneHooks {
 /// method is about.
 bool needs_words(const TuneOptions& options);
 
+/// `words` with the concept's own words and class word where they leave them open; what a prompt
+/// then says is concept_phrase() of them (trainer.h).
+WordOptions complete_words(WordOptions words, const ConceptDataset& dataset);
+
 /// `options` completed from what the dataset says about itself: words, class word, initializers and
 /// templates where the options leave them open.
 /// Throws mos::Error(kUsage) if the words are still unknown or a caption lacks the concept.

@@ -54,7 +54,7 @@ TEST_F(Cells, WithOtherOptionsAreMadeAnewAndThatIsSaid) {
   const auto place = get(cell(600), "second");
   EXPECT_EQ(made_, 2);
   EXPECT_EQ(read_text_file(place / "result.txt"), "second");
-  EXPECT_THAT(said, HasSubstr("tune genie ed_lora is made anew: steps was 300 and is 600"));
+  EXPECT_THAT(said, HasSubstr("made anew: tune genie ed_lora, whose steps was 300 and is 600"));
 }
 
 TEST_F(Cells, OfAnotherWishStandBesideEachOther) {

@@ -15,7 +15,10 @@
 namespace mos::study {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Each;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// The drawn concepts without their pictures.
 std::vector<Subject> drawn_subjects(std::size_t reported) {
@@ -89,6 +92,29 @@ TEST(Plan, SharesSeedsAndPromptsAmongAllRows) {
     prompts[cell.subjects.front()->name].insert(cell.text);
   }
   for (const auto& [name, texts] : prompts) EXPECT_EQ(texts.size(), 3U) << name;
+}
+
+TEST(Plan, CallsEveryConceptAsItsTuningDoes) {
+  const auto prompts_of = [](const std::string& method) {
+    const Planned all({.base = "absent", .parts = {"table1"}, .quick = true}, 3);
+    std::set<std::string> prompts;
+    for (const auto& [key, cell] : all.plan.paintings()) {
+      const auto& concepts = cell.spec.model.concepts;
+      if (concepts.empty() || concepts.front().method != method) continue;
+      prompts.insert(cell.spec.scene.prompt);
+    }
+    return prompts;
+  };
+  EXPECT_THAT(prompts_of("ed_lora"), Contains("a photo of a <genie1> <genie2>"));
+  // It tunes one word, behind which the class word stands.
+  EXPECT_THAT(prompts_of("custom_diffusion"), Contains("a photo of a <genie1> man"));
+  EXPECT_THAT(prompts_of("custom_diffusion"), Each(Not(HasSubstr("<genie2>"))));
+}
+
+TEST(Plan, RecordsOtherNoiseThanItMeasures) {
+  const Planned all(quick({"table1"}), 3);
+  const auto last = all.options.seed + static_cast<std::uint64_t>(all.options.pictures);
+  for (const auto& [key, cell] : all.plan.merges()) EXPECT_GT(cell.options.record.seed, last);
 }
 
 TEST(Plan, ChoosesSettingsOnOtherConceptsThanItReports) {

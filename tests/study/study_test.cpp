@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AnyOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -81,8 +82,65 @@ TEST_F(TinyStudy, GoesOnWhereItWasAndMakesAnewWhatHasChanged) {
 
   auto longer = options();
   longer.tune_steps = 3;
+  EXPECT_THAT(test::error_of(ErrorKind::kUsage, [&] { run(longer); }),
+              HasSubstr("steps was 2 and is 3; give those options, another --out, or --anew"));
+  EXPECT_EQ(file("study.md"), tables);
+  longer.anew = true;
   run(longer);
-  EXPECT_THAT(said_, HasSubstr("is made anew: steps was 2 and is 3"));
+  EXPECT_THAT(said_, HasSubstr("made anew: tune aa ed_lora 7, whose steps was 2 and is 3"));
+}
+
+TEST_F(TinyStudy, WhatCannotBeMadeIsAFailureOfItsRowsAlone) {
+  auto lacking = options();
+  lacking.parts = {"table2a"};
+  const auto whole = run(lacking);
+  // Something that is no cell lies where the pictures of one row shall go.
+  for (const auto& entry : fs::directory_iterator(folder_ / "out" / "cells" / "merge")) {
+    if (entry.path().filename().string().find("weight") == std::string::npos) continue;
+    fs::remove(entry.path() / "cell.json");
+  }
+  fs::remove_all(folder_ / "out" / "cells" / "paint");
+  fs::remove_all(folder_ / "out" / "cells" / "measure");
+  const auto report = run(lacking);
+  EXPECT_THAT(report.failures, Contains(HasSubstr("it is no cell of a study")));
+  const auto& rows = report.tables.front().rows;
+  const auto fails = [](const RowResult& row) { return !row.failed.empty(); };
+  EXPECT_EQ(std::ranges::count_if(rows, fails), 2);  // LoRA and ED-LoRA by weight fusion
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (fails(rows[i])) continue;
+    EXPECT_EQ(rows[i].figures.at("image").mean,
+              whole.tables.front().rows[i].figures.at("image").mean);
+  }
+  EXPECT_THAT(file("study.md"), HasSubstr("it is no cell of a study"));
+}
+
+TEST_F(TinyStudy, ACheckpointThatNobodyCanGoOnFromIsNoObstacle) {
+  run(options());
+  std::vector<fs::path> tunings;
+  for (const auto& entry : fs::directory_iterator(folder_ / "out" / "cells" / "tune")) {
+    tunings.push_back(entry.path());
+  }
+  const auto concept_file = tunings.front() / "concept.safetensors";
+  const auto before = read_text_file(concept_file);
+  const auto basis = read_json_file(tunings.front() / "cell.json").at("basis");
+  const auto digest = digest_of(Cell{.kind = {}, .name = {}, .wish = {}, .basis = basis});
+  fs::remove_all(tunings.front());
+  write_text_file(tunings.front().string() + "." + digest.substr(0, 10) + ".checkpoint", "broken");
+  run(options());
+  EXPECT_THAT(said_, HasSubstr("the tuning begins anew"));
+  EXPECT_EQ(read_text_file(concept_file), before);
+}
+
+TEST_F(TinyStudy, TellsEachPartWhenItIsDone) {
+  CancelToken cancel;
+  jobs::JobContext context;
+  context.log = [&](log::Level, std::string_view message) {
+    if (message.find("regions: ") == 0) cancel.cancel();
+  };
+  context.cancel = &cancel;
+  test::error_of(ErrorKind::kCancelled, [&] { study::run(options(), context); });
+  EXPECT_THAT(file("study.md"), HasSubstr("Table 2a"));
+  EXPECT_THAT(file("study.md"), Not(HasSubstr("Pictures of 2")));
 }
 
 TEST_F(TinyStudy, WhatWasInterruptedIsNoObstacleForOtherOptions) {
@@ -94,6 +152,7 @@ TEST_F(TinyStudy, WhatWasInterruptedIsNoObstacleForOtherOptions) {
   auto longer = options();
   longer.parts = {"table2a"};
   longer.tune_steps = 3;
+  longer.anew = true;
   run(longer);
   for (const auto& entry : fs::directory_iterator(folder_ / "out" / "cells" / "tune")) {
     EXPECT_TRUE(entry.is_directory()) << entry.path();
