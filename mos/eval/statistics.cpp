@@ -21,19 +21,23 @@ Tensor draws(std::int64_t resamples, std::int64_t count, at::Generator& generato
 }  // namespace
 
 Interval bootstrap(const Tensor& values, const BootstrapOptions& options) {
-  const auto table = values.to(torch::kFloat64);
-  const auto prompts = table.size(0), seeds = table.size(1);
+  const auto given = values.to(torch::kFloat64);
+  const auto tables = given.dim() == 2 ? given.unsqueeze(0) : given;
   auto generator = seeded_generator(options.seed);
-  const auto of_prompts = draws(options.resamples, prompts, generator);
-  const auto of_seeds = draws(options.resamples, seeds, generator);
-  const auto sums = (of_prompts.matmul(table) * of_seeds).sum(1);
-  const auto means = std::get<0>((sums / static_cast<double>(prompts * seeds)).sort());
+  const auto of_prompts = draws(options.resamples, tables.size(1), generator);
+  const auto of_seeds = draws(options.resamples, tables.size(2), generator);
+  const auto of_tunings = draws(options.resamples, tables.size(0), generator);
+  auto sums = torch::zeros({options.resamples}, torch::kFloat64);
+  for (std::int64_t t = 0; t < tables.size(0); ++t) {
+    sums += of_tunings.select(1, t) * (of_prompts.matmul(tables[t]) * of_seeds).sum(1);
+  }
+  const auto means = std::get<0>((sums / static_cast<double>(tables.numel())).sort());
   const auto last = static_cast<double>(options.resamples - 1);
   const auto at = [&](double share) {  // the nearest of the resamples: no mean that none has
     return means[std::llround(share * last)].item<double>();
   };
   const double beyond = (1.0 - options.level) / 2.0;
-  return {table.mean().item<double>(), at(beyond), at(1.0 - beyond)};
+  return {tables.mean().item<double>(), at(beyond), at(1.0 - beyond)};
 }
 
 Interval share_of(std::int64_t successes, std::int64_t trials) {

@@ -6,10 +6,12 @@
 
 #include "mos/base/json.h"
 
-/// How sure a mean is that was measured on some prompts and some seeds.
+/// How sure a mean is that was measured on some prompts and some seeds, and perhaps of several
+/// tunings.
 namespace mos::eval {
 
-/// A mean and between which bounds it would lie on other prompts and seeds of the same kind.
+/// A mean and between which bounds it would lie on other prompts, seeds and tunings of the same
+/// kind.
 struct Interval {
   double mean = 0.0;
   double low = 0.0, high = 0.0;
@@ -21,12 +23,13 @@ struct BootstrapOptions {
   std::uint64_t seed = 0;  ///< Of their draws.
 };
 
-/// The mean of `values`, float64 [P,S]: a row for each prompt, a column for each seed, which all
-/// prompts share. Bounds are percentiles of the means of resamples, each of P prompts and S seeds
-/// drawn with replacement, independently of each other. To compare two methods give their
-/// difference: pictures of one prompt and seed stand in pairs then. Of several concepts give the
-/// mean, weighted as it will be told: prompts and seeds are drawn for all of them at once.
-/// Required: P and S are 1 at least. With one prompt and one seed the bounds are the mean.
+/// The mean of `values` [P,S] or [T,P,S]: a table for each tuning, in it a row for each prompt, a
+/// column for each seed, which all tables share. Bounds are percentiles of the means of resamples,
+/// each of T tunings, P prompts and S seeds drawn with replacement, independently of each other. To
+/// compare two methods give their difference: pictures of one prompt and seed stand in pairs then.
+/// Of several concepts give the mean, weighted as it will be told: what is drawn is drawn for all
+/// of them at once. Required: T, P and S are 1 at least. What there is one of adds nothing to the
+/// bounds.
 Interval bootstrap(const torch::Tensor& values, const BootstrapOptions& options = {});
 
 /// The interval of a share: of `successes` among `trials`, by Wilson's score at 95 %. All of 0 to 1

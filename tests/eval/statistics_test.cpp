@@ -50,6 +50,26 @@ TEST(Bootstrap, DrawsPromptsAsAWhole) {
   EXPECT_GT(one.high - one.low, 0.5);
 }
 
+TEST(Bootstrap, DrawsTuningsAsAWhole) {
+  // Prompts and seeds agree, tunings do not: more prompts and seeds make nothing surer.
+  const auto tunings = torch::tensor({0.2, 0.5, 0.8}, torch::kFloat64).view({3, 1, 1});
+  const auto few = bootstrap(tunings), many = bootstrap(tunings.expand({3, 20, 8}));
+  EXPECT_NEAR(few.mean, 0.5, 1e-12);
+  EXPECT_NEAR(many.low, few.low, 1e-12);
+  EXPECT_NEAR(few.low, 0.2, 1e-12);  // one resample of 27 has the lowest alone, more than 2.5 %
+  EXPECT_NEAR(few.high, 0.8, 1e-12);
+}
+
+TEST(Bootstrap, OfOneTuningIsThatOfItsTable) {
+  const auto table = torch::rand({4, 3}, torch::kFloat64);
+  const auto plain = bootstrap(table), only = bootstrap(table.unsqueeze(0));
+  EXPECT_EQ(plain.low, only.low);
+  EXPECT_EQ(plain.high, only.high);
+  // The same tuning twice is no other than once.
+  const auto twice = bootstrap(table.unsqueeze(0).expand({2, 4, 3}));
+  EXPECT_NEAR(twice.low, plain.low, 1e-12);
+}
+
 TEST(Bootstrap, IsTheSameEveryTimeAndOfOneValueThatValue) {
   const auto values = torch::rand({4, 3}, torch::kFloat64);
   EXPECT_EQ(bootstrap(values).low, bootstrap(values).low);
