@@ -39,8 +39,9 @@ struct Row {
   std::string name;
   std::string against;  ///< The name of the row that its change is told from; empty: none.
   std::vector<Shown> shown;
-  std::string group;   ///< Rows between which a setting is chosen; empty: none.
-  Json settings = {};  ///< What differs from the defaults, for the report.
+  std::string group;     ///< Rows between which a setting is chosen; empty: none.
+  Json settings = {};    ///< What differs from the defaults, for the report.
+  std::string left_out;  ///< Why it shows nothing, so that it is not missed; empty: it shows some.
 };
 
 struct Table {
@@ -49,13 +50,17 @@ struct Table {
   std::vector<Row> rows;
   bool of_several = false;        ///< Pictures of several concepts, measured by region.
   std::int64_t most_prompts = 0;  ///< Of each concept; 0: all of the study.
+  /// Whose image alignment is told beside that of all, for comparing with a table of fewer
+  /// concepts; none: nobody's.
+  std::vector<const Subject*> also = {};
 };
 
 struct Part {
   const char* name;
   const char* summary;
   std::vector<Table> (*tables)(const Ground& ground);
-  /// Of groups: the rows of those that were chosen, on the concepts that check it; null: none.
+  /// Of groups: the rows of those that were chosen, on the concepts that check it, and all of them
+  /// together on those that are reported; null: none.
   std::vector<Table> (*checked)(const Ground& ground, const std::vector<std::string>& chosen);
 };
 
@@ -87,8 +92,16 @@ std::vector<Shown> merged(const Ground& ground, const std::vector<const Subject*
 ModelSpec model_of(const Ground& ground, const std::vector<const Subject*>& subjects,
                    const Merging& merging);
 
-/// Those of every merge that `merging.tune` can be merged by, "gradient" first.
+/// Every merge that concepts tuned by `tune` can be merged by, "gradient" first; "concat" is not
+/// among them: it is "sum", stored otherwise.
 std::vector<std::string> merges_for(const std::string& tune);
+
+/// Whether a concept tuned by `tune` has words of its own, which pictures can be searched for.
+bool has_own_words(const Ground& ground, const std::string& tune);
+
+/// What distillation has seen that the study's own prompts ask for, too, for a table's note; begins
+/// with a space. Empty for prompts of a file.
+std::string note_on_distillation(const Ground& ground);
 
 /// Pictures of `count` concepts, characters and objects in turn; none where there are too few.
 std::vector<std::vector<const Subject*>> companies(const Ground& ground, std::size_t count);

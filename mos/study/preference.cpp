@@ -12,6 +12,7 @@
 #include "mos/base/record.h"
 #include "mos/base/version.h"
 #include "mos/jobs/eyes.h"
+#include "mos/study/titles.h"
 
 namespace mos::study {
 
@@ -19,7 +20,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array kWays = {"ED-LoRA, weight fusion", "ED-LoRA, gradient fusion"};
+/// What is compared, by the names of the rows.
+std::array<std::string, 2> ways_of(const StudyReport& report) {
+  const auto& ours = report.options.method;
+  return {row_title(ours, "weight"), row_title(ours, "gradient")};
+}
 
 const RowResult* row_of(const StudyReport& report, const std::string& name) {
   for (const auto& table : report.tables) {
@@ -31,28 +36,42 @@ const RowResult* row_of(const StudyReport& report, const std::string& name) {
   return nullptr;
 }
 
+/// Pictures of a concept in a row by their prompts, of the first tuning.
+std::vector<Painting> paintings_of(const RowResult& row, const std::string& subject) {
+  std::vector<Painting> paintings;
+  std::set<std::string> texts;
+  for (const auto& painting : row.paintings) {
+    const bool is_new = painting.owners == subject && texts.insert(painting.text).second;
+    if (is_new) paintings.push_back(painting);
+  }
+  return paintings;
+}
+
+/// The first of `count` prompts, which is of the concept alone, and others from all over the rest.
+std::vector<std::size_t> asked_prompts(std::size_t count) {
+  constexpr std::size_t kMost = 4;
+  const auto asked = std::min(count, kMost);
+  std::vector<std::size_t> prompts;
+  for (std::size_t i = 0; i < asked; ++i) prompts.push_back(i * count / asked);
+  return prompts;
+}
+
 /// The pair of two paintings' pictures number `i`.
-Pair pair_of(const Subject& subject, const fs::path& first, const fs::path& second, std::size_t i) {
-  const auto ones = pictures_in(first), others = pictures_in(second);
-  Pair pair{.id = digest_of(Json{first.filename().string(), second.filename().string(), i}),
-            .subject = subject.name};
+Pair pair_of(const StudyReport& report, const Painting& first, const Painting& second,
+             std::size_t i) {
+  const auto& subject = subject_named(report.subjects, first.owners);
+  const auto ways = ways_of(report);
+  const auto ones = pictures_in(first.folder), others = pictures_in(second.folder);
+  const Json named = {first.folder.filename().string(), second.folder.filename().string(), i};
+  Pair pair{.id = digest_of(named), .subject = subject.name, .prompt = first.text};
   // An even chance that is the same every time, and that nobody can read off the page.
   const bool swapped = digest_of(Json{pair.id, "sides"}).front() >= '8';
   pair.id = pair.id.substr(0, 16);
-  pair.way_a = kWays[swapped ? 1 : 0];
-  pair.way_b = kWays[swapped ? 0 : 1];
+  pair.way_a = ways[swapped ? 1 : 0];
+  pair.way_b = ways[swapped ? 0 : 1];
   pair.picture_a = (swapped ? others : ones).at(i);
   pair.picture_b = (swapped ? ones : others).at(i);
   pair.own = jobs::pictures_of(subject.folder).front();
-  const auto told = jobs::told_by(pair.picture_a);
-  auto prompt = told ? told->scene.prompt : "";
-  for (std::size_t w = 0; w < subject.words.size(); ++w) {
-    const auto at = prompt.find(subject.words[w]);
-    if (at == std::string::npos) continue;
-    const bool last = w + 1 == subject.words.size();
-    prompt.replace(at, subject.words[w].size() + (last ? 0 : 1), last ? subject.class_word : "");
-  }
-  pair.prompt = prompt;
   return pair;
 }
 
@@ -82,21 +101,21 @@ struct Tally {
 }  // namespace
 
 std::vector<Pair> pairs_of(const StudyReport& report) {
-  const auto* first = row_of(report, kWays[0]);
-  const auto* second = row_of(report, kWays[1]);
+  const auto ways = ways_of(report);
+  const auto *first = row_of(report, ways[0]), *second = row_of(report, ways[1]);
   if (first == nullptr || second == nullptr) return {};
   std::vector<Pair> pairs;
-  for (const auto& [name, folder] : first->paintings) {
-    const auto other = std::find_if(second->paintings.begin(), second->paintings.end(),
-                                    [&](const auto& entry) { return entry.first == name; });
-    const bool is_there = std::any_of(pairs.begin(), pairs.end(), [&](const Pair& pair) {
-      return pair.subject == name;  // of several tunings the first
-    });
-    if (other == second->paintings.end() || is_there) continue;
-    const auto count = std::min(pictures_in(folder).size(), pictures_in(other->second).size());
-    constexpr std::size_t kMostOfOne = 4;
-    for (std::size_t i = 0; i < std::min(count, kMostOfOne); ++i) {
-      pairs.push_back(pair_of(subject_named(report.subjects, name), folder, other->second, i));
+  for (const auto& [name, image] : first->of_subject) {
+    const auto ones = paintings_of(*first, name), others = paintings_of(*second, name);
+    const auto prompts = asked_prompts(std::min(ones.size(), others.size()));
+    // Where there are few prompts, two pictures of each.
+    const std::size_t of_each = prompts.size() > 2 ? 1 : 2;
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      const auto &one = ones[prompts[p]], &other = others[prompts[p]];
+      const auto count = std::min(pictures_in(one.folder).size(), pictures_in(other.folder).size());
+      for (std::size_t i = 0; i < std::min(of_each, count); ++i) {
+        pairs.push_back(pair_of(report, one, other, (p * of_each + i) % count));
+      }
     }
   }
   return pairs;
@@ -106,7 +125,10 @@ void write_preference(const fs::path& out, const StudyReport& report) {
   const auto pairs = pairs_of(report);
   if (pairs.empty()) return;
   const auto page = preference_page(pairs);
-  Json key = {{kProgramKey, version()}, {"study", page.digest}, {"pairs", Json::object()}};
+  Json key = {{kProgramKey, version()},
+              {"study", page.digest},
+              {"ways", ways_of(report)},
+              {"pairs", Json::object()}};
   for (const auto& pair : pairs) {
     key["pairs"][pair.id] = {{"concept", pair.subject}, {"a", pair.way_a}, {"b", pair.way_b}};
   }
@@ -141,7 +163,7 @@ PreferenceResult count_answers(const fs::path& out, const std::vector<std::strin
     }
   }
   PreferenceResult result{.people = static_cast<std::int64_t>(people.size())};
-  for (const char* way : kWays) {
+  for (const auto& way : json_required<std::vector<std::string>>(key, "ways")) {
     const auto image = tallies["image"][way], text = tallies["text"][way];
     result.ways.push_back({way, eval::share_of(image.won, image.asked),
                            eval::share_of(text.won, text.asked), image.asked, text.asked});

@@ -24,8 +24,9 @@ struct Pair {
   std::filesystem::path picture_a, picture_b, own;
 };
 
-/// A picture of each concept in the rows "ED-LoRA, weight fusion" and "ED-LoRA, gradient fusion"
-/// of Table 2a; none where the study has not both. The same for the same study.
+/// Pictures of each concept in the rows of weight and of gradient fusion of Table 2a, of the first
+/// tuning: of several prompts, the first one and others spread over the rest, each from seeds of
+/// its own. None where the study has not both rows. The same for the same study.
 std::vector<Pair> pairs_of(const StudyReport& report);
 
 struct PreferencePage {

@@ -5,27 +5,39 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <numeric>
+#include <optional>
 #include <set>
 
 #include "mos/base/record.h"
 #include "mos/base/text.h"
 #include "mos/eval/page.h"
 #include "mos/io/image.h"
+#include "mos/jobs/eyes.h"
 
 namespace mos::study {
 namespace {
 
 using Cells = std::vector<std::string>;
 
-/// A figure of the table and what it is called there.
+constexpr const char* kImageHeading = "image alignment";
+
+/// A figure of the table and what it and its change are called there.
 struct Column {
   const char* figure;
   const char* heading;
+  const char* change;  ///< Null: it is not told.
 };
-constexpr std::array kColumns = {
-    Column{"text", "text alignment"},   Column{"image", "image alignment"},
-    Column{"first", "first reference"}, Column{"dino", "DINO"},
-    Column{"own", "identity"},          Column{"margin", "margin"}};
+constexpr auto kColumns = std::to_array<Column>({
+    {"text", "text alignment", "change of text"},
+    {"image", kImageHeading, "change of image"},
+    {"also", "of the first", "change of these"},
+    {"first", "first reference", nullptr},
+    {"dino", "DINO", nullptr},
+    {"own", "identity", "change of identity"},
+    {"margin", "margin", "change of margin"},
+});
 
 std::string with_bounds(const eval::Interval& interval) {
   return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.mean, interval.low, interval.high);
@@ -35,49 +47,116 @@ std::string change_text(const eval::Interval& interval) {
   return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", interval.mean, interval.low, interval.high);
 }
 
-bool any_has(const TableResult& table, const char* figure) {
-  return std::any_of(table.rows.begin(), table.rows.end(),
-                     [&](const RowResult& row) { return row.figures.contains(figure); });
+std::string share_text(const eval::Interval& share) {
+  return fmt::format("{:.0f} % [{:.0f}, {:.0f}]", 100 * share.mean, 100 * share.low,
+                     100 * share.high);
 }
 
-bool any_changes(const TableResult& table) {
+using Intervals = std::map<std::string, eval::Interval>;
+
+/// Whether some row has `figure` in `of_row`.
+bool any_has(const TableResult& table, Intervals RowResult::*of_row, const char* figure) {
   return std::any_of(table.rows.begin(), table.rows.end(),
-                     [](const RowResult& row) { return !row.changes.empty(); });
+                     [&](const RowResult& row) { return (row.*of_row).contains(figure); });
+}
+
+/// The columns whose figures, or changes, the table has.
+std::vector<Column> columns_of(const TableResult& table, Intervals RowResult::*of_row) {
+  std::vector<Column> columns;
+  for (const auto& column : kColumns) {
+    const bool is_told = of_row == &RowResult::figures || column.change != nullptr;
+    if (is_told && any_has(table, of_row, column.figure)) columns.push_back(column);
+  }
+  return columns;
 }
 
 Cells header_of(const TableResult& table) {
   Cells header = {""};
-  for (const auto& column : kColumns) {
-    if (any_has(table, column.figure)) header.emplace_back(column.heading);
+  for (const auto& column : columns_of(table, &RowResult::figures)) {
+    const bool is_also = std::string(column.figure) == "also";
+    header.push_back(is_also ? fmt::format("{} {}", column.heading, table.also) : column.heading);
   }
-  if (any_changes(table)) header.insert(header.end(), {"change of text", "change of image"});
-  if (table.of_several) header.emplace_back("margins above 0");
+  for (const auto& column : columns_of(table, &RowResult::changes)) {
+    header.emplace_back(column.change);
+  }
+  if (table.of_several) header.insert(header.end(), {"margins above 0", "in the model"});
+  header.emplace_back("tunings");
   return header;
 }
 
+/// Of a row that has no figures: why.
+std::string excuse_of(const RowResult& row) {
+  if (!row.failed.empty()) return "failed: " + row.failed;
+  return row.left_out.empty() ? "" : "left out: " + row.left_out;
+}
+
 Cells cells_of(const TableResult& table, const RowResult& row) {
-  Cells cells = {row.failed.empty() ? row.name : row.name + ": failed, " + row.failed};
-  for (const auto& column : kColumns) {
-    if (!any_has(table, column.figure)) continue;
-    const auto found = row.figures.find(column.figure);
-    cells.push_back(found == row.figures.end() ? "" : with_bounds(found->second));
+  Cells cells = {row.name};
+  if (const auto excuse = excuse_of(row); !excuse.empty()) {
+    cells.push_back(excuse);
+    cells.resize(header_of(table).size());
+    return cells;
   }
-  if (any_changes(table)) {
-    for (const char* figure : {"text", "image"}) {
-      const auto found = row.changes.find(figure);
-      cells.push_back(found == row.changes.end() ? "" : change_text(found->second));
-    }
+  const auto text_of = [&](const Intervals& intervals, const Column& column, auto text) {
+    const auto found = intervals.find(column.figure);
+    cells.push_back(found == intervals.end() ? "" : text(found->second));
+  };
+  for (const auto& column : columns_of(table, &RowResult::figures)) {
+    text_of(row.figures, column, with_bounds);
   }
-  if (row.positive) {
-    cells.push_back(fmt::format("{:.0f} % [{:.0f}, {:.0f}]", 100 * row.positive->mean,
-                                100 * row.positive->low, 100 * row.positive->high));
+  for (const auto& column : columns_of(table, &RowResult::changes)) {
+    text_of(row.changes, column, change_text);
   }
+  if (table.of_several) {
+    cells.push_back(row.positive ? share_text(*row.positive) : "");
+    cells.push_back(std::to_string(row.in_model));
+  }
+  cells.push_back(row.tunings > 0 ? std::to_string(row.tunings) : "");
   return cells;
 }
 
-std::vector<Cells> rows_of(const TableResult& table) {
+/// How alike the own pictures of a concept are; nothing for one picture, which is like no other.
+std::optional<double> ceiling_of(const StudyReport& report, const std::string& name) {
+  const auto found = report.ceilings.find(name);
+  const auto& folder = subject_named(report.subjects, name).folder;
+  if (found == report.ceilings.end() || jobs::pictures_of(folder).size() < 2) return {};
+  return found->second;
+}
+
+/// Its mean as the rows of `table` have theirs: of the means of the categories. Nothing where some
+/// concept has none, which would be a mean of others than theirs.
+std::optional<double> ceiling_of(const StudyReport& report, const TableResult& table) {
+  std::map<std::string, std::vector<double>> by_category;
+  for (const auto& name : table.subjects) {
+    const auto one = ceiling_of(report, name);
+    if (!one) return {};
+    by_category[subject_named(report.subjects, name).category].push_back(*one);
+  }
+  double sum = 0.0;
+  for (const auto& [category, values] : by_category) {
+    sum += std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  }
+  return by_category.empty() ? std::nullopt
+                             : std::optional(sum / static_cast<double>(by_category.size()));
+}
+
+/// What image alignment can reach, as the last row of tables 1 and 2a.
+std::optional<Cells> ceiling_row(const StudyReport& report, const TableResult& table) {
+  if (table.part != "table1" && table.part != "table2a") return {};
+  const auto header = header_of(table);
+  const auto place = std::find(header.begin(), header.end(), kImageHeading);
+  const auto ceiling = ceiling_of(report, table);
+  if (place == header.end() || !ceiling) return {};
+  Cells cells(header.size());
+  cells.front() = "own pictures (ceiling)";
+  cells[static_cast<std::size_t>(place - header.begin())] = fmt::format("{:.3f}", *ceiling);
+  return cells;
+}
+
+std::vector<Cells> rows_of(const StudyReport& report, const TableResult& table) {
   std::vector<Cells> rows;
   for (const auto& row : table.rows) rows.push_back(cells_of(table, row));
+  if (const auto ceiling = ceiling_row(report, table)) rows.push_back(*ceiling);
   return rows;
 }
 
@@ -103,21 +182,42 @@ std::vector<std::string> sets_text(const StudyReport& report) {
 std::string conditions_text(const StudyReport& report) {
   const auto& o = report.options;
   return fmt::format(
-      "Up to {} prompts for each concept, {} pictures for each prompt from seeds {} to {}, which "
-      "all rows share; {} steps of {}, guidance {}, perturbed attention {}. In brackets where 95 % "
-      "of 2000 resamples lie, "
-      "whose prompts and seeds are drawn with replacement. Figures are the mean of the means of "
-      "the categories. Judge: {}.",
-      o.prompts_each, o.pictures, o.seed, o.seed + static_cast<std::uint64_t>(o.pictures) - 1,
-      o.steps, o.scheduler, o.guidance_scale, o.perturbed_attention.value(),
-      o.clip.empty() ? "the base's own" : o.clip);
+      "All rows share prompts and seeds: pictures from seed {} to {}, {} steps of {}, guidance {}, "
+      "perturbed attention {}. Judge: {}. Figures are means; those of one concept are the mean of "
+      "the means of the categories, those of pictures of several the mean over regions and groups. "
+      "In brackets where 95 % of 2000 resamples lie. In every table prompts and seeds are drawn "
+      "with replacement, and tunings where a row has several of each concept; concepts, groups and "
+      "regions are not drawn, so brackets say nothing of other concepts. Changes and shares are "
+      "drawn in the same way.",
+      o.seed, o.seed + static_cast<std::uint64_t>(o.pictures) - 1, o.steps, o.scheduler,
+      o.guidance_scale, o.perturbed_attention.value(), o.clip.empty() ? "the base's own" : o.clip);
+}
+
+/// Under which conditions the figures of `table` were measured, behind its own note.
+std::string note_of(const StudyReport& report, const TableResult& table) {
+  const auto& o = report.options;
+  auto prompts = fmt::format("{}", table.most_prompts);
+  if (table.least_prompts != table.most_prompts) {
+    prompts = fmt::format("{} to {}", table.least_prompts, table.most_prompts);
+  }
+  auto note = fmt::format("{} Prompts: {} of each {}, {} pictures of each prompt.", table.note,
+                          prompts, table.of_several ? "group" : "concept", o.pictures);
+  if (table.of_several) return note;
+  note +=
+      o.text_prefix.empty()
+          ? " Text alignment is of the prompt with nothing before it"
+          : fmt::format(" Text alignment is of the prompt with \"{}\" before it", o.text_prefix);
+  note += o.dino.empty() ? "; no DINO." : fmt::format("; DINO is {}.", o.dino);
+  return note;
 }
 
 std::string chosen_text(const StudyReport& report) {
   return fmt::format(
-      "Better than the defaults by more than the interval, where settings are "
-      "chosen: {}.",
-      report.chosen.empty() ? "none" : fmt::format("{}", fmt::join(report.chosen, ", ")));
+      "Chosen: {}. Of each group of settings that one is chosen that gains most image alignment on "
+      "the concepts that settings are chosen on, of those whose gain is more than the interval of "
+      "the change and that lose no more than {} of text alignment on average.",
+      report.chosen.empty() ? "none" : fmt::format("{}", fmt::join(report.chosen, ", ")),
+      kTextTolerance);
 }
 
 bool has_part(const StudyReport& report, const char* name) {
@@ -135,15 +235,16 @@ torch::Tensor small(const torch::Tensor& pixels) {
 /// The first picture of every concept in every row.
 void show(eval::Page& page, const TableResult& table) {
   for (const auto& row : table.rows) {
+    if (row.paintings.empty()) continue;
     page.paragraph(row.name);
     std::vector<eval::ShownPicture> pictures;
-    std::set<std::string> seen;  // of several tunings the first
-    for (const auto& [name, folder] : row.paintings) {
-      if (!seen.insert(name).second) continue;
-      const auto files = pictures_in(folder);
+    std::set<std::string> seen;  // of several tunings and prompts the first
+    for (const auto& painting : row.paintings) {
+      if (!seen.insert(painting.owners).second) continue;
+      const auto files = pictures_in(painting.folder);
       if (files.empty()) continue;
       pictures.push_back(
-          eval::shown(small(io::to_rgb(io::read_image(files.front()).pixels)), name));
+          eval::shown(small(io::to_rgb(io::read_image(files.front()).pixels)), painting.owners));
     }
     page.pictures(pictures);
   }
@@ -155,12 +256,13 @@ Json to_json(const StudyReport& report) {
   Json json = report.versions;
   json["options"] = write_options(report.options);
   for (const auto& subject : report.subjects) {
-    json["concepts"].push_back({{"name", subject.name},
-                                {"set", choice_name(subject.set)},
-                                {"category", subject.category},
-                                {"style", subject.style},
-                                {"pictures", subject.digest},
-                                {"among_themselves", report.ceilings.at(subject.name)}});
+    Json entry = {{"name", subject.name},
+                  {"set", choice_name(subject.set)},
+                  {"category", subject.category},
+                  {"style", subject.style},
+                  {"pictures", subject.digest}};
+    if (const auto ceiling = ceiling_of(report, subject.name)) entry["among_themselves"] = *ceiling;
+    json["concepts"].push_back(entry);
   }
   if (has_part(report, "settings")) json["chosen"] = report.chosen;
   json["tables"] = Json::array();
@@ -173,17 +275,19 @@ std::string tables_text(const StudyReport& report) {
   text += "\n" + conditions_text(report) + "\n\nConcepts, no two sets share one:\n\n";
   for (const auto& line : sets_text(report)) text += "- " + line + "\n";
   for (const auto& table : report.tables) {
-    text += fmt::format("\n## {}\n\n{}\n\n", table.title, table.note);
+    text += fmt::format("\n## {}\n\n{}\n\n", table.title, note_of(report, table));
     const auto header = header_of(table);
     text += markdown_row(header) + "|";
     for (std::size_t i = 0; i < header.size(); ++i) text += "---|";
     text += "\n";
-    for (const auto& row : rows_of(table)) text += markdown_row(row);
+    for (const auto& row : rows_of(report, table)) text += markdown_row(row);
   }
   if (has_part(report, "settings")) text += "\n" + chosen_text(report) + "\n";
   text += "\n## The concepts' own pictures\n\n| concept | among themselves |\n|---|---|\n";
   for (const auto& subject : report.subjects) {
-    text += fmt::format("| {} | {:.3f} |\n", subject.name, report.ceilings.at(subject.name));
+    const auto ceiling = ceiling_of(report, subject.name);
+    text +=
+        fmt::format("| {} | {} |\n", subject.name, ceiling ? fmt::format("{:.3f}", *ceiling) : "-");
   }
   return text;
 }
@@ -200,8 +304,8 @@ std::string page_text(const StudyReport& report) {
   page.pictures(own);
   for (const auto& table : report.tables) {
     page.heading(table.title);
-    page.paragraph(table.note);
-    page.table(header_of(table), rows_of(table));
+    page.paragraph(note_of(report, table));
+    page.table(header_of(table), rows_of(report, table));
     show(page, table);
   }
   if (has_part(report, "settings")) page.paragraph(chosen_text(report));
