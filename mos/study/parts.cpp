@@ -9,6 +9,7 @@
 #include "mos/base/error.h"
 #include "mos/base/text_distance.h"
 #include "mos/fuse/method.h"
+#include "mos/study/plan.h"
 
 namespace mos::study {
 
@@ -37,6 +38,7 @@ constexpr auto kParts = std::to_array<Part>({
 });
 
 constexpr const char* kBestMerge = "gradient";
+constexpr const char* kSumAgain = "concat";
 
 }  // namespace
 
@@ -108,9 +110,20 @@ std::vector<std::string> merges_for(const std::string& tune) {
       tune != "dreambooth" && tune != "custom_diffusion" && tune != "svdiff" && tune != "cones";
   for (const auto& info : fuse::methods()) {
     const bool fits = low_rank || info.forms == fuse::Forms::kAny;
-    if (info.name != kBestMerge && fits) names.emplace_back(info.name);
+    const bool is_new = info.name != kBestMerge && info.name != kSumAgain;
+    if (is_new && fits) names.emplace_back(info.name);
   }
   return names;
+}
+
+bool has_own_words(const Ground& ground, const std::string& tune) {
+  return options_of({.method = tune}, ground.options).words.rows != tune::WordRows::kNone;
+}
+
+std::string note_on_distillation(const Ground& ground) {
+  if (!ground.options.prompts.empty()) return "";
+  return " Distillation learns from pictures with a cat, a car or a man beside each concept, which "
+         "some prompts of scenes ask for, too: of those it has seen the like.";
 }
 
 std::vector<std::vector<const Subject*>> companies(const Ground& ground, std::size_t count) {

@@ -1,6 +1,7 @@
 #include <array>
 
 #include "mos/study/parts.h"
+#include "mos/study/titles.h"
 #include "mos/world/world.h"
 
 /// Figure 3: which methods put a concept into its words, and which into the weights.
@@ -9,12 +10,10 @@ namespace {
 
 struct Tuned {
   const char* method;
-  const char* name;
   bool has_weights;
 };
-constexpr std::array kTuned = {Tuned{"textual_inversion", "Textual Inversion", false},
-                               Tuned{"p_plus", "P+", false}, Tuned{"lora", "LoRA", true},
-                               Tuned{"ed_lora", "ED-LoRA", true}};
+constexpr std::array kTuned = {Tuned{"textual_inversion", false}, Tuned{"p_plus", false},
+                               Tuned{"lora", true}, Tuned{"ed_lora", true}};
 
 std::vector<Shown> at_scale(const Ground& ground, const std::vector<const Subject*>& subjects,
                             const char* method, double scale) {
@@ -34,9 +33,11 @@ Table table_of(const Ground& ground, const std::vector<const Subject*>& subjects
                   "weights (LoRA scale 0).",
               .most_prompts = 5};
   for (const auto& way : kTuned) {
-    const std::string name = way.name;
+    const auto name = title_of_tuning(way.method);
+    // Without weights a scale of them is none: the pictures are those of the tuning alone.
     table.rows.push_back(
-        {.name = name + ", words alone", .shown = at_scale(ground, subjects, way.method, 0.0)});
+        {.name = name + ", words alone",
+         .shown = at_scale(ground, subjects, way.method, way.has_weights ? 0.0 : 1.0)});
     if (!way.has_weights) continue;
     table.rows.push_back({.name = name,
                           .against = name + ", words alone",

@@ -1,8 +1,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
+#include <string>
+#include <vector>
 
+#include "mos/region/guide.h"
 #include "mos/study/parts.h"
+#include "mos/study/titles.h"
 
 /// Figure 6b and pictures of several concepts: the same places and seeds by every way to keep the
 /// concepts apart.
@@ -10,69 +15,138 @@ namespace mos::study {
 namespace {
 
 using region::Compose;
+using region::Guide;
 
 /// One way; a further sampler is a row here.
 struct Way {
   std::string name;
   Merging merging;
-  Compose compose = Compose::kMerged;  ///< Anything else: nothing is merged.
-  bool directly = false;
+  region::SamplerOptions sampler = {};  ///< Of a compose that merges nothing, nothing is merged.
+  bool directly = false;                ///< There are no regions: the prompt says it all.
+  bool pictured = false;  ///< The merged model is of the picture's concepts, not of all of them.
   bool isolate = false;
   double base_ratio = 0.0, region_end = 1.0;
 };
 
-std::vector<Way> ways(const Ground& ground) {
-  const auto& ours = ground.options.method;
-  const Merging gradient = {ours, "gradient"};
+/// Without regions nothing but the order of the words says what stands where.
+constexpr const char* kByOrder = ", places by the prompt's order alone";
+
+Way composed(const Merging& merging, const std::string& name, Compose compose) {
+  return {.name = name, .merging = merging, .sampler = {.compose = compose}};
+}
+
+Way guided(const Merging& merging, Guide guide) {
+  const auto& info = region::guide_info(guide);
+  Way way{.name = std::string(info.title), .merging = merging, .sampler = {.guide = guide}};
+  way.directly = !info.needs_regions;
+  if (way.directly) way.name += kByOrder;
+  return way;
+}
+
+std::vector<Way> ways_of_quick(const Merging& gradient) {
+  const auto& ours = gradient.tune;
+  return {{row_title(ours, "gradient"), gradient},
+          {row_title(ours, "weight"), {ours, "weight"}},
+          composed(gradient, "own text", Compose::kText),
+          composed(gradient, "own layers", Compose::kLayers),
+          composed(gradient, "own text and layers", Compose::kOwn),
+          {.name = title_of_merge("gradient") + kByOrder, .merging = gradient, .directly = true}};
+}
+
+/// Other tunings and merges by the same regions.
+std::vector<Way> of_models(const Merging& gradient) {
+  const auto& ours = gradient.tune;
+  std::vector<Way> all = {{.name = row_title(ours, "gradient") + " of the pictured alone",
+                           .merging = gradient,
+                           .pictured = true},
+                          {row_title("lora", "weight"), {"lora", "weight"}},
+                          {title_of_tuning("p_plus") + ", words together", {"p_plus", "weight"}},
+                          {row_title("custom_diffusion", "custom_diffusion"),
+                           {"custom_diffusion", "custom_diffusion"}}};
+  // Where one of them is what is studied it has its row already.
+  std::erase_if(all, [&](const Way& way) { return way.name == row_title(ours, "weight"); });
+  const auto merges = merges_for(ours);
+  if (std::find(merges.begin(), merges.end(), "distill") != merges.end()) {
+    all.push_back({row_title(ours, "distill"), {ours, "distill"}});
+  }
+  return all;
+}
+
+/// Other samplers with the same model. Guides and the search for regions look for words of the
+/// concepts, which not all ways of tuning have.
+std::vector<Way> of_samplers(const Merging& gradient, bool has_words, std::int64_t steps) {
   std::vector<Way> all = {
-      {"ED-LoRA, gradient fusion", gradient},
-      {"ED-LoRA, weight fusion", {ours, "weight"}},
-      {"own text", gradient, Compose::kText},
-      {"own layers", gradient, Compose::kLayers},
-      {"own text and layers", gradient, Compose::kOwn},
-      {.name = "prompt alone, gradient fusion", .merging = gradient, .directly = true},
-  };
-  if (ground.options.quick) return all;
-  const std::vector<Way> more = {
-      {"LoRA, weight fusion", {"lora", "weight"}},
-      {"P+, words together", {"p_plus", "weight"}},
-      {"Custom Diffusion, constrained merge", {"custom_diffusion", "custom_diffusion"}},
-      {.name = "LoRA switch, prompt alone",
-       .merging = gradient,
-       .compose = Compose::kSwitch,
-       .directly = true},
       {.name = "self-attention isolated", .merging = gradient, .isolate = true},
       {.name = "base ratio 0.2", .merging = gradient, .base_ratio = 0.2},
       {.name = "regions in the first 0.4 of the steps", .merging = gradient, .region_end = 0.4},
-  };
-  all.insert(all.end(), more.begin(), more.end());
-  const auto merges = merges_for(ours);
-  if (std::ranges::find(merges, "distill") != merges.end()) {
-    all.push_back({"ED-LoRA, distilled", {ours, "distill"}});
+      {.name = "Structure Diffusion",
+       .merging = gradient,
+       .sampler = {.structure = region::Structure::kValues}},
+      {.name = "hard binding in the first tenth of the steps",
+       .merging = gradient,
+       .sampler = {.hard_binding = std::max<std::int64_t>(1, steps / 10)}}};
+  for (auto way : {composed(gradient, "LoRA switch", Compose::kSwitch),
+                   composed(gradient, "LoRA composite", Compose::kComposite)}) {
+    way.name += kByOrder;
+    way.directly = true;
+    all.push_back(way);
+  }
+  if (!has_words) return all;
+  for (const auto guide : {Guide::kAttend, Guide::kLayout, Guide::kBounded, Guide::kComposer}) {
+    all.push_back(guided(gradient, guide));
+  }
+  all.push_back({.name = std::string("found regions") + kByOrder,
+                 .merging = gradient,
+                 .sampler = {.auto_regions = true},
+                 .directly = true});
+  return all;
+}
+
+std::vector<Way> ways(const Ground& ground) {
+  const auto& ours = ground.options.method;
+  const Merging gradient = {ours, "gradient"};
+  auto all = ways_of_quick(gradient);
+  if (ground.options.quick) return all;
+  for (auto& more : {of_models(gradient),
+                     of_samplers(gradient, has_own_words(ground, ours), ground.options.steps)}) {
+    std::copy(more.begin(), more.end(), std::back_inserter(all));
   }
   return all;
 }
 
 Row row_of(const Ground& ground, const Way& way, std::size_t count) {
   Row row{.name = way.name};
+  const auto everybody = ground.of(Set::kReport);
   for (const auto& company : companies(ground, count)) {
-    // All reported concepts are in a merged model, as in table 1; apart only those that are shown.
-    const auto everybody = ground.of(Set::kReport);
     Shown shown{.subjects = company,
                 .directly = way.directly,
+                .sampler = way.sampler,
                 .isolate = way.isolate,
                 .base_ratio = way.base_ratio,
                 .region_end = way.region_end};
-    if (way.compose == Compose::kMerged) {
-      shown.model = model_of(ground, everybody, way.merging);
+    if (way.sampler.compose == Compose::kMerged) {
+      shown.model = model_of(ground, way.pictured ? company : everybody, way.merging);
     } else {
       shown.model = model_of(ground, company, {.tune = way.merging.tune, .merge = ""});
-      shown.model.compose = way.compose;
-      shown.sampler.compose = way.compose;
+      shown.model.compose = way.sampler.compose;
     }
     row.shown.push_back(shown);
   }
   return row;
+}
+
+std::string note_of(const Ground& ground, std::size_t groups) {
+  return fmt::format(
+      "Groups of reported characters and objects, side by side: {}. Identity: image alignment of a "
+      "region with its own concept; margin: that minus the best with another of the picture. "
+      "Changes are against the first row, picture by picture. \"In the model\" are all {} reported "
+      "concepts where they are merged, and those of the picture alone where nothing is merged or "
+      "the row says so. Without regions the order of the prompt is all that says what stands "
+      "where, "
+      "and is scored as if it went from left to right: who has both the other way round has a "
+      "margin "
+      "below 0.",
+      groups, ground.of(Set::kReport).size());
 }
 
 }  // namespace
@@ -83,13 +157,16 @@ std::vector<Table> regions(const Ground& ground) {
     const auto pictured = companies(ground, count);
     if (pictured.empty()) continue;
     Table table{.title = fmt::format("Pictures of {} concepts", count),
-                .note = fmt::format("Groups of reported characters and objects, side by side: {}. "
-                                    "Identity: image alignment of a region with its own concept; "
-                                    "margin: that minus the best with another of the picture.",
-                                    pictured.size()),
+                .note = note_of(ground, pictured.size()),
                 .of_several = true,
                 .most_prompts = 5};
-    for (const auto& way : ways(ground)) table.rows.push_back(row_of(ground, way, count));
+    const bool shows_all = count == ground.of(Set::kReport).size();
+    for (const auto& way : ways(ground)) {
+      if (way.pictured && shows_all) continue;  // the first row once more
+      table.rows.push_back(row_of(ground, way, count));
+      const bool is_first = table.rows.size() == 1;
+      if (!is_first) table.rows.back().against = table.rows.front().name;
+    }
     tables.push_back(table);
   }
   return tables;

@@ -6,13 +6,15 @@
 #include <string>
 #include <utility>
 
+#include "mos/base/describe.h"
+#include "mos/fuse/options.h"
 #include "mos/study/parts.h"
 #include "mos/study/plan.h"
 #include "mos/tune/options.h"
 
 /// What decides quality. Every setting is told from the defaults on the concepts that settings are
-/// chosen on; the best of each group then stands beside the defaults on those that check it. What
-/// tables report is measured on neither.
+/// chosen on; the best of each group then stands beside the defaults on those that check it, and
+/// all that was chosen beside the defaults on those that are reported, which had no part in it.
 namespace mos::study {
 namespace {
 
@@ -23,6 +25,8 @@ struct Variation {
 };
 
 constexpr const char* kDefaults = "defaults";
+/// What settings of merging are told from: the same tunings as theirs.
+constexpr const char* kFirstDefaults = "defaults, first tuning";
 const Json kNothing = Json::object();
 
 /// What a shorter tuning costs, and whether other timesteps make up for it.
@@ -78,12 +82,12 @@ std::vector<Variation> of_merging(const std::vector<const Subject*>& subjects) {
     all.push_back(
         {"unet_ridge", fmt::format("U-Net ridge {}", ridge), kNothing, {{"unet_ridge", ridge}}});
   }
-  for (const char* target : {"average", "sum", "base"}) {
+  for (const char* target : {"sum", "base"}) {
     all.push_back(
         {"target", fmt::format("ridge towards {}", target), kNothing, {{"ridge_towards", target}}});
   }
   all.push_back({"fitted", "padded texts", kNothing, {{"fit_text", "padded"}}});
-  for (const int steps : {1, 5, 10, 20}) {
+  for (const int steps : {1, 5, 10}) {
     all.push_back(
         {"recorded", fmt::format("{} recorded steps", steps), kNothing, {{"steps", steps}}});
   }
@@ -106,17 +110,50 @@ std::vector<Variation> of_merging(const std::vector<const Subject*>& subjects) {
   return all;
 }
 
+/// Whether it leaves everything as it is on this base, whose own defaults may have it already.
+bool changes_nothing(const Ground& ground, const Variation& variation) {
+  const auto tuned_with = [&](const Json& options) {
+    return write_options(
+        options_of({.method = ground.options.method, .options = options}, ground.options));
+  };
+  const auto merged_with = [](const Json& given) {
+    fuse::FuseOptions options{.method = "gradient"};
+    read_options(given, "a setting of the study", options);
+    return write_options(options);
+  };
+  return tuned_with(variation.tune) == tuned_with(kNothing) &&
+         merged_with(variation.merge) == merged_with(kNothing);
+}
+
+/// Every setting that can be chosen, for a model of `subjects`.
+std::vector<Variation> variations(const Ground& ground,
+                                  const std::vector<const Subject*>& subjects) {
+  auto all = of_tuning(ground);
+  for (auto& one : of_merging(subjects)) all.push_back(std::move(one));
+  std::erase_if(all, [&](const Variation& one) { return changes_nothing(ground, one); });
+  return all;
+}
+
+/// All of `subjects` in one model, of every tuning.
 Row row_of(const Ground& ground, const std::vector<const Subject*>& subjects,
            const Variation& variation) {
   Row row{.name = variation.name,
           .against = variation.name == kDefaults ? "" : kDefaults,
+          .shown =
+              merged(ground, subjects, {.tune = ground.options.method, .options = variation.merge}),
           .group = variation.group,
           .settings = {{"tune", variation.tune}, {"merge", variation.merge}}};
-  auto model =
-      model_of(ground, subjects,
-               {.tune = ground.options.method, .merge = "gradient", .options = variation.merge});
-  for (auto& one : model.concepts) one.options = variation.tune;
-  for (const auto* subject : subjects) row.shown.push_back({.model = model, .subjects = {subject}});
+  for (auto& shown : row.shown) {
+    for (auto& one : shown.model.concepts) one.options = variation.tune;
+  }
+  return row;
+}
+
+/// The same of the first tuning alone: a merge of the same tunings needs no others to be compared.
+Row of_first_tuning(Row row, std::size_t subjects) {
+  row.shown.resize(subjects);
+  const bool is_reference = row.against.empty();
+  (is_reference ? row.name : row.against) = kFirstDefaults;
   return row;
 }
 
@@ -124,12 +161,9 @@ Row row_of(const Ground& ground, const std::vector<const Subject*>& subjects,
 std::vector<Row> scales(const Ground& ground, const std::vector<const Subject*>& subjects) {
   std::vector<Row> rows;
   for (const double scale : {0.0, 0.7, 1.0}) {
-    Row row{.name = fmt::format("alone, LoRA scale {}", scale)};
-    for (const auto* subject : subjects) {
-      row.shown.push_back(
-          {.model = {.concepts = {tuned(ground, *subject, ground.options.method)}, .scale = scale},
-           .subjects = {subject}});
-    }
+    Row row{.name = fmt::format("alone, LoRA scale {}", scale),
+            .shown = alone(ground, subjects, ground.options.method)};
+    for (auto& shown : row.shown) shown.model.scale = scale;
     rows.push_back(row);
   }
   return rows;
@@ -139,6 +173,49 @@ Table table_of(const std::string& title, const std::string& note) {
   return {.title = title, .note = note, .most_prompts = 5};
 }
 
+std::vector<Variation> those_named(const Ground& ground,
+                                   const std::vector<const Subject*>& subjects,
+                                   const std::vector<std::string>& names) {
+  auto all = variations(ground, subjects);
+  std::erase_if(all, [&](const Variation& one) {
+    return std::find(names.begin(), names.end(), one.name) == names.end();
+  });
+  return all;
+}
+
+/// All of `chosen` at once.
+Variation together(const std::vector<Variation>& chosen) {
+  Variation all{"", "all that was chosen, together"};
+  for (const auto& one : chosen) {
+    all.tune.update(one.tune);
+    all.merge.update(one.merge);
+  }
+  return all;
+}
+
+/// Each choice on concepts that had no part in it.
+Table check_of(const Ground& ground, const std::vector<const Subject*>& subjects,
+               const std::vector<Variation>& chosen) {
+  auto table = table_of("Settings, on the concepts that check the choice",
+                        "The best of each group above, on concepts that had no part in choosing, "
+                        "with every tuning.");
+  table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
+  for (const auto& one : chosen) table.rows.push_back(row_of(ground, subjects, one));
+  if (chosen.size() > 1) table.rows.push_back(row_of(ground, subjects, together(chosen)));
+  return table;
+}
+
+/// What the choice is worth where nothing was chosen.
+Table report_of(const Ground& ground, const std::vector<const Subject*>& subjects,
+                const std::vector<Variation>& chosen) {
+  auto table = table_of("What was chosen, on the concepts that are reported",
+                        "All reported concepts in one model by gradient fusion, tuned and merged "
+                        "with the defaults and with all settings that were chosen.");
+  table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
+  table.rows.push_back(row_of(ground, subjects, together(chosen)));
+  return table;
+}
+
 }  // namespace
 
 std::vector<Table> settings(const Ground& ground) {
@@ -146,29 +223,35 @@ std::vector<Table> settings(const Ground& ground) {
   if (subjects.empty()) return {};
   auto table = table_of("Settings, on the concepts that they are chosen on",
                         "All of these concepts in one model by gradient fusion, but for the rows "
-                        "that say alone. What is best here is reported on nowhere.");
+                        "that say alone. Settings of tuning have all tunings, those of merging are "
+                        "compared on the first.");
   table.rows = scales(ground, subjects);
-  table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
-  for (const auto& one : of_tuning(ground)) table.rows.push_back(row_of(ground, subjects, one));
-  for (const auto& one : of_merging(subjects)) table.rows.push_back(row_of(ground, subjects, one));
+  const auto defaults = row_of(ground, subjects, {"", kDefaults});
+  table.rows.push_back(defaults);
+  const bool several_tunings = ground.options.tune_seeds > 1;
+  bool has_first = false;
+  for (const auto& one : variations(ground, subjects)) {
+    auto row = row_of(ground, subjects, one);
+    if (several_tunings && one.tune.empty()) {
+      if (!has_first) table.rows.push_back(of_first_tuning(defaults, subjects.size()));
+      has_first = true;
+      row = of_first_tuning(std::move(row), subjects.size());
+    }
+    table.rows.push_back(std::move(row));
+  }
   return {table};
 }
 
 std::vector<Table> settings_checked(const Ground& ground, const std::vector<std::string>& chosen) {
-  const auto subjects = ground.of(Set::kCheck);
-  if (subjects.empty() || chosen.empty()) return {};
-  auto table = table_of("Settings, on the concepts that check the choice",
-                        "The best of each group above, on concepts that had no part in choosing.");
-  table.rows.push_back(row_of(ground, subjects, {"", kDefaults}));
-  auto all = of_tuning(ground);
-  const auto more = of_merging(subjects);
-  all.insert(all.end(), more.begin(), more.end());
-  for (const auto& one : all) {
-    if (std::find(chosen.begin(), chosen.end(), one.name) != chosen.end()) {
-      table.rows.push_back(row_of(ground, subjects, one));
-    }
+  if (chosen.empty()) return {};
+  std::vector<Table> tables;
+  if (const auto subjects = ground.of(Set::kCheck); !subjects.empty()) {
+    tables.push_back(check_of(ground, subjects, those_named(ground, subjects, chosen)));
   }
-  return {table};
+  if (const auto subjects = ground.of(Set::kReport); !subjects.empty()) {
+    tables.push_back(report_of(ground, subjects, those_named(ground, subjects, chosen)));
+  }
+  return tables;
 }
 
 }  // namespace mos::study
