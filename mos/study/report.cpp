@@ -193,6 +193,12 @@ std::string conditions_text(const StudyReport& report) {
       o.guidance_scale, o.perturbed_attention.value(), o.clip.empty() ? "the base's own" : o.clip);
 }
 
+/// Of a study that is not done, which parts are not here; empty for one that is.
+std::string to_come_text(const StudyReport& report) {
+  if (report.to_come.empty()) return "";
+  return fmt::format("Still to come: {}.", fmt::join(report.to_come, ", "));
+}
+
 /// Under which conditions the figures of `table` were measured, behind its own note.
 std::string note_of(const StudyReport& report, const TableResult& table) {
   const auto& o = report.options;
@@ -272,7 +278,9 @@ Json to_json(const StudyReport& report) {
 
 std::string tables_text(const StudyReport& report) {
   std::string text = kTablesHeading;
-  text += "\n" + conditions_text(report) + "\n\nConcepts, no two sets share one:\n\n";
+  text += "\n" + conditions_text(report) + "\n";
+  if (const auto to_come = to_come_text(report); !to_come.empty()) text += "\n" + to_come + "\n";
+  text += "\nConcepts, no two sets share one:\n\n";
   for (const auto& line : sets_text(report)) text += "- " + line + "\n";
   for (const auto& table : report.tables) {
     text += fmt::format("\n## {}\n\n{}\n\n", table.title, note_of(report, table));
@@ -295,6 +303,7 @@ std::string tables_text(const StudyReport& report) {
 std::string page_text(const StudyReport& report) {
   eval::Page page("Study");
   page.paragraph(conditions_text(report));
+  if (const auto to_come = to_come_text(report); !to_come.empty()) page.paragraph(to_come);
   for (const auto& line : sets_text(report)) page.paragraph(line);
   page.heading("The concepts' own");
   std::vector<eval::ShownPicture> own;

@@ -108,6 +108,13 @@ TEST_F(Reports, OfSeveralConceptsSayHowManyAreInTheModel) {
   EXPECT_THAT(text, HasSubstr("| -0.100 [-0.200, +0.000] | 75 % [50, 100] | 2 | 1 |"));
 }
 
+TEST_F(Reports, SayWhichPartsAreNotThereYet) {
+  report_.tables = {table({row("there", 0.5)})};
+  EXPECT_THAT(tables_text(report_), Not(HasSubstr("Still to come")));
+  report_.to_come = {"curve", "settings"};
+  EXPECT_THAT(tables_text(report_), HasSubstr("Still to come: curve, settings."));
+}
+
 TEST_F(Reports, SayByWhichRuleSettingsAreChosen) {
   report_.tables = {table({row("there", 0.5)})};
   report_.chosen = {"rank 8"};
