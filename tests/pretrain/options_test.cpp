@@ -6,6 +6,7 @@
 #include "mos/base/schema.h"
 #include "mos/pretrain/acceptance.h"
 #include "mos/pretrain/adapter_training.h"
+#include "mos/pretrain/average.h"
 #include "mos/pretrain/decoder_training.h"
 #include "mos/pretrain/stage.h"
 #include "mos/pretrain/tower_training.h"
@@ -45,6 +46,7 @@ TEST(StageOptions, EveryNumberHasTwoEnds) {
   expect_two_ends<TowerOptions>("towers");
   expect_two_ends<DecoderOptions>("decoder");
   expect_two_ends<UNetOptions>("unet");
+  expect_two_ends<AverageOptions>("average");
   expect_two_ends<AdapterOptions>("adapter");
   expect_two_ends<AcceptanceOptions>("accept");
 }
