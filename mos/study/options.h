@@ -65,7 +65,8 @@ void describe(Visitor& visit, StudyOptions& o) {
   visit("prompts_each", o.prompts_each, "prompts for each concept (0: 20, quick 3)",
         between(0, 1000));
   visit("pictures", o.pictures, "pictures for each prompt (0: 8, quick 4)", between(0, 1024));
-  visit("tune_seeds", o.tune_seeds, "tunings of each concept, tables 1 and 2a (0: 3, quick 1)",
+  visit("tune_seeds", o.tune_seeds,
+        "tunings of each concept in tables 1 and 2a and of settings of tuning (0: 3, quick 1)",
         between(0, 100));
   visit("tune_steps", o.tune_steps, "steps of tuning (0: what base and method say, quick 100)",
         count_of(0, kMostSteps));
