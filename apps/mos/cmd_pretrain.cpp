@@ -98,7 +98,7 @@ void import_base(Flags& flags, const std::filesystem::path& out, const Terminal&
 }
 
 void average_with(Flags& flags, const std::filesystem::path& out, const Terminal&) {
-  auto options = pretrain::kept_options<pretrain::AverageOptions>(out / pretrain::kAverageFolder);
+  pretrain::AverageOptions options;
   flags.read(options);
   flags.refuse_unknown();
   pretrain::average_with(out, options);

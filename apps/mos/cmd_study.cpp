@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <numeric>
+
 #include "command.h"
 #include "mos/base/counted.h"
 #include "mos/base/describe.h"
@@ -55,12 +57,16 @@ study::StudyOptions options_given(Flags& flags, const std::string& config) {
   return options;
 }
 
-void print_forecast(const study::Forecast& forecast, const Terminal& terminal) {
+void print_forecast(const study::Forecast& forecast, bool anew, const Terminal& terminal) {
   for (const auto& [kind, count] : forecast.kinds) {
     fmt::print("{:<8} {:>6} done {:>6} to be made in about {}, {} of them anew\n", kind, count.done,
                count.missing, duration_text(count.seconds), count.outdated);
   }
   terminal.tell_estimate(forecast.whole);
+  const auto outdated = std::accumulate(
+      forecast.kinds.begin(), forecast.kinds.end(), std::int64_t{0},
+      [](std::int64_t sum, const auto& entry) { return sum + entry.second.outdated; });
+  if (outdated > 0 && !anew) fmt::print("what is there of other options is kept without --anew\n");
 }
 
 int run_study(Flags& flags, const Terminal& terminal) {
@@ -74,7 +80,7 @@ int run_study(Flags& flags, const Terminal& terminal) {
     fmt::print("{}", study::preference_text(
                          study::count_answers(study::folder_of(options), options.answers)));
   } else if (own.dry_run) {
-    print_forecast(study::forecast(options, context), terminal);
+    print_forecast(study::forecast(options, context), options.anew, terminal);
   } else {
     const auto report = study::run(options, context);
     if (!report.failures.empty()) {

@@ -14,8 +14,6 @@
 /// 2109.01903, section 3).
 namespace mos::pretrain {
 
-inline constexpr const char* kAverageFolder = "average";  ///< Of a training; keeps the options.
-
 struct AverageOptions {
   std::string with;    ///< A base in diffusers' layout.
   double share = 0.5;  ///< Of what was trained here; the other has the rest.
@@ -29,14 +27,16 @@ void describe(Visitor& visit, AverageOptions& options) {
 }
 
 /// From now on the U-Net and the text encoder of `base` are averages to all that loads them
-/// (load_unet, load_text_tower). Its checkpoint stays, so other shares can follow. Throws kUsage
-/// without `with`, kIo where nothing has been trained, kMismatch for networks of other shapes.
+/// (load_unet, load_text_tower). Its checkpoint stays, so other shares can follow, and 1 takes them
+/// back. Throws kUsage without `with`, kIo where nothing has been trained, kMismatch for networks
+/// of other shapes.
 void average_with(const std::filesystem::path& base, const AverageOptions& options);
 
-/// Those of `base`, as average_with() has kept them; of nothing averaged, a share of 1.
-AverageOptions kept_average(const std::filesystem::path& base);
+/// The share of what was trained in `base`; 1 where nothing is averaged.
+double share_of_training(const std::filesystem::path& base);
 
-/// Moves `network`, part `part` in float32 as it was trained, to the average.
-void average(torch::nn::Module& network, checkpoint::Part part, const AverageOptions& options);
+/// Moves `network`, part `part` of `base` in float32 as it was trained, to the average. Throws
+/// kMismatch where the other base is not the one any more that was named.
+void average(torch::nn::Module& network, checkpoint::Part part, const std::filesystem::path& base);
 
 }  // namespace mos::pretrain

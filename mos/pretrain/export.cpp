@@ -74,7 +74,7 @@ Json training_record(const std::filesystem::path& base) {
     const auto folder = adapter_folder(base, kind);
     record[folder.filename().string()] = stage_record(folder);
   }
-  if (const auto share = kept_average(base).share; share < 1.0) record["average"]["share"] = share;
+  if (const auto share = share_of_training(base); share < 1.0) record["average"]["share"] = share;
   const auto former = base / kFormerRecordFile;
   if (std::filesystem::exists(former)) record["former"] = read_json_file(former);
   const auto acceptance = base / "acceptance.json";

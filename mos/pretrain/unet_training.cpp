@@ -50,7 +50,7 @@ void load_part(torch::nn::Module& network, Part part, const std::filesystem::pat
     if (name.starts_with(prefix)) weights[name.substr(prefix.size())] = tensor;
   }
   io::load_into(network, std::move(weights), {.origin = folder.string()});
-  average(network, part, kept_average(base));
+  average(network, part, base);
 }
 
 Json text_config_json(const std::filesystem::path& base, const UNetOptions& options) {
@@ -283,18 +283,22 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 .begun = begun});
 }
 
+UntrainedNetworks untrained_networks(const std::filesystem::path& base) {
+  const auto unet = nn::UNetConfig::from_json(trained_config(base, "config.json"));
+  const auto text = nn::ClipTextConfig::from_json(trained_config(base, "text_config.json"));
+  return {.unet = nn::UNet2DConditionModel(unet), .encoder = nn::CLIPTextModel(text)};
+}
+
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {
-  const auto config = trained_config(base, "config.json");
-  nn::UNet2DConditionModel unet(nn::UNetConfig::from_json(config));
+  auto unet = untrained_networks(base).unet;
   load_part(*unet, Part::kUNet, base);
   unet->to(dtype);
   return unet;
 }
 
 diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype) {
-  const auto config = trained_config(base, "text_config.json");
   diffusion::TextTower tower{.tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer")};
-  tower.encoder = nn::CLIPTextModel(nn::ClipTextConfig::from_json(config));
+  tower.encoder = untrained_networks(base).encoder;
   load_part(*tower.encoder, tower.part, base);
   tower.encoder->to(dtype);
   return tower;

@@ -11,7 +11,6 @@
 #include "mos/base/folder.h"
 #include "mos/base/record.h"
 #include "mos/base/version.h"
-#include "mos/jobs/eyes.h"
 #include "mos/study/titles.h"
 
 namespace mos::study {
@@ -71,7 +70,7 @@ Pair pair_of(const StudyReport& report, const Painting& first, const Painting& s
   pair.way_b = ways[swapped ? 0 : 1];
   pair.picture_a = (swapped ? others : ones).at(i);
   pair.picture_b = (swapped ? ones : others).at(i);
-  pair.own = jobs::pictures_of(subject.folder).front();
+  pair.own = own_pictures(subject).front();
   return pair;
 }
 

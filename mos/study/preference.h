@@ -1,5 +1,7 @@
 #pragma once
 
+#include <torch/types.h>
+
 #include <filesystem>
 #include <map>
 #include <string>
@@ -21,7 +23,8 @@ struct Pair {
   std::string subject;  ///< Whose own picture stands beside them.
   std::string prompt;   ///< In plain words.
   std::string way_a, way_b;
-  std::filesystem::path picture_a, picture_b, own;
+  std::filesystem::path picture_a, picture_b;
+  torch::Tensor own;  ///< uint8 [H,W,3]
 };
 
 /// Pictures of each concept in the rows of weight and of gradient fusion of Table 2a, of the first

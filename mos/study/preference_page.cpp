@@ -4,6 +4,7 @@
 #include "mos/base/file.h"
 #include "mos/base/text.h"
 #include "mos/eval/page.h"
+#include "mos/io/image.h"
 #include "mos/study/cells.h"
 #include "mos/study/preference.h"
 
@@ -103,8 +104,8 @@ save(); show();
 </script>
 )";
 
-std::string data_of(const std::filesystem::path& picture) {
-  return "data:image/png;base64," + base64_encode(read_whole_file(picture));
+std::string data_of(const std::string& png) {
+  return "data:image/png;base64," + base64_encode(png);
 }
 
 /// JSON that can stand in a script: nothing in it ends one.
@@ -117,9 +118,9 @@ PreferencePage preference_page(const std::vector<Pair>& pairs) {
   for (const auto& pair : pairs) {
     shown.push_back({{"id", pair.id},
                      {"prompt", pair.prompt},
-                     {"own", data_of(pair.own)},
-                     {"a", data_of(pair.picture_a)},
-                     {"b", data_of(pair.picture_b)}});
+                     {"own", data_of(io::encode_png(pair.own))},
+                     {"a", data_of(read_text_file(pair.picture_a))},
+                     {"b", data_of(read_text_file(pair.picture_b))}});
   }
   const auto digest = digest_of(shown);
   eval::Page page("Which of the two?");

@@ -14,7 +14,6 @@
 #include "mos/base/text.h"
 #include "mos/eval/page.h"
 #include "mos/io/image.h"
-#include "mos/jobs/eyes.h"
 
 namespace mos::study {
 namespace {
@@ -115,12 +114,10 @@ Cells cells_of(const TableResult& table, const RowResult& row) {
   return cells;
 }
 
-/// How alike the own pictures of a concept are; nothing for one picture, which is like no other.
+/// How alike the own pictures of a concept are.
 std::optional<double> ceiling_of(const StudyReport& report, const std::string& name) {
   const auto found = report.ceilings.find(name);
-  const auto& folder = subject_named(report.subjects, name).folder;
-  if (found == report.ceilings.end() || jobs::pictures_of(folder).size() < 2) return {};
-  return found->second;
+  return found == report.ceilings.end() ? std::nullopt : std::optional(found->second);
 }
 
 /// Its mean as the rows of `table` have theirs: of the means of the categories. Nothing where some
@@ -204,7 +201,7 @@ std::string note_of(const StudyReport& report, const TableResult& table) {
   const auto& o = report.options;
   auto prompts = fmt::format("{}", table.most_prompts);
   if (table.least_prompts != table.most_prompts) {
-    prompts = fmt::format("{} to {}", table.least_prompts, table.most_prompts);
+    prompts = fmt::format("the first {}, which all have,", table.least_prompts);
   }
   auto note = fmt::format("{} Prompts: {} of each {}, {} pictures of each prompt.", table.note,
                           prompts, table.of_several ? "group" : "concept", o.pictures);
@@ -226,9 +223,9 @@ std::string chosen_text(const StudyReport& report) {
       kTextTolerance);
 }
 
-bool has_part(const StudyReport& report, const char* name) {
-  const auto& parts = report.options.parts;
-  return std::find(parts.begin(), parts.end(), name) != parts.end();
+bool tells_part(const StudyReport& report, const char* name) {
+  return std::any_of(report.tables.begin(), report.tables.end(),
+                     [&](const TableResult& table) { return table.part == name; });
 }
 
 /// No page is larger for pictures of 1024 pixels.
@@ -270,7 +267,9 @@ Json to_json(const StudyReport& report) {
     if (const auto ceiling = ceiling_of(report, subject.name)) entry["among_themselves"] = *ceiling;
     json["concepts"].push_back(entry);
   }
-  if (has_part(report, "settings")) json["chosen"] = report.chosen;
+  if (tells_part(report, "settings")) json["chosen"] = report.chosen;
+  if (!report.to_come.empty()) json["to_come"] = report.to_come;
+  if (!report.failures.empty()) json["failures"] = report.failures;
   json["tables"] = Json::array();
   for (const auto& table : report.tables) json["tables"].push_back(to_json(table));
   return json;
@@ -290,7 +289,7 @@ std::string tables_text(const StudyReport& report) {
     text += "\n";
     for (const auto& row : rows_of(report, table)) text += markdown_row(row);
   }
-  if (has_part(report, "settings")) text += "\n" + chosen_text(report) + "\n";
+  if (tells_part(report, "settings")) text += "\n" + chosen_text(report) + "\n";
   text += "\n## The concepts' own pictures\n\n| concept | among themselves |\n|---|---|\n";
   for (const auto& subject : report.subjects) {
     const auto ceiling = ceiling_of(report, subject.name);
@@ -317,7 +316,7 @@ std::string page_text(const StudyReport& report) {
     page.table(header_of(table), rows_of(report, table));
     show(page, table);
   }
-  if (has_part(report, "settings")) page.paragraph(chosen_text(report));
+  if (tells_part(report, "settings")) page.paragraph(chosen_text(report));
   return page.text();
 }
 

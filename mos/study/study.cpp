@@ -6,6 +6,7 @@
 #include <functional>
 #include <tuple>
 
+#include "mos/base/counted.h"
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/base/log.h"
@@ -57,25 +58,28 @@ void check_places(const StudyOptions& options, const jobs::JobContext& context) 
 /// Cells that could not be made, by their places, and why.
 using Failures = std::map<fs::path, std::string>;
 
-/// What was made with other options than these would be lost.
-void refuse_outdated(const CellStore& store, const Plan& plan) {
-  std::int64_t count = 0;
+/// What was made with other options than these, or of something else, would be lost.
+void refuse_outdated(const CellStore& store, const std::vector<Plan>& plans) {
+  std::set<fs::path> outdated;
   std::string first;
   const auto look = [&](const auto& cells) {
     for (const auto& [key, cell] : cells) {
       if (store.state(cell.cell) != CellStore::State::kOutdated) continue;
-      if (++count == 1) first = store.outdated_text(cell.cell);
+      if (outdated.empty()) first = store.outdated_text(cell.cell);
+      outdated.insert(store.place_of(cell.cell));
     }
   };
-  look(plan.tunings());
-  look(plan.merges());
-  look(plan.paintings());
-  look(plan.measures());
-  if (count == 0) return;
+  for (const auto& plan : plans) {
+    look(plan.tunings());
+    look(plan.merges());
+    look(plan.paintings());
+    look(plan.measures());
+  }
+  if (outdated.empty()) return;
   throw Error(ErrorKind::kUsage,
-              fmt::format("{} of the study's cells were made with other options, the first of them "
-                          "{}; give those options, another --out, or --anew to make them anew",
-                          count, first));
+              fmt::format("{} of the study would be made anew, the first of them {}; give what it "
+                          "was made with, another --out, or --anew",
+                          counted(outdated.size(), "cell"), first));
 }
 
 /// A study under way.
@@ -96,7 +100,7 @@ class Study {
     store_.clear_leftovers();
     StudyReport report{.options = setting_.options, .subjects = setting_.ground.subjects};
     for (const auto& subject : report.subjects) {
-      report.ceilings[subject.name] = bench_.ceiling(subject);
+      if (const auto ceiling = bench_.ceiling(subject)) report.ceilings[subject.name] = *ceiling;
     }
     report.versions = plans.front().versions();
     for (auto& plan : plans) report.to_come.push_back(plan.tables().front().part);
@@ -118,10 +122,10 @@ class Study {
     for (const auto& part : setting_.options.parts) {
       Plan plan(setting_.ground, bench_.basis());
       add_part(setting_.ground, part, plan);
-      if (!setting_.options.anew) refuse_outdated(store_, plan);
       if (!plan.tables().empty()) plans.push_back(std::move(plan));
     }
     if (plans.empty()) throw Error(ErrorKind::kUsage, "none of the parts has anything to compare");
+    if (!setting_.options.anew) refuse_outdated(store_, plans);
     return plans;
   }
 
@@ -143,6 +147,7 @@ class Study {
   void get(const Cell& cell, const std::vector<fs::path>& from, Make make) {
     if (told_.cancel != nullptr) told_.cancel->check();
     const auto place = store_.place_of(cell);
+    if (failed(place)) return;
     const auto missing = std::ranges::find_if(from, [&](const auto& at) { return failed(at); });
     if (missing != from.end()) {
       failed_[place] = failed_.at(*missing);
@@ -160,9 +165,19 @@ class Study {
       const bool of_all =
           kind == ErrorKind::kCancelled || kind == ErrorKind::kIo || kind == ErrorKind::kDevice;
       if (of_all) throw;
-      failed_[place] = fmt::format("{} {}: {}", cell.kind, cell.name, error.what());
-      log::warn(failed_[place]);
+      fail(cell, error.what());
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      // Of LibTorch: a matrix that has no inverse, say. Where it was thrown is of no use here.
+      const std::string message = error.what();
+      fail(cell, message.substr(0, message.find('\n')));
     }
+  }
+  void fail(const Cell& cell, const std::string& message) {
+    auto& why = failed_[store_.place_of(cell)];
+    why = fmt::format("{} {}: {}", cell.kind, cell.name, message);
+    log::warn(why);
   }
   bool failed(const fs::path& place) const { return failed_.contains(place); }
 
@@ -220,7 +235,8 @@ class Study {
       if (fs::exists(checkpoint)) return bench_.tune(cell, folder, checkpoint);
       timed(work_of(cell), [&] { bench_.tune(cell, folder, checkpoint); });
     });
-    std::error_code ignored;  // the cell stands, or nobody could go on from it
+    if (store_.state(cell.cell) != CellStore::State::kDone) return;
+    std::error_code ignored;  // it would only be taken up by the same tuning
     fs::remove(checkpoint, ignored);
   }
 
@@ -270,7 +286,12 @@ class Study {
     for (const auto& checked : part.checked(setting_.ground, report.chosen)) {
       plan.add(part.name, checked);
     }
-    if (!setting_.options.anew) refuse_outdated(store_, plan);
+    try {
+      if (!setting_.options.anew) refuse_outdated(store_, {plan});
+    } catch (const Error& error) {  // after hours of other parts, which shall be told
+      report.failures.insert(error.what());
+      return;
+    }
     make_missing(plan);
     tell_tables(plan, report, first);
   }
@@ -293,6 +314,15 @@ void write_reports(const fs::path& out, const StudyReport& report) {
   write_preference(out, report);
 }
 
+/// What a study leaves; the preference page only where it is of these pictures.
+std::vector<fs::path> results_of(const StudyReport& report) {
+  std::vector<fs::path> results;
+  const fs::path out = report.options.out;
+  for (const char* name : {"study.json", "study.md", "study.html"}) results.push_back(out / name);
+  if (!pairs_of(report).empty()) results.push_back(out / kPreferencePage);
+  return results;
+}
+
 }  // namespace
 
 StudyReport run(const StudyOptions& given, const jobs::JobContext& context) {
@@ -303,9 +333,7 @@ StudyReport run(const StudyOptions& given, const jobs::JobContext& context) {
   const fs::path out = options.out;
   auto report =
       Study(options, context).run([&](const StudyReport& so_far) { write_reports(out, so_far); });
-  for (const char* name : {"study.json", "study.md", "study.html", kPreferencePage}) {
-    if (fs::exists(out / name)) jobs::tell_result(context, (out / name).string());
-  }
+  for (const auto& path : results_of(report)) jobs::tell_result(context, path.string());
   return report;
 }
 

@@ -16,7 +16,8 @@ namespace mos::study {
 struct StudyReport {
   StudyOptions options;  ///< Complete.
   std::vector<Subject> subjects;
-  std::map<std::string, double> ceilings;  ///< By concept: its own pictures among themselves.
+  /// By concept: its own pictures among themselves; none of a single picture.
+  std::map<std::string, double> ceilings;
   std::vector<TableResult> tables;
   std::vector<std::string> chosen;  ///< Settings that did better where they are chosen.
   Json versions;
@@ -36,8 +37,9 @@ StudyReport run(const StudyOptions& options, const jobs::JobContext& context = {
 struct Forecast {
   struct Count {
     std::int64_t done = 0, missing = 0;
-    std::int64_t outdated = 0;  ///< Made with other options: will be made anew.
-    double seconds = 0.0;       ///< Of what is not done.
+    std::int64_t outdated =
+        0;                 ///< Of the missing: made with other options, see StudyOptions::anew.
+    double seconds = 0.0;  ///< Of what is not done.
   };
   std::map<std::string, Count> kinds;  ///< By kind of cell.
   jobs::Estimate whole;

@@ -43,12 +43,18 @@ concepts::ConceptDelta concept_in(const fs::path& folder) {
   return concepts::read_concept_file(folder / kConceptFile).delta;
 }
 
-/// Of all files below `folder` by their names; of "" none.
+/// Whether a network is read from such files; others in its folder say nothing of it.
+bool is_of_network(const fs::path& file) {
+  const auto ending = file.extension();
+  return ending == ".safetensors" || ending == ".bin" || ending == ".json" || ending == ".txt";
+}
+
+/// Of all files of a network below `folder` by their names; of "" none.
 Json hashes_in(const fs::path& folder) {
   Json hashes = Json::object();
   if (folder.empty()) return hashes;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
+    if (!entry.is_regular_file() || !is_of_network(entry.path())) continue;
     hashes[fs::relative(entry, folder).generic_string()] = session::file_hash(entry);
   }
   return hashes;
@@ -217,9 +223,10 @@ const Workbench::Judged& Workbench::references_of(const Subject& subject) {
   return references_[subject.name] = {torch::cat(clip), dino_ ? torch::cat(dino) : Tensor()};
 }
 
-double Workbench::ceiling(const Subject& subject) {
+std::optional<double> Workbench::ceiling(const Subject& subject) {
   const auto& references = references_of(subject).clip;
-  return references.size(0) < 2 ? 1.0 : eval::leave_one_out_alignment(references);
+  if (references.size(0) < 2) return {};
+  return eval::leave_one_out_alignment(references);
 }
 
 void Workbench::measure(const MeasureCell& cell, const fs::path& painting, const fs::path& folder) {

@@ -41,7 +41,8 @@ class Workbench {
                const std::filesystem::path& folder);
 
   /// How alike a concept's own pictures are, what image alignment can reach.
-  double ceiling(const Subject& subject);
+  /// Nothing for a single picture, which is like no other.
+  std::optional<double> ceiling(const Subject& subject);
 
  private:
   struct Judged {

@@ -140,7 +140,23 @@ TEST_F(Import, AnAverageWithOtherShapesIsNotKept) {
     average_with(base_.path(), {.with = exported_.string(), .share = 0.5});
   });
   EXPECT_THAT(message, testing::HasSubstr(weights_of(Part::kUNet).string()));
-  EXPECT_EQ(kept_average(base_.path()).share, 1.0);
+  EXPECT_EQ(share_of_training(base_.path()), 1.0);
+}
+
+TEST_F(Import, AnAverageIsOfTheVeryBaseThatWasNamed) {
+  import();
+  train_unet(base_.path(), options(), {}, nullptr);
+  average_with(base_.path(), {.with = exported_.string(), .share = 0.5});
+  auto weights = io::load_safetensors(weights_of(Part::kUNet));
+  for (auto& [name, tensor] : weights) tensor = tensor + 1.0;
+  io::save_safetensors(weights_of(Part::kUNet), weights);
+  const auto message =
+      test::message_of(ErrorKind::kMismatch, [&] { load_unet(base_.path(), torch::kFloat32); });
+  EXPECT_THAT(message, testing::HasSubstr("has changed since"));
+  // It can be taken back without what it was made with.
+  std::filesystem::remove_all(exported_);
+  average_with(base_.path(), {.share = 1.0});
+  load_unet(base_.path(), torch::kFloat32);
 }
 
 TEST_F(Import, ATrainingOfOtherWidthsIsRefused) {

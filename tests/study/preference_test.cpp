@@ -45,7 +45,7 @@ class Preferences : public ::testing::Test {
     make_folders(folder);
     for (int i = 0; i < 8; ++i) {
       io::write_png(folder / fmt::format("{:04}.png", i + 1),
-                    torch::full({8, 8, 3}, i, torch::kUInt8));
+                    torch::full({16, 16, 3}, i, torch::kUInt8));
     }
   }
 

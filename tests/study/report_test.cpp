@@ -70,7 +70,7 @@ TEST_F(Reports, HaveACeilingOfTheOwnPictures) {
 }
 
 TEST_F(Reports, HaveNoCeilingOfOnePicture) {
-  std::filesystem::remove(folder_ / "aa" / "1.png");
+  report_.ceilings.erase("aa");
   report_.tables = {table({row("there", 0.5)})};
   const auto text = tables_text(report_);
   EXPECT_THAT(text, Not(HasSubstr("ceiling")));
@@ -117,6 +117,8 @@ TEST_F(Reports, SayWhichPartsAreNotThereYet) {
 
 TEST_F(Reports, SayByWhichRuleSettingsAreChosen) {
   report_.tables = {table({row("there", 0.5)})};
+  EXPECT_THAT(tables_text(report_), Not(HasSubstr("Chosen")));  // there are no settings yet
+  report_.tables.front().part = "settings";
   report_.chosen = {"rank 8"};
   EXPECT_THAT(tables_text(report_), HasSubstr("Chosen: rank 8. Of each group"));
   EXPECT_THAT(tables_text(report_), HasSubstr("lose no more than 0.05 of text alignment"));

@@ -144,8 +144,10 @@ std::vector<Table> table2a(const Ground& ground) {
   table.note += tunings_text(ground, pairings);
   if (ground.options.quick) return {table};
   auto every = table_of(ground, "Every merge of the same tuned concepts");
-  for (const auto& merge : merges_for(ours)) add(every, ground, {{ours, merge}});
-  every.note += note_on_distillation(ground);
+  for (const auto& merge : merges_for(ours)) {
+    add(every, ground, {{ours, merge}});
+    if (merge == "distill") every.note += note_on_distillation(ground);
+  }
   return {table, every};
 }
 
