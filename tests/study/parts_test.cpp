@@ -31,10 +31,10 @@ std::vector<std::string> names_of(const Table& table) {
   return names;
 }
 
-const Row& row_called(const Table& table, const std::string& name) {
+const Row& row_called(const Table& table, std::string_view name) {
   const auto found = std::find_if(table.rows.begin(), table.rows.end(),
                                   [&](const Row& row) { return row.name == name; });
-  if (found == table.rows.end()) throw std::out_of_range(name);
+  if (found == table.rows.end()) throw std::out_of_range(std::string(name));
   return *found;
 }
 
