@@ -55,14 +55,12 @@ std::vector<std::size_t> asked_prompts(std::size_t count) {
   return prompts;
 }
 
-/// The pair of two paintings' pictures number `i`.
-Pair pair_of(const StudyReport& report, const Painting& first, const Painting& second,
-             std::size_t i) {
-  const auto& subject = subject_named(report.subjects, first.owners);
-  const auto ways = ways_of(report);
+/// The pair of two paintings' pictures number `i`; `own` is one of the concept's own.
+Pair pair_of(const std::array<std::string, 2>& ways, const Painting& first, const Painting& second,
+             std::size_t i, const torch::Tensor& own) {
   const auto ones = pictures_in(first.folder), others = pictures_in(second.folder);
   const Json named = {first.folder.filename().string(), second.folder.filename().string(), i};
-  Pair pair{.id = digest_of(named), .subject = subject.name, .prompt = first.text};
+  Pair pair{.id = digest_of(named), .subject = first.owners, .prompt = first.text, .own = own};
   // An even chance that is the same every time, and that nobody can read off the page.
   const bool swapped = digest_of(Json{pair.id, "sides"}).front() >= '8';
   pair.id = pair.id.substr(0, 16);
@@ -70,7 +68,6 @@ Pair pair_of(const StudyReport& report, const Painting& first, const Painting& s
   pair.way_b = ways[swapped ? 0 : 1];
   pair.picture_a = (swapped ? others : ones).at(i);
   pair.picture_b = (swapped ? ones : others).at(i);
-  pair.own = own_pictures(subject).front();
   return pair;
 }
 
@@ -107,13 +104,14 @@ std::vector<Pair> pairs_of(const StudyReport& report) {
   for (const auto& [name, image] : first->of_subject) {
     const auto ones = paintings_of(*first, name), others = paintings_of(*second, name);
     const auto prompts = asked_prompts(std::min(ones.size(), others.size()));
+    const auto own = own_pictures(subject_named(report.subjects, name)).front();
     // Where there are few prompts, two pictures of each.
     const std::size_t of_each = prompts.size() > 2 ? 1 : 2;
     for (std::size_t p = 0; p < prompts.size(); ++p) {
       const auto &one = ones[prompts[p]], &other = others[prompts[p]];
       const auto count = std::min(pictures_in(one.folder).size(), pictures_in(other.folder).size());
       for (std::size_t i = 0; i < std::min(of_each, count); ++i) {
-        pairs.push_back(pair_of(report, one, other, (p * of_each + i) % count));
+        pairs.push_back(pair_of(ways, one, other, (p * of_each + i) % count, own));
       }
     }
   }

@@ -3,10 +3,9 @@
 #include <gmock/gmock.h>
 
 #include "mos/base/file.h"
-#include "mos/base/random.h"
-#include "mos/io/image.h"
 #include "mos/study/preference.h"
 #include "tests/base/places.h"
+#include "tests/study/drawn_concept.h"
 #include "tests/support/tiny_judge.h"
 
 /// Whole studies on a model that computes in milliseconds, whose judge is as random as itself.
@@ -23,23 +22,8 @@ class TinyStudy : public ::testing::Test {
  protected:
   TinyStudy() {
     tiny::save_with_judge(folder_ / "base");
-    for (const char* name : {"aa", "bb"}) draw(name);
+    for (const char* name : {"aa", "bb"}) draw_concept(folder_ / "concepts", name, 2);
     write_text_file(folder_ / "prompts.txt", "a <TOK>\ncat <TOK>\n");
-  }
-
-  void draw(const std::string& name) {
-    const auto place = folder_ / "concepts" / name;
-    make_folders(place / "images");
-    auto generator = seeded_generator(static_cast<std::uint64_t>(name.front()));
-    for (int i = 0; i < 2; ++i) {
-      io::write_png(place / "images" / (std::to_string(i) + ".png"),
-                    randint(0, 256, {16, 16, 3}, generator).to(torch::kUInt8));
-    }
-    const Json description = {{"words", {"<" + name + "1>", "<" + name + "2>"}},
-                              {"class_word", "cat"},
-                              {"templates", "none"},  // they have more tokens than fit
-                              {"category", "object"}};
-    write_text_file(place / "concept.json", description.dump());
   }
 
   StudyOptions options() const {

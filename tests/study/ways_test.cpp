@@ -2,8 +2,8 @@
 
 #include "mos/base/file.h"
 #include "mos/base/random.h"
-#include "mos/io/image.h"
 #include "mos/study/study.h"
+#include "tests/study/drawn_concept.h"
 #include "tests/support/tiny_judge.h"
 
 /// Every way to tune, to merge and to paint that a whole study has a row for, on a model that
@@ -45,20 +45,7 @@ class EveryWay : public ::testing::Test {
         {"custom_diffusion", few}, {"dreambooth", few}, {"svdiff", few}, {"cones", cones}};
     write_text_file(folder_ / "base" / "tune_defaults.json", Json{{"methods", methods}}.dump());
     write_text_file(folder_ / "prompts.txt", "a <TOK>\n");
-    for (const char* name : {"aa", "bb"}) draw(name);
-  }
-
-  void draw(const std::string& name) const {
-    const auto place = folder_ / "concepts" / name;
-    make_folders(place / "images");
-    auto generator = seeded_generator(static_cast<std::uint64_t>(name.front()));
-    io::write_png(place / "images" / "0.png",
-                  randint(0, 256, {16, 16, 3}, generator).to(torch::kUInt8));
-    const Json description = {{"words", {"<" + name + "1>", "<" + name + "2>"}},
-                              {"class_word", "cat"},
-                              {"templates", "none"},  // they have more tokens than fit
-                              {"category", "object"}};
-    write_text_file(place / "concept.json", description.dump());
+    for (const char* name : {"aa", "bb"}) draw_concept(folder_ / "concepts", name, 1);
   }
 
   StudyOptions options(const std::string& part) const {
