@@ -33,8 +33,8 @@ AverageOptions kept(const fs::path& base) {
 std::string hash_of(const fs::path& file) { return sha256_of(read_whole_file(file)); }
 
 std::map<Part, std::shared_ptr<torch::nn::Module>> untrained(const fs::path& base) {
-  const auto networks = untrained_networks(base);
-  return {{Part::kUNet, networks.unet.ptr()}, {Part::kTextEncoder, networks.encoder.ptr()}};
+  return {{Part::kUNet, untrained_unet(base).ptr()},
+          {Part::kTextEncoder, untrained_encoder(base).ptr()}};
 }
 
 /// What was named may have been replaced since, by the very average for example.

@@ -283,14 +283,16 @@ void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 .begun = begun});
 }
 
-UntrainedNetworks untrained_networks(const std::filesystem::path& base) {
-  const auto unet = nn::UNetConfig::from_json(trained_config(base, "config.json"));
-  const auto text = nn::ClipTextConfig::from_json(trained_config(base, "text_config.json"));
-  return {.unet = nn::UNet2DConditionModel(unet), .encoder = nn::CLIPTextModel(text)};
+nn::UNet2DConditionModel untrained_unet(const std::filesystem::path& base) {
+  return nn::UNet2DConditionModel(nn::UNetConfig::from_json(trained_config(base, "config.json")));
+}
+
+nn::CLIPTextModel untrained_encoder(const std::filesystem::path& base) {
+  return nn::CLIPTextModel(nn::ClipTextConfig::from_json(trained_config(base, "text_config.json")));
 }
 
 nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::ScalarType dtype) {
-  auto unet = untrained_networks(base).unet;
+  auto unet = untrained_unet(base);
   load_part(*unet, Part::kUNet, base);
   unet->to(dtype);
   return unet;
@@ -298,7 +300,7 @@ nn::UNet2DConditionModel load_unet(const std::filesystem::path& base, torch::Sca
 
 diffusion::TextTower load_text_tower(const std::filesystem::path& base, torch::ScalarType dtype) {
   diffusion::TextTower tower{.tokenizer = text::CLIPTokenizer::from_directory(base / "tokenizer")};
-  tower.encoder = untrained_networks(base).encoder;
+  tower.encoder = untrained_encoder(base);
   load_part(*tower.encoder, tower.part, base);
   tower.encoder->to(dtype);
   return tower;

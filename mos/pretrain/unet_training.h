@@ -101,13 +101,9 @@ nn::Conditioning encode_captions(const diffusion::TextTower& tower,
 void train_unet(const std::filesystem::path& base, const UNetOptions& options,
                 const ProgressCallback& progress, const CancelToken* cancel);
 
-/// The networks of `base` by their configurations alone, in float32. Throws kIo where there is
-/// none.
-struct UntrainedNetworks {
-  nn::UNet2DConditionModel unet{nullptr};
-  nn::CLIPTextModel encoder{nullptr};
-};
-UntrainedNetworks untrained_networks(const std::filesystem::path& base);
+/// The networks of `base` by their configurations alone, in float32. Throw kIo where there is none.
+nn::UNet2DConditionModel untrained_unet(const std::filesystem::path& base);
+nn::CLIPTextModel untrained_encoder(const std::filesystem::path& base);
 
 /// The averaged networks of the latest checkpoint of `base`, with weights in `dtype`; averaged once
 /// more with another base where that was asked for (average.h).
