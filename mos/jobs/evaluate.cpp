@@ -201,7 +201,11 @@ std::string page_of(const EvaluateJob& job, const Evaluation& figures) {
     rows.push_back({one.references, bounds_text(one.identity), bounds_text(one.margin),
                     bounds_text(one.positive)});
   }
-  if (!rows.empty()) page.table({"region", "identity", "margin", "share above 0"}, rows);
+  if (!rows.empty()) {
+    page.paragraph(
+        "Of the share of margins above 0 Wilson's interval, as if pictures were drawn apart.");
+    page.table({"region", "identity", "margin", "share above 0"}, rows);
+  }
   if (!job.references.empty()) add_pictures(page, "The concept's own", {job.references});
   add_pictures(page, "Painted", job.pictures);
   if (!job.class_pictures.empty()) add_pictures(page, "With the class word", {job.class_pictures});

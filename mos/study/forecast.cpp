@@ -14,6 +14,7 @@
 #include "mos/study/ground.h"
 #include "mos/study/study.h"
 #include "mos/study/timings.h"
+#include "mos/study/workbench.h"
 
 namespace mos::study {
 

@@ -26,7 +26,7 @@ struct Ground {
 struct Shown {
   ModelSpec model;
   std::vector<const Subject*> subjects;  ///< One; of a picture of several one for each region.
-  bool class_word = false;               ///< The class word stands in the concept's place.
+  bool class_word = false;               ///< Class words stand in the concepts' places.
   /// Of a picture of several: whether its prompt names all and there are no regions.
   bool directly = false;
   region::SamplerOptions sampler = {};

@@ -23,7 +23,7 @@ constexpr std::uint64_t kRecordedNoise = 1'000'003;  // beyond the seeds that ar
 
 /// Raised when the same options come to give another result, by kind of cell: what older programs
 /// have made is then outdated.
-constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 1, kMeasureCode = 1;
+constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 1, kMeasureCode = 2;
 
 /// Where and in which type, as it comes out: "auto" is another one on another machine.
 Json compute_of(const StudyOptions& options, const std::string& dtype) {
@@ -154,9 +154,9 @@ std::string Plan::add_measure(MeasureCell measure) {
   measure.cell = {
       .kind = "measure",
       .name = painting.cell.name,
-      .wish = {{"paint", painting.cell.wish}, {"subjects", owners}, {"text", measure.text}}};
+      .wish = {{"paint", painting.cell.wish}, {"subjects", owners}, {"texts", measure.texts}}};
   measure.cell.basis = {{"paint", measure.paint},     {"pictures", digests},
-                        {"judge", basis_.judge_hash}, {"text", measure.text},
+                        {"judge", basis_.judge_hash}, {"texts", measure.texts},
                         {"code", kMeasureCode},       {kProgramKey, version()}};
   const auto key = digest_of(measure.cell);
   measures_.emplace(key, std::move(measure));
@@ -197,7 +197,7 @@ std::vector<std::string> Plan::add_one(const Shown& shown, const Table& table) {
     spec.scene.prompt = shown.class_word ? plain : filled(prompt, phrase);
     spec.name = fmt::format("{} {}", subject.name, p + 1);
     const auto painting = add(spec);
-    keys.push_back(add_measure({.paint = painting, .subjects = shown.subjects, .text = plain}));
+    keys.push_back(add_measure({.paint = painting, .subjects = shown.subjects, .texts = {plain}}));
   }
   return keys;
 }
@@ -205,7 +205,9 @@ std::vector<std::string> Plan::add_one(const Shown& shown, const Table& table) {
 std::vector<std::string> Plan::add_several(const Shown& shown, const Table& table) {
   const auto& subjects = shown.subjects;
   std::vector<std::string> phrases;
-  for (const auto* subject : subjects) phrases.push_back(phrase_in(shown.model, *subject));
+  for (const auto* subject : subjects) {
+    phrases.push_back(shown.class_word ? subject->class_word : phrase_in(shown.model, *subject));
+  }
   const auto boxes = places(subjects.size());
   std::vector<std::string> keys;
   // The first prompt shows a thing alone; where several are, the others say.
@@ -214,10 +216,12 @@ std::vector<std::string> Plan::add_several(const Shown& shown, const Table& tabl
     const auto& prompt = ground_.prompts.at("object")[p];
     PaintSpec spec{.model = shown.model, .sampler = shown.sampler};
     std::string all, owners;
+    std::vector<std::string> texts;
     for (std::size_t i = 0; i < subjects.size(); ++i) {
       const bool last = i + 1 == subjects.size();
       all += (i == 0 ? "" : last ? " and a " : ", a ") + phrases[i];
       owners += (i == 0 ? "" : " ") + subjects[i]->name;
+      texts.push_back(filled(prompt, subjects[i]->class_word));
       if (shown.directly) continue;
       region::Region region{.prompt = filled(prompt, phrases[i]), .box = boxes[i]};
       region.end = shown.region_end;
@@ -229,7 +233,8 @@ std::vector<std::string> Plan::add_several(const Shown& shown, const Table& tabl
     spec.columns = static_cast<std::int64_t>(subjects.size());
     spec.name = fmt::format("{} {}", owners, p + 1);
     const auto painting = add(spec);
-    keys.push_back(add_measure({.paint = painting, .subjects = subjects, .boxes = boxes}));
+    keys.push_back(
+        add_measure({.paint = painting, .subjects = subjects, .boxes = boxes, .texts = texts}));
   }
   return keys;
 }

@@ -47,7 +47,7 @@ struct MeasureCell {
   std::string paint;                     ///< Key of the PaintCell.
   std::vector<const Subject*> subjects;  ///< One; of several the owners of the regions.
   std::vector<region::Box> boxes;        ///< The same number of them; one subject: none.
-  std::string text;                      ///< In plain words; of several: empty.
+  std::vector<std::string> texts;        ///< Of each in plain words: what it is to show.
 };
 
 /// Where the values of a row come from.

@@ -20,8 +20,6 @@ namespace {
 
 using Cells = std::vector<std::string>;
 
-constexpr const char* kImageHeading = "image alignment";
-
 /// A figure of the table and what it and its change are called there.
 struct Column {
   const char* figure;
@@ -30,7 +28,7 @@ struct Column {
 };
 constexpr auto kColumns = std::to_array<Column>({
     {"text", "text alignment", "change of text"},
-    {"image", kImageHeading, "change of image"},
+    {"image", "image alignment", "change of image"},
     {"also", "of the first", "change of these"},
     {"first", "first reference", nullptr},
     {"dino", "DINO", nullptr},
@@ -114,18 +112,22 @@ Cells cells_of(const TableResult& table, const RowResult& row) {
   return cells;
 }
 
-/// How alike the own pictures of a concept are.
-std::optional<double> ceiling_of(const StudyReport& report, const std::string& name) {
-  const auto found = report.ceilings.find(name);
-  return found == report.ceilings.end() ? std::nullopt : std::optional(found->second);
+/// How alike the own pictures of the concept `name` are, by `figure`.
+std::optional<double> ceiling_of(const StudyReport& report, const std::string& name,
+                                 const std::string& figure) {
+  const auto of_subject = report.ceilings.find(name);
+  if (of_subject == report.ceilings.end()) return {};
+  const auto found = of_subject->second.find(figure);
+  return found == of_subject->second.end() ? std::nullopt : std::optional(found->second);
 }
 
 /// Its mean as the rows of `table` have theirs: of the means of the categories. Nothing where some
 /// concept has none, which would be a mean of others than theirs.
-std::optional<double> ceiling_of(const StudyReport& report, const TableResult& table) {
+std::optional<double> mean_ceiling(const StudyReport& report, const TableResult& table,
+                                   const std::string& figure) {
   std::map<std::string, std::vector<double>> by_category;
   for (const auto& name : table.subjects) {
-    const auto one = ceiling_of(report, name);
+    const auto one = ceiling_of(report, name, figure);
     if (!one) return {};
     by_category[subject_named(report.subjects, name).category].push_back(*one);
   }
@@ -137,16 +139,18 @@ std::optional<double> ceiling_of(const StudyReport& report, const TableResult& t
                              : std::optional(sum / static_cast<double>(by_category.size()));
 }
 
-/// What image alignment can reach, as the last row of tables 1 and 2a.
+/// What alignment with the own pictures can reach, as the last row of tables 1 and 2a.
 std::optional<Cells> ceiling_row(const StudyReport& report, const TableResult& table) {
   if (table.part != "table1" && table.part != "table2a") return {};
-  const auto header = header_of(table);
-  const auto place = std::find(header.begin(), header.end(), kImageHeading);
-  const auto ceiling = ceiling_of(report, table);
-  if (place == header.end() || !ceiling) return {};
-  Cells cells(header.size());
-  cells.front() = "own pictures (ceiling)";
-  cells[static_cast<std::size_t>(place - header.begin())] = fmt::format("{:.3f}", *ceiling);
+  Cells cells = {"own pictures (ceiling)"};
+  bool has_any = false;
+  for (const auto& column : columns_of(table, &RowResult::figures)) {
+    const auto ceiling = mean_ceiling(report, table, column.figure);
+    cells.push_back(ceiling ? fmt::format("{:.3f}", *ceiling) : "");
+    has_any = has_any || ceiling;
+  }
+  if (!has_any) return {};
+  cells.resize(header_of(table).size());
   return cells;
 }
 
@@ -205,11 +209,11 @@ std::string note_of(const StudyReport& report, const TableResult& table) {
   }
   auto note = fmt::format("{} Prompts: {} of each {}, {} pictures of each prompt.", table.note,
                           prompts, table.of_several ? "group" : "concept", o.pictures);
-  if (table.of_several) return note;
   note +=
       o.text_prefix.empty()
           ? " Text alignment is of the prompt with nothing before it"
           : fmt::format(" Text alignment is of the prompt with \"{}\" before it", o.text_prefix);
+  if (table.of_several) return note + ".";
   note += o.dino.empty() ? "; no DINO." : fmt::format("; DINO is {}.", o.dino);
   return note;
 }
@@ -264,7 +268,10 @@ Json to_json(const StudyReport& report) {
                   {"category", subject.category},
                   {"style", subject.style},
                   {"pictures", subject.digest}};
-    if (const auto ceiling = ceiling_of(report, subject.name)) entry["among_themselves"] = *ceiling;
+    const auto own = report.ceilings.find(subject.name);
+    if (own != report.ceilings.end() && !own->second.empty()) {
+      entry["among_themselves"] = own->second;
+    }
     json["concepts"].push_back(entry);
   }
   if (tells_part(report, "settings")) json["chosen"] = report.chosen;
@@ -273,6 +280,34 @@ Json to_json(const StudyReport& report) {
   json["tables"] = Json::array();
   for (const auto& table : report.tables) json["tables"].push_back(to_json(table));
   return json;
+}
+
+/// The last table: what each concept's own pictures have of themselves.
+std::string own_pictures_text(const StudyReport& report) {
+  std::vector<Column> columns;
+  for (const auto& column : kColumns) {
+    const auto has = [&](const Subject& subject) {
+      return ceiling_of(report, subject.name, column.figure).has_value();
+    };
+    if (std::any_of(report.subjects.begin(), report.subjects.end(), has)) columns.push_back(column);
+  }
+  if (columns.empty()) return "";
+  std::string text = "\n## The concepts' own pictures, among themselves\n\n| concept |",
+              line = "\n|---|";
+  for (const auto& column : columns) {
+    text += fmt::format(" {} |", column.heading);
+    line += "---|";
+  }
+  text += line + "\n";
+  for (const auto& subject : report.subjects) {
+    Cells cells = {subject.name};
+    for (const auto& column : columns) {
+      const auto ceiling = ceiling_of(report, subject.name, column.figure);
+      cells.push_back(ceiling ? fmt::format("{:.3f}", *ceiling) : "-");
+    }
+    text += markdown_row(cells);
+  }
+  return text;
 }
 
 std::string tables_text(const StudyReport& report) {
@@ -290,13 +325,7 @@ std::string tables_text(const StudyReport& report) {
     for (const auto& row : rows_of(report, table)) text += markdown_row(row);
   }
   if (tells_part(report, "settings")) text += "\n" + chosen_text(report) + "\n";
-  text += "\n## The concepts' own pictures\n\n| concept | among themselves |\n|---|---|\n";
-  for (const auto& subject : report.subjects) {
-    const auto ceiling = ceiling_of(report, subject.name);
-    text +=
-        fmt::format("| {} | {} |\n", subject.name, ceiling ? fmt::format("{:.3f}", *ceiling) : "-");
-  }
-  return text;
+  return text + own_pictures_text(report);
 }
 
 std::string page_text(const StudyReport& report) {

@@ -147,8 +147,9 @@ RowResult result_of_row(const PlannedTable& table, const PlannedRow& row, const 
   }
   for (std::size_t i = 0; i < row.measures.size(); ++i) {
     for (const auto& key : row.measures[i]) {
-      result.paintings.push_back(
-          {owners_of(row.row.shown[i]), done.plan.measures().at(key).text, done.painting_of(key)});
+      result.paintings.push_back({owners_of(row.row.shown[i]),
+                                  done.plan.measures().at(key).texts.front(),
+                                  done.painting_of(key)});
     }
   }
   return result;

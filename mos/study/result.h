@@ -8,8 +8,8 @@
 
 #include "mos/base/json.h"
 #include "mos/eval/statistics.h"
+#include "mos/study/judge.h"
 #include "mos/study/plan.h"
-#include "mos/study/workbench.h"
 
 /// From the figures of cells to the rows of tables.
 namespace mos::study {
@@ -17,7 +17,7 @@ namespace mos::study {
 /// Pictures of one prompt in a row.
 struct Painting {
   std::string owners;  ///< The names of who is in them.
-  std::string text;    ///< The prompt in plain words; of pictures of several empty.
+  std::string text;    ///< The prompt in plain words; of pictures of several that of the first.
   std::filesystem::path folder;
 };
 
@@ -29,7 +29,7 @@ struct RowResult {
   std::string left_out;  ///< Why it was never to have any; empty: it was.
   /// By name. Of one concept: text, image, first, dino, each the mean of the means of the
   /// categories, and also, the image alignment of those that the table tells apart; of several:
-  /// own, margin, means over regions and groups.
+  /// text, own, margin, means over regions and groups.
   std::map<std::string, eval::Interval> figures;
   /// The same minus those of the row `against`, tuning by tuning, prompt by prompt, seed by seed.
   std::map<std::string, eval::Interval> changes;

@@ -100,7 +100,7 @@ class Study {
     store_.clear_leftovers();
     StudyReport report{.options = setting_.options, .subjects = setting_.ground.subjects};
     for (const auto& subject : report.subjects) {
-      if (const auto ceiling = bench_.ceiling(subject)) report.ceilings[subject.name] = *ceiling;
+      report.ceilings[subject.name] = bench_.judge().ceilings(subject);
     }
     report.versions = plans.front().versions();
     for (auto& plan : plans) report.to_come.push_back(plan.tables().front().part);
@@ -223,7 +223,7 @@ class Study {
     for (const auto& [key, cell] : plan.measures()) {
       const auto painting = store_.place_of(plan.paintings().at(cell.paint).cell);
       get(cell.cell, {painting}, [&, &one = cell](const fs::path& folder) {
-        timed({"measure"}, [&] { bench_.measure(one, painting, folder); });
+        timed({"measure"}, [&] { bench_.judge().measure(one, painting, folder); });
       });
     }
   }

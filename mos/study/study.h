@@ -16,8 +16,9 @@ namespace mos::study {
 struct StudyReport {
   StudyOptions options;  ///< Complete.
   std::vector<Subject> subjects;
-  /// By concept: its own pictures among themselves; none of a single picture.
-  std::map<std::string, double> ceilings;
+  /// By concept, what its figures image, first and dino can reach: its own pictures among
+  /// themselves; none of a single picture.
+  std::map<std::string, std::map<std::string, double>> ceilings;
   std::vector<TableResult> tables;
   std::vector<std::string> chosen;  ///< Settings that did better where they are chosen.
   Json versions;

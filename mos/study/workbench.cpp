@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <optional>
-#include <span>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
@@ -14,7 +13,6 @@
 #include "mos/concepts/concept_writer.h"
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/fuse/sources.h"
-#include "mos/io/image.h"
 #include "mos/nn/compute.h"
 #include "mos/session/paint.h"
 #include "mos/tune/tune.h"
@@ -27,46 +25,9 @@ using torch::Tensor;
 namespace {
 
 constexpr const char* kConceptFile = "concept.safetensors";
-constexpr const char* kFiguresFile = "figures.json";
-
-Json list_of(const Tensor& values) {
-  Json list = Json::array();
-  if (values.dim() > 1) {
-    for (const auto& row : values.unbind(0)) list.push_back(list_of(row));
-    return list;
-  }
-  for (std::int64_t i = 0; i < values.size(0); ++i) list.push_back(values[i].item<double>());
-  return list;
-}
 
 concepts::ConceptDelta concept_in(const fs::path& folder) {
   return concepts::read_concept_file(folder / kConceptFile).delta;
-}
-
-/// Whether a network is read from such files; others in its folder say nothing of it.
-bool is_of_network(const fs::path& file) {
-  const auto ending = file.extension();
-  return ending == ".safetensors" || ending == ".bin" || ending == ".json" || ending == ".txt";
-}
-
-/// Of all files of a network below `folder` by their names; of "" none.
-Json hashes_in(const fs::path& folder) {
-  Json hashes = Json::object();
-  if (folder.empty()) return hashes;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file() || !is_of_network(entry.path())) continue;
-    hashes[fs::relative(entry, folder).generic_string()] = session::file_hash(entry);
-  }
-  return hashes;
-}
-
-/// What judges: its weights by the files that they are in.
-std::string hash_of_judge(const StudyOptions& options) {
-  const bool is_own = options.clip.empty();  // which brings pictures to its size in another way
-  const fs::path clip = is_own ? eval::judge_of(options.base) : fs::path(options.clip);
-  return digest_of({{"prefix", options.text_prefix},
-                    {is_own ? "judge" : "clip", hashes_in(clip)},
-                    {"dino", hashes_in(options.dino)}});
 }
 
 /// All networks; without `dtype` each weight keeps its own.
@@ -96,11 +57,8 @@ Workbench::Workbench(const StudyOptions& options, const jobs::JobContext& contex
       context_(context),
       // As it is stored: what is merged into it is rounded once, after the sum.
       base_(diffusion::Model::load(options.base, {.dtype = std::nullopt})),
-      basis_{diffusion::model_hash(base_), hash_of_judge(options)},
-      judge_(options.clip.empty() ? eval::ClipScorer::load_judge(options.base)
-                                  : eval::ClipScorer::load(options.clip, options.clip)) {
-  if (!options.dino.empty()) dino_.emplace(options.dino);
-}
+      basis_{diffusion::model_hash(base_), Judge::hash_of(options)},
+      judge_(options) {}
 
 Workbench::~Workbench() = default;
 
@@ -207,93 +165,9 @@ void Workbench::paint(const PaintCell& cell, const std::vector<fs::path>& concep
                  hooks);
 }
 
-Workbench::Judged Workbench::judge(const Tensor& pictures) {
-  return {judge_.image_embeds(pictures), dino_ ? dino_->image_embeds(pictures) : Tensor()};
-}
-
-const Workbench::Judged& Workbench::references_of(const Subject& subject) {
-  const auto found = references_.find(subject.name);
-  if (found != references_.end()) return found->second;
-  std::vector<Tensor> clip, dino;
-  for (const auto& picture : own_pictures(subject)) {  // which may differ in size
-    const auto seen = judge(picture.unsqueeze(0));
-    clip.push_back(seen.clip);
-    if (dino_) dino.push_back(seen.dino);
-  }
-  return references_[subject.name] = {torch::cat(clip), dino_ ? torch::cat(dino) : Tensor()};
-}
-
-std::optional<double> Workbench::ceiling(const Subject& subject) {
-  const auto& references = references_of(subject).clip;
-  if (references.size(0) < 2) return {};
-  return eval::leave_one_out_alignment(references);
-}
-
-void Workbench::measure(const MeasureCell& cell, const fs::path& painting, const fs::path& folder) {
-  std::vector<Tensor> pictures;
-  for (const auto& path : pictures_in(painting)) {
-    pictures.push_back(io::to_rgb(io::read_image(path).pixels));
-  }
-  const auto all = torch::stack(pictures);
-  Json figures = Json::object();
-  if (cell.boxes.empty()) {
-    const auto seen = judge(all);
-    const auto& own = references_of(*cell.subjects.front());
-    const auto alignment = eval::alignment_of_each(seen.clip, own.clip);
-    const auto text =
-        options_.text_prefix.empty() ? cell.text : options_.text_prefix + " " + cell.text;
-    figures["image"] = list_of(alignment.all_pairs);
-    figures["first"] = list_of(alignment.first_reference);
-    figures["text"] = list_of(eval::text_alignment_of_each(
-        seen.clip, judge_.text_embeds(std::span(&text, 1)).squeeze(0)));
-    if (dino_) {
-      figures["dino"] = list_of(eval::alignment_of_each(seen.dino, own.dino).all_pairs);
-    }
-  } else {
-    std::vector<Tensor> references;
-    for (const auto* subject : cell.subjects) references.push_back(references_of(*subject).clip);
-    std::vector<Tensor> identities, margins;
-    for (std::size_t r = 0; r < cell.boxes.size(); ++r) {
-      const auto box = region::on_features(cell.boxes[r], all.size(1), all.size(2));
-      const auto crops = judge_.image_embeds(
-          all.slice(1, box.top, box.bottom).slice(2, box.left, box.right).contiguous());
-      identities.push_back(eval::alignment_of_each(crops, references[r]).all_pairs);
-      margins.push_back(eval::margin_of_each(crops, r, references));
-    }
-    figures["own"] = list_of(torch::stack(identities));
-    figures["margin"] = list_of(torch::stack(margins));
-  }
-  write_text_file(folder / kFiguresFile, json_text(figures) + "\n");
-}
-
 Basis basis_of(const StudyOptions& options) {
   const auto model = diffusion::Model::load(options.base, {.dtype = std::nullopt});
-  return {diffusion::model_hash(model), hash_of_judge(options)};
-}
-
-std::vector<fs::path> pictures_in(const fs::path& painting) {
-  std::vector<fs::path> pictures;
-  for (const auto& entry : entries_of(painting)) {
-    if (entry.extension() == ".png") pictures.push_back(entry);
-  }
-  return pictures;
-}
-
-Figures read_figures(const fs::path& folder) {
-  Figures figures;
-  const auto json = read_json_file(folder / kFiguresFile);
-  for (const auto& [name, list] : json.items()) {
-    const bool nested = !list.empty() && list.front().is_array();
-    std::vector<double> values;
-    for (const auto& entry : list) {
-      const auto row = nested ? entry : Json::array({entry});
-      for (const auto& value : row) values.push_back(value.get<double>());
-    }
-    const auto rows = nested ? static_cast<std::int64_t>(list.size()) : 1;
-    auto tensor = torch::tensor(values, torch::kFloat64);
-    figures.values[name] = nested ? tensor.view({rows, -1}) : tensor;
-  }
-  return figures;
+  return {diffusion::model_hash(model), Judge::hash_of(options)};
 }
 
 }  // namespace mos::study

@@ -90,7 +90,7 @@ TEST(Plan, SharesSeedsAndPromptsAmongAllRows) {
   for (const auto& [key, cell] : all.plan.paintings()) seeds.insert(cell.cell.basis.at("seed"));
   EXPECT_EQ(seeds.size(), 1U);
   for (const auto& [key, cell] : all.plan.measures()) {
-    prompts[cell.subjects.front()->name].insert(cell.text);
+    prompts[cell.subjects.front()->name].insert(cell.texts.front());
   }
   for (const auto& [name, texts] : prompts) EXPECT_EQ(texts.size(), 3U) << name;
 }
@@ -153,12 +153,31 @@ TEST(Plan, AsksWhatAShorterTuningCosts) {
                                    {20, 4, "stratified"}}));
 }
 
-TEST(Plan, HasAMarginForEveryRegion) {
+TEST(Plan, HasAMarginAndATextForEveryRegion) {
   const Planned all(quick({"regions"}), 12);
   for (const auto& [key, cell] : all.plan.measures()) {
     EXPECT_EQ(cell.boxes.size(), cell.subjects.size());
+    ASSERT_EQ(cell.texts.size(), cell.subjects.size());
+    for (std::size_t i = 0; i < cell.texts.size(); ++i) {
+      EXPECT_THAT(cell.texts[i], HasSubstr(cell.subjects[i]->class_word));
+      EXPECT_THAT(cell.texts[i], Not(HasSubstr("<")));  // the judge knows no concept
+    }
     for (std::size_t i = 1; i < cell.boxes.size(); ++i) {
       EXPECT_LT(cell.boxes[i - 1].right, cell.boxes[i].left);
+    }
+  }
+}
+
+TEST(Plan, OfRegionsHasWhatTheBaseMakesOfClassWords) {
+  const Planned all(quick({"regions"}), 12);
+  const auto& rows = all.plan.tables().front().rows;
+  ASSERT_EQ(rows.back().row.name, "class words (bounds)");
+  for (const auto& shown : rows.back().measures) {
+    for (const auto& measure : shown) {
+      const auto& painting = all.plan.paintings().at(all.plan.measures().at(measure).paint);
+      EXPECT_TRUE(painting.spec.model.concepts.empty());
+      EXPECT_EQ(painting.spec.scene.regions.size(), 2U);
+      EXPECT_THAT(painting.spec.scene.prompt, Not(HasSubstr("<")));
     }
   }
 }

@@ -24,7 +24,8 @@ class Reports : public ::testing::Test {
       report_.subjects.push_back(subject);
       for (int i = 0; i < 2; ++i) draw(name, i);
     }
-    report_.ceilings = {{"aa", 0.6}, {"bb", 0.8}};
+    report_.ceilings = {{"aa", {{"image", 0.6}, {"dino", 0.3}}},
+                        {"bb", {{"image", 0.8}, {"dino", 0.5}}}};
   }
 
   void draw(const std::string& name, int number) const {
@@ -65,8 +66,12 @@ TEST_F(Reports, SayWhyARowHasNoFigures) {
 }
 
 TEST_F(Reports, HaveACeilingOfTheOwnPictures) {
-  report_.tables = {table({row("there", 0.5)})};
-  EXPECT_THAT(tables_text(report_), HasSubstr("| own pictures (ceiling) | 0.700 |"));
+  auto there = row("there", 0.5);
+  report_.tables = {table({there})};
+  EXPECT_THAT(tables_text(report_), HasSubstr("| own pictures (ceiling) | 0.700 |  |"));
+  there.figures["dino"] = {0.2, 0.1, 0.3};
+  report_.tables = {table({there})};
+  EXPECT_THAT(tables_text(report_), HasSubstr("| own pictures (ceiling) | 0.700 | 0.400 |  |"));
 }
 
 TEST_F(Reports, HaveNoCeilingOfOnePicture) {
@@ -74,8 +79,9 @@ TEST_F(Reports, HaveNoCeilingOfOnePicture) {
   report_.tables = {table({row("there", 0.5)})};
   const auto text = tables_text(report_);
   EXPECT_THAT(text, Not(HasSubstr("ceiling")));
-  EXPECT_THAT(text, HasSubstr("| aa | - |"));
-  EXPECT_THAT(text, HasSubstr("| bb | 0.800 |"));
+  EXPECT_THAT(text, HasSubstr("| concept | image alignment | DINO |"));
+  EXPECT_THAT(text, HasSubstr("| aa | - | - |"));
+  EXPECT_THAT(text, HasSubstr("| bb | 0.800 | 0.500 |"));
 }
 
 TEST_F(Reports, SayUnderWhichConditionsATableWasMeasured) {

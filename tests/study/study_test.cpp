@@ -183,6 +183,20 @@ TEST_F(TinyStudy, ChangesAreOfPairsAndPagesHoldEverything) {
   EXPECT_THAT(html, Not(AnyOf(HasSubstr("http:"), HasSubstr("https:"))));
 }
 
+TEST_F(TinyStudy, SaysOfEveryRegionWhetherItShowsWhatItShould) {
+  const auto report = run(options());
+  const auto& table = report.tables.back();
+  ASSERT_TRUE(table.of_several);
+  for (const auto& row : table.rows) {
+    for (const char* figure : {"text", "own", "margin"}) {
+      EXPECT_TRUE(row.figures.contains(figure)) << row.name << ": " << figure;
+    }
+  }
+  const auto& bounds = table.rows.back();
+  EXPECT_EQ(bounds.name, "class words (bounds)");
+  EXPECT_EQ(bounds.in_model, 0);
+}
+
 TEST_F(TinyStudy, PreferencesAreAskedBlindlyAndCounted) {
   run(options());
   const auto page = file(kPreferencePage);

@@ -23,6 +23,7 @@ struct Way {
   Merging merging;
   region::SamplerOptions sampler = {};  ///< Of a compose that merges nothing, nothing is merged.
   bool directly = false;                ///< There are no regions: the prompt says it all.
+  bool class_words = false;             ///< Of the base model, which knows no concept.
   bool pictured = false;  ///< The merged model is of the picture's concepts, not of all of them.
   bool isolate = false;
   double base_ratio = 0.0, region_end = 1.0;
@@ -85,6 +86,10 @@ std::vector<Way> of_samplers(const Merging& gradient, bool has_words, std::int64
       {.name = "hard binding in the first tenth of the steps",
        .merging = gradient,
        .sampler = {.hard_binding = std::max<std::int64_t>(1, steps / 10)}}};
+  all.push_back({.name = std::string("Structure Diffusion, conjunction") + kByOrder,
+                 .merging = gradient,
+                 .sampler = {.structure = region::Structure::kConjunction},
+                 .directly = true});
   for (auto way : {composed(gradient, "LoRA switch", Compose::kSwitch),
                    composed(gradient, "LoRA composite", Compose::kComposite)}) {
     way.name += kByOrder;
@@ -106,40 +111,49 @@ std::vector<Way> ways(const Ground& ground) {
   const auto& ours = ground.options.method;
   const Merging gradient = {ours, "gradient"};
   auto all = ways_of_quick(gradient);
-  if (ground.options.quick) return all;
-  for (auto& more : {of_models(gradient),
-                     of_samplers(gradient, has_own_words(ground, ours), ground.options.steps)}) {
-    std::copy(more.begin(), more.end(), std::back_inserter(all));
+  if (!ground.options.quick) {
+    for (auto& more : {of_models(gradient),
+                       of_samplers(gradient, has_own_words(ground, ours), ground.options.steps)}) {
+      std::copy(more.begin(), more.end(), std::back_inserter(all));
+    }
   }
+  all.push_back({.name = "class words (bounds)", .class_words = true});
   return all;
+}
+
+ModelSpec painted_by(const Ground& ground, const Way& way,
+                     const std::vector<const Subject*>& company) {
+  if (way.class_words) return {};
+  if (way.sampler.compose == Compose::kMerged) {
+    return model_of(ground, way.pictured ? company : ground.of(Set::kReport), way.merging);
+  }
+  auto model = model_of(ground, company, {.tune = way.merging.tune, .merge = ""});
+  model.compose = way.sampler.compose;
+  return model;
 }
 
 Row row_of(const Ground& ground, const Way& way, std::size_t count) {
   Row row{.name = way.name};
-  const auto everybody = ground.of(Set::kReport);
   for (const auto& company : companies(ground, count)) {
-    Shown shown{.subjects = company,
-                .directly = way.directly,
-                .sampler = way.sampler,
-                .isolate = way.isolate,
-                .base_ratio = way.base_ratio,
-                .region_end = way.region_end};
-    if (way.sampler.compose == Compose::kMerged) {
-      shown.model = model_of(ground, way.pictured ? company : everybody, way.merging);
-    } else {
-      shown.model = model_of(ground, company, {.tune = way.merging.tune, .merge = ""});
-      shown.model.compose = way.sampler.compose;
-    }
-    row.shown.push_back(shown);
+    row.shown.push_back({.model = painted_by(ground, way, company),
+                         .subjects = company,
+                         .class_word = way.class_words,
+                         .directly = way.directly,
+                         .sampler = way.sampler,
+                         .isolate = way.isolate,
+                         .base_ratio = way.base_ratio,
+                         .region_end = way.region_end});
   }
   return row;
 }
 
 std::string note_of(const Ground& ground, std::size_t groups) {
   return fmt::format(
-      "Groups of reported characters and objects, side by side: {}. Identity: image alignment of a "
+      "Groups of reported characters and objects, side by side: {}. Text: alignment of a region "
+      "with what is to be in it. Identity: image alignment of a "
       "region with its own concept; margin: that minus the best with another of the picture. "
-      "Changes are against the first row, picture by picture. \"In the model\" are all {} reported "
+      "Changes are against the first row, picture by picture. Class words are painted by the base "
+      "model, which knows no concept. \"In the model\" are all {} reported "
       "concepts where they are merged, and those of the picture alone where nothing is merged or "
       "the row says so. Without regions the order of the prompt is all that says what stands "
       "where, "
@@ -165,7 +179,7 @@ std::vector<Table> regions(const Ground& ground) {
       if (way.pictured && shows_all) continue;  // the first row once more
       table.rows.push_back(row_of(ground, way, count));
       const bool is_first = table.rows.size() == 1;
-      if (!is_first) table.rows.back().against = table.rows.front().name;
+      if (!is_first && !way.class_words) table.rows.back().against = table.rows.front().name;
     }
     tables.push_back(table);
   }
