@@ -12,6 +12,17 @@
 #include "mos/region/units.h"
 
 namespace mos::region {
+namespace {
+
+/// `share` of `size` positions. 15/22 of 22 is 15 here, which rounding makes a little more, so that
+/// a box would lose a position of its edge.
+double place_of_edge(double share, double size) {
+  constexpr double kRounding = 1e-9;
+  const double place = share * size, nearest = std::round(place);
+  return std::abs(place - nearest) < kRounding ? nearest : place;
+}
+
+}  // namespace
 
 bool Scene::is_plain() const {
   return overlap == "mean" && base_ratio == 0.0 && !isolate &&
@@ -22,10 +33,10 @@ bool Scene::is_plain() const {
 
 FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width) {
   const auto h = static_cast<double>(height), w = static_cast<double>(width);
-  return {static_cast<std::int64_t>(std::ceil(box.top * h)),
-          static_cast<std::int64_t>(std::ceil(box.left * w)),
-          static_cast<std::int64_t>(std::floor(box.bottom * h)),
-          static_cast<std::int64_t>(std::floor(box.right * w))};
+  return {static_cast<std::int64_t>(std::ceil(place_of_edge(box.top, h))),
+          static_cast<std::int64_t>(std::ceil(place_of_edge(box.left, w))),
+          static_cast<std::int64_t>(std::floor(place_of_edge(box.bottom, h))),
+          static_cast<std::int64_t>(std::floor(place_of_edge(box.right, w)))};
 }
 
 Box make_box(const std::vector<double>& numbers, Canvas canvas) {

@@ -23,7 +23,8 @@ struct FeatureBox {
 };
 
 /// `box` on features of height × width: ceil for the near edges, floor for the far ones, so that
-/// no position is taken that lies partly outside (reference: RegionT2I_AttnProcessor).
+/// no position is taken that lies partly outside (reference: RegionT2I_AttnProcessor). An edge that
+/// is between two positions but for the rounding of its fraction is there.
 FeatureBox on_features(const Box& box, std::int64_t height, std::int64_t width);
 
 /// A place on the canvas as fractions of its height and width.

@@ -60,6 +60,22 @@ TEST(Box, OnFeaturesTakesOnlyPositionsThatLieInside) {
   EXPECT_TRUE(on_features({.top = 0.3, .left = 0.3, .bottom = 0.31, .right = 0.32}, 8, 12).empty());
 }
 
+TEST(Box, OnTheGridHasItsPositionsWhateverRoundingMakesOfItsFractions) {
+  for (std::int64_t size = 1; size <= 128; ++size) {
+    for (std::int64_t from = 0; from < size; ++from) {
+      const auto share = [size](std::int64_t at) {
+        return static_cast<double>(at) / static_cast<double>(size);
+      };
+      const Box one{share(from), share(from), share(from + 1), share(from + 1)};
+      const auto inside = on_features(one, size, size);
+      ASSERT_EQ(inside.top, from) << size;
+      ASSERT_EQ(inside.bottom, from + 1) << size;
+      ASSERT_EQ(inside.left, from) << size;
+      ASSERT_EQ(inside.right, from + 1) << size;
+    }
+  }
+}
+
 TEST(PromptRewrite, ReadsTheAuthorsString) {
   const auto regions = parse_prompt_rewrite(
       "[a <hina1> <hina2>, near a forest]-*-[lowres, bad]-*-[12, 20, 256, 140]|"
