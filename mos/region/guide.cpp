@@ -4,7 +4,6 @@
 #include <cstdlib>
 
 #include "mos/region/guides/guides.h"
-#include "mos/region/region_mask.h"
 
 namespace mos::region {
 
@@ -47,7 +46,7 @@ std::int64_t guide_level(nn::UNet2DConditionModel unet, nn::FeatureSize latents,
 }
 
 Tensor flat_mask(const Subject& subject, const SeenLayer& layer) {
-  return mask_on_features(subject.mask, layer.size.height, layer.size.width).flatten();
+  return shape_on_features(subject.shape, layer.size.height, layer.size.width).flatten();
 }
 
 Tensor of_words(const SeenLayer& layer, const Subject& subject) {

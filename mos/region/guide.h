@@ -11,6 +11,7 @@
 
 #include "mos/base/choice.h"
 #include "mos/region/attention_observer.h"
+#include "mos/region/region_shape.h"
 
 /// Ways to move the latents so that the network looks where it shall: a loss over attention, whose
 /// gradient goes through the U-Net to the latents of a step. A new one is a file in guides/ and a
@@ -37,7 +38,7 @@ struct Subject {
   std::string name;
   std::size_t text = 0;               ///< Of the observed texts.
   std::vector<std::int64_t> columns;  ///< Its tokens in that text.
-  torch::Tensor mask;                 ///< float32 [H,W] pixels, 0…1; undefined: anywhere.
+  RegionShape shape = {};             ///< Of its region; without one: anywhere.
 };
 
 /// One forward pass, for a loss.
@@ -95,7 +96,7 @@ const GuideInfo& guide_info(Guide guide);
 std::int64_t guide_level(nn::UNet2DConditionModel unet, nn::FeatureSize latents,
                          const AttentionObserver::Choice& among = {});
 
-/// The mask of a subject on the features of a layer, flat [N].
+/// The shape of a subject on the features of a layer, flat [N].
 torch::Tensor flat_mask(const Subject& subject, const SeenLayer& layer);
 
 /// What of a map [heads,N,S] falls on the subject's words: [heads,N].

@@ -38,7 +38,7 @@ class HardBinding {
     auto result = whole.flatten(2).clone();
     for (std::size_t i = 0; i < scene_->regions.size(); ++i) {
       const auto& region = scene_->regions[i];
-      const auto box = box_around(mask_on_features(region.mask, height, width));
+      const auto box = box_around(shape_on_features(region.shape, height, width));
       const auto& positions = shares[i].positions;
       const auto& weights = shares[i].weights;
       if (box.empty() || positions.numel() == 0) continue;

@@ -41,11 +41,11 @@ void InstalledRegions::install_masked(const ScenePainting& painting, nn::Feature
   const auto& contexts = paint.texts.value().regions;
   const auto& own = paint.own;
   masked_ = std::make_shared<MaskedRegions>();
-  const auto masks = region_masks(scene, canvas_of(model, options));
+  const auto shapes = region_shapes(scene, canvas_of(model, options));
   const auto hidden = hidden_words(SubjectReader(model, tokens, options.sampler), scene);
   for (std::size_t i = 0; i < contexts.size(); ++i) {
     const auto& region = scene.regions[i];
-    masked_->regions.push_back({masks[i], contexts[i].text.context, region.weight, region.start,
+    masked_->regions.push_back({shapes[i], contexts[i].text.context, region.weight, region.start,
                                 region.end, own.regions.empty() ? nullptr : own.regions.at(i),
                                 contexts[i].values, hidden[i]});
   }

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "mos/nn/ops.h"
-#include "mos/region/region_mask.h"
 
 namespace mos::region {
 
@@ -174,7 +173,7 @@ std::vector<RegionalSelfAttention::Group> RegionalSelfAttention::make_groups(
   auto largest = torch::full({positions}, kOwned);
   auto owner = torch::full({positions}, -1, torch::kInt64);
   for (std::size_t i = 0; i < scene_->regions.size(); ++i) {
-    const auto map = mask_on_features(scene_->regions[i].mask, height, width).flatten();
+    const auto map = shape_on_features(scene_->regions[i].shape, height, width).flatten();
     const auto wins = i == 0 ? map >= largest : (map > largest) | ((map == largest) & (owner < 0));
     owner = owner.masked_fill(wins, static_cast<std::int64_t>(i));
     largest = torch::where(wins, map, largest);

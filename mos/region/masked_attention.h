@@ -51,8 +51,8 @@ class MaskedAttention : public nn::AttentionProcessor {
 };
 
 /// Self-attention of a scene. With `isolate` a position of one region does not see those of others
-/// (LoRA-Composer): it belongs to the region with the largest mask there, if that is at least one
-/// half; those of none see and are seen by all. Concepts of a region's own change its queries,
+/// (LoRA-Composer): it belongs to the region with the largest weight there, if that is at least
+/// one half; those of none see and are seen by all. Concepts of a region's own change its queries,
 /// keys, values and output by its weight at each position.
 class RegionalSelfAttention : public nn::AttentionProcessor {
  public:

@@ -7,16 +7,18 @@
 #include <vector>
 
 #include "mos/region/own_updates.h"
+#include "mos/region/region_shape.h"
 #include "mos/region/structure.h"
 
-/// Regions of any shape, order and time: what the layers that paint them share. What boxes with the
-/// paper's rules need is in regional_attention.h; both do the same for those.
+/// Regions of any shape, order and time: what the layers that paint them share. Scenes that need no
+/// more than the paper's rules are painted by regional_attention.h; what is here does the same for
+/// those, and gives a box the same positions with whatever else is asked for.
 namespace mos::region {
 
 struct MaskedContext {
-  torch::Tensor mask;             ///< float32 [H,W] pixels, 0…1.
+  RegionShape shape;              ///< Where it is.
   torch::Tensor context;          ///< [1 or 2,S,C] or [1 or 2,L,S,C], the unconditional half first.
-  double weight = 1.0;            ///< 1 replaces the context where the mask is 1.
+  double weight = 1.0;            ///< 1 replaces the context where the shape is 1.
   double start = 0.0, end = 1.0;  ///< Share of the steps.
   std::shared_ptr<const OwnUpdates> own = {};  ///< Of its concepts; null: none are apart.
   torch::Tensor values =

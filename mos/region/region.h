@@ -57,11 +57,12 @@ struct Region {
   /// prompt reads the context's, but for the subjects of the other regions.
   std::string subject;
 
-  /// Whether it is a box with a hard edge in every step, as in the paper.
-  bool is_plain_box() const {
-    return mask.empty() && polygon.empty() && drawing.empty() && !background && feather == 0.0 &&
-           start == 0.0 && end == 1.0;
+  /// Whether it is a box with a hard edge.
+  bool is_hard_box() const {
+    return mask.empty() && polygon.empty() && drawing.empty() && !background && feather == 0.0;
   }
+  /// Whether it is one in every step, as in the paper.
+  bool is_plain_box() const { return is_hard_box() && start == 0.0 && end == 1.0; }
 };
 
 struct BoxWeight {

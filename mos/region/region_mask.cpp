@@ -62,6 +62,21 @@ Tensor mask_of(const Region& region, Canvas canvas, const std::string& where) {
   return mask_of_box(region.box, canvas);
 }
 
+/// The mask of the region at `index`, which is not the background.
+Tensor mask_at(const Scene& scene, std::size_t index, Canvas canvas) {
+  const auto& region = scene.regions[index];
+  const auto where = called(region, index);
+  auto mask = feathered(mask_of(region, canvas, where), region.feather);
+  if (mask.max().item<double>() <= 0.0) {
+    throw Error(ErrorKind::kUsage,
+                where + " covers no pixel of the canvas; make its shape larger, or leave it out");
+  }
+  return mask;
+}
+
+/// What is left of the canvas by masks that come to `cover`.
+Tensor left_by(const Tensor& cover) { return (1.0 - cover).clamp(0.0, 1.0); }
+
 std::string joined(const std::string& root, const std::string& prompt) {
   if (root.empty() || trimmed(prompt).empty()) return root.empty() ? prompt : root;
   return root + ", " + prompt;
@@ -114,21 +129,36 @@ std::vector<Tensor> region_masks(const Scene& scene, Canvas canvas) {
   std::vector<Tensor> masks;
   auto cover = torch::zeros({canvas.height, canvas.width});
   for (std::size_t i = 0; i < scene.regions.size(); ++i) {
-    const auto& region = scene.regions[i];
     masks.emplace_back();
-    if (region.background) continue;
-    const auto where = called(region, i);
-    masks.back() = feathered(mask_of(region, canvas, where), region.feather);
-    if (masks.back().max().item<double>() <= 0.0) {
-      throw Error(ErrorKind::kUsage,
-                  where + " covers no pixel of the canvas; make its shape larger, or leave it out");
-    }
+    if (scene.regions[i].background) continue;
+    masks.back() = mask_at(scene, i, canvas);
     cover += masks.back();
   }
   for (auto& mask : masks) {
-    if (!mask.defined()) mask = (1.0 - cover).clamp(0.0, 1.0);
+    if (!mask.defined()) mask = left_by(cover);
   }
   return masks;
+}
+
+std::vector<RegionShape> region_shapes(const Scene& scene, Canvas canvas) {
+  std::vector<RegionShape> shapes(scene.regions.size());
+  std::vector<Box> boxes;
+  auto cover = torch::zeros({canvas.height, canvas.width});
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const auto& region = scene.regions[i];
+    if (region.background) continue;
+    if (region.is_hard_box()) {
+      shapes[i].box = region.box;
+      boxes.push_back(region.box);
+    } else {
+      shapes[i].mask = mask_at(scene, i, canvas);
+      cover += shapes[i].mask;
+    }
+  }
+  for (auto& shape : shapes) {
+    if (shape.is_anywhere()) shape = {.mask = left_by(cover), .without = boxes};
+  }
+  return shapes;
 }
 
 void check_files_of(const Scene& scene) {

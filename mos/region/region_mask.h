@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mos/region/region.h"
+#include "mos/region/region_shape.h"
 
 /// Regions of any shape as weights of pixels.
 namespace mos::region {
@@ -14,6 +15,11 @@ namespace mos::region {
 /// the background is what the others leave. Pictures are read: throws kIo and kFormat for them,
 /// kUsage for another aspect than the canvas's and for a mask of nothing.
 std::vector<torch::Tensor> region_masks(const Scene& scene, Canvas canvas);
+
+/// The shapes of all regions of a scene, which features are made of: hard boxes as they stand, all
+/// others as their masks; a background has what the others leave, position by position where these
+/// are boxes. Throws as region_masks() does.
+std::vector<RegionShape> region_shapes(const Scene& scene, Canvas canvas);
 
 /// Throws kUsage for a background of which the other regions leave nothing, and as above. Reads
 /// masks only where there is a background.

@@ -2,7 +2,6 @@
 
 #include "mos/nn/attention.h"
 #include "mos/nn/ops.h"
-#include "mos/region/region_mask.h"
 #include "mos/region/span.h"
 
 namespace mos::region {
@@ -43,7 +42,7 @@ std::vector<RegionShares::Share> RegionShares::make(std::int64_t positions,
   auto total = torch::zeros({height * width}), left = torch::ones({height * width});
   for (const auto& region : scene_->regions) {
     auto map = is_on(region, scene_->progress)
-                   ? mask_on_features(region.mask, height, width).flatten()
+                   ? shape_on_features(region.shape, height, width).flatten()
                    : torch::zeros({height * width});
     if (scene_->overlap == Overlap::kFront) map = map * left;
     left = left - map;

@@ -46,7 +46,7 @@ void check_boxes(const diffusion::Model& model, const Scene& scene) {
   std::vector<std::string> small;
   for (std::size_t i = 0; i < scene.regions.size(); ++i) {
     const auto& [top, left, bottom, right] = scene.regions[i].box;
-    if (!scene.regions[i].is_plain_box()) continue;  // shapes weigh by area
+    if (!scene.regions[i].is_hard_box()) continue;  // shapes weigh by area
     if (!on_features(scene.regions[i].box, height, width).empty()) continue;
     const auto h = static_cast<double>(canvas.height), w = static_cast<double>(canvas.width);
     small.push_back(fmt::format("{} \"{}\" with the box [{:g}, {:g}, {:g}, {:g}]", i + 1,
@@ -64,7 +64,7 @@ std::vector<std::string> faint_regions(const diffusion::Model& model, const Scen
   constexpr double kFaint = 0.25;  // a line of a quarter of a position is as good as not there
   std::vector<std::string> sentences;
   const auto is_shape = [](const Region& region) {
-    return !region.is_plain_box() && !region.background;
+    return !region.is_hard_box() && !region.background;
   };
   if (std::ranges::none_of(scene.regions, is_shape)) return sentences;
   const auto canvas = scene.canvas.value();

@@ -139,11 +139,11 @@ std::vector<Subject> guided_subjects(const SubjectReader& reader, const Scene& s
                             info.title));
   }
   if (!scene.regions.empty()) {
-    const auto masks = region_masks(scene, canvas);
+    const auto shapes = region_shapes(scene, canvas);
     const auto words = region_subjects(reader, whole);
     for (std::size_t i = 0; i < words.size(); ++i) {
       if (words[i].columns.empty()) continue;
-      subjects.push_back({words[i].name, i + 1, words[i].columns, masks[i]});
+      subjects.push_back({words[i].name, i + 1, words[i].columns, shapes[i]});
     }
   }
   if (subjects.empty()) {

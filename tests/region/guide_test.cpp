@@ -113,7 +113,7 @@ class EveryGuide : public Guided, public testing::WithParamInterface<Guide> {
     Seen seen{observer.take(), {}};
     auto half = torch::zeros({32, 32});
     half.slice(1, 0, 16).fill_(1.0);
-    seen.subjects = {{"cat", 0, {2}, half}, {"fox", 0, {4}, 1.0 - half}};
+    seen.subjects = {{"cat", 0, {2}, {half}}, {"fox", 0, {4}, {1.0 - half}}};
     const auto loss = guide->loss(seen);
     return {loss.item<double>(), torch::autograd::grad({loss}, {leaf}).front()};
   }

@@ -22,6 +22,12 @@ namespace {
 using test::difference;
 using torch::Tensor;
 
+Scene scene_with_regions(const std::string& regions) {
+  return scene_from_json(
+      parse_json(R"({"prompt":"sea","height":32,"width":64,"regions":)" + regions + "}", "scene"),
+      "scene", {32, 64});
+}
+
 /// Cross-attention and self-attention of 8 channels on features of 4 × 6, for latents of that size.
 class Masked : public testing::Test {
  protected:
@@ -42,7 +48,7 @@ class Masked : public testing::Test {
 
   std::shared_ptr<MaskedRegions> scene(std::vector<Tensor> masks) {
     auto regions = std::make_shared<MaskedRegions>();
-    for (auto& mask : masks) regions->regions.push_back({std::move(mask), draw({2, 3, kText})});
+    for (auto& mask : masks) regions->regions.push_back({{std::move(mask)}, draw({2, 3, kText})});
     regions->latent_height = kHeight;
     regions->latent_width = kWidth;
     return regions;
@@ -77,6 +83,27 @@ TEST_F(Masked, BoxesAreWhatTheRegionalProcessorMakesOfThem) {
   EXPECT_LT(difference(masked(regions), paper.process(*cross_, hidden_, context_)), 1e-5);
 }
 
+TEST_F(Masked, BoxesOffTheGridHaveThePapersPositionsInEveryLayer) {
+  const auto given = scene_with_regions(R"([{"prompt":"a","box":[0.05,0.02,0.9,0.45]},
+      {"prompt":"b","box":[0.3,0.37,1,0.98],"weight":0.7}])");
+  auto regions = std::make_shared<MaskedRegions>();
+  std::vector<RegionContext> boxes;
+  const auto shapes = region_shapes(given, {32, 64});
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const auto& region = given.regions[i];
+    regions->regions.push_back({shapes[i], draw({2, 3, kText}), region.weight});
+    boxes.push_back({region.box, region.weight, regions->regions[i].context});
+  }
+  regions->latent_height = 16;
+  regions->latent_width = 32;
+  for (const std::int64_t scale : {1, 2, 4, 8}) {
+    hidden_ = draw({2, (16 / scale) * (32 / scale), kWide});
+    RegionalAttention paper(boxes, 16, 32);
+    EXPECT_LT(difference(masked(regions), paper.process(*cross_, hidden_, context_)), 1e-5)
+        << scale;
+  }
+}
+
 TEST_F(Masked, GreyMixesAndTheRestStaysTheContext) {
   const auto mask = torch::rand({kHeight, kWidth}, generator_);
   const auto regions = scene({mask});
@@ -87,8 +114,8 @@ TEST_F(Masked, GreyMixesAndTheRestStaysTheContext) {
 TEST_F(Masked, TheFirstRegionInFrontTakesItsShareAndLeavesTheRest) {
   const auto regions = scene({0.75 * box(0, 0, 4, 4), box(0, 2, 4, 6)});
   regions->overlap = Overlap::kFront;
-  const auto first = flat(regions->regions[0].mask);
-  const auto second = flat(regions->regions[1].mask) * (1.0 - first);
+  const auto first = flat(regions->regions[0].shape.mask);
+  const auto second = flat(regions->regions[1].shape.mask) * (1.0 - first);
   const auto expected =
       first * whole(*regions, 0) + second * whole(*regions, 1) + (1.0 - first - second) * plain();
   EXPECT_LT(difference(masked(regions), expected), 1e-5);
@@ -187,17 +214,26 @@ TEST_F(Masked, IsolatedRegionsDoNotFeelEachOther) {
   EXPECT_GT(difference(before.slice(2, 2, 4), after.slice(2, 2, 4)), 1e-3);  // of none: sees all
 }
 
+TEST_F(Masked, WhatABoxCoversInPartIsNotItsOwnInIsolation) {
+  const auto regions = scene({Tensor(), box(0, 4, 4, 6)});
+  regions->regions[0].shape.box = Box{.right = 2.7 / kWidth};  // most of the third column
+  regions->isolate = true;
+  const auto run = [&](const Tensor& hidden) {
+    RegionalSelfAttention processor(regions);
+    return processor.process(*self_, hidden, {}).unflatten(1, {kHeight, kWidth});
+  };
+  auto other = hidden_.clone();
+  other.unflatten(1, {kHeight, kWidth}).slice(2, 4, 6).add_(1.0);
+  const auto before = run(hidden_), after = run(other);
+  EXPECT_TRUE(torch::equal(before.slice(2, 0, 2), after.slice(2, 0, 2)));
+  EXPECT_GT(difference(before.slice(2, 2, 3), after.slice(2, 2, 3)), 1e-3);
+}
+
 TEST_F(Masked, WithoutRegionsIsolationIsPlainSelfAttention) {
   const auto regions = scene({0.25 * box(0, 0, 4, 3)});  // owns nothing
   regions->isolate = true;
   RegionalSelfAttention processor(regions);
   EXPECT_LT(difference(processor.process(*self_, hidden_, {}), self_->forward(hidden_)), 1e-6);
-}
-
-Scene scene_with_regions(const std::string& regions) {
-  return scene_from_json(
-      parse_json(R"({"prompt":"sea","height":32,"width":64,"regions":)" + regions + "}", "scene"),
-      "scene", {32, 64});
 }
 
 TEST(RegionMasks, PolygonsBoxesAndBackgroundCoverTheCanvas) {
@@ -209,6 +245,25 @@ TEST(RegionMasks, PolygonsBoxesAndBackgroundCoverTheCanvas) {
   EXPECT_EQ(masks[0][2][2].item<float>(), 1.0F);
   EXPECT_EQ(masks[0][30][30].item<float>(), 0.0F);
   EXPECT_NEAR((masks[0] + masks[1] + masks[2]).sub(1.0).abs().max().item<double>(), 0.0, 1e-6);
+}
+
+TEST(RegionShapes, ABackgroundHasWhatTheOthersLeaveInEveryLayer) {
+  const auto scene = scene_with_regions(R"([{"prompt":"a","box":[0.1,0.1,0.9,0.45]},
+      {"prompt":"b","polygon":[[0,40],[0,64],[32,64]]},{"prompt":"c","background":true}])");
+  const auto shapes = region_shapes(scene, {32, 64});
+  for (const std::int64_t scale : {1, 2, 4, 8, 16}) {
+    auto sum = torch::zeros({32 / scale, 64 / scale});
+    for (const auto& shape : shapes) sum += shape_on_features(shape, 32 / scale, 64 / scale);
+    EXPECT_LT(difference(sum, torch::ones_like(sum)), 1e-6) << scale;
+  }
+}
+
+TEST(RegionShapes, ABoxWithATimeIsABoxAndOneWithASoftEdgeIsNone) {
+  const auto scene = scene_with_regions(R"([{"prompt":"a","box":[0.1,0.1,0.9,0.45],"end":0.4},
+      {"prompt":"b","box":[0.1,0.5,0.9,0.9],"feather":4}])");
+  const auto shapes = region_shapes(scene, {32, 64});
+  EXPECT_TRUE(shapes[0].box.has_value());
+  EXPECT_FALSE(shapes[1].box.has_value());  // its edge is soft
 }
 
 TEST(RegionMasks, PicturesAreResizedByAreaAndFeatheredEdgesFallSlowly) {

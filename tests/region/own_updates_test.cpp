@@ -69,7 +69,7 @@ class Own : public testing::Test {
     const auto left = torch::zeros({kHeight, kWidth});
     left.slice(1, 0, 2).fill_(1.0);
     for (const auto& mask : {left, 1.0 - left}) {
-      scene->regions.push_back({mask, draw({2, 3, 16})});
+      scene->regions.push_back({{mask}, draw({2, 3, 16})});
     }
     scene->latent_height = kHeight;
     scene->latent_width = kWidth;
@@ -106,7 +106,7 @@ TEST_F(Own, EachRegionOfCrossAttentionIsThatOfTheModelWithItsConceptMerged) {
 TEST_F(Own, ARegionOfTheWholeCanvasMakesSelfAttentionThatOfTheMergedModel) {
   const auto scene = halves();
   scene->regions.resize(1);
-  scene->regions[0].mask = torch::ones({kHeight, kWidth});
+  scene->regions[0].shape.mask = torch::ones({kHeight, kWidth});
   const auto changes = updates();
   scene->regions[0].own = own_of(changes, 1.0);
   auto merged = tiny::model();
@@ -120,7 +120,7 @@ TEST_F(Own, ARegionOfTheWholeCanvasMakesSelfAttentionThatOfTheMergedModel) {
 TEST_F(Own, WhereEveryPositionSeesItselfAloneSelfAttentionIsThatOfTheMergedModelToo) {
   const auto scene = halves();
   scene->regions.resize(1);
-  scene->regions[0].mask = torch::ones({kHeight, kWidth});
+  scene->regions[0].shape.mask = torch::ones({kHeight, kWidth});
   const auto changes = updates();
   scene->regions[0].own = own_of(changes, 1.0);
   auto merged = tiny::model();
@@ -142,7 +142,7 @@ TEST_F(Own, SelfAttentionAddsEachUpdateWhereItsMaskIs) {
   RegionalSelfAttention processor(scene);
   const auto painted = processor.process(layer(model_, "attn1"), hidden_, {});
 
-  const auto mask = scene->regions[1].mask.flatten().view({1, -1, 1});
+  const auto mask = scene->regions[1].shape.mask.flatten().view({1, -1, 1});
   const auto weights = model_.unet->named_parameters();
   const auto project = [&](const std::string& name, const Tensor& x) {
     const auto key = kBlock + "attn1." + name;
@@ -175,7 +175,7 @@ TEST_F(Own, OutsideOfAttentionAnUpdateActsWhereItsRegionIs) {
   mask.slice(0, 1, 6).slice(1, 3, 11).fill_(1.0);
   mask[2][4] = 0.25;
   auto scene = std::make_shared<MaskedRegions>();
-  scene->regions.push_back({mask, draw({2, 3, 16})});
+  scene->regions.push_back({{mask}, draw({2, 3, 16})});
   scene->latent_height = 8;
   scene->latent_width = 12;
   LayerUpdates changes;
@@ -249,7 +249,7 @@ TEST_F(Own, WhatABlockMakesOfTheTimestepIsAddedWhereTheRegionIs) {
   EXPECT_TRUE(torch::equal(run(), before));
   const auto change = changes.begin()->second.difference(time->weight, 0.7);
   const auto vector = embedded.matmul(change.t()).unsqueeze(2).unsqueeze(3);
-  EXPECT_LT(difference(painted, before + scene->regions[1].mask * vector), 1e-4);
+  EXPECT_LT(difference(painted, before + scene->regions[1].shape.mask * vector), 1e-4);
   EXPECT_GT(difference(painted, before), 0.1);
 }
 

@@ -77,6 +77,16 @@ TEST(Sample, OverlappingRegionsOfOneTextAreThatText) {
             kTolerance);
 }
 
+TEST(Sample, BoxesOffTheGridAreTheSameWithMasksAndWithout) {
+  Studio studio;
+  auto scene = with_regions({{"<fox1> cat", "d", Box{0.1, 0.05, 0.9, 0.45}, 1.0},
+                             {"cat", "", Box{0.1, 0.55, 0.9, 0.95}, 1.0}});
+  const auto plain_boxes = studio.latents(scene, quick());
+  scene.overlap = "front";  // there is none, but the paper's rules do not know the word
+  ASSERT_FALSE(scene.is_plain());
+  EXPECT_LT(difference(studio.latents(scene, quick()), plain_boxes), kTolerance);
+}
+
 TEST(Sample, ASmallWeightIsNearTheContextAlone) {
   Studio studio;
   const auto context = studio.latents(plain("a b", "c"), quick());

@@ -79,7 +79,9 @@ class AttendAndExcite : public LatentGuide {
     namespace F = torch::nn::functional;
     const auto padded = F::pad(map, F::PadFuncOptions({1, 1, 1, 1}).mode(torch::kReflect));
     auto smooth = torch::conv2d(padded, smoothing().to(map.device())).flatten();
-    if (subject.mask.defined()) smooth = smooth * flat_mask(subject, first).to(map.device());
+    if (!subject.shape.is_anywhere()) {
+      smooth = smooth * flat_mask(subject, first).to(map.device());
+    }
     return smooth.max();
   }
 };
