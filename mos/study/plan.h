@@ -112,8 +112,9 @@ class Plan {
 /// The options that `spec` is tuned with, before what the pictures say of words and class.
 tune::TuneOptions options_of(const TuneSpec& spec, const StudyOptions& options);
 
-/// Places for `count` concepts side by side, as fractions of a canvas so many times as wide as
-/// high.
+/// Places for `count` concepts side by side, each as large as the model's own canvas: fractions of
+/// one that is so many times as wide. They touch, and lie on the grid of every layer: a margin would
+/// cost a region whole positions of the coarse ones.
 std::vector<region::Box> places(std::size_t count);
 
 }  // namespace mos::study

@@ -163,7 +163,24 @@ TEST(Plan, HasAMarginAndATextForEveryRegion) {
       EXPECT_THAT(cell.texts[i], Not(HasSubstr("<")));  // the judge knows no concept
     }
     for (std::size_t i = 1; i < cell.boxes.size(); ++i) {
-      EXPECT_LT(cell.boxes[i - 1].right, cell.boxes[i].left);
+      EXPECT_LE(cell.boxes[i - 1].right, cell.boxes[i].left);
+    }
+  }
+}
+
+TEST(Places, AreWholeTilesOfEveryLayer) {
+  for (std::size_t count = 1; count <= 12; ++count) {
+    const auto boxes = places(count);
+    ASSERT_EQ(boxes.size(), count);
+    for (const std::int64_t side : {1, 4, 7, 8, 16, 64}) {  // positions of a tile
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto columns = static_cast<std::int64_t>(count) * side;
+        const auto inside = region::on_features(boxes[i], side, columns);
+        EXPECT_EQ(inside.top, 0);
+        EXPECT_EQ(inside.bottom, side);
+        EXPECT_EQ(inside.left, static_cast<std::int64_t>(i) * side);
+        EXPECT_EQ(inside.right, static_cast<std::int64_t>(i + 1) * side);
+      }
     }
   }
 }
