@@ -27,7 +27,8 @@ struct Shown {
   ModelSpec model;
   std::vector<const Subject*> subjects;  ///< One; of a picture of several one for each region.
   bool class_word = false;               ///< Class words stand in the concepts' places.
-  /// Of a picture of several: whether its prompt names all and there are no regions.
+  /// Of a picture of several: whether its prompt names all, with their places where there are words
+  /// for these, and there are no regions.
   bool directly = false;
   region::SamplerOptions sampler = {};
   /// Of a picture of several: changes of its scene and of its regions.

@@ -13,6 +13,7 @@
 #include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
 #include "mos/tune/tune.h"
+#include "mos/world/caption.h"
 
 namespace mos::study {
 
@@ -68,6 +69,22 @@ std::vector<region::Box> places(std::size_t count) {
     boxes.push_back({.left = edge(i), .right = edge(i + 1)});
   }
   return boxes;
+}
+
+std::string listed_together(const std::vector<std::string>& phrases) {
+  std::string all;
+  for (std::size_t i = 0; i < phrases.size(); ++i) {
+    const bool last = i + 1 == phrases.size();
+    all += (i == 0 ? "" : last ? " and a " : ", a ") + phrases[i];
+  }
+  return all;
+}
+
+std::string placed_together(const std::vector<std::string>& phrases) {
+  if (phrases.size() < 2 || phrases.size() > kMostInWords) return listed_together(phrases);
+  auto nouns = phrases;  // the prompt has the first one's article
+  for (std::size_t i = 1; i < nouns.size(); ++i) nouns[i] = "a " + nouns[i];
+  return world::caption_text({}, nouns, "");
 }
 
 Json Plan::versions() const {
@@ -213,11 +230,9 @@ std::vector<std::string> Plan::add_several(const Shown& shown, const Table& tabl
   for (std::size_t p = 0; p < count; ++p) {
     const auto& prompt = ground_.prompts.at("object")[p];
     PaintSpec spec{.model = shown.model, .sampler = shown.sampler};
-    std::string all, owners;
+    std::string owners;
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < subjects.size(); ++i) {
-      const bool last = i + 1 == subjects.size();
-      all += (i == 0 ? "" : last ? " and a " : ", a ") + phrases[i];
       owners += (i == 0 ? "" : " ") + subjects[i]->name;
       texts.push_back(filled(prompt, subjects[i]->class_word));
       if (shown.directly) continue;
@@ -225,7 +240,8 @@ std::vector<std::string> Plan::add_several(const Shown& shown, const Table& tabl
       region.end = shown.region_end;
       spec.scene.regions.push_back(region);
     }
-    spec.scene.prompt = filled(prompt, all);
+    spec.scene.prompt =
+        filled(prompt, shown.directly ? placed_together(phrases) : listed_together(phrases));
     spec.scene.isolate = shown.isolate && !shown.directly;
     spec.scene.base_ratio = shown.base_ratio;
     spec.columns = static_cast<std::int64_t>(subjects.size());

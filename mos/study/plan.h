@@ -113,8 +113,16 @@ class Plan {
 tune::TuneOptions options_of(const TuneSpec& spec, const StudyOptions& options);
 
 /// Places for `count` concepts side by side, each as large as the model's own canvas: fractions of
-/// one that is so many times as wide. They touch, and lie on the grid of every layer: a margin would
-/// cost a region whole positions of the coarse ones.
+/// one that is so many times as wide. They touch, and lie on the grid of every layer: a margin
+/// would cost a region whole positions of the coarse ones.
 std::vector<region::Box> places(std::size_t count);
+
+/// Of no more things than these there are words for where each stands.
+inline constexpr std::size_t kMostInWords = 3;
+/// What stands in the place of <TOK> for all of `phrases` from left to right: "A, a B and a C".
+std::string listed_together(const std::vector<std::string>& phrases);
+/// The same with their places, as captions of the drawn world say them: "A on the left and a B on
+/// the right"; of more than kMostInWords the list.
+std::string placed_together(const std::vector<std::string>& phrases);
 
 }  // namespace mos::study

@@ -205,7 +205,9 @@ TEST(Regions, ArePaintedBySamplersThatCanBe) {
                                                          guide_info(sampler.guide).needs_regions);
       EXPECT_FALSE(by_prompt && !shown.directly) << row.name;
       EXPECT_FALSE(by_place && shown.directly) << row.name;
-      EXPECT_EQ(row.name.find("by the prompt's order alone") != std::string::npos, shown.directly);
+      const bool has_words = shown.subjects.size() <= kMostInWords;
+      const auto told = has_words ? ", places in words" : ", places by the prompt's order alone";
+      EXPECT_EQ(row.name.ends_with(told), shown.directly) << row.name;
     }
   }
   EXPECT_EQ(guides.size(), choice_names(region::Guide{}).size());

@@ -168,6 +168,26 @@ TEST(Plan, HasAMarginAndATextForEveryRegion) {
   }
 }
 
+TEST(Places, AreSaidInTheWordsOfTheBasesCaptions) {
+  EXPECT_EQ(placed_together({"A", "B"}), "A on the left and a B on the right");
+  EXPECT_EQ(placed_together({"A", "B", "C"}),
+            "A on the left, a B in the middle and a C on the right");
+  EXPECT_EQ(placed_together({"A", "B", "C", "D"}), "A, a B, a C and a D");
+  EXPECT_EQ(listed_together({"A", "B"}), "A and a B");
+}
+
+TEST(Places, AreSaidWhereThereAreNoRegions) {
+  const Planned all(quick({"regions"}), 12);
+  std::size_t without = 0;
+  for (const auto& [key, cell] : all.plan.paintings()) {
+    const auto& scene = cell.spec.scene;
+    const bool says = scene.prompt.find(" on the left") != std::string::npos;
+    EXPECT_EQ(says, scene.regions.empty() && cell.spec.columns <= 3) << scene.prompt;
+    without += scene.regions.empty() ? 1 : 0;
+  }
+  EXPECT_GT(without, 0U);
+}
+
 TEST(Places, AreWholeTilesOfEveryLayer) {
   for (std::size_t count = 1; count <= 12; ++count) {
     const auto boxes = places(count);

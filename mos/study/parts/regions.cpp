@@ -7,6 +7,7 @@
 
 #include "mos/region/guide.h"
 #include "mos/study/parts.h"
+#include "mos/study/plan.h"
 #include "mos/study/titles.h"
 
 /// Figure 6b and pictures of several concepts: the same places and seeds by every way to keep the
@@ -19,7 +20,7 @@ using region::Guide;
 
 /// One way; a further sampler is a row here.
 struct Way {
-  std::string name;
+  std::string name;  ///< Without what where_told() says.
   Merging merging;
   region::SamplerOptions sampler = {};  ///< Of a compose that merges nothing, nothing is merged.
   bool directly = false;                ///< There are no regions: the prompt says it all.
@@ -29,8 +30,10 @@ struct Way {
   double base_ratio = 0.0, region_end = 1.0;
 };
 
-/// Without regions nothing but the order of the words says what stands where.
-constexpr const char* kByOrder = ", places by the prompt's order alone";
+/// Without regions words say what stands where, or where there are none for so many, their order.
+std::string where_told(std::size_t count) {
+  return count <= kMostInWords ? ", places in words" : ", places by the prompt's order alone";
+}
 
 Way composed(const Merging& merging, const std::string& name, Compose compose) {
   return {.name = name, .merging = merging, .sampler = {.compose = compose}};
@@ -40,7 +43,6 @@ Way guided(const Merging& merging, Guide guide) {
   const auto& info = region::guide_info(guide);
   Way way{.name = std::string(info.title), .merging = merging, .sampler = {.guide = guide}};
   way.directly = !info.needs_regions;
-  if (way.directly) way.name += kByOrder;
   return way;
 }
 
@@ -51,7 +53,7 @@ std::vector<Way> ways_of_quick(const Merging& gradient) {
           composed(gradient, "own text", Compose::kText),
           composed(gradient, "own layers", Compose::kLayers),
           composed(gradient, "own text and layers", Compose::kOwn),
-          {.name = title_of_merge("gradient") + kByOrder, .merging = gradient, .directly = true}};
+          {.name = title_of_merge("gradient"), .merging = gradient, .directly = true}};
 }
 
 /// Other tunings and merges by the same regions.
@@ -86,13 +88,12 @@ std::vector<Way> of_samplers(const Merging& gradient, bool has_words, std::int64
       {.name = "hard binding in the first tenth of the steps",
        .merging = gradient,
        .sampler = {.hard_binding = std::max<std::int64_t>(1, steps / 10)}}};
-  all.push_back({.name = std::string("Structure Diffusion, conjunction") + kByOrder,
+  all.push_back({.name = "Structure Diffusion, conjunction",
                  .merging = gradient,
                  .sampler = {.structure = region::Structure::kConjunction},
                  .directly = true});
   for (auto way : {composed(gradient, "LoRA switch", Compose::kSwitch),
                    composed(gradient, "LoRA composite", Compose::kComposite)}) {
-    way.name += kByOrder;
     way.directly = true;
     all.push_back(way);
   }
@@ -100,7 +101,7 @@ std::vector<Way> of_samplers(const Merging& gradient, bool has_words, std::int64
   for (const auto guide : {Guide::kAttend, Guide::kLayout, Guide::kBounded, Guide::kComposer}) {
     all.push_back(guided(gradient, guide));
   }
-  all.push_back({.name = std::string("found regions") + kByOrder,
+  all.push_back({.name = "found regions",
                  .merging = gradient,
                  .sampler = {.auto_regions = true},
                  .directly = true});
@@ -133,7 +134,7 @@ ModelSpec painted_by(const Ground& ground, const Way& way,
 }
 
 Row row_of(const Ground& ground, const Way& way, std::size_t count) {
-  Row row{.name = way.name};
+  Row row{.name = way.name + (way.directly ? where_told(count) : "")};
   for (const auto& company : companies(ground, count)) {
     row.shown.push_back({.model = painted_by(ground, way, company),
                          .subjects = company,
@@ -147,7 +148,17 @@ Row row_of(const Ground& ground, const Way& way, std::size_t count) {
   return row;
 }
 
-std::string note_of(const Ground& ground, std::size_t groups) {
+/// What is to be known of rows without regions.
+std::string note_on_places(std::size_t count) {
+  return count <= kMostInWords
+             ? "Without regions the prompt says in words what stands where, as captions of the "
+               "base's pictures do: \"on the left\", \"in the middle\", \"on the right\"."
+             : "Without regions the order of the prompt is all that says what stands where, since "
+               "there are no words for the places of so many; it is scored as if it went from left "
+               "to right, so who has two the other way round has a margin below 0.";
+}
+
+std::string note_of(const Ground& ground, std::size_t count, std::size_t groups) {
   return fmt::format(
       "Groups of reported characters and objects, side by side: {}. Text: alignment of a region "
       "with what is to be in it. Identity: image alignment of a "
@@ -155,12 +166,8 @@ std::string note_of(const Ground& ground, std::size_t groups) {
       "Changes are against the first row, picture by picture. Class words are painted by the base "
       "model, which knows no concept. \"In the model\" are all {} reported "
       "concepts where they are merged, and those of the picture alone where nothing is merged or "
-      "the row says so. Without regions the order of the prompt is all that says what stands "
-      "where, "
-      "and is scored as if it went from left to right: who has both the other way round has a "
-      "margin "
-      "below 0.",
-      groups, ground.of(Set::kReport).size());
+      "the row says so. {}",
+      groups, ground.of(Set::kReport).size(), note_on_places(count));
 }
 
 }  // namespace
@@ -171,7 +178,7 @@ std::vector<Table> regions(const Ground& ground) {
     const auto pictured = companies(ground, count);
     if (pictured.empty()) continue;
     Table table{.title = fmt::format("Pictures of {} concepts", count),
-                .note = note_of(ground, pictured.size()),
+                .note = note_of(ground, count, pictured.size()),
                 .of_several = true,
                 .most_prompts = 5};
     const bool shows_all = count == ground.of(Set::kReport).size();
