@@ -55,4 +55,22 @@ Tensor of_words(const SeenLayer& layer, const Subject& subject) {
   return map.index_select(2, columns).sum(2);
 }
 
+Tensor background_mask(const Seen& seen, const SeenLayer& layer) {
+  auto covered = torch::zeros({layer.size.height * layer.size.width});
+  for (const auto& subject : seen.subjects) covered = covered + flat_mask(subject, layer);
+  return (1.0 - covered).clamp_min(0.0);
+}
+
+Tensor isolated_self(const Seen& seen, const SeenLayer& layer) {
+  constexpr double kCovered = 0.5;
+  std::vector<Tensor> masks;
+  for (const auto& subject : seen.subjects) masks.push_back(flat_mask(subject, layer));
+  const auto in = torch::stack(masks).ge(kCovered).to(torch::kFloat32);  // [subjects,N]
+  const auto free = in.sum(0).eq(0.0).to(torch::kFloat32);
+  const auto sees = (in.t().matmul(in) + free.unsqueeze(0) + free.unsqueeze(1)).gt(0.0);
+  // A softmax without some of its scores is what is left of it, in units of its sum.
+  const auto left = layer.self * sees.to(layer.self.options());
+  return left / left.sum(-1, /*keepdim=*/true).clamp_min(kLeastAttention);
+}
+
 }  // namespace mos::region

@@ -36,9 +36,10 @@ constexpr auto choice_names(Guide) {
 /// What shall be seen, and where.
 struct Subject {
   std::string name;
-  std::size_t text = 0;               ///< Of the observed texts.
-  std::vector<std::int64_t> columns;  ///< Its tokens in that text.
-  RegionShape shape = {};             ///< Of its region; without one: anywhere.
+  std::size_t text = 0;                   ///< Of the observed texts.
+  std::vector<std::int64_t> columns;      ///< Its tokens in that text.
+  RegionShape shape = {};                 ///< Of its region; without one: anywhere.
+  std::vector<std::int64_t> hidden = {};  ///< Columns of that text that its region does not read.
 };
 
 /// One forward pass, for a loss.
@@ -51,6 +52,7 @@ struct Seen {
 struct GuideTime {
   std::int64_t index = 0, total = 1;  ///< Calls before this one, calls in all.
   double noise = 1.0;                 ///< 1 − ᾱ, the noise's share of the sample's variance.
+  std::int64_t subjects = 1;          ///< How many there are.
   /// Of the calls; published numbers are for 50.
   double share() const { return static_cast<double>(index) / static_cast<double>(total); }
 };
@@ -101,5 +103,13 @@ torch::Tensor flat_mask(const Subject& subject, const SeenLayer& layer);
 
 /// What of a map [heads,N,S] falls on the subject's words: [heads,N].
 torch::Tensor of_words(const SeenLayer& layer, const Subject& subject);
+
+/// What of the canvas no subject's region covers, on the features of a layer, flat [N].
+torch::Tensor background_mask(const Seen& seen, const SeenLayer& layer);
+
+/// Self-attention of a layer [heads,N,N] as it is where regions do not see each other: a softmax
+/// over the positions of the own region and of none. Positions of none see all. A position is of
+/// the regions that cover half of it.
+torch::Tensor isolated_self(const Seen& seen, const SeenLayer& layer);
 
 }  // namespace mos::region

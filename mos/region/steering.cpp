@@ -76,7 +76,10 @@ class Steering {
     const auto timestep = call.timestep.item<double>();
     const auto kept =
         inputs_.schedule->alpha_cumprod(static_cast<std::int64_t>(std::lround(timestep)));
-    auto step = guide_->step_at({.index = call.index, .total = call.total, .noise = 1.0 - kept});
+    auto step = guide_->step_at({.index = call.index,
+                                 .total = call.total,
+                                 .noise = 1.0 - kept,
+                                 .subjects = static_cast<std::int64_t>(inputs_.subjects.size())});
     step.size *= inputs_.scale;
     if (inputs_.scale == 0.0) step = {.always = std::min<std::int64_t>(1, step.most + step.always)};
     return step;

@@ -141,9 +141,10 @@ std::vector<Subject> guided_subjects(const SubjectReader& reader, const Scene& s
   if (!scene.regions.empty()) {
     const auto shapes = region_shapes(scene, canvas);
     const auto words = region_subjects(reader, whole);
+    const auto hidden = hidden_words(reader, scene);
     for (std::size_t i = 0; i < words.size(); ++i) {
       if (words[i].columns.empty()) continue;
-      subjects.push_back({words[i].name, i + 1, words[i].columns, shapes[i]});
+      subjects.push_back({words[i].name, i + 1, words[i].columns, shapes[i], hidden[i]});
     }
   }
   if (subjects.empty()) {

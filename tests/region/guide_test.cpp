@@ -111,9 +111,10 @@ class EveryGuide : public Guided, public testing::WithParamInterface<Guide> {
     const auto leaf = sample.detach().clone().requires_grad_(true);
     model_.unet->forward(leaf, torch::full({1}, 500.0), text);
     Seen seen{observer.take(), {}};
-    auto half = torch::zeros({32, 32});
-    half.slice(1, 0, 16).fill_(1.0);
-    seen.subjects = {{"cat", 0, {2}, {half}}, {"fox", 0, {4}, {1.0 - half}}};
+    // Beside each other, with some of the canvas left: bounded attention is about that.
+    const RegionShape left{.mask = {}, .box = Box{.right = 0.5}};
+    const RegionShape right{.mask = {}, .box = Box{.left = 0.625}};
+    seen.subjects = {{"cat", 0, {2}, left}, {"fox", 0, {4}, right}};
     const auto loss = guide->loss(seen);
     return {loss.item<double>(), torch::autograd::grad({loss}, {leaf}).front()};
   }

@@ -1,10 +1,11 @@
-#include <algorithm>
+#include <vector>
 
 #include "mos/region/guides/guides.h"
 
 /// Bounded attention (Dahary et al., 2024), its guidance: each subject's attention has its box and
-/// little else. Its masks are the regions' own: the words of others are not read in a region, and
-/// regions do not see each other.
+/// little of what is in no box. Its masks are the regions' own: the words of others are not read in
+/// a region, and regions do not see each other. The numbers are those of the authors' script for
+/// Stable Diffusion 1.5 (run_sd.py).
 namespace mos::region {
 
 using torch::Tensor;
@@ -13,14 +14,28 @@ namespace {
 
 constexpr double kBoundedEnd = 0.3;  // share of the steps: 15 of 50
 constexpr double kCross = 1.5, kSelf = 0.5;
-constexpr double kFirstStep = 18.0, kLastStep = 5.0;
-constexpr double kBoundedEnough = 0.2;
+constexpr double kFirstStep = 8.0, kLastStep = 2.0;  // the second is where the steps would end
+constexpr double kBoundedEnough = 0.2;               // of each subject
 constexpr std::int64_t kBoundedMost = 5;
 
-/// (1 − IoU)² of attention that falls inside and outside, `subjects` of them.
-Tensor missed(const Tensor& inside, const Tensor& outside, double subjects) {
-  const auto union_of_both = inside + subjects * outside;
-  return (1.0 - inside / union_of_both.clamp_min(kLeastAttention)).square();
+/// Who looks at something, [N] each: from inside of the box, and from where there is none.
+struct Lookers {
+  Tensor inside, outside;
+};
+
+/// Who looks at the subject's words. In its box those that its region does not read take nothing.
+Lookers at_words(const SeenLayer& layer, const Subject& subject) {
+  const auto words = of_words(layer, subject);
+  if (subject.hidden.empty()) return {words.mean(0), words.mean(0)};
+  const auto hidden = of_words(layer, {.text = subject.text, .columns = subject.hidden});
+  const auto read = words / (1.0 - hidden).clamp_min(kLeastAttention);
+  return {read.mean(0), words.mean(0)};
+}
+
+/// Who looks at the positions of the subject's box.
+Lookers at_box(const Seen& seen, const SeenLayer& layer, const Tensor& mask) {
+  const auto looks = torch::matmul(isolated_self(seen, layer).mean(0), mask);
+  return {looks, looks};
 }
 
 class BoundedAttention : public LatentGuide {
@@ -30,40 +45,41 @@ class BoundedAttention : public LatentGuide {
   }
 
   GuideStep step_at(const GuideTime& time) const override {
-    const auto last = std::max(1.0, kBoundedEnd * static_cast<double>(time.total) - 1.0);
     if (time.share() >= kBoundedEnd) return {};
-    const double along = std::min(1.0, static_cast<double>(time.index) / last);
-    return {.most = kBoundedMost,
-            .enough = kBoundedEnough,
+    const double along = time.share() / kBoundedEnd;
+    // The authors ask whether it is enough behind each move, so that there is one at least.
+    return {.most = kBoundedMost - 1,
+            .enough = kBoundedEnough * static_cast<double>(time.subjects),
+            .always = 1,
             .size = kFirstStep + (kLastStep - kFirstStep) * along};
   }
 
   Tensor loss(const Seen& seen) const override {
-    const auto subjects = static_cast<double>(seen.subjects.size());
     Tensor total;
     for (const auto& subject : seen.subjects) {
-      const auto cross = mean_of(seen, subject, true, subjects);
-      const auto self = mean_of(seen, subject, false, subjects);
-      const auto both = kCross * cross + kSelf * self;
+      const auto both = kCross * missed(seen, subject, /*cross=*/true) +
+                        kSelf * missed(seen, subject, /*cross=*/false);
       total = total.defined() ? total + both : both;
     }
     return total;
   }
 
  private:
-  /// Over the watched layers of one kind.
-  static Tensor mean_of(const Seen& seen, const Subject& subject, bool cross, double subjects) {
-    std::vector<Tensor> parts;
+  /// (1 − IoU)² over the watched layers of one kind, whose attention comes together before.
+  static Tensor missed(const Seen& seen, const Subject& subject, bool cross) {
+    std::vector<Tensor> inside, outside;
     for (const auto& layer : seen.layers) {
       if (layer.place.is_cross != cross) continue;
-      const auto& of_layer = cross ? layer.texts.at(subject.text) : layer.self;
-      const auto mask = flat_mask(subject, layer).to(of_layer.device());
-      // Cross: who looks at its words. Self: what its own positions look at.
-      const auto map = cross ? of_words(layer, subject).mean(0)
-                             : (layer.self.mean(0) * mask.unsqueeze(1)).sum(0);
-      parts.push_back(missed((map * mask).sum(), (map * (1.0 - mask)).sum(), subjects));
+      const auto& like = cross ? layer.texts.at(subject.text) : layer.self;
+      const auto mask = flat_mask(subject, layer).to(like.device());
+      const auto free = background_mask(seen, layer).to(like.device());
+      const auto look = cross ? at_words(layer, subject) : at_box(seen, layer, mask);
+      inside.push_back((look.inside * mask).sum());
+      outside.push_back((look.outside * free).sum());
     }
-    return torch::stack(parts).mean();
+    const auto in = torch::stack(inside).mean(), out = torch::stack(outside).mean();
+    const auto all = in + static_cast<double>(seen.subjects.size()) * out;
+    return (1.0 - in / all.clamp_min(kLeastAttention)).square();
   }
 };
 
