@@ -63,6 +63,8 @@ struct GuideStep {
   double enough = 0.0;
   std::int64_t always = 0;  ///< And then so often, while there is any loss.
   double size = 0.0;
+  /// Whether this is a picture's last step with moves if its loss is above that of the step before.
+  bool last_if_worse = false;
 };
 
 class LatentGuide {

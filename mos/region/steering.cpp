@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -62,11 +63,16 @@ class Steering {
     }
     const Frozen frozen(*inputs_.unet);
     std::vector<Tensor> moved;
+    pictures_.resize(static_cast<std::size_t>(call.input.size(0)));
     for (std::int64_t i = 0; i < call.input.size(0); ++i) {
+      auto& picture = pictures_[static_cast<std::size_t>(i)];
       auto one = call;
       one.input = call.input.narrow(0, i, 1);
       one.text = call.text.narrow(i, 1);
-      moved.push_back(steer_one(one, network, step));
+      moved.push_back(picture.has_ended ? one.input : steer_one(one, network, step));
+      if (picture.has_ended) continue;
+      picture.has_ended = step.last_if_worse && last_ > picture.loss;
+      picture.loss = last_;
     }
     return torch::cat(moved);
   }
@@ -147,7 +153,14 @@ class Steering {
     first_.reset();
   }
 
+  /// Of a picture of the batch: what its last step began its last move with.
+  struct Picture {
+    double loss = std::numeric_limits<double>::infinity();
+    bool has_ended = false;
+  };
+
   SteeringInputs inputs_;
+  std::vector<Picture> pictures_;
   std::unique_ptr<LatentGuide> guide_;
   std::int64_t level_;
   std::optional<double> first_;

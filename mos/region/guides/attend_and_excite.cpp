@@ -16,12 +16,24 @@ double falling_root(const GuideTime& time) {
   return std::sqrt(1.0 - 0.5 * static_cast<double>(time.index) / last);
 }
 
+Tensor smoothed(const Tensor& map) {
+  constexpr double kSigma = 0.5;  // in positions
+  // As the authors' class has it: its exponent is ((x−μ)/2σ)².
+  const auto x = torch::arange(-1, 2, torch::kFloat32);
+  const auto line = torch::exp(-(x / (2.0 * kSigma)).square());
+  const auto kernel = line.unsqueeze(1) * line.unsqueeze(0);
+  const auto weights = (kernel / kernel.sum()).view({1, 1, 3, 3}).to(map.device());
+  namespace F = torch::nn::functional;
+  const auto padded =
+      F::pad(map.unsqueeze(0).unsqueeze(0), F::PadFuncOptions({1, 1, 1, 1}).mode(torch::kReflect));
+  return torch::conv2d(padded, weights)[0][0];
+}
+
 namespace {
 
 constexpr double kAttendEnd = 0.5;    // share of the steps in which latents are moved
 constexpr double kAttendStep = 20.0;  // times falling_root
 constexpr double kSharpness = 100.0;  // of the softmax over words
-constexpr double kSigma = 0.5;        // of the smoothing, in positions
 constexpr std::int64_t kMostRefinements = 20;
 
 /// At these shares of the steps a subject has to have so much.
@@ -29,14 +41,6 @@ struct Threshold {
   double share, attention;
 };
 constexpr auto kThresholds = std::to_array<Threshold>({{0.0, 0.05}, {0.2, 0.5}, {0.4, 0.8}});
-
-/// 3×3, as the authors' class has it: its exponent is ((x−μ)/2σ)².
-Tensor smoothing() {
-  const auto x = torch::arange(-1, 2, torch::kFloat32);
-  const auto line = torch::exp(-(x / (2.0 * kSigma)).square());
-  const auto kernel = line.unsqueeze(1) * line.unsqueeze(0);
-  return (kernel / kernel.sum()).view({1, 1, 3, 3});
-}
 
 class AttendAndExcite : public LatentGuide {
  public:
@@ -75,10 +79,8 @@ class AttendAndExcite : public LatentGuide {
     const auto columns = torch::tensor(subject.columns, torch::kInt64).to(mean.device()) - 1;
     const auto& first = seen.layers.front();
     const auto map =
-        words.index_select(1, columns).sum(1).view({1, 1, first.size.height, first.size.width});
-    namespace F = torch::nn::functional;
-    const auto padded = F::pad(map, F::PadFuncOptions({1, 1, 1, 1}).mode(torch::kReflect));
-    auto smooth = torch::conv2d(padded, smoothing().to(map.device())).flatten();
+        words.index_select(1, columns).sum(1).view({first.size.height, first.size.width});
+    auto smooth = smoothed(map).flatten();
     if (!subject.shape.is_anywhere()) {
       smooth = smooth * flat_mask(subject, first).to(map.device());
     }

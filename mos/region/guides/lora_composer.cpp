@@ -14,10 +14,33 @@ using torch::Tensor;
 
 namespace {
 
-constexpr double kComposerEnd = 0.5;  // share of the steps: 25 of 50
+constexpr double kComposerEnd = 0.5;    // share of the steps: the last is 25 of 0 to 49
+constexpr double kComposerFirst = 0.1;  // share of them in which a higher loss ends nothing
 constexpr double kComposerStep = 20.0;
 constexpr double kEnhance = 8.0, kLeak = 10.0, kFill = 2.0;
 constexpr double kStrongest = 0.2;  // of the positions in a box
+
+/// A hill over the box around `mask` [h,w], 1 at its middle, inside of the mask: a normal
+/// distribution whose σ is half of the box.
+Tensor hill_over(const Tensor& mask) {
+  const auto box = box_around(mask);
+  auto hill = torch::zeros_like(mask);
+  if (box.empty()) return hill;
+  const auto line = [](std::int64_t count) {
+    return torch::exp(-torch::linspace(-1.0, 1.0, count, torch::kFloat32).square() / 2.0);
+  };
+  const auto inside =
+      line(box.bottom - box.top).unsqueeze(1) * line(box.right - box.left).unsqueeze(0);
+  hill.slice(0, box.top, box.bottom)
+      .slice(1, box.left, box.right)
+      .copy_(inside / inside.max().clamp_min(kLeastAttention));
+  return hill * mask;
+}
+
+/// How far the highest of each row and of each column of `map` are from those of `mask`.
+Tensor unfilled(const Tensor& map, const Tensor& mask) {
+  return (map.amax(0) - mask.amax(0)).abs().mean() + (map.amax(1) - mask.amax(1)).abs().mean();
+}
 
 class LoraComposer : public LatentGuide {
  public:
@@ -26,18 +49,32 @@ class LoraComposer : public LatentGuide {
   }
 
   GuideStep step_at(const GuideTime& time) const override {
-    if (time.share() >= kComposerEnd) return {};
-    return {.always = 1, .size = kComposerStep * falling_root(time)};
+    if (time.share() > kComposerEnd) return {};
+    return {.always = 1,
+            .size = kComposerStep * falling_root(time),
+            .last_if_worse = time.share() >= kComposerFirst};
   }
 
+  /// Over subjects: the leak of each, and of each of its words what is weak and what unfilled.
   Tensor loss(const Seen& seen) const override {
     Tensor total;
     for (const auto& subject : seen.subjects) {
-      const auto part = kEnhance * weakness(seen, subject) + kLeak * leak(seen, subject) +
-                        kFill * unfilled(seen, subject);
+      const auto maps = maps_of(seen, subject);
+      const auto mask = mask_of(seen, subject).to(maps.device());
+      const double positions = mask.sum().item<double>();
+      const auto most =
+          std::max<std::int64_t>(1, static_cast<std::int64_t>(kStrongest * positions));
+      const auto hill = hill_over(mask);
+      auto part = kLeak * leak(seen, subject, most);
+      for (std::int64_t word = 0; word < maps.size(0); ++word) {
+        const auto map = smoothed(maps[word]);
+        const auto strongest = std::get<0>((map * hill).flatten().topk(most)).mean();
+        part =
+            part + kEnhance * (1.0 - strongest).clamp_min(0.0) + kFill * unfilled(map * mask, mask);
+      }
       total = total.defined() ? total + part : part;
     }
-    return total / static_cast<double>(seen.subjects.size());
+    return total;
   }
 
   bool begins() const override { return true; }
@@ -51,67 +88,55 @@ class LoraComposer : public LatentGuide {
   }
 
  private:
-  /// Who looks at the subject's words, in 0…1 of the highest: [h,w], mean over layers and heads.
-  static Tensor map_of(const Seen& seen, const Subject& subject) {
+  /// Who looks at each of the subject's words: [words,h,w], mean over layers and heads.
+  static Tensor maps_of(const Seen& seen, const Subject& subject) {
     std::vector<Tensor> maps;
     for (const auto& layer : seen.layers) {
-      if (layer.place.is_cross) maps.push_back(of_words(layer, subject));
+      if (layer.place.is_cross) maps.push_back(layer.texts.at(subject.text));
     }
-    const auto mean = torch::cat(maps).mean(0);
+    const auto mean = torch::cat(maps).mean(0);  // [N,S]
+    const auto columns = torch::tensor(subject.columns, torch::kInt64).to(mean.device());
     const auto& size = seen.layers.front().size;
-    return (mean / mean.max().clamp_min(kLeastAttention)).view({size.height, size.width});
+    return mean.index_select(1, columns).t().reshape({columns.numel(), size.height, size.width});
   }
 
-  static Tensor mask_of(const Seen& seen, const Subject& subject, const Tensor& like) {
-    return flat_mask(subject, seen.layers.front()).view(like.sizes()).to(like.device());
+  static Tensor mask_of(const Seen& seen, const Subject& subject) {
+    const auto& first = seen.layers.front();
+    return flat_mask(subject, first).view({first.size.height, first.size.width});
   }
 
-  static Tensor weakness(const Seen& seen, const Subject& subject) {
-    const auto map = map_of(seen, subject);
-    const auto mask = mask_of(seen, subject, map);
-    const auto inside = (map * mask).flatten();
-    const double positions = std::max(1.0, mask.sum().item<double>());
-    const auto most = std::max<std::int64_t>(1, std::llround(kStrongest * positions));
-    return 1.0 - std::get<0>(inside.topk(most)).mean();
-  }
-
-  /// Share of what positions in the box look at that lies outside of it.
-  static Tensor leak(const Seen& seen, const Subject& subject) {
-    std::vector<Tensor> parts;
+  /// The mean of the `most` strongest looks from inside of the box to outside of it.
+  static Tensor leak(const Seen& seen, const Subject& subject, std::int64_t most) {
+    std::vector<Tensor> looks;
     for (const auto& layer : seen.layers) {
-      if (layer.place.is_cross) continue;
-      const auto mask = flat_mask(subject, layer).to(layer.self.device());
-      const auto looks = layer.self.mean(0);  // [N,N]
-      const auto outside = torch::matmul(looks, 1.0 - mask);
-      parts.push_back((outside * mask).sum() / mask.sum().clamp_min(kLeastAttention));
+      if (!layer.place.is_cross) looks.push_back(isolated_self(seen, layer));
     }
-    return torch::stack(parts).mean();
-  }
-
-  /// The highest of each row and column against those of the box.
-  static Tensor unfilled(const Seen& seen, const Subject& subject) {
-    const auto map = map_of(seen, subject);
-    const auto mask = mask_of(seen, subject, map);
-    return (map.amax(0) - mask.amax(0)).abs().mean() + (map.amax(1) - mask.amax(1)).abs().mean();
+    const auto mean = torch::cat(looks).mean(0);  // [N,N]
+    const auto mask = mask_of(seen, subject).flatten().to(mean.device());
+    const auto leaving = mean * mask.unsqueeze(1) * (1.0 - mask).unsqueeze(0);
+    return std::get<0>(leaving.flatten().topk(most)).mean();
   }
 
   static void copy_best(const Tensor& sample, const Seen& seen, const Subject& subject,
                         Tensor& moved) {
-    const auto height = sample.size(2), width = sample.size(3);
-    const auto map = map_of(seen, subject);
-    const auto on_latents =
-        at::upsample_bilinear2d(map.unsqueeze(0).unsqueeze(0), {height, width}, false);
-    const SeenLayer whole{.size = {height, width}};
-    const auto box = box_around(flat_mask(subject, whole).view({height, width}) >= 0.5);
+    const auto map = maps_of(seen, subject).sum(0);
+    const auto box = box_around(mask_of(seen, subject));
     if (box.empty()) return;
     const auto tall = box.bottom - box.top, wide = box.right - box.left;
-    const auto means = at::avg_pool2d(on_latents, {tall, wide}, {1, 1})[0][0];
+    const auto means = at::avg_pool2d(map.unsqueeze(0), {tall, wide}, {1, 1})[0];
     const auto best = means.argmax().item<std::int64_t>();
     const auto top = best / means.size(1), left = best % means.size(1);
-    const auto part = [&](const Tensor& x, std::int64_t t, std::int64_t l) {
-      return x.slice(2, t, t + tall).slice(3, l, l + wide);
+    const auto part = [&](const Tensor& x, std::int64_t dim, std::int64_t from, std::int64_t to,
+                          std::int64_t count) {
+      // Positions of the sample for each of the map, which has one more where they do not divide.
+      const auto size = x.size(dim), cells = map.size(dim - 2);
+      const auto each = (size + cells - 1) / cells;
+      const auto length = std::min(count * each, size - std::max(from, to) * each);
+      return x.slice(dim, from * each, from * each + length);
     };
-    part(moved, box.top, box.left).copy_(part(sample, top, left));
+    const auto source = part(part(sample, 2, top, box.top, tall), 3, left, box.left, wide);
+    const auto target = part(part(moved, 2, box.top, top, tall), 3, box.left, left, wide);
+    target.copy_(source);
   }
 };
 
