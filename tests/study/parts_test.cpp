@@ -213,6 +213,19 @@ TEST(Regions, ArePaintedBySamplersThatCanBe) {
   EXPECT_EQ(guides.size(), choice_names(region::Guide{}).size());
 }
 
+TEST(Regions, OfLoraComposerAreOfConceptsThatAreNotMerged) {
+  const made_up::Study study(whole_study(), 12);
+  for (const auto& table : study.tables("regions")) {
+    const auto& row = row_called(table, "LoRA-Composer, own text and layers");
+    for (const auto& shown : row.shown) {
+      EXPECT_EQ(shown.sampler.compose, region::Compose::kOwn);
+      EXPECT_EQ(shown.model.compose, region::Compose::kOwn);
+      EXPECT_EQ(shown.model.merge, "");
+      EXPECT_EQ(shown.model.concepts.size(), shown.subjects.size());
+    }
+  }
+}
+
 TEST(Regions, OfConceptsWithoutWordsAreNotSearchedFor) {
   const made_up::Study study({.base = "absent", .method = "dreambooth"}, 12);
   for (const auto& row : study.tables("regions").front().rows) {

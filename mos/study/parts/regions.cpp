@@ -35,6 +35,8 @@ std::string where_told(std::size_t count) {
   return count <= kMostInWords ? ", places in words" : ", places by the prompt's order alone";
 }
 
+constexpr const char* kUnmerged = "own text and layers";
+
 Way composed(const Merging& merging, const std::string& name, Compose compose) {
   return {.name = name, .merging = merging, .sampler = {.compose = compose}};
 }
@@ -43,6 +45,10 @@ Way guided(const Merging& merging, Guide guide) {
   const auto& info = region::guide_info(guide);
   Way way{.name = std::string(info.title), .merging = merging, .sampler = {.guide = guide}};
   way.directly = !info.needs_regions;
+  if (guide == Guide::kComposer) {  // whose concepts are never merged
+    way.sampler.compose = Compose::kOwn;
+    way.name = fmt::format("{}, {}", way.name, kUnmerged);
+  }
   return way;
 }
 
@@ -52,7 +58,7 @@ std::vector<Way> ways_of_quick(const Merging& gradient) {
           {row_title(ours, "weight"), {ours, "weight"}},
           composed(gradient, "own text", Compose::kText),
           composed(gradient, "own layers", Compose::kLayers),
-          composed(gradient, "own text and layers", Compose::kOwn),
+          composed(gradient, kUnmerged, Compose::kOwn),
           {.name = title_of_merge("gradient"), .merging = gradient, .directly = true}};
 }
 
