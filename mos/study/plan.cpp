@@ -24,7 +24,7 @@ constexpr std::uint64_t kRecordedNoise = 1'000'003;  // beyond the seeds that ar
 
 /// Raised when the same options come to give another result, by kind of cell: what older programs
 /// have made is then outdated.
-constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 1, kMeasureCode = 2;
+constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 2, kMeasureCode = 3;
 
 /// Where and in which type, as it comes out: "auto" is another one on another machine.
 Json compute_of(const StudyOptions& options, const std::string& dtype) {
@@ -38,6 +38,15 @@ fuse::FuseOptions options_of(const ModelSpec& spec, const StudyOptions& options)
   of_merge.record.seed = options.seed + kRecordedNoise;
   read_options(spec.merge_options, "a merge of the study", of_merge);
   return of_merge;
+}
+
+/// Top, left, bottom and right of each.
+Json numbers_of(const std::vector<region::Box>& boxes) {
+  Json numbers = Json::array();
+  for (const auto& [top, left, bottom, right] : boxes) {
+    numbers.push_back(Json::array({top, left, bottom, right}));
+  }
+  return numbers;
 }
 
 /// Where a paint cell's model comes from, for painting one model after the other.
@@ -172,7 +181,8 @@ std::string Plan::add_measure(MeasureCell measure) {
       .wish = {{"paint", painting.cell.wish}, {"subjects", owners}, {"texts", measure.texts}}};
   measure.cell.basis = {{"paint", measure.paint},     {"pictures", digests},
                         {"judge", basis_.judge_hash}, {"texts", measure.texts},
-                        {"code", kMeasureCode},       {kProgramKey, version()}};
+                        {"code", kMeasureCode},       {"boxes", numbers_of(measure.boxes)},
+                        {kProgramKey, version()}};
   const auto key = digest_of(measure.cell);
   measures_.emplace(key, std::move(measure));
   return key;

@@ -168,6 +168,18 @@ TEST(Plan, HasAMarginAndATextForEveryRegion) {
   }
 }
 
+TEST(Places, AreWhatMeasuresDependOn) {
+  const Planned all(quick({"regions", "table1"}), 12);
+  for (const auto& [key, cell] : all.plan.measures()) {
+    const auto& boxes = cell.cell.basis.at("boxes");
+    ASSERT_EQ(boxes.size(), cell.boxes.size());
+    for (std::size_t i = 0; i < boxes.size(); ++i) {
+      const auto& [top, left, bottom, right] = cell.boxes[i];
+      EXPECT_EQ(boxes[i], (Json{top, left, bottom, right}));
+    }
+  }
+}
+
 TEST(Places, AreSaidInTheWordsOfTheBasesCaptions) {
   EXPECT_EQ(placed_together({"A", "B"}), "A on the left and a B on the right");
   EXPECT_EQ(placed_together({"A", "B", "C"}),
