@@ -97,7 +97,10 @@ std::string placed_together(const std::vector<std::string>& phrases) {
 }
 
 Json Plan::versions() const {
-  return {{kProgramKey, version()}, {"libtorch", TORCH_VERSION}, {"base", basis_.base_hash}};
+  return {{kProgramKey, version()},
+          {"libtorch", TORCH_VERSION},
+          {"base", basis_.base_hash},
+          {"base_settings", basis_.settings_hash}};
 }
 
 std::string Plan::add(const TuneSpec& spec) {

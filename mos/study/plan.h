@@ -17,6 +17,9 @@ namespace mos::study {
 struct Basis {
   std::string base_hash;   ///< diffusion::model_hash.
   std::string judge_hash;  ///< Of all that judges: towers, DINO, and how texts are put.
+  /// settings_hash() of the base: the same weights are another model with another schedule, scaling
+  /// factor, number of heads or tokenizer.
+  std::string settings_hash;
 };
 
 struct TuneCell {

@@ -30,6 +30,12 @@ concepts::ConceptDelta concept_in(const fs::path& folder) {
   return concepts::read_concept_file(folder / kConceptFile).delta;
 }
 
+Basis basis_with(const diffusion::Model& base, const StudyOptions& options) {
+  return {.base_hash = diffusion::model_hash(base),
+          .judge_hash = Judge::hash_of(options),
+          .settings_hash = settings_hash(base)};
+}
+
 /// All networks; without `dtype` each weight keeps its own.
 void move(diffusion::Model& model, torch::Device device, std::optional<torch::ScalarType> dtype) {
   for (const auto& [part, config] : model.settings.configs) {
@@ -57,7 +63,7 @@ Workbench::Workbench(const StudyOptions& options, const jobs::JobContext& contex
       context_(context),
       // As it is stored: what is merged into it is rounded once, after the sum.
       base_(diffusion::Model::load(options.base, {.dtype = std::nullopt})),
-      basis_{diffusion::model_hash(base_), Judge::hash_of(options)},
+      basis_(basis_with(base_, options)),
       judge_(options) {}
 
 Workbench::~Workbench() = default;
@@ -166,8 +172,19 @@ void Workbench::paint(const PaintCell& cell, const std::vector<fs::path>& concep
 }
 
 Basis basis_of(const StudyOptions& options) {
-  const auto model = diffusion::Model::load(options.base, {.dtype = std::nullopt});
-  return {diffusion::model_hash(model), Judge::hash_of(options)};
+  return basis_with(diffusion::Model::load(options.base, {.dtype = std::nullopt}), options);
+}
+
+std::string settings_hash(const diffusion::Model& model) {
+  Json all = {{"scheduler", model.settings.scheduler_config}};
+  for (const auto& [part, config] : model.settings.configs) {
+    all["configs"][std::string(folder_of(part))] = config;
+  }
+  for (const auto& tower : model.towers) {
+    auto& files = all["tokenizers"][std::string(folder_of(tower.part))];
+    for (const auto& [name, text] : tower.tokenizer.texts()) files[name] = text;
+  }
+  return digest_of(all);
 }
 
 }  // namespace mos::study

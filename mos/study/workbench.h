@@ -61,4 +61,8 @@ std::filesystem::path checkpoint_of(const TuneCell& cell, const std::filesystem:
 /// What all cells of a study with `options` depend on. Loads the base model.
 Basis basis_of(const StudyOptions& options);
 
+/// Of all that a model says beside its weights, which diffusion::model_hash does not cover: the
+/// configs of its networks and of its scheduler, and the files of its tokenizers.
+std::string settings_hash(const diffusion::Model& model);
+
 }  // namespace mos::study

@@ -8,9 +8,11 @@
 #include "mos/base/error.h"
 #include "mos/base/file.h"
 #include "mos/fuse/method.h"
+#include "mos/study/workbench.h"
 #include "mos/world/sample_concepts.h"
 #include "tests/base/places.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
 
 namespace mos::study {
 namespace {
@@ -52,7 +54,7 @@ struct Planned {
   StudyOptions options;
   Prompts prompts = own_prompts();
   Ground ground;
-  Basis basis{"base", "judge"};
+  Basis basis{"base", "judge", "settings"};
   Plan plan;
 };
 
@@ -81,6 +83,33 @@ TEST(Plan, OfAWholeStudyHasARowForEveryMergeThatThereIs) {
   for (const auto& [key, cell] : all.plan.merges()) merges.insert(cell.spec.merge);
   EXPECT_EQ(merges.size(), fuse::methods().size() - 1);  // concat is sum, stored otherwise
   EXPECT_EQ(all.plan.tunings().size(), 2 * 12 * 3);      // LoRA and ED-LoRA, three seeds
+}
+
+TEST(Plan, OfAnotherScheduleHeadsScalingOrTokenizerIsAnother) {
+  using checkpoint::Part;
+  const auto model = tiny::model();
+  EXPECT_EQ(settings_hash(model), settings_hash(tiny::model(/*seed=*/2)));
+  std::set<std::string> hashes = {settings_hash(model)};
+  auto other = model;
+  other.settings.scheduler_config["prediction_type"] = "v_prediction";
+  hashes.insert(settings_hash(other));
+  other = model;
+  other.settings.configs.at(Part::kVae)["scaling_factor"] = 1.0;
+  hashes.insert(settings_hash(other));
+  other = model;
+  other.settings.configs.at(Part::kUNet)["attention_head_dim"] = 4;
+  hashes.insert(settings_hash(other));
+  other = model;
+  other.towers[0].tokenizer.add_token("<word>");
+  hashes.insert(settings_hash(other));
+  EXPECT_EQ(hashes.size(), 5U);
+  const Planned all(quick({"regions"}), 3);
+  for (const auto& [key, cell] : all.plan.tunings()) {
+    EXPECT_EQ(cell.cell.basis.at("base_settings"), "settings");
+  }
+  for (const auto& [key, cell] : all.plan.paintings()) {
+    EXPECT_EQ(cell.cell.basis.at("base_settings"), "settings");
+  }
 }
 
 TEST(Plan, SharesSeedsAndPromptsAmongAllRows) {

@@ -55,7 +55,7 @@ class Results : public ::testing::Test {
 
   TempDir folder_;
   CellStore store_{folder_ / "cells"};
-  Basis basis_{"base", "judge"};
+  Basis basis_{"base", "judge", "settings"};
   std::unique_ptr<made_up::Study> study_;
   std::unique_ptr<Plan> plan_;
 };
