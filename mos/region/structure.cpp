@@ -37,10 +37,10 @@ Tensor rows(const Tensor& text, std::int64_t from, std::int64_t count) {
   return text.narrow(text.dim() - 2, from, count);
 }
 
-/// Puts the phrase and the token behind it into `text`.
+/// Puts the phrase into `text`.
 void overwrite(Tensor& text, const EncodedPhrase& phrase) {
   const auto length = text.size(text.dim() - 2);
-  const auto count = std::min(phrase.tokens + 1, length - phrase.column);
+  const auto count = std::min(phrase.tokens, length - phrase.column);
   auto place = rows(text, phrase.column, count);
   auto alone = rows(phrase.alone, 1, count);  // behind the begin
   if (alone.dim() < place.dim()) alone = alone.unsqueeze(1);

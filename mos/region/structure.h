@@ -39,8 +39,8 @@ struct EncodedPhrase {
   torch::Tensor alone;  ///< [1,S,C] or [1,L,S,C]: its own encoding, which begins with the begin.
 };
 
-/// The text of `prompt` [1,S,C] or [1,L,S,C]: in the copy of a phrase its tokens and the one behind
-/// them are those of its own encoding.
+/// The text of `prompt` [1,S,C] or [1,L,S,C]: in the copy of a phrase its tokens are those of its
+/// own encoding (reference: multi_align).
 StructuredText structured_text(const torch::Tensor& prompt,
                                const std::vector<EncodedPhrase>& phrases, Structure structure);
 

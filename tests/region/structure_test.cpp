@@ -48,7 +48,7 @@ class Structured : public testing::Test {
   Tensor copy_with(std::size_t i) {
     auto copy = context_.clone();
     const auto& [column, tokens, alone] = phrases_[i];
-    for (std::int64_t t = 0; t <= tokens; ++t) copy[1][column + t] = alone[0][1 + t];
+    for (std::int64_t t = 0; t < tokens; ++t) copy[1][column + t] = alone[0][1 + t];
     return copy;
   }
 
@@ -71,7 +71,7 @@ TEST_F(Structured, OutputIsTheMeanOverSetsOfValues) {
 
 TEST_F(Structured, ConjunctionIsTheMeanOverKeysWithAllPhrasesAsValues) {
   auto all = copy_with(0);
-  for (std::int64_t t = 0; t <= 2; ++t) all[1][5 + t] = phrases_[1].alone[0][1 + t];
+  for (std::int64_t t = 0; t < 2; ++t) all[1][5 + t] = phrases_[1].alone[0][1 + t];
   const auto expected =
       (attended(context_, all) + attended(copy_with(0), all) + attended(copy_with(1), all)) / 3.0;
   const auto text = structured_text(context_.slice(0, 1), phrases_, Structure::kConjunction);
