@@ -226,6 +226,26 @@ TEST(Regions, OfLoraComposerAreOfConceptsThatAreNotMerged) {
   }
 }
 
+TEST(Regions, OfConceptsInTurnHaveAsManyStepsOfEach) {
+  for (const std::int64_t steps : {30, 50, 16}) {
+    const made_up::Study study({.base = "absent", .steps = steps}, 12);
+    for (const auto& table : study.tables("regions")) {
+      for (const auto& row : table.rows) {
+        const auto& shown = row.shown.front();
+        if (shown.sampler.compose != region::Compose::kSwitch) continue;
+        std::vector<std::int64_t> turns(shown.subjects.size(), 0);
+        for (std::int64_t step = 0; step < steps; ++step) {
+          const auto turn = static_cast<std::size_t>(step / shown.sampler.switch_every);
+          ++turns[turn % turns.size()];
+        }
+        const auto [least, most] = std::ranges::minmax(turns);
+        const bool divides = steps % static_cast<std::int64_t>(turns.size()) == 0;
+        EXPECT_EQ(most - least, divides ? 0 : 1) << steps << ": " << row.name;
+      }
+    }
+  }
+}
+
 TEST(Regions, OfConceptsWithoutWordsAreNotSearchedFor) {
   const made_up::Study study({.base = "absent", .method = "dreambooth"}, 12);
   for (const auto& row : study.tables("regions").front().rows) {

@@ -128,6 +128,14 @@ std::vector<Way> ways(const Ground& ground) {
   return all;
 }
 
+/// Steps of each of `count` concepts in turn, at most as many as the authors': such that all have
+/// as many of `steps`, or where none does as nearly as can be.
+std::int64_t equal_turns(std::int64_t steps, std::size_t count) {
+  auto turn = region::kSwitchEvery;
+  while (turn > 1 && steps % (turn * static_cast<std::int64_t>(count)) != 0) --turn;
+  return turn;
+}
+
 ModelSpec painted_by(const Ground& ground, const Way& way,
                      const std::vector<const Subject*>& company) {
   if (way.class_words) return {};
@@ -141,12 +149,16 @@ ModelSpec painted_by(const Ground& ground, const Way& way,
 
 Row row_of(const Ground& ground, const Way& way, std::size_t count) {
   Row row{.name = way.name + (way.directly ? where_told(count) : "")};
+  auto sampler = way.sampler;
+  if (sampler.compose == Compose::kSwitch) {
+    sampler.switch_every = equal_turns(ground.options.steps, count);
+  }
   for (const auto& company : companies(ground, count)) {
     row.shown.push_back({.model = painted_by(ground, way, company),
                          .subjects = company,
                          .class_word = way.class_words,
                          .directly = way.directly,
-                         .sampler = way.sampler,
+                         .sampler = sampler,
                          .isolate = way.isolate,
                          .base_ratio = way.base_ratio,
                          .region_end = way.region_end});
