@@ -95,8 +95,9 @@ struct GuideInfo {
 const GuideInfo& guide_info(Guide guide);
 
 /// The features whose cross-attention tells where things are: 1/32 of the pixels (a quarter of the
-/// latents' sides, as the authors of all of them have it), or finer ones where these have fewer
-/// than 8 positions on a side; of the layers in `among` (empty: all) those that come nearest.
+/// latents' sides, as the authors of Attend-and-Excite and LoRA-Composer have it), or finer ones
+/// where these have fewer than 8 positions on a side; of the layers in `among` (empty: all) those
+/// that come nearest.
 std::int64_t guide_level(nn::UNet2DConditionModel unet, nn::FeatureSize latents,
                          const AttentionObserver::Choice& among = {});
 
