@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
@@ -90,9 +92,45 @@ Export read_export(const fs::path& path, const std::string& study) {
   return {json_value<std::string>(json, "visit", path.string()), json["answers"]};
 }
 
-struct Tally {
-  std::int64_t won = 0, asked = 0;
+/// What people have preferred, by question and way.
+struct Answers {
+  std::vector<double> shares;  ///< Of each who answered.
+  std::int64_t asked = 0;
 };
+using Counted = std::map<std::pair<std::string, std::string>, Answers>;
+
+/// Adds one person's answers about `pairs` of the key. Throws kFormat for what is none, naming
+/// `file`.
+void count_person(const Json& pairs, const Json& answers, const std::string& file, Counted& all) {
+  std::map<std::pair<std::string, std::string>, std::vector<bool>> chosen;
+  for (const auto& [id, of_pair] : answers.items()) {
+    const auto ways = json_value<Json>(pairs, id, Json());
+    if (!ways.is_object() || !of_pair.is_object()) {
+      throw Error(ErrorKind::kFormat, fmt::format("{} answers no pair of this study", file));
+    }
+    for (const auto& [question, choice] : of_pair.items()) {
+      const bool known =
+          (question == "image" || question == "text") && (choice == "a" || choice == "b");
+      if (!known) throw Error(ErrorKind::kFormat, file + " has an answer that is none");
+      for (const char* letter : {"a", "b"}) {
+        const auto way = json_required<std::string>(ways, letter);
+        chosen[{question, way}].push_back(choice == letter);
+      }
+    }
+  }
+  for (const auto& [which, of_person] : chosen) {
+    const auto won = std::count(of_person.begin(), of_person.end(), true);
+    auto& answered = all[which];
+    answered.shares.push_back(static_cast<double>(won) / static_cast<double>(of_person.size()));
+    answered.asked += static_cast<std::int64_t>(of_person.size());
+  }
+}
+
+/// Over people; nothing is known without any.
+eval::Interval interval_of(const Answers& answers) {
+  if (answers.shares.empty()) return {0.0, 0.0, 1.0};
+  return eval::bootstrap(torch::tensor(answers.shares, torch::kFloat64).unsqueeze(1));
+}
 
 }  // namespace
 
@@ -137,42 +175,27 @@ PreferenceResult count_answers(const fs::path& out, const std::vector<std::strin
   const auto key = read_json_file(out / kPreferenceKey);
   const auto study = json_required<std::string>(key, "study");
   const auto pairs = json_required<Json>(key, "pairs");
-  std::map<std::string, std::map<std::string, Tally>> tallies;  // by question, then by way
+  Counted counted;
   std::set<std::string> people;
   for (const auto& file : files) {
     const auto [visit, answers] = read_export(file, study);
-    if (!people.insert(visit).second) continue;
-    for (const auto& [id, of_pair] : answers.items()) {
-      const auto ways = json_value<Json>(pairs, id, Json());
-      if (!ways.is_object() || !of_pair.is_object()) {
-        throw Error(ErrorKind::kFormat, fmt::format("{} answers no pair of this study", file));
-      }
-      for (const auto& [question, choice] : of_pair.items()) {
-        const bool known =
-            (question == "image" || question == "text") && (choice == "a" || choice == "b");
-        if (!known) throw Error(ErrorKind::kFormat, file + " has an answer that is none");
-        for (const char* letter : {"a", "b"}) {
-          auto& tally = tallies[question][json_required<std::string>(ways, letter)];
-          ++tally.asked;
-          if (choice == letter) ++tally.won;
-        }
-      }
-    }
+    if (people.insert(visit).second) count_person(pairs, answers, file, counted);
   }
   PreferenceResult result{.people = static_cast<std::int64_t>(people.size())};
   for (const auto& way : json_required<std::vector<std::string>>(key, "ways")) {
-    const auto image = tallies["image"][way], text = tallies["text"][way];
-    result.ways.push_back({way, eval::share_of(image.won, image.asked),
-                           eval::share_of(text.won, text.asked), image.asked, text.asked});
+    const auto &image = counted[{"image", way}], &text = counted[{"text", way}];
+    result.ways.push_back({way, interval_of(image), interval_of(text), image.asked, text.asked});
   }
   return result;
 }
 
 std::string preference_text(const PreferenceResult& result) {
-  const auto percent = [](const eval::Interval& share, std::int64_t answers) {
-    return answers == 0 ? std::string("no answers")
-                        : fmt::format("{:.1f} % [{:.1f}, {:.1f}]", 100 * share.mean,
-                                      100 * share.low, 100 * share.high);
+  const auto percent = [&](const eval::Interval& share, std::int64_t answers) {
+    if (answers == 0) return std::string("no answers");
+    const auto mean = fmt::format("{:.1f} %", 100 * share.mean);
+    return result.people < 2
+               ? mean
+               : fmt::format("{} [{:.1f}, {:.1f}]", mean, 100 * share.low, 100 * share.high);
   };
   auto text = fmt::format(
       "| preferred by {} people | image alignment | text alignment |\n"
@@ -182,6 +205,7 @@ std::string preference_text(const PreferenceResult& result) {
     text += fmt::format("| {} | {} | {} |\n", one.way, percent(one.image, one.image_answers),
                         percent(one.text, one.text_answers));
   }
+  if (result.people == 1) text += "\nOne person: there is no interval over people.\n";
   return text;
 }
 

@@ -48,7 +48,9 @@ void write_preference(const std::filesystem::path& out, const StudyReport& repor
 /// How often each way was preferred.
 struct Preference {
   std::string way;
-  eval::Interval image, text;  ///< Shares of the answers to each question, with Wilson's interval.
+  /// Means over people of the share of each one's answers, to each question. The intervals are of
+  /// people drawn with replacement: answers of one person hang together. Of one they have no width.
+  eval::Interval image, text;
   std::int64_t image_answers = 0, text_answers = 0;
 };
 

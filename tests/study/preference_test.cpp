@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mos/base/file.h"
+#include "mos/base/json.h"
 #include "mos/io/image.h"
 #include "mos/study/titles.h"
 #include "tests/study/made_up.h"
@@ -15,6 +16,7 @@ namespace mos::study {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 /// A study of one concept with paintings of `prompts` prompts.
 class Preferences : public ::testing::Test {
@@ -78,6 +80,35 @@ TEST_F(Preferences, AreBetweenTheWaysOfTheMethodThatIsStudied) {
     ways.insert(pair.way_b);
   }
   EXPECT_EQ(ways, (std::set<std::string>{"LoRA, gradient fusion", "LoRA, weight fusion"}));
+}
+
+TEST_F(Preferences, AreAsSureAsPeopleAreManyWhateverTheyAnswer) {
+  write_preference(folder_.path(), report("lora", 20));
+  // Each person answers every pair in favour of one way.
+  const auto answers_of = [&](const std::string& person, const std::string& way) {
+    const auto key = read_json_file(folder_ / kPreferenceKey);
+    Json answers = Json::object();
+    for (const auto& [id, ways] : key.at("pairs").items()) {
+      answers[id] = {{"image", ways.at("a") == way ? "a" : "b"}};
+    }
+    const Json told = {{"study", key.at("study")}, {"visit", person}, {"answers", answers}};
+    const auto file = folder_ / (person + ".json");
+    write_text_file(file, told.dump());
+    return file.string();
+  };
+  const auto one = answers_of("one", "LoRA, gradient fusion");
+  const auto two = answers_of("two", "LoRA, gradient fusion");
+  const auto three = answers_of("three", "LoRA, weight fusion");
+  const auto of_all = count_answers(folder_.path(), {one, two, three});
+  EXPECT_EQ(of_all.people, 3);
+  EXPECT_EQ(of_all.ways[1].image_answers, 3 * 4);
+  EXPECT_NEAR(of_all.ways[1].image.mean, 2.0 / 3, 1e-12);
+  EXPECT_EQ(of_all.ways[1].image.low, 0.0);  // one draw in 27 is of the third person alone
+  EXPECT_EQ(of_all.ways[1].image.high, 1.0);
+  EXPECT_THAT(preference_text(of_all), HasSubstr("| 66.7 % [0.0, 100.0] | no answers |"));
+  const auto alone = preference_text(count_answers(folder_.path(), {one}));
+  EXPECT_THAT(alone, HasSubstr("| 100.0 % | no answers |"));
+  EXPECT_THAT(alone, HasSubstr("no interval over people"));
 }
 
 TEST_F(Preferences, WithoutAnswersAreOfEveryWayAllTheSame) {
