@@ -226,6 +226,12 @@ TEST(Regions, OfLoraComposerAreOfConceptsThatAreNotMerged) {
   }
 }
 
+TEST(Regions, SayWhatBoundedAttentionLacksThere) {
+  const made_up::Study whole(whole_study(), 12), quick(quick_study("ed_lora"), 3);
+  EXPECT_THAT(whole.tables("regions").front().note, HasSubstr("the loss of bounded attention"));
+  EXPECT_THAT(quick.tables("regions").front().note, Not(HasSubstr("bounded attention")));
+}
+
 TEST(Regions, OfConceptsInTurnHaveAsManyStepsOfEach) {
   for (const std::int64_t steps : {30, 50, 16}) {
     const made_up::Study study({.base = "absent", .steps = steps}, 12);

@@ -176,6 +176,14 @@ std::string note_on_places(std::size_t count) {
                "to right, so who has two the other way round has a margin below 0.";
 }
 
+/// What is to be known of the guides' rows, which a quick study has not.
+std::string note_on_guides(const Ground& ground) {
+  if (ground.options.quick || !has_own_words(ground, ground.options.method)) return "";
+  return " The regions cover all of the picture: the loss of bounded attention, which is about "
+         "what "
+         "none covers, is 0, and its row is what its masks do.";
+}
+
 std::string note_of(const Ground& ground, std::size_t count, std::size_t groups) {
   return fmt::format(
       "Groups of reported characters and objects, side by side: {}. Text: alignment of a region "
@@ -184,8 +192,8 @@ std::string note_of(const Ground& ground, std::size_t count, std::size_t groups)
       "Changes are against the first row, picture by picture. Class words are painted by the base "
       "model, which knows no concept. \"In the model\" are all {} reported "
       "concepts where they are merged, and those of the picture alone where nothing is merged or "
-      "the row says so. {}",
-      groups, ground.of(Set::kReport).size(), note_on_places(count));
+      "the row says so. {}{}",
+      groups, ground.of(Set::kReport).size(), note_on_places(count), note_on_guides(ground));
 }
 
 }  // namespace
