@@ -150,7 +150,7 @@ int help(int argc, char** argv) {
     print_schemas();
     return 0;
   }
-  return help_for(find_command(argv[2]), {}, "");
+  return help_for(find_command(argv[2]), {argv + 3, argv + argc}, "");
 }
 
 int dispatch(int argc, char** argv, const Terminal& terminal) {

@@ -16,6 +16,7 @@ done
 for stage in data vae towers unet accept export; do
   accepts "mos pretrain $stage --help succeeds" pretrain "$stage" --help
   holds "mos pretrain $stage --help lists its options" grep -q '^  --' <<<"$out"
+  holds "as mos help pretrain $stage does" diff <("$mos" help pretrain "$stage") <(echo "$out")
   holds "mos pretrain $stage --help lists those of every command" grep -q -- '--progress' <<<"$out"
 done
 
