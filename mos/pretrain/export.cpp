@@ -54,19 +54,29 @@ Json log_summary(const std::filesystem::path& path) {
   return lines;
 }
 
+/// The options of a stage. A path of the machine that trained it says nothing elsewhere: of the
+/// base that it went on from the name remains, whose own record is `former`.
+Json recorded_options(const std::filesystem::path& file) {
+  auto options = read_json_file(file);
+  options.erase("sprites");
+  if (const auto from = options.find("start_from"); from != options.end()) {
+    const auto path = std::filesystem::path(from->get<std::string>()).lexically_normal();
+    *from = path.filename().string();
+  }
+  return options;
+}
+
 Json stage_record(const std::filesystem::path& folder) {
   Json record = {{"steps_done", checkpoint_step(folder)}};
   const auto options = options_of_stage(folder);
-  if (std::filesystem::exists(options)) record["options"] = read_json_file(options);
+  if (std::filesystem::exists(options)) record["options"] = recorded_options(options);
   record["measurements"] = log_summary(folder / "log.jsonl");
   return record;
 }
 
 Json training_record(const std::filesystem::path& base) {
   Json record = Json::object();
-  record["data"] = read_json_file(options_of_stage(base / "data"));
-  // A path of the machine that trained it says nothing elsewhere.
-  record["data"].erase("sprites");
+  record["data"] = recorded_options(options_of_stage(base / "data"));
   for (const char* stage : {"vae", "vae_decoder", "towers", "judge", "unet"}) {
     if (std::filesystem::exists(base / stage)) record[stage] = stage_record(base / stage);
   }
