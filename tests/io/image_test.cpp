@@ -8,10 +8,9 @@
 #include <functional>
 
 #include "mos/base/file.h"
-#include "mos/io/bicubic.h"
 #include "mos/io/image_codecs.h"
 #include "tests/io/bytes.h"
-#include "tests/support/difference.h"
+#include "tests/io/gradient.h"
 #include "tests/support/temp_dir.h"
 
 namespace {
@@ -20,13 +19,8 @@ using mos::ErrorKind;
 using mos::io::decode_image;
 using mos::io::encode_png;
 using mos::io::test::error_of;
-using mos::test::difference;
+using mos::io::test::gradient;
 using testing::HasSubstr;
-
-torch::Tensor gradient(std::int64_t height, std::int64_t width, std::int64_t channels) {
-  auto values = torch::arange(height * width * channels) * 7 % 256;
-  return values.view({height, width, channels}).to(torch::kUInt8);
-}
 
 /// A JPEG whose left half is dark and whose right half is bright, top row darker still.
 std::string jpeg_bytes(int width, int height, int flags = 0) {
@@ -328,128 +322,6 @@ TEST(ReadImage, ReadsWebpWithAndWithoutAlpha) {
     if (channels == 4) pixels.select(2, 3).fill_(128);
     EXPECT_TRUE(decode_image(webp_bytes(pixels), "memory").pixels.equal(pixels)) << channels;
   }
-}
-
-TEST(Resize, KeepsConstantsAndTypesAtEverySize) {
-  const auto grey = torch::full({7, 5, 3}, 100, torch::kUInt8);
-  const auto reals = torch::full({7, 5}, 0.25);
-  for (const auto resize : {mos::io::resize_nearest, mos::io::resize_area, mos::io::resize_bilinear,
-                            mos::io::resize_bicubic, mos::io::resize_lanczos}) {
-    for (const std::int64_t size : {1, 3, 8, 20}) {
-      EXPECT_TRUE(
-          resize(grey, size, size + 1).equal(torch::full({size, size + 1, 3}, 100, torch::kUInt8)));
-      EXPECT_TRUE(resize(reals, size, size + 1).allclose(torch::full({size, size + 1}, 0.25)));
-    }
-  }
-}
-
-/// Black with a faint pattern, and bright lines that make the filter overshoot.
-torch::Tensor lines() {
-  auto picture = torch::empty({7, 11}, torch::kUInt8);
-  for (std::int64_t y = 0; y < 7; ++y) {
-    for (std::int64_t x = 0; x < 11; ++x) {
-      const bool line = x == 3 || y == 2 || x == y + 4;
-      picture[y][x] = line ? 255 : (x * 37 + y * 91) % 64;
-    }
-  }
-  return picture;
-}
-
-TEST(Resize, LanczosIsPillows) {
-  // Pillow 9.4: image.resize((6, 4), Image.LANCZOS), and rows 0 and 3 of ((16, 12), …).
-  const auto small = torch::tensor({{9, 111, 212, 62, 15, 44},
-                                    {148, 194, 188, 194, 182, 139},
-                                    {6, 122, 66, 13, 147, 50},
-                                    {5, 120, 95, 0, 40, 163}});
-  const auto large = torch::tensor(
-      {{4, 36, 35, 6, 147, 255, 255, 112, 7, 34, 11, 26, 52, 20, 35, 67},
-       {190, 173, 165, 183, 249, 232, 161, 255, 255, 192, 154, 156, 172, 191, 185, 173}});
-  EXPECT_LE(difference(mos::io::resize_lanczos(lines(), 4, 6).to(torch::kInt64), small), 1);
-  const auto enlarged = mos::io::resize_lanczos(lines(), 12, 16);
-  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}).to(torch::kInt64), large), 1);
-}
-
-TEST(Resize, BicubicIsPillows) {
-  // Pillow 13.0: image.resize((6, 4), Image.BICUBIC), and rows 0 and 3 of ((16, 12), …).
-  const auto small = torch::tensor({{13, 109, 197, 66, 19, 37},
-                                    {150, 191, 188, 188, 180, 143},
-                                    {19, 116, 65, 27, 137, 53},
-                                    {13, 114, 86, 6, 41, 154}});
-  const auto large = torch::tensor(
-      {{0, 22, 32, 0, 158, 255, 255, 114, 21, 27, 4, 17, 43, 15, 29, 55},
-       {172, 160, 153, 170, 231, 238, 165, 250, 255, 180, 159, 152, 154, 172, 170, 160}});
-  EXPECT_LE(difference(mos::io::resize_bicubic(lines(), 4, 6).to(torch::kInt64), small), 1);
-  const auto enlarged = mos::io::resize_bicubic(lines(), 12, 16);
-  EXPECT_LE(difference(torch::stack({enlarged[0], enlarged[3]}).to(torch::kInt64), large), 1);
-}
-
-TEST(Resize, AreaIsTheMeanOfTheBlocks) {
-  const auto image = torch::rand({6, 8, 3});
-  const auto blocks = image.view({3, 2, 4, 2, 3}).mean({1, 3});
-  EXPECT_TRUE(mos::io::resize_area(image, 3, 4).allclose(blocks, 1e-5, 1e-6));
-}
-
-TEST(Resize, BilinearEnlargesLikeTheReferenceInterpolation) {
-  const auto image = torch::rand({5, 4, 3});
-  const auto reference =
-      torch::upsample_bilinear2d(image.permute({2, 0, 1}).unsqueeze(0), {10, 12}, false);
-  EXPECT_TRUE(mos::io::resize_bilinear(image, 10, 12)
-                  .allclose(reference.squeeze(0).permute({1, 2, 0}), 1e-4, 1e-5));
-}
-
-TEST(Resize, NearestTakesPixelsUnderTheCentres) {
-  const auto image = torch::arange(4).view({1, 4}).to(torch::kUInt8);
-  EXPECT_TRUE(mos::io::resize_nearest(image, 1, 2).equal(torch::tensor({{1, 3}}, torch::kUInt8)));
-  EXPECT_TRUE(mos::io::resize_nearest(image, 1, 8)
-                  .equal(torch::tensor({{0, 0, 1, 1, 2, 2, 3, 3}}, torch::kUInt8)));
-}
-
-TEST(Pixels, GoToTheRangeOfTheVaeAndBack) {
-  const auto pixels = gradient(4, 6, 3);
-  const auto chw = mos::io::to_float_chw({.pixels = pixels, .text = {}});
-  EXPECT_EQ(chw.sizes(), (std::vector<std::int64_t>{3, 4, 6}));
-  EXPECT_GE(chw.min().item<float>(), -1.0F);
-  EXPECT_LE(chw.max().item<float>(), 1.0F);
-  EXPECT_TRUE(mos::io::to_uint8_hwc(chw).equal(pixels));
-  EXPECT_TRUE(mos::io::to_uint8_hwc(chw.unsqueeze(0)).equal(pixels));
-  EXPECT_EQ(mos::io::to_uint8_hwc(torch::full({3, 1, 1}, 9.0)).max().item<int>(), 255);
-}
-
-TEST(Pixels, LargePicturesBecomeRgbAndNarrowInPartsAsSmallOnesDo) {
-  const std::int64_t width = 4096, height = 4200;  // more than is computed with at a time
-  const auto rgba = gradient(height, width, 4);
-  const auto rgb = mos::io::to_rgb(rgba);
-  const auto wide = mos::io::resize_area(rgb, height, 16);
-  for (const std::int64_t top : {0, 255, 256, 2047, 4096, 4199}) {
-    const auto row = rgba.slice(0, top, top + 1);
-    EXPECT_TRUE(rgb.slice(0, top, top + 1).equal(mos::io::to_rgb(row))) << top;
-    EXPECT_LE((wide.slice(0, top, top + 1).to(torch::kInt32) -
-               mos::io::resize_area(mos::io::to_rgb(row), 1, 16).to(torch::kInt32))
-                  .abs()
-                  .max()
-                  .item<int>(),
-              1)
-        << top;  // sums in another order may round to the next level
-  }
-}
-
-TEST(Pixels, BecomeRgbWhateverTheyWere) {
-  EXPECT_TRUE(mos::io::to_rgb(gradient(2, 2, 1)).select(2, 2).equal(gradient(2, 2, 1).squeeze(2)));
-  auto half = torch::zeros({1, 2, 4}, torch::kUInt8);
-  half[0][1][3] = 255;
-  const auto rgb = mos::io::to_rgb(half);
-  EXPECT_EQ(rgb[0][0][0].item<int>(), 255) << "transparent is white";
-  EXPECT_EQ(rgb[0][1][0].item<int>(), 0);
-}
-
-TEST(Grid, PutsPicturesInRowsWithGaps) {
-  const std::vector<torch::Tensor> images(3, torch::zeros({2, 3, 3}, torch::kUInt8));
-  const auto grid = mos::io::make_grid(images, 2, 1);
-  ASSERT_EQ(grid.sizes(), (std::vector<std::int64_t>{5, 7, 3}));
-  EXPECT_EQ(grid[4][2][0].item<int>(), 0);
-  EXPECT_EQ(grid[2][0][0].item<int>(), 255) << "the gap";
-  EXPECT_EQ(grid[4][6][0].item<int>(), 255) << "the empty place";
-  EXPECT_NE(error_of(ErrorKind::kUsage, [] { mos::io::make_grid({}, 2); }), "");
 }
 
 }  // namespace
