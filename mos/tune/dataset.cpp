@@ -144,8 +144,10 @@ class DatasetReader {
   std::string with_placeholder(const std::string& caption) const {
     const auto& words = options_.words.empty() ? dataset_.words : options_.words;
     auto text = fill_placeholder(caption, kPlaceholder);
-    if (!words.empty()) {
-      text = replaced(std::move(text), fmt::format("{}", fmt::join(words, " ")), kPlaceholder);
+    // The folder's own first: its captions may have them, whatever the concept is to be called.
+    for (const auto* named : {&dataset_.words, &options_.words}) {
+      if (named->empty()) continue;
+      text = replaced(std::move(text), fmt::format("{}", fmt::join(*named, " ")), kPlaceholder);
     }
     if (dataset_.phrase.empty() || text.find(kPlaceholder) != text.npos) return text;
     auto renamed = replaced_word(text, dataset_.phrase, kPlaceholder);

@@ -141,6 +141,9 @@ struct WordOptions {
   /// The class word stands behind the concept's words as plain text: "<cat1> cat", "sks cat". Of
   /// words that the data folder names only the first is used then.
   bool class_behind = false;
+  /// Of words that the data folder names only the first is used, which starts as the class word:
+  /// what has no adjective and subject of its own to tell apart.
+  bool single_word = false;
 };
 
 struct PictureOptions {
@@ -267,6 +270,7 @@ void describe(Visitor& visit, WordOptions& o) {
   visit("class_word", o.class_word, "what the concept is one of, e.g. man");
   visit("rare_word", o.rare_word, "where words start, and the name of a concept without rows");
   visit("class_behind", o.class_behind, "the plain class word stands behind the words");
+  visit("single_word", o.single_word, "of the words in concept.json the first alone");
 }
 
 template <class Visitor>

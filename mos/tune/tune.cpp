@@ -59,7 +59,8 @@ std::vector<std::string> default_words(const WordOptions& words, const ConceptDa
                                    : std::vector<std::string>{words.rare_word};
   }
   auto named = separate_words(dataset.words);
-  if (words.class_behind && named.size() > 1) named.resize(1);  // the class word is the other
+  const bool one = words.single_word || words.class_behind;  // then the class word is the other
+  if (one && named.size() > 1) named.resize(1);
   return named;
 }
 

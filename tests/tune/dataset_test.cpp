@@ -70,6 +70,13 @@ TEST_F(Dataset, ReadsPicturesMasksCaptionsAndWords) {
   EXPECT_FALSE(dataset.pictures[1].mask.defined());
 }
 
+TEST_F(Dataset, CaptionsMayHaveTheFoldersWordsUnderAnyName) {
+  for (const auto& words : std::vector<std::vector<std::string>>{{"<fox1>"}, {"<other>"}, {}}) {
+    const auto dataset = mos::tune::load_dataset(folder_.path(), {.words = words});
+    EXPECT_EQ(dataset.pictures[0].caption.text, "a <TOK>, red");
+  }
+}
+
 TEST_F(Dataset, MasksAndCaptionsAreOptional) {
   fs::remove_all(folder_ / "masks");
   fs::remove_all(folder_ / "captions");

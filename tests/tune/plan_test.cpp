@@ -115,7 +115,9 @@ TEST(Methods, WithClassPicturesHaveThePlansOfTheirSources) {
     EXPECT_EQ(plan.group("text_encoder").rate, 0.0);
     EXPECT_EQ(plan.group("unet").rate, expected.unet_rate);
     EXPECT_EQ(options.prior.pictures, 200);
-    EXPECT_EQ(options.prior.weight, 1.0);
+    // Of errors that are sums over 4 channels, as its source has a sum beside a mean.
+    EXPECT_EQ(options.prior.weight, has_word ? 0.25 : 1.0);
+    EXPECT_EQ(options.captions.dropout, 0.0);
     EXPECT_EQ(options.optimiser.steps, expected.steps);
     EXPECT_EQ(options.optimiser.batch, expected.batch);
     EXPECT_EQ(options.optimiser.decay, mos::tune::Decay::kNone);
@@ -133,6 +135,19 @@ TEST(ClassBehind, StandsAfterTheFirstWordOfTheFolderOrTheRareOne) {
   EXPECT_EQ(phrase_of("custom_diffusion"), "<fox1> man");
   EXPECT_EQ(phrase_of("dreambooth"), "sks man");
   EXPECT_EQ(phrase_of("ed_lora"), "<fox1> <fox2>");
+}
+
+TEST(SingleWord, IsTheFirstOfTheFolderAndStartsAsTheClassWord) {
+  for (const char* method : {"lora", "p_plus", "textual_inversion"}) {
+    const auto options =
+        mos::tune::complete_options(method_options(method, ""), tiny_dataset()).words;
+    EXPECT_THAT(options.words, ::testing::ElementsAre("<fox1>")) << method;
+    EXPECT_THAT(options.initializers, ::testing::ElementsAre("man")) << method;
+  }
+  auto two = method_options("lora", "");
+  two.words.words = {"<a>", "<b>"};  // who names them gets them
+  EXPECT_EQ(mos::tune::concept_phrase(mos::tune::complete_options(two, tiny_dataset()).words),
+            "<a> <b>");
 }
 
 TEST(Methods, ComeBetweenABasesDefaultsAndWhatItSaysOfThem) {

@@ -9,6 +9,8 @@ void set_class_prior(TuneOptions& options) {
   options.loss.mask_loss = false;
   options.loss.attention_weight = 0.0;
   options.loss.noise_offset = 0.0;
+  // A weight that changes as a whole would paint the concept for the empty prompt, too.
+  options.captions.dropout = 0.0;
   options.prior.pictures = 200;
   options.prior.weight = 1.0;
   options.optimiser.decay = Decay::kNone;

@@ -22,9 +22,15 @@ void set_research_branch(TuneOptions& options) {
 
 namespace {
 
+/// What the authors compare with has one word, which starts as the class word.
+void set_baseline(TuneOptions& options) {
+  set_research_branch(options);
+  options.words.single_word = true;
+}
+
 /// Words alone: the weights stay as they are, and so does a picture at any scale of them.
 void set_words_alone(TuneOptions& options) {
-  set_research_branch(options);
+  set_baseline(options);
   options.weights.rank = 0;
   options.run.preview_scales = {1.0};
 }
@@ -48,7 +54,7 @@ void set_p_plus(TuneOptions& options) {
 }
 
 void set_lora(TuneOptions& options) {
-  set_research_branch(options);
+  set_baseline(options);
   options.words.rows = WordRows::kShared;
   options.optimiser.embedding_rate = 5e-4;
 }
