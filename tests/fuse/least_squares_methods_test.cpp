@@ -7,6 +7,7 @@
 /// Merges that solve for what layers put out, each against its objective on rows as they are.
 namespace {
 
+using mos::fuse::Update;
 using mos::tiny::Layer;
 using mos::tiny::random_lora;
 using torch::Tensor;
@@ -78,7 +79,7 @@ TEST(CustomDiffusion, MeetsItsConstraintsWhenTheRidgeVanishes) {
   }
 }
 
-TEST(Iteris, AsksTheMergedModelOnItsInputsForWhatEachConceptPutsOutOnItsOwn) {
+TEST(Iteris, AsksTheUpdateOnTheMergedModelsInputsForWhatEachConceptsOwnMakesOfItsOwn) {
   constexpr double kRidge = 0.1;
   Layer layer({random_lora(1), random_lora(2)});
   std::vector<Tensor> again;
@@ -95,21 +96,28 @@ TEST(Iteris, AsksTheMergedModelOnItsInputsForWhatEachConceptPutsOutOnItsOwn) {
     c.push_back(own.square().sum().item<double>() / outputs.square().sum().item<double>());
     trace += c[i] * again[i].square().sum().item<double>();
   }
-  // min Σ c_i ‖W X̃_i − W_i X_i‖² + λ ‖W − W0 − average‖², as one least-squares problem in W.
+  // min Σ c_i ‖ΔW X̃_i − ΔW_i X_i‖² + λ ‖ΔW − average‖², as one least-squares problem in ΔW.
   const double lambda = kRidge * trace / static_cast<double>(mos::tiny::kInputs);
   const auto pull = std::sqrt(lambda) * torch::eye(mos::tiny::kInputs, torch::kFloat64);
-  const auto average = base + 0.5 * (layer.delta(0) + layer.delta(1));
+  const auto average = 0.5 * (layer.delta(0) + layer.delta(1));
   std::vector<Tensor> rows = {pull}, wanted = {torch::matmul(pull, average.t())};
   for (std::size_t i = 0; i < 2; ++i) {
     rows.push_back(std::sqrt(c[i]) * again[i]);
-    const auto own = base + layer.delta(i);
-    wanted.push_back(std::sqrt(c[i]) * torch::matmul(layer.inputs()[i], own.t()));
+    wanted.push_back(std::sqrt(c[i]) * torch::matmul(layer.inputs()[i], layer.delta(i).t()));
   }
-  const auto weight = std::get<0>(torch::linalg_lstsq(torch::cat(rows), torch::cat(wanted),
+  const auto update = std::get<0>(torch::linalg_lstsq(torch::cat(rows), torch::cat(wanted),
                                                       c10::nullopt, c10::nullopt))
                           .t();
   EXPECT_TRUE(
-      torch::allclose(layer.merged("iteris", {{"unet_ridge", kRidge}}), weight - base, 1e-8, 1e-8));
+      torch::allclose(layer.merged("iteris", {{"unet_ridge", kRidge}}), update, 1e-8, 1e-8));
+}
+
+TEST(Iteris, ALayerThatNobodyChangesDoesNotMakeUpForThoseBeforeIt) {
+  const auto nothing =
+      Update{.dense = torch::zeros({mos::tiny::kOutputs, mos::tiny::kInputs}, torch::kFloat64)};
+  Layer layer({nothing, nothing});
+  layer.see_again({2.0 * layer.inputs()[0], layer.inputs()[1] + 1.0});
+  EXPECT_EQ(layer.merged("iteris").norm().item<double>(), 0.0);
 }
 
 TEST(Iteris, InputsThatTheMergedModelSeesAlikeChangeNothing) {

@@ -61,11 +61,15 @@ void describe(Visitor& visit, GradientOptions& o) {
 /// to.
 ///
 /// With rounds, inputs X̃_i are recorded once more as the merged model sees them, beside X_i as the
-/// concept's own weights do, and what is asked for is W X̃_i = W_i X_i (IterIS, CVPR 2025):
+/// concept's own weights do. The update is to make of the former what the concept's own makes of
+/// the latter (IterIS, CVPR 2025):
 ///
-///     W = (Σ c_i W_i X_iᵀX̃_i + λ(W0 + P)) (Σ c_i X̃_iᵀX̃_i + λI)⁻¹ ,
+///     W − W0 = (Σ c_i ΔW_i X_iᵀX̃_i + λP) (Σ c_i X̃_iᵀX̃_i + λI)⁻¹ ,
 ///
-/// with balanced concepts c_i = ‖W_i‖² / ‖W_i X_i‖².
+/// with balanced concepts c_i = ‖W_i‖² / ‖W_i X_i‖². So its authors run it (IterIS.py, in all of
+/// whose configurations with_pretrain_matrix is 0): with W_i and W in the place of the updates, as
+/// the paper writes it, every layer would undo W0 (X̃_i − X_i) too, what the layers before it have
+/// done to its input, and all of them together would undo it many times over.
 class Gradient final : public MergeMethod {
  public:
   explicit Gradient(GradientOptions options) : options_(std::move(options)) {}
@@ -139,22 +143,22 @@ class Gradient final : public MergeMethod {
     return weights;
   }
 
-  /// In terms of W − W0, where Σ c_i (W_i X_iᵀX̃_i − W0 X̃_iᵀX̃_i) is wanted.
+  /// The same with X̃_i, by dense matrices: X_iᵀX̃_i is not symmetric.
   Merged merge_again(const LayerProblem& problem, const std::vector<double>& weights) const {
-    const auto base = base_of(problem);
     const auto shares = prior_shares(problem);
-    auto wanted = torch::zeros_like(base), prior = torch::zeros_like(base);
-    auto total = torch::zeros({base.size(1), base.size(1)}, torch::kFloat64);
+    const auto in_features = problem.weight.size(1);
+    auto wanted = torch::zeros(problem.weight.sizes(), torch::kFloat64);
+    auto prior = torch::zeros_like(wanted);
+    auto total = torch::zeros({in_features, in_features}, torch::kFloat64);
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const auto [again, cross] = problem.inputs->again(i);
       total += weights[i] * again;
-      wanted += weights[i] * torch::matmul(base, cross - again);
       if (problem.updates[i].empty()) continue;
       const auto own = problem.updates[i].matrix();
       wanted += weights[i] * torch::matmul(own, cross);
       prior += shares[i] * own;
     }
-    const RidgeSolver solver(InputGram::from_matrix(total, base.size(1)), ridge_for(problem));
+    const RidgeSolver solver(InputGram::from_matrix(total, in_features), ridge_for(problem));
     return {.update = {.dense = solver.solve(wanted, prior)},
             .facts = {{"relative_ridge", solver.relative_ridge()}}};
   }
