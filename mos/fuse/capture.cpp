@@ -75,8 +75,16 @@ std::int64_t mark_sequence(const std::vector<std::int64_t>& ids,
   return count;
 }
 
+/// Marks all that is between the first and the last mark.
+void fill_between(std::vector<bool>& marks) {
+  const auto first = std::find(marks.begin(), marks.end(), true);
+  const auto end = std::find(marks.rbegin(), marks.rend(), true).base();
+  if (first < end) std::fill(first, end, true);
+}
+
 /// Which keys and values of a text are fitted: the concept's words and the end token, which sums
-/// the text up. A concept of plain words has its trigger in place of words of its own.
+/// the text up, and what is between them if that is asked for. A concept of plain words has its
+/// trigger in place of words of its own.
 class FittedPositions {
  public:
   FittedPositions(const Model& model, const ConceptTokens& tokens, const ConceptPrompts& shown)
@@ -84,7 +92,8 @@ class FittedPositions {
         end_(model.tokenizer().eos_id()),
         trigger_(shown.trigger.empty() ? std::vector<std::int64_t>()
                                        : inner_ids(model.tokenizer(), shown.trigger)),
-        trigger_text_(shown.trigger) {}
+        trigger_text_(shown.trigger),
+        words_to_end_(shown.words_to_end) {}
 
   /// Rows of `text` there: [n,C].
   Tensor features(const TextStates& text) const {
@@ -100,6 +109,7 @@ class FittedPositions {
                               "own; put blanks around <TOK>",
                               trigger_text_));
     }
+    if (words_to_end_) fill_between(marks);
     std::vector<std::int64_t> positions;
     for (std::size_t s = 0; s < marks.size(); ++s) {
       if (marks[s]) positions.push_back(static_cast<std::int64_t>(s));
@@ -113,6 +123,7 @@ class FittedPositions {
   std::int64_t end_;
   std::vector<std::int64_t> trigger_;
   std::string trigger_text_;
+  bool words_to_end_;
 };
 
 }  // namespace

@@ -63,6 +63,8 @@ struct ConceptPrompts {
   /// Plain words that stand for a concept without words of its own, as in the prompts: keys and
   /// values are fitted at their tokens instead.
   std::string trigger = {};
+  /// Keys and values are fitted at all places from the first such word to the end token.
+  bool words_to_end = false;
   std::int64_t kept_rows = 0;  ///< See InputRecorder.
 };
 

@@ -110,7 +110,9 @@ class Fusion {
   ConceptPrompts prompts_of(const ConceptSource& source) const {
     ConceptPrompts shown;
     shown.fit = options_.record.fit_text;
-    shown.kept_rows = method_->needs().kept_rows;
+    const auto needs = method_->needs();
+    shown.kept_rows = needs.kept_rows;
+    shown.words_to_end = needs.words_to_end;
     if (source.delta.words.empty()) shown.trigger = source.phrase;
     shown.prompts = shown_as(source, options_.record.prompts);
     return shown;

@@ -59,6 +59,9 @@ enum class Recorded { kNothing, kKeysAndValues, kEverything };
 /// What a method must be shown.
 struct Needs {
   Recorded inputs = Recorded::kNothing;
+  /// Of the prompts, keys and values see all from a concept's first word to the end token, a plain
+  /// class word behind its own too, not its words and the end token alone.
+  bool words_to_end = false;
   /// How often inputs are recorded once more, on what was merged from those before.
   std::int64_t rounds = 0;
   /// Of each layer's inputs, how many are kept as they are (see RowSample).

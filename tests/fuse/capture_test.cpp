@@ -90,6 +90,33 @@ TEST(Capture, KeysAndValuesSeeTheWordsAndTheEndToken) {
       torch::allclose(samples.slice(0, 3), states.slice(0, 1).to(torch::kFloat64), 1e-5, 1e-6));
 }
 
+/// Of the text encoder as it is, [S,C]; of layer-wise texts those of the first layer.
+torch::Tensor states_of(mos::diffusion::Model& model, const ConceptTokens& tokens,
+                        const std::string& prompt) {
+  const torch::NoGradGuard no_grad;
+  const std::array text = {tokens.bind(prompt).front()};
+  const auto ids = token_ids(model.tokenizer(), text, mos::diffusion::Padding::kNone);
+  return model.towers[0].encoder(ids).last_hidden_state[0].to(torch::kFloat64);
+}
+
+TEST(Capture, FromAConceptsWordsToTheEndAPlainClassWordBehindThemIsSeen) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  const auto layer = model.unet->cross_attention_names().front() + ".to_k";
+  const auto seen = [&](const ConceptPrompts& shown) {
+    return capture_cross_attention(model, tokens, shown, {layer}).begin()->second.samples();
+  };
+  // start, a, <cat1>, cat, at (2 tokens), end
+  const ConceptPrompts own = {.prompts = {"a <cat1> cat at"}};
+  const auto states = states_of(model, tokens, own.prompts.front());
+  auto to_end = own;
+  to_end.words_to_end = true;
+  const auto ends = torch::cat({states.slice(0, 2, 3), states.slice(0, -1)});
+  EXPECT_TRUE(torch::allclose(seen(own), ends, 1e-5, 1e-6));
+  ASSERT_EQ(seen(to_end).size(0), 5);
+  EXPECT_TRUE(torch::allclose(seen(to_end), states.slice(0, 2), 1e-5, 1e-6));
+}
+
 TEST(Capture, AConceptWithoutWordsIsFittedAtItsTriggerWords) {
   auto model = mos::tiny::model();
   const ConceptTokens tokens(model.unet->cross_attention_count());
@@ -99,13 +126,15 @@ TEST(Capture, AConceptWithoutWordsIsFittedAtItsTriggerWords) {
   const auto samples = grams.begin()->second.samples();
 
   // start, a, b, cat, at (2 tokens), sea (3 tokens), end
-  const torch::NoGradGuard no_grad;
-  const std::array text = {shown.prompts.front()};
-  const auto ids = token_ids(model.tokenizer(), text, mos::diffusion::Padding::kNone);
-  const auto states = model.towers[0].encoder(ids).last_hidden_state[0].to(torch::kFloat64);
+  const auto states = states_of(model, tokens, shown.prompts.front());
   const auto expected = torch::cat({states.slice(0, 2, 4), states.slice(0, -1)});
   ASSERT_EQ(samples.sizes(), expected.sizes());
   EXPECT_TRUE(torch::allclose(samples, expected, 1e-5, 1e-6));
+
+  auto to_end = shown;
+  to_end.words_to_end = true;
+  const auto whole = capture_cross_attention(model, tokens, to_end, {layer}).begin()->second;
+  EXPECT_TRUE(torch::allclose(whole.samples(), states.slice(0, 2), 1e-5, 1e-6));
 
   const ConceptPrompts other = {.prompts = {"a dog"}, .trigger = "b cat"};
   EXPECT_THROW(capture_cross_attention(model, tokens, other, {layer}), mos::Error);

@@ -111,6 +111,24 @@ TEST(FuseConcepts, WhatIsKeptIsFedAsTheBaseModelFeedsIt) {
   EXPECT_LT(shift_of({"cat"}), 0.05 * shift_of({}));
 }
 
+TEST(FuseConcepts, CustomDiffusionAsksForWhatAConceptIsAtItsClassWordToo) {
+  auto sources = std::vector{random_source("dog", 5), random_source("owl", 6)};
+  sources[0].phrase = "<dog1> <dog2> cat";  // the other one has no class word
+  const auto rows_of = [&](const std::string& method) {
+    auto model = mos::tiny::model();
+    auto options = quick(method);
+    options.record.prompts = {"a <TOK>", "<TOK>"};
+    std::vector<std::int64_t> rows;
+    for (const auto& layer : fuse_concepts(model, sources, options).report.layers) {
+      if (layer.stage == "cross_attention") rows = layer.concept_rows;
+    }
+    return rows;
+  };
+  // Two words and the end token of two prompts; the class word is one more of each.
+  EXPECT_THAT(rows_of("gradient"), ElementsAre(6, 6));
+  EXPECT_THAT(rows_of("custom_diffusion"), ElementsAre(8, 6));
+}
+
 TEST(FuseConcepts, GuidanceChangesWhatIsRecordedOfTheUNetAlone) {
   const std::vector sources{random_source("dog", 5), random_source("owl", 6)};
   const auto fused = [&](double guidance) {

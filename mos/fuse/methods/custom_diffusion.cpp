@@ -25,7 +25,9 @@ void describe(Visitor& visit, CustomDiffusionOptions& o) {
 }
 
 /// The constrained merge of Custom Diffusion (Kumari et al. 2023), for keys and values alone. Its
-/// formula, with T the text features of the concepts' words and C = KᵀK those of the captions,
+/// formula, with C = KᵀK of the text features of the captions and T those of the concepts, which
+/// its authors take from a concept's first word to the end token: a concept is called "V class",
+/// and keys and values answer for what it is at the class word, too,
 ///
 ///     D = T C⁻¹ ,   W' = W + Δ D ,   Δ = (V_Tᵀ − W Tᵀ) (D Tᵀ)⁻¹ ,
 ///
@@ -49,7 +51,9 @@ class CustomDiffusion final : public MergeMethod {
   }
 
   Needs needs() const override {
-    return {.inputs = Recorded::kKeysAndValues, .captions = captions_of(options_.captions)};
+    return {.inputs = Recorded::kKeysAndValues,
+            .words_to_end = true,
+            .captions = captions_of(options_.captions)};
   }
 
   Merged merge(const LayerProblem& problem) const override {
