@@ -156,7 +156,7 @@ InputRecorder::InputRecorder(torch::nn::Module& model, const LayerNames& layers,
                              std::int64_t kept_rows) {
   for (const auto& [site, layer] : observed_sites(model, layers)) {
     auto& gram = grams_.try_emplace(site, layer->in_features(), kept_rows).first->second;
-    layer->input_observer = [&gram](const Tensor& input) { gram.add(input); };
+    layer->input_observer = [this, &gram](const Tensor& input) { gram.add(half_.of(input)); };
     observed_.push_back(layer);
   }
 }
@@ -265,8 +265,13 @@ Tensor sample_latents(const Model& model, const ConceptTokens& tokens, const Sam
 SampledInputs capture_unet(const Model& model, const ConceptTokens& tokens, const SamplingRun& run,
                            const LayerNames& layers, const SamplingHooks& hooks) {
   auto unet = model.unet;
-  const InputRecorder recorder(*unet, layers, run.kept_rows);
-  auto latents = sample_latents(model, tokens, run, hooks);
+  InputRecorder recorder(*unet, layers, run.kept_rows);
+  auto watched = hooks;
+  watched.before_step = [&](const diffusion::NetworkCall& call) {
+    recorder.expect(call);
+    return hooks.before_step ? hooks.before_step(call) : nn::UNetResiduals();
+  };
+  auto latents = sample_latents(model, tokens, run, watched);
   return {.grams = recorder.grams(), .latents = std::move(latents)};
 }
 

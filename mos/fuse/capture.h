@@ -39,6 +39,24 @@ using SiteGrams = std::map<std::string, InputGram>;  ///< By input_site.
 std::map<std::string, nn::LoraLayer*> observed_sites(torch::nn::Module& model,
                                                      const LayerNames& layers);
 
+/// Of the inputs of a layer of the U-Net, those of the prompt. With guidance the same pictures go
+/// through the network with the empty prompt, too: there no concept is shown, and what one wants of
+/// a layer then stands against what all others want of the same input.
+class PromptsHalf {
+ public:
+  /// What comes next is of `call`.
+  void expect(const diffusion::NetworkCall& call) {
+    pictures_ = call.has_both_halves ? call.input.size(0) / 2 : 0;
+  }
+  /// Aliases `input` [B or 2B,…].
+  torch::Tensor of(const torch::Tensor& input) const {
+    return pictures_ == 0 ? input : input.narrow(0, pictures_, pictures_);
+  }
+
+ private:
+  std::int64_t pictures_ = 0;  ///< Of the half; 0: there is but one.
+};
+
 /// Records the inputs of `layers` of `model` during its life.
 /// Throws mos::Error(kMismatch) if the model lacks one of them.
 class InputRecorder {
@@ -49,9 +67,13 @@ class InputRecorder {
   InputRecorder(const InputRecorder&) = delete;
   InputRecorder& operator=(const InputRecorder&) = delete;
 
+  /// Of this call of the U-Net the prompt's half is recorded alone.
+  void expect(const diffusion::NetworkCall& call) { half_.expect(call); }
+
   const SiteGrams& grams() const { return grams_; }
 
  private:
+  PromptsHalf half_;
   SiteGrams grams_;
   std::vector<nn::LoraLayer*> observed_;
 };
@@ -97,7 +119,8 @@ struct SamplingRun {
   std::string prompt;
   torch::Tensor noise;  ///< [n,C,h,w]
   std::int64_t steps = 20;
-  double guidance_scale = 1.0;  ///< Above 1 the network is asked with the empty prompt, too.
+  /// Above 1 the network is asked with the empty prompt, too, of which nothing is recorded.
+  double guidance_scale = 1.0;
   /// Of the U-Net's arithmetic; empty: as its weights are.
   std::optional<torch::ScalarType> dtype;
   std::int64_t kept_rows = 0;  ///< See InputRecorder.

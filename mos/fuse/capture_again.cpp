@@ -27,7 +27,8 @@ PairRecorder::~PairRecorder() {
 
 void PairRecorder::take(Site& site, const Tensor& input) {
   const torch::NoGradGuard no_grad;
-  auto rows = input.detach()
+  auto rows = half_.of(input)
+                  .detach()
                   .reshape({-1, input.size(-1)})
                   .to(torch::kFloat64, /*non_blocking=*/false, /*copy=*/true);
   // A layer that is called twice in one pass keeps both inputs, in their sequence: the two states
@@ -86,6 +87,7 @@ SitePairs capture_unet_again(const diffusion::Model& model, const concepts::Conc
   // to be asked. The merged network is asked first, then the concept's own goes on with the step,
   // so both see the same latents.
   const auto ask_merged = [&](const diffusion::NetworkCall& call) {
+    recorder.expect(call);
     {
       const auto merged = merged_as(*unet, states.merged);
       recorder.expect_merged();

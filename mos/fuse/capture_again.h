@@ -29,6 +29,8 @@ class PairRecorder {
   PairRecorder(const PairRecorder&) = delete;
   PairRecorder& operator=(const PairRecorder&) = delete;
 
+  /// Of this call of the U-Net, in both states, the prompt's half is recorded alone.
+  void expect(const diffusion::NetworkCall& call) { half_.expect(call); }
   void expect_own() { state_ = State::kOwn; }        ///< X comes from now on,
   void expect_merged() { state_ = State::kMerged; }  ///< or X̃.
 
@@ -44,6 +46,7 @@ class PairRecorder {
   void take(Site& site, const torch::Tensor& input);
 
   State state_ = State::kOwn;
+  PromptsHalf half_;
   std::map<std::string, Site> sites_;
   std::vector<nn::LoraLayer*> observed_;
 };

@@ -161,6 +161,43 @@ TEST(Capture, SamplingShowsUNetLayersEveryStep) {
   EXPECT_TRUE(torch::allclose(sum.matrix(), both.grams.at(layer).matrix()));
 }
 
+/// Layers of every kind: they read pixels, patches of them, and the timestep.
+const mos::fuse::LayerNames kAllKinds = {
+    "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+    "down_blocks.0.attentions.0.proj_in", "down_blocks.0.resnets.0.conv1",
+    "down_blocks.0.resnets.0.time_emb_proj"};
+
+TEST(Capture, WithGuidanceIsOfThePromptAlone) {
+  auto model = mos::tiny::model();
+  const auto tokens = add_cat(model);
+  auto generator = mos::seeded_generator(4);
+  const mos::fuse::SamplingRun run{.prompt = "a <cat1> <cat2>",
+                                   .noise = mos::randn({2, 4, 8, 8}, generator),
+                                   .steps = 3,
+                                   .guidance_scale = 3.0,
+                                   .at_once = 2};
+  const auto guided = capture_unet(model, tokens, run, kAllKinds).grams;
+  // The same latents once more, through the network with the prompt and nothing else.
+  std::vector<mos::diffusion::NetworkCall> calls;
+  sample_latents(model, tokens, run,
+                 {.predict = [&](const mos::diffusion::NetworkCall& call,
+                                 const mos::diffusion::Network& network) {
+                   calls.push_back(call);
+                   return network(call);
+                 }});
+  const torch::NoGradGuard no_grad;
+  const mos::fuse::InputRecorder recorder(*model.unet, kAllKinds);
+  for (const auto& call : calls) {
+    ASSERT_TRUE(call.has_both_halves);
+    model.unet->forward(call.input.narrow(0, 2, 2), call.timestep, call.text.narrow(2, 2));
+  }
+  ASSERT_EQ(guided.size(), kAllKinds.size());
+  for (const auto& [site, gram] : recorder.grams()) {
+    EXPECT_EQ(guided.at(site).rows(), gram.rows()) << site;
+    EXPECT_TRUE(torch::allclose(guided.at(site).matrix(), gram.matrix(), 1e-4, 1e-5)) << site;
+  }
+}
+
 TEST(Capture, CaptionsAreSeenFromTheirFirstWordToTheEndAsFarAsIsRead) {
   const auto model = mos::tiny::model();
   const std::array captions = {std::string("cat"), std::string("a b c d e f g h i j k l m n")};
@@ -208,12 +245,15 @@ TEST(CaptureAgain, AMergedModelThatIsTheConceptsOwnSeesTheSame) {
   const mos::fuse::LayerNames layers = {attention + ".to_q", attention + ".to_out.0"};
   const auto unet = random_updates(*model.unet, layers);
   auto generator = mos::seeded_generator(4);
-  const mos::fuse::SamplingRun run{
+  mos::fuse::SamplingRun run{
       .prompt = "a <cat1> <cat2>", .noise = mos::randn({1, 4, 8, 8}, generator), .steps = 3};
-  const auto pairs =
-      capture_unet_again(model, tokens, run, {{&unet, 1.0, "own"}, {&unet, 1.0, "merged"}}, layers);
-  const mos::concepts::ScopedMerge merged(*model.unet, unet, 1.0, "own");
-  expect_moments(pairs, capture_unet(model, tokens, run, layers).grams);
+  for (const double guidance : {1.0, 3.0}) {
+    run.guidance_scale = guidance;
+    const auto pairs = capture_unet_again(model, tokens, run,
+                                          {{&unet, 1.0, "own"}, {&unet, 1.0, "merged"}}, layers);
+    const mos::concepts::ScopedMerge merged(*model.unet, unet, 1.0, "own");
+    expect_moments(pairs, capture_unet(model, tokens, run, layers).grams);
+  }
 }
 
 TEST(CaptureAgain, PairsRowsOfTheSamePlaceAndLeavesTheModelAsItWas) {
