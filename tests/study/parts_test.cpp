@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
+#include <sstream>
 
 #include "mos/base/describe.h"
 #include "mos/fuse/options.h"
@@ -159,6 +161,32 @@ TEST(Settings, DifferFromTheDefaultsAndFromEachOther) {
     ++rows;
   }
   EXPECT_EQ(made.size(), rows);
+}
+
+std::set<std::string> words_in(const std::string& text) {
+  std::istringstream stream(text);
+  using Words = std::istream_iterator<std::string>;
+  return {Words(stream), Words()};
+}
+
+TEST(Settings, RecordNothingThatIsMeasured) {
+  const made_up::Study study(whole_study(), 3);
+  std::set<std::string> measured;
+  for (const auto& [category, prompts] : own_prompts()) {
+    for (const auto& prompt : prompts) measured.merge(words_in(prompt));
+  }
+  for (const char* common : {"a", "photo", "of", "<TOK>"}) measured.erase(common);
+  std::size_t rows = 0;
+  const auto tables = study.tables("settings");
+  for (const auto& row : tables.front().rows) {
+    const auto& options = row.shown.front().model.merge_options;
+    if (!options.contains("prompts")) continue;
+    for (const auto& prompt : options.at("prompts").get<std::vector<std::string>>()) {
+      for (const auto& word : words_in(prompt)) EXPECT_THAT(measured, Not(Contains(word)));
+    }
+    ++rows;
+  }
+  EXPECT_GT(rows, 0U);
 }
 
 TEST(Settings, OfTuningHaveEveryTuning) {

@@ -72,6 +72,15 @@ std::vector<Variation> of_tuning(const Ground& ground) {
   return all;
 }
 
+/// Those that are recorded anyway, of which the first is painted, and three that only layers that
+/// read text see. The study's own prompts have every scene that the base model knows in them: these
+/// say what else a concept stands beside, a scene as well as a thing, so that nothing is recorded
+/// that is measured.
+Json more_prompts() {
+  return {"photo of a <TOK>", "<TOK>", "a <TOK> next to a tree", "a <TOK> next to a house",
+          "a <TOK> and a sailboat"};
+}
+
 std::vector<Variation> of_merging(const std::vector<const Subject*>& subjects) {
   std::vector<Variation> all;
   for (const double ridge : {0.1, 0.3, 1.0, 10.0, 30.0}) {
@@ -92,15 +101,16 @@ std::vector<Variation> of_merging(const std::vector<const Subject*>& subjects) {
         {"recorded", fmt::format("{} recorded steps", steps), kNothing, {{"steps", steps}}});
   }
   all.push_back({"recorded", "four recorded pictures", kNothing, {{"samples", 4}}});
-  const Json prompts = {"photo of a <TOK>", "<TOK>", "a <TOK> on the beach", "a <TOK> in the snow",
-                        "a <TOK> at night"};
   for (const double guidance : {2.0, 3.0}) {
     all.push_back({"recorded",
                    fmt::format("recorded at a guidance of {}", guidance),
                    kNothing,
                    {{"guidance_scale", guidance}}});
   }
-  all.push_back({"prompts", "five recorded prompts", kNothing, {{"prompts", prompts}}});
+  all.push_back({"prompts",
+                 "five recorded prompts, for layers that read text alone",
+                 kNothing,
+                 {{"prompts", more_prompts()}}});
   all.push_back({"rounds", "one more round", kNothing, {{"rounds", 1}}});
   all.push_back({"rounds", "two more rounds", kNothing, {{"rounds", 2}}});
   all.push_back({"weights", "inverse energy", kNothing, {{"balance", "energy"}}});
