@@ -10,6 +10,7 @@
 #include "mos/base/text_distance.h"
 #include "mos/fuse/method.h"
 #include "mos/study/plan.h"
+#include "mos/study/titles.h"
 
 namespace mos::study {
 
@@ -118,6 +119,18 @@ std::vector<std::string> merges_for(const std::string& tune) {
 
 bool has_own_words(const Ground& ground, const std::string& tune) {
   return options_of({.method = tune}, ground.options).words.rows != tune::WordRows::kNone;
+}
+
+std::string note_on_factors(const std::vector<std::string>& merges) {
+  std::vector<std::string> titles;
+  for (const auto& merge : merges) {
+    const bool has_factors = fuse::method_info(merge).weighting == fuse::Weighting::kFactors;
+    if (has_factors) titles.push_back(title_of_merge(merge));
+  }
+  if (titles.empty()) return "";
+  return fmt::format(
+      " With factor 1 on every concept, however many there are, and no other one tried: {}.",
+      fmt::join(titles, ", "));
 }
 
 std::string note_on_distillation(const Ground& ground) {

@@ -100,6 +100,10 @@ std::vector<std::string> merges_for(const std::string& tune);
 /// Whether a concept tuned by `tune` has words of its own, which pictures can be searched for.
 bool has_own_words(const Ground& ground, const std::string& tune);
 
+/// That those of `merges` which take factors have no others than 1, for a table's note; begins with
+/// a space. Empty where none does.
+std::string note_on_factors(const std::vector<std::string>& merges);
+
 /// What distillation has seen that the study's own prompts ask for, too, for a table's note; begins
 /// with a space. Empty for prompts of a file.
 std::string note_on_distillation(const Ground& ground);

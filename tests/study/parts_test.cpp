@@ -127,6 +127,20 @@ TEST(Curve, TellsTheSameConceptsInEveryTable) {
   EXPECT_EQ(also.begin()->size(), 3U);
 }
 
+TEST(Parts, SayWhichMergesHaveFactors) {
+  const made_up::Study study(whole_study(), 12);
+  auto tables = study.tables("curve");
+  tables.push_back(study.tables("table2a").back());
+  for (const auto& table : tables) {
+    EXPECT_THAT(table.note, HasSubstr("factor 1")) << table.title;
+    for (const char* merge : {"sum", "svd", "ties", "dare", "magnitude"}) {
+      EXPECT_THAT(table.note, HasSubstr(merge)) << table.title;
+    }
+  }
+  EXPECT_THAT(study.tables("table2a").front().note, Not(HasSubstr("factor 1")));
+  EXPECT_THAT(study.tables("table1").front().note, HasSubstr("sum has factor 1"));
+}
+
 TEST(Curve, TeachesNothingToOneConcept) {
   const made_up::Study study(whole_study(), 12);
   const auto tables = study.tables("curve");

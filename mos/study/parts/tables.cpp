@@ -126,7 +126,7 @@ std::vector<Table> table1(const Ground& ground) {
     table.note +=
         " DreamBooth and SVDiff have no merge of their authors: weight fusion is ours. "
         "They and Cones call a concept by one rare word before its class word, so two of "
-        "one class are called alike.";
+        "one class are called alike. Orthogonal Adaptation's sum has factor 1 on every concept.";
     table.rows.push_back(
         {.name = "encoder-based methods",
          .left_out = "they need an encoder that is pretrained on many concepts of a category"});
@@ -144,10 +144,12 @@ std::vector<Table> table2a(const Ground& ground) {
   table.note += tunings_text(ground, pairings);
   if (ground.options.quick) return {table};
   auto every = table_of(ground, "Every merge of the same tuned concepts");
-  for (const auto& merge : merges_for(ours)) {
+  const auto merges = merges_for(ours);
+  for (const auto& merge : merges) {
     add(every, ground, {{ours, merge}});
     if (merge == "distill") every.note += note_on_distillation(ground);
   }
+  every.note += note_on_factors(merges);
   return {table, every};
 }
 
@@ -182,7 +184,8 @@ Table curve_of(const Ground& ground, const std::vector<const Subject*>& first) {
         {.model = {.concepts = {tuned(ground, *subject, ours)}}, .subjects = {subject}});
   }
   table.rows.push_back(single);
-  for (const auto& merge : merges_for(ours)) {
+  const auto merges = merges_for(ours);
+  for (const auto& merge : merges) {
     if (count == 1 && merge == "distill") continue;  // there is nothing to teach one concept
     if (merge == "distill") table.note += note_on_distillation(ground);
     Row row{.name = title_of_merge(merge), .against = "alone"};
@@ -190,6 +193,7 @@ Table curve_of(const Ground& ground, const std::vector<const Subject*>& first) {
     for (const auto* subject : first) row.shown.push_back({.model = model, .subjects = {subject}});
     table.rows.push_back(row);
   }
+  table.note += note_on_factors(merges);
   return table;
 }
 
