@@ -194,19 +194,30 @@ class Fusion {
     return nn::dtype_named(options_.record.dtype, model_.device());
   }
 
-  LessonPlan lessons_of(const ConceptSource& source, const DistillOptions& wanted) const {
+  /// Noise of the pictures of one lesson prompt. Every lesson has its own: from the same few,
+  /// nothing else would be learned about. And it is the lessons' own: a picture that somebody
+  /// paints from the same seed was not taught.
+  torch::Tensor lesson_noise(std::size_t concept_number, std::size_t prompt,
+                             const DistillOptions& wanted) const {
+    const auto pictures = static_cast<std::uint64_t>(wanted.lessons);
+    const auto first = (concept_number * wanted.lesson_prompts.size() + prompt) * pictures;
     std::vector<at::Generator> generators;
-    // Noise of their own: a picture that somebody paints from the same seed was not taught.
-    for (std::int64_t i = 0; i < wanted.lessons; ++i) {
-      generators.push_back(
-          train::generator_for(options_.record.seed, kLessonNoise, static_cast<std::uint64_t>(i)));
+    for (std::uint64_t i = 0; i < pictures; ++i) {
+      generators.push_back(train::generator_for(options_.record.seed, kLessonNoise, first + i));
     }
-    return {.run = {.noise = diffusion::initial_noise(generators, picture_shape()),
-                    .steps = wanted.lesson_steps,
-                    .guidance_scale = wanted.lesson_guidance,
-                    .dtype = distillation_dtype(),
-                    .at_once = wanted.lessons_at_once()},
-            .prompts = shown_as(source, wanted.lesson_prompts)};
+    return diffusion::initial_noise(generators, picture_shape());
+  }
+
+  LessonPlan lessons_of(std::size_t concept_number, const DistillOptions& wanted) const {
+    LessonPlan plan{.run = {.steps = wanted.lesson_steps,
+                            .guidance_scale = wanted.lesson_guidance,
+                            .dtype = distillation_dtype(),
+                            .at_once = wanted.lessons_at_once()},
+                    .prompts = shown_as(sources_[concept_number], wanted.lesson_prompts)};
+    for (std::size_t p = 0; p < plan.prompts.size(); ++p) {
+      plan.noise.push_back(lesson_noise(concept_number, p, wanted));
+    }
+    return plan;
   }
 
   /// Of each concept, from its own model as a whole; none of those that do not count.
@@ -230,9 +241,8 @@ class Fusion {
         merged.push_back(std::make_unique<concepts::ScopedMerge>(*model_.network(part), updates,
                                                                  source.scale(part), source.name));
       }
-      const auto plan = lessons_of(source, wanted);
-      const auto steps = plan.prompts.size() * plan.run.noise.split(plan.run.at_once).size() *
-                         static_cast<std::size_t>(plan.run.steps);
+      const auto plan = lessons_of(i, wanted);
+      const auto steps = static_cast<std::size_t>(plan.steps());
       own = collect_lessons(model_, tokens_, plan,
                             {.after_step =
                                  [&](std::int64_t done) {

@@ -30,16 +30,25 @@ struct Heard {
 
 }  // namespace
 
+std::int64_t LessonPlan::steps() const {
+  std::int64_t parts = 0;
+  for (const auto& pictures : noise) {
+    parts += static_cast<std::int64_t>(pictures.split(run.at_once).size());
+  }
+  return parts * run.steps;
+}
+
 Lessons collect_lessons(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
                         const LessonPlan& plan, const SamplingHooks& hooks) {
-  const auto pictures = plan.run.noise.size(0);
-  const auto aside =
-      (torch::arange(pictures) == (pictures > 1 ? pictures - 1 : -1)).split(plan.run.at_once);
   Heard heard;
   std::int64_t done = 0;
   for (std::size_t number = 0; number < plan.prompts.size(); ++number) {
     auto run = plan.run;
     run.prompt = plan.prompts[number];
+    run.noise = plan.noise[number];
+    const auto pictures = run.noise.size(0);
+    const auto aside =
+        (torch::arange(pictures) == (pictures > 1 ? pictures - 1 : -1)).split(run.at_once);
     std::size_t parts = 0;  // that were begun
     auto listening = hooks;
     listening.predict = [&](const diffusion::NetworkCall& call, const diffusion::Network& network) {

@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,17 @@ struct Lessons {
 };
 
 struct LessonPlan {
-  SamplingRun run;  ///< Its prompt is not looked at.
+  SamplingRun run;  ///< Its prompt and noise are not looked at.
   std::vector<std::string> prompts;
+  /// By prompt [n,C,h,w], what its pictures begin as.
+  std::vector<torch::Tensor> noise = {};
+
+  /// Of denoising, over all prompts: those of pictures that are painted at once are one.
+  std::int64_t steps() const;
 };
 
-/// Paints a picture of each prompt for each entry of the run's noise with the networks as they are,
-/// and keeps every call with the prompt. `hooks.after_step` gets steps over all prompts. Throws as
+/// Paints a picture of each prompt for each entry of its noise with the networks as they are, and
+/// keeps every call with the prompt. `hooks.after_step` gets steps over all prompts. Throws as
 /// sample_latents().
 Lessons collect_lessons(const diffusion::Model& model, const concepts::ConceptTokens& tokens,
                         const LessonPlan& plan, const SamplingHooks& hooks);

@@ -178,43 +178,54 @@ TEST(Distill, BiasesStayAsTheyWereFused) {
   }
 }
 
+/// Noise of the two lessons of each prompt of brief(), of one concept.
+std::vector<torch::Tensor> lesson_noise(const Model& model, std::size_t concept_number) {
+  const auto side = model.unet->config().sample_size * model.downscale();
+  const auto shape = mos::diffusion::latent_shape(model, side, side);
+  std::vector<torch::Tensor> noise;
+  for (std::uint64_t prompt = 0; prompt < 2; ++prompt) {
+    const auto first = 4 * concept_number + 2 * prompt;  // no two lessons have the same
+    std::vector<at::Generator> generators = {mos::train::generator_for(0, 2, first),
+                                             mos::train::generator_for(0, 2, first + 1)};
+    noise.push_back(mos::diffusion::initial_noise(generators, shape));
+  }
+  return noise;
+}
+
 TEST(Distill, SaysHowFarTheFusedModelIsFromEachConceptsOwn) {
   // By hand: what both say of the pictures that were held aside.
   const torch::NoGradGuard no_grad;
   auto fused_model = mos::tiny::model();
   const auto& sources = pair_of_concepts();
   const auto result = fuse_concepts(fused_model, sources, brief());
-  auto own = mos::tiny::model();
-  auto tokens = mos::concepts::known_words(own);
   std::vector<mos::concepts::ConceptWord> words;
   for (const auto& source : sources) {
     words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
   }
-  tokens.add(words, own.towers);
-  mos::concepts::merge_concept(own, sources[0].delta, 1.0, "the first");
-  std::vector<at::Generator> generators = {mos::train::generator_for(0, 2, 0),
-                                           mos::train::generator_for(0, 2, 1)};
-  const auto side = own.unet->config().sample_size * own.downscale();
-  const auto lessons = mos::fuse::collect_lessons(
-      own, tokens,
-      {.run = {.noise = mos::diffusion::initial_noise(
-                   generators, mos::diffusion::latent_shape(own, side, side)),
-               .steps = 3,
-               .guidance_scale = 3.0,
-               .at_once = 8},
-       .prompts = {"photo of a <cat1> <cat2>", "<cat1> <cat2> and a dog"}},
-      {});
-  double sum = 0.0;
-  for (std::int64_t i = 0; i < lessons.count(); ++i) {
-    if (!lessons.held_aside[i].item<bool>()) continue;
-    const auto& prompt =
-        lessons.prompts[static_cast<std::size_t>(lessons.prompt[i].item<std::int64_t>())];
-    const auto text = encode_prompts(tokens, fused_model.towers, std::span(&prompt, 1));
-    const auto says = fused_model.unet->forward(lessons.noisy.slice(0, i, i + 1),
-                                                lessons.timestep.slice(0, i, i + 1), text);
-    sum += (says[0] - lessons.said[i]).square().mean().item<double>() / (2 * 3);
+  for (std::size_t c = 0; c < sources.size(); ++c) {
+    auto own = mos::tiny::model();
+    auto tokens = mos::concepts::known_words(own);
+    tokens.add(words, own.towers);
+    mos::concepts::merge_concept(own, sources[c].delta, 1.0, "the concept");
+    const auto phrase = sources[c].prompt_phrase();
+    const auto lessons =
+        mos::fuse::collect_lessons(own, tokens,
+                                   {.run = {.steps = 3, .guidance_scale = 3.0, .at_once = 8},
+                                    .prompts = {"photo of a " + phrase, phrase + " and a dog"},
+                                    .noise = lesson_noise(own, c)},
+                                   {});
+    double sum = 0.0;
+    for (std::int64_t i = 0; i < lessons.count(); ++i) {
+      if (!lessons.held_aside[i].item<bool>()) continue;
+      const auto& prompt =
+          lessons.prompts[static_cast<std::size_t>(lessons.prompt[i].item<std::int64_t>())];
+      const auto text = encode_prompts(tokens, fused_model.towers, std::span(&prompt, 1));
+      const auto says = fused_model.unet->forward(lessons.noisy.slice(0, i, i + 1),
+                                                  lessons.timestep.slice(0, i, i + 1), text);
+      sum += (says[0] - lessons.said[i]).square().mean().item<double>() / (2 * 3);
+    }
+    EXPECT_NEAR(result.report.distances[c].after, sum, 1e-3 * sum) << c;
   }
-  EXPECT_NEAR(result.report.distances[0].after, sum, 1e-3 * sum);
 }
 
 TEST(Distill, GoesOnInBfloat16AndInPartsOfABatch) {
@@ -257,21 +268,23 @@ TEST(Distill, ALessonPromptIsReadAsAWhole) {
 /// Lessons of the tiny model itself.
 struct Listened {
   Model model = mos::tiny::model();
+  std::vector<torch::Tensor> noise;  ///< By prompt, of three pictures.
   Lessons lessons;
   std::vector<std::int64_t> steps;
 
   Listened(double guidance, std::int64_t at_once) {
     const torch::NoGradGuard no_grad;
-    auto generators = mos::diffusion::picture_generators(7, 3);
     const auto side = model.unet->config().sample_size * model.downscale();
+    for (const std::uint64_t seed : {7U, 17U}) {
+      auto generators = mos::diffusion::picture_generators(seed, 3);
+      noise.push_back(mos::diffusion::initial_noise(
+          generators, mos::diffusion::latent_shape(model, side, side)));
+    }
     lessons = mos::fuse::collect_lessons(
         model, mos::concepts::known_words(model),
-        {.run = {.noise = mos::diffusion::initial_noise(
-                     generators, mos::diffusion::latent_shape(model, side, side)),
-                 .steps = 4,
-                 .guidance_scale = guidance,
-                 .at_once = at_once},
-         .prompts = {"a dog", "a cat on the beach"}},
+        {.run = {.steps = 4, .guidance_scale = guidance, .at_once = at_once},
+         .prompts = {"a dog", "a cat on the beach"},
+         .noise = noise},
         {.after_step = [&](std::int64_t done) { steps.push_back(done); }});
   }
 };
@@ -280,7 +293,7 @@ TEST(Lessons, AreWhatTheNetworkSaysOfThePrompt) {
   const torch::NoGradGuard no_grad;
   for (const double guidance : {1.0, 4.0}) {
     Listened heard(guidance, 2);
-    auto& [model, lessons, steps] = heard;
+    auto& [model, noise, lessons, steps] = heard;
     ASSERT_EQ(lessons.count(), 2 * 3 * 4);
     for (std::int64_t i = 0; i < lessons.count(); ++i) {
       const auto& prompt =
@@ -291,6 +304,16 @@ TEST(Lessons, AreWhatTheNetworkSaysOfThePrompt) {
                                             lessons.timestep.slice(0, i, i + 1), text);
       EXPECT_TRUE(torch::allclose(says[0], lessons.said[i], 1e-4, 1e-4)) << i;
     }
+  }
+}
+
+TEST(Lessons, BeginAsTheNoiseOfTheirPrompt) {
+  const Listened heard(2.0, 3);
+  // The first call of each prompt, which has all of its pictures.
+  for (std::int64_t prompt = 0; prompt < 2; ++prompt) {
+    const auto first = heard.lessons.noisy.slice(0, 12 * prompt, 12 * prompt + 3);
+    const auto& noise = heard.noise[static_cast<std::size_t>(prompt)];
+    EXPECT_TRUE(torch::allclose(first, noise, 1e-5, 1e-5));
   }
 }
 
