@@ -95,6 +95,14 @@ std::optional<Distance> FusionReport::distance() const {
   return mean;
 }
 
+std::vector<Distance> FusionReport::further() const {
+  std::vector<Distance> result;
+  for (const auto& one : distances) {
+    if (!(one.after <= one.before)) result.push_back(one);
+  }
+  return result;
+}
+
 Json FusionReport::to_json() const {
   Json json;
   const bool measured = std::any_of(layers.begin(), layers.end(),
@@ -115,11 +123,17 @@ Json FusionReport::to_json() const {
   if (!distances.empty()) {
     json["distillation"]["objective"] =
         "mean squared distance to what each concept's own model says, on pictures that were not "
-        "taught; everything else in this report is of the layers before that";
+        "taught; everything else in this report is of the layers before that; further: the "
+        "concepts "
+        "that are further away than before";
+    json["distillation"]["further"] = Json::array();
   }
   for (const auto& distance : distances) {
     json["distillation"]["by_concept"][concepts[distance.concept_number]] = {
         {"before", distance.before}, {"after", distance.after}};
+  }
+  for (const auto& distance : further()) {
+    json["distillation"]["further"].push_back(concepts[distance.concept_number]);
   }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {

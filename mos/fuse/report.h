@@ -48,6 +48,10 @@ struct FusionReport {
   /// The mean over concepts, as they count; nothing where nothing was distilled.
   std::optional<Distance> distance() const;
 
+  /// Of the concepts that distillation took further from their own models: for the mean of all to
+  /// fall, some may have to pay.
+  std::vector<Distance> further() const;
+
   /// The results: the same for the same inputs. What was measured on the way is not in it.
   Json to_json() const;
 

@@ -122,8 +122,7 @@ void tell_distillation(const FuseOrder& order, const fuse::FusionReport& report,
   tell_result(context, fmt::format("distance to what the concepts' own models say: {:.4g} layer by "
                                    "layer, {:.4g} distilled",
                                    distance->before, distance->after));
-  for (const auto& one : report.distances) {
-    if (one.after <= one.before) continue;
+  for (const auto& one : report.further()) {
     log::warn(
         fmt::format("{} is further from its own model than before ({:.4g}, now {:.4g}); try "
                     "more --lessons or --distill-steps",

@@ -118,6 +118,10 @@ void Workbench::merge(const MergeCell& cell, const std::vector<fs::path>& tuning
   move(borrowed.model(), nn::compute_named(options_.device, "float32").device, std::nullopt);
   auto result = fuse::fuse_concepts(borrowed.model(), sources, cell.options, context_.progress,
                                     context_.cancel);
+  for (const auto& one : result.report.further()) {
+    log::warn(fmt::format("{}: {} was taken further from its own model by distillation",
+                          cell.cell.name, result.report.concepts[one.concept_number]));
+  }
   result.delta.metadata["base_model"] = basis_.base_hash;
   concepts::save_concept(folder / kConceptFile, result.delta);
   write_text_file(folder / "fusion_report.json", json_text(result.report.to_json(), 2) + "\n");

@@ -132,6 +132,19 @@ TEST(Distill, WeightsSayWhoIsTaughtMost) {
   EXPECT_LT(distance_of_first({1.0, 1.0}), distance_of_first({0.1, 1.0}));
 }
 
+TEST(Distill, NamesWhoPaysForTheOthers) {
+  auto options = brief();
+  const auto everyone_gains = fused(options).report.to_json();
+  EXPECT_EQ(everyone_gains.at("distillation").at("further"), mos::Json::array());
+  options.weights = {1.0, 0.1};  // the second one hardly counts
+  const auto report = fused(options).report;
+  ASSERT_GT(report.distances[1].after, report.distances[1].before);
+  ASSERT_EQ(report.further().size(), 1U);
+  EXPECT_EQ(report.further().front().concept_number, 1U);
+  const auto one_pays = report.to_json();
+  EXPECT_EQ(one_pays.at("distillation").at("further"), mos::Json::array({"owl"}));
+}
+
 /// Each of these once ended in a crash, or in another model than the one that was trained.
 TEST(Distill, APhraseThatIsKeptIsTaughtBesideLayerwiseWords) {
   auto options = brief();
