@@ -144,4 +144,7 @@ idle --keep 2 --shuffle false
 idle --full-identity --attention-weight 0
 idle --density-bandwidth 2
 idle --lora-scale 2 --rank 0
+idle --where cross_kv --rank 0
+idle --unet-rate 0.5 --method p_plus
+idle --density-weight 2 --method svdiff
 finish

@@ -12,6 +12,7 @@
 #include "mos/region/guide.h"
 #include "mos/study/plan.h"
 #include "mos/study/titles.h"
+#include "mos/tune/idle_options.h"
 #include "mos/tune/plan.h"
 #include "tests/study/made_up.h"
 
@@ -21,6 +22,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 StudyOptions whole_study() { return {.base = "absent"}; }
 StudyOptions quick_study(const std::string& method) {
@@ -156,25 +158,81 @@ TEST(Figure3, PaintsWordsAloneAsEveryOtherTableDoes) {
   }
 }
 
-/// Complete options of what a row is tuned and merged with.
+/// Complete options of what a row is tuned and merged with, but for those that change nothing.
 Json made_with(const Row& row, const StudyOptions& options) {
   const auto& model = row.shown.front().model;
   fuse::FuseOptions merge{.method = model.merge};
   read_options(model.merge_options, "the test", merge);
-  return {write_options(options_of(model.concepts.front(), options)), write_options(merge)};
+  const auto tuning = options_of(model.concepts.front(), options);
+  const auto all = write_options(tuning);
+  Json tuned_with = Json::object();
+  for (const auto& [option, value] : all.items()) {
+    if (!tune::is_idle(option, tuning)) tuned_with[option] = value;
+  }
+  return {tuned_with, write_options(merge)};
+}
+
+StudyOptions study_of(std::string_view method) {
+  return {.base = "absent", .tune_seeds = 1, .method = std::string(method)};
 }
 
 TEST(Settings, DifferFromTheDefaultsAndFromEachOther) {
-  const made_up::Study study({.base = "absent", .tune_seeds = 1}, 3);
-  std::set<Json> made;
-  std::size_t rows = 0;
-  const auto tables = study.tables("settings");
-  for (const auto& row : tables.front().rows) {
-    if (row.shown.front().model.merge.empty()) continue;  // alone, at some scale
-    made.insert(made_with(row, study.options));
-    ++rows;
+  for (const auto& method : tune::methods()) {
+    const made_up::Study study(study_of(method.name), 3);
+    std::set<Json> made;
+    std::size_t rows = 0;
+    const auto tables = study.tables("settings");
+    for (const auto& row : tables.front().rows) {
+      if (row.shown.front().model.merge.empty()) continue;  // alone, at some scale
+      made.insert(made_with(row, study.options));
+      ++rows;
+    }
+    EXPECT_EQ(made.size(), rows) << method.name;
   }
-  EXPECT_EQ(made.size(), rows);
+}
+
+TEST(Settings, LeaveAMethodWhatItIs) {
+  for (const auto& method : tune::methods()) {
+    const made_up::Study study(study_of(method.name), 3);
+    const auto usual = options_of({.method = std::string(method.name)}, study.options).weights;
+    const auto tables = study.tables("settings");
+    for (const auto& row : tables.front().rows) {
+      const auto& concepts = row.shown.front().model.concepts;
+      const auto weights = options_of(concepts.front(), study.options).weights;
+      EXPECT_EQ(changes_weights(weights), changes_weights(usual))
+          << row.name << " of " << method.name;
+      if (usual.form == tune::WeightForm::kLowRank) continue;
+      EXPECT_EQ(weights.where, usual.where) << row.name << " of " << method.name;
+    }
+  }
+}
+
+TEST(Settings, OfWordsAloneAreNoneOfWeights) {
+  const made_up::Study study(study_of("p_plus"), 3);
+  EXPECT_THAT(names_of(study.tables("settings").front()),
+              UnorderedElementsAre("defaults", "token density 0.02", "words x 0.3", "words x 3",
+                                   "half the steps", "half the batch", "stratified timesteps",
+                                   "stratified timesteps, half the steps"));
+}
+
+TEST(Settings, OfPlainTextAreNoneOfWords) {
+  const made_up::Study study(study_of("dreambooth"), 3);
+  const auto names = names_of(study.tables("settings").front());
+  for (const char* part : {"words x", "density", "drop"}) {
+    EXPECT_THAT(names, Not(Contains(HasSubstr(part))));
+  }
+  EXPECT_THAT(names, Contains("U-Net x 3"));
+  EXPECT_THAT(names, Contains("text ridge 0.1"));
+}
+
+TEST(Settings, OfKeysAndValuesAreNoneOfWhatReadsThePicture) {
+  const made_up::Study study(study_of("custom_diffusion"), 3);
+  const auto names = names_of(study.tables("settings").front());
+  for (const char* part : {"U-Net ridge", "recorded steps", "a guidance of", "more round"}) {
+    EXPECT_THAT(names, Not(Contains(HasSubstr(part))));
+  }
+  EXPECT_THAT(names, Contains("text ridge 0.1"));
+  EXPECT_THAT(names, Contains(HasSubstr("five recorded prompts")));
 }
 
 std::set<std::string> words_in(const std::string& text) {

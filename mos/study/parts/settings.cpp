@@ -10,6 +10,7 @@
 #include "mos/fuse/options.h"
 #include "mos/study/parts.h"
 #include "mos/study/plan.h"
+#include "mos/tune/idle_options.h"
 #include "mos/tune/options.h"
 
 /// What decides quality. Every setting is told from the defaults on the concepts that settings are
@@ -135,12 +136,42 @@ bool changes_nothing(const Ground& ground, const Variation& variation) {
          merged_with(variation.merge) == merged_with(kNothing);
 }
 
+/// Whether concepts that are tuned by the study's method lack what the setting is of.
+bool is_idle(const Ground& ground, const Variation& variation) {
+  const auto usual = options_of({.method = ground.options.method}, ground.options);
+  const auto varied =
+      options_of({.method = ground.options.method, .options = variation.tune}, ground.options);
+  for (const auto& [option, value] : variation.tune.items()) {
+    if (tune::is_idle(option, varied)) return true;
+  }
+  // What is dropped is dropped for the words to learn alone, and plain text learns nothing.
+  if (variation.group == "words" && usual.words.rows == tune::WordRows::kNone) return true;
+  if (variation.merge.empty()) return false;
+  if (!changes_weights(usual.weights)) return true;  // words are put side by side, however merged
+  const bool is_of_pictures = variation.group == "unet_ridge" || variation.group == "recorded" ||
+                              variation.group == "rounds";
+  return is_of_pictures && usual.weights.where == tune::Selector::kCrossKv;
+}
+
+/// Whether it makes another way of tuning of the study's: with weights where words alone were
+/// tuned, or, where whole weights are, with other ones, by which such methods are told apart.
+bool is_another_method(const Ground& ground, const Variation& variation) {
+  const auto usual = options_of({.method = ground.options.method}, ground.options);
+  const auto varied =
+      options_of({.method = ground.options.method, .options = variation.tune}, ground.options);
+  if (changes_weights(usual.weights) != changes_weights(varied.weights)) return true;
+  return usual.weights.form != tune::WeightForm::kLowRank &&
+         usual.weights.where != varied.weights.where;
+}
+
 /// Every setting that can be chosen, for a model of `subjects`.
 std::vector<Variation> variations(const Ground& ground,
                                   const std::vector<const Subject*>& subjects) {
   auto all = of_tuning(ground);
   for (auto& one : of_merging(subjects)) all.push_back(std::move(one));
-  std::erase_if(all, [&](const Variation& one) { return changes_nothing(ground, one); });
+  std::erase_if(all, [&](const Variation& one) {
+    return changes_nothing(ground, one) || is_idle(ground, one) || is_another_method(ground, one);
+  });
   return all;
 }
 
@@ -167,9 +198,12 @@ Row of_first_tuning(Row row, std::size_t subjects) {
   return row;
 }
 
-/// The same at other scales of what a single tuning learned, without a merge.
+/// The same at other scales of what a single tuning learned, without a merge; none where that is
+/// words alone.
 std::vector<Row> scales(const Ground& ground, const std::vector<const Subject*>& subjects) {
   std::vector<Row> rows;
+  const auto usual = options_of({.method = ground.options.method}, ground.options);
+  if (!changes_weights(usual.weights)) return rows;
   for (const double scale : {0.0, 0.7, 1.0}) {
     Row row{.name = fmt::format("alone, LoRA scale {}", scale),
             .shown = alone(ground, subjects, ground.options.method)};
