@@ -24,7 +24,7 @@ constexpr std::uint64_t kRecordedNoise = 1'000'003;  // beyond the seeds that ar
 
 /// Raised when the same options come to give another result, by kind of cell: what older programs
 /// have made is then outdated.
-constexpr int kTuneCode = 1, kMergeCode = 2, kPaintCode = 2, kMeasureCode = 3;
+constexpr int kTuneCode = 1, kMergeCode = 3, kPaintCode = 2, kMeasureCode = 3;
 
 /// Where and in which type, as it comes out: "auto" is another one on another machine.
 Json compute_of(const StudyOptions& options, const std::string& dtype) {
