@@ -354,7 +354,8 @@ TEST(Regions, OfConceptsInTurnHaveAsManyStepsOfEach) {
 
 TEST(Regions, OfConceptsWithoutWordsAreNotSearchedFor) {
   const made_up::Study study({.base = "absent", .method = "dreambooth"}, 12);
-  for (const auto& row : study.tables("regions").front().rows) {
+  const auto tables = study.tables("regions");
+  for (const auto& row : tables.front().rows) {
     EXPECT_EQ(row.shown.front().sampler.guide, region::Guide::kNone) << row.name;
     EXPECT_FALSE(row.shown.front().sampler.auto_regions) << row.name;
   }
