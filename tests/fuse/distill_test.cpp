@@ -162,7 +162,7 @@ TEST(Distill, BiasesStayAsTheyWereFused) {
   }
 }
 
-/// Noise of the two lessons of each prompt of brief(), of one concept.
+/// Noise of the two lessons of each prompt of brief_distillation(), of one concept.
 std::vector<torch::Tensor> lesson_noise(const Model& model, std::size_t concept_number) {
   const auto side = model.unet->config().sample_size * model.downscale();
   const auto shape = mos::diffusion::latent_shape(model, side, side);

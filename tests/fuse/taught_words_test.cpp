@@ -22,6 +22,7 @@ using mos::tiny::are_same;
 using mos::tiny::brief_distillation;
 using mos::tiny::fused;
 using mos::tiny::pair_of_concepts;
+using mos::tiny::random_source;
 using torch::Tensor;
 
 FuseOptions teaching_words() {
@@ -41,16 +42,18 @@ std::vector<ConceptWord> words_of(const std::vector<ConceptSource>& sources) {
 
 TEST(TaughtWords, AreThoseOfTheConceptsThatCount) {
   auto options = teaching_words();
-  options.weights = {1.0, 0.0};
-  const auto result = fused(options);
-  const auto before = words_of(pair_of_concepts());
-  ASSERT_EQ(result.delta.words.size(), 4U);
-  for (std::size_t i = 0; i < 4; ++i) {
+  options.weights = {1.0, 1.0, 0.0};  // one that counts alone has nothing to learn
+  auto sources = pair_of_concepts();
+  sources.push_back(random_source("fox", 7));
+  const auto result = fused(options, sources);
+  const auto before = words_of(sources);
+  ASSERT_EQ(result.delta.words.size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) {
     const auto& word = result.delta.words[i];
-    EXPECT_EQ(torch::equal(word.rows.first(), before[i].rows.first()), i >= 2) << word.word;
+    EXPECT_EQ(torch::equal(word.rows.first(), before[i].rows.first()), i >= 4) << word.word;
   }
   const auto& changes = result.report.word_changes;
-  ASSERT_EQ(changes.size(), 2U);
+  ASSERT_EQ(changes.size(), 4U);
   const auto expected = (result.delta.words[0].rows.first() - before[0].rows.first()).norm() /
                         before[0].rows.first().norm();
   EXPECT_NEAR(changes.at("<cat1>"), expected.item<double>(), 1e-6);
@@ -70,12 +73,11 @@ TEST(TaughtWords, WithoutTheOptionNoneChanges) {
 
 TEST(TaughtWords, PlainWordsAndKeptPhrasesHaveNothingToTeach) {
   auto sources = pair_of_concepts();
-  for (auto& source : sources) {
-    source.delta.words.clear();
-    source.phrase = source.name;
-  }
+  for (auto& source : sources) source.delta.words.clear();
+  sources[0].phrase = "cat";
+  sources[1].phrase = "cat cat";
   auto with = teaching_words(), without = brief_distillation();
-  for (auto* options : {&with, &without}) options->of_method["keep"] = {"dog"};
+  for (auto* options : {&with, &without}) options->of_method["keep"] = {"cat"};
   const auto taught = fused(with, sources);
   EXPECT_TRUE(are_same(taught, fused(without, sources), kUNet));
   EXPECT_TRUE(taught.report.word_changes.empty());
