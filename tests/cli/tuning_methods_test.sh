@@ -42,9 +42,9 @@ pixels() {
 
 tunes ed_lora "<ball1> <ball2>"
 tunes ed_lora_paper "<ball1> <ball2>"
-tunes lora "<ball1> <ball2>"
-tunes p_plus "<ball1> <ball2>"
-tunes textual_inversion "<ball1> <ball2>"
+tunes lora "<ball1>"
+tunes p_plus "<ball1>"
+tunes textual_inversion "<ball1>"
 tunes orthogonal_adaptation "<ball1> <ball2>"
 tunes custom_diffusion "<ball1> ball" "${prior[@]}"
 tunes dreambooth "sks ball" "${prior[@]}"
