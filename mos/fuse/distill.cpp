@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <numbers>
-#include <optional>
 #include <utility>
 
 #include "mos/concepts/lora.h"
@@ -34,46 +32,40 @@ double rate_factor(std::int64_t step, std::int64_t steps) {
 /// The courses of all concepts that are taught.
 class School {
  public:
-  /// Refers to all of them; `words` is null where none is taught.
-  School(const DistillInputs& inputs, const DistillOptions& options, TaughtWords* words,
-         StageProgress& progress)
-      : unet_(inputs.model.unet),
-        seed_(inputs.seed),
-        options_(options),
-        progress_(progress),
-        words_(words),
-        texts_(inputs, words) {
+  /// Refers to all of them.
+  School(const DistillInputs& inputs, const DistillOptions& options, StageProgress& progress)
+      : unet_(inputs.model.unet), seed_(inputs.seed), options_(options), progress_(progress) {
     for (std::size_t i = 0; i < inputs.lessons.size(); ++i) {
-      if (inputs.lessons[i].count() > 0) courses_.emplace_back(inputs, i, texts_);
+      if (inputs.lessons[i].count() > 0) courses_.emplace_back(inputs, i);
     }
     for (const auto& course : courses_) whole_weight_ += course.weight();
   }
 
-  /// Trains the pairs, and the words.
-  void teach(TaughtPairs& pairs) {
-    auto groups = pairs.groups(options_.distill_rate);
-    if (words_ != nullptr) {
-      std::ranges::move(words_->groups(options_.teach_words_rate), std::back_inserter(groups));
-    }
+  /// Trains what is attached.
+  void teach(TaughtPairs& attached) {
     // Factors are what was solved for, and shall not shrink.
-    train::AdamW optimiser(std::move(groups), {.beta2 = kPast, .weight_decay = 0.0});
+    train::AdamW optimiser(attached.groups(options_.distill_rate),
+                           {.beta2 = kPast, .weight_decay = 0.0});
     const torch::AutoGradMode gradients(true);
     for (std::int64_t step = 0; step < options_.distill_steps; ++step) {
-      learn(batch(step));
+      const auto calls = batch(step);
+      const auto all = calls.count(), at_once = options_.distill_micro_batch;
+      for (std::int64_t from = 0; from < all; from += at_once) {
+        error(calls.narrow(from, std::min(at_once, all - from))).backward();
+      }
       optimiser.step(rate_factor(step, options_.distill_steps));
-      texts_.forget();
       progress_.step("distilling", static_cast<std::size_t>(step + 1),
                      static_cast<std::size_t>(options_.distill_steps));
     }
   }
 
   /// By course.
-  std::vector<double> distances() {
+  std::vector<double> distances() const {
     const torch::NoGradGuard no_grad;
     std::int64_t done = 0, whole = 0;
     for (const auto& course : courses_) whole += course.aside_count();
     std::vector<double> result;
-    for (auto& course : courses_) {
+    for (const auto& course : courses_) {
       double& sum = result.emplace_back();
       const auto at_once = options_.distill_micro_batch;
       for (std::int64_t from = 0; from < course.aside_count(); from += at_once) {
@@ -108,7 +100,7 @@ class School {
 
  private:
   /// Some calls of every concept.
-  LessonCalls batch(std::int64_t step) {
+  LessonCalls batch(std::int64_t step) const {
     const auto each = options_.distill_batch;
     std::vector<LessonCalls> parts;
     for (std::size_t i = 0; i < courses_.size(); ++i) {
@@ -118,20 +110,6 @@ class School {
       parts.push_back(courses_[i].drawn(each, share / static_cast<double>(each), generator));
     }
     return cat(parts);
-  }
-
-  /// Leaves the gradients of a step.
-  void learn(LessonCalls calls) {
-    if (words_ != nullptr) {
-      for (auto* text : {&calls.text.context, &calls.text.pooled}) {
-        if (text->defined()) *text = text->detach().requires_grad_(true);
-      }
-    }
-    const auto all = calls.count(), at_once = options_.distill_micro_batch;
-    for (std::int64_t from = 0; from < all; from += at_once) {
-      error(calls.narrow(from, std::min(at_once, all - from))).backward();
-    }
-    if (words_ != nullptr) texts_.pass_back(calls);
   }
 
   /// Σ over the calls of weight · mean square, float64.
@@ -147,8 +125,6 @@ class School {
   std::uint64_t seed_;
   const DistillOptions& options_;
   StageProgress& progress_;
-  TaughtWords* words_;
-  LessonTexts texts_;
   std::vector<Course> courses_;
   double whole_weight_ = 0.0;
 };
@@ -158,24 +134,19 @@ class School {
 Distilled distill(const DistillInputs& inputs, const LayerUpdates& updates,
                   const DistillOptions& options, StageProgress& progress) {
   const SplitUpdates parts(updates, inputs.model.device());
-  if (parts.all_zero() && inputs.words.empty())
-    return {.updates = updates, .words = {}, .distances = {}};
+  if (parts.all_zero()) return {.updates = updates, .distances = {}};
   auto unet = inputs.model.unet;
   const concepts::ScopedMerge rest(*unet, parts.rest, 1.0, "the fused update");
-  std::optional<TaughtWords> words;
-  if (!inputs.words.empty()) words.emplace(inputs.model, inputs.tokens, inputs.words);
-  School school(inputs, options, words ? &*words : nullptr, progress);
-  TaughtPairs pairs(unet, parts.pairs, inputs.dtype);
+  School school(inputs, options, progress);
+  TaughtPairs attached(unet, parts.pairs, inputs.dtype);
   const auto before = school.distances();
-  school.teach(pairs);
+  school.teach(attached);
   const auto after = school.distances();
   // Anything else than less is no gain, NaN among it.
   if (school.whole(after) < school.whole(before)) {
-    return {.updates = parts.put_back(updates),
-            .words = words ? words->rows() : RowsByWord(),
-            .distances = school.told(before, after)};
+    return {.updates = parts.put_back(updates), .distances = school.told(before, after)};
   }
-  return {.updates = updates, .words = {}, .distances = school.told(before, before)};
+  return {.updates = updates, .distances = school.told(before, before)};
 }
 
 }  // namespace mos::fuse

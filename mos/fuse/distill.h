@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "mos/concepts/concept_delta.h"
@@ -14,7 +13,6 @@
 #include "mos/fuse/distill_options.h"
 #include "mos/fuse/lessons.h"
 #include "mos/fuse/progress.h"
-#include "mos/fuse/taught_words.h"
 
 /// The end of a fusion, as one network. Layer by layer each weight does what it can alone; what is
 /// left over adds up from layer to layer, and one layer can make up for another only if all are
@@ -24,8 +22,7 @@
 ///
 /// by gradient descent from the layer-wise solution, with x as the concept's own model meets it
 /// when it paints the concept. The concepts' own models are all that is asked; no picture of a
-/// client is needed. With taught words the minimum is over their rows e_i, too, and c_i is what the
-/// fused text encoder makes of them; ε_i still reads the concept's own.
+/// client is needed.
 namespace mos::fuse {
 
 /// Who teaches, and how.
@@ -37,18 +34,16 @@ struct DistillInputs {
   std::span<const double> weights;            ///< By concept, how much each counts, from 0 on.
   torch::ScalarType dtype = torch::kFloat32;  ///< Of the network meanwhile; factors are float32.
   std::uint64_t seed = 0;                     ///< Of the order of lessons.
-  std::vector<std::string> words = {};        ///< Of `tokens`, whose rows are taught along.
 };
 
 struct Distilled {
   concepts::LayerUpdates updates;
-  RowsByWord words;                 ///< What rows became that were taught.
   std::vector<Distance> distances;  ///< Of the concepts that were taught.
 };
 
 /// `updates` of the U-Net with their pairs of factors trained; biases stay as they are. The same
-/// updates, and no rows, where training was no gain, or there is nothing to train. Within, the
-/// networks' weights, rows and what they train are others. Throws mos::Error(kCancelled).
+/// updates where training was no gain, or there is nothing to train. Within, the network's weights
+/// and what it trains are others. Throws mos::Error(kCancelled).
 Distilled distill(const DistillInputs& inputs, const concepts::LayerUpdates& updates,
                   const DistillOptions& options, StageProgress& progress);
 

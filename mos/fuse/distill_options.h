@@ -16,8 +16,6 @@ struct DistillOptions {
   /// Relative to the root mean square of each factor, so that it means the same in every layer and
   /// on every base model.
   double distill_rate = 0.03;
-  bool teach_words = false;               ///< The concepts' own words are trained, too.
-  double teach_words_rate = 0.01;         ///< Relative to the size of each word's rows.
   std::int64_t distill_batch = 2;         ///< Calls of each concept in a step.
   std::int64_t distill_micro_batch = 16;  ///< Calls that go through the network at once.
   /// Pictures of each prompt that the own models paint; the last one is not taught.
@@ -45,11 +43,6 @@ void describe(Visitor& visit, DistillOptions& o) {
         count_of(0, kMostSteps));
   visit("distill_rate", o.distill_rate, "its learning rate, as a share of each factor's size",
         between(1e-6, 10));
-  visit("teach_words", o.teach_words,
-        "train the embedding rows of the concepts' own words along, which only their own prompts "
-        "read");
-  visit("teach_words_rate", o.teach_words_rate,
-        "learning rate of those, as a share of the size of each word's rows", between(1e-6, 10));
   visit("distill_batch", o.distill_batch, "calls of each concept in a step",
         count_of(1, kMostAtATime));
   visit("distill_micro_batch", o.distill_micro_batch,

@@ -267,36 +267,12 @@ class Fusion {
                               .lessons = lessons,
                               .weights = weights,
                               .dtype = distillation_dtype(),
-                              .seed = options_.record.seed,
-                              .words = words_to_teach(lessons)},
+                              .seed = options_.record.seed},
                              updates, *method_->needs().distillation, progress_);
     updates = std::move(distilled.updates);
     result_.report.distances = std::move(distilled.distances);
     concepts::merge_lora(*model_.unet, updates, 1.0, fused_update());
-    take_words(distilled.words);
     result_.report.stages.push_back(clock.stop());
-  }
-
-  /// Those of the concepts that have lessons.
-  std::vector<std::string> words_to_teach(const std::vector<Lessons>& lessons) const {
-    std::vector<std::string> words;
-    if (!method_->needs().distillation->teach_words) return words;
-    for (std::size_t i = 0; i < sources_.size(); ++i) {
-      if (lessons[i].count() == 0) continue;
-      for (const auto& word : sources_[i].delta.words) words.push_back(word.word);
-    }
-    return words;
-  }
-
-  /// Rows that were taught are those of the fused model and of its LoRA.
-  void take_words(const RowsByWord& taught) {
-    put_rows(model_, tokens_, taught);
-    for (auto& word : result_.delta.words) {
-      const auto found = taught.find(word.word);
-      if (found == taught.end()) continue;
-      result_.report.word_changes[word.word] = relative_change(word.rows, found->second);
-      word.rows = found->second;
-    }
   }
 
   SamplingRun run_of(const ConceptSource& source) const {

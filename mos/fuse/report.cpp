@@ -135,9 +135,6 @@ Json FusionReport::to_json() const {
   for (const auto& distance : further()) {
     json["distillation"]["further"].push_back(concepts[distance.concept_number]);
   }
-  for (const auto& [word, change] : word_changes) {
-    json["distillation"]["words"][word] = {{"relative_change", change}};
-  }
   json["stages"] = Json::array();
   for (const auto& stage : stages) {
     const bool merges = std::ranges::any_of(

@@ -38,8 +38,6 @@ struct FusionReport {
   std::vector<LayerReport> layers;
   std::vector<StageReport> stages;
   std::vector<Distance> distances;  ///< Of distillation; empty: there was none.
-  /// By word that was taught along, ‖change of its rows‖ / ‖rows‖.
-  std::map<std::string, double> word_changes;
 
   /// Sums over layers of the mean squared error (over the rows of all concepts, as the authors
   /// minimise it) at W0 and after fusion, for a stage or, if empty, for all.

@@ -9,7 +9,6 @@
 #include "mos/fuse/fuse_concepts.h"
 #include "mos/io/state_dict.h"
 #include "mos/train/draws.h"
-#include "tests/fuse/brief_distillation.h"
 #include "tests/support/errors.h"
 #include "tests/support/tiny_concepts.h"
 #include "tests/support/tiny_model.h"
@@ -20,17 +19,47 @@ using enum mos::checkpoint::Part;
 
 using mos::ErrorKind;
 using mos::diffusion::Model;
+using mos::fuse::ConceptSource;
+using mos::fuse::FuseOptions;
+using mos::fuse::FusionResult;
 using mos::fuse::Lessons;
 using mos::test::message_of;
-using mos::tiny::are_same;
-using mos::tiny::brief_distillation;
-using mos::tiny::fused;
-using mos::tiny::pair_of_concepts;
 using mos::tiny::random_source;
 using testing::HasSubstr;
 
+/// A few steps, in a type in which nothing is lost.
+FuseOptions brief() {
+  return {.method = "distill",
+          .of_method = {{"distill_steps", 12},
+                        {"lessons", 2},
+                        {"lesson_steps", 3},
+                        {"lesson_prompts", {"photo of a <TOK>", "<TOK> and a dog"}}},
+          .record = {.steps = 2, .dtype = "float32"}};
+}
+
+const std::vector<ConceptSource>& pair_of_concepts() {
+  static const std::vector sources = {random_source("cat", 5), random_source("owl", 6)};
+  return sources;
+}
+
+FusionResult fused(const FuseOptions& options,
+                   const std::vector<ConceptSource>& sources = pair_of_concepts()) {
+  auto model = mos::tiny::model();
+  return fuse_concepts(model, sources, options);
+}
+
+/// Whether all updates of the part are the same to the bit.
+bool are_same(const FusionResult& a, const FusionResult& b, mos::checkpoint::Part part) {
+  const auto& theirs = b.delta.of(part);
+  if (theirs.empty() || a.delta.of(part).size() != theirs.size()) return false;
+  return std::ranges::all_of(a.delta.of(part), [&](const auto& entry) {
+    const auto own = *entry.second.as_pair(), other = *theirs.at(entry.first).as_pair();
+    return torch::equal(own.up, other.up) && torch::equal(own.down, other.down);
+  });
+}
+
 TEST(Distill, BringsEachConceptNearerToItsOwnModel) {
-  const auto result = fused(brief_distillation());
+  const auto result = fused(brief());
   ASSERT_EQ(result.report.distances.size(), 2U);
   for (const auto& distance : result.report.distances) {
     EXPECT_GT(distance.before, 0.0);
@@ -39,7 +68,7 @@ TEST(Distill, BringsEachConceptNearerToItsOwnModel) {
 }
 
 TEST(Distill, ChangesTheUNetAloneAndKeepsItsRanks) {
-  auto options = brief_distillation();
+  auto options = brief();
   const auto result = fused(options);
   options.method = "gradient";
   options.of_method = mos::Json::object();
@@ -53,7 +82,7 @@ TEST(Distill, ChangesTheUNetAloneAndKeepsItsRanks) {
 
 TEST(Distill, TheModelIsTheBaseWithTheLora) {
   auto model = mos::tiny::model(), again = mos::tiny::model();
-  const auto result = fuse_concepts(model, pair_of_concepts(), brief_distillation());
+  const auto result = fuse_concepts(model, pair_of_concepts(), brief());
   mos::concepts::merge_concept(again, result.delta, 1.0, "the fused LoRA");
   const auto expected = mos::io::state_dict_of(*again.unet);
   for (const auto& [key, value] : mos::io::state_dict_of(*model.unet)) {
@@ -62,11 +91,11 @@ TEST(Distill, TheModelIsTheBaseWithTheLora) {
 }
 
 TEST(Distill, IsTheSameForTheSameInputs) {
-  EXPECT_TRUE(are_same(fused(brief_distillation()), fused(brief_distillation()), kUNet));
+  EXPECT_TRUE(are_same(fused(brief()), fused(brief()), kUNet));
 }
 
 TEST(Distill, WithoutStepsIsGradientFusion) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["distill_steps"] = 0;
   const auto result = fused(options);
   EXPECT_TRUE(result.report.distances.empty());
@@ -77,7 +106,7 @@ TEST(Distill, WithoutStepsIsGradientFusion) {
 
 TEST(Distill, AConceptThatIsAloneHasNothingToLearn) {
   const std::vector one = {random_source("cat", 5)};
-  auto options = brief_distillation();
+  auto options = brief();
   const auto result = fused(options, one);
   options.method = "gradient";
   options.of_method = mos::Json::object();
@@ -85,7 +114,7 @@ TEST(Distill, AConceptThatIsAloneHasNothingToLearn) {
 }
 
 TEST(Distill, AWorseResultIsNotKept) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["distill_rate"] = 10.0;  // steps larger than the factors themselves
   const auto result = fused(options);
   for (const auto& distance : result.report.distances) EXPECT_EQ(distance.after, distance.before);
@@ -94,7 +123,7 @@ TEST(Distill, AWorseResultIsNotKept) {
 }
 
 TEST(Distill, WeightsSayWhoIsTaughtMost) {
-  auto options = brief_distillation();
+  auto options = brief();
   const auto distance_of_first = [&](const std::vector<double>& weights) {
     options.weights = weights;
     return fused(options).report.distances[0].after;
@@ -104,7 +133,7 @@ TEST(Distill, WeightsSayWhoIsTaughtMost) {
 }
 
 TEST(Distill, NamesWhoPaysForTheOthers) {
-  auto options = brief_distillation();
+  auto options = brief();
   const auto everyone_gains = fused(options).report.to_json();
   EXPECT_EQ(everyone_gains.at("distillation").at("further"), mos::Json::array());
   options.weights = {1.0, 0.1};  // the second one hardly counts
@@ -118,7 +147,7 @@ TEST(Distill, NamesWhoPaysForTheOthers) {
 
 /// Each of these once ended in a crash, or in another model than the one that was trained.
 TEST(Distill, APhraseThatIsKeptIsTaughtBesideLayerwiseWords) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["keep"] = {"cat"};
   const auto distances = fused(options).report.distances;
   ASSERT_EQ(distances.size(), 3U);
@@ -129,7 +158,7 @@ TEST(Distill, ALoraWithoutWordsIsTaughtBesideLayerwiseWords) {
   auto sources = pair_of_concepts();
   sources[1].delta.words.clear();
   sources[1].phrase = "cat";
-  for (const auto& distance : fused(brief_distillation(), sources).report.distances) {
+  for (const auto& distance : fused(brief(), sources).report.distances) {
     EXPECT_LT(distance.after, distance.before);
   }
 }
@@ -137,7 +166,7 @@ TEST(Distill, ALoraWithoutWordsIsTaughtBesideLayerwiseWords) {
 TEST(Distill, WordsAloneHaveNothingToLearn) {
   auto sources = pair_of_concepts();
   for (auto& source : sources) source.delta.updates.clear();
-  const auto result = fused(brief_distillation(), sources);
+  const auto result = fused(brief(), sources);
   EXPECT_TRUE(result.report.distances.empty());
   EXPECT_TRUE(result.delta.of(kUNet).empty());
 }
@@ -151,7 +180,7 @@ TEST(Distill, BiasesStayAsTheyWereFused) {
   const auto bias = mos::randn({update.features()->out}, generator);
   update = with_bias(*update.as_pair(), bias);
   auto model = mos::tiny::model(), again = mos::tiny::model();
-  const auto result = fuse_concepts(model, sources, brief_distillation());
+  const auto result = fuse_concepts(model, sources, brief());
   const auto& distilled = result.delta.of(kUNet).at(layer);
   EXPECT_TRUE(torch::allclose(distilled.bias_difference(), 0.5 * bias));  // of two concepts
   EXPECT_EQ(distilled.as_pair()->rank(), 4);
@@ -181,7 +210,7 @@ TEST(Distill, SaysHowFarTheFusedModelIsFromEachConceptsOwn) {
   const torch::NoGradGuard no_grad;
   auto fused_model = mos::tiny::model();
   const auto& sources = pair_of_concepts();
-  const auto result = fuse_concepts(fused_model, sources, brief_distillation());
+  const auto result = fuse_concepts(fused_model, sources, brief());
   std::vector<mos::concepts::ConceptWord> words;
   for (const auto& source : sources) {
     words.insert(words.end(), source.delta.words.begin(), source.delta.words.end());
@@ -213,10 +242,9 @@ TEST(Distill, SaysHowFarTheFusedModelIsFromEachConceptsOwn) {
 }
 
 TEST(Distill, GoesOnInBfloat16AndInPartsOfABatch) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["distill_micro_batch"] = 3;
-  const auto whole = fused(brief_distillation()).report.distances[0],
-             parts = fused(options).report.distances[0];
+  const auto whole = fused(brief()).report.distances[0], parts = fused(options).report.distances[0];
   EXPECT_NEAR(parts.after, whole.after, 0.02 * whole.after);
   options.record.dtype = "bfloat16";
   const auto rounded = fused(options).report.distances[0];
@@ -229,11 +257,9 @@ TEST(Distill, CanBeCancelledInTheMiddle) {
   const auto stop = [&](const mos::Progress& progress) {
     if (progress.stage == "distilling" && progress.step == 3) cancel.cancel();
   };
-  EXPECT_THAT(
-      message_of(
-          ErrorKind::kCancelled,
-          [&] { fuse_concepts(model, pair_of_concepts(), brief_distillation(), stop, &cancel); }),
-      testing::Not(testing::IsEmpty()));
+  EXPECT_THAT(message_of(ErrorKind::kCancelled,
+                         [&] { fuse_concepts(model, pair_of_concepts(), brief(), stop, &cancel); }),
+              testing::Not(testing::IsEmpty()));
   mos::nn::for_each_lora_layer(*model.unet, [](const std::string& name, auto& layer) {
     EXPECT_FALSE(layer.has_lora()) << name;
     EXPECT_EQ(layer.weight.scalar_type(), torch::kFloat32) << name;
@@ -241,13 +267,13 @@ TEST(Distill, CanBeCancelledInTheMiddle) {
 }
 
 TEST(Distill, ALessonPromptHasAPlaceForTheConcept) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["lesson_prompts"] = {"a dog"};
   EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("<TOK>"));
 }
 
 TEST(Distill, ALessonPromptIsReadAsAWhole) {
-  auto options = brief_distillation();
+  auto options = brief();
   options.of_method["lesson_prompts"] = {"photo of a dog and a dog and a dog and a <TOK>"};
   EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { fused(options); }), HasSubstr("tokens"));
 }
