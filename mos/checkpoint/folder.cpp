@@ -230,7 +230,8 @@ void write_folder(Checkpoint checkpoint, const fs::path& directory, const WriteO
     io::LazyDict lazy;
     for (auto& [key, tensor] : tensors) {
       auto& made = lazy[key] = io::lazy_tensor(tensor);
-      made.dtype = options.dtype.value_or(made.dtype);
+      // Whole numbers (the positions of a text) stay whole.
+      if (tensor.is_floating_point()) made.dtype = options.dtype.value_or(made.dtype);
       if (!options.values) continue;
       made.make = [&, name = fmt::format("{}/{}", part.folder, key), tensor = tensor] {
         return options.values(name, tensor);

@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/log.h"
 #include "mos/base/naming.h"
 #include "mos/base/yaml.h"
 #include "mos/checkpoint/parts.h"
+#include "mos/io/mapped_tensor.h"
 
 namespace mos::checkpoint {
 namespace {
@@ -23,6 +27,11 @@ constexpr std::int64_t kHeads = 8;       ///< The U-Net's on every level of SD 1
 /// Counter of the file 512-base-ema.ckpt. 2.1-base predicts the noise as well, but its files have
 /// no mark of it.
 constexpr std::string_view kStepOfTheEpsilonModel = "875000";
+/// A tensor of 2.x whose numbers training on v spreads wider than this (ComfyUI's
+/// comfy/supported_models.py, SD20.model_type).
+constexpr const char* kTellingBias =
+    "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
+constexpr double kSpreadOfVelocity = 0.09;
 
 /// Reads sizes off the shapes of tensors; absent ones have size 0.
 class Shapes {
@@ -196,6 +205,40 @@ Json scheduler_config(const LdmConfig& config, const std::string& prediction_typ
   return json;
 }
 
+/// As diffusers has models that were tuned for it: the last step must be the first that is painted.
+void set_zero_snr(Checkpoint& checkpoint, const std::string& prediction_type) {
+  if (prediction_type == "v_prediction") {
+    checkpoint.scheduler_config[kZeroSnr] = true;
+    checkpoint.scheduler_config["timestep_spacing"] = "trailing";
+    return;
+  }
+  log::warn(
+      fmt::format("{} is marked as a model of zero terminal SNR (its tensor {}), and one that "
+                  "predicts noise cannot be: the mark is left out; --prediction-type "
+                  "v_prediction if pictures are noise",
+                  checkpoint.origin.string(), kZeroSnrKey));
+}
+
+/// The standard deviation of kTellingBias; nothing where its numbers are not there.
+std::optional<double> telling_spread(const io::StateDict& tensors) {
+  const auto found = tensors.find(kTellingBias);
+  if (found == tensors.end()) return std::nullopt;
+  const auto& bias = found->second;
+  if (bias.is_meta() || !bias.is_floating_point() || bias.numel() == 0) return std::nullopt;
+  io::check_stored(bias);
+  const auto spread = bias.to(torch::kFloat64).std(/*unbiased=*/false).item<double>();
+  return std::isfinite(spread) ? std::optional(spread) : std::nullopt;
+}
+
+Prediction guess_by(double spread) {
+  const bool v = spread > kSpreadOfVelocity;
+  return {v ? "v_prediction" : "epsilon",
+          fmt::format("guessed: the numbers of {} have a standard deviation of {:.3f}, {} {}; "
+                      "--prediction-type {} if pictures are noise",
+                      kTellingBias, spread, v ? "above" : "not above", kSpreadOfVelocity,
+                      v ? "epsilon" : "v_prediction")};
+}
+
 std::string value_of(const std::map<std::string, std::string>& metadata, const std::string& key) {
   const auto found = metadata.find(key);
   return found == metadata.end() ? "" : found->second;
@@ -214,19 +257,22 @@ TextEncoderKind text_kind_of(const io::StateDict& tensors) {
 
 namespace {
 
+/// The object `key` of `object`; an empty one where there is none.
+const Json& child(const Json& object, const char* key) {
+  static const auto none = Json::object();
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_object() ? *found : none;
+}
+
+const Json& params_of(const Json& config) { return child(child(config, "model"), "params"); }
+
+constexpr const char* kNoParams =
+    "it has no \"model: params:\", so it is no configuration of Stable Diffusion's original code";
+
 LdmConfig config_from(const Json& json, const std::filesystem::path& path) {
-  const auto none = Json::object();
-  const auto child = [&none](const Json& object, const char* key) -> const Json& {
-    const auto found = object.is_object() ? object.find(key) : object.end();
-    return found != object.end() && found->is_object() ? *found : none;
-  };
-  const auto& params = child(child(json, "model"), "params");
+  const auto& params = params_of(json);
   if (params.empty()) {
-    throw Error(
-        ErrorKind::kFormat,
-        fmt::format("cannot use {}: it has no \"model: params:\", so it is no configuration "
-                    "of Stable Diffusion's original code",
-                    path.string()));
+    throw Error(ErrorKind::kFormat, fmt::format("cannot use {}: {}", path.string(), kNoParams));
   }
   LdmConfig config;
   config.parameterization = json_value<std::string>(params, "parameterization", "eps");
@@ -261,6 +307,15 @@ LdmConfig read_ldm_config(const std::filesystem::path& path) {
   return naming(path.string(), [&] { return config_from(json, path); });
 }
 
+LdmConfig read_ldm_config_beside(const std::filesystem::path& path) {
+  const auto json = parse_yaml(read_text_file(path), path.string());
+  if (!params_of(json).empty()) {
+    return naming(path.string(), [&] { return config_from(json, path); });
+  }
+  log::warn(fmt::format("{} is not used: {}", path.string(), kNoParams));
+  return {};
+}
+
 Prediction prediction_of(const io::StateDict& tensors,
                          const std::map<std::string, std::string>& metadata,
                          const ReadOptions& options, const LdmConfig& config) {
@@ -277,6 +332,7 @@ Prediction prediction_of(const io::StateDict& tensors,
   if (value_of(metadata, "global_step") == kStepOfTheEpsilonModel) {
     return {"epsilon", "guessed: its step counter is that of the 512-base model"};
   }
+  if (const auto spread = telling_spread(tensors)) return guess_by(*spread);
   return {
       "v_prediction",
       "guessed, as most of Stable Diffusion 2.x; --prediction-type epsilon if pictures are noise"};
@@ -295,6 +351,7 @@ void derive_settings(Checkpoint& checkpoint, const io::StateDict& tensors, const
   networks[Part::kTextEncoder].config =
       text_config(shapes, kind, config.text_layer == "penultimate");
   checkpoint.scheduler_config = scheduler_config(config, prediction.type);
+  if (shapes.has(kZeroSnrKey)) set_zero_snr(checkpoint, prediction.type);
   checkpoint.model_index = model_index_of(checkpoint.scheduler_config);
   checkpoint.tokenizer = kind == TextEncoderKind::kOpenClip ? text::CLIPTokenizer::clip("!")
                                                             : text::CLIPTokenizer::clip();

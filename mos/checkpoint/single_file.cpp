@@ -11,6 +11,7 @@
 #include "mos/checkpoint/key_map.h"
 #include "mos/checkpoint/ldm_settings.h"
 #include "mos/checkpoint/parts.h"
+#include "mos/io/mapped_tensor.h"
 #include "mos/io/names.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/tensor_file.h"
@@ -28,7 +29,7 @@ constexpr std::string_view kAveragedPrefix = "model_ema.";
 
 /// What single files hold beside the weights that a model is made of: the noise schedule as tables,
 /// averaged weights, parts of OpenCLIP and of the training that no picture needs.
-constexpr std::array<std::string_view, 17> kUnusedKeys = {
+constexpr std::array<std::string_view, 18> kUnusedKeys = {
     "model_ema.*",
     "betas",
     "alphas_cumprod*",
@@ -39,12 +40,13 @@ constexpr std::array<std::string_view, 17> kUnusedKeys = {
     "logvar",
     "scale_factor",
     "v_pred",
-    "ztsnr",
+    kZeroSnrKey,
     "cond_stage_model.model.text_projection",
     "cond_stage_model.model.logit_scale",
     "cond_stage_model.model.attn_mask",
     "cond_stage_model.transformer.text_projection.weight",
     "cond_stage_model.logit_scale",
+    "embedding_manager.*",
     "first_stage_model.loss.*"};
 
 /// The last block of OpenCLIP, which a text encoder that stops before it does not have.
@@ -91,7 +93,7 @@ LdmConfig config_for(const fs::path& file, const ReadOptions& options) {
   if (!options.original_config.empty()) return read_ldm_config(options.original_config);
   auto beside = file;
   beside.replace_extension(".yaml");
-  return fs::exists(beside) ? read_ldm_config(beside) : LdmConfig{};
+  return fs::is_regular_file(beside) ? read_ldm_config_beside(beside) : LdmConfig{};
 }
 
 void take_own_settings(Checkpoint& checkpoint, const std::string& metadata) {
@@ -162,21 +164,40 @@ bool is_vae_projection(std::string_view diffusers_key) {
   return io::matches_pattern(diffusers_key, "vae/*.attentions.*.to_*.weight");
 }
 
-void take_tensor(Checkpoint& checkpoint, const std::vector<std::string>& keys,
-                 const torch::Tensor& tensor) {
+/// What became of a tensor: kAgain where its place holds the same numbers already, under another
+/// name, kConflict where it holds others.
+enum class Taken { kPlaced, kAgain, kConflict };
+
+Taken put_piece(Checkpoint& checkpoint, const std::string& key, const torch::Tensor& piece) {
+  auto [dict, name] = place_of(checkpoint, key);
+  const auto [entry, is_new] = dict->emplace(name, piece);
+  if (is_new) return Taken::kPlaced;
+  if (io::is_ignorable_buffer(name)) return Taken::kAgain;
+  const auto& first = entry->second;
+  if (first.sizes() != piece.sizes() || first.scalar_type() != piece.scalar_type()) {
+    return Taken::kConflict;
+  }
+  io::check_stored(first);
+  io::check_stored(piece);
+  return first.equal(piece) ? Taken::kAgain : Taken::kConflict;
+}
+
+Taken take_tensor(Checkpoint& checkpoint, const std::vector<std::string>& keys,
+                  const torch::Tensor& tensor) {
+  auto taken = Taken::kPlaced;
   const auto pieces = static_cast<std::int64_t>(keys.size());
   const bool divides = tensor.dim() > 0 && tensor.size(0) % pieces == 0;
   for (std::int64_t i = 0; i < pieces; ++i) {
     const auto& key = keys[static_cast<std::size_t>(i)];
-    auto [dict, name] = place_of(checkpoint, key);
     auto piece = tensor;
     if (pieces > 1 && divides) {
       const auto rows = tensor.size(0) / pieces;
       piece = tensor.slice(0, i * rows, (i + 1) * rows);
     }
     if (is_vae_projection(key) && is_pointwise(piece)) piece = piece.flatten(1);
-    dict->emplace(name, std::move(piece));
+    taken = std::max(taken, put_piece(checkpoint, key, piece));
   }
+  return taken;
 }
 
 void log_unused(const fs::path& file, std::size_t count) {
@@ -250,7 +271,9 @@ class LdmTensors {
       throw Error(ErrorKind::kMismatch,
                   fmt::format("the tensors that make {} are not complete or not equal", key));
     }
-    const auto dtype = options_.dtype.value_or(first.scalar_type());
+    // Whole numbers (the positions of a text) stay whole.
+    const auto dtype = first.is_floating_point() ? options_.dtype.value_or(first.scalar_type())
+                                                 : first.scalar_type();
     auto shape = first.sizes().vec();
     if (pieces.size() > 1) shape[0] *= static_cast<std::int64_t>(pieces.size());
     return {dtype, std::move(shape), [pieces = std::move(pieces), values = options_.values] {
@@ -274,6 +297,34 @@ const Json& text_config(const Checkpoint& checkpoint) {
 bool is_open_clip(const Checkpoint& checkpoint) {
   // ViT-H came with the exact GELU, OpenAI's ViT-L with its approximation.
   return json_value<std::string>(text_config(checkpoint), "hidden_act", "quick_gelu") == "gelu";
+}
+
+/// Gives every tensor of `file` its place; what has none is in strange_keys.
+void take_tensors(Checkpoint& checkpoint, const io::TensorFile& file) {
+  const KeyMap map(sizes_of(checkpoint, text_kind_of(file.tensors)));
+  const auto text_layers =
+      json_value<std::int64_t>(text_config(checkpoint), "num_hidden_layers", 0);
+  std::size_t unused = 0;
+  for (const auto& [key, tensor] : file.tensors) {
+    const auto keys = map.to_diffusers(key);
+    const bool has_no_place =
+        keys.empty() && (io::is_ignorable_buffer(key) || is_beyond_last_layer(key, text_layers));
+    if (is_unused_key(key) || has_no_place) {
+      ++unused;
+      continue;
+    }
+    if (keys.empty()) {
+      checkpoint.strange_keys.push_back(key);
+      continue;
+    }
+    const auto taken = take_tensor(checkpoint, keys, tensor);
+    if (taken == Taken::kAgain) ++unused;
+    if (taken != Taken::kConflict) continue;
+    // Merged files have older names beside newer ones, and nothing says which of them count.
+    checkpoint.strange_keys.push_back(
+        fmt::format("{} (another name in the file has other numbers for {})", key, keys.front()));
+  }
+  log_unused(file.path, unused);
 }
 
 }  // namespace
@@ -309,23 +360,7 @@ Checkpoint read_single_file(const fs::path& path, const ReadOptions& options) {
   Checkpoint checkpoint;
   checkpoint.origin = path;
   take_settings_of(checkpoint, file, options);
-  const KeyMap map(sizes_of(checkpoint, text_kind_of(file.tensors)));
-  const auto text_layers =
-      json_value<std::int64_t>(text_config(checkpoint), "num_hidden_layers", 0);
-  std::size_t unused = 0;
-  for (const auto& [key, tensor] : file.tensors) {
-    const auto keys = map.to_diffusers(key);
-    const bool has_no_place =
-        keys.empty() && (io::is_ignorable_buffer(key) || is_beyond_last_layer(key, text_layers));
-    if (is_unused_key(key) || has_no_place) {
-      ++unused;
-    } else if (keys.empty()) {
-      checkpoint.strange_keys.push_back(key);
-    } else {
-      take_tensor(checkpoint, keys, tensor);
-    }
-  }
-  log_unused(path, unused);
+  take_tensors(checkpoint, file);
   return checkpoint;
 }
 
@@ -349,8 +384,12 @@ void write_single_file(Checkpoint checkpoint, const fs::path& path, const WriteO
     }
     checkpoint.networks.at(part.part).tensors.clear();
   }
+  auto lazy = tensors.take();
+  if (json_value(checkpoint.scheduler_config, kZeroSnr, false)) {
+    lazy[kZeroSnrKey] = io::lazy_tensor(torch::empty({0}));
+  }
   io::write_safetensors(
-      path, tensors.take(), metadata,
+      path, std::move(lazy), metadata,
       {.file = {.existing = existing, .kind = model_file_kind()}, .cancel = options.cancel});
 }
 

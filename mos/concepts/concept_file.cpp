@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <unordered_map>
 
 #include "mos/base/error.h"
 #include "mos/base/json.h"
@@ -28,18 +29,39 @@ constexpr std::string_view kParamsLevel = "params/";  ///< Around everything in 
 /// The order of a prompt: as recorded, else by name (`<thanos1>` before `<thanos2>`).
 void sort_words(ConceptDelta& delta, const std::string& origin) {
   const auto recorded = delta.metadata.find(kWordOrder);
-  if (recorded == delta.metadata.end()) return;
+  // In a file without words the entry is somebody else's and may say anything.
+  if (delta.words.empty() || recorded == delta.metadata.end()) return;
   const auto where = origin + ": metadata \"words\"";
   std::vector<std::string> order;
   if (!assign_json(parse_json(recorded->second, where), order)) {
     throw Error(ErrorKind::kFormat, fmt::format("{} is {}, expected a list of words", where,
                                                 printable(recorded->second)));
   }
+  std::unordered_map<std::string, std::size_t> places;
+  for (std::size_t i = 0; i < order.size(); ++i) places.emplace(order[i], i);
   const auto position = [&](const ConceptWord& word) {
-    return std::find(order.begin(), order.end(), word.word) - order.begin();
+    const auto found = places.find(word.word);
+    return found == places.end() ? order.size() : found->second;
   };
   std::stable_sort(delta.words.begin(), delta.words.end(),
                    [&](const auto& a, const auto& b) { return position(a) < position(b); });
+}
+
+/// Whether `key` is of a normalisation layer. Files extracted from a model (ComfyUI's LoraSave)
+/// have what its scales changed by, `.diff` [C], and what its shifts did, `.diff_b`.
+bool is_of_norm(const io::StateDict& tensors, const std::string& key) {
+  constexpr std::string_view kScales = ".diff", kShifts = ".diff_b";
+  auto scales = key;
+  if (key.ends_with(kShifts)) scales.resize(key.size() - (kShifts.size() - kScales.size()));
+  const auto found = tensors.find(scales);
+  return scales.ends_with(kScales) && found != tensors.end() && found->second.dim() == 1;
+}
+
+std::optional<std::string_view> foreign_kind_of(const io::StateDict& tensors,
+                                                const std::string& full_key,
+                                                const std::string& key) {
+  if (is_of_norm(tensors, full_key) && parse_lora_key(key)) return "trained normalisation layers";
+  return foreign_kind(key);
 }
 
 EmbeddingCollector embeddings_of(const io::TensorFile& file) {
@@ -138,7 +160,7 @@ ConceptFile sort_concept_keys(const io::TensorFile& file) {
       lora.take(found->second, key, tensor);
     } else if (numbered.words.contains(key)) {
       words.take_word(key, tensor);
-    } else if (const auto kind = foreign_kind(key)) {
+    } else if (const auto kind = foreign_kind_of(file.tensors, full_key, key)) {
       result.keys.foreign[std::string(*kind)].push_back(key);
     } else if (!lora.take(key, tensor) && !words.take(key, tensor)) {
       rest[key] = tensor;

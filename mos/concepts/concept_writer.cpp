@@ -113,6 +113,15 @@ Metadata metadata_for(const FormatRule& rule, const ConceptDelta& delta) {
   return metadata;
 }
 
+/// Files of torch.save have a dictionary for each level of a name, and the authors' loader looks
+/// for words in one of them.
+void check_levels(const FormatRule& rule, const ConceptWord& word) {
+  require(rule.format != ConceptFormat::kOfficial || word.word.find('/') == std::string::npos,
+          fmt::format("the word {} has a slash in it, which ends a level of names in the authors' "
+                      "files; rename it",
+                      word.word));
+}
+
 /// No reader of ours would take it.
 void check_written(const fs::path& path, const std::string& key, const torch::Tensor& tensor) {
   if (io::is_finite(tensor)) return;
@@ -193,8 +202,11 @@ void check_room(ConceptFormat format, const ConceptDelta& delta, const fs::path&
   require(rule.lora || delta.words.size() == 1,
           fmt::format("{} files hold one word, this concept has {}; choose one with --word",
                       rule.name, delta.words.size()));
-  // Throws for what the dialect cannot say of a word (its layers, a dot in its name).
-  for (const auto& word : delta.words) word_tensors(word, *rule.words);
+  for (const auto& word : delta.words) {
+    check_levels(rule, word);
+    // Throws for what the dialect cannot say of a word (its layers, a dot in its name).
+    word_tensors(word, *rule.words);
+  }
 }
 
 void check_holds(ConceptFormat format, const ConceptDelta& delta, const fs::path& path) {

@@ -166,19 +166,19 @@ std::optional<Json> describe_concept(const io::TensorFile& file) {
 
 namespace {
 
-/// For a U-Net that reads `texts` texts of a layer-wise prompt.
-void compare_rows(const ConceptWord& word, const diffusion::TextTower& tower, std::int64_t texts,
-                  KeyReport& keys) {
+/// For a U-Net that reads `texts` texts of a layer-wise prompt; empty where the rows fit.
+std::string misfit_of_rows(const ConceptWord& word, const diffusion::TextTower& tower,
+                           std::int64_t texts) {
   const auto rows = word.rows.of(tower.part);
-  if (!rows.defined()) {
-    keys.misfit(word.word, fmt::format("no rows for the {}", name_of(tower.part)));
-  } else if (rows.size(1) != tower.width()) {
-    keys.misfit(word.word, fmt::format("rows of width {}, the text encoder's have {}", rows.size(1),
-                                       tower.width()));
-  } else if (word.layers() != 1 && word.layers() != texts) {
-    keys.misfit(word.word, fmt::format("rows for {} layers, the U-Net has {} cross-attentions",
-                                       word.layers(), texts));
+  if (!rows.defined()) return fmt::format("no rows for the {}", name_of(tower.part));
+  if (rows.size(1) != tower.width()) {
+    return fmt::format("rows of width {}, the text encoder's have {}", rows.size(1), tower.width());
   }
+  if (word.layers() != 1 && word.layers() != texts) {
+    return fmt::format("rows for {} layers, the U-Net has {} cross-attentions", word.layers(),
+                       texts);
+  }
+  return "";
 }
 
 }  // namespace
@@ -192,9 +192,14 @@ std::optional<KeyReport> compare_with_base(const io::TensorFile& file, diffusion
     leave_out_other_shapes(*base.network(part), part, updates, keys);
   }
   const auto texts = base.unet->text_slices().count;
+  std::map<std::string, std::string> misfits;
   for (const auto& word : sorted.delta.words) {
-    for (const auto& tower : base.towers) compare_rows(word, tower, texts, keys);
+    for (const auto& tower : base.towers) {
+      auto reason = misfit_of_rows(word, tower, texts);
+      if (!reason.empty()) misfits.emplace(word.word, std::move(reason));
+    }
   }
+  keys.misfit(misfits);
   return keys;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <iterator>
 #include <sstream>
 
 #include "mos/base/error.h"
@@ -48,29 +49,26 @@ std::string KeyReport::listing() const {
   return text;
 }
 
-std::vector<std::string> KeyReport::take_matched(const std::string& target) {
-  std::vector<std::string> taken;
-  std::vector<Use> kept;
-  for (auto& use : matched) {
-    if (use.target == target) {
-      taken.push_back(std::move(use.key));
-    } else {
-      kept.push_back(std::move(use));
-    }
-  }
-  matched = std::move(kept);
+/// Those of `targets`, in their order.
+template <typename Targets>
+std::vector<KeyReport::Use> KeyReport::take_matched(const Targets& targets) {
+  const auto first = std::stable_partition(matched.begin(), matched.end(), [&](const Use& use) {
+    return !targets.contains(use.target);
+  });
+  std::vector<Use> taken(std::make_move_iterator(first), std::make_move_iterator(matched.end()));
+  matched.erase(first, matched.end());
   return taken;
 }
 
-void KeyReport::reject(const std::string& target) {
-  for (auto& key : take_matched(target)) {
-    unexpected.push_back({std::move(key), "the base model has no such layer"});
+void KeyReport::reject(const std::set<std::string>& targets) {
+  for (auto& use : take_matched(targets)) {
+    unexpected.push_back({std::move(use.key), "the base model has no such layer"});
   }
 }
 
-void KeyReport::misfit(const std::string& target, const std::string& reason) {
-  for (const auto& key : take_matched(target)) {
-    wrong.push_back(fmt::format("{} ({})", key, reason));
+void KeyReport::misfit(const std::map<std::string, std::string>& reasons) {
+  for (const auto& use : take_matched(reasons)) {
+    wrong.push_back(fmt::format("{} ({})", use.key, reasons.at(use.target)));
   }
 }
 

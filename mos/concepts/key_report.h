@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,10 +30,11 @@ struct KeyReport {
   std::string listing() const;
   void tell_listing() const;  ///< Each line of it through log::info.
 
-  /// Moves the keys of `target` from matched to unexpected: the base model has no such layer.
-  void reject(const std::string& target);
-  /// Moves them to wrong, because of `reason`.
-  void misfit(const std::string& target, const std::string& reason);
+  /// Moves the keys of these targets from matched to unexpected: the base model has no such layers.
+  /// All at once, as a file can have as many layers as keys.
+  void reject(const std::set<std::string>& targets);
+  /// Moves the keys of each target to wrong, because of the reason that it has here.
+  void misfit(const std::map<std::string, std::string>& reasons);
 
   /// Whether every key has its place.
   bool all_matched() const {
@@ -40,7 +42,8 @@ struct KeyReport {
   }
 
  private:
-  std::vector<std::string> take_matched(const std::string& target);
+  template <typename Targets>
+  std::vector<Use> take_matched(const Targets& targets);
 };
 
 /// What shall happen to keys that mean nothing to us.

@@ -93,21 +93,25 @@ void leave_out_absent_layers(torch::nn::Module& model, Part network, LayerUpdate
   std::set<std::string> known;
   nn::for_each_lora_layer(
       model, [&](const std::string& name, const nn::LoraLayer&) { known.insert(name); });
+  std::set<std::string> absent;
   std::erase_if(updates, [&](const auto& entry) {
     if (known.contains(entry.first)) return false;
-    keys.reject(layer_target(network, entry.first));
+    absent.insert(layer_target(network, entry.first));
     return true;
   });
+  keys.reject(absent);
 }
 
 void leave_out_other_shapes(torch::nn::Module& model, Part network, LayerUpdates& updates,
                             KeyReport& keys) {
+  std::map<std::string, std::string> misfits;
   nn::for_each_lora_layer(model, [&](const std::string& name, const nn::LoraLayer& layer) {
     const auto found = updates.find(name);
     if (found == updates.end() || fits(layer, found->second)) return;
-    keys.misfit(layer_target(network, name), misfit_text(layer, found->second));
+    misfits[layer_target(network, name)] = misfit_text(layer, found->second);
     updates.erase(found);
   });
+  keys.misfit(misfits);
 }
 
 void attach_lora(torch::nn::Module& model, const LayerUpdates& updates, double merge_scale,

@@ -61,11 +61,14 @@ class PickleReader : private PickleMachine {
         auto line = take_line();
         // Python 2 wrote long numbers so.
         if (line.ends_with('L')) line.remove_suffix(1);
-        push_int(parse<std::int64_t>(line));
+        push_long_line(line);
         return true;
       }
       case Opcode::kLong1:
         push_long(take_integer(1));
+        return true;
+      case Opcode::kLong4:
+        push_long(take_integer(4));
         return true;
       case Opcode::kFloat:
         push(Kind::kFloat).number = parse<double>(take_line());
@@ -110,6 +113,7 @@ class PickleReader : private PickleMachine {
         push(Kind::kDict);
         return true;
       case Opcode::kEmptyList:
+      case Opcode::kEmptySet:
         push(Kind::kList);
         return true;
       case Opcode::kEmptyTuple:
@@ -126,6 +130,7 @@ class PickleReader : private PickleMachine {
         push_items(Kind::kTuple, pop_to_mark());
         return true;
       case Opcode::kList:
+      case Opcode::kFrozenSet:
         push_items(Kind::kList, pop_to_mark());
         return true;
       case Opcode::kDict:
@@ -143,7 +148,8 @@ class PickleReader : private PickleMachine {
         append(top_of_kind(Kind::kList).items, items);
         return true;
       }
-      case Opcode::kAppends: {
+      case Opcode::kAppends:
+      case Opcode::kAddItems: {
         const auto items = pop_to_mark();
         append(top_of_kind(Kind::kList).items, items);
         return true;
@@ -247,6 +253,11 @@ class PickleReader : private PickleMachine {
 
   void push_global(std::string_view module, std::string_view name) {
     auto global = fmt::format("{}.{}", module, name);
+    if (global == "torch._utils._rebuild_tensor_v3") {
+      fail(
+          "it holds tensors of a type that torch.save keeps as bare bytes, such as float8, which "
+          "are not read; save them as float16 or as safetensors");
+    }
     if (!is_known_global(global)) {
       fail(
           fmt::format("it asks for {}, which is refused because it could run code; only tensors "

@@ -84,10 +84,25 @@ void PickleMachine::push_int_line(std::string_view line) {
 }
 
 void PickleMachine::push_long(std::uint64_t length) {
-  if (length > 8) fail("a number in its pickle has more than 64 bits");
+  if (length > 8) {
+    take(length);
+    push(Kind::kOpaque);
+    return;
+  }
   const auto bits = take_integer(length);
   const auto unused = static_cast<int>(64 - 8 * length);
   push_int(length == 0 ? 0 : static_cast<std::int64_t>(bits << unused) >> unused);
+}
+
+void PickleMachine::push_long_line(std::string_view line) {
+  std::int64_t value = 0;
+  const auto* end = line.data() + line.size();
+  const auto result = std::from_chars(line.data(), end, value);
+  if (result.ec == std::errc::result_out_of_range && result.ptr == end) {
+    push(Kind::kOpaque);
+  } else {
+    push_int(parse<std::int64_t>(line));
+  }
 }
 
 void PickleMachine::push_text(std::string_view text) { push(Kind::kText).text = text; }

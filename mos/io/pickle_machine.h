@@ -53,8 +53,11 @@ class PickleMachine {
   void push_int(std::int64_t value);
   /// A whole number as text; protocol 0 writes booleans as 01 and 00.
   void push_int_line(std::string_view line);
-  /// A number of `length` bytes that follow.
+  /// A number of `length` bytes that follow; one of more than 64 bits, which no size or place in a
+  /// file has, is opaque.
   void push_long(std::uint64_t length);
+  /// The same of a number as text.
+  void push_long_line(std::string_view line);
   void push_text(std::string_view text);
   void push_items(PickleNode::Kind kind, Items items);
   void push_mark() { marks_.push_back(stack_.size()); }

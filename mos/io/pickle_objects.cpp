@@ -14,9 +14,11 @@ using Kind = PickleNode::Kind;
 constexpr std::string_view kParameterDict = "torch.nn.modules.container.ParameterDict";
 
 /// What weights are made of.
-constexpr std::array<std::string_view, 19> kPlainGlobals = {
+constexpr std::array<std::string_view, 21> kPlainGlobals = {
     "__builtin__.set",
+    "__builtin__.frozenset",
     "builtins.set",
+    "builtins.frozenset",
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
@@ -37,8 +39,9 @@ constexpr std::array<std::string_view, 19> kPlainGlobals = {
 };
 
 /// What training runs leave beside them. sd-v1-4.ckpt keeps the state of its ModelCheckpoint under
-/// the class itself; scores are scalars of NumPy, whose bytes come as Latin-1 text.
-constexpr std::array<std::string_view, 10> kOpaqueGlobals = {
+/// the class itself; scores are scalars of NumPy, whose bytes come as Latin-1 text. Configurations
+/// name types of numbers and devices.
+constexpr std::array<std::string_view, 24> kOpaqueGlobals = {
     "pytorch_lightning.callbacks.*",
     "lightning.pytorch.callbacks.*",
     "pytorch_lightning.utilities.*",
@@ -49,6 +52,20 @@ constexpr std::array<std::string_view, 10> kOpaqueGlobals = {
     "numpy.dtype",
     "numpy.ndarray",
     "_codecs.encode",
+    "torch.device",
+    "torch.bool",
+    "torch.uint8",
+    "torch.int8",
+    "torch.int16",
+    "torch.int32",
+    "torch.int64",
+    "torch.float16",
+    "torch.bfloat16",
+    "torch.float32",
+    "torch.float64",
+    "torch.float8_*",
+    "torch.complex64",
+    "torch.complex128",
 };
 
 bool is_opaque(std::string_view global) {
@@ -99,7 +116,8 @@ std::optional<PickleNode> result_of_call(const PickleNode& callable, const Pickl
   const auto& given = arguments.items;
   if (is_opaque(name)) return node(Kind::kOpaque);
   if (name == "collections.OrderedDict") return ordered_dict(given);
-  if (name.ends_with(".set")) return same_items(given, Kind::kList, Kind::kList);
+  if (name.ends_with(".set") || name.ends_with(".frozenset"))
+    return same_items(given, Kind::kList, Kind::kList);
   if (name == "torch.Size") return same_items(given, Kind::kTuple, Kind::kTuple);
   if (name.starts_with("torch._utils._rebuild_tensor")) {
     if (given.size() < 4 || given[0]->kind != Kind::kStorage) return std::nullopt;

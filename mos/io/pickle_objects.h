@@ -9,10 +9,10 @@
 /// ever called: what Python would make of them is written down as data.
 namespace mos::io {
 
-/// Whether a pickle may name `global` ("module.name"): OrderedDict, set, torch's storage types,
+/// Whether a pickle may name `global` ("module.name"): OrderedDict, sets, torch's storage types,
 /// Size, Parameter, ParameterDict and the functions that rebuild tensors and parameters; and what
-/// trainers leave beside the weights (callbacks of PyTorch Lightning, numbers of NumPy), which is
-/// passed over.
+/// trainers leave beside the weights (callbacks of PyTorch Lightning, numbers of NumPy, types and
+/// devices of torch), which is passed over.
 bool is_known_global(std::string_view global);
 
 /// What `callable(*arguments)` gives; nothing when no trainer or torch.save would write that call.

@@ -62,6 +62,15 @@ bool lies_inside(const std::vector<std::int64_t>& sizes, const std::vector<std::
   return empty || last < numel;
 }
 
+/// Whether a view has elements several times, as torch's expand() makes it.
+bool repeats_elements(const std::vector<std::int64_t>& sizes,
+                      const std::vector<std::int64_t>& strides) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] > 1 && strides[i] == 0) return true;
+  }
+  return false;
+}
+
 /// Turns a pickle and the bytes of its storages into values.
 class TorchFileReader {
  public:
@@ -217,6 +226,12 @@ class TorchFileReader {
     }
     const auto numel = storage.numel();
     if (!lies_inside(sizes, strides, offset, numel)) {
+      if (repeats_elements(sizes, strides)) {
+        fail(
+            fmt::format("a tensor of shape {} repeats its elements (stride 0); save it with "
+                        ".contiguous()",
+                        shape_text(sizes)));
+      }
       fail(fmt::format("a tensor of shape {} reaches beyond its storage of {} elements",
                        shape_text(sizes), numel));
     }
@@ -247,8 +262,10 @@ class TorchFileReader {
       case Kind::kGlobal:
         return {text(node)};
       case Kind::kTensor:
+        ++tensors_;
         return {tensor(node)};
       case Kind::kStorage:
+        ++tensors_;
         return {storage_tensor(node)};
       case Kind::kTuple:
       case Kind::kList: {
@@ -265,18 +282,22 @@ class TorchFileReader {
     return {};
   }
 
-  /// As in Python, a key that comes again keeps its place and gets the new value.
+  /// As in Python, a key that comes again keeps its place and gets the new value. Entries under
+  /// None, pairs and the like are left out: the bookkeeping of some program, unless they hold
+  /// tensors, which nothing could name.
   TorchValue::Dict convert_dict(const PickleNode& node, int depth) {
     TorchValue::Dict dict;
     std::map<std::string, std::size_t> places;
     for (std::size_t i = 0; i + 1 < node.items.size(); i += 2) {
       const auto& key = *node.items[i];
       const bool is_name = key.kind == Kind::kText || key.kind == Kind::kGlobal;
+      const auto tensors = tensors_;
+      auto value = convert(*node.items[i + 1], depth + 1);
       if (!is_name && key.kind != Kind::kInt) {
-        fail("a dictionary has a key that is neither text nor a whole number");
+        if (tensors_ == tensors) continue;
+        fail("a dictionary has a tensor under a key that is neither text nor a whole number");
       }
       auto name = is_name ? text(key) : fmt::format("{}", key.integer);
-      auto value = convert(*node.items[i + 1], depth + 1);
       const auto [place, is_new] = places.emplace(name, dict.size());
       if (is_new) {
         dict.emplace_back(std::move(name), std::move(value));
@@ -292,6 +313,7 @@ class TorchFileReader {
   std::map<std::string, MappedBytes> storage_bytes_;
   std::map<std::string, torch::Tensor> storages_;
   std::int64_t values_ = 0;
+  std::int64_t tensors_ = 0;  ///< Of the values.
   std::size_t text_bytes_ = 0;
 };
 

@@ -16,7 +16,8 @@
 namespace mos::io {
 
 /// What such a file holds: plain values, tensors, lists (and tuples) and dictionaries.
-/// Dictionary keys that are whole numbers become decimal text.
+/// Dictionary keys that are whole numbers become decimal text; entries under keys of other kinds
+/// are left out.
 struct TorchValue {
   using List = std::vector<TorchValue>;
   using Dict = std::vector<std::pair<std::string, TorchValue>>;

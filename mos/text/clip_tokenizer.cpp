@@ -55,12 +55,68 @@ const std::string& required_text(const CLIPTokenizer::Texts& texts, const char* 
 constexpr std::array kRequiredFiles = {"vocab.json", "merges.txt"};
 constexpr std::array kOptionalFiles = {"tokenizer_config.json", "special_tokens_map.json",
                                        "added_tokens.json"};
+/// All of them in one, as the tokenizers library writes it; newer folders have no other.
+constexpr const char* kWholeFile = "tokenizer.json";
+
+/// "a b", also of a newer file's ["a", "b"].
+std::string merge_line(const Json& merge, const std::string& path) {
+  std::vector<std::string> pair;
+  std::string line;
+  if (assign_json(merge, pair) && pair.size() == 2) return pair[0] + " " + pair[1];
+  if (assign_json(merge, line)) return line;
+  fail(path, fmt::format("the merge {} is not two symbols", quoted(merge)));
+}
+
+/// The entry `key` of `object`, which must be of such a kind.
+const Json& entry_of(const Json& object, const char* key, Json::value_t kind,
+                     const std::string& path) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->type() != kind) {
+    fail(path, fmt::format("it has no \"{}\" as a tokenizer of CLIP has it", key));
+  }
+  return *found;
+}
+
+/// The files of older folders out of tokenizer.json.
+CLIPTokenizer::Texts texts_of_whole_file(const fs::path& file) {
+  const auto path = file.string();
+  const auto json = read_json_file(file);
+  if (!json.is_object()) fail(path, "expected a JSON object");
+  const auto& model = entry_of(json, "model", Json::value_t::object, path);
+  if (json_value<std::string>(model, "type", "BPE") != "BPE") {
+    fail(path, fmt::format("its model is {}, expected BPE", quoted(model["type"])));
+  }
+  std::string merges = "#version: 0.2\n";
+  for (const auto& merge : entry_of(model, "merges", Json::value_t::array, path)) {
+    merges += merge_line(merge, path) + "\n";
+  }
+  CLIPTokenizer::Texts texts;
+  texts["vocab.json"] = json_text(entry_of(model, "vocab", Json::value_t::object, path));
+  texts["merges.txt"] = std::move(merges);
+  std::map<std::string, Json> added;  // an object of Json looks through its keys one by one
+  if (json.contains("added_tokens")) {
+    for (const auto& token : entry_of(json, "added_tokens", Json::value_t::array, path)) {
+      const auto text = token.is_object() ? token_text(token) : std::nullopt;
+      if (!text || !token.contains("id")) fail(path, "added_tokens has a bad entry");
+      added[*text] = token["id"];
+    }
+  }
+  texts["added_tokens.json"] = json_text(Json(added));
+  return texts;
+}
 
 }  // namespace
 
 CLIPTokenizer CLIPTokenizer::from_directory(const fs::path& directory) {
   Texts texts;
-  for (const auto* name : kRequiredFiles) texts[name] = read_text_file(directory / name);
+  const bool are_there =
+      std::all_of(kRequiredFiles.begin(), kRequiredFiles.end(),
+                  [&](const char* name) { return fs::exists(directory / name); });
+  if (!are_there && fs::exists(directory / kWholeFile)) {
+    texts = texts_of_whole_file(directory / kWholeFile);
+  } else {
+    for (const auto* name : kRequiredFiles) texts[name] = read_text_file(directory / name);
+  }
   for (const auto* name : kOptionalFiles) {
     if (fs::exists(directory / name)) texts[name] = read_text_file(directory / name);
   }

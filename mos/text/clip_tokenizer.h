@@ -33,8 +33,8 @@ class CLIPTokenizer {
   /// Contents of files by name.
   using Texts = std::map<std::string, std::string, std::less<>>;
 
-  /// Reads vocab.json and merges.txt and, where present, tokenizer_config.json,
-  /// special_tokens_map.json and added_tokens.json.
+  /// Reads vocab.json and merges.txt, or tokenizer.json where these are not there, and, where
+  /// present, tokenizer_config.json, special_tokens_map.json and added_tokens.json.
   /// Throws mos::Error: kIo, or kFormat when they contradict each other.
   static CLIPTokenizer from_directory(const std::filesystem::path& directory);
 

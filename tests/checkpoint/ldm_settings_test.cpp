@@ -2,8 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "mos/base/error.h"
 #include "mos/base/file.h"
+#include "mos/base/log.h"
 #include "mos/checkpoint/parts.h"
 #include "mos/checkpoint/reference_models.h"
 #include "mos/io/state_dict.h"
@@ -124,12 +127,52 @@ TEST(Prediction, AGuessIsCalledOne) {
   EXPECT_THAT(certain.reason, ::testing::Not(HasSubstr("guessed")));
 }
 
+TEST(Prediction, OfA2xFileIsGuessedByTheSpreadOfOneBias) {
+  auto tensors = sd21().tensors;
+  auto& bias =
+      tensors.at("model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias");
+  // Half of the numbers above their mean and half below it: that far is their standard deviation.
+  const auto guess = [&](double spread) {
+    bias = torch::cat({torch::full({160}, 0.5 + spread), torch::full({160}, 0.5 - spread)});
+    return prediction_of(tensors, {}, {}, {});
+  };
+  EXPECT_EQ(guess(0.1).type, "v_prediction");
+  EXPECT_EQ(guess(0.08).type, "epsilon");
+  EXPECT_THAT(guess(0.08).reason, HasSubstr("guessed"));
+  EXPECT_THAT(guess(0.08).reason, HasSubstr("0.080"));
+  bias = torch::full({320}, NAN);
+  EXPECT_EQ(prediction_of(tensors, {}, {}, {}).type, "v_prediction");  // as without numbers
+  tensors["v_pred"] = torch::empty({0});
+  EXPECT_EQ(guess(0.08).type, "v_prediction");
+}
+
+TEST(ZeroTerminalSnr, IsForModelsThatPredictV) {
+  std::string warned;
+  const log::ScopedSink sink([&](log::Level, std::string_view text) { warned += text; });
+  auto v = sd21(), noise = sd15();
+  EXPECT_FALSE(settings_of(v).scheduler_config.contains("rescale_betas_zero_snr"));
+  for (auto* file : {&v, &noise}) file->tensors["ztsnr"] = torch::empty({0});
+  const auto found = settings_of(v).scheduler_config;
+  EXPECT_EQ(found.at("rescale_betas_zero_snr"), true);
+  EXPECT_EQ(found.at("timestep_spacing"), "trailing");
+  EXPECT_EQ(warned, "");
+  EXPECT_FALSE(settings_of(noise).scheduler_config.contains("rescale_betas_zero_snr"));
+  EXPECT_THAT(warned, HasSubstr("ztsnr"));
+}
+
 class LdmYaml : public ::testing::Test {
  protected:
   LdmConfig read(const std::string& text) const {
     const auto path = directory_ / "model.yaml";
     write_text_file(path, text);
     return read_ldm_config(path);
+  }
+
+  /// Of a file that nobody named.
+  LdmConfig read_beside(const std::string& text) const {
+    const auto path = directory_ / "model.yaml";
+    write_text_file(path, text);
+    return read_ldm_config_beside(path);
   }
 
   std::string error_of(const std::string& text) const {
@@ -190,6 +233,16 @@ std::string with_embedder(const std::string& params) {
 TEST_F(LdmYaml, OpenClipEndsAtTheLastLayerUnlessItSaysOtherwise) {
   EXPECT_EQ(read(with_embedder("")).text_layer, "last");
   EXPECT_EQ(read(with_embedder("        layer: penultimate\n")).text_layer, "penultimate");
+}
+
+TEST_F(LdmYaml, OfSomethingElseIsLeftAloneBesideAModel) {
+  std::string warned;
+  const log::ScopedSink sink([&](log::Level, std::string_view text) { warned += text; });
+  EXPECT_EQ(read_beside("model:\n  params:\n    parameterization: \"v\"\n").parameterization, "v");
+  EXPECT_EQ(warned, "");
+  EXPECT_EQ(read_beside("train:\n  steps: 3\n").parameterization, "");
+  EXPECT_THAT(warned, HasSubstr("model.yaml is not used"));
+  EXPECT_THROW(read_beside("model:\n  params:\n    parameterization: x0\n"), Error);
 }
 
 TEST_F(LdmYaml, OfSomethingElseIsRefused) {

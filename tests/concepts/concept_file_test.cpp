@@ -212,6 +212,12 @@ TEST_F(ConceptFiles, WordsInTheMetadataMustBeAListOfTexts) {
   }
 }
 
+TEST_F(ConceptFiles, WordsInTheMetadataOfAFileWithoutWordsAreSomebodyElses) {
+  for (const char* words : {"cat, dog", "1", "[1]"}) {
+    EXPECT_EQ(mos::concepts::load_concept(save(kohya(), {{"words", words}})).layer_count(), 3U);
+  }
+}
+
 TEST_F(ConceptFiles, NanAndInfinityAreRefusedWithFileAndTensor) {
   const auto message = [&](const StateDict& dict) {
     try {
@@ -282,6 +288,9 @@ TEST_F(ConceptFiles, WhatAFormatCannotHoldIsRefused) {
   EXPECT_THAT(message(layerwise, ConceptFormat::kMos, "a.pth"), HasSubstr("official"));
   EXPECT_THAT(message(layerwise, ConceptFormat::kOfficial, "a.safetensors"), HasSubstr(".pth"));
   EXPECT_THAT(message(layerwise, ConceptFormat::kMos, "a.png"), HasSubstr("must end in"));
+  const ConceptDelta slashed{.words = {ConceptWord{"<toy/cat>", random({16, 6})}}};
+  EXPECT_THAT(message(slashed, ConceptFormat::kOfficial, "a.pth"), HasSubstr("slash"));
+  EXPECT_EQ(message(slashed, ConceptFormat::kMos, "b.safetensors"), "was written") << "as it can";
 }
 
 TEST_F(ConceptFiles, EveryHalfPairIsNamed) {

@@ -256,6 +256,26 @@ TEST_F(UpdateFiles, AllowUnexpectedAlsoLeavesOutWhatIsOfOtherNetworks) {
               HasSubstr("Stable Diffusion XL"));
 }
 
+TEST_F(UpdateFiles, DifferencesOfNormalisationLayersAreRefusedByNameOrLeftOut) {
+  // As ComfyUI's LoraSave extracts a LoRA from two models.
+  for (const char* norm :
+       {"diffusion_model.input_blocks.1.0.in_layers.0", "diffusion_model.out.0",
+        "unet.mid_block.attentions.0.norm",
+        "text_encoders.clip_l.transformer.text_model.encoder.layers.0.layer_norm1"}) {
+    auto file = pair();
+    file[kFlat + ".diff_b"] = random({8});
+    file[std::string(norm) + ".diff"] = random({8});
+    file[std::string(norm) + ".diff_b"] = random({8});
+    EXPECT_THAT(refusal(file), AllOf(HasSubstr("trained normalisation layers (2 of its keys"),
+                                     HasSubstr(norm), HasSubstr("--allow-unexpected")));
+    EXPECT_EQ(refusal(file, mos::concepts::UnexpectedKeys::kLeaveOut), "was taken");
+    const auto read =
+        mos::concepts::read_concept_file(save(file), mos::concepts::UnexpectedKeys::kLeaveOut);
+    EXPECT_EQ(read.delta.of(kUNet).size(), 1U);
+    EXPECT_TRUE(read.delta.of(kUNet).at(kUpdateQuery).bias_difference().defined());
+  }
+}
+
 TEST_F(UpdateFiles, AdaptersOfPeftMayHaveANameButAFileHoldsOne) {
   const auto layer = std::string("base_model.model.") + kUpdateQuery;
   StateDict file = {{layer + ".lora_A.cat.weight", random({2, 8})},

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "mos/base/error.h"
+#include "mos/base/log.h"
 #include "mos/diffusion/model.h"
 #include "mos/io/safetensors.h"
 #include "mos/io/tensor_file.h"
@@ -130,6 +131,48 @@ TEST_F(SingleFile, AHalfMatchingFileListsEveryKey) {
   EXPECT_THAT(message, HasSubstr("model.diffusion_model.extra"));
 }
 
+TEST_F(SingleFile, ATensorUnderTwoNamesIsReadWhereBothAreTheSame) {
+  const std::string newer = "cond_stage_model.transformer.text_model.final_layer_norm.weight";
+  const std::string older = "cond_stage_model.transformer.final_layer_norm.weight";
+  rewrite([&](io::StateDict& tensors) { tensors[older] = tensors.at(newer).clone(); });
+  EXPECT_EQ(model_hash(Model::load(path("changed.safetensors"))), model_hash(Model::load(file())));
+  for (const auto& other :
+       {torch::zeros({16}), torch::zeros({3}), torch::zeros({16}).to(torch::kHalf)}) {
+    rewrite([&](io::StateDict& tensors) { tensors[older] = other; });
+    EXPECT_THAT(
+        loading_error(ErrorKind::kMismatch, path("changed.safetensors")),
+        testing::AllOf(HasSubstr(newer), HasSubstr("text_encoder/text_model.final_layer_norm"),
+                       HasSubstr("other numbers")));
+  }
+}
+
+TEST_F(SingleFile, WhatTrainersOfTheOriginalCodeLeaveBesideTheModelIsLeftOut) {
+  rewrite([](io::StateDict& tensors) {
+    tensors["embedding_manager.string_to_param_dict.*"] = torch::zeros({1, 16});
+    tensors["embedding_manager.initial_embeddings"] = torch::zeros({1, 16});
+  });
+  EXPECT_EQ(model_hash(Model::load(path("changed.safetensors"))), model_hash(Model::load(file())));
+}
+
+TEST_F(SingleFile, WholeNumbersStayWholeInAnotherPrecision) {
+  const std::string positions = "text_model.embeddings.position_ids";
+  const auto stored = [&] {
+    auto read = checkpoint::read_checkpoint(folder());
+    read.networks.at(checkpoint::Part::kTextEncoder).tensors[positions] =
+        torch::arange(12).unsqueeze(0);
+    return read;
+  };
+  const checkpoint::WriteOptions half = {.dtype = torch::kFloat16};
+  checkpoint::write_single_file(stored(), path("half.safetensors"), half);
+  checkpoint::write_folder(stored(), path("half"), half);
+  const auto single = io::load_safetensors(path("half.safetensors"));
+  const auto text = io::load_safetensors(path("half") / "text_encoder/model.safetensors");
+  const auto& in_single = single.at("cond_stage_model.transformer." + positions);
+  EXPECT_EQ(in_single.scalar_type(), torch::kInt64);
+  EXPECT_EQ(text.at(positions).scalar_type(), torch::kInt64);
+  EXPECT_EQ(text.at("text_model.final_layer_norm.weight").scalar_type(), torch::kFloat16);
+}
+
 TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
   rewrite([](io::StateDict& tensors) {
     tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch::zeros({8, 9, 3, 3});
@@ -197,6 +240,49 @@ TEST(TrainingCheckpoint, IsTheModelInItAndPredictsWhatTheYamlBesideItSays) {
   EXPECT_EQ(loaded().settings.scheduler_config.at("prediction_type"), "epsilon");
   write_text_file(directory / "trained.yaml", "model:\n  params:\n    parameterization: \"v\"\n");
   EXPECT_EQ(loaded().settings.scheduler_config.at("prediction_type"), "v_prediction");
+}
+
+/// A file as other programs write it: without settings of ours.
+void save_without_settings(const Model& model, const fs::path& path) {
+  model.save(path, Existing::kReplace);
+  auto read = io::read_tensor_file(path);
+  io::StateDict tensors;
+  for (const auto& [key, tensor] : read.tensors) tensors[key] = tensor.clone();
+  io::save_safetensors(path, tensors, {{"modelspec.prediction_type", "v"}});
+}
+
+TEST(ZeroTerminalSnr, OfAModelIsMarkedInItsFileAndKnownByTheMark) {
+  const TempDir directory;
+  auto model = foreign_model();
+  auto& config = model.settings.scheduler_config;
+  config["prediction_type"] = "v_prediction";
+  const auto marked = [&] {
+    save_without_settings(model, directory / "model.safetensors");
+    return io::load_safetensors(directory / "model.safetensors").contains("ztsnr");
+  };
+  EXPECT_FALSE(marked());
+  config["rescale_betas_zero_snr"] = true;
+  EXPECT_TRUE(marked());
+  const auto read = Model::load(directory / "model.safetensors");
+  EXPECT_EQ(read.settings.scheduler_config.at("rescale_betas_zero_snr"), true);
+  EXPECT_EQ(read.settings.scheduler_config.at("timestep_spacing"), "trailing");
+  EXPECT_FLOAT_EQ(read.schedule.alpha_cumprod(999), 0.0F);
+}
+
+TEST(YamlBesideAModel, OfSomethingElseIsLeftAloneWithAWarning) {
+  const TempDir directory;
+  save_without_settings(foreign_model(), directory / "model.safetensors");
+  write_text_file(directory / "model.yaml", "train:\n  steps: 3\n");
+  std::string said;
+  const log::ScopedSink sink([&](log::Level level, std::string_view text) {
+    if (level == log::Level::kWarning) said += text;
+  });
+  EXPECT_NO_THROW(Model::load(directory / "model.safetensors"));
+  EXPECT_THAT(said, HasSubstr("model.yaml is not used"));
+  // Who names a file wants that one.
+  EXPECT_THAT(loading_error(ErrorKind::kFormat, directory / "model.safetensors",
+                            {.original_config = directory / "model.yaml"}),
+              HasSubstr("model: params:"));
 }
 
 class Folder : public SingleFile {

@@ -78,7 +78,16 @@ TEST(PickleNumbers, ThatAreNoneOrTooLongAreRefused) {
   EXPECT_THAT(pickle_refusal("I\n."), HasSubstr("damaged"));
   EXPECT_THAT(pickle_refusal("I99999999999999999999\n."), HasSubstr("damaged"));
   EXPECT_THAT(pickle_refusal("Fnumber\n."), HasSubstr("damaged"));
-  EXPECT_THAT(pickle_refusal("\x8a\x09" + std::string(9, '\1') + "."), HasSubstr("64 bits"));
+  EXPECT_THAT(pickle_refusal("L12x\n."), HasSubstr("damaged"));
+  EXPECT_THAT(pickle_refusal("\x8a\x09short."), HasSubstr("incomplete"));
+}
+
+TEST(PickleNumbers, OfMoreThan64BitsArePassedOver) {
+  EXPECT_EQ(root_of("\x8a\x09" + std::string(9, '\1')).kind, Kind::kOpaque);  // a trainer's seed
+  EXPECT_EQ(root_of("\x8b" + little_endian(9, 4) + std::string(9, '\1')).kind, Kind::kOpaque);
+  EXPECT_EQ(root_of("L99999999999999999999L\n").kind, Kind::kOpaque);
+  expect_integer("\x8b" + little_endian(1, 4) + "\5", 5);
+  EXPECT_THAT(pickle_refusal("\x8b" + little_endian(0xffffffff, 4) + "."), HasSubstr("incomplete"));
 }
 
 TEST(PickleTexts, HaveOneFormForEachLength) {
@@ -128,11 +137,15 @@ TEST(PickleContainers, AreFilledInEveryWayThatPythonHas) {
   expect_numbers("}K\1K\2s", Kind::kDict, {1, 2});
   expect_numbers("}(K\1K\2K\3K\4u", Kind::kDict, {1, 2, 3, 4});
   expect_numbers("(K\1K\2d", Kind::kDict, {1, 2});
+  expect_numbers("\x8f(K\1K\2\x90", Kind::kList, {1, 2});  // a set of protocol 4
+  expect_numbers("(K\1K\2\x91", Kind::kList, {1, 2});      // one that cannot be changed
+  expect_numbers("c__builtin__\nfrozenset\n](K\1K\2e\x85R", Kind::kList, {1, 2});
 }
 
 TEST(PickleContainers, TakeNoMoreThanIsThere) {
-  for (const char* operations : {"a.", "K\1a.", "K\1K\2s.", "\x85.", "K\1\x86.", "t.", "e.", "]e.",
-                                 "}(K\1u.", "(K\1d.", "]K\1K\2s.", "}K\1a.", "0.", "1.", "2."}) {
+  for (const char* operations :
+       {"a.", "K\1a.", "K\1K\2s.", "\x85.", "K\1\x86.", "t.", "e.", "]e.", "}(K\1u.", "(K\1d.",
+        "]K\1K\2s.", "}K\1a.", "0.", "1.", "2.", "\x90.", "}(K\1\x90.", "\x91."}) {
     EXPECT_THAT(pickle_refusal(operations), HasSubstr("damaged")) << operations;
   }
   // Below a mark lies what belongs to somebody else.
@@ -190,6 +203,17 @@ TEST(PickleObjects, OnlyKnownNamesAreTaken) {
               HasSubstr("os.system"));
   EXPECT_THAT(pickle_refusal(short_text("os") + "K\1\x93."), HasSubstr("damaged"));
   EXPECT_THAT(pickle_refusal("K\1)R."), HasSubstr("damaged"));  // a number is called
+}
+
+TEST(PickleObjects, TypesAndDevicesOfTorchArePassedOver) {
+  for (const char* name :
+       {"float16", "float32", "float64", "bfloat16", "int64", "bool", "uint8", "float8_e4m3fn"}) {
+    EXPECT_EQ(root_of("ctorch\n" + std::string(name) + "\n").kind, Kind::kGlobal) << name;
+  }
+  EXPECT_EQ(root_of("ctorch\ndevice\n" + short_text("cuda") + "K\1\x86R").kind, Kind::kOpaque);
+  const auto bytes = pickle_refusal("ctorch._utils\n_rebuild_tensor_v3\n.");
+  EXPECT_THAT(bytes, HasSubstr("float8"));
+  EXPECT_THAT(bytes, testing::Not(HasSubstr("could run code")));
 }
 
 TEST(PickleProtocols, UpToFiveAreReadAndFramesPassedOver) {

@@ -140,6 +140,39 @@ TEST_F(SmallTokenizer, ReadsTheAddedTokensOfNewerConfigurations) {
   EXPECT_THAT(tokenizer.encode_words("a<x>"), ElementsAre(5, 15));
 }
 
+TEST_F(SmallTokenizer, IsReadFromTheOneFileOfNewerFolders) {
+  const auto whole = load();
+  Json json = {{"version", "1.0"},
+               {"added_tokens",
+                {{{"id", 12}, {"content", "<bos>"}, {"special", true}},
+                 {{"id", 15}, {"content", "<x>"}, {"special", false}}}},
+               {"model",
+                {{"type", "BPE"},
+                 {"vocab", small_vocabulary()},
+                 {"merges", {"c a", "ca t</w>", "a t</w>", "no where"}}}}};
+  std::filesystem::remove(folder_ / "vocab.json");
+  std::filesystem::remove(folder_ / "merges.txt");
+  const std::string text = "  Cat\tCATS! sat z";
+  const auto pairs = Json::parse(R"([["c", "a"], ["ca", "t</w>"], ["a", "t</w>"]])");
+  for (const auto& merges : {json["model"]["merges"], pairs}) {
+    json["model"]["merges"] = merges;
+    write("tokenizer.json", json.dump());
+    EXPECT_EQ(load().encode(text), whole.encode(text));
+    EXPECT_EQ(load().token_id("<x>"), 15);
+    EXPECT_EQ(load().pad_id(), 14) << "the other files still count";
+  }
+  for (const char* wrong : {R"([1])", R"([["c", "a", "t"]])", R"({"c": "a"})"}) {
+    json["model"]["merges"] = Json::parse(wrong);
+    write("tokenizer.json", json.dump());
+    EXPECT_THAT(message(), HasSubstr("tokenizer.json")) << wrong;
+  }
+  json["model"]["type"] = "WordPiece";
+  write("tokenizer.json", json.dump());
+  EXPECT_THAT(message(), HasSubstr("expected BPE"));
+  write("tokenizer.json", "[]");
+  EXPECT_THAT(message(), HasSubstr("JSON object"));
+}
+
 TEST_F(SmallTokenizer, RefusesFilesThatContradictEachOther) {
   write("added_tokens.json", R"({"<x>": 3})");
   EXPECT_THAT(message(), HasSubstr("taken"));
