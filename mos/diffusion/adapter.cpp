@@ -134,6 +134,9 @@ nn::ControlNetConfig controlnet_config_of(const StoredAdapter& stored, const nn:
   const auto& tensors = stored.tensors;
   nn::ControlNetConfig config;
   config.unet = unet;
+  // That of an inpainting U-Net reads its mask, too; no ControlNet does.
+  const auto channels = size_of(tensors, "conv_in.weight", 1);
+  if (channels > 0) config.unet.in_channels = channels;
   config.global_pool_conditions = is_shuffle(stored.origin);
   const std::string embedding = "controlnet_cond_embedding.";
   config.conditioning_channels = size_of(tensors, embedding + "conv_in.weight", 1);

@@ -115,7 +115,18 @@ class Run {
                             strength, scheduler_.step_starts().size(), std::ceil(1.0 / strength)));
   }
 
-  torch::Tensor begin(std::int64_t first) const {
+  /// Planned steps of this run before the one that call `index` is a part of.
+  std::int64_t steps_before(std::int64_t index) const {
+    return scheduler_.step_of(index) - first_step_;
+  }
+
+  /// Those that are done after it.
+  std::int64_t steps_done(std::int64_t index) const {
+    return index + 1 < calls() ? steps_before(index + 1) : steps_before(index) + 1;
+  }
+
+  torch::Tensor begin(std::int64_t first) {
+    first_step_ = scheduler_.step_of(first);
     const bool from_noise = parts_[1].defined() && inputs_.start.strength >= 1.0;
     if (!parts_[0].defined() || from_noise) return noise_ * scheduler_.init_noise_sigma();
     return scheduler_.noised(parts_[0], noise_, first);
@@ -159,11 +170,14 @@ class Run {
     const auto pictures = noise_.size(0);
     const auto text = guided_ && !both ? text_.narrow(pictures, pictures) : text_;
     const auto timestep = torch::full({1}, time, compute_.dtype(torch::kFloat32));
-    return {std::move(input), timestep, text, index, calls(), both};
+    return {std::move(input), timestep, text, index, calls(), both, steps_before(index)};
   }
 
   torch::Tensor run_network(NetworkCall call) {
     call.input = call.input.to(compute_);
+    nn::UNetResiduals residuals;
+    // Adapters know nothing of what an inpainting U-Net reads beside the sample.
+    if (inputs_.residuals) residuals = inputs_.residuals(call);
     if (parts_[2].defined()) {
       auto beside = parts_[2].to(compute_);
       // Of each half the same; a single picture's, where the call is of one.
@@ -172,8 +186,6 @@ class Run {
       shape.front() = call.input.size(0);
       call.input = torch::cat({call.input, beside.expand(shape)}, 1);
     }
-    nn::UNetResiduals residuals;
-    if (inputs_.residuals) residuals = inputs_.residuals(call);
     std::optional<PerturbedAttention> perturbed;
     if (call.has_both_halves && inputs_.guidance.perturbed > 0.0) {
       perturbed.emplace(unet_, inputs_.guidance.perturbed);
@@ -210,6 +222,7 @@ class Run {
   nn::Conditioning text_;
   torch::Tensor noise_;
   torch::Tensor before_, output_;     ///< Of the last call.
+  std::int64_t first_step_ = 0;       ///< That the run begins with.
   std::vector<torch::Tensor> parts_;  ///< Latents, mask and what is beside, undefined without.
 };
 
@@ -240,7 +253,7 @@ torch::Tensor denoise(const DenoiseInputs& inputs, const StepCallback& on_step,
     if (on_step) {
       const double timestep = inputs.scheduler->timesteps()[static_cast<std::size_t>(index)];
       on_step({index - first, run.calls() - first, timestep, latents,
-               [&run, index] { return run.seen_at(index); }});
+               [&run, index] { return run.seen_at(index); }, run.steps_done(index)});
     }
   }
   return latents;

@@ -29,6 +29,8 @@ struct DenoiseStep {
   /// The picture that the network saw in this call, [B,C,h,w] scaled latents; worked out when
   /// asked.
   std::function<torch::Tensor()> seen = {};
+  /// Planned steps that are done: calls, but for methods with two or more of them in a step.
+  std::int64_t steps_done = 0;
 };
 using StepCallback = std::function<void(const DenoiseStep&)>;
 
@@ -40,6 +42,7 @@ struct NetworkCall {
   std::int64_t index = 0;        ///< Calls before this one.
   std::int64_t total = 0;        ///< Calls in all.
   bool has_both_halves = false;  ///< Guidance is on in this call.
+  std::int64_t step = 0;         ///< Planned steps of this run before the one of this call.
 };
 
 /// What adapters and ControlNets add at one call.

@@ -96,6 +96,13 @@ std::vector<std::int64_t> PNDMScheduler::step_starts() const {
   return starts;
 }
 
+std::int64_t PNDMScheduler::step_of(std::int64_t call) const {
+  if (skip_runge_kutta_) return Scheduler::step_of(call);
+  constexpr std::int64_t kCalls = 4;  // of a Runge-Kutta step
+  const auto by_runge_kutta = std::min(call, runge_kutta_calls_);
+  return by_runge_kutta / kCalls + (call - by_runge_kutta);
+}
+
 torch::Tensor PNDMScheduler::step(const torch::Tensor& model_output, std::int64_t index,
                                   const torch::Tensor& sample, const NoiseSource& /*noise*/) {
   if (index == 0) forget();

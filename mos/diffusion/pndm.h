@@ -12,6 +12,7 @@ class PNDMScheduler : public Scheduler {
 
   std::string class_name() const override { return "PNDMScheduler"; }
   std::vector<std::int64_t> step_starts() const override;
+  std::int64_t step_of(std::int64_t call) const override;
   torch::Tensor step(const torch::Tensor& model_output, std::int64_t index,
                      const torch::Tensor& sample, const NoiseSource& noise) override;
 

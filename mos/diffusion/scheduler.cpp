@@ -203,6 +203,11 @@ std::vector<std::int64_t> Scheduler::step_starts() const {
   return starts;
 }
 
+std::int64_t Scheduler::step_of(std::int64_t call) const {
+  const auto starts = step_starts();
+  return std::upper_bound(starts.begin(), starts.end(), call) - starts.begin() - 1;
+}
+
 torch::Tensor Scheduler::noised(const torch::Tensor& original, const torch::Tensor& noise,
                                 std::int64_t index) const {
   const float alpha = schedule_.alpha_cumprod(timestep_at(index));

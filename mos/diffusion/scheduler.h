@@ -79,6 +79,9 @@ class Scheduler {
   /// than timesteps. A run may begin with any of them. Throws kUsage where that is not possible.
   virtual std::vector<std::int64_t> step_starts() const;
 
+  /// The planned step, counted from 0, that a call is a part of.
+  virtual std::int64_t step_of(std::int64_t call) const;
+
   /// `original` as call `index` expects it: with `noise` of that level added, both [B,...].
   virtual torch::Tensor noised(const torch::Tensor& original, const torch::Tensor& noise,
                                std::int64_t index) const;

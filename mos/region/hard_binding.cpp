@@ -64,10 +64,10 @@ class HardBinding {
 
 diffusion::PredictCallback hard_binding(nn::UNet2DConditionModel unet,
                                         std::shared_ptr<const MaskedRegions> scene,
-                                        std::int64_t calls) {
+                                        std::int64_t steps) {
   const auto binding = std::make_shared<HardBinding>(std::move(unet), std::move(scene));
-  return [binding, calls](const diffusion::NetworkCall& call, const diffusion::Network& network) {
-    return call.index < calls ? binding->predict(call, network) : network(call);
+  return [binding, steps](const diffusion::NetworkCall& call, const diffusion::Network& network) {
+    return call.step < steps ? binding->predict(call, network) : network(call);
   };
 }
 

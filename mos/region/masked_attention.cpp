@@ -170,9 +170,11 @@ std::vector<RegionalSelfAttention::Group> RegionalSelfAttention::make_groups(
   const auto [height, width] =
       nn::feature_size(scene_->latent_height, scene_->latent_width, positions);
   constexpr double kOwned = 0.5;
+  const auto on = shares_.regions_on();
   auto largest = torch::full({positions}, kOwned);
   auto owner = torch::full({positions}, -1, torch::kInt64);
   for (std::size_t i = 0; i < scene_->regions.size(); ++i) {
+    if (!on[i]) continue;
     const auto map = shape_on_features(scene_->regions[i].shape, height, width).flatten();
     const auto wins = i == 0 ? map >= largest : (map > largest) | ((map == largest) & (owner < 0));
     owner = owner.masked_fill(wins, static_cast<std::int64_t>(i));
@@ -192,7 +194,7 @@ std::vector<RegionalSelfAttention::Group> RegionalSelfAttention::make_groups(
 
 Tensor RegionalSelfAttention::isolated(const Tensor& query, const Tensor& key, const Tensor& value,
                                        std::int64_t heads) {
-  auto& groups = groups_[query.size(1)];
+  auto& groups = groups_[{query.size(1), shares_.regions_on()}];
   if (groups.empty()) groups = make_groups(query.size(1), query.device());
   auto mixed = torch::empty_like(query);
   for (const auto& group : groups) {

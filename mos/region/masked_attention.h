@@ -52,8 +52,8 @@ class MaskedAttention : public nn::AttentionProcessor {
 
 /// Self-attention of a scene. With `isolate` a position of one region does not see those of others
 /// (LoRA-Composer): it belongs to the region with the largest weight there, if that is at least
-/// one half; those of none see and are seen by all. Concepts of a region's own change its queries,
-/// keys, values and output by its weight at each position.
+/// one half and that is on now; those of none see and are seen by all. Concepts of a region's own
+/// change its queries, keys, values and output by its weight at each position.
 class RegionalSelfAttention : public nn::AttentionProcessor {
  public:
   explicit RegionalSelfAttention(std::shared_ptr<const MaskedRegions> scene);
@@ -80,7 +80,8 @@ class RegionalSelfAttention : public nn::AttentionProcessor {
 
   std::shared_ptr<const MaskedRegions> scene_;
   RegionShares shares_;
-  std::map<std::int64_t, std::vector<Group>> groups_;
+  /// By the number of positions and the regions that are on.
+  std::map<std::pair<std::int64_t, std::vector<bool>>, std::vector<Group>> groups_;
 };
 
 }  // namespace mos::region

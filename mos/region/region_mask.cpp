@@ -196,6 +196,11 @@ Tensor mask_on_features(const Tensor& mask, std::int64_t height, std::int64_t wi
                                  {height, width})[0][0];
 }
 
+Scene on_larger_canvas(Scene scene, double scale) {
+  for (auto& region : scene.regions) region.feather *= scale;
+  return scene;
+}
+
 Scene with_root_prompts(Scene scene) {
   const auto root = std::move(scene.root_prompt);
   const auto negative = std::move(scene.root_negative_prompt);

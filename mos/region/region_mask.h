@@ -48,6 +48,9 @@ torch::Tensor mask_on_features(const torch::Tensor& mask, std::int64_t height, s
 /// The scene with its root prompts before all others; a region without a prompt has the context's.
 Scene with_root_prompts(Scene scene);
 
+/// The scene on a canvas `scale` times as wide: what it says in pixels grows along.
+Scene on_larger_canvas(Scene scene, double scale);
+
 /// The smallest box around all positions of `covered` [h,w] that are not 0; empty without any.
 FeatureBox box_around(const torch::Tensor& covered);
 

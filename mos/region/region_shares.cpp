@@ -65,10 +65,15 @@ std::vector<RegionShares::Share> RegionShares::make(std::int64_t positions,
   return shares;
 }
 
-const std::vector<RegionShares::Share>& RegionShares::at(std::int64_t positions,
-                                                         torch::Device device) {
+std::vector<bool> RegionShares::regions_on() const {
   std::vector<bool> on;
   for (const auto& region : scene_->regions) on.push_back(is_on(region, scene_->progress));
+  return on;
+}
+
+const std::vector<RegionShares::Share>& RegionShares::at(std::int64_t positions,
+                                                         torch::Device device) {
+  const auto on = regions_on();
   const auto key = std::pair(positions, on);
   auto found = kept_.find(key);
   if (found == kept_.end()) found = kept_.emplace(key, make(positions, device)).first;

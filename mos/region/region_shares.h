@@ -29,6 +29,8 @@ class RegionShares {
   explicit RegionShares(std::shared_ptr<const MaskedRegions> scene);
   /// On features of `positions` places now, in the order of the regions.
   const std::vector<Share>& at(std::int64_t positions, torch::Device device);
+  /// Which regions are on now, in their order.
+  std::vector<bool> regions_on() const;
 
  private:
   std::vector<Share> make(std::int64_t positions, torch::Device device) const;

@@ -123,6 +123,15 @@ diffusion::PredictCallback binding_of(const ScenePainting& painting,
   return hard_binding(painting.model.unet, regions.masked(), painting.options.sampler.hard_binding);
 }
 
+/// Throws kUsage for a scheduler that would undo what a guide does.
+void check_guide(const SampleOptions& options, const diffusion::Scheduler& scheduler) {
+  const bool moves = options.sampler.guide != Guide::kNone && options.sampler.guide_scale > 0.0;
+  if (!moves || scheduler.class_name() != "UniPCMultistepScheduler") return;
+  throw Error(ErrorKind::kUsage,
+              "a guide moves the latents before a step, and UniPC begins every step by working "
+              "out anew where they are; take another scheduler, such as dpm++");
+}
+
 /// One run of the U-Net from `start`; `painting` has the texts.
 Tensor run_unet(const ScenePainting& painting, diffusion::PictureStart start,
                 const diffusion::StepCallback& on_step, const CancelToken* cancel) {
@@ -133,6 +142,7 @@ Tensor run_unet(const ScenePainting& painting, diffusion::PictureStart start,
       options.scheduler, sampler_config(options.sampler, model.settings.scheduler_config),
       scheduler_options(options.sampler, options.eta));
   check_zero_snr(options, scheduler->noise_schedule());
+  check_guide(options, *scheduler);
   const auto& texts = paint.texts.value();
   const InstalledRegions regions(painting);
   if (model.paints_into_pictures() && !start.beside.defined()) {
@@ -234,7 +244,10 @@ Tensor sample_latents(diffusion::Model& model, const concepts::ConceptTokens& to
   diffusion::PictureStart again;
   again.latents = enlarged(model, latents, canvas, options.pictures);
   again.strength = options.pictures.hires_strength;
-  return run_unet({model, tokens, scene, second, inputs}, std::move(again), on_step, cancel);
+  const auto larger =
+      on_larger_canvas(scene, static_cast<double>(canvas.width) /
+                                  static_cast<double>(canvas_of(model, options).width));
+  return run_unet({model, tokens, larger, second, inputs}, std::move(again), on_step, cancel);
 }
 
 std::vector<Region> find_regions(diffusion::Model& model, const concepts::ConceptTokens& tokens,
@@ -244,6 +257,7 @@ std::vector<Region> find_regions(diffusion::Model& model, const concepts::Concep
   auto alone = options;
   alone.count = 1;
   alone.sampler.guide = Guide::kNone;
+  alone.sampler.hard_binding = 0;  // there are no regions yet
   const auto words = SubjectReader(model, tokens, options.sampler)
                          .subjects_in(with_root_prompts(scene).prompt, options.sampler.subjects);
   if (!scene.regions.empty() || words.size() < 2) {
@@ -262,8 +276,10 @@ std::vector<Region> find_regions(diffusion::Model& model, const concepts::Concep
                                 canvas.width / model.downscale()};
   const auto level =
       guide_level(model.unet, latents, [](const LayerPlace& place) { return place.is_up; });
-  auto left =
-      std::max<std::int64_t>(1, std::llround(kSearchShare * static_cast<double>(options.steps)));
+  auto start = start_of(model, paint.start, alone.pictures);
+  // A picture to begin with takes the last of the steps alone.
+  const double taken = std::floor(static_cast<double>(options.steps) * start.strength);
+  auto left = std::max<std::int64_t>(1, std::llround(kSearchShare * taken));
   const auto calls = left;
   const auto watch = [&](const diffusion::NetworkCall& call, const diffusion::Network& network) {
     if (--left > 0) return call.input;
@@ -274,8 +290,7 @@ std::vector<Region> find_regions(diffusion::Model& model, const concepts::Concep
     seen.layers = observer.take();
     return call.input;
   };
-  run_unet({model, tokens, scene, alone, inputs, watch, calls},
-           start_of(model, paint.start, alone.pictures), {}, cancel);
+  run_unet({model, tokens, scene, alone, inputs, watch, calls}, std::move(start), {}, cancel);
   std::vector<Region> regions;
   for (const auto& box : find_boxes(seen)) {
     Region region;

@@ -178,7 +178,8 @@ diffusion::StepCallback Composition::with_turns(diffusion::StepCallback on_step)
   take_turn(0);  // a picture begins with the first one
   return [this, on_step](const diffusion::DenoiseStep& step) {
     if (on_step) on_step(step);
-    take_turn(step.index + 1);
+    // After the last call the first one's turn comes again: that of the second pass.
+    take_turn(step.index + 1 == step.total ? 0 : step.steps_done);
   };
 }
 

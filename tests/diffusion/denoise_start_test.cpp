@@ -69,6 +69,58 @@ TEST_F(DenoiseStart, RungeKuttaStepsOfPndmCannotBeginInBetween) {
   EXPECT_THROW(denoise(half), Error);
 }
 
+/// The step of each call of a run with half of 8 steps, or of all of them, and how many are done
+/// after it.
+TEST_F(DenoiseStart, StepsAreCountedFromTheBeginningOfTheRunAndNotByCalls) {
+  using Steps = std::vector<std::int64_t>;
+  const auto counted = [this](const std::string& name, double strength) {
+    auto part = inputs(name, 8);
+    if (strength < 1.0) part.start.latents = picture();
+    part.start.strength = strength;
+    std::pair<Steps, Steps> steps;
+    part.residuals = [&](const NetworkCall& call) {
+      steps.first.push_back(call.step);
+      return nn::UNetResiduals{};
+    };
+    denoise(part, [&](const DenoiseStep& step) { steps.second.push_back(step.steps_done); });
+    return steps;
+  };
+  EXPECT_EQ(counted("ddim", 0.5), std::pair(Steps({0, 1, 2, 3}), Steps({1, 2, 3, 4})));
+  EXPECT_EQ(counted("heun", 0.5),
+            std::pair(Steps({0, 0, 1, 1, 2, 2, 3}), Steps({0, 1, 1, 2, 2, 3, 4})));
+  EXPECT_EQ(counted("pndm", 1.0),
+            std::pair(Steps({0, 0, 1, 2, 3, 4, 5, 6, 7}), Steps({0, 1, 2, 3, 4, 5, 6, 7, 8})));
+}
+
+TEST_F(DenoiseStart, ARungeKuttaStepOfPndmHasFourCalls) {
+  auto config = model_.settings.scheduler_config;
+  config["skip_prk_steps"] = false;
+  const auto pndm = make_scheduler("pndm", config);
+  pndm->set_timesteps(8);
+  std::vector<std::int64_t> steps;
+  for (std::size_t i = 0; i < pndm->timesteps().size(); ++i) {
+    steps.push_back(pndm->step_of(static_cast<std::int64_t>(i)));
+  }
+  EXPECT_EQ(steps, std::vector<std::int64_t>({0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST_F(DenoiseStart, AdaptersSeeTheSampleWithoutWhatAnInpaintingNetworkReadsBeside) {
+  auto config = tiny::unet_config();
+  config["in_channels"] = 9;
+  auto painting = inputs("ddim", 2);
+  painting.unet = nn::UNet2DConditionModel(nn::UNetConfig::from_json(config));
+  auto generator = seeded_generator(3);
+  tiny::fill_randomly(*painting.unet, generator);
+  painting.start.beside = torch::zeros({1, 5, 8, 8});
+  std::vector<std::int64_t> channels;
+  painting.residuals = [&](const NetworkCall& call) {
+    channels.push_back(call.input.size(1));
+    return nn::UNetResiduals{};
+  };
+  denoise(painting);
+  EXPECT_EQ(channels, std::vector<std::int64_t>({4, 4}));
+}
+
 TEST_F(DenoiseStart, AStrengthThatTakesNoStepIsRefused) {
   auto none = inputs("ddim", 4);
   none.start.latents = picture();

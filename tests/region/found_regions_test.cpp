@@ -64,6 +64,25 @@ TEST(HardBinding, AtFirstARegionKnowsNothingOfTheRest) {
   EXPECT_GT(difference(left_of("a"), left_of("b c")), 1e-3);
 }
 
+TEST(HardBinding, LastsItsStepsHoweverOftenAStepCallsTheNetworkAndWhereverItBegins) {
+  auto model = tiny::model();
+  const concepts::ConceptTokens tokens(model.unet->cross_attention_count());
+  auto options = quick();
+  const Scene scene{"a", "", {{"cat", "d", Box{.right = 0.5}, 1.0}}, std::nullopt};
+  const auto painted = [&](std::int64_t steps) {
+    options.sampler.hard_binding = steps;
+    PaintInputs inputs;
+    inputs.start.pixels = torch::full({32, 32, 3}, 160, torch::kUInt8);
+    return sample_latents(model, tokens, scene, options, inputs);
+  };
+  options.pictures.init = "a picture";
+  options.pictures.strength = 0.5;  // the last two of four steps
+  EXPECT_GT(difference(painted(1), painted(0)), 1e-4);
+  options.scheduler = "heun";
+  EXPECT_GT(difference(painted(2), painted(1)), 1e-4);
+  EXPECT_TRUE(torch::equal(painted(3), painted(2)));
+}
+
 /// Layers that see the cat at the left and the dog at the right, on features of 4 × 8.
 Seen two_halves() {
   const nn::FeatureSize size{4, 8};
@@ -108,6 +127,12 @@ TEST(FoundRegions, HaveABoxForEachSubjectOfThePrompt) {
     EXPECT_LT(region.box.left, region.box.right);
     EXPECT_LT(region.box.top, region.box.bottom);
   }
+  options.sampler.hard_binding = 2;  // of the picture, whose regions are not known yet
+  EXPECT_EQ(find_regions(model, tokens, scene, options).size(), 2u);
+  PaintInputs inputs;
+  inputs.start.pixels = torch::full({32, 32, 3}, 160, torch::kUInt8);
+  options.pictures.strength = 0.25;  // a single step of them
+  EXPECT_EQ(find_regions(model, tokens, scene, options, inputs).size(), 2u);
   options.sampler.subjects = {"cat"};
   EXPECT_THROW(find_regions(model, tokens, scene, options), Error);
 }

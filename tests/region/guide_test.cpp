@@ -95,6 +95,13 @@ TEST_F(Guided, WhatIsImpossibleIsSaid) {
   EXPECT_THROW(painted(Guide::kAttend), Error);  // calls no concept
 }
 
+TEST_F(Guided, UniPcIsRefusedSinceItWouldUndoTheMoves) {
+  options_.scheduler = "unipc";
+  EXPECT_THROW(painted(Guide::kAttend), Error);
+  options_.sampler.guide_scale = 0.0;  // moves nothing
+  EXPECT_NO_THROW(painted(Guide::kAttend));
+}
+
 /// A step of gradient descent on each guide's loss makes that loss smaller.
 class EveryGuide : public Guided, public testing::WithParamInterface<Guide> {
  protected:

@@ -214,6 +214,18 @@ TEST_F(Masked, IsolatedRegionsDoNotFeelEachOther) {
   EXPECT_GT(difference(before.slice(2, 2, 4), after.slice(2, 2, 4)), 1e-3);  // of none: sees all
 }
 
+TEST_F(Masked, ARegionWhoseTimeIsOverIsolatesNobody) {
+  const auto regions = scene({box(0, 0, 4, 2), box(0, 4, 4, 6)});
+  regions->isolate = true;
+  RegionalSelfAttention processor(regions);
+  const auto both = processor.process(*self_, hidden_, {});
+  for (auto& region : regions->regions) region.end = 0.5;
+  regions->progress = 0.75;
+  EXPECT_LT(difference(processor.process(*self_, hidden_, {}), self_->forward(hidden_)), 1e-6);
+  regions->progress = 0.25;
+  EXPECT_TRUE(torch::equal(processor.process(*self_, hidden_, {}), both));
+}
+
 TEST_F(Masked, WhatABoxCoversInPartIsNotItsOwnInIsolation) {
   const auto regions = scene({Tensor(), box(0, 4, 4, 6)});
   regions->regions[0].shape.box = Box{.right = 2.7 / kWidth};  // most of the third column
@@ -305,6 +317,18 @@ TEST(Scenes, RootPromptsStandBeforeAllOthers) {
   EXPECT_EQ(rooted.negative_prompt, "blurry");
   EXPECT_EQ(rooted.regions[0].prompt, "oil painting, a cat");
   EXPECT_EQ(rooted.regions[0].negative_prompt, "blurry, dog");
+}
+
+TEST(RegionMasks, OnALargerCanvasSoftEdgesAreAsWideAsTheyLook) {
+  const auto scene = scene_with_regions(R"([{"prompt":"a cat","box":[0,0,32,32],"feather":8}])");
+  const auto small = region_masks(scene, {32, 64});
+  const auto large = region_masks(on_larger_canvas(scene, 2.0), {64, 128});
+  const auto shrunk = torch::avg_pool2d(large[0].view({1, 1, 64, 128}), 2).view({32, 64});
+  EXPECT_LT(difference(shrunk, small[0]), 0.05);
+  const auto as_it_was = region_masks(scene, {64, 128});
+  EXPECT_GT(
+      difference(torch::avg_pool2d(as_it_was[0].view({1, 1, 64, 128}), 2).view({32, 64}), small[0]),
+      0.1);
 }
 
 TEST(Scenes, RefuseWhatIsNoPlace) {

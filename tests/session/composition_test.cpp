@@ -194,6 +194,15 @@ TEST_F(Composed, ConceptsThatTakeTurnsAreInTheWeightsOneAfterTheOther) {
                            composition.with_turns({}));
     EXPECT_EQ(seen, "ccddc");
   }
+  // Two calls a step, the last step one; a second pass begins with the first concept again.
+  options.scheduler = "heun";
+  options.pictures = {.hires = 2.0, .hires_strength = 0.6};
+  seen.clear();
+  region::sample_latents(session.model, session.tokens, scene_, options, composition.of_scene({}),
+                         composition.with_turns({}));
+  EXPECT_EQ(seen,
+            "ccccddddc"
+            "ccccd");
 }
 
 TEST_F(Composed, TurnsAreNotForRegions) {
