@@ -96,6 +96,27 @@ void take_phrase(ConceptSource& source, const std::string& phrase, const std::st
   source.phrase = phrase;
 }
 
+/// The same for words behind a file's name on the command line. Throws kUsage where they leave out
+/// what the file teaches: unlike the authors' list, they are meant for files without words.
+void take_given_phrase(ConceptSource& source, const std::string& phrase,
+                       const std::string& origin) {
+  const auto taught = source.delta.words;
+  take_phrase(source, phrase, origin);
+  std::vector<std::string> all, left_out;
+  for (const auto& word : taught) {
+    all.push_back(word.word);
+    const bool stays = std::ranges::any_of(source.delta.words, [&](const auto& kept) {
+      return kept.word == word.word || is_called(word, kept.word);
+    });
+    if (!stays) left_out.push_back(word.word);
+  }
+  if (left_out.empty()) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("{0} teaches {1}, and \"{2}\" leaves out {3}, which would be lost; write "
+                          "the file's name alone, or \"{0}={1}\"",
+                          origin, fmt::join(all, " "), phrase, fmt::join(left_out, " ")));
+}
+
 /// What our own file says that it is called, where it still has the words for that.
 void take_own_phrase(ConceptSource& source, const fs::path& path) {
   const auto own = source.delta.metadata.find(concepts::kPhraseKey);
@@ -126,7 +147,7 @@ std::vector<ConceptSource> load_sources(std::span<const std::string> files,
   for (const auto& text : files) {
     const auto [file, phrase] = split_phrase(text);
     sources.push_back(load_source(file, unexpected));
-    if (!phrase.empty()) take_phrase(sources.back(), phrase, file.string());
+    if (!phrase.empty()) take_given_phrase(sources.back(), phrase, file.string());
   }
   make_names_distinct(sources);
   return sources;

@@ -162,6 +162,19 @@ TEST(LoadSources, AConceptIsCalledAsItsOwnFileSays) {
   EXPECT_EQ(mos::fuse::load_sources(named)[0].prompt_phrase(), "my dog");
 }
 
+TEST(LoadSources, WordsOfTheCommandLineDoNotThrowAwayWhatAFileTeaches) {
+  const mos::TempDir folder;
+  const auto file = (folder / "cat.safetensors").string();
+  mos::concepts::save_concept(file, source("cat", {"<cat1>", "<cat2>"}).delta);
+  for (const char* words : {"a cat", "<cat1>", "<cat1> cat"}) {
+    const std::string given = file + "=" + words;
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { mos::fuse::load_sources(std::array{given}); }),
+                testing::AllOf(HasSubstr("<cat2>"), HasSubstr("=<cat1> <cat2>")));
+  }
+  EXPECT_EQ(mos::fuse::load_sources(std::array{file + "=<cat2> <cat1> cat"})[0].prompt_phrase(),
+            "<cat2> <cat1> cat");
+}
+
 class SourceList : public testing::Test {
  protected:
   SourceList() {
