@@ -177,6 +177,15 @@ void replace_word(std::string& message, const std::string& from, const std::stri
   }
 }
 
+/// What was probably meant by a word that no option takes.
+std::string hint_for_stray(const std::string& word) {
+  constexpr std::array kSwitchWords = {"no", "yes", "on", "off", "true", "false", "True", "False"};
+  if (std::ranges::find(kSwitchWords, word) != kSwitchWords.end()) {
+    return "; a switch takes its value behind =, as in --overwrite=false";
+  }
+  return "; put texts with blanks in quotes, and commas between several values of one option";
+}
+
 }  // namespace
 
 Flags::Flags(int argc, char** argv, Schema known) : known_(std::move(known)) {
@@ -220,7 +229,11 @@ void Flags::add(const std::string& name, std::optional<std::string> value) {
     throw Error(ErrorKind::kUsage, fmt::format("--{} needs a value", name));
   }
   if (!values_.emplace(name, std::move(value)).second) {
-    throw Error(ErrorKind::kUsage, fmt::format("the option --{} was given twice", name));
+    throw Error(ErrorKind::kUsage,
+                fmt::format("the option --{} was given twice{}", name,
+                            known_field(name).is_list ? "; several values stand in one, with "
+                                                        "commas between them"
+                                                      : ""));
   }
 }
 
@@ -256,9 +269,10 @@ std::optional<std::string> Flags::take(const std::string& name) {
 
 void Flags::refuse_words(std::size_t expected) const {
   if (words_.size() <= expected) return;
+  const auto& word = words_[expected];
   throw Error(ErrorKind::kUsage,
-              fmt::format("\"{}\" belongs to no option{}", words_[expected],
-                          expected == 0 ? "; put texts with blanks in quotes"
+              fmt::format("\"{}\" belongs to no option{}", word,
+                          expected == 0 ? hint_for_stray(word)
                                         : fmt::format(": {} is taken here", expected)));
 }
 

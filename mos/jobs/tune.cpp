@@ -149,6 +149,12 @@ void check_beginning(const TuneJob& job, const tune::ConceptDataset& dataset) {
   const auto complete = tune::complete_options(job.options, dataset);
   check_checkpoint(job, dataset, complete);
   if (!has_base) {
+    if (!job.out.empty()) {
+      log::warn(
+          fmt::format("no base model was looked at: there is none in {}; name yours with "
+                      "--base, which the run needs",
+                      job.base));
+    }
     tune::warn_of_captions(dataset, complete, text::CLIPTokenizer::clip());
     return;
   }

@@ -34,6 +34,8 @@ class Trials {
     const jobs::TuneJob job{.data = cell.subject->folder.string(),
                             .out = (temporary_folder() / "mos-study.safetensors").string(),
                             .base = options_.base,
+                            // Not beside the concepts, whose folder need not be writable.
+                            .prior_folder = (temporary_folder() / "mos-study-prior").string(),
                             .device = options_.device,
                             .options = options};
     const auto whole = jobs::estimate(job, context_);

@@ -61,6 +61,10 @@ refuses "tune refuses a stray word" $exit_usage "$stray" \
 refuses "sample refuses a stray word" $exit_usage "$stray" sample --prompt "a dog" stray
 refuses "demo refuses a stray word" $exit_usage "$stray" demo stray
 refuses "init-random refuses a stray word" $exit_usage "$stray" init-random --out output/model stray
+refuses "a second value of a list says how lists are written" $exit_usage 'with commas between them' \
+  sample --concept a --concept b --out output/x.png
+refuses "a switch with a word behind it says how switches are set" $exit_usage '--overwrite=false' \
+  tune --data x --use-masks no --out output/x.safetensors
 refuses "pretrain refuses a stray word" $exit_usage "$stray" pretrain vae stray --out output/base
 shipped=(--base "$project/base" --concepts "$project/base/concepts" --out output/demo
   --scene "$project/examples/demo-scene.json")
@@ -90,7 +94,7 @@ mkfifo input/unread
 exec 9<>input/unread
 "$mos" help json >input/unread 2>/dev/null &
 talking=$!
-sleep 1
+IFS= read -r -n 1 -u 9 _ # it talks by now, however long its libraries took to load
 kill -TERM $talking
 wait $talking
 status=$?

@@ -43,6 +43,9 @@ mask input/onetrainer/00-masklabel.png
 printf 'a <TOK> in the snow' >input/onetrainer/00.txt
 accepts "OneTrainer's folder" tune --data input/onetrainer --check
 says "has one picture with its mask" '1 picture, 1 with a mask, 1 with a caption, nothing wrong'
+accepts "a check of a run whose base is not there" tune --data input/onetrainer --check \
+  --words "<bear1> <bear2>" --class-word bear --out output/bear.safetensors
+says "says that it was not looked at" 'warning: no base model was looked at'
 touch input/onetrainer/{extra.npz,dataset.toml}
 accepts "files beside them" tune --data input/onetrainer --check
 says "are named" 'warning: not read: dataset.toml, extra.npz'
