@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/base/json.h"
 #include "mos/base/log.h"
 #include "mos/base/naming.h"
 #include "mos/base/require.h"
+#include "mos/diffusion/scheduler_names.h"
 #include "mos/jobs/scene.h"
 #include "mos/region/guided_steps.h"
 #include "mos/region/region_mask.h"
@@ -56,6 +58,21 @@ void check_composition(const SampleJob& job, const session::Session& opened,
                       name));
 }
 
+/// What would be refused only when regions have been searched for and found.
+void check_without_regions(const SampleJob& job, const region::Scene& scene) {
+  if (!has_regions(job, scene)) return;
+  const auto& sampler = job.sample.sampler;
+  const auto* found = sampler.auto_regions ? ", and --auto-regions finds some" : "";
+  require(sampler.compose != Compose::kSwitch && sampler.compose != Compose::kComposite,
+          fmt::format("--compose {} is for pictures without regions{}: take own where each concept "
+                      "has one",
+                      choice_name(sampler.compose), found));
+  require(sampler.structure != region::Structure::kConjunction,
+          fmt::format("--structure conjunction is for pictures without regions{}: take values with "
+                      "them",
+                      found));
+}
+
 /// Does `check`; where the scene is a recorded one, what that throws is said alone.
 template <class Check>
 void refuse_or_warn(bool refuses, const Check& check) {
@@ -76,14 +93,23 @@ void warn_of_idle_steps(const SampleJob& job) {
     log::warn(fmt::format("--batch is {}, and there are no more pictures than --count says, {}",
                           job.batch, job.sample.count));
   }
-  const auto& sampler = job.sample.sampler;
-  const bool has_levels = !sampler.sigmas.empty() && sampler.sigmas != "automatic";
-  if (has_levels && !sampler.spacing.empty()) {
-    log::warn(
-        fmt::format("--spacing {} changes nothing: --sigmas {} says which noise levels are "
-                    "visited",
-                    sampler.spacing, sampler.sigmas));
+}
+
+/// Only diffusers' own steps are spread; levels of a grid and the steps of few are what they are.
+void warn_of_idle_spacing(const region::SampleOptions& options, const diffusion::Model& model) {
+  const auto &spacing = options.sampler.spacing, &sigmas = options.sampler.sigmas;
+  const auto name = scheduler_of(options, model);
+  const auto found = diffusion::find_scheduler(name);
+  if (spacing.empty() || !found) return;
+  const std::string row = found->entry->name;
+  std::string why;
+  if (!diffusion::sigmas_for(*found, sigmas).empty()) {
+    why = fmt::format("{} says which noise levels are visited",
+                      sigmas.empty() ? "--scheduler " + name : "--sigmas " + sigmas);
+  } else if (row == "lcm" || row == "tcd") {
+    why = fmt::format("{} takes steps of its own choice", name);
   }
+  if (!why.empty()) log::warn(fmt::format("--spacing {} changes nothing: {}", spacing, why));
 }
 
 bool has_negative_prompt(const region::Scene& scene) {
@@ -118,6 +144,11 @@ void warn_of_idle_rules(const SampleJob& job, const region::Scene& scene) {
 
 }  // namespace
 
+std::string scheduler_of(const region::SampleOptions& options, const diffusion::Model& model) {
+  if (!options.scheduler.empty()) return options.scheduler;
+  return json_value<std::string>(model.settings.scheduler_config, "_class_name", "");
+}
+
 void check_wishes(const SampleJob& job, const session::Session& opened,
                   const region::Scene& scene) {
   const auto origin = job.scene.empty() ? "the scene" : job.scene;
@@ -129,10 +160,12 @@ void check_wishes(const SampleJob& job, const session::Session& opened,
     naming(origin, [&] { region::check_background(scene, scene.canvas.value()); });
   });
   refuse_or_warn(is_new, [&] { check_composition(job, opened, scene); });
+  check_without_regions(job, scene);
 }
 
 void warn_of_idle(const SampleJob& job, const diffusion::Model& model, const region::Scene& scene) {
   warn_of_idle_steps(job);
+  warn_of_idle_spacing(job.sample, model);
   warn_of_idle_guidance(job, model, scene);
   for (const auto& idle : region::idle_spans(model, scene, job.sample)) log::warn(idle);
   for (const auto& faint : region::faint_regions(model, scene)) log::warn(faint);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <exception>
+#include <set>
 
 #include "mos/base/describe.h"
 #include "mos/base/error_names.h"
@@ -22,6 +23,7 @@
 #include "mos/jobs/pictures.h"
 #include "mos/session/from_picture.h"
 #include "mos/session/inspect.h"
+#include "mos/session/sample_defaults.h"
 #include "mos/tune/mask.h"
 #include "mos/tune/plan.h"
 #include "mos/tune/trainer.h"
@@ -75,12 +77,39 @@ Json make_thumbnail(const Json& request) {
   return size_json(small);
 }
 
-/// The options that are others than a new picture's.
-Json changed_options(const region::SampleOptions& options) {
+/// What the model of a picture wishes to be painted with, where it is there and says so.
+region::SampleOptions wishes_of(const std::string& base) {
+  try {
+    return session::sample_defaults(base);
+  } catch (const Error&) {
+    return {};  // nobody asked for the model: what is wrong with it is told when it is opened
+  }
+}
+
+/// Whether forms need option `name` even where it is the program's default: they lay options over
+/// what some model wishes, which a picture that says nothing of it would take up.
+bool is_always_told(const session::FromPicture& from, const std::string& name) {
+  static const std::set<std::string> wished = {"seed", "steps", "guidance_scale", "scheduler",
+                                               "perturbed_attention"};
+  // No model wishes for a picture to begin with.
+  static const std::set<std::string> of_start = {"init",         "mask", "strength",
+                                                 "mask_feather", "grow", "redo_region"};
+  return wished.contains(name) || (!from.base && !of_start.contains(name));
+}
+
+/// The options that are others than those of a new picture on any model.
+Json changed_options(const session::FromPicture& from) {
   const auto usual = write_options(region::SampleOptions{});
-  auto changed = write_options(options);
+  const auto of_model = from.base ? write_options(wishes_of(*from.base)) : usual;
+  auto changed = write_options(from.options);
   for (const auto& [name, value] : usual.items()) {
-    if (name != "seed" && changed[name] == value) changed.erase(name);
+    const bool is_usual = changed[name] == value && of_model.at(name) == value;
+    if (is_usual && !is_always_told(from, name)) changed.erase(name);
+  }
+  const auto plainly = write_options(checkpoint::ReadOptions{});
+  const auto read = write_options(from.read);
+  for (const auto& [name, value] : read.items()) {
+    if (plainly.at(name) != value) changed[name] = value;
   }
   return changed;
 }
@@ -89,7 +118,7 @@ Json read_record(const Json& request) {
   const auto file = json_required<std::string>(request, "file");
   const auto texts = io::read_image(file).text;
   const auto from = session::read_from_picture(file);
-  auto options = changed_options(from.options);
+  auto options = changed_options(from);
   if (from.base) options["base"] = *from.base;
   if (from.device) options["device"] = *from.device;
   if (from.dtype) options["dtype"] = *from.dtype;

@@ -42,10 +42,22 @@ namespace {
 namespace fs = std::filesystem;
 using torch::Tensor;
 
+/// Throws kUsage where --zero-snr is asked of `scheduler`, which has no such thing.
+void check_zero_snr(const region::SampleOptions& options, const std::string& scheduler) {
+  const auto found = diffusion::find_scheduler(scheduler);
+  if (!options.sampler.zero_snr || !found || found->entry->name != std::string("pndm")) return;
+  throw Error(ErrorKind::kUsage,
+              fmt::format("--zero-snr does not go with {}, which cannot begin where all is noise: "
+                          "take another --scheduler, say ddim",
+                          options.scheduler.empty() ? "the model's own scheduler, pndm"
+                                                    : "--scheduler " + options.scheduler));
+}
+
 /// What no model could do.
 void check_sampler(const region::SampleOptions& options) {
   diffusion::check_scheduler_name(options.scheduler, "--scheduler");
   if (options.scheduler.empty()) return;
+  check_zero_snr(options, options.scheduler);
   diffusion::make_scheduler(options.scheduler, Json::object(),
                             region::scheduler_options(options.sampler, options.eta));
 }
@@ -97,7 +109,8 @@ void check_company(const SampleJob& job) {
 void announce_previews(Outputs& outputs, const SampleJob& job,
                        const session::Destination& destination) {
   if (job.preview == 0) return;
-  for (std::int64_t i = 0; i < job.sample.count; i += job.batch) {
+  // Each can be the first of a batch: those with texts or regions of their own are painted alone.
+  for (std::int64_t i = 0; i < job.sample.count; ++i) {
     const auto seed = job.sample.seed + static_cast<std::uint64_t>(i);
     outputs.write(FileOutput{.name = "--preview",
                              .path = session::Preview::path_of(destination.path(seed)),
@@ -140,6 +153,7 @@ struct LaidOut {
 /// Everything that can be wrong with texts, boxes and canvas on this model.
 LaidOut lay_out(const SampleJob& job, const session::Session& opened) {
   auto options = job.sample;
+  check_zero_snr(options, scheduler_of(options, opened.model));
   auto scene = compose_scene(job, opened.model, options);
   session::check_words(opened, scene, options.sampler.plain_text);
   region::check_boxes(opened.model, scene);
@@ -255,7 +269,14 @@ void begin_region(const std::string& picture, const Json& given, region::SampleO
   options = {.init = picture,
              .strength = options.strength,
              .mask_feather = options.mask_feather,
-             .redo_region = name};
+             .redo_region = name,
+             .vae_tile = options.vae_tile};
+}
+
+/// Remembers what of the canvas is that of the picture `from`.
+void keep_canvas(SampleJob& job, const Json& given) {
+  if (!given.contains("height")) job.canvas_of_from.height = job.sample.height;
+  if (!given.contains("width")) job.canvas_of_from.width = job.sample.width;
 }
 
 /// Puts what --region-mask names into the scene of the picture `from`.
@@ -303,9 +324,18 @@ std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options) 
   return passes;
 }
 
+/// What needs regions that a search has yet to find goes: the trial has none.
+void leave_out_search(region::SamplerOptions& sampler) {
+  if (!sampler.auto_regions) return;
+  sampler.guide = region::Guide::kNone;
+  sampler.guide_scale = region::SamplerOptions().guide_scale;  // there is none without a guide
+  sampler.hard_binding = 0;
+}
+
 /// Makes `options` a trial of one batch; the steps that it has left.
 std::int64_t shorten(region::SampleOptions& options, std::int64_t batch) {
-  constexpr std::int64_t kTrialSteps = 3;
+  constexpr std::int64_t kTrialSteps = 4;  // as few as PNDM can take
+  leave_out_search(options.sampler);
   options.steps = std::min(options.steps, kTrialSteps);
   options.count = std::min(batch, options.count);
   // A share of so few steps can be none.
@@ -337,6 +367,7 @@ SampleJob sample_job(const Json& given, const std::string& origin) {
     job.sample.sampler.perturbed_attention =
         session::perturbed_attention_at(job.sample.guidance_scale, wished);
   }
+  if (!job.from.empty()) keep_canvas(job, given);
   use_region_masks(job);
   forget_hashes(given, job.sample.pictures);
   if (!job.from.empty()) check_recorded(job, given);

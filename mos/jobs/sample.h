@@ -70,6 +70,7 @@ struct SampleJob {
   Json scene_json;                        ///< A scene itself, where `scene` is empty.
   std::vector<session::ConceptUse> uses;  ///< Concepts where `concepts` is empty.
   std::vector<text::LoraTag> loras;       ///< More of them, as tags in prompts name theirs.
+  region::Canvas canvas_of_from;          ///< What of `sample` is: a `scene` with one goes over it.
 };
 
 template <class Visitor>

@@ -112,6 +112,16 @@ void fill_canvas(region::Canvas canvas, region::SampleOptions& options) {
   if (options.width == 0) options.width = canvas.width;
 }
 
+/// Leaves the canvas to the file of a scene that names one, where only the picture `from` says
+/// another.
+void leave_canvas_to_scene(SampleJob& job) {
+  const auto& scene = job.scene_json;
+  const auto height = scene.is_object() ? scene.value("height", Json()) : Json();
+  if (!height.is_number() || height.get<double>() <= 0.0) return;
+  if (job.canvas_of_from.height != 0) job.sample.height = 0;
+  if (job.canvas_of_from.width != 0) job.sample.width = 0;
+}
+
 /// The canvas of the picture that painting begins with, if there is one, for what `options` leave
 /// open. One that grows has the canvas of its scene, but for a recorded one, which is that of the
 /// picture before it grew.
@@ -139,7 +149,10 @@ std::vector<session::ConceptUse> uses_of(const SampleJob& job) {
 }
 
 SampleJob resolved(SampleJob job) {
-  if (!job.scene.empty()) job.scene_json = read_scene(job.scene);
+  if (!job.scene.empty()) {
+    job.scene_json = read_scene(job.scene);
+    leave_canvas_to_scene(job);
+  }
   job.uses = uses_of(job);
   job.concepts.clear();
   leave_out_replaced(job.scene_json, job);

@@ -10,6 +10,7 @@
 #include "mos/base/text.h"
 #include "mos/region/a1111_sampling.h"
 #include "mos/region/foreign_options.h"
+#include "mos/region/region_mask.h"
 #include "mos/text/foreign_prompt.h"
 
 namespace mos::region {
@@ -18,7 +19,9 @@ namespace {
 using RecordFields = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::string_view kNegative = "Negative prompt: ";
-constexpr const char *kDenoising = "Denoising strength", *kResize = "Hires resize";
+constexpr const char *kDenoising = "Denoising strength", *kResize = "Hires resize",
+                     *kUpscale = "Hires upscale", *kUpscaler = "Hires upscaler";
+constexpr const char* kLanczos = "lanczos";  // as we call it
 
 /// The place behind the text in quotes that begins at `at`.
 std::size_t end_of_quoted(std::string_view line, std::size_t at) {
@@ -99,7 +102,7 @@ void take_size(const std::string& text, ForeignRecord& record) {
 void take_upscaler(const std::string& name, ForeignRecord& record) {
   auto& upscale = record.options.pictures.hires_upscale;
   if (name == "Lanczos") {
-    upscale = "lanczos";
+    upscale = kLanczos;
   } else if (name != "Latent") {
     record.left_out.push_back(
         fmt::format("the upscaler {} is not here; {} is taken", name, upscale));
@@ -119,8 +122,8 @@ void take_field(const std::string& key, const std::string& value, ForeignRecord&
   if (key == "Seed") return take_number(value, options.seed, key, record);
   if (key == "Clip skip") return take_number(value, options.sampler.clip_skip, key, record);
   if (key == "Size") return take_size(value, record);
-  if (key == "Hires upscale") return take_number(value, options.pictures.hires, key, record);
-  if (key == "Hires upscaler") return take_upscaler(value, record);
+  if (key == kUpscale) return take_number(value, options.pictures.hires, key, record);
+  if (key == kUpscaler) return take_upscaler(value, record);
   if (key == "Model") {
     record.model = value;
   } else if (key == "RNG") {
@@ -217,20 +220,28 @@ ForeignRecord read_parameters(const std::string& text, const std::string& origin
 
 std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
                             const std::string& version) {
+  const auto whole = with_root_prompts(scene);
   const auto in_theirs = [&options](const std::string& prompt) {
     return text::to_a1111(prompt, options.sampler.plain_text);
   };
-  std::string text = in_theirs(scene.prompt);
-  if (!scene.negative_prompt.empty())
-    text += fmt::format("\n{}{}", kNegative, in_theirs(scene.negative_prompt));
+  std::string text = in_theirs(whole.prompt);
+  if (!whole.negative_prompt.empty())
+    text += fmt::format("\n{}{}", kNegative, in_theirs(whole.negative_prompt));
   text += fmt::format("\nSteps: {}, {}", options.steps, a1111_sampler(options));
   text += fmt::format(", CFG scale: {}, Seed: {}, Size: {}x{}", options.guidance_scale, seed,
                       options.width, options.height);
+  const auto& pictures = options.pictures;
+  if (pictures.hires != 1.0) text += fmt::format(", {}: {}", kDenoising, pictures.hires_strength);
   if (options.sampler.clip_skip != 1) {
     text += fmt::format(", Clip skip: {}", options.sampler.clip_skip);
   }
   if (options.sampler.noise == "cpu") text += ", RNG: CPU";
   text += a1111_sampler_extras(options);
+  // Without "Hires steps", which are then as many as "Steps": so they are here.
+  if (pictures.hires != 1.0) {
+    text += fmt::format(", {}: {}, {}: {}", kUpscale, pictures.hires, kUpscaler,
+                        pictures.hires_upscale == kLanczos ? "Lanczos" : "Latent");
+  }
   return text + fmt::format(", Version: mos {}", version);
 }
 

@@ -25,8 +25,9 @@ struct ForeignRecord {
 /// of Forge Couple. Throws mos::Error(kFormat) when it has no line of options.
 ForeignRecord read_parameters(const std::string& text, const std::string& origin);
 
-/// The same text for a picture of ours, so that other programs read it: prompt, negative prompt and
-/// one line of options by A1111's names. Regions are left to our own record.
+/// The same text for a picture of ours, so that other programs read it: prompt and negative
+/// prompt with the root prompts before them, and one line of options by A1111's names, a second
+/// pass among them. Regions are left to our own record.
 std::string parameters_text(const Scene& scene, const SampleOptions& options, std::uint64_t seed,
                             const std::string& version);
 

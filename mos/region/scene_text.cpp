@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mos/base/error.h"
+#include "mos/region/region_mask.h"
 
 namespace mos::region {
 
@@ -17,15 +18,22 @@ std::vector<std::string> prompts_of(const Scene& scene) {
   return prompts;
 }
 
+std::vector<std::string> encoded_prompts_of(const Scene& scene) {
+  return prompts_of(with_root_prompts(scene));
+}
+
 bool has_choices(const Scene& scene) {
-  const auto prompts = prompts_of(scene);
+  auto prompts = prompts_of(scene);
+  prompts.insert(prompts.end(), {scene.root_prompt, scene.root_negative_prompt});
   return std::any_of(prompts.begin(), prompts.end(), text::has_choice);
 }
 
 Scene choose_texts(Scene scene, std::uint64_t seed) {
   const auto settle = [seed](std::string& prompt) { prompt = text::choose(prompt, seed); };
-  settle(scene.prompt);
-  settle(scene.negative_prompt);
+  for (auto* prompt :
+       {&scene.root_prompt, &scene.root_negative_prompt, &scene.prompt, &scene.negative_prompt}) {
+    settle(*prompt);
+  }
   for (auto& region : scene.regions) {
     settle(region.prompt);
     settle(region.negative_prompt);
@@ -54,7 +62,7 @@ std::vector<text::LoraTag> take_lora_tags(Json& scene) {
   std::vector<text::LoraTag> tags;
   const auto take = [&tags](Json& holder) {
     if (!holder.is_object()) return;
-    for (const char* key : {"prompt", "negative_prompt"}) {
+    for (const char* key : {"root_prompt", "root_negative_prompt", "prompt", "negative_prompt"}) {
       const auto found = holder.find(key);
       if (found == holder.end() || !found->is_string()) continue;
       auto taken = text::take_lora_tags(found->get<std::string>());

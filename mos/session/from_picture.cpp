@@ -28,7 +28,7 @@ FromPicture from_record(const PictureRecord& record) {
   from.options.seed = record.seed;
   from.options.count = 1;
   // Prompts without marks say nothing about whether marks are read; new prompts may have some.
-  const auto prompts = region::prompts_of(record.scene);
+  const auto prompts = region::encoded_prompts_of(record.scene);
   const bool has_no_marks = std::all_of(prompts.begin(), prompts.end(), [](const auto& prompt) {
     return prompt.find_first_of("()[]{}\\+-") == prompt.npos && prompt.find("BREAK") == prompt.npos;
   });

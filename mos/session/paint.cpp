@@ -22,7 +22,7 @@ namespace {
 
 /// Whether some prompt has weights, BREAK or more than one chunk.
 bool has_syntax(const Session& session, const region::Scene& scene) {
-  const auto prompts = region::prompts_of(scene);
+  const auto prompts = region::encoded_prompts_of(scene);
   return std::any_of(prompts.begin(), prompts.end(), [&](const std::string& prompt) {
     return concepts::has_syntax(session.tokens, session.model.tokenizer(), prompt);
   });
@@ -51,6 +51,9 @@ PictureRecord record_of(const Session& session, region::Scene scene,
   // A record says so only where it matters: prompts without syntax make the same bytes as before
   // there was any.
   const bool marked = !options.sampler.plain_text && has_syntax(session, scene);
+  // The same of A1111's text, which is what it always was without these.
+  const bool tells_more = !scene.root_prompt.empty() || !scene.root_negative_prompt.empty() ||
+                          options.pictures.hires != 1.0;
   return {.program = version(),
           .libtorch = TORCH_VERSION,
           .base = session.base,
@@ -61,6 +64,7 @@ PictureRecord record_of(const Session& session, region::Scene scene,
           .options = options,
           .has_syntax = marked,
           .has_parameters = true,
+          .has_whole_parameters = tells_more,
           .device = session.model.device().str(),
           .dtype = nn::name_of(session.model.dtype()),
           .threads = at::get_num_threads(),
@@ -104,7 +108,7 @@ void paint(Session& session, const PictureRecord& whole, const region::PaintInpu
       encoded.clear();
       find_regions(session, record, inputs, hooks.cancel);
     }
-    if (auto prompts = region::prompts_of(record.scene); prompts != encoded) {
+    if (auto prompts = region::encoded_prompts_of(record.scene); prompts != encoded) {
       composition.reset();  // the former scene's concepts leave the weights first
       composition.emplace(session, record.scene, record.options);
       with_texts = composition->of_scene(inputs);

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kGridGap = 4;  // pixels
+constexpr const char* kWholeParameters = "whole";
 
 /// The options without those of the sampler that are what they always were, so that pictures made
 /// before there were these are the same bytes.
@@ -64,6 +65,7 @@ Json to_json(const PictureRecord& record) {
   json["threads"] = record.threads;
   json["seed"] = record.seed;
   if (record.has_parameters) json["parameters"] = true;
+  if (record.has_whole_parameters) json["parameters"] = kWholeParameters;
   return json;
 }
 
@@ -146,6 +148,24 @@ void check_record(const PictureRecord& record) {
   }
 }
 
+void read_parameters_mark(const Json& json, PictureRecord& record) {
+  const auto mark = json_value<Json>(json, "parameters", Json());
+  record.has_whole_parameters = mark == kWholeParameters;
+  record.has_parameters = record.has_whole_parameters || json_value(json, "parameters", false);
+}
+
+/// What A1111's text tells of a picture.
+std::string parameters_of(const PictureRecord& record) {
+  auto scene = record.scene;
+  auto options = record.options;
+  if (!record.has_whole_parameters) {
+    scene.root_prompt.clear();
+    scene.root_negative_prompt.clear();
+    options.pictures.hires = 1.0;
+  }
+  return region::parameters_text(scene, options, record.seed, record.program);
+}
+
 PictureRecord from_json(const Json& json, const std::string& origin) {
   if (!json.is_object()) throw Error(ErrorKind::kFormat, origin + " is not a JSON object");
   // What a grid was made of is in its cells' own files.
@@ -178,7 +198,7 @@ PictureRecord from_json(const Json& json, const std::string& origin) {
   record.dtype = json_required<std::string>(json, "dtype");
   record.threads = json_required<std::int64_t>(json, "threads");
   record.seed = json_required<std::uint64_t>(json, "seed");
-  record.has_parameters = json_value(json, "parameters", false);
+  read_parameters_mark(json, record);
   check_record(record);
   return record;
 }
@@ -213,8 +233,7 @@ PictureRecord read_record(const fs::path& picture) {
 std::string picture_bytes(const torch::Tensor& pixels, const PictureRecord& record) {
   std::map<std::string, std::string> texts = {{kRecordKeyword, record_text(record)}};
   if (record.has_parameters) {
-    texts["parameters"] =
-        region::parameters_text(record.scene, record.options, record.seed, record.program);
+    texts["parameters"] = parameters_of(record);
   }
   return io::encode_png(pixels, texts);
 }

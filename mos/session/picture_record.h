@@ -40,6 +40,8 @@ struct PictureRecord {
   bool has_syntax = false;
   /// The PNG has A1111's text too, for other programs. Older ones have not.
   bool has_parameters = false;
+  /// That text tells of root prompts and of a second pass, where there are any; it did not always.
+  bool has_whole_parameters = false;
   std::string device, dtype;
   std::int64_t threads = 1;
   std::uint64_t seed = 0;  ///< Of this picture.

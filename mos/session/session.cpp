@@ -61,6 +61,16 @@ void refuse_unknown_words(const Session& session, const std::string& prompt) {
   }
 }
 
+/// `texts` once each, in their order: regions without a prompt have that of the scene, of which
+/// nothing is said twice.
+std::vector<std::string> distinct(const std::vector<std::string>& texts) {
+  std::vector<std::string> once;
+  for (const auto& text : texts) {
+    if (std::find(once.begin(), once.end(), text) == once.end()) once.push_back(text);
+  }
+  return once;
+}
+
 /// Encoders read only the first tokens of a prompt; what is behind them has no effect.
 void warn_if_cut(const Session& session, const std::string& prompt) {
   const auto& tokenizer = session.model.tokenizer();
@@ -250,7 +260,7 @@ std::string find_lora(const std::string& name, const std::filesystem::path& fold
 }
 
 void check_words(const Session& session, const region::Scene& scene, bool plain_text) {
-  const auto prompts = region::prompts_of(scene);
+  const auto prompts = distinct(region::encoded_prompts_of(scene));
   for (const auto& guest : session.guests) {
     const auto is_called = [&](const std::string& prompt) { return calls(session, guest, prompt); };
     // A LoRA without words acts on every prompt.

@@ -74,9 +74,9 @@ Session open_session(diffusion::Model model, const SessionOptions& options);
 /// be painted with it. Throws as open_session does where that shows.
 Session session_of_shapes(const SessionOptions& options);
 
-/// Throws kUsage if no prompt of `scene`, negative ones included, has a word of a concept that was
-/// asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of prompts that
-/// are cut and of what other programs would not read as plain words.
+/// Throws kUsage if no prompt of `scene`, negative and root ones included, has a word of a concept
+/// that was asked for, or if a prompt has a word like `<cat1>` that nothing defines. Warns of
+/// prompts that are cut and of what other programs would not read as plain words.
 void check_words(const Session& session, const region::Scene& scene, bool plain_text);
 
 /// The file that `<lora:name>` in a prompt means, or that `painted`, a picture of another program,

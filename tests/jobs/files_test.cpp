@@ -11,6 +11,7 @@
 #include "mos/jobs/convert_concept.h"
 #include "mos/jobs/convert_model.h"
 #include "mos/jobs/random_model.h"
+#include "mos/jobs/sample.h"
 #include "mos/session/inspect.h"
 #include "tests/base/places.h"
 #include "tests/support/temp_dir.h"
@@ -112,6 +113,23 @@ TEST_F(FileJobs, AnOutputNeverTakesThePlaceOfWhatIsRead) {
                                          .out = at("concept.safetensors")};
   EXPECT_NE(error_of(ErrorKind::kUsage, [&] { run(job, context()); }), "");
   EXPECT_EQ(mos::read_text_file(folder_ / "concept.safetensors"), before);
+}
+
+TEST_F(FileJobs, APreviewNeverTakesThePlaceOfAFileOfOthers) {
+  mos::write_text_file(folder_ / "new-1.preview.png", "mine");
+  auto job = mos::jobs::sample_job({{"base", at("model")},
+                                    {"prompt", "a {cat|b}"},  // each painted alone, with a preview
+                                    {"out", at("new.png")},
+                                    {"dtype", "float32"},
+                                    {"steps", 4},
+                                    {"count", 2},
+                                    {"batch", 2},
+                                    {"preview", 1}},
+                                   "the request");
+  EXPECT_THAT(error_of(ErrorKind::kUsage, [&] { run(job, context()); }),
+              HasSubstr("new-1.preview.png"));
+  EXPECT_EQ(mos::read_text_file(folder_ / "new-1.preview.png"), "mine");
+  EXPECT_FALSE(fs::exists(folder_ / "new-0.png"));
 }
 
 TEST_F(FileJobs, ACancelledOneLeavesNothing) {

@@ -8,6 +8,7 @@
 #include "mos/session/picture_record.h"
 #include "tests/support/errors.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tiny_model.h"
 
 /// Jobs that begin with the options of a picture.
 namespace mos::jobs {
@@ -49,12 +50,13 @@ class FromPictures : public testing::Test {
 };
 
 TEST_F(FromPictures, ARegionIsPaintedAgainInThePictureItself) {
-  record_.options.pictures = {.init = "before.png", .strength = 0.5, .hires = 2.0};
+  record_.options.pictures = {.init = "before.png", .strength = 0.5, .hires = 2.0, .vae_tile = 32};
   const auto job = job_with({{"redo_region", "1"}, {"strength", 0.25}});
   EXPECT_EQ(job.sample.pictures, (region::PictureOptions{.init = picture_,
                                                          .strength = 0.25,
                                                          .mask_feather = region::kRedoFeather,
-                                                         .redo_region = "1"}));
+                                                         .redo_region = "1",
+                                                         .vae_tile = 32}));
   EXPECT_NO_THROW(check(job));
 }
 
@@ -83,6 +85,25 @@ TEST_F(FromPictures, NothingThatIsGivenWithARegionIsLost) {
   EXPECT_THAT(refusal("mask", "absent.png"), HasSubstr("--mask"));
   EXPECT_THAT(refusal("init", "absent.png"), HasSubstr("--init has no place"));
   EXPECT_EQ(job_with({{"redo_region", "1"}, {"vae_tile", 64}}).sample.pictures.vae_tile, 64);
+}
+
+TEST_F(FromPictures, ACanvasOfASceneFileGoesOverTheirs) {
+  const auto file = (folder_ / "scene.json").string();
+  const auto model = tiny::model();
+  const auto canvas = [&](const Json& scene, Json given) {
+    write_text_file(file, scene.dump());
+    given["scene"] = file;
+    const auto job = resolved(job_with(given));
+    auto options = job.sample;
+    compose_scene(job, model, options);
+    return std::pair(options.width, options.height);
+  };
+  const Json with_canvas = {{"prompt", "sea"}, {"height", 24}, {"width", 32}};
+  EXPECT_EQ(canvas(with_canvas, Json::object()), std::pair(32L, 24L));
+  EXPECT_EQ(canvas(with_canvas, {{"width", 40}}), std::pair(40L, 24L));
+  record_.scene.canvas = region::Canvas{48, 48};
+  record_.options.height = record_.options.width = 48;
+  EXPECT_EQ(canvas({{"prompt", "sea"}}, Json::object()), std::pair(48L, 48L));
 }
 
 TEST_F(FromPictures, ACanvasThatGrowsIsNotTheirs) {

@@ -163,6 +163,74 @@ TEST_F(IdleOptions, ConceptsActInRegionsWhereThereAreBoth) {
   }
 }
 
+TEST_F(IdleOptions, WhatRegionsDoNotGoWithIsRefusedBeforeTheyAreSought) {
+  const Json sought = {{"auto_regions", true}, {"subjects", {"cat", "dog"}}};
+  const Json scene = {{"prompt", "a <cat1>, cat, dog"}};
+  const auto with = [&](const char* name, const char* value) {
+    auto options = sought;
+    options[name] = value;
+    options["concept"] = {at("cat.safetensors")};
+    return job(options, scene);
+  };
+  for (const char* compose : {"switch", "composite"}) {
+    EXPECT_THAT(refusal(with("compose", compose)),
+                AllOf(HasSubstr(std::string("--compose ") + compose), HasSubstr("--auto-regions")));
+  }
+  EXPECT_THAT(refusal(with("structure", "conjunction")),
+              AllOf(HasSubstr("--structure conjunction"), HasSubstr("--auto-regions")));
+  check_files(with("compose", "own"));
+  check_files(with("structure", "values"));
+}
+
+TEST_F(IdleOptions, RootPromptsArePromptsLikeOthers) {
+  const auto rooted = [](const char* root) -> Json {
+    return {{"root_prompt", root}, {"prompt", "a"}};
+  };
+  const Json with_file = {{"concept", {at("cat.safetensors")}}};
+  check_files(job(with_file, rooted("a <cat1>")));
+  EXPECT_THAT(refusal(job(with_file, rooted("b"))), HasSubstr("no prompt has a word"));
+  EXPECT_THAT(refusal(job({}, rooted("a <nosuch1>"))), HasSubstr("<nosuch1>"));
+  const Json marked = {{"plain_text", false}, {"lora_folder", folder_.path().string()}};
+  for (const char* key : {"root_prompt", "root_negative_prompt"}) {
+    const auto named = [&](const std::string& text) {
+      return job(marked, {{"prompt", "a <cat1>"}, {key, text}});
+    };
+    EXPECT_TRUE(names_loras(named("<lora:cat:0.5>"))) << key;
+    const auto uses = resolved(named("<lora:cat:0.5>")).uses;
+    ASSERT_EQ(uses.size(), 1U) << key;
+    EXPECT_EQ(uses[0].scale, 0.5) << key;
+    EXPECT_THAT(message_of(ErrorKind::kUsage, [&] { resolved(named("<lora:none>")); }),
+                HasSubstr("<lora:none>"))
+        << key;
+  }
+}
+
+TEST_F(IdleOptions, ZeroSnrIsRefusedOfTheModelsOwnSchedulerToo) {
+  auto config = tiny::scheduler_config();
+  config["_class_name"] = "PNDMScheduler";
+  write_text_file(folder_ / "model/scheduler/scheduler_config.json", config.dump());
+  EXPECT_THAT(refusal(job({{"scheduler", ""}, {"zero_snr", true}})),
+              HasSubstr("--zero-snr does not go with the model's own scheduler, pndm"));
+  check_files(job({{"scheduler", "euler"}, {"zero_snr", true}}));
+}
+
+TEST_F(IdleOptions, SpacingThatNothingIsSpreadByIsSaid) {
+  const auto of = [&](const char* scheduler, const char* sigmas) {
+    return talk(job({{"scheduler", scheduler}, {"sigmas", sigmas}, {"spacing", "trailing"}}));
+  };
+  const auto says = [](const std::string& text) {
+    return Contains(HasSubstr("--spacing trailing changes nothing: " + text));
+  };
+  EXPECT_THAT(of("euler", "automatic"), says("--sigmas automatic"));
+  EXPECT_THAT(of("lcm", "automatic"), says("--sigmas automatic"));
+  EXPECT_THAT(of("Euler Karras", ""), says("--scheduler Euler Karras"));
+  EXPECT_THAT(of("lcm", ""), says("lcm"));
+  EXPECT_THAT(of("tcd", ""), says("tcd"));
+  for (const char* spread : {"", "ddim", "dpm++", "unipc", "heun"}) {
+    EXPECT_THAT(of(spread, ""), IsEmpty()) << spread;
+  }
+}
+
 TEST_F(IdleOptions, WhatOthersGiveAlongIsSaid) {
   EXPECT_THAT(talk(job({})), IsEmpty());
   const auto says = [](const std::string& text) { return Contains(HasSubstr(text)); };

@@ -128,5 +128,14 @@ TEST(OptionsInFiles, EveryNumberHasTwoEnds) {
   }
 }
 
+TEST(OptionsInFiles, OfASchedulerWithoutZeroSnrAreRefusedBeforeAModelIsRead) {
+  const auto refusal = [](const char* scheduler) {
+    const Json given = {{"prompt", "a"}, {"scheduler", scheduler}, {"zero_snr", true}};
+    return test::message_of(ErrorKind::kUsage, [&] { check(sample_job(given, "options.json")); });
+  };
+  EXPECT_THAT(refusal("pndm"), HasSubstr("--zero-snr does not go with --scheduler pndm"));
+  EXPECT_THAT(refusal("PLMS"), HasSubstr("--scheduler PLMS"));
+}
+
 }  // namespace
 }  // namespace mos::jobs

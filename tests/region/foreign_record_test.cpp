@@ -262,6 +262,32 @@ TEST(Parameters, WeWriteAreReadAgain) {
   EXPECT_EQ(record.options.seed, 7U);
 }
 
+TEST(Parameters, WeWriteTellOfAllThatWasPainted) {
+  Scene scene;
+  scene.prompt = "a cat";
+  scene.root_prompt = "ink";
+  scene.root_negative_prompt = "bad";
+  SampleOptions options;
+  options.scheduler = "euler";
+  options.sampler.sigmas = "automatic";
+  options.width = options.height = 64;
+  options.pictures.hires = 1.5;
+  options.pictures.hires_strength = 0.6;
+  for (const auto& [ours, theirs] : {std::pair{"latent", "Latent"}, {"lanczos", "Lanczos"}}) {
+    options.pictures.hires_upscale = ours;
+    const auto text = parameters_text(scene, options, 7, "1.0");
+    EXPECT_EQ(text,
+              fmt::format("ink, a cat\nNegative prompt: bad\nSteps: 50, Sampler: Euler, Schedule "
+                          "type: Automatic, CFG scale: 7.5, Seed: 7, Size: 64x64, Denoising "
+                          "strength: 0.6, RNG: CPU, Hires upscale: 1.5, Hires upscaler: {}, "
+                          "Version: mos 1.0",
+                          theirs));
+    const auto record = read_parameters(text, "x");
+    EXPECT_THAT(record.left_out, IsEmpty());
+    EXPECT_EQ(record.options.pictures, options.pictures);
+  }
+}
+
 TEST(Parameters, WeWriteHaveTheSyntaxOfA1111) {
   Scene scene;
   scene.prompt = "a (dog) [x] {y|z} <lora:w:1> C++ BREAK";

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "mos/base/file.h"
 #include "mos/nn/linear.h"
+#include "mos/session/rerun.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
 namespace mos::session {
@@ -47,6 +50,42 @@ TEST(Paint, ChoicesAreEncodedForEachPictureThatHasOthers) {
   studio.paint_all();
   EXPECT_GT(studio.texts, 2);
   EXPECT_LE(studio.texts, 6);
+}
+
+TEST(Paint, ChoicesOfRootPromptsAreDrawnForEachPicture) {
+  Studio studio;
+  studio.scene.prompt = "cat";
+  studio.scene.root_prompt = "{a|b|c|d|e|f|g|h}";
+  studio.paint_all();
+  EXPECT_GT(studio.texts, 2);
+}
+
+TEST(Paint, MarksBeforeOrAcrossPromptsAreRecordedWithThem) {
+  const TempDir folder;
+  const auto base = (folder / "model").string();
+  tiny::model().save(base);
+  const auto picture = folder / "a.png";
+  region::SampleOptions options;
+  options.steps = 2;
+  options.height = options.width = 16;
+  // A weight, and two halves that fill more than one chunk of ten tokens together.
+  for (const auto& [root, root_negative] :
+       {std::pair{"", "(cat:1.4)"}, {"(cat:1.4)", ""}, {"a b c d e f", ""}}) {
+    region::Scene scene;
+    scene.prompt = "g h i j k l";
+    scene.root_prompt = root;
+    scene.root_negative_prompt = root_negative;
+    scene.canvas = region::Canvas{16, 16};
+    auto session = open_session({.base = base});
+    const auto keep = [&](const torch::Tensor& pixels, const PictureRecord& record) {
+      write_picture(picture, pixels, record);
+    };
+    paint(session, record_of(session, scene, options), {}, /*at_a_time=*/1, {.picture = keep});
+    const auto record = read_record(picture);
+    EXPECT_TRUE(record.has_syntax) << root << root_negative;
+    EXPECT_TRUE(picture_bytes(repaint(record, {}, {}, {}), record) == read_text_file(picture))
+        << root << root_negative;
+  }
 }
 
 }  // namespace

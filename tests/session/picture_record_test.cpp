@@ -27,6 +27,29 @@ TEST(PictureRecords, OfEarlierVersionsAreWrittenAgainToTheByte) {
   }
 }
 
+TEST(PictureRecords, TellOtherProgramsAllWhereTheySaySo) {
+  const TempDir folder;
+  PictureRecord record;
+  record.program = record.libtorch = "1";
+  record.device = "cpu";
+  record.dtype = "float32";
+  record.scene.prompt = "a cat";
+  record.scene.root_prompt = "ink";
+  record.scene.canvas = region::Canvas{16, 16};
+  record.options.pictures.hires = 2.0;
+  record.has_parameters = true;
+  const auto path = folder / "picture.png";
+  const auto told = [&] {
+    write_picture(path, torch::zeros({32, 32, 3}, torch::kUInt8), record);
+    const auto image = io::read_image(path);
+    EXPECT_TRUE(picture_bytes(image.pixels, read_record(path)) == read_text_file(path));
+    return image.text.at("parameters");
+  };
+  EXPECT_THAT(told(), AllOf(testing::StartsWith("a cat\n"), testing::Not(HasSubstr("Hires"))));
+  record.has_whole_parameters = true;
+  EXPECT_THAT(told(), AllOf(testing::StartsWith("ink, a cat\n"), HasSubstr("Hires upscale: 2,")));
+}
+
 /// What the record `json` is refused with, read from a picture.
 std::string refused(const TempDir& folder, const Json& json) {
   const auto path = folder / "picture.png";
