@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <system_error>
 
 #include "mos/base/base64.h"
@@ -250,22 +253,56 @@ std::string info_text(const Painted& painted) {
   return json_text(info);
 }
 
-Reply paint_for(Parts& parts, const Call& call, bool from_picture) {
+/// The jobs that came by this API and are waited for: of others its clients neither ask nor end
+/// anything.
+class OwnJobs {
+ public:
+  void add(std::int64_t id) {
+    const std::lock_guard lock(mutex_);
+    ids_.insert(id);
+  }
+  void remove(std::int64_t id) {
+    const std::lock_guard lock(mutex_);
+    ids_.erase(id);
+  }
+  /// The one that runs, else the one that comes first; nothing where there is none.
+  std::optional<Job> first(Parts& parts) {
+    const auto queue = parts.runner.queue();
+    const std::lock_guard lock(mutex_);
+    for (const auto& job : queue) {
+      if (ids_.contains(job.id)) return job;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::int64_t> ids_;
+};
+
+/// paint(), with its job among `own` meanwhile.
+Painted paint_own(Parts& parts, OwnJobs& own, const Json& request) {
+  std::int64_t painting = 0;
+  const auto begin = [&](std::int64_t id) { own.add(painting = id); };
+  try {
+    auto painted = paint(parts, request, begin);
+    own.remove(painting);
+    return painted;
+  } catch (...) {
+    own.remove(painting);
+    throw;
+  }
+}
+
+Reply paint_for(Parts& parts, OwnJobs& own, const Call& call, bool from_picture) {
   const auto body = json_body(call, kMostPictureBytes);
-  const auto painted = paint(parts, Translation(parts, body).request(from_picture));
+  const auto painted = paint_own(parts, own, Translation(parts, body).request(from_picture));
   Json images = Json::array();
   for (const auto& bytes : painted.pictures) images.push_back(base64_encode(bytes));
   auto parameters = body;
   if (parameters.contains("init_images")) parameters["init_images"] = nullptr;
   if (parameters.contains("mask")) parameters["mask"] = nullptr;
   return json_reply({{"images", images}, {"parameters", parameters}, {"info", info_text(painted)}});
-}
-
-std::optional<Job> running_picture(Parts& parts) {
-  for (const auto& job : parts.runner.queue()) {
-    if (job.state == JobState::kRunning && job.order.kind == "sample") return job;
-  }
-  return std::nullopt;
 }
 
 Json preview_of(Parts& parts, const Job& job) {
@@ -276,8 +313,20 @@ Json preview_of(Parts& parts, const Job& job) {
   return base64_encode(read_whole_file(path));
 }
 
-Reply progress(Parts& parts) {
-  const auto job = running_picture(parts);
+/// A flag behind "?", as Python writes it or anybody.
+bool flag(const Call& call, const std::string& name) {
+  const auto found = call.query.find(name);
+  if (found == call.query.end()) return false;
+  const auto value = lower_ascii(found->second);
+  if (value == "true" || value == "1") return true;
+  if (value == "false" || value == "0") return false;
+  throw Refused(400, fmt::format("{} is true or false", name));
+}
+
+Reply progress(Parts& parts, OwnJobs& own, const Call& call) {
+  const bool no_picture = flag(call, "skip_current_image");
+  auto job = own.first(parts);
+  if (job && job->state != JobState::kRunning) job.reset();
   const auto known = job && job->progress.is_object() ? job->progress : Json::object();
   const auto number = [&known](const char* key) {
     const auto value = known.value(key, Json());
@@ -294,13 +343,13 @@ Reply progress(Parts& parts) {
                        {"job_no", 0},
                        {"sampling_step", static_cast<std::int64_t>(step)},
                        {"sampling_steps", static_cast<std::int64_t>(total)}}},
-                     {"current_image", job ? preview_of(parts, *job) : Json()},
+                     {"current_image", job && !no_picture ? preview_of(parts, *job) : Json()},
                      {"textinfo", known.value("stage", Json())}});
 }
 
-Reply interrupt(Parts& parts, const Call& call) {
+Reply interrupt(Parts& parts, OwnJobs& own, const Call& call) {
   (void)json_body(call);
-  if (const auto job = running_picture(parts)) (void)parts.runner.cancel(job->id);
+  if (const auto job = own.first(parts)) (void)parts.runner.cancel(job->id);
   return json_reply(Json::object());
 }
 
@@ -353,16 +402,25 @@ Reply options(Parts& parts) {
 
 std::vector<Route> a1111_routes(Parts& parts) {
   const std::string root = "/sdapi/v1/";
+  const auto own = std::make_shared<OwnJobs>();
   const auto get = [&](const char* name, Reply (*handle)(Parts&)) {
     return Route{"GET", root + name, [&parts, handle](const Call&) { return handle(parts); }};
   };
   return {
       {"POST", root + "txt2img",
-       [&parts](const Call& call) { return paint_for(parts, call, /*from_picture=*/false); }},
+       [&parts, own](const Call& call) {
+         return paint_for(parts, *own, call, /*from_picture=*/false);
+       }},
       {"POST", root + "img2img",
-       [&parts](const Call& call) { return paint_for(parts, call, /*from_picture=*/true); }},
-      {"POST", root + "interrupt", [&parts](const Call& call) { return interrupt(parts, call); }},
-      get("progress", progress),
+       [&parts, own](const Call& call) {
+         return paint_for(parts, *own, call, /*from_picture=*/true);
+       }},
+      {"POST", root + "interrupt",
+       [&parts, own](const Call& call) { return interrupt(parts, *own, call); }},
+      {"GET",
+       root + "progress",
+       [&parts, own](const Call& call) { return progress(parts, *own, call); },
+       {"skip_current_image"}},
       get("samplers", samplers),
       get("schedulers", schedulers),
       get("sd-models", models),

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
@@ -99,11 +100,20 @@ void tell(const Parts& parts, const std::string& name) {
   parts.events.tell("concept", {{"name", name}});
 }
 
+/// What mos tune on the command line keeps beside a concept, a set in each folder.
+bool holds_class_pictures(const fs::path& folder) {
+  if (!folder.filename().string().ends_with("-prior")) return false;
+  std::error_code ignored;
+  return std::ranges::any_of(entries_of(folder), [&ignored](const fs::path& set) {
+    return fs::is_regular_file(set / "prior.json", ignored);
+  });
+}
+
 Reply list(const Parts& parts) {
   Json concepts = Json::array();
   std::error_code ignored;
   for (const auto& path : entries_of(parts.folder.root() / "concepts")) {
-    if (fs::is_directory(fs::symlink_status(path, ignored))) {
+    if (fs::is_directory(fs::symlink_status(path, ignored)) && !holds_class_pictures(path)) {
       concepts.push_back(summary(parts, path.filename().string()));
     }
   }
@@ -136,9 +146,12 @@ Reply add(Parts& parts, const Call& call) {
   const auto name = field<std::string>(body, "name", "");
   check_name("the concept", name);
   const auto place = parts.folder.inside(folder_of(name), Access::kWrite);
-  std::error_code ignored;
-  if (fs::exists(place, ignored)) throw Refused(409, fmt::format("there is already {}", name));
+  std::error_code code;
   const auto settings = changed_settings(Json::object(), body);  // throws before anything is made
+  make_folders(place.parent_path());
+  if (!fs::create_directory(place, code) && !code) {  // also for one of two who ask at once
+    throw Refused(409, fmt::format("there is already {}", name));
+  }
   make_folders(place / "images");
   save_settings(parts, name, settings);
   return json_reply(summary(parts, name), 201);
@@ -195,8 +208,7 @@ Reply put_picture(Parts& parts, const Call& call) {
   }
   Upload upload(parts, call, {.name = file});
   const auto picture = upload.check_picture();
-  parts.folder.discard(path);  // one of this name that was there may be another picture
-  upload.place(path);
+  upload.place(path, IfTaken::kDiscard);  // what was there may be another picture
   tell(parts, name);
   return json_reply({{"path", path}, {"width", picture.width}, {"height", picture.height}}, 201);
 }
@@ -231,7 +243,7 @@ Reply put_mask(Parts& parts, const Call& call) {
   Upload upload(parts, call, {.name = "the mask of " + stem});
   const auto size = upload.check_mask(pictures_of(parts, name).at(stem));
   const auto path = folder_of(name) + "/masks/" + stem + ".png";
-  upload.place(path);
+  upload.place(path, IfTaken::kReplace);
   tell(parts, name);
   return json_reply({{"path", path}, {"width", size.width}, {"height", size.height}}, 201);
 }

@@ -4,6 +4,7 @@
 
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/claims.h"
 #include "mos/studio/described.h"
 #include "mos/studio/thumbnails.h"
 #include "mos/studio/trash.h"
@@ -48,9 +49,10 @@ Reply put_concept(Parts& parts, const Call& call) {
   if (fs::exists(parts.folder.inside(path, Access::kWrite), ignored)) {
     throw Refused(409, fmt::format("there is already {}", path));
   }
+  refuse_claimed(parts.runner.claims({}), "the file", path);
   Upload upload(parts, call, {.most = kMostConceptBytes, .name = name});
   (void)upload.ask("concept_file");  // throws
-  upload.place(path);
+  upload.place(path, IfTaken::kRefuse);
   parts.events.tell("files", Json::object());
   return json_reply(listed_file(parts, path), 201);
 }
@@ -70,8 +72,7 @@ Reply put_upload(Parts& parts, const Call& call) {
   check_picture_name(call.name("file"));
   Upload upload(parts, call, {.name = call.name("file")});
   const auto picture = upload.check_picture();
-  const auto path = parts.folder.free_name("uploads/" + call.name("file"));
-  upload.place(path);
+  const auto path = upload.place("uploads/" + call.name("file"), IfTaken::kOtherName);
   return json_reply({{"path", path}, {"width", picture.width}, {"height", picture.height}}, 201);
 }
 

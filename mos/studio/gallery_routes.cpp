@@ -88,8 +88,8 @@ Reply thumbnail(Parts& parts, const Call& call) {
 Reply add(Parts& parts, const Call& call) {
   Upload upload(parts, call, {});
   (void)upload.check_picture();
-  const auto path = parts.folder.free_name("gallery/added-" + timestamp().substr(0, 10) + ".png");
-  upload.place(path);
+  const auto path =
+      upload.place("gallery/added-" + timestamp().substr(0, 10) + ".png", IfTaken::kOtherName);
   const auto picture = parts.gallery.add(path, std::nullopt, record_of(parts, path));
   if (!picture) {
     parts.folder.discard(path);

@@ -1,6 +1,8 @@
 #include "mos/studio/gate.h"
 
+#include <arpa/inet.h>
 #include <fmt/core.h>
+#include <netinet/in.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -96,6 +98,39 @@ std::optional<Reply> Gate::refusal(const Call& call) const {
 
 std::string Gate::cookie() const {
   return fmt::format("{}={}; Path=/; HttpOnly; SameSite=Strict", kCookie, options_.token);
+}
+
+namespace {
+
+/// As it stands in addresses and in Host: numbers of IPv6 have brackets, and one way of writing.
+std::string host_in_address(const std::string& host) {
+  const auto number = host.substr(0, host.find('%'));  // browsers know no network cards
+  in6_addr parsed{};
+  if (inet_pton(AF_INET6, number.c_str(), &parsed) != 1) return lower_ascii(host);
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  inet_ntop(AF_INET6, &parsed, text.data(), text.size());
+  return fmt::format("[{}]", text.data());
+}
+
+}  // namespace
+
+GateOptions gate_options(const std::string& host, int port) {
+  const auto own = host_in_address(host);
+  const std::array<std::string, 3> local = {"127.0.0.1", "localhost", "[::1]"};
+  GateOptions gate{.port = port};
+  for (const auto& name : local) gate.hosts.push_back(fmt::format("{}:{}", name, port));
+  if (std::ranges::find(local, own) == local.end()) {
+    gate.hosts.push_back(fmt::format("{}:{}", own, port));
+    gate.token = random_token();
+  }
+  gate.any_address = own == "0.0.0.0" || own == "[::]";
+  return gate;
+}
+
+std::string address_of(const std::string& host, const GateOptions& gate) {
+  const auto name = gate.any_address ? "127.0.0.1" : host_in_address(host);
+  const auto token = gate.token.empty() ? "" : "?token=" + gate.token;
+  return fmt::format("http://{}:{}/{}", name, gate.port, token);
 }
 
 std::string random_token() {

@@ -38,6 +38,12 @@ class Gate {
   GateOptions options_;
 };
 
+/// Of a server that listens on the address or name `host`: with a token unless that is this machine
+/// alone.
+GateOptions gate_options(const std::string& host, int port);
+/// Where the page of such a server is, "http://[::1]:7860/".
+std::string address_of(const std::string& host, const GateOptions& gate);
+
 /// 32 random hexadecimal digits of the system.
 std::string random_token();
 

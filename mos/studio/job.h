@@ -33,6 +33,10 @@ struct JobOrder {
   std::vector<std::string> words;
   bool dry_run = false;
   std::string device = "cpu";
+  bool has_own_name = false;  ///< The studio chose "out"; not kept.
+
+  /// Jobs of one of these wait for each other: "cuda" is the first of them.
+  std::string queue() const { return device == "cuda" ? "cuda:0" : device; }
 };
 
 /// Why a running job was told to end.

@@ -12,6 +12,7 @@
 #include "mos/base/file.h"
 #include "mos/base/folder.h"
 #include "mos/base/text.h"
+#include "mos/studio/claims.h"
 #include "mos/studio/parts.h"
 #include "mos/studio/schema_check.h"
 
@@ -20,12 +21,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 5> kWritten = {"out", "lora", "report", "grid", "previews"};
+/// Of class pictures of all concepts, each set of which has a folder of its own there.
+constexpr const char* kPriorFolder = "uploads/class-pictures";
 
 constexpr std::chrono::seconds kCheckPatience{10};
 
 bool is_written(const std::string& option) {
-  return std::ranges::find(kWritten, option) != kWritten.end();
+  return std::ranges::find(written_options(), option) != written_options().end();
 }
 
 bool is_path(const std::string& name, const Json& property) {
@@ -38,7 +40,7 @@ bool is_path(const std::string& name, const Json& property) {
 class OrderMaker {
  public:
   explicit OrderMaker(const Parts& parts)
-      : forms_(parts.forms), folder_(parts.folder), reader_(parts.reader) {}
+      : forms_(parts.forms), folder_(parts.folder), reader_(parts.reader), runner_(parts.runner) {}
 
   JobOrder make(const Json& request) {
     refuse_unknown_keys(request, {"kind", "options", "scene", "words", "title", "dry_run"});
@@ -49,6 +51,7 @@ class OrderMaker {
     order_.title = field<std::string>(request, "title", "");
     order_.dry_run = field<bool>(request, "dry_run", false);
     check_values();
+    claims_ = runner_.claims(order_);
     check_paths(order_.options);
     check_words();
     if (!order_.scene.is_null()) check_scene(order_.scene);
@@ -87,23 +90,29 @@ class OrderMaker {
   void check_path(const std::string& name, const std::string& text) const {
     if (text.empty()) return;
     if (is_written(name)) return free_place(name, text);
+    if (name == "prior_folder") return (void)place_to_write(name, text);  // several runs share it
     const auto path = text.substr(0, text.rfind('='));
     const bool whole = path.size() == text.size() || exists(folder_.root() / fs::path(text));
     there(name, whole ? text : path);
   }
 
   void free_place(const std::string& name, const std::string& path) const {
-    const auto place = folder_.inside(path, Access::kWrite);
+    if (exists(place_to_write(name, path))) {
+      throw Refused(409,
+                    fmt::format("\"{}\" is {}, which is there already", name, printable(path)));
+    }
+    if (!order_.dry_run) refuse_claimed(claims_, fmt::format("\"{}\"", name), path);
+  }
+
+  fs::path place_to_write(const std::string& name, const std::string& path) const {
+    auto place = folder_.inside(path, Access::kWrite);
     const auto top = path.substr(0, path.find('/'));
     if (top == "trash" || top == "concepts" || top == "jobs") {
       throw Refused(400, fmt::format("\"{}\" is {}: results go to gallery/, concept-files/, fused/ "
                                      "or uploads/",
                                      name, printable(path)));
     }
-    if (exists(place)) {
-      throw Refused(409,
-                    fmt::format("\"{}\" is {}, which is there already", name, printable(path)));
-    }
+    return place;
   }
 
   void there(const std::string& name, const std::string& path) const {
@@ -202,7 +211,9 @@ class OrderMaker {
     order_.device = field<std::string>(order_.options, "device", "cpu");
     if (order_.title.empty()) order_.title = own_title();
     if (order_.kind == "tune" && !order_.options.contains("out") && !order_.dry_run) {
-      order_.options["out"] = folder_.free_name("concept-files/" + data_name() + ".safetensors");
+      (void)data_name();  // throws
+      order_.options["out"] = runner_.place_to_tune(order_);
+      order_.has_own_name = true;
     }
   }
 
@@ -234,7 +245,9 @@ class OrderMaker {
   Forms& forms_;
   const StudioFolder& folder_;
   Reader& reader_;
+  Runner& runner_;
   JobOrder order_;
+  Claims claims_;
 };
 
 /// "--key=value" as the command line reads it.
@@ -255,6 +268,23 @@ std::vector<std::string> flags_of(const Json& options) {
   return flags;
 }
 
+/// Of one that was only checked: there is no file of it.
+std::vector<std::string> command_of_request(const JobOrder& order) {
+  std::vector<std::string> command = {order.kind};
+  auto options = order.options;
+  if (order.kind == "fuse") {  // which takes concepts as words, and writes nowhere by itself
+    for (auto& file : field<std::vector<std::string>>(options, "concepts", {})) {
+      command.push_back(std::move(file));
+    }
+    options.erase("concepts");
+    if (!options.contains("out") && !options.contains("lora")) options["out"] = "fused/model";
+  }
+  if (!order.scene.is_null()) options["scene"] = "scene.json";
+  for (auto& flag : flags_of(options)) command.push_back(std::move(flag));
+  if (order.dry_run) command.emplace_back("--dry-run");
+  return command;
+}
+
 }  // namespace
 
 Impossible::Impossible(std::vector<std::string> problems)
@@ -271,6 +301,7 @@ Json options_to_run(const Job& job) {
     if (!options.contains(name)) options[name] = path;
   };
   if (kind == "tune") place("previews", job.folder() + "/previews");
+  if (kind == "tune") place("prior_folder", kPriorFolder);  // beside the data: a concept, it seems
   // A run that began anew is gone on with when it is taken up again.
   if (kind == "tune" && !job.started.empty()) options.erase("fresh");
   if (kind == "tune" && job.order.dry_run) place("out", job.folder() + "/none.safetensors");
@@ -285,15 +316,8 @@ Json options_to_run(const Job& job) {
 
 std::vector<std::string> command_of(const Job& job) {
   const auto& kind = job.order.kind;
+  if (job.id == 0 && takes_config(kind)) return command_of_request(job.order);
   std::vector<std::string> command = {kind};
-  const bool has_no_file = job.id == 0 && (kind == "sample" || kind == "tune");
-  if (has_no_file) {  // a request that was only checked
-    auto options = job.order.options;
-    if (!job.order.scene.is_null()) options["scene"] = "scene.json";
-    const auto flags = flags_of(options);
-    command.insert(command.end(), flags.begin(), flags.end());
-    return command;
-  }
   if (takes_config(kind)) {
     command.insert(command.end(), {"--config", job.folder() + "/job.json"});
     if (job.order.dry_run) command.emplace_back("--dry-run");

@@ -8,6 +8,7 @@
 #include "mos/base/file.h"
 #include "mos/base/text.h"
 #include "mos/base/text_distance.h"
+#include "mos/studio/claims.h"
 #include "mos/studio/job_order.h"
 #include "mos/studio/job_talk.h"
 #include "mos/studio/parts.h"
@@ -61,9 +62,7 @@ Json request_of(const JobOrder& order) {
                   {"words", order.words},
                   {"title", order.title},
                   {"dry_run", order.dry_run}};
-  for (const char* name : {"out", "lora", "report", "grid", "previews"}) {
-    request["options"].erase(name);
-  }
+  for (const auto& name : written_options()) request["options"].erase(name);
   if (!order.scene.is_null()) request["scene"] = order.scene;
   return request;
 }

@@ -139,6 +139,15 @@ std::vector<Job> JobStore::queued() { return in_order(JobState::kQueued); }
 
 std::vector<Job> JobStore::running() { return in_order(JobState::kRunning); }
 
+std::vector<Job> JobStore::unfinished() {
+  std::vector<Job> jobs;
+  for (const auto state :
+       {JobState::kRunning, JobState::kQueued, JobState::kPaused, JobState::kInterrupted}) {
+    for (auto& job : in_order(state)) jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
 void JobStore::put_last(Job& job) {
   Statement select(database_, "SELECT coalesce(max(place), 0) + 1 FROM jobs");
   select.step();

@@ -36,6 +36,8 @@ class JobStore {
   /// The queued ones in their order.
   std::vector<Job> queued();
   std::vector<Job> running();
+  /// These, those that are paused and those that were interrupted.
+  std::vector<Job> unfinished();
   /// Puts a job behind all that are queued.
   void put_last(Job& job);
   /// Gives a queued job the place `position` among those that are queued.

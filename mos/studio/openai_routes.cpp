@@ -72,11 +72,24 @@ Json request_of(Parts& parts, const Json& body) {
   return {{"kind", "sample"}, {"options", options}};
 }
 
-Reply generate(Parts& parts, const Call& call) {
+Reply generated(Parts& parts, const Call& call) {
   const auto painted = paint(parts, request_of(parts, json_body(call)));
   Json data = Json::array();
   for (const auto& bytes : painted.pictures) data.push_back({{"b64_json", base64_encode(bytes)}});
   return json_reply({{"created", static_cast<std::int64_t>(std::time(nullptr))}, {"data", data}});
+}
+
+/// OpenAI's clients ask once more after 409 and 500 unless they are told: a picture that somebody
+/// cancelled would be painted all the same, and what has failed would fail again.
+Reply generate(Parts& parts, const Call& call) {
+  Reply reply;
+  try {
+    return generated(parts, call);
+  } catch (...) {
+    reply = present_error_reply();
+  }
+  reply.headers["X-Should-Retry"] = "false";
+  return reply;
 }
 
 Reply models(Parts& parts) {

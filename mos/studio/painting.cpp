@@ -4,7 +4,6 @@
 #include <sys/random.h>
 
 #include <sstream>
-#include <system_error>
 
 #include "mos/base/base64.h"
 #include "mos/base/file.h"
@@ -40,8 +39,10 @@ Job wait_for(Parts& parts, std::int64_t id) {
 
 }  // namespace
 
-Painted paint(Parts& parts, const Json& request) {
+Painted paint(Parts& parts, const Json& request,
+              const std::function<void(std::int64_t id)>& queued) {
   const auto id = parts.runner.add(make_order(request, parts)).id;
+  if (queued) queued(id);
   Painted painted{.job = wait_for(parts, id)};
   for (const auto& path : painted.job.results) {
     painted.pictures.push_back(read_whole_file(parts.folder.root() / path));
@@ -67,16 +68,9 @@ std::string keep_upload(Parts& parts, const std::string& base64, const std::stri
   }
   const auto bytes = base64_decode(text);
   if (!bytes || bytes->empty()) throw Refused(400, name + " is no picture in base64");
-  const auto path = parts.folder.free_name("uploads/request.png");
-  write_text_file(parts.folder.root() / path, *bytes);
-  try {
-    (void)ask_naming(parts.reader, {{"do", "check"}, {"file", path}}, name);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(parts.folder.root() / path, ignored);
-    throw;
-  }
-  return path;
+  Upload upload(parts, *bytes, name);
+  (void)upload.check_picture();  // throws
+  return upload.place("uploads/request.png", IfTaken::kOtherName);
 }
 
 std::string model_named(const StudioFolder& folder, const std::string& name) {

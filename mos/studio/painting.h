@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,10 @@ struct Painted {
 };
 
 /// Queues `request` (as POST /mos/v1/jobs has it) and waits for its pictures. Throws Refused: 400
-/// for the request, 409 when it was cancelled, 500 with what the job said when it failed.
-Painted paint(Parts& parts, const Json& request);
+/// for the request, 409 when it was cancelled, 500 with what the job said when it failed. `queued`
+/// is told the job before it is waited for.
+Painted paint(Parts& parts, const Json& request,
+              const std::function<void(std::int64_t id)>& queued = {});
 
 /// A picture in base64, with or without "data:…;base64,", as a file of uploads/. Returns its path.
 /// `name` is the field that it came in, for messages.

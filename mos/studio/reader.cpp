@@ -21,6 +21,12 @@ namespace {
 
 constexpr std::size_t kLongestAnswer = 16 << 20;
 
+Json answer_of(const std::string& text) {
+  auto answer = parse_json(text, "the answer of the reader");
+  if (answer.is_object()) return answer;
+  throw Error(ErrorKind::kFormat, "the answer of the reader is no object");
+}
+
 }  // namespace
 
 Reader::Reader(std::filesystem::path mos, std::filesystem::path folder)
@@ -83,26 +89,29 @@ std::string Reader::exchange(const std::string& line, std::chrono::seconds patie
     if (count <= 0) return "";
     answer.append(bytes.data(), static_cast<std::size_t>(count));
   }
-  return answer;
+  if (answer.ends_with('\n')) return answer;
+  throw Error(ErrorKind::kFormat,
+              fmt::format("there is more than {} MB to say of it", kLongestAnswer >> 20));
 }
 
 Json Reader::ask(const Json& request, std::chrono::seconds patience) {
   const std::lock_guard lock(mutex_);
   const auto line = json_text(request) + "\n";
   std::string text;
+  Json answer;
   // One that has ended for want of work is only noticed here; one that ends twice does so for this.
   for (int attempt = 0; attempt < 2 && text.empty(); ++attempt) {
     if (process_ <= 0) start();
     try {
       text = exchange(line, patience);
-    } catch (...) {
+      if (!text.empty()) answer = answer_of(text);
+    } catch (...) {  // what it still says would be taken for the next answer
       end();
       throw;
     }
     if (text.empty()) end();
   }
   if (text.empty()) throw Error(ErrorKind::kFormat, "the reader of files ended over this one");
-  auto answer = parse_json(text, "the answer of the reader");
   if (!answer.contains("error")) return answer;
   const auto& error = answer.at("error");
   throw Error(choice_named<ErrorKind>(error.value("kind", "io")).value_or(ErrorKind::kIo),

@@ -128,10 +128,10 @@ void Runner::work() {
 
 bool Runner::start_next() {
   std::set<std::string> busy;
-  for (const auto& [id, running] : running_) busy.insert(running.job.order.device);
+  for (const auto& [id, running] : running_) busy.insert(running.job.order.queue());
   auto jobs = parts_.store.queued();
   const auto next = std::ranges::find_if(
-      jobs, [&busy](const Job& job) { return !busy.contains(job.order.device); });
+      jobs, [&busy](const Job& job) { return !busy.contains(job.order.queue()); });
   if (next == jobs.end()) return false;
   auto job = std::move(*next);
   try {
@@ -157,6 +157,7 @@ void Runner::fail(Job job, const Error& error) {
 
 void Runner::start(Job job) {
   const auto place = parts_.folder.root() / job.folder();
+  if (job.started.empty()) refuse_places_taken(parts_.folder, job.order);
   write_inputs(job, parts_.folder);
   std::error_code ignored;
   fs::remove(place / "results.txt", ignored);  // of a run before this one

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "mos/base/error.h"
+#include "mos/studio/claims.h"
 #include "mos/studio/events.h"
 #include "mos/studio/job_store.h"
 #include "mos/studio/job_talk.h"
@@ -41,8 +42,14 @@ class Runner {
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
+  /// Throws Refused(409) where another job will write what this one does.
+  Job add(JobOrder order);
+  /// What `order` must not write, since other jobs will.
+  Claims claims(const JobOrder& order);
+  /// Where the concept file of a tuning goes that does not say.
+  std::string place_to_tune(const JobOrder& order);
+
   // Each throws Refused: 404 for an id that there is not, 409 where its state does not allow it.
-  Job add(const JobOrder& order);
   Job find(std::int64_t id);
   Job cancel(std::int64_t id);
   Job pause(std::int64_t id);
@@ -85,6 +92,8 @@ class Runner {
   void settle(Running& running);
   void settle_without_end(Running& running);
   void keep_results(Running& running);
+  std::string place_of_tuning(const JobOrder& order);
+  void refuse_taken_up_late(const Job& job);
   Job required(std::int64_t id, const std::string& action);
   Job wish(std::int64_t id, const char* action, int signal);
   void changed(const Job& job);

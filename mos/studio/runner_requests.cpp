@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "mos/base/text.h"
 #include "mos/studio/http.h"
@@ -11,8 +13,6 @@
 
 /// What is asked of the queue; runner.cpp has what it does by itself.
 namespace mos::studio {
-
-namespace fs = std::filesystem;
 
 Job Runner::required(std::int64_t id, const std::string& action) {
   const auto job = parts_.store.find(id);
@@ -38,8 +38,27 @@ void Runner::tell_queue() {
   parts_.events.tell("queue", {{"queue", ids}});
 }
 
-Job Runner::add(const JobOrder& order) {
+Claims Runner::claims(const JobOrder& order) {
   const std::lock_guard lock(mutex_);
+  return claims_on(order, parts_.store.unfinished());
+}
+
+std::string Runner::place_to_tune(const JobOrder& order) {
+  const std::lock_guard lock(mutex_);
+  return place_of_tuning(order);
+}
+
+std::string Runner::place_of_tuning(const JobOrder& order) {
+  constexpr std::int64_t kMost = 1000;  // older ones have been gone on with, or are forgotten
+  return studio::place_to_tune(order, parts_.folder, claims_on(order, parts_.store.unfinished()),
+                               parts_.store.list({.kind = "tune", .limit = kMost}));
+}
+
+Job Runner::add(JobOrder order) {
+  const std::lock_guard lock(mutex_);
+  // Somebody who asked at the same time may have been given the same name.
+  if (order.has_own_name) order.options["out"] = place_of_tuning(order);
+  if (!order.dry_run) refuse_claimed(claims_on(order, parts_.store.unfinished()), order);
   const auto job = parts_.store.add(order);
   try {
     write_inputs(job, parts_.folder);
@@ -106,6 +125,7 @@ Job Runner::wish(std::int64_t id, const char* action, int signal) {
 Job Runner::resume(std::int64_t id) {
   const std::lock_guard lock(mutex_);
   auto job = required(id, "resume");
+  refuse_taken_up_late(job);
   job.state = JobState::kQueued;
   job.note.clear();
   parts_.store.put_last(job);
@@ -113,6 +133,20 @@ Job Runner::resume(std::int64_t id) {
   changed(job);
   wake_.notify_all();
   return job;
+}
+
+/// Another run may have come to the place of a stopped one.
+void Runner::refuse_taken_up_late(const Job& job) {
+  auto jobs = parts_.store.running();
+  for (auto& other : parts_.store.queued()) jobs.push_back(std::move(other));
+  refuse_claimed(claims_on(job.order, jobs), job.order);
+  const auto out = field<std::string>(job.order.options, "out", "");
+  std::error_code ignored;
+  if (job.order.kind != "tune" || out.empty()) return;  // pictures are painted once more
+  if (!std::filesystem::exists(parts_.folder.root() / out, ignored)) return;
+  throw Refused(409, fmt::format("job {} would write over {}, which is there now; move it away, or "
+                                 "start anew",
+                                 job.id, printable(out)));
 }
 
 Job Runner::move(std::int64_t id, std::int64_t position) {
@@ -130,9 +164,8 @@ Job Runner::move(std::int64_t id, std::int64_t position) {
 void Runner::remove(std::int64_t id) {
   const std::lock_guard lock(mutex_);
   const auto job = required(id, "delete");
+  parts_.folder.discard(job.folder());  // sample pictures, reports and figures lie there
   parts_.store.remove(id);
-  std::error_code ignored;
-  fs::remove_all(parts_.folder.root() / job.folder(), ignored);
   tell_queue();
 }
 
@@ -160,7 +193,7 @@ Json Runner::shown(const Job& job) {
   std::int64_t position = 0;
   for (const auto& other : parts_.store.queued()) {
     if (other.id == job.id) break;
-    if (other.order.device == job.order.device) ++position;
+    if (other.order.queue() == job.order.queue()) ++position;
   }
   json["position"] = position;
   return json;

@@ -81,30 +81,6 @@ void check_ui_folder(const std::string& folder) {
                           folder));
 }
 
-bool is_local(const std::string& host) {
-  return host == "127.0.0.1" || host == "localhost" || host == "::1";
-}
-
-GateOptions gate_options(const StudioOptions& options, int port) {
-  GateOptions gate{.port = port};
-  for (const std::string name : {"127.0.0.1", "localhost", "[::1]"}) {
-    gate.hosts.push_back(fmt::format("{}:{}", name, port));
-  }
-  gate.hosts.push_back(fmt::format("{}:{}", options.host, port));
-  if (!is_local(options.host)) gate.token = random_token();
-  gate.any_address = options.host == "0.0.0.0" || options.host == "::";
-  return gate;
-}
-
-/// `project` is the one to show; 0: none.
-std::string address_of(const StudioOptions& options, const GateOptions& gate,
-                       std::int64_t project) {
-  const auto host = gate.any_address ? std::string("127.0.0.1") : options.host;
-  const auto token = gate.token.empty() ? "" : "?token=" + gate.token;
-  const auto page = project == 0 ? "" : fmt::format("#/compose/{}", project);
-  return fmt::format("http://{}:{}/{}{}", host, gate.port, token, page);
-}
-
 /// Pictures that jobs have painted come into the gallery.
 void take_in(Gallery& gallery, EventHub& events, const Job& job) {
   Json ids = Json::array();
@@ -188,14 +164,15 @@ void run(const StudioOptions& options) {
                  .store = store,
                  .events = events,
                  .ended = [&](const Job& job) { take_in(gallery, events, job); }});
-  const auto gate_settings = gate_options(options, server.port());
+  const auto gate_settings = gate_options(options.host, server.port());
   const Gate gate(gate_settings);
   Parts parts{
       folder,  database, events, forms, reader,
       gallery, projects, runner, gate,  !interface_page().empty() || !options.ui_dir.empty()};
   const auto router = make_router(parts);
   const auto project = options.scene.empty() ? 0 : take_scene(folder, projects, options.scene);
-  const auto address = address_of(options, gate_settings, project);
+  const auto page = project == 0 ? "" : fmt::format("#/compose/{}", project);
+  const auto address = address_of(options.host, gate_settings) + page;
   const auto warming = warm_up(parts);
   say_start(parts, address);
   if (options.open) open_browser(address);

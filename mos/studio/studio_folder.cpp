@@ -93,11 +93,16 @@ std::string StudioFolder::relative(const fs::path& path) const {
   return path.lexically_relative(root_).generic_string();
 }
 
-std::string StudioFolder::free_name(const std::string& relative) const {
+bool StudioFolder::is_there(const std::string& relative) const {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(root_ / relative, ignored));
+}
+
+std::string StudioFolder::free_name(const std::string& relative,
+                                    const std::function<bool(const std::string&)>& is_taken) const {
   const fs::path wanted(relative);
   auto name = relative;
-  std::error_code ignored;
-  for (int i = 2; fs::exists(fs::symlink_status(root_ / name, ignored)); ++i) {
+  for (int i = 2; is_there(name) || (is_taken && is_taken(name)); ++i) {
     const auto stem =
         fmt::format("{}-{}{}", wanted.stem().string(), i, wanted.extension().string());
     name = (wanted.parent_path() / stem).generic_string();
@@ -105,10 +110,29 @@ std::string StudioFolder::free_name(const std::string& relative) const {
   return name;
 }
 
+std::string StudioFolder::place(const fs::path& from, const std::string& relative,
+                                IfTaken if_taken) const {
+  const std::lock_guard lock(naming_);
+  auto name = if_taken == IfTaken::kOtherName ? free_name(relative) : relative;
+  if (if_taken == IfTaken::kRefuse && is_there(name)) {
+    throw Refused(409, fmt::format("there is already {}", printable(name)));
+  }
+  if (if_taken == IfTaken::kDiscard) (void)discard_now(name);
+  std::error_code code;
+  fs::rename(from, root_ / name, code);
+  if (code) throw Error(ErrorKind::kIo, "cannot write " + name + ": " + code.message());
+  return name;
+}
+
 std::string StudioFolder::discard(const std::string& relative) const {
+  const std::lock_guard lock(naming_);
+  return discard_now(relative);
+}
+
+std::string StudioFolder::discard_now(const std::string& relative) const {
   const auto path = root_ / relative;
   std::error_code code;
-  if (!fs::exists(fs::symlink_status(path, code))) return "";
+  if (!is_there(relative)) return "";
   auto name = free_name("trash/" + path.filename().string());
   fs::rename(path, root_ / name, code);
   if (code) throw Error(ErrorKind::kIo, "cannot move " + relative + ": " + code.message());

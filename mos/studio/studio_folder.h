@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,14 @@ namespace mos::studio {
 
 /// What a job or a request may do with a path.
 enum class Access { kRead, kWrite };
+
+/// What becomes of a file whose place is taken.
+enum class IfTaken {
+  kOtherName,  ///< It gets the name that free_name() gives.
+  kRefuse,     ///< Refused(409).
+  kDiscard,    ///< What was there goes to trash/.
+  kReplace,
+};
 
 class StudioFolder {
  public:
@@ -27,7 +37,14 @@ class StudioFolder {
   std::string relative(const std::filesystem::path& path) const;
 
   /// `relative` itself if nothing is there, else with a number before its ending: a-2.png.
-  std::string free_name(const std::string& relative) const;
+  /// `is_taken` knows of names that are not free either.
+  std::string free_name(const std::string& relative,
+                        const std::function<bool(const std::string&)>& is_taken = {}) const;
+
+  /// Moves the file `from` to `relative` and gives the name that it has now. Of two that come at
+  /// once each is the first or the second: none takes the place of the other unseen.
+  std::string place(const std::filesystem::path& from, const std::string& relative,
+                    IfTaken if_taken) const;
 
   /// Moves a file or folder into trash/ under a name of its own, which it gives, and takes the
   /// thumbnails of what is in it away. Nothing happens, and "" comes, where nothing is.
@@ -39,7 +56,12 @@ class StudioFolder {
   static std::string thumbnail_of(const std::string& relative);
 
  private:
+  bool is_there(const std::string& relative) const;
+  /// The same under the lock.
+  std::string discard_now(const std::string& relative) const;
+
   std::filesystem::path root_;
+  mutable std::mutex naming_;  ///< From looking for a name to having it.
 };
 
 /// Throws Refused(400) unless `name` is one of a file: up to 120 bytes of UTF-8 without slashes,

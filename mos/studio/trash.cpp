@@ -7,6 +7,7 @@
 
 #include "mos/base/file.h"
 #include "mos/base/text.h"
+#include "mos/studio/claims.h"
 #include "mos/studio/parts.h"
 
 namespace mos::studio {
@@ -61,10 +62,7 @@ std::vector<Move> checked_moves(const StudioFolder& folder, const Json& body) {
 void move_back(const StudioFolder& folder, const Move& move) {
   const auto to = folder.root() / move.path;
   make_folders(to.parent_path());
-  std::error_code code;
-  fs::rename(folder.root() / move.trash, to, code);
-  if (code)
-    throw Error(ErrorKind::kIo, fmt::format("cannot move {}: {}", move.trash, code.message()));
+  folder.place(folder.root() / move.trash, move.path, IfTaken::kRefuse);
 }
 
 /// Lists are told what came back.
@@ -87,6 +85,8 @@ void tell(Parts& parts, const std::vector<Move>& moves) {
 
 Reply restore(Parts& parts, const Call& call) {
   const auto moves = checked_moves(parts.folder, json_body(call));
+  const auto claims = parts.runner.claims({});
+  for (const auto& move : moves) refuse_claimed(claims, "\"path\"", move.path);
   for (const auto& move : moves) move_back(parts.folder, move);
   tell(parts, moves);
   return done_reply();

@@ -27,10 +27,19 @@ Json ask_naming(Reader& reader, const Json& request, const std::string& name) {
 
 Upload::Upload(const Parts& parts, const Call& call, UploadOptions options)
     : parts_(parts), name_(printable(options.name)) {
-  make_folders(parts.folder.root() / kIncoming);
+  write_by([&](const fs::path& to) { body_to_file(call, to, options.most); });
+}
+
+Upload::Upload(const Parts& parts, const std::string& bytes, const std::string& name)
+    : parts_(parts), name_(printable(name)) {
+  write_by([&bytes](const fs::path& to) { write_text_file(to, bytes); });
+}
+
+void Upload::write_by(const std::function<void(const fs::path&)>& write) {
+  make_folders(parts_.folder.root() / kIncoming);
   path_ = std::string(kIncoming) + "/" + random_token();
   try {
-    body_to_file(call, parts.folder.root() / path_, options.most);
+    write(parts_.folder.root() / path_);
   } catch (...) {
     std::error_code ignored;
     fs::remove(parts_.folder.root() / path_, ignored);
@@ -59,12 +68,9 @@ ReceivedPicture Upload::check_mask(const std::string& picture) const {
   return {answer.at("width"), answer.at("height")};
 }
 
-void Upload::place(const std::string& relative) {
-  const auto to = parts_.folder.inside(relative, Access::kWrite);
-  make_folders(to.parent_path());
-  std::error_code code;
-  fs::rename(parts_.folder.root() / path_, to, code);
-  if (code) throw Error(ErrorKind::kIo, "cannot write " + relative + ": " + code.message());
+std::string Upload::place(const std::string& relative, IfTaken if_taken) {
+  make_folders(parts_.folder.inside(relative, Access::kWrite).parent_path());
+  return parts_.folder.place(parts_.folder.root() / path_, relative, if_taken);
 }
 
 void check_picture_name(const std::string& name) {

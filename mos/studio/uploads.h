@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "mos/studio/parts.h"
@@ -23,6 +24,8 @@ class Upload {
  public:
   /// Streams the body of `call` into the folder. Throws as body_to_file does.
   Upload(const Parts& parts, const Call& call, UploadOptions options);
+  /// Of `bytes`, which came in another form; `name` as in UploadOptions.
+  Upload(const Parts& parts, const std::string& bytes, const std::string& name);
   ~Upload();
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
@@ -34,10 +37,13 @@ class Upload {
   ReceivedPicture check_picture() const;
   /// Reads it as the mask of `picture`, of its size, as tuning does. Throws Error(kFormat).
   ReceivedPicture check_mask(const std::string& picture) const;
-  /// Moves it to `relative`, over what is there.
-  void place(const std::string& relative);
+  /// Moves it to `relative` and gives the name that it has now (StudioFolder::place).
+  std::string place(const std::string& relative, IfTaken if_taken);
 
  private:
+  /// Calls `write` with where it is to lie, and leaves nothing there when that fails.
+  void write_by(const std::function<void(const std::filesystem::path&)>& write);
+
   const Parts& parts_;
   std::string path_, name_;
 };

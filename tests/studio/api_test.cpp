@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <fstream>
 #include <set>
+#include <thread>
 
+#include "mos/base/folder.h"
 #include "mos/studio/embedded.h"
 #include "mos/studio/schema_check.h"
 #include "tests/studio/studio_fixture.h"
@@ -233,6 +236,158 @@ TEST_F(Api, TheCommandOfWhatIsOnlyCheckedNeedsNoFileOfAJob) {
   EXPECT_NE(command.find("'--prompt=a cat'"), command.npos) << command;
   EXPECT_NE(command.find("--scene=scene.json"), command.npos) << command;
   EXPECT_EQ(command.find("jobs/"), command.npos) << command;
+}
+
+TEST_F(Api, TheCommandOfAFusionThatIsOnlyCheckedNeedsNoFileOfAJobEither) {
+  for (const char* name : {"a", "b"}) {
+    write_text_file(folder_->root() / "concept-files" / (std::string(name) + ".pt"), "");
+  }
+  const Json concepts = {"concept-files/a.pt=sks dog", "concept-files/b.pt"};
+  const auto command = [this](const Json& options, bool dry_run) {
+    const Json request = {{"kind", "fuse"}, {"options", options}, {"dry_run", dry_run}};
+    return answer("POST", "/mos/v1/check", request).at("command").get<std::string>();
+  };
+  EXPECT_EQ(command({{"concepts", concepts}, {"base", "models/base"}}, false),
+            "mos fuse 'concept-files/a.pt=sks dog' concept-files/b.pt --base=models/base "
+            "--lora-folder=concept-files --out=fused/model");
+  const auto lora = command({{"concepts", concepts}, {"lora", "concept-files/c.pt"}}, true);
+  EXPECT_NE(lora.find("--lora=concept-files/c.pt"), lora.npos) << lora;
+  EXPECT_EQ(lora.find("--out"), lora.npos) << lora;
+  EXPECT_TRUE(lora.ends_with(" --dry-run")) << lora;
+}
+
+TEST_F(Api, AnAnswerThatIsNoneIsNotTakenForTheNext) {
+  for (const std::string name : {"flood", "garbled"}) {
+    const auto path = "uploads/" + name + ".png";
+    write_text_file(folder_->root() / path, "bytes");
+    EXPECT_EQ(ask("GET", "/mos/v1/thumbnails/" + path).status, 422) << name;
+    const auto next = ask("PUT", "/mos/v1/uploads/next.png", "bytes", "image/png");
+    ASSERT_EQ(next.status, 201) << next.body;
+    EXPECT_EQ(parse_json(next.body, "the reply").at("width"), 2);
+  }
+}
+
+TEST_F(Api, FilesThatComeAtOnceHaveNamesOfTheirOwn) {
+  constexpr int kAtOnce = 24;
+  std::vector<std::thread> threads;
+  std::vector<int> refused(kAtOnce, 0);
+  for (int i = 0; i < kAtOnce; ++i) {
+    threads.emplace_back([this, i, &refused] {
+      const auto bytes = std::to_string(i);
+      EXPECT_EQ(ask("PUT", "/mos/v1/uploads/a.png", bytes, "image/png").status, 201);
+      const auto file = ask("PUT", "/mos/v1/concept-files/a.pt", bytes, "");
+      refused[static_cast<std::size_t>(i)] = file.status == 409 ? 1 : 0;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  std::set<std::string> kept;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_->root() / "uploads")) {
+    kept.insert(read_text_file(entry.path()));
+  }
+  EXPECT_EQ(kept.size(), kAtOnce);
+  EXPECT_EQ(std::ranges::count(refused, 1), kAtOnce - 1);
+}
+
+TEST_F(Api, WhatIsPlacedOrDiscardedAtOnceIsAllThere) {
+  constexpr int kFolders = 16, kRounds = 20;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kFolders; ++i) {
+    threads.emplace_back([this, i] {
+      const auto place = "gallery/" + std::to_string(i);
+      make_folders(folder_->root() / place);
+      for (int round = 0; round < kRounds; ++round) {
+        write_text_file(folder_->root() / place / "a.png", "bytes");
+        EXPECT_NE(folder_->discard(place + "/a.png"), "");
+        write_text_file(folder_->root() / place / "b.png", "bytes");
+        (void)folder_->place(folder_->root() / place / "b.png", "uploads/b.png",
+                             IfTaken::kOtherName);
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (const char* all : {"trash", "uploads"}) {
+    EXPECT_EQ(entries_of(folder_->root() / all).size(), kFolders * kRounds) << all;
+  }
+}
+
+/// A request that is waited for elsewhere.
+class Waiting : public Api {
+ protected:
+  ~Waiting() override {
+    write_text_file(folder_->root() / "go", "");
+    if (waiting_.joinable()) waiting_.join();
+  }
+  void begin(const std::string& path, const Json& body) {
+    waiting_ = std::thread([this, path, body] { reply_ = ask("POST", path, body.dump()); });
+  }
+  Reply end() {
+    waiting_.join();
+    return reply_;
+  }
+  /// The job `id` once `state` is reached.
+  Json job_when(int id, const std::string& state) {
+    const auto path = "/mos/v1/jobs/" + std::to_string(id);
+    for (int i = 0; i < kPatience && ask("GET", path).status != 200; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return when({{"id", id}}, state);
+  }
+  Json progress(const std::string& query = "") {
+    return answer("GET", "/sdapi/v1/progress" + query);
+  }
+
+ private:
+  std::thread waiting_;
+  Reply reply_;
+};
+
+TEST_F(Waiting, ProgressLeavesThePictureOutWhereItIsToldSo) {
+  begin("/sdapi/v1/txt2img", {{"prompt", "wait"}});
+  job_when(1, "running");
+  write_text_file(folder_->root() / "gallery/1.preview.png", "small");
+  std::ofstream(folder_->root() / "jobs/1/events.jsonl", std::ios::app)
+      << R"({"event":"preview","path":"gallery/1.preview.png"})"
+      << "\n";
+  for (int i = 0; i < kPatience && progress().at("current_image").is_null(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(progress("?skip_current_image=false").at("current_image"), "c21hbGw=");
+  for (const char* yes : {"true", "True", "1"}) {
+    const auto state = progress(std::string("?skip_current_image=") + yes);
+    EXPECT_EQ(state.at("current_image"), nullptr);
+    EXPECT_EQ(state.at("state").at("job"), "1");
+  }
+  EXPECT_EQ(ask("GET", "/sdapi/v1/progress?skip_current_image=maybe").status, 400);
+  EXPECT_EQ(ask("GET", "/sdapi/v1/progress?id_task=1").status, 400);
+}
+
+TEST_F(Waiting, InterruptEndsNobodyElsesPicture) {
+  const auto other = add_sample("wait");
+  when(other, "running");
+  EXPECT_EQ(ask("POST", "/sdapi/v1/interrupt").status, 200);
+  EXPECT_EQ(progress().at("state").at("job"), "");
+  begin("/sdapi/v1/txt2img", {{"prompt", "wait"}});
+  job_when(2, "queued");
+  for (int i = 0; i < kPatience && answer("GET", "/mos/v1/jobs/2").at("state") == "queued"; ++i) {
+    EXPECT_EQ(ask("POST", "/sdapi/v1/interrupt").status, 200);
+  }
+  EXPECT_EQ(end().status, 409);
+  EXPECT_EQ(answer("GET", "/mos/v1/jobs/2").at("state"), "cancelled");
+  EXPECT_EQ(answer("GET", "/mos/v1/jobs/1").at("state"), "running");
+  EXPECT_EQ(ask("POST", "/sdapi/v1/interrupt").status, 200);
+  write_text_file(folder_->root() / "go", "");
+  when(other, "done");
+}
+
+TEST_F(Waiting, OpenAIsClientsDoNotAskAgainForWhatWasCancelled) {
+  begin("/v1/images/generations", {{"prompt", "wait"}});
+  job_when(1, "running");
+  EXPECT_EQ(ask("POST", "/sdapi/v1/interrupt").status, 200);
+  EXPECT_EQ(answer("GET", "/mos/v1/jobs/1").at("state"), "running");  // of another API
+  answer("POST", "/mos/v1/jobs/1/cancel");
+  const auto reply = end();
+  EXPECT_EQ(reply.status, 409);
+  EXPECT_EQ(reply.headers.at("X-Should-Retry"), "false");
 }
 
 TEST_F(Api, TheEtaOfA1111IsOfTheSamplersThatHaveOne) {

@@ -14,7 +14,8 @@ schema() {
     "concept":{"type":"array","items":{"type":"string","format":"path"}},
     "concepts":{"type":"array","items":{"type":"string","format":"path"}},
     "lora_folder":{"type":"string","format":"path"},"lora":{"type":"string","format":"path"},
-    "report":{"type":"string","format":"path"},"pictures":{"type":"array","items":{"type":"string","format":"path"}},
+    "report":{"type":"string","format":"path"},"page":{"type":"string","format":"path"},
+    "prior_folder":{"type":"string","format":"path"},"pictures":{"type":"array","items":{"type":"string","format":"path"}},
     "previews":{"type":"string","format":"path"},"init":{"type":"string"},"mask":{"type":"string"},
     "prompt":{"type":["string","null"]},"negative_prompt":{"type":["string","null"]},
     "scene":{"type":"string","format":"path"},"from":{"type":"string","format":"path"},
@@ -42,6 +43,8 @@ case "$*" in
       file=$(printf '%s' "$line" | sed -n 's/.*"file":"\([^"]*\)".*/\1/p')
       [ ! -e refuse ] || { echo "{\"error\":{\"kind\":\"format\",\"message\":\"$file is no picture\"}}"; continue; }
       case $line in
+        *flood*) head -c 17000000 /dev/zero | tr '\0' x; echo ;;
+        *garbled*) echo '{"width":'; echo '{"width":9,"height":9}' ;;
         *'"record"'*foreign*) echo '{"options":{"base":"/etc"},"scene":{},"program":"mos","left_out":[],"infotext":""}' ;;
         *'"record"'*) echo '{"options":{"seed":7},"scene":{},"program":"mos","left_out":[],"infotext":"a dog"}' ;;
         *'"job"'*unreadable*) echo '{"error":{"kind":"io","message":"it took too long"}}' ;;

@@ -61,6 +61,34 @@ TEST(Gate, AServerForAllAddressesKnowsNumbersButNoNames) {
   EXPECT_EQ(status_of(gate, call_to(":7860", token)), 403);
 }
 
+TEST(Gate, AddressesOfIPv6StandInBrackets) {
+  const auto local = gate_options("::1", 7860);
+  EXPECT_TRUE(local.token.empty());
+  EXPECT_EQ(address_of("::1", local), "http://[::1]:7860/");
+  EXPECT_EQ(address_of("0:0:0:0:0:0:0:1", gate_options("0:0:0:0:0:0:0:1", 80)), "http://[::1]:80/");
+  auto options = gate_options("2001:DB8::0:5", 7860);
+  options.token = "t";
+  EXPECT_EQ(address_of("2001:DB8::0:5", options), "http://[2001:db8::5]:7860/?token=t");
+  const Gate gate(options);
+  const auto call = call_to("[2001:db8::5]:7860", {{"authorization", "Bearer t"},
+                                                   {"origin", "http://[2001:db8::5]:7860"}});
+  EXPECT_EQ(status_of(gate, call), 200);
+  EXPECT_EQ(status_of(gate, call_to("2001:db8::5:7860", {{"authorization", "Bearer t"}})), 403);
+  EXPECT_TRUE(gate_options("::", 7860).any_address);
+  EXPECT_FALSE(gate_options("fe80::1%eth0", 7860).token.empty());
+  EXPECT_EQ(address_of("fe80::1%eth0", GateOptions{.port = 80}), "http://[fe80::1]:80/");
+}
+
+TEST(Gate, OnlyThisMachineItselfNeedsNoToken) {
+  for (const char* host : {"127.0.0.1", "localhost", "::1"}) {
+    EXPECT_TRUE(gate_options(host, 7860).token.empty()) << host;
+  }
+  for (const char* host : {"0.0.0.0", "::", "192.168.1.5", "Studio.example"}) {
+    EXPECT_FALSE(gate_options(host, 7860).token.empty()) << host;
+  }
+  EXPECT_EQ(gate_options("Studio.example", 7860).hosts.back(), "studio.example:7860");
+}
+
 TEST(Base64, ComesBackForEveryLength) {
   std::string bytes;
   for (int i = 0; i < 40; ++i) {

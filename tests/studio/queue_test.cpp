@@ -1,4 +1,6 @@
 #include <csignal>
+#include <set>
+#include <thread>
 
 #include "mos/studio/job_order.h"
 #include "tests/studio/studio_fixture.h"
@@ -6,7 +8,20 @@
 namespace mos::studio {
 namespace {
 
-using Queue = StudioTest;
+class Queue : public StudioTest {
+ protected:
+  /// A tuning of the concept `name`, which is made where it is not there.
+  Json add_tuning(const std::string& name, const Json& more = Json::object(), int status = 201) {
+    make_folders(folder_->root() / "concepts" / name);
+    Json options = {{"data", "concepts/" + name}};
+    options.update(more);
+    return answer("POST", "/mos/v1/jobs", {{"kind", "tune"}, {"options", options}}, status);
+  }
+  static std::string out_of(const Json& job) { return job.at("options").at("out"); }
+  static std::string path_of(const Json& job) {
+    return "/mos/v1/jobs/" + std::to_string(job.at("id").get<int>());
+  }
+};
 
 TEST_F(Queue, AJobRunsAndItsPictureComesIntoTheGallery) {
   const auto job = when(add_sample("a dog"), "done");
@@ -78,6 +93,134 @@ TEST_F(Queue, TuningThatBeganAnewGoesOnAndDoesNotBeginAnewAgain) {
   answer("POST", "/mos/v1/jobs/1/resume");
   when(job, "done");
   EXPECT_FALSE(read_json_file(given).contains("fresh"));
+}
+
+TEST_F(Queue, TwoTuningsOfAConceptWriteTwoFiles) {
+  when(add_sample("wait"), "running");
+  const auto first = add_tuning("racer"), second = add_tuning("racer");
+  EXPECT_EQ(out_of(first), "concept-files/racer.safetensors");
+  EXPECT_EQ(out_of(second), "concept-files/racer-2.safetensors");
+  EXPECT_EQ(out_of(answer("POST", path_of(first) + "/repeat", Json::object(), 201)),
+            "concept-files/racer-3.safetensors");
+  const Json taken = {{"out", "concept-files/racer-2.safetensors"}};
+  const auto refused = add_tuning("racer", taken, 409);
+  EXPECT_NE(refused.dump().find("which job 3 will write"), std::string::npos) << refused.dump();
+  const Json fusion = {{"kind", "fuse"}, {"options", {{"lora", taken.at("out")}}}};
+  answer("POST", "/mos/v1/jobs", fusion, 409);
+  EXPECT_EQ(answer("POST", "/mos/v1/check", fusion).at("problems").size(), 1U);
+  EXPECT_EQ(ask("PUT", "/mos/v1/concept-files/racer-2.safetensors", "bytes", "").status, 409);
+  write_text_file(folder_->root() / "go", "");
+  EXPECT_EQ(when(second, "done").at("results"), Json::array({out_of(second)}));
+  EXPECT_EQ(when(first, "done").at("results"), Json::array({out_of(first)}));
+}
+
+TEST_F(Queue, TuningsThatAreAskedForAtOnceWriteFilesOfTheirOwn) {
+  constexpr int kAtOnce = 8;
+  when(add_sample("wait"), "running");
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kAtOnce; ++i) threads.emplace_back([this] { add_tuning("racer"); });
+  for (auto& thread : threads) thread.join();
+  std::set<std::string> places;
+  const auto listed = answer("GET", "/mos/v1/jobs?kind=tune");
+  for (const auto& job : listed.at("jobs")) {
+    places.insert(out_of(job));
+  }
+  EXPECT_EQ(places.size(), kAtOnce);
+}
+
+TEST_F(Queue, ATuningThatStartsAnewTakesThePlaceOfTheStoppedOne) {
+  const auto root = folder_->root();
+  write_text_file(root / "concept-files/wait.safetensors", "an older one");
+  const auto stopped = add_tuning("wait");
+  EXPECT_EQ(out_of(stopped), "concept-files/wait-2.safetensors");
+  when(stopped, "running");
+  write_text_file(root / "concept-files/wait-2.safetensors.checkpoint", "steps");
+  answer("POST", path_of(stopped) + "/pause");
+  when(stopped, "paused");
+  EXPECT_EQ(out_of(add_tuning("wait")), "concept-files/wait-3.safetensors");
+  std::filesystem::remove(root / "concept-files/wait.safetensors");
+  const auto anew = add_tuning("wait", {{"fresh", true}});
+  EXPECT_EQ(out_of(anew), out_of(stopped));
+  answer("POST", path_of(stopped) + "/resume", nullptr, 409);  // both would write it
+  write_text_file(root / "go", "");
+  when(anew, "done");
+  answer("POST", path_of(stopped) + "/resume", nullptr, 409);  // it is there now
+}
+
+TEST_F(Queue, ARunThatWasCancelledIsGoneOnWithWhereItsCheckpointLies) {
+  const auto root = folder_->root();
+  when(add_sample("wait"), "running");
+  const auto first = add_tuning("racer"), second = add_tuning("racer");
+  write_text_file(root / "concept-files/racer-2.safetensors.checkpoint", "steps");
+  for (const auto& job : {first, second}) answer("POST", path_of(job) + "/cancel");
+  EXPECT_EQ(out_of(add_tuning("racer")), out_of(second));
+  EXPECT_EQ(out_of(add_tuning("racer")), out_of(first));
+}
+
+TEST_F(Queue, WhatCameToThePlaceOfAResultWhileItsJobWaitedIsKept) {
+  const auto root = folder_->root();
+  when(add_sample("wait"), "running");
+  const auto tuning = add_tuning("racer");
+  const Json options = {{"lora", "concept-files/both.safetensors"}};
+  const auto fusion = answer("POST", "/mos/v1/jobs", {{"kind", "fuse"}, {"options", options}}, 201);
+  for (const std::string name : {"racer", "both"}) {
+    write_text_file(root / "concept-files" / (name + ".safetensors"), "mine");
+  }
+  write_text_file(root / "go", "");
+  for (const auto& job : {tuning, fusion}) {
+    const auto message = when(job, "failed").at("error").at("message").get<std::string>();
+    EXPECT_NE(message.find("has come there"), message.npos) << message;
+  }
+  EXPECT_EQ(read_text_file(root / "concept-files/racer.safetensors"), "mine");
+}
+
+TEST_F(Queue, OneGraphicsCardHasOneQueueHoweverItIsNamed) {
+  const auto add = [this](const std::string& prompt, const std::string& device) {
+    const Json options = {{"prompt", prompt}, {"device", device}};
+    return answer("POST", "/mos/v1/jobs", {{"kind", "sample"}, {"options", options}}, 201);
+  };
+  const auto first = add("wait", "cuda");
+  when(first, "running");
+  const auto second = add("a dog", "cuda:0"), third = add("a cat", "cuda");
+  EXPECT_EQ(third.at("position"), 1);
+  when(add("a fox", "cuda:1"), "done");
+  EXPECT_EQ(answer("GET", path_of(second)).at("state"), "queued");
+  write_text_file(folder_->root() / "go", "");
+  when(third, "done");
+}
+
+TEST_F(Queue, ClassPicturesAreNoConcept) {
+  const auto root = folder_->root();
+  const auto job = when(add_tuning("racer"), "done");
+  const auto given = read_json_file(root / "jobs/1/job.json");
+  EXPECT_EQ(given.at("prior_folder"), "uploads/class-pictures");
+  make_folders(root / "concepts/racer-prior/0123456789ab");  // of the command line
+  write_text_file(root / "concepts/racer-prior/0123456789ab/prior.json", "{}");
+  make_folders(root / "concepts/what-prior/images");
+  const auto concepts = answer("GET", "/mos/v1/concepts").at("concepts");
+  ASSERT_EQ(concepts.size(), 2U);
+  EXPECT_EQ(concepts.at(0).at("name"), "racer");
+  EXPECT_EQ(concepts.at(1).at("name"), "what-prior");
+}
+
+TEST_F(Queue, PlacesOfClassPicturesAndPagesAreWrittenTo) {
+  make_folders(folder_->root() / "uploads/mine");
+  for (const char* place : {"uploads/mine", "uploads/new"}) {
+    add_tuning("racer", {{"prior_folder", place}});
+  }
+  for (const char* place : {"models/x", "jobs/1", "concepts/racer-prior", "/tmp/x"}) {
+    add_tuning("racer", {{"prior_folder", place}}, 400);
+  }
+  const auto evaluate = [this](const std::string& page, int status) {
+    return answer("POST", "/mos/v1/jobs", {{"kind", "evaluate"}, {"options", {{"page", page}}}},
+                  status);
+  };
+  write_text_file(folder_->root() / "gallery/a.html", "mine");
+  evaluate("gallery/a.html", 409);
+  evaluate("models/a.html", 400);
+  const auto job = evaluate("gallery/b.html", 201);
+  const auto again = answer("POST", path_of(job) + "/repeat", Json::object(), 201);
+  EXPECT_FALSE(again.at("options").contains("page"));
 }
 
 TEST_F(Queue, AJobIsCancelledHoweverSoonAfterItsStart) {

@@ -52,6 +52,15 @@ TEST_F(Trash, GivesAPictureOfTheGalleryBackAsItWas) {
   EXPECT_EQ(answer("GET", one).at("picture"), before);
 }
 
+TEST_F(Trash, HasTheFolderOfAJobThatIsTakenOffTheList) {
+  when(add_sample("a dog"), "done");
+  put("jobs/1/previews/step-1.png", "a sample");
+  answer("DELETE", "/mos/v1/jobs/1");
+  EXPECT_FALSE(has("jobs/1"));
+  EXPECT_EQ(read_text_file(folder_->root() / "trash/1/previews/step-1.png"), "a sample");
+  EXPECT_TRUE(has("trash/1/events.jsonl"));
+}
+
 TEST_F(Trash, GivesNothingBackInThePlaceOfSomethingElse) {
   put("concepts/racer/images/00.png", "old");
   put("concepts/racer/captions/00.txt", "a caption");
