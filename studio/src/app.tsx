@@ -11,7 +11,7 @@ import { useStore } from './store';
 import { theme, type Theme } from './theme';
 import { TogetherPage } from './together/page';
 import { Icon, type IconName } from './ui/icons';
-import { isTyping } from './ui/keys';
+import { isDialogOpen, isTyping } from './ui/keys';
 import { Button, Dialog, Empty, IconButton } from './ui/kit';
 
 interface PageEntry {
@@ -31,6 +31,7 @@ const kPages: PageEntry[] = [
 export function App() {
   const { page } = useStore(route);
   const failure = useStore(startFailure);
+  const isThere = useStore(info, (value) => value !== null); // what is kept of the last visit goes by the folder that answers
   useEffect(() => void start(), []);
   useLayoutEffect(listenToKeys, []);
   useEffect(() => {
@@ -63,7 +64,7 @@ export function App() {
         <ThemeButton />
       </header>
       <main class="page" id="main" tabIndex={-1}>
-        {failure ? <NoServer failure={failure} /> : page !== '' && entry.draw()}
+        {failure ? <NoServer failure={failure} /> : isThere && page !== '' && entry.draw()}
       </main>
       <Dock />
       <Toasts />
@@ -112,9 +113,14 @@ function ThemeButton() {
 
 function NoServer({ failure }: { failure: Failure }) {
   const [token, setToken] = useState('');
+  const [refusal, setRefusal] = useState('');
   const unlock = async () => {
-    await api.login(token.trim()).catch(() => undefined);
-    await start();
+    try {
+      await api.login(token.trim());
+      await start();
+    } catch (error) {
+      setRefusal(error instanceof Error ? error.message : String(error));
+    }
   };
   if (failure.status === 401) {
     return (
@@ -123,10 +129,11 @@ function NoServer({ failure }: { failure: Failure }) {
         <form class="row" onSubmit={(event) => { event.preventDefault(); void unlock(); }}>
           <input
             type="password" aria-label="Token" value={token} autocomplete="current-password"
-            onInput={(event) => setToken(event.currentTarget.value)}
+            onInput={(event) => { setToken(event.currentTarget.value); setRefusal(''); }}
           />
           <button class="button primary">Open</button>
         </form>
+        {refusal && <p class="wrong" role="alert">{refusal}</p>}
       </Empty>
     );
   }
@@ -164,6 +171,7 @@ function skip(event: Event) {
 
 function listenToKeys() {
   const onKey = (event: KeyboardEvent) => {
+    if (isDialogOpen()) return;
     const digit = Number(event.key);
     if (event.altKey && digit >= 1 && digit <= kPages.length) {
       event.preventDefault();

@@ -12,7 +12,21 @@ function routeOf(hash: string): Route {
 }
 
 export const route = newStore<Route>(routeOf(location.hash));
-window.addEventListener('hashchange', () => route.set(routeOf(location.hash)));
+let address = location.hash; // of the page that is shown
+
+/// Where leaving the page would lose something, the address is put back and the dialog asks.
+function follow() {
+  const dialog = document.querySelector('dialog[data-unsaved]');
+  if (dialog && location.hash !== address) {
+    history.pushState(null, '', address || '#');
+    dialog.dispatchEvent(new Event('cancel', { cancelable: true }));
+    return;
+  }
+  address = location.hash;
+  route.set(routeOf(address));
+}
+
+window.addEventListener('hashchange', follow);
 
 export function go(page: string, ...rest: string[]) {
   location.hash = `/${[page, ...rest.filter(Boolean).map(encodeURIComponent)].join('/')}`;

@@ -34,6 +34,9 @@ export function versionOf(versions: Record<string, number>, name: string): numbe
 }
 
 const kRecentJobs = 100;
+/// What pages look for however long ago it was, and the most that the server gives of each.
+const kLasting = [{ kind: 'tune' }, { kind: 'fuse' }, { state: 'paused' }, { state: 'interrupted' }];
+const kMostJobs = 1000;
 const kToastMilliseconds = 7000;
 const kActionMilliseconds = 20_000; ///< Of one with a button, which has to be read and reached.
 let toastCount = 0;
@@ -91,6 +94,22 @@ export function addJob(job: Job) {
   if (!jobs.get().has(job.id)) putJob(job);
 }
 
+const kOpenStates = ['queued', 'running', 'paused', 'interrupted'];
+
+/// The job once nothing more will come of it; undefined where it was taken off the list before.
+export function ended(id: number): Promise<Job | undefined> {
+  return new Promise((resolve) => {
+    const look = () => {
+      const job = jobs.get().get(id);
+      if (job && kOpenStates.includes(job.state)) return;
+      stop();
+      resolve(job);
+    };
+    const stop = jobs.watch(look);
+    look();
+  });
+}
+
 export function forgetJob(id: number) {
   jobs.set((old) => {
     const rest = new Map(old);
@@ -129,29 +148,41 @@ const news = { jobs: new Set<number>(), queue: false };
 async function reloadJobs() {
   news.jobs.clear();
   news.queue = false;
-  const [queue, recent] = await Promise.all([api.queue(), api.jobs({ limit: kRecentJobs })]);
+  const [queue, recent, ...lasting] = await Promise.all([
+    api.queue(), api.jobs({ limit: kRecentJobs }), ...kLasting.map((filter) => api.jobs({ ...filter, limit: kMostJobs })),
+  ]);
   const told = [...news.jobs].map((id) => jobs.get().get(id)).filter((job) => job !== undefined);
-  jobs.set(new Map([...recent, ...queue, ...told].map((job) => [job.id, job])));
+  jobs.set(new Map([...lasting.flat(), ...recent, ...queue, ...told].map((job) => [job.id, job])));
   if (!news.queue) queueOrder.set(queue.map((job) => job.id));
 }
 
+/// Another folder may be served since.
+async function reloadInfo() {
+  info.set(await api.info());
+}
+
 async function reloadAll() {
-  await Promise.all([reloadJobs(), reloadFiles()]);
+  await Promise.all([reloadJobs(), reloadFiles(), reloadInfo()]);
   galleryVersion.set((count) => count + 1);
   conceptVersion.set((old) => ({ ...old, [kAllConcepts]: (old[kAllConcepts] ?? 0) + 1 }));
 }
 
-/// Loads what every page needs and listens from then on.
+let stopListening = () => {};
+
+/// Loads what every page needs and listens from then on; once more when a studio that was started anew asks
+/// for its token.
 export async function start() {
+  stopListening();
   try {
-    info.set(await api.info());
+    await reloadInfo();
     startFailure.set(null);
   } catch (error) {
     startFailure.set(error instanceof Failure ? error : new Failure(String(error), 'internal', 0));
     return;
   }
   if (location.hash.length < 3) await attempt(goToFirstPage);
-  listen(onEvent, (state) => link.set(state)); // its first event loads the lists
+  stopListening(); // of another call that came to here
+  stopListening = listen(onEvent, (state) => link.set(state), () => void start()); // its first event loads the lists
   await attempt(loadForms);
 }
 

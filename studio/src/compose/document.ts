@@ -1,6 +1,7 @@
 import type { Options } from '../api/types';
 import { changed, newHistory, redone, settled, undone, type History } from '../scene/history';
 import { changeRegion, emptyScene, type Region, type Scene } from '../scene/model';
+import { info } from '../state';
 import { newStore } from '../store';
 
 /// What is open on the Compose page. The scene can be undone; what is selected or shown cannot.
@@ -152,6 +153,16 @@ export function open(next: Opened) {
 const kKey = 'mos-compose';
 const kSaveMilliseconds = 400;
 let isTaken = false;
+let folder: string | undefined; // whose numbers `project` and `started` hold
+
+/// Numbers of projects and jobs are those of one folder: where another one answers, they mean something else.
+function leaveFolder() {
+  const now = info.get()?.folder ?? folder;
+  if (now === folder) return;
+  folder = now;
+  project.set(({ title }) => ({ id: 0, title }));
+  started.set([]);
+}
 
 /// Takes up where the last visit ended, once, and keeps what is done from now on.
 export function takeUp() {
@@ -163,9 +174,12 @@ export function takeUp() {
     if (kept?.settings) settings.set(kept.settings);
     if (kept?.project) project.set(kept.project);
     if (Array.isArray(kept?.started)) started.set(kept.started);
+    folder = kept?.folder;
   } catch {
     localStorage.removeItem(kKey);
   }
+  leaveFolder();
+  info.watch(leaveFolder);
   let timer = 0;
   const save = () => {
     window.clearTimeout(timer);
@@ -176,7 +190,7 @@ export function takeUp() {
 }
 
 function saveNow() {
-  const kept = { ...content(), project: project.get(), started: started.get().slice(0, 20) };
+  const kept = { ...content(), project: project.get(), started: started.get().slice(0, 20), folder };
   try {
     localStorage.setItem(kKey, JSON.stringify(kept));
   } catch {

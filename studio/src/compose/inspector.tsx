@@ -1,14 +1,14 @@
 import { useState } from 'preact/hooks';
 
 import { api, thumbnailUrl } from '../api/client';
-import { attempt, models } from '../state';
+import { addJob, attempt, ended, models } from '../state';
 import { canvasSide, clampBox, cutBox, kCanvasSides, kLeastSide, newId, regionTitle, resized, type Box, type Condition, type Region, type Scene } from '../scene/model';
 import { conceptIn, withConcept, type KnownConcept } from '../scene/words';
 import { useStore } from '../store';
 import { Icon } from '../ui/icons';
 import { Button, IconButton, Labelled, Slider, Switch, Segments } from '../ui/kit';
 import { taken, useTyped } from '../ui/typed';
-import { edit, editRegion, endStep, history, view } from './document';
+import { edit, editRegion, endStep, history, scene, view } from './document';
 
 /// What is selected, in words and numbers.
 
@@ -311,8 +311,6 @@ function ConditionForm(props: {
     const stored = await attempt(() => api.upload(file.name, file));
     if (stored) onChange({ picture: stored.path });
   };
-  const edges = () =>
-    attempt(() => api.start({ kind: 'condition', words: [condition.picture], title: 'Edges of a photo' }));
   return (
     <div class="condition">
       <label class="condition-picture" title="Choose a picture">
@@ -329,10 +327,21 @@ function ConditionForm(props: {
         </div>
         <datalist id="adapters">{adapters.map((model) => <option key={model.path} value={model.path} />)}</datalist>
         <Slider label="Weight" value={condition.weight} least={0} most={2} step={0.05} onChange={(weight) => onChange({ weight }, 'weight')} />
-        {condition.picture && <Button class="small" onClick={edges}>Make edges of it</Button>}
+        {condition.picture && <Button class="small" onClick={() => void attempt(() => makeEdges(condition))}>Make edges of it</Button>}
       </div>
     </div>
   );
+}
+
+/// Puts the edges of a condition's picture in its place, once they are there; not where that has got another
+/// one, or went, in the meantime.
+async function makeEdges({ id, picture }: Condition) {
+  const job = await api.start({ kind: 'condition', words: [picture], title: 'Edges of a photo' });
+  addJob(job);
+  const made = (await ended(job.id))?.results.find((path) => path.endsWith('.png'));
+  const isMeant = (one: Condition) => one.id === id && one.picture === picture;
+  if (!made || !scene().conditions.some(isMeant)) return;
+  edit((old) => ({ ...old, conditions: old.conditions.map((one) => (isMeant(one) ? { ...one, picture: made } : one)) }));
 }
 
 /// Keys of a file that this page has no field for: kept, and said.

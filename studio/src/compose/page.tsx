@@ -10,7 +10,7 @@ import { useStore } from '../store';
 import { percent } from '../ui/format';
 import type { IconName } from '../ui/icons';
 import { IconButton, Segments } from '../ui/kit';
-import { isTyping } from '../ui/keys';
+import { isDialogOpen, isTyping } from '../ui/keys';
 import {
   edit, editRegion, history, redo, scene, select, selectedRegion, setTool, settings, takeUp,
   undo, view, type Tool, type View,
@@ -19,7 +19,7 @@ import { FileMenu, openFiles, openProject } from './files';
 import { Inspector } from './inspector';
 import { addMask, Layers } from './layers';
 import { chooseModel, PaintBar, PaintPanel, RedoButton } from './paint';
-import { Results } from './results';
+import { followResults, Results } from './results';
 import { Stage } from './stage';
 
 export function ComposePage() {
@@ -29,6 +29,7 @@ export function ComposePage() {
   const stage = useRef<Stage | null>(null);
   const [dropping, setDropping] = useState(false);
   takeUp();
+  followResults();
   const known = useMemo(
     () => knownConcepts(files, list.find((model) => model.path === base), preferred),
     [files, list, base, preferred],
@@ -180,6 +181,10 @@ function listenToKeys(stage: { current: Stage | null }) {
   const onKey = (event: KeyboardEvent) => {
     const key = event.key.toLowerCase();
     const command = event.ctrlKey || event.metaKey;
+    if (isDialogOpen()) {
+      if (command && key === 's') event.preventDefault(); // the browser would save its page
+      return;
+    }
     if (command && key === 'enter') return press('[data-paint]', event);
     if (command && key === 's') return press('[data-save]', event);
     if (isTyping(event)) return;

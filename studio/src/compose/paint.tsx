@@ -16,8 +16,8 @@ import { bytes, duration, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Copyable, Labelled, Menu, MenuItem, Slider, Switch } from '../ui/kit';
 import { taken, useTyped } from '../ui/typed';
-import { history, scene, select, settings, shown, started } from './document';
-import { kFirstOptions, kOwnedOptions, paintRequest } from './request';
+import { history, scene, select, settings, shown, started, type Settings } from './document';
+import { kFirstOptions, kOwnedOptions, newSeed, paintRequest } from './request';
 
 /// How it is painted, and the button that does it.
 
@@ -111,8 +111,16 @@ function ModelChoice() {
   );
 }
 
+/// A seed that stays is one that the field shows: the last picture's, where nobody gave one.
+function withSeed(next: Settings): Settings {
+  if (next.randomSeed || next.options.seed !== undefined) return next;
+  const last = started.get().map((id) => jobs.get().get(id)?.options.seed).find((seed) => seed !== undefined);
+  return { ...next, options: { ...next.options, seed: last ?? newSeed() } };
+}
+
 function SeedField() {
   const { options, randomSeed } = useStore(settings);
+  const isRandom = randomSeed || options.seed === undefined;
   const seed = Number(options.seed ?? 0);
   const set = (value: number) =>
     settings.set((old) => ({ ...old, options: { ...old.options, seed: value } }));
@@ -120,10 +128,10 @@ function SeedField() {
   return (
     <div class="seed">
       <Switch
-        label="Another seed each time" checked={randomSeed}
-        onChange={(checked) => settings.set((old) => ({ ...old, randomSeed: checked }))}
+        label="Another seed each time" checked={isRandom}
+        onChange={(checked) => settings.set((old) => withSeed({ ...old, randomSeed: checked }))}
       />
-      {!randomSeed && (
+      {!isRandom && (
         <>
           <input aria-label="Seed" min={0} step={1} {...field} />
           {refusal && <div class="hint wrong">{refusal}</div>}

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 
 import { fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
@@ -11,24 +11,52 @@ import { shown, started, view } from './document';
 
 const kMostResults = 40;
 
+function ownJobs(): Job[] {
+  return started.get().map((id) => jobs.get().get(id)).filter((job) => job !== undefined);
+}
+
+function showNewest(path: string) {
+  shown.set({ url: fileUrl(path), path });
+  view.set((old) => (old.shade === 'fill' ? { ...old, shade: 'outline' } : old));
+}
+
+/// What this page's jobs have to show: the last preview of the one that runs, the newest picture.
+function latest() {
+  const own = ownJobs();
+  const previews = own.find((job) => job.state === 'running')?.previews ?? [];
+  const preview = previews.length > 0 ? fileUrl(previews.at(-1)!, String(previews.length)) : '';
+  return { preview, picture: own.flatMap(picturesOf)[0] ?? '' };
+}
+
+let isFollowing = false;
+
+/// Shows what this page's jobs paint when it comes, whichever page is open then: what was there before takes
+/// the place of nothing that somebody opened since.
+export function followResults() {
+  if (isFollowing) return;
+  isFollowing = true;
+  let last: ReturnType<typeof latest> | undefined; // once the list of jobs is there
+  const follow = () => {
+    const isKnown = last !== undefined || started.get().length === 0 || jobs.get().size > 0;
+    if (!isKnown) return;
+    const now = latest();
+    const before = last ?? (shown.get()?.path ? now : { preview: '', picture: '' });
+    last = now;
+    if (now.picture && now.picture !== before.picture) showNewest(now.picture);
+    else if (now.preview && now.preview !== before.preview) shown.set({ url: now.preview, path: '' });
+  };
+  jobs.watch(follow);
+  started.watch(follow);
+  follow();
+}
+
 export function Results() {
   const all = useStore(jobs);
   const ids = useStore(started);
   const current = useStore(shown);
   const [grid, setGrid] = useState<Job | null>(null);
   const own = ids.map((id) => all.get(id)).filter((job) => job !== undefined);
-  const running = own.find((job) => job.state === 'running');
   const pictures = own.flatMap((job) => picturesOf(job).map((path) => ({ job, path })));
-  const newest = pictures[0]?.path;
-  useEffect(() => {
-    const preview = running?.previews[running.previews.length - 1];
-    if (preview) shown.set({ url: fileUrl(preview, String(running.previews.length)), path: '' });
-  }, [running?.id, running?.previews.length]);
-  useEffect(() => {
-    if (!newest) return;
-    shown.set({ url: fileUrl(newest), path: newest });
-    view.set((old) => (old.shade === 'fill' ? { ...old, shade: 'outline' } : old));
-  }, [newest]);
   if (pictures.length === 0) return null;
   return (
     <section class="results" aria-label="Pictures of this scene">

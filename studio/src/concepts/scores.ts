@@ -1,4 +1,5 @@
 import type { Capabilities, Job, JobRequest, Model, Options } from '../api/types';
+import { defaultsFor, methodOf } from './method';
 import type { Sample } from './samples';
 
 /// Which step of a tuning is best, by its sample pictures: how like the concept's own they are, and
@@ -10,10 +11,12 @@ export interface Score {
   prompt: number;
 }
 
-/// What a job runs with: its own options over those of its base model and the program.
+/// What a job runs with: its own options over those that its base model has for its method, and the program's.
 export function optionOf(job: Job, name: string, models: Model[], told: Capabilities | null): unknown {
-  const base = models.find((model) => model.path === job.options.base);
-  return job.options[name] ?? base?.defaults?.[name] ?? told?.jobs[job.kind]?.properties[name]?.default;
+  const ofBase = models.find((model) => model.path === job.options.base)?.defaults;
+  const schema = told?.jobs[job.kind];
+  const defaults = defaultsFor(methodOf(job.options, ofBase, schema), ofBase);
+  return job.options[name] ?? defaults[name] ?? schema?.properties[name]?.default;
 }
 
 export interface Ruler {

@@ -12,6 +12,7 @@ import { bytes, duration, stem } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
 import { Button, Copyable, Labelled } from '../ui/kit';
 import { LossCurve } from './loss_curve';
+import { defaultsFor, methodOf, takenAlong } from './method';
 import { Samples } from './samples';
 import { optionOf } from './scores';
 import { Scores } from './scores_view';
@@ -92,7 +93,8 @@ function Start(props: TuningProps & { own: Job[]; onStarted: () => void }) {
   const [estimate, setEstimate] = useState(0);
   const all = useStore(jobs);
   const chosen = list.find((model) => model.path === base)?.path ?? list[0]?.path ?? '';
-  const told = withDefaults(schema, list.find((model) => model.path === chosen)?.defaults);
+  const ofBase = list.find((model) => model.path === chosen)?.defaults;
+  const told = withDefaults(schema, defaultsFor(methodOf(values, ofBase, schema), ofBase));
   const quarter = { preview_every: quarterOf(values.steps ?? told?.properties.steps?.default) };
   const options: Options = { ...quarter, ...values, data: `concepts/${concept.name}`, ...(chosen ? { base: chosen } : {}) };
   const [busy, setBusy] = useState(false);
@@ -140,7 +142,7 @@ function Start(props: TuningProps & { own: Job[]; onStarted: () => void }) {
       <OptionsForm
         schema={withDefaults(told, quarter)} first={kFirst} owned={kOwned} groups={kTuneGroups} values={values}
         choiceHelp={{ method: help }}
-        onChange={(next) => props.onValues({ ...next, ...(base ? { base } : {}) })}
+        onChange={(next) => props.onValues({ ...takenAlong(values, next, schema), ...(base ? { base } : {}) })}
       />
       <p class="hint">What you leave alone is as the base model and the method have it.</p>
       <div class="form-foot">

@@ -4,10 +4,11 @@ import { api, fileUrl, thumbnailUrl } from '../api/client';
 import type { Job } from '../api/types';
 import { optionOf } from '../concepts/scores';
 import { route } from '../route';
-import { attempt, capabilities, forgetJob, jobs, link, addJob, models, queued, queueOrder } from '../state';
+import { attempt, capabilities, forgetJob, jobs, link, addJob, models, queued, queueOrder, startFailure } from '../state';
 import { useStore } from '../store';
 import { duration, when } from '../ui/format';
 import { Icon, type IconName } from '../ui/icons';
+import { isDialogOpen } from '../ui/keys';
 import { Copyable, Dialog, IconButton } from '../ui/kit';
 
 /// What the machine is doing, in sight on every page.
@@ -25,6 +26,7 @@ export function Dock() {
   const all = useStore(jobs);
   const order = useStore(queueOrder);
   const state = useStore(link);
+  const isLocked = useStore(startFailure)?.status === 401;
   const [open, setOpen] = useState(false);
   const drawer = useRef<HTMLElement>(null);
   const page = useStore(route);
@@ -38,7 +40,7 @@ export function Dock() {
         {first ? <Now job={first} /> : <Idle all={all} />}
         {waiting.length > 1 && <span class="tag wide-only">{waiting.length - 1} waiting</span>}
         <span class={`link ${state} ${state === 'live' ? 'wide-only' : ''}`} role="status">
-          {kLinkTexts[state]}
+          {isLocked ? 'Waiting for the token' : kLinkTexts[state]}
         </span>
         <IconButton
           icon={open ? 'down' : 'up'} label={open ? 'Close the queue' : 'Open the queue'} keys="Q"
@@ -56,7 +58,7 @@ function closeOnLeaving(drawer: HTMLElement, close: () => void) {
     if (target instanceof Element && !drawer.contains(target) && !target.closest('dialog, .toasts')) close();
   };
   const escape = (event: KeyboardEvent) => {
-    if (event.key === 'Escape' && !document.querySelector('dialog[open]')) close();
+    if (event.key === 'Escape' && !isDialogOpen()) close();
   };
   document.addEventListener('pointerdown', outside);
   document.addEventListener('keydown', escape);

@@ -16,18 +16,26 @@ export interface Member {
   name: string;
   path: string; ///< Its file.
   phrase: string;
+  concept: string; ///< The folder of its own pictures, if it has one here.
 }
 
 const kSeed = 1;
 const kCount = 4;
 const kSteps = 30;
 
-/// The concepts of a fusion, with what prompts call them.
-export function membersOf(job: Job, words: (path: string) => string[]): Member[] {
+/// The concept that a file was tuned of: a second run of racer writes racer-2. Else the one that has its name.
+function conceptOf(path: string, all: ReadonlyMap<number, Job>): string {
+  const runs = [...all.values()].filter((job) => job.kind === 'tune' && job.results.includes(path));
+  const data = runs.sort((a, b) => b.id - a.id)[0]?.options.data;
+  return stem(typeof data === 'string' ? data : path);
+}
+
+/// The concepts of a fusion, with what prompts call them; `all` may have the jobs that tuned them.
+export function membersOf(job: Job, words: (path: string) => string[], all: ReadonlyMap<number, Job>): Member[] {
   const entries = (job.options.concepts as string[] | undefined) ?? [];
   return entries.map((entry) => {
     const [path = entry, given] = entry.split(/=(.*)/s);
-    return { name: stem(path), path, phrase: given ?? words(path).join(' ') };
+    return { name: stem(path), path, phrase: given ?? words(path).join(' '), concept: conceptOf(path, all) };
   });
 }
 
@@ -112,7 +120,7 @@ export function evaluateRequest(
   return {
     kind: 'evaluate', title: titleFor(fusion.id, member.name, `figures ${way}`),
     options: {
-      pictures: painted.results, references: `concepts/${member.name}`,
+      pictures: painted.results, references: `concepts/${member.concept}`,
       ...(way === 'region' ? { part: [0, index / count, 1, (index + 1) / count] } : {}),
       // Its eyes are the base's: a fused model has none.
       ...(fusion.options.base ? { base: fusion.options.base } : {}),

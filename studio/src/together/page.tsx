@@ -6,7 +6,6 @@ import { EstimateNote } from '../concepts/tuning';
 import { droppedFiles } from '../concepts/dropped';
 import { kFuseGroups } from '../forms/groups';
 import { OptionsForm } from '../forms/options';
-import { fieldsOf } from '../forms/schema';
 import { without } from '../scene/json';
 import { attempt, capabilities, conceptFiles, jobs, models, addJob, say, sayDeleted, tell, type Line } from '../state';
 import { useStore } from '../store';
@@ -14,6 +13,7 @@ import { bytes, stem } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { Button, Empty, IconButton, Labelled, Segments } from '../ui/kit';
 import { useKept } from '../ui/kept';
+import { optionsOfOthers, placeOfLora } from './asked';
 import { clashesOf, entriesOf, phraseProblem, renamesFor, titleOf, type Clash } from './clashes';
 import { Report } from './report';
 
@@ -133,15 +133,15 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
   const clashes = clashesOf(chosen);
   const current = list.find((model) => model.path === base)?.path ?? list[0]?.path ?? '';
   const lacks = chosen.length === 0 ? 'Choose concepts first.' : chosen.map((file) => phraseProblem(file, phrases[file.path])).find(Boolean) ?? '';
+  const hidden = [...(result === 'lora' ? [] : kOfLora), ...optionsOfOthers(told?.methods?.fuse, values.method, told?.jobs.fuse)];
   const start = async (dryRun: boolean) => {
     setRefusal('');
     try {
-      const lora = `concept-files/${chosen.map((file) => stem(file.path)).join('-')}.safetensors`;
-      const given = result === 'lora' ? values : without(values, kOfLora);
+      const lora = placeOfLora(chosen, conceptFiles.get(), jobs.get().values());
       const job = await api.start({
         kind: 'fuse', title: titleOf(chosen), dry_run: dryRun,
         options: {
-          ...given, concepts: entriesOf(chosen, phrases), ...(current ? { base: current } : {}),
+          ...without(values, hidden), concepts: entriesOf(chosen, phrases), ...(current ? { base: current } : {}),
           ...(clashes.length > 0 ? { rename: renamesFor(chosen, clashes) } : {}),
           ...(result === 'lora' ? { lora } : {}),
         },
@@ -168,7 +168,7 @@ function Fuse(props: { chosen: ConceptFile[]; phrases: Record<string, string>; o
       </Labelled>
       <Segments label="Result" value={result} choices={[{ value: 'model', label: 'A model' }, { value: 'lora', label: 'One LoRA file' }]} onChange={setResult} />
       <OptionsForm
-        schema={told?.jobs.fuse} first={kFirst} owned={[...kOwned, ...(result === 'lora' ? [] : kOfLora), ...optionsOfOthers(told?.methods?.fuse, values.method, told?.jobs.fuse)]}
+        schema={told?.jobs.fuse} first={kFirst} owned={[...kOwned, ...hidden]}
         groups={kFuseGroups} choiceHelp={{ method: told?.methods?.help?.fuse }} values={values} onChange={setValues}
       />
       <div class="form-foot">
@@ -197,18 +197,6 @@ function Phrase({ file, phrase, onPhrase }: { file: ConceptFile; phrase: string;
       )}
     </Labelled>
   );
-}
-
-/// Options that only methods other than the chosen one take, where the server says whose they are.
-function optionsOfOthers(
-  methods: Record<string, string[]> | undefined,
-  chosen: unknown,
-  schema: Parameters<typeof fieldsOf>[0],
-): string[] {
-  if (!methods) return [];
-  const usual = fieldsOf(schema).find((field) => field.name === 'method')?.fallback;
-  const own = methods[String(chosen ?? usual)] ?? [];
-  return Object.values(methods).flat().filter((name) => !own.includes(name));
 }
 
 function Clashes({ clashes, renames }: { clashes: Clash[]; renames: string[] }) {

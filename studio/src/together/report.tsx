@@ -21,7 +21,8 @@ const kStageTitles: Record<string, string> = {
 export function Report({ fusion }: { fusion: Job }) {
   const [facts, setFacts] = useState<FusionFacts | null>(null);
   const files = useStore(conceptFiles);
-  const members = membersOf(fusion, (path) => files.find((file) => file.path === path)?.words ?? []);
+  const all = useStore(jobs);
+  const members = membersOf(fusion, (path) => files.find((file) => file.path === path)?.words ?? [], all);
   useEffect(() => void attempt(async () => setFacts(factsOf(await api.report(fusion.id)))), [fusion.id]);
   return (
     <>
@@ -139,7 +140,7 @@ function useEvaluations(fusion: Job, members: Member[], all: ReadonlyMap<number,
         const painted = jobFor(all, paintedTitle(fusion.id, member.name, way));
         const place = { index, count: members.length };
         const request = painted && evaluateRequest(fusion, member, way, painted, place);
-        if (!request || !here?.has(member.name) || painted.state !== 'done' || painted.results.length === 0) continue;
+        if (!request || !here?.has(member.concept) || painted.state !== 'done' || painted.results.length === 0) continue;
         if (asked.has(request.title!) || jobFor(all, request.title!)) continue;
         asked.add(request.title!);
         void attempt(async () => addJob(await api.start(request)));

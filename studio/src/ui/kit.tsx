@@ -204,7 +204,8 @@ export function MenuItem(props: { icon?: IconName; keys?: string; danger?: boole
 }
 
 /// A dialog over the page; the browser keeps the focus inside.
-/// Closed by Escape, a press beside it or its button; where something would be `unsaved`, only after a question.
+/// Closed by Escape, a press beside it or its button, and with the page that is left; where something would be
+/// `unsaved`, only after a question.
 export function Dialog(props: {
   title: string;
   onClose: () => void;
@@ -233,7 +234,7 @@ export function Dialog(props: {
   };
   return (
     <dialog
-      ref={dialog} class={props.wide ? 'dialog wide' : 'dialog'} aria-label={props.title}
+      ref={dialog} class={props.wide ? 'dialog wide' : 'dialog'} aria-label={props.title} data-unsaved={props.unsaved || undefined}
       onCancel={onCancel} onClose={onClose}
       onPointerDown={(event) => { pressedBeside.current = event.target === dialog.current; }}
       onClick={(event) => event.target === dialog.current && pressedBeside.current && leave()}
@@ -266,17 +267,33 @@ export function Empty(props: { icon: IconName; title: string; children?: Compone
   );
 }
 
+async function intoClipboard(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // forbidden, or not there: over http a browser has none but for its own machine
+  }
+}
+
+/// The old way. Where that fails too, what is to be copied is at least selected.
+function selectAndCopy(element: HTMLElement): boolean {
+  window.getSelection()?.selectAllChildren(element);
+  return document.execCommand('copy');
+}
+
 /// A line of text to copy, such as a command.
 export function Copyable({ text, label }: { text: string; label: string }) {
   const [copied, setCopied] = useState(false);
+  const code = useRef<HTMLElement>(null);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    if (!(await intoClipboard(text)) && !selectAndCopy(code.current!)) return;
     setCopied(true);
     window.setTimeout(() => setCopied(false), 1500);
   };
   return (
     <div class="copyable">
-      <code>{text.split(' ').map((word, at) => <>{at > 0 && ' '}<span>{word}</span></>)}</code>
+      <code ref={code}>{text.split(' ').map((word, at) => <>{at > 0 && ' '}<span>{word}</span></>)}</code>
       <IconButton icon={copied ? 'check' : 'copy'} label={copied ? 'Copied' : label} onClick={copy} />
     </div>
   );

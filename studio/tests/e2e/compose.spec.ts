@@ -319,8 +319,111 @@ test('a number that cannot be is never put back or cut in silence', async ({ pag
   await expect(place.getByText(/was not taken/)).toHaveCount(0);
   await page.keyboard.press('Escape');
   await page.getByRole('switch', { name: 'Another seed each time' }).uncheck();
+  await expect(page.getByLabel('Seed', { exact: true })).not.toHaveValue('0'); // one that was drawn
   await page.getByLabel('Seed', { exact: true }).fill('-7');
   await page.keyboard.press('Tab');
   await expect(page.getByLabel('Seed', { exact: true })).toHaveValue('0');
   await expect(page.locator('.seed').getByText('“-7” was not taken: at least 0. It is 0 now.')).toBeVisible();
+});
+
+test('a seed that stays is the one that the field shows, and can be 0', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  const paint = async () => {
+    const sent = asked.length;
+    await page.getByRole('button', { name: 'Paint', exact: true }).click();
+    await expect.poll(() => asked.length).toBe(sent + 1);
+    return String(asked.at(-1)!.options.seed);
+  };
+  const first = await paint();
+  await expect(page.getByRole('button', { name: /^Show gallery/ })).toBeVisible();
+  await page.getByRole('switch', { name: 'Another seed each time' }).uncheck();
+  const seed = page.getByLabel('Seed', { exact: true });
+  await expect(seed).toHaveValue(first);
+  expect(await paint()).toBe(first);
+  await seed.fill('0');
+  await page.keyboard.press('Tab');
+  expect(await paint()).toBe('0');
+  await page.reload();
+  await expect(seed).toHaveValue('0');
+});
+
+test('a scene is saved into its own project, and never into that of another folder', async ({ page }) => {
+  const written: string[] = [];
+  page.on('request', (sent) => { if (/\/projects/.test(sent.url()) && sent.method() !== 'GET') written.push(sent.method()); });
+  await page.goto('/#/compose');
+  const prompt = page.getByLabel('Prompt', { exact: true });
+  await prompt.fill('a meadow');
+  await page.keyboard.press('Control+s');
+  await page.getByLabel('Title').fill('friends');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('“friends” is saved.')).toBeVisible();
+  await page.reload();
+  await expect(prompt).toHaveValue('a meadow');
+  await page.keyboard.press('Control+s');
+  await expect(page.getByText('“friends” is saved.')).toBeVisible();
+  expect(written).toEqual(['POST', 'PUT']);
+  await page.route('**/mos/v1/info', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...answer, folder: '/home/me/others' } });
+  });
+  for (const comes of [() => page.reload(), () => page.reload()]) { // and stays another one
+    await comes();
+    await expect(prompt).toHaveValue('a meadow');
+    await page.keyboard.press('Control+s');
+    await expect(page.getByRole('dialog', { name: 'Save the scene' })).toBeVisible();
+  }
+  expect(written).toEqual(['POST', 'PUT']);
+});
+
+test('a studio that comes back with another folder while the page is open gets a project of its own', async ({ page, request }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.keyboard.press('Control+s');
+  await page.getByLabel('Title').fill('friends');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('“friends” is saved.')).toBeVisible();
+  const told = page.waitForResponse((reply) => reply.url().endsWith('/mos/v1/info'));
+  await page.route('**/mos/v1/info', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...answer, folder: '/home/me/others' } });
+  });
+  await mock(request, 'cut', {});
+  await told;
+  await page.getByLabel('Prompt', { exact: true }).press('Control+s');
+  await expect(page.getByRole('dialog', { name: 'Save the scene' })).toBeVisible();
+});
+
+test('nothing is painted behind a dialog', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Scene', exact: true }).click();
+  await page.getByRole('menuitem', { name: 'Open…' }).click();
+  await expect(page.getByRole('dialog', { name: 'Open a scene' })).toBeVisible();
+  await page.keyboard.press('Control+Enter');
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+  expect(asked).toEqual([]);
+  await page.keyboard.press('Control+Enter');
+  await expect.poll(() => asked.length).toBe(1);
+});
+
+test('the edges of a picture take its place in the condition, and undo brings it back', async ({ page }) => {
+  await page.goto('/#/compose');
+  await expect(page.getByLabel('Canvas width')).toHaveValue('128');
+  await page.getByRole('button', { name: 'A condition picture', exact: true }).click();
+  const bytes = readFileSync(new URL('../../../base/concepts/dawn/images/00.png', import.meta.url));
+  await page.locator('.condition input[type=file]').setInputFiles({ name: 'photo.png', mimeType: 'image/png', buffer: bytes });
+  const picture = page.getByRole('img', { name: 'Condition picture' });
+  await expect(picture).toHaveAttribute('src', /uploads\/photo\.png$/);
+  await page.getByRole('button', { name: 'Make edges of it' }).click();
+  await page.getByRole('button', { name: 'Layout: Side by side' }).click();
+  await layer(page, 'right').click(); // something else is looked at meanwhile
+  await expect(picture).toHaveCount(0);
+  await page.getByRole('button', { name: /^Everywhere/ }).click();
+  await expect(picture).toHaveAttribute('src', /uploads\/\d+\.png$/);
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await expect(picture).toHaveAttribute('src', /uploads\/photo\.png$/);
 });

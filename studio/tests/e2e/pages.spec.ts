@@ -79,9 +79,35 @@ test('a painted mask is not lost to a slip', async ({ page }) => {
     await dialog.getByRole('button', { name: 'Go on', exact: true }).click();
     await expect(dialog.getByRole('button', { name: 'Save the mask' })).toBeEnabled();
   }
+  await page.keyboard.press('Alt+4');
+  await expect(page).toHaveURL(/#\/concepts\/wizard$/);
+  await page.evaluate(() => { location.hash = '#/gallery'; }); // as Back, or an address that was typed
+  await expect(dialog.getByText('What was painted is not saved.')).toBeVisible();
+  await expect(page).toHaveURL(/#\/concepts\/wizard$/);
+  await dialog.getByRole('button', { name: 'Go on', exact: true }).click();
+  await expect(dialog.getByRole('button', { name: 'Save the mask' })).toBeEnabled();
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Discard' }).click();
   await expect(dialog).toBeHidden();
+  await page.keyboard.press('Alt+4');
+  await expect(page).toHaveURL(/#\/gallery$/);
+});
+
+test('Back asks before strokes are lost, and leaves once they are given up', async ({ page }) => {
+  await page.goto('/#/gallery');
+  await expect(page.locator('.tile').first()).toBeVisible();
+  await page.getByRole('link', { name: 'Concepts' }).click();
+  await page.getByRole('button', { name: 'Paint the mask of 00' }).click();
+  await page.getByLabel('Mask', { exact: true }).focus();
+  for (const key of ['ArrowLeft', 'Space', 'ArrowDown', 'Space']) await page.keyboard.press(key);
+  const dialog = page.getByRole('dialog', { name: 'Mask of 00' });
+  await page.goBack();
+  await expect(dialog.getByText('What was painted is not saved.')).toBeVisible();
+  await expect(page).toHaveURL(/#\/concepts$/);
+  await dialog.getByRole('button', { name: 'Discard' }).click();
+  await page.goBack();
+  await expect(page).toHaveURL(/#\/gallery$/);
+  await expect(page.locator('.tile').first()).toBeVisible();
 });
 
 test('captions that are not saved wait for who comes back, and their tab says so', async ({ page }) => {
@@ -250,6 +276,24 @@ test('options stand in groups, and a method is told in a sentence', async ({ pag
   await expect(page.locator('.option-group h3')).toHaveText(['Pictures']);
 });
 
+test('a rank that was given to one method is not asked of another one', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.route('**/mos/v1/models', async (route) => {
+    const { models } = await (await route.fetch()).json();
+    const defaults = { steps: 340, methods: { lora: { steps: 210 } } };
+    await route.fulfill({ json: { models: models.map((model: { kind: string }) => (model.kind === 'base' ? { ...model, defaults } : model)) } });
+  });
+  await page.goto('/#/concepts/wizard/tuning');
+  await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('340');
+  await page.getByLabel('Rank', { exact: true }).fill('8');
+  await page.getByLabel('Batch', { exact: true }).evaluate((field: HTMLElement) => field.closest('details')!.open = true);
+  await page.getByLabel('Batch', { exact: true }).fill('2');
+  await page.getByLabel('Method', { exact: true }).selectOption('lora');
+  await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('210');
+  await page.getByRole('button', { name: 'Start tuning' }).click();
+  await expect.poll(() => asked.map(({ options }) => [options.method, options.rank, options.batch])).toEqual([['lora', undefined, 2]]);
+});
+
 test('a tuning that paints its samples says so', async ({ page, request }) => {
   await page.goto('/#/concepts/wizard/tuning');
   await page.getByLabel('Preview every', { exact: true }).fill('6');
@@ -277,6 +321,32 @@ test('two concepts are fused, and the identity report is made', async ({ page })
     ...Array(3).fill('concepts/teddy'), ...Array(3).fill('concepts/wizard'),
   ]);
   for (const { options } of evaluated) expect(options.base ?? '').not.toMatch(/^fused/); // which has no eyes
+});
+
+test('a fusion is asked for what its form shows, and its LoRA gets a name that is free', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.route('**/mos/v1/capabilities', async (route) => {
+    const answer = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...answer, methods: { ...answer.methods, fuse: { gradient: ['text_ridge'], ties: ['density'] } } } });
+  });
+  await page.goto('/#/together');
+  for (const name of [/^wizard </, /^racer </]) await page.getByRole('button', { name }).click();
+  const form = page.getByRole('region', { name: 'Fuse' });
+  const method = form.getByLabel('Method', { exact: true });
+  await method.selectOption('ties');
+  await form.getByText('All options').click();
+  await form.getByLabel('Density', { exact: true }).fill('0.4');
+  await method.selectOption('gradient');
+  await expect(form.getByLabel('Density', { exact: true })).toHaveCount(0);
+  await form.getByText('One LoRA file').click();
+  for (const count of [1, 2]) {
+    await form.getByRole('button', { name: 'Fuse 2' }).click();
+    await expect.poll(() => asked.length).toBe(count);
+    await expect(page.getByRole('button', { name: /^wizard-racer/ })).toHaveCount(count);
+  }
+  expect(asked.map(({ options }) => [options.lora, options.method, options.density])).toEqual([
+    ['concept-files/wizard-racer.safetensors', 'gradient', undefined], ['concept-files/wizard-racer-2.safetensors', 'gradient', undefined],
+  ]);
 });
 
 test('what a fusion lacks is said before it is asked for, and what is refused beside its button', async ({ page }) => {
@@ -472,4 +542,51 @@ test('a picture has every field back in Compose', async ({ page }) => {
   await expect(page.getByLabel('Steps', { exact: true })).toHaveValue('30');
   await expect(page.getByLabel('Seed', { exact: true })).toHaveValue('7');
   await expect(page.getByLabel('Model', { exact: true })).toHaveValue('fused/3');
+});
+
+test('a picture that is opened in Compose is the one that is shown and painted again', async ({ page }) => {
+  const asked = jobsAskedFor(page);
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  await page.getByRole('button', { name: 'Paint', exact: true }).click();
+  const newest = page.getByRole('button', { name: /^Show gallery/ });
+  await expect(newest).toHaveAttribute('aria-pressed', 'true');
+  for (const reloads of [false, true]) { // which shows the newest one, where nothing else was opened
+    await page.getByRole('link', { name: 'Gallery' }).click();
+    if (reloads) await page.reload();
+    await page.locator('[data-index="3"]').click();
+    await page.getByRole('button', { name: 'Open in Compose' }).click();
+    await expect(newest).toHaveAttribute('aria-pressed', 'false');
+    await page.locator('.layer-main', { hasText: 'wizard' }).click();
+    const sent = asked.length;
+    await mock(page.request, 'hold', { held: true });
+    await page.getByRole('button', { name: 'Paint only wizard again' }).click();
+    await expect.poll(() => asked.length).toBe(sent + 1);
+    expect(asked.at(-1)!.options).toMatchObject({ redo_region: 'wizard', from: expect.stringMatching(/-238\.png$/) });
+    await page.getByRole('button', { name: /^Cancel wizard again/ }).click();
+  }
+});
+
+test('a picture that comes while another page is open is the one that is shown then', async ({ page }) => {
+  await page.goto('/#/compose');
+  await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
+  for (const count of [1, 2]) {
+    await page.getByRole('button', { name: 'Paint', exact: true }).click();
+    if (count === 2) await page.getByRole('link', { name: 'Gallery' }).click();
+    else await expect(page.getByRole('button', { name: /^Show gallery/ })).toHaveCount(1);
+  }
+  await expect(page.getByText('242 pictures')).toBeVisible();
+  await page.getByRole('link', { name: 'Compose' }).click();
+  await expect(page.getByRole('button', { name: /^Show gallery/ }).first()).toHaveAttribute('aria-pressed', 'true');
+});
+
+test('a command is copied also where the browser has no clipboard for the page', async ({ page }) => {
+  await page.addInitScript(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }));
+  await page.goto('/#/gallery');
+  await page.locator('[data-index="3"]').click();
+  const command = await page.locator('.copyable code').textContent();
+  const copied = page.evaluate(() => new Promise((resolve) => document.addEventListener('copy', () => resolve(String(getSelection())), { once: true })));
+  await page.getByRole('button', { name: 'Copy the command' }).click();
+  await expect(page.getByRole('button', { name: 'Copied' })).toBeVisible();
+  expect(await copied).toBe(command);
 });

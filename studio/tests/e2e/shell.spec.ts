@@ -33,6 +33,7 @@ test('without a stream the page asks, and sees the same', async ({ page, request
   await page.goto('/#/compose');
   await page.getByLabel('Prompt', { exact: true }).fill('a meadow');
   await expect(page.getByText('Connected, asking')).toBeVisible();
+  await expect(page.getByLabel('Model', { exact: true })).toHaveValue('models/base'); // the lists are there
   await page.getByRole('button', { name: 'Paint', exact: true }).click();
   await expect(page.getByRole('button', { name: /Show gallery/ })).toBeVisible();
 });
@@ -156,4 +157,43 @@ test('long names leave the page as wide as the window', async ({ page }) => {
     const overflow = await page.evaluate(() => [...document.querySelectorAll('body, .page, .scroll, .concepts, .dialog, .dialog-body')].map((box) => box.scrollWidth - box.clientWidth));
     expect(Math.max(...overflow)).toBeLessThanOrEqual(0);
   }
+});
+
+test('what was tuned, fused or stopped is known however much was painted since', async ({ page, request }) => {
+  await mock(request, 'reset', { later: 120 });
+  await page.goto('/#/concepts/wizard/tuning');
+  await expect(page.getByRole('heading', { name: 'Run 1' })).toBeVisible();
+  await expect(page.getByText('Idle, 1 stopped half-way')).toBeVisible();
+  await page.goto('/#/together');
+  await expect(page.getByRole('button', { name: /^wizard and teddy/ })).toBeVisible();
+});
+
+const kLocked = { status: 401, json: { error: { kind: 'usage', message: 'this studio asks for its token' } } };
+
+test('a wrong token is said to be one, and the right one opens', async ({ page }) => {
+  let isOpen = false;
+  await page.route('**/mos/v1/info', (route) => (isOpen ? route.fallback() : route.fulfill(kLocked)));
+  await page.route('**/mos/v1/login', (route) => {
+    isOpen = route.request().postDataJSON().token === 'right';
+    const message = 'this is not the token that mos studio printed at its start';
+    return route.fulfill(isOpen ? { json: { done: true } } : { status: 401, json: { error: { kind: 'usage', message } } });
+  });
+  await page.goto('/#/gallery');
+  await page.getByLabel('Token').fill('wrong');
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  const said = page.getByRole('alert').filter({ hasText: 'this is not the token' });
+  await expect(said).toBeVisible();
+  await page.getByLabel('Token').fill('right');
+  await expect(said).toHaveCount(0);
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  await expect(page.getByText('240 pictures')).toBeVisible();
+});
+
+test('a studio that asks for a token since its restart says so on the page that is open', async ({ page, request }) => {
+  await page.goto('/#/gallery');
+  await expect(page.getByText('240 pictures')).toBeVisible();
+  await page.route('**/mos/v1/**', (route) => route.fulfill(kLocked));
+  await mock(request, 'cut', {});
+  await expect(page.getByLabel('Token')).toBeVisible();
+  await expect(page.getByText('Waiting for the token')).toBeVisible();
 });

@@ -77,7 +77,7 @@ function sampleJobs() {
 }
 
 class Data {
-  constructor(count, { empty = false, many = false } = {}) {
+  constructor(count, { empty = false, many = false, later = 0 } = {}) {
     this.info = { version: '0.1.0', folder: '/home/me/pictures', interface: true, devices: ['cpu'], limits: { json: 1e6, picture: 64e6, concept_file: 4e9, streams: 128 } };
     this.notices = empty ? [] : [];
     this.concepts = empty ? [] : kConcepts.slice(0, 4).map(conceptFolder);
@@ -93,6 +93,7 @@ class Data {
     }));
     if (many) this.conceptFiles.push({ path: 'concept-files/broken.safetensors', bytes: 12, words: [], made_by: null, problem: 'broken.safetensors ends after 12 bytes, but its header alone has 4096.' });
     this.jobs = empty ? [] : sampleJobs();
+    for (let at = 0; at < later; ++at) this.jobs.push(job(5 + at, 'sample', `later ${at}`, 'done')); // as a server that was used since has them
     this.pictures = empty ? [] : Array.from({ length: count }, (_, at) => this.newPicture(at + 1));
     this.projects = [];
     this.log = [
@@ -165,7 +166,10 @@ class Data {
       job.results = [`concept-files/${name}.safetensors`];
       this.addConceptFile(`${name}.safetensors`, 2.4e6);
     }
-    if (job.kind === 'fuse') {
+    if (job.kind === 'fuse' && job.options.lora) {
+      job.results = [job.options.lora];
+      this.addConceptFile(job.options.lora.split('/').pop(), 2.4e6);
+    } else if (job.kind === 'fuse') {
       job.results = [`fused/${job.id}`];
       const all = (job.options.concepts ?? []).map((path) => path.split('/').pop().replace('.safetensors', ''));
       this.models.push({ path: `fused/${job.id}`, kind: 'fused', words: all.flatMap(words), size: 128 });

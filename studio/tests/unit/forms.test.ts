@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { kFirstOptions, kOwnedOptions } from '../../src/compose/request';
+import { defaultsFor, methodOf, takenAlong } from '../../src/concepts/method';
 import { grouped, kFuseGroups, kSampleGroups, kTuneGroups } from '../../src/forms/groups';
 import { fieldsOf, givenOptions, isChanged, isShare, labelOf, textOf, valueOf } from '../../src/forms/schema';
 
@@ -79,5 +80,34 @@ describe('groups', () => {
   it('have a heading also where what the first begins with is not there', () => {
     const fields = tune.filter(({ name }) => name !== 'config');
     expect(grouped(fields, kTuneGroups).map(({ title }) => title)).toEqual(kTuneGroups.map(([, title]) => title));
+  });
+});
+
+describe('a method of tuning', () => {
+  const schema = schemaOf('tune');
+  const ofBase = {
+    steps: 340, preview_guidance: 2.5,
+    methods: { cones: { steps: 150, neuron_threshold: 2 }, lora: { steps: 200 } },
+  };
+
+  it('has what the base model says of it over what it says of all', () => {
+    expect(defaultsFor('cones', ofBase)).toEqual({ steps: 150, preview_guidance: 2.5, neuron_threshold: 2 });
+    expect(defaultsFor('ed_lora', ofBase)).toEqual({ steps: 340, preview_guidance: 2.5 });
+    expect(defaultsFor('ed_lora', undefined)).toEqual({});
+  });
+
+  it('is the one that was chosen, or else the usual one of the base model or the program', () => {
+    expect(methodOf({ method: 'cones' }, { method: 'lora' }, schema)).toBe('cones');
+    expect(methodOf({}, { method: 'lora' }, schema)).toBe('lora');
+    expect(methodOf({}, ofBase, schema)).toBe('ed_lora');
+  });
+
+  it('takes nothing over that was said of the weights, words and lessons of another one', () => {
+    const given = { rank: 8, where: 'kv', rows: 'shared', prior: 32, mask_loss: false, steps: 300, batch: 2, framing: 'fit', preview_every: 50 };
+    const kept = { steps: 300, batch: 2, framing: 'fit', preview_every: 50 };
+    const next = { ...given, method: 'textual_inversion' };
+    expect(takenAlong(given, next, schema)).toEqual({ ...kept, method: 'textual_inversion' });
+    expect(takenAlong(next, given, schema)).toEqual(kept); // back to the usual one
+    expect(takenAlong(next, { ...next, rank: 9 }, schema)).toEqual({ ...next, rank: 9 });
   });
 });

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Job, Model } from '../../src/api/types';
 import { sampleOf } from '../../src/concepts/samples';
 import { rowsInSight } from '../../src/gallery/pages';
+import { optionsOfOthers, placeOfLora } from '../../src/together/asked';
 import { clashesOf, entriesOf, phraseProblem, renamesFor, titleOf } from '../../src/together/clashes';
 import { factsOf, kept, taken, takenBy } from '../../src/together/fit';
-import { sideOf } from '../../src/together/identity';
+import { evaluateRequest, membersOf, sideOf } from '../../src/together/identity';
 import { bytes, duration } from '../../src/ui/format';
 
 const file = (name: string, words: string[]) => ({ path: `concept-files/${name}.safetensors`, bytes: 1, words, made_by: null, problem: null });
@@ -36,6 +37,27 @@ describe('clashes', () => {
     expect(phraseProblem(file('a', []), 'a <b1> dog')).toMatch(/^a has no word <b1>: plain words call it/);
     expect(phraseProblem(file('a', []), 'sks dog')).toBe('');
     expect(phraseProblem(file('a', ['<a1>']))).toBe('');
+  });
+});
+
+describe('a fusion', () => {
+  const chosen = [file('a', ['<a1>']), file('b', ['<b1>'])];
+  const path = (name: string) => `concept-files/${name}.safetensors`;
+
+  it('is not asked for with options that only other methods take', () => {
+    const methods = { gradient: ['samples', 'steps'], ties: ['density', 'rank'], dare: ['density', 'seed'] };
+    const schema = { properties: { method: { default: 'gradient' } } };
+    expect(new Set(optionsOfOthers(methods, 'ties', schema))).toEqual(new Set(['samples', 'steps', 'seed']));
+    expect(new Set(optionsOfOthers(methods, undefined, schema))).toEqual(new Set(['density', 'rank', 'seed']));
+    expect(optionsOfOthers(undefined, 'ties', schema)).toEqual([]);
+  });
+
+  it('writes its LoRA where no file is, and none is promised', () => {
+    const fusion = (state: string, lora: string, dry_run = false) => ({ state, dry_run, options: { lora } }) as unknown as Job;
+    expect(placeOfLora(chosen, chosen, [])).toBe(path('a-b'));
+    expect(placeOfLora(chosen, [...chosen, file('a-b', [])], [])).toBe(path('a-b-2'));
+    expect(placeOfLora(chosen, [file('a-b', [])], [fusion('queued', path('a-b-2'))])).toBe(path('a-b-3'));
+    expect(placeOfLora(chosen, [], [fusion('failed', path('a-b')), fusion('queued', path('a-b'), true)])).toBe(path('a-b'));
   });
 });
 
@@ -77,6 +99,16 @@ describe('the report of a fusion', () => {
 describe('the identity report', () => {
   const fusion = { results: ['fused/13'], options: { base: 'models/base' } } as unknown as Job;
   const model = (path: string, size: number | null): Model => ({ path, kind: 'base', words: [], size });
+
+  it('measures a concept that was tuned twice against its own pictures', () => {
+    const tuning = (id: number, name: string, of: string) => ({ id, kind: 'tune', results: [`concept-files/${name}.safetensors`], options: { data: `concepts/${of}` } }) as unknown as Job;
+    const all = new Map([tuning(1, 'racer', 'racer'), tuning(2, 'racer-2', 'racer')].map((job) => [job.id, job]));
+    const of = { ...fusion, id: 3, options: { base: 'models/base', concepts: ['racer', 'racer-2', 'from-afar'].map((name) => `concept-files/${name}.safetensors`) } };
+    const members = membersOf(of, () => ['<x>'], all);
+    expect(members.map(({ name, concept }) => [name, concept])).toEqual([['racer', 'racer'], ['racer-2', 'racer'], ['from-afar', 'from-afar']]);
+    const request = evaluateRequest(of, members[1]!, 'alone', { ...of, results: ['gallery/4.png'] }, { index: 1, count: 3 });
+    expect(request).toMatchObject({ title: 'identity of fusion 3: racer-2, figures alone', options: { references: 'concepts/racer' } });
+  });
 
   it('paints at the side of the model, also while the list does not have it yet', () => {
     expect(sideOf(fusion, [model('models/base', 128), model('fused/13', 256)])).toBe(256);
