@@ -140,7 +140,10 @@ void ConceptTokens::check_new(const ConceptWord& word) const {
   const auto known = [&](const BoundWord& other) { return other.word == word.word; };
   if (std::any_of(words_.begin(), words_.end(), known)) {
     throw Error(ErrorKind::kUsage,
-                fmt::format("two concepts use the word {}; rename one of them", word.word));
+                fmt::format("two concepts use the word {0}; give it another name in one of the "
+                            "files: mos fuse FILE --method weight --rename \"{0}=<other>\" "
+                            "--lora NEW.safetensors",
+                            word.word));
   }
 }
 

@@ -80,8 +80,8 @@ ClipScorer ClipScorer::load(const fs::path& directory, const fs::path& tokenizer
   const auto input = input_of_folder(directory, clip_input(model->vision_config().image_size));
   // Pipelines of diffusers have the tokenizer beside the model, in a folder of its own.
   const auto inside = tokenizer_directory / "tokenizer";
-  auto tokenizer = text::CLIPTokenizer::from_directory(
-      fs::exists(inside / "vocab.json") ? inside : tokenizer_directory);
+  auto tokenizer =
+      text::CLIPTokenizer::from_directory(fs::is_directory(inside) ? inside : tokenizer_directory);
   return {std::move(model), std::move(tokenizer), input, compute};
 }
 

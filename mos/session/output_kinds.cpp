@@ -10,6 +10,7 @@
 #include "mos/base/json.h"
 #include "mos/base/record.h"
 #include "mos/base/text.h"
+#include "mos/base/text_distance.h"
 #include "mos/checkpoint/checkpoint.h"
 #include "mos/checkpoint/describe.h"
 #include "mos/concepts/describe.h"
@@ -44,10 +45,12 @@ bool has_scene(const fs::path& record) { return read_json_file(record).contains(
 
 /// Throws where a folder would get the name of a file.
 void refuse_ending(const std::string& name, const fs::path& path) {
-  constexpr std::array<std::string_view, 9> kOfFiles = {".ckpt", ".pt",   ".pth", ".bin", ".sft",
-                                                        ".gguf", ".onnx", ".png", ".json"};
+  constexpr auto kOfFiles = std::to_array<std::string_view>(
+      {".ckpt", ".pt", ".pth", ".bin", ".sft", ".gguf", ".onnx", ".png", ".json", ".txt", ".zip"});
   const auto ending = path.extension().string();
-  if (std::find(kOfFiles.begin(), kOfFiles.end(), lower_ascii(ending)) == kOfFiles.end()) return;
+  const auto lower = lower_ascii(ending);
+  const bool is_mistyped = !nearest(lower, {".safetensors"}).empty();
+  if (!is_mistyped && std::ranges::find(kOfFiles, lower) == kOfFiles.end()) return;
   throw Error(ErrorKind::kUsage,
               fmt::format("{} is {}: a model is written as a folder or as one file that ends in "
                           ".safetensors, not as {}",

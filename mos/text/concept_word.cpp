@@ -77,6 +77,7 @@ std::string word_fault(std::string_view word) {
 std::string new_word_fault(std::string_view word) {
   if (auto fault = word_fault(word); !fault.empty()) return fault;
   if (word.find(' ') != word.npos) return "it has a blank in it";
+  if ((word.front() == '<') != (word.back() == '>')) return "its angle brackets are no pair";
   const std::string text(word);
   try {
     if (!is_taken_apart(text)) return "";

@@ -156,7 +156,7 @@ refuses "of a converted one" $exit_format '--out .* name is too long' \
   convert "$tiny_base" --out "$long.safetensors"
 refuses "of a picture" $exit_format '--out .* name is too long' "${sample[@]}" --prompt x \
   --out "$long.png"
-for ending in ckpt pth pt; do
+for ending in ckpt pth pt safetensor txt; do
   refuses "no model is written as a .$ending, nor a folder of that name" $exit_usage \
     "written as a folder or .*\.safetensors, not as .$ending" \
     "${fuse[@]}" "$first" --out output/x.$ending

@@ -32,6 +32,13 @@ TEST(ConceptWord, IsNotWhatPromptsAreMadeOf) {
   }
 }
 
+TEST(ConceptWord, ANewOneHasBothItsBracketsOrNone) {
+  for (const auto* word : {"<a", "b>", "<"}) {
+    EXPECT_THAT(word_fault(word), IsEmpty()) << word;  // somebody's file may have it
+    EXPECT_THAT(new_word_fault(word), HasSubstr("no pair")) << word;
+  }
+}
+
 TEST(ConceptWord, OfAFileMayNeedEscapesAndANewOneMayNot) {
   for (const auto* word :
        {"cat (toy)", "fox++", "<lora:fox:1>", "<hypernet:fox:1>", "{a|z}", "[fox]", "[a|b]"}) {
