@@ -105,9 +105,8 @@ void take_given_phrase(ConceptSource& source, const std::string& phrase,
   std::vector<std::string> all, left_out;
   for (const auto& word : taught) {
     all.push_back(word.word);
-    const bool stays = std::ranges::any_of(source.delta.words, [&](const auto& kept) {
-      return kept.word == word.word || is_called(word, kept.word);
-    });
+    const bool stays = std::ranges::any_of(
+        source.delta.words, [&](const auto& kept) { return is_called(word, kept.word); });
     if (!stays) left_out.push_back(word.word);
   }
   if (left_out.empty()) return;

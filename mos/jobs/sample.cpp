@@ -317,34 +317,6 @@ void write_grid(const SampleJob& job, const std::vector<Tensor>& pictures,
                       job.columns > 0 ? job.columns : static_cast<std::int64_t>(square), record);
 }
 
-std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options) {
-  const auto& pictures = options.pictures;
-  std::vector<PaintTrial::Wanted> passes = {{options.steps, region::strength_of(pictures)}};
-  if (pictures.hires != 1.0) passes.push_back({options.steps, pictures.hires_strength});
-  return passes;
-}
-
-/// What needs regions that a search has yet to find goes: the trial has none.
-void leave_out_search(region::SamplerOptions& sampler) {
-  if (!sampler.auto_regions) return;
-  sampler.guide = region::Guide::kNone;
-  sampler.guide_scale = region::SamplerOptions().guide_scale;  // there is none without a guide
-  sampler.hard_binding = 0;
-}
-
-/// Makes `options` a trial of one batch; the steps that it has left.
-std::int64_t shorten(region::SampleOptions& options, std::int64_t batch) {
-  constexpr std::int64_t kTrialSteps = 4;  // as few as PNDM can take
-  leave_out_search(options.sampler);
-  options.steps = std::min(options.steps, kTrialSteps);
-  options.count = std::min(batch, options.count);
-  // A share of so few steps can be none.
-  auto& pictures = options.pictures;
-  if (!pictures.init.empty()) pictures.strength = 1.0;
-  if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
-  return options.steps;
-}
-
 }  // namespace
 
 SampleJob sample_job(const Json& given, const std::string& origin) {

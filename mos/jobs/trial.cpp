@@ -12,6 +12,14 @@ std::int64_t steps_of(const PaintTrial::Wanted& pass) {
   return std::max<std::int64_t>(1, std::llround(static_cast<double>(pass.steps) * pass.share));
 }
 
+/// What needs regions that a search has yet to find goes: the trial has none.
+void leave_out_search(region::SamplerOptions& sampler) {
+  if (!sampler.auto_regions) return;
+  sampler.guide = region::Guide::kNone;
+  sampler.guide_scale = region::SamplerOptions().guide_scale;  // there is none without a guide
+  sampler.hard_binding = 0;
+}
+
 }  // namespace
 
 void PaintTrial::add(const diffusion::DenoiseStep& call, double seconds) {
@@ -41,6 +49,25 @@ std::string PaintTrial::measured(const std::vector<Wanted>& passes) const {
                         passes_[i].last);
   }
   return text;
+}
+
+std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options) {
+  const auto& pictures = options.pictures;
+  std::vector<PaintTrial::Wanted> passes = {{options.steps, region::strength_of(pictures)}};
+  if (pictures.hires != 1.0) passes.push_back({options.steps, pictures.hires_strength});
+  return passes;
+}
+
+std::int64_t shorten(region::SampleOptions& options, std::int64_t batch) {
+  constexpr std::int64_t kTrialSteps = 4;  // as few as PNDM can take
+  leave_out_search(options.sampler);
+  options.steps = std::min(options.steps, kTrialSteps);
+  options.count = std::min(batch, options.count);
+  // A share of so few steps can be none.
+  auto& pictures = options.pictures;
+  if (!pictures.init.empty()) pictures.strength = 1.0;
+  if (pictures.hires != 1.0) pictures.hires_strength = 1.0;
+  return options.steps;
 }
 
 }  // namespace mos::jobs

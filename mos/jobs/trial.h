@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mos/diffusion/denoise.h"
+#include "mos/region/sample.h"
 
 namespace mos::jobs {
 
@@ -38,5 +39,11 @@ class PaintTrial {
   std::int64_t steps_;
   std::vector<Pass> passes_;
 };
+
+/// The passes that pictures of `options` take.
+std::vector<PaintTrial::Wanted> passes_of(const region::SampleOptions& options);
+
+/// Makes `options` a trial of one batch of up to `batch` pictures; the steps that it has left.
+std::int64_t shorten(region::SampleOptions& options, std::int64_t batch);
 
 }  // namespace mos::jobs
