@@ -291,8 +291,10 @@ TEST_F(Tuning, WordsSplitAtBlanksAndCommasWhereverTheyStand) {
   }
   options_.words.words = {"<a1> <a1>"};
   EXPECT_THAT(refusal(), HasSubstr("<a1> is given twice"));
-  options_.words.words = {"a<TOK>", "b"};
-  EXPECT_THAT(refusal(), HasSubstr("<TOK> stands for the concept"));
+  for (const auto* word : {"<TOK>", "<a<TOK>>"}) {
+    options_.words.words = {word, "b"};
+    EXPECT_THAT(refusal(), HasSubstr("<TOK> stands for the concept")) << word;
+  }
 }
 
 TEST_F(Tuning, ConceptWithoutWordsIsCalledAsItsFolderWas) {
