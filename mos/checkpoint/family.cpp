@@ -118,16 +118,16 @@ constexpr std::pair<const char*, const char*> kEnds[] = {
     {"conv_in.weight", "conv_out.weight"}};
 
 std::string variety_of_unet(const io::StateDict& tensors) {
-  // Inpainting and its like are ordinary U-Nets with a wider first convolution; all else is the
-  // same, so they would load and paint noise.
+  // Picture editing and its like are ordinary U-Nets with a wider first convolution; all else is
+  // the same, so they would load and paint noise. Inpainting ones are painted with as they are.
   for (const auto& [first, last] : kEnds) {
     const auto* weight = find(tensors, first);
-    if (weight == nullptr || weight->dim() != 4 || weight->size(1) == 4) continue;
+    if (weight == nullptr || weight->dim() != 4) continue;
     const auto channels = weight->size(1);
+    if (channels == 4 || channels == 9) continue;
     const auto* out = find(tensors, last);
     if (out != nullptr && out->size(0) == channels) continue;  // latents of another VAE
-    const char* purpose = channels == 9   ? "inpainting "
-                          : channels == 8 ? "picture-editing "
+    const char* purpose = channels == 8   ? "picture-editing "
                           : channels == 5 ? "depth-guided "
                           : channels == 7 ? "upscaling "
                                           : "";

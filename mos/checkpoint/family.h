@@ -23,8 +23,8 @@ struct Identity {
   Content content = Content::kModel;
   Family family = Family::kSd1;
   Naming naming = Naming::kLdm;
-  /// What sets it apart within its family and keeps us from building it ("inpainting U-Net with 9
-  /// input channels"); empty for a plain one.
+  /// What sets it apart within its family and keeps us from building it ("picture-editing U-Net
+  /// with 8 input channels"); empty for a plain one.
   std::string variety;
 };
 

@@ -1,5 +1,7 @@
 #include "mos/tune/start_check.h"
 
+#include <fmt/core.h>
+
 #include "mos/base/error.h"
 #include "mos/nn/linear.h"
 #include "mos/tune/attached_concept.h"
@@ -36,6 +38,18 @@ void check_words(const diffusion::Model& base, const WordOptions& words) {
   }
 }
 
+/// A run shows the U-Net what the VAE gives, and nothing beside it.
+void check_channels(const diffusion::Model& base) {
+  auto unet = base.unet;
+  auto vae = base.vae;
+  const auto reads = unet->config().in_channels, given = vae->config().latent_channels;
+  if (reads == given) return;
+  throw Error(ErrorKind::kMismatch,
+              fmt::format("the base's U-Net reads {} channels and its VAE gives {}: an inpainting "
+                          "model is for painting; tune on the plain model that it was made from",
+                          reads, given));
+}
+
 void check_bases(const diffusion::Model& base, const TuningPlan& plan) {
   const bool have_bases =
       plan.weights.form == WeightForm::kLowRank && plan.weights.start == DownStart::kOrthogonal;
@@ -54,6 +68,7 @@ void check_bases(const diffusion::Model& base, const TuningPlan& plan) {
 void check_start(const diffusion::Model& base, const ConceptDataset& dataset,
                  const TuneOptions& options) {
   const auto plan = plan_of(options);
+  check_channels(base);
   check_shapes(dataset, options.pictures, canvas_size(base, options.pictures), base.downscale());
   check_words(base, options.words);
   check_bases(base, plan);

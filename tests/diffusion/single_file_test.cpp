@@ -173,12 +173,21 @@ TEST_F(SingleFile, WholeNumbersStayWholeInAnotherPrecision) {
   EXPECT_EQ(text.at("text_model.final_layer_norm.weight").scalar_type(), torch::kFloat16);
 }
 
+TEST_F(SingleFile, OfAnInpaintingModelIsReadBack) {
+  const auto model = tiny::inpainting_model();
+  model.save(path("inpainting"));
+  Model::load(path("inpainting")).save(path("inpainting.safetensors"));
+  const auto back = Model::load(path("inpainting.safetensors"));
+  EXPECT_EQ(model_hash(back), model_hash(Model::load(path("inpainting"))));
+  EXPECT_EQ(back.settings.configs.at(checkpoint::Part::kUNet).at("in_channels"), 9);
+}
+
 TEST_F(SingleFile, OtherFamiliesAreRefusedByName) {
   rewrite([](io::StateDict& tensors) {
-    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch::zeros({8, 9, 3, 3});
+    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch::zeros({8, 8, 3, 3});
   });
   EXPECT_THAT(loading_error(ErrorKind::kMismatch, path("changed.safetensors")),
-              HasSubstr("inpainting U-Net with 9 input channels"));
+              HasSubstr("picture-editing U-Net with 8 input channels"));
   const auto only = [&](const std::string& key, torch::Tensor tensor) {
     io::save_safetensors(path("other.safetensors"), {{key, std::move(tensor)}});
     return loading_error(ErrorKind::kMismatch, path("other.safetensors"));

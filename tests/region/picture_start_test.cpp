@@ -152,18 +152,6 @@ TEST_F(PictureStarts, ShapesAndIsolationPaintAPicture) {
   EXPECT_FALSE(torch::equal(sample_pictures(model_, tokens_, scene_, options_), painted));
 }
 
-/// The tiny model with a U-Net that reads a mask and a masked picture, too.
-diffusion::Model inpainting_model() {
-  auto settings = tiny::settings();
-  settings.configs[checkpoint::Part::kUNet]["in_channels"] = 9;
-  auto model = diffusion::Model::create(tiny::tokenizer(), settings);
-  auto generator = seeded_generator(6);
-  for (const auto& [part, config] : settings.configs) {
-    tiny::fill_randomly(*model.network(part), generator);
-  }
-  return model;
-}
-
 /// ᾱ of the tiny model's noise schedule in float64, from its definition.
 std::vector<double> alphas() {
   std::vector<double> products;
@@ -179,7 +167,7 @@ std::vector<double> alphas() {
 
 TEST_F(PictureStarts, AnInpaintingNetworkReadsMaskAndMaskedPictureBesideTheSample) {
   const torch::NoGradGuard no_grad;
-  auto model = inpainting_model();
+  auto model = tiny::inpainting_model();
   options_.steps = 1;
   options_.scheduler = "ddim";
   options_.guidance_scale = 1.0;
@@ -211,7 +199,7 @@ TEST_F(PictureStarts, AnInpaintingNetworkReadsMaskAndMaskedPictureBesideTheSampl
 }
 
 TEST_F(PictureStarts, AnInpaintingNetworkPaintsWithoutAPicture) {
-  auto model = inpainting_model();
+  auto model = tiny::inpainting_model();
   options_.pictures = {};
   const auto latents = sample_latents(model, tokens_, scene_, options_);
   EXPECT_EQ(latents.sizes(), (std::vector<std::int64_t>{1, 4, 8, 12}));

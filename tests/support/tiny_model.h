@@ -108,4 +108,14 @@ inline diffusion::Model model(std::uint64_t seed = 1) {
   return result;
 }
 
+/// The tiny model with a U-Net that reads a mask and a masked picture, too.
+inline diffusion::Model inpainting_model() {
+  auto own = settings();
+  own.configs[checkpoint::Part::kUNet]["in_channels"] = 9;
+  auto result = diffusion::Model::create(tokenizer(), own);
+  auto generator = seeded_generator(6);
+  for (const auto& [part, config] : own.configs) fill_randomly(*result.network(part), generator);
+  return result;
+}
+
 }  // namespace mos::tiny

@@ -267,6 +267,11 @@ TEST_F(Tuning, SavedConceptComesBack) {
   expect_same_updates(mos::concepts::load_concept(folder_ / "fox.safetensors"), delta);
 }
 
+TEST_F(Tuning, AnInpaintingModelIsRefusedByName) {
+  base_ = mos::tiny::inpainting_model();
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("reads 9 channels"), HasSubstr("the plain model")));
+}
+
 TEST_F(Tuning, CaptionWithoutTheConceptIsRefusedByName) {
   dataset_.pictures[1].caption.text = "a bear";
   EXPECT_THAT(refusal(), HasSubstr("captions of 1 lack"));
