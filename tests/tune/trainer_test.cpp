@@ -268,7 +268,9 @@ TEST_F(Tuning, SavedConceptComesBack) {
 }
 
 TEST_F(Tuning, AnInpaintingModelIsRefusedByName) {
-  base_ = mos::tiny::inpainting_model();
+  auto settings = base_.settings;
+  settings.configs[kUNet]["in_channels"] = 9;
+  base_ = mos::diffusion::Model::create(base_.tokenizer(), settings);
   EXPECT_THAT(refusal(), AllOf(HasSubstr("reads 9 channels"), HasSubstr("the plain model")));
 }
 
