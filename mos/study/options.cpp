@@ -4,6 +4,7 @@
 
 #include "mos/base/error.h"
 #include "mos/base/require.h"
+#include "mos/diffusion/scheduler_names.h"
 #include "mos/fuse/method.h"
 #include "mos/session/sample_defaults.h"
 #include "mos/study/parts.h"
@@ -40,6 +41,7 @@ void check(const StudyOptions& options) {
   check_fields(options);
   tune::method_named(options.method);
   for (const auto& name : options.parts) part_named(name);
+  diffusion::check_scheduler_name(options.scheduler, "--scheduler");
   require(options.guidance_scale == 0.0 || options.guidance_scale > 1.0 ||
               options.perturbed_attention.value_or(0.0) == 0.0,
           fmt::format("--perturbed-attention is of guidance, and a --guidance-scale of {} is none",

@@ -159,6 +159,13 @@ TEST_F(TinyStudy, LostCellsComeBackAsTheyWere) {
   EXPECT_EQ(file("study.json"), tables);
 }
 
+TEST_F(TinyStudy, ASamplerThatNobodyHasIsRefusedBeforeAnyWork) {
+  auto wrong = options();
+  wrong.scheduler = "eular";
+  const auto error = test::error_of(ErrorKind::kUsage, [&] { check(wrong); });
+  EXPECT_THAT(error, HasSubstr("--scheduler is \"eular\""));
+}
+
 TEST_F(TinyStudy, SaysWhatIsMissingWithoutMakingIt) {
   const auto before = forecast(options());
   EXPECT_EQ(before.kinds.at("tune").done, 0);
